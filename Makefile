@@ -1,0 +1,2 @@
+# Targets: demo, test, bench, lint. Each sets up what it needs; see CONTRIBUTING.md.
+.DEFAULT_GOAL := help

@@ -1,0 +1,78 @@
+"""The one driver of the leader's loops: events mark, `plan` decides, the store writes.
+
+A loop decides and never does I/O, so that the simulation can run the same objects over a store in
+memory with a fake clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .store.api import Change, Event, Fence, Resync, Store
+from .store.tables import Tables
+
+
+class Loop(Protocol):
+    """One of the leader's loops. It lives for one term of leadership."""
+
+    kinds: tuple[str, ...]
+    """The kinds of objects whose events it wants."""
+
+    def reset(self, view: Tables) -> None:
+        """Everything is dirty: at the start of a term, and whenever events were lost."""
+
+    def observe(self, events: Sequence[Event]) -> None:
+        """Mark what is dirty. It decides nothing here."""
+
+    def plan(self, view: Tables, now: float) -> list[Change]:
+        """What to write, from the view and the clock (seconds) alone. Safe to repeat.
+
+        Objects in the changes are copies, with the version that was read. What is planned is
+        taken off the dirty marks; what the store refuses comes back through `refused`.
+        """
+
+    def refused(self, changes: Sequence[Change]) -> None:
+        """These conflicted: mark them dirty again."""
+
+    def wake_at(self) -> float | None:
+        """When `plan` wants to be called without an event; None: only after events."""
+
+
+async def run(
+    loop: Loop, store: Store, fence: Fence, clock: Callable[[], float], settle_s: float = 0.0
+) -> None:
+    """Drive `loop` until cancelled. `settle_s` waits for more events before each plan.
+
+    Raises Fenced when another leader has been elected, and whatever the loop raises: its term's
+    TaskGroup goes down with it.
+    """
+    async with store.subscribe(*loop.kinds) as subscription:
+        loop.reset(store.view)
+        events = aiter(subscription)
+        pending: asyncio.Future[Sequence[Event]] | None = None
+        try:
+            while True:
+                changes = loop.plan(store.view, clock())
+                if changes:
+                    refused = await store.commit_many(changes, fence)
+                    loop.refused(refused)
+                    if refused:
+                        continue
+                pending = pending or asyncio.ensure_future(anext(events))
+                wake_at = loop.wake_at()
+                timeout = None if wake_at is None else max(0.0, wake_at - clock())
+                await asyncio.wait([pending], timeout=timeout)
+                if pending.done():
+                    try:
+                        loop.observe(pending.result())
+                        await asyncio.sleep(settle_s)
+                        loop.observe(subscription.drain())
+                    except Resync:
+                        events = aiter(subscription)
+                        loop.reset(store.view)
+                    pending = None
+        finally:
+            if pending is not None:
+                pending.cancel()

@@ -1,0 +1,139 @@
+"""The store's contract.
+
+Shapes: an object is one of the messages of objects.proto, with `id` and `meta`. Its version,
+`meta.version.index`, is the revision of its last write; 0 says that it is not stored yet. What
+the store hands out is frozen by convention: copy, change, write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from swarmlite.proto.objects_pb2 import (
+    Cluster,
+    Config,
+    Network,
+    Node,
+    Secret,
+    Service,
+    Task,
+    Volume,
+)
+
+from .tables import Tables
+
+type_of_kind = {
+    "cluster": Cluster,
+    "node": Node,
+    "network": Network,
+    "service": Service,
+    "task": Task,
+    "secret": Secret,
+    "config": Config,
+    "volume": Volume,
+}
+kind_of_type = {message: kind for kind, message in type_of_kind.items()}
+
+Object = Cluster | Node | Network | Service | Task | Secret | Config | Volume
+
+MAX_OPERATIONS = 120
+"""Changes in one transaction: etcd's limit is 128, and the fence and the compares need room."""
+
+
+def kind_of(obj: Object) -> str:
+    """The kind of an object: "task" for a Task."""
+    return kind_of_type[type(obj)]
+
+
+class Fenced(Exception):
+    """The writer is no longer the leader whose epoch it named: its term is over, it stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A leader's epoch: the create revision of the election key. Every write of a loop names it."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write `obj`, if the stored version still is `obj.meta.version.index` (0: does not exist)."""
+
+    obj: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove `obj`, if the stored version still is `obj.meta.version.index`."""
+
+    obj: Object
+
+
+Change = Put | Delete
+
+
+class Action(Enum):
+    """What happened to an object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One object's change. `obj` is the new state (for REMOVE the last), `old` the one before."""
+
+    action: Action
+    kind: str
+    obj: Object
+    old: Object | None = None
+
+
+class Resync(Exception):
+    """A subscriber fell behind or the mirror was read anew: take the view again, all is dirty."""
+
+
+class Subscription(Protocol):
+    """A stream of events in the order of their commits, without gaps."""
+
+    def __aiter__(self) -> AsyncIterator[Sequence[Event]]:
+        """Batches of one event or more. Raises Resync when events were lost."""
+
+    def drain(self) -> list[Event]:
+        """What has come and was not read yet, without waiting. Raises Resync as above."""
+
+
+class Store(Protocol):
+    """Reads, writes and events of the cluster's objects, on any manager."""
+
+    @property
+    def view(self) -> Tables:
+        """The mirror as of now. It changes under the reader's feet at every await."""
+
+    async def commit(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
+        """Write all of `changes` in one transaction, or nothing; answer its revision.
+
+        Returns once this manager's own view has reached the revision. At most MAX_OPERATIONS.
+        Raises Conflict (something changed since it was read, or exists already), Fenced,
+        Unavailable (no quorum; whether it was written is not known). When cancelled, the
+        transaction may have been written or not, never in part.
+        """
+
+    async def commit_many(
+        self, changes: Sequence[Change], fence: Fence | None = None
+    ) -> list[Change]:
+        """Write `changes` in transactions of MAX_OPERATIONS; answer those that conflicted.
+
+        For loops, whose passes are safe to repeat: what conflicted is decided anew. Changes
+        of one object keep their order. Returns once the own view has reached the last
+        revision. Raises Fenced and Unavailable, when a part may have been written.
+        """
+
+    def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:
+        """Events of these kinds (none: of all) from entering on; the view is not older."""

@@ -1,0 +1,82 @@
+"""Fan-out of events to the subscribers within one manager."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from .api import Event, Resync
+
+MAX_BACKLOG = 200_000
+"""Events that a subscriber may be behind before it is told to start over."""
+
+
+class FeedSubscription:
+    """One subscriber's queue; implements api.Subscription."""
+
+    def __init__(self, kinds: frozenset[str]) -> None:
+        self._kinds = kinds
+        self._events: list[Event] = []
+        self._ready = asyncio.Event()
+        self._lost = False
+
+    def push(self, events: Sequence[Event]) -> None:
+        """Take what concerns this subscriber."""
+        mine = [e for e in events if e.kind in self._kinds] if self._kinds else events
+        if not mine:
+            return
+        if len(self._events) + len(mine) > MAX_BACKLOG:
+            self.lose()
+        else:
+            self._events.extend(mine)
+            self._ready.set()
+
+    def lose(self) -> None:
+        """Drop what is queued: the subscriber starts over."""
+        self._events.clear()
+        self._lost = True
+        self._ready.set()
+
+    def drain(self) -> list[Event]:
+        """As api.Subscription.drain."""
+        self._ready.clear()
+        if self._lost:
+            self._lost = False
+            raise Resync
+        events, self._events = self._events, []
+        return events
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[Event]]:
+        while True:
+            await self._ready.wait()
+            events = self.drain()
+            if events:
+                yield events
+
+
+class Feed:
+    """Every subscriber of one store."""
+
+    def __init__(self) -> None:
+        self._subscriptions: set[FeedSubscription] = set()
+
+    @asynccontextmanager
+    async def subscribe(self, *kinds: str) -> AsyncIterator[FeedSubscription]:
+        """As api.Store.subscribe."""
+        subscription = FeedSubscription(frozenset(kinds))
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand `events` to whoever wants their kinds."""
+        for subscription in self._subscriptions:
+            subscription.push(events)
+
+    def resync(self) -> None:
+        """Tell every subscriber to start over."""
+        for subscription in self._subscriptions:
+            subscription.lose()

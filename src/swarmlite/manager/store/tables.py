@@ -1,0 +1,150 @@
+"""The mirror: every object in memory, with the indexes that the loops and the API need."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import ItemsView, Iterator, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from swarmlite.proto.objects_pb2 import (
+    Cluster,
+    Config,
+    Network,
+    Node,
+    Secret,
+    Service,
+    Task,
+    Volume,
+)
+
+if TYPE_CHECKING:
+    from .api import Object
+
+T = TypeVar("T", Cluster, Node, Network, Service, Task, Secret, Config, Volume)
+NOTHING: Mapping[str, Task] = {}
+
+
+def name_of(obj: Object) -> str:
+    """The name that a user knows an object by; a node's is its host's."""
+    if isinstance(obj, Node):
+        return obj.description.hostname
+    if isinstance(obj, Task):
+        return obj.annotations.name
+    return obj.spec.annotations.name
+
+
+class Table(Generic[T]):
+    """Objects of one kind, by id and by name."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, T] = {}
+        self._ids_by_name: defaultdict[str, set[str]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._objects.values())
+
+    def __contains__(self, object_id: str) -> bool:
+        return object_id in self._objects
+
+    def items(self) -> ItemsView[str, T]:
+        """Pairs of id and object."""
+        return self._objects.items()
+
+    def get(self, object_id: str) -> T | None:
+        """The object, or None."""
+        return self._objects.get(object_id)
+
+    def named(self, name: str) -> list[T]:
+        """Every object of this name; only hosts' names can repeat."""
+        return [self._objects[i] for i in sorted(self._ids_by_name.get(name, ()))]
+
+    def with_prefix(self, prefix: str) -> list[T]:
+        """Every object whose id begins so."""
+        return [obj for i, obj in self._objects.items() if i.startswith(prefix)]
+
+    def put(self, obj: T) -> T | None:
+        """Keep `obj`; answer what it replaces."""
+        old = self.pop(obj.id)
+        self._objects[obj.id] = obj
+        self._ids_by_name[name_of(obj)].add(obj.id)
+        return old
+
+    def pop(self, object_id: str) -> T | None:
+        """Forget the object; answer it, or None."""
+        old = self._objects.pop(object_id, None)
+        if old is not None:
+            name = name_of(old)
+            self._ids_by_name[name].discard(object_id)
+            if not self._ids_by_name[name]:
+                del self._ids_by_name[name]
+        return old
+
+
+class TaskTable(Table[Task]):
+    """Tasks, also by service, node and slot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_service: defaultdict[str, dict[str, Task]] = defaultdict(dict)
+        self._by_node: defaultdict[str, dict[str, Task]] = defaultdict(dict)
+
+    def of_service(self, service_id: str) -> Mapping[str, Task]:
+        """The tasks of a service, by id, ended ones included."""
+        return self._by_service.get(service_id, NOTHING)
+
+    def of_node(self, node_id: str) -> Mapping[str, Task]:
+        """The tasks that were assigned to a node, by id, ended ones included."""
+        return self._by_node.get(node_id, NOTHING)
+
+    def put(self, obj: Task) -> Task | None:
+        """As Table.put."""
+        # A task's name, service and slot never change: the common update is two assignments.
+        old = self._objects.get(obj.id)
+        if old is not None and old.node_id == obj.node_id:
+            self._objects[obj.id] = obj
+        else:
+            super().put(obj)
+        if obj.service_id:
+            self._by_service[obj.service_id][obj.id] = obj
+        if obj.node_id:
+            self._by_node[obj.node_id][obj.id] = obj
+        return old
+
+    def pop(self, object_id: str) -> Task | None:
+        """As Table.pop."""
+        old = super().pop(object_id)
+        if old is not None:
+            for index, key in ((self._by_service, old.service_id), (self._by_node, old.node_id)):
+                if key in index:
+                    index[key].pop(object_id, None)
+                    if not index[key]:
+                        del index[key]
+        return old
+
+
+class Tables:
+    """Every object of the cluster as of `revision`."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.clusters: Table[Cluster] = Table()
+        self.nodes: Table[Node] = Table()
+        self.networks: Table[Network] = Table()
+        self.services: Table[Service] = Table()
+        self.tasks = TaskTable()
+        self.secrets: Table[Secret] = Table()
+        self.configs: Table[Config] = Table()
+        self.volumes: Table[Volume] = Table()
+
+    def table(self, kind: str) -> Table:  # type: ignore[type-arg]  # the kind is known at run time alone
+        """The table of a kind, "task" for tasks."""
+        table: Table = getattr(self, f"{kind}s")  # type: ignore[type-arg]
+        return table
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The one cluster object, or None before `swarm init`."""
+        return next(iter(self.clusters), None)
