@@ -1,2 +1,61 @@
-# Targets: demo, test, bench, lint. Each sets up what it needs; see CONTRIBUTING.md.
-.DEFAULT_GOAL := help
+# Each target sets up what it needs: Debian packages (deploy/packages.sh) and .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help root venv demo test lint bench chaos stubs lock clean
+
+help:
+	@echo "make demo   three hosts on this machine, the voting example on them, a worker killed (root)"
+	@echo "make test   lint, types and all tests (root)"
+	@echo "make bench  against Docker's engine, in the same run (root)"
+	@echo "make stubs  the protobuf stubs anew"
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "swarmlite makes namespaces: run this as root, or with sudo make" >&2; exit 1; }
+
+# pip is asked only when what it would install has changed.
+.venv/ready: pyproject.toml requirements.lock
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock 2>&1 | grep -v '^WARNING' || true
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . 2>&1 | grep -v '^WARNING' || true
+	@$(BIN)/python -c 'import grpc, swarmlite'
+	@touch $@
+
+venv: .venv/ready
+
+demo: root
+	@deploy/packages.sh run test
+	@$(MAKE) --no-print-directory venv
+	@$(BIN)/python -m swarmlite.testing.demo
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: root
+	@deploy/packages.sh run test
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+chaos: root
+	@deploy/packages.sh run test
+	@$(MAKE) --no-print-directory venv
+	$(BIN)/python -m pytest -m chaos
+
+bench: root
+	@deploy/packages.sh run test bench
+	@$(MAKE) --no-print-directory venv
+	$(BIN)/python -m benchmarks
+
+stubs: venv
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m swarmlite.proto.generate
+
+# The exact versions that the tests ran with, from the ranges in pyproject.toml.
+lock: venv
+	$(BIN)/pip freeze --exclude-editable | grep -v '^swarmlite' > requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

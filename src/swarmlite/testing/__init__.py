@@ -1,1 +1,13 @@
-"""testing."""
+"""Real clusters on one machine: hosts of namespaces, for tests, benchmarks, `swarmlite dev`.
+
+`Cluster` brings hosts up, joined by veths and a bridge in a namespace of their own, each with its
+own state directory and its own swarmlited; it cuts links, kills hosts and starts them again, and
+collects what a failure needs. The pytest plug-in `plugin` gives it as a fixture. It owns what it
+makes and removes it, also after an interruption; it changes nothing in the machine's own network
+but one veth, by which the machine reaches the hosts.
+"""
+
+from .cluster import Cluster
+from .host import CommandFailed, Host
+
+__all__ = ["Cluster", "CommandFailed", "Host"]

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Installs the Debian packages of the groups that are named, those that are missing alone.
+#   deploy/packages.sh run|test|bench...
+# run: what a node needs. test: registries and the contents of images. bench: the peers.
+set -eu
+
+run="etcd-server nftables libnftables1 iproute2 python3-venv"
+test="docker-registry busybox-static iputils-ping procps conntrack crun"
+bench="docker.io runc"
+
+[ "$(id -u)" = 0 ] || { echo "packages.sh installs Debian packages: run it as root, or with sudo" >&2; exit 1; }
+
+missing=""
+for group in "$@"; do
+    case $group in
+        run) names=$run ;;
+        test) names=$test ;;
+        bench) names=$bench ;;
+        *) echo "packages.sh: unknown group '$group': one of run, test, bench" >&2; exit 2 ;;
+    esac
+    for name in $names; do
+        dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing="$missing $name"
+    done
+done
+[ -n "$missing" ] || exit 0
+
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+# Without systemd, packages would start their servers now; in runlevel 1 they do not.
+export RUNLEVEL=1
+log=$(mktemp)
+# shellcheck disable=SC2086
+if ! { apt-get update -q && apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    echo "packages.sh: apt-get could not install$missing" >&2
+    exit 1
+fi
+rm -f "$log"

@@ -1,0 +1,32 @@
+"""Removes the cgroups that a cluster's hosts leave when they are killed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+TIMEOUT_S = 5.0
+
+
+def remove(parent: str) -> None:
+    """Remove `parent` and what is below it in every hierarchy; after 5 s the busy ones stay."""
+    deadline = time.monotonic() + TIMEOUT_S
+    roots = [
+        CGROUPS,
+        *(path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()),
+    ]
+    for root in roots:
+        top = root / parent.lstrip("/")
+        while top.is_dir() and not _remove_tree(top) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def _remove_tree(top: Path) -> bool:
+    for folder, _, _ in os.walk(top, topdown=False):
+        try:
+            Path(folder).rmdir()
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,245 @@
+"""A cluster of hosts on one machine, with its faults."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from . import cgroup_sweep, diagnostics
+from .host import CommandFailed, Host
+from .namespaces import Lan
+
+T = TypeVar("T")
+NFT_FAMILY = "bridge"
+
+
+class Cluster:
+    """Hosts with a swarm on them: `with Cluster(managers=1, workers=2) as cluster: ...`.
+
+    `hosts`, `managers` and `workers` are the hosts by role; `manager` is the first. On leaving
+    through an exception, what a person would ask first is collected into `diagnostics_dir`.
+    """
+
+    def __init__(
+        self,
+        managers: int = 1,
+        workers: int = 2,
+        *,
+        name: str | None = None,
+        swarm: bool = True,
+        init_options: Sequence[str] = (),
+        daemon_options: Sequence[str] = (),
+        outlive: bool = False,
+        root: Path | None = None,
+    ) -> None:
+        """Nothing is made before `up`. `swarm=False` leaves the hosts without a swarm."""
+        self.name = name or f"t{os.getpid()}"
+        self.swarm = swarm
+        self.cgroup_parent = f"/swarmlite-{self.name}"
+        self.diagnostics_dir = Path(tempfile.gettempdir()) / f"swarmlite-diagnostics-{self.name}"
+        self._counts = (managers, workers)
+        self._init_options = list(init_options)
+        self._daemon_options = list(daemon_options)
+        self._outlive = outlive
+        self._root = root
+        self.root = Path()
+        self.lan: Lan | None = None
+        self.managers: list[Host] = []
+        self.workers: list[Host] = []
+
+    @property
+    def hosts(self) -> list[Host]:
+        """Every host, managers first."""
+        return self.managers + self.workers
+
+    @property
+    def manager(self) -> Host:
+        """The first manager."""
+        return self.managers[0]
+
+    def host(self, name: str) -> Host:
+        """The host of this name. Raises KeyError."""
+        return {host.name: host for host in self.hosts}[name]
+
+    # life
+    def up(self) -> Cluster:
+        """Boot every host and join them to one swarm. On failure nothing stays behind."""
+        try:
+            self._boot()
+            if self.swarm:
+                self._form_swarm()
+        except BaseException:
+            self.collect()
+            self.down()
+            raise
+        return self
+
+    def _boot(self) -> None:
+        self.root = self._root or Path(tempfile.mkdtemp(prefix=f"swl-{self.name}-"))
+        self.lan = Lan(self.name, outlive=self._outlive)
+        managers, workers = self._counts
+        for number in range(managers + workers):
+            role, index = (
+                ("manager", number + 1) if number < managers else ("worker", number - managers + 1)
+            )
+            host = Host(
+                f"{role}{index}",
+                self.lan,
+                self.root,
+                self.cgroup_parent,
+                daemon_options=self._daemon_options,
+                outlive=self._outlive,
+            )
+            (self.managers if role == "manager" else self.workers).append(host)
+            host.boot()
+
+    def _form_swarm(self) -> None:
+        first = self.manager
+        first.cli("swarm", "init", "--advertise-addr", first.addr, *self._init_options)
+        for host in self.hosts[1:]:
+            self.join(host)
+        self.wait(self._all_ready, 30, "every node to be Ready")
+
+    def join(self, host: Host) -> None:
+        """Join a host with the token of its role."""
+        role = "manager" if host in self.managers else "worker"
+        token = self.manager.cli("swarm", "join-token", "-q", role).strip()
+        host.cli(
+            "swarm",
+            "join",
+            "--token",
+            token,
+            "--advertise-addr",
+            host.addr,
+            f"{self.manager.addr}:2377",
+        )
+
+    def _all_ready(self) -> bool:
+        states = self.manager.cli("node", "ls", "--format", "{{.Hostname}} {{.Status}}").split("\n")
+        return {f"{host.name} Ready" for host in self.hosts} <= set(states)
+
+    def down(self) -> None:
+        """Kill every host and remove all that was made. Safe to repeat."""
+        for host in self.hosts:
+            host.kill()
+        if self.lan is not None:
+            self.lan.close()
+            self.lan = None
+        cgroup_sweep.remove(self.cgroup_parent)
+        if self._root is None and self.root != Path():
+            shutil.rmtree(self.root, ignore_errors=True)
+        self.managers, self.workers = [], []
+
+    def __enter__(self) -> Cluster:
+        return self.up()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.collect()
+        self.down()
+
+    # faults
+    def cut(self, a: Host, b: Host, *, one_way: bool = False) -> None:
+        """Drop what `a` sends to `b`, and, unless `one_way`, the reverse."""
+        self._drop(a, b, "drop")
+        if not one_way:
+            self._drop(b, a, "drop")
+
+    def lose(self, a: Host, b: Host, percent: int) -> None:
+        """Lose this share of the packets between `a` and `b`, both ways."""
+        for source, target in ((a, b), (b, a)):
+            self._drop(source, target, f"numgen random mod 100 < {percent} drop")
+
+    def heal(self) -> None:
+        """Undo every cut and loss."""
+        self._nft("delete table bridge faults", check=False)
+
+    def isolate(self, host: Host) -> None:
+        """Cut a host from all the others."""
+        for other in self.hosts:
+            if other is not host:
+                self.cut(host, other)
+
+    def _drop(self, source: Host, target: Host, verdict: str) -> None:
+        # ARP too: a host that was cut off must not look alive to its neighbours.
+        self._nft(
+            "add table bridge faults\n"
+            "add chain bridge faults forward { type filter hook forward priority 0; }\n"
+            f"add rule bridge faults forward"
+            f" ip saddr {source.addr} ip daddr {target.addr} {verdict}\n"
+            f"add rule bridge faults forward"
+            f" arp saddr ip {source.addr} arp daddr ip {target.addr} {verdict}\n"
+        )
+
+    def _nft(self, script: str, *, check: bool = True) -> None:
+        assert self.lan is not None
+        done = subprocess.run(
+            self.lan.machine.enter(["nft", "-f", "-"]), input=script, capture_output=True, text=True
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"nft: {done.stderr.strip()}")
+
+    # waits
+    def wait(
+        self, condition: Callable[[], T], timeout_s: float, what: str, every_s: float = 0.1
+    ) -> T:
+        """The first true result of `condition`. When time is up, CommandFailed names `what`."""
+        deadline = time.monotonic() + timeout_s
+        last: BaseException | None = None
+        while True:
+            try:
+                if result := condition():
+                    return result
+                last = None
+            except (CommandFailed, OSError) as error:
+                last = error
+            if time.monotonic() > deadline:
+                raise CommandFailed(
+                    f"waited {timeout_s} s for {what}" + (f": {last}" if last else "")
+                ) from last
+            time.sleep(every_s)
+
+    def running(self, service: str) -> list[str]:
+        """The hosts of a service's running tasks, one entry a task."""
+        shown = self.manager.cli(
+            "service",
+            "ps",
+            service,
+            "--filter",
+            "desired-state=running",
+            "--format",
+            "{{.Node}} {{.CurrentState}}",
+        )
+        return [
+            line.split()[0]
+            for line in shown.splitlines()
+            if len(line.split()) > 1 and line.split()[1] == "Running"
+        ]
+
+    def wait_running(self, service: str, count: int, timeout_s: float = 30.0) -> list[str]:
+        """Wait until exactly `count` tasks of a service run; the hosts they run on."""
+
+        def reached() -> list[str] | None:
+            hosts = self.running(service)
+            return hosts if len(hosts) == count else None
+
+        found = self.wait(reached, timeout_s, f"{count} running tasks of {service}")
+        assert found is not None
+        return found
+
+    def collect(self) -> Path:
+        """Write tasks, logs, nft, routes and forwarding tables to `diagnostics_dir`."""
+        diagnostics.collect(self.hosts, self.diagnostics_dir)
+        return self.diagnostics_dir

@@ -1,0 +1,229 @@
+"""One host of a test cluster: a machine of namespaces that runs a swarmlited."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from swarmlite.paths import Paths
+
+from .namespaces import Lan, Machine
+
+COMMAND_TIMEOUT_S = 60.0
+DAEMON_TIMEOUT_S = 15.0
+
+
+class CommandFailed(AssertionError):
+    """A command on a host did not end with 0; the message has its output."""
+
+
+class Host:
+    """A host: `run` a command on it, `cli` for swarmlite's, `kill` and `restart` it."""
+
+    def __init__(
+        self,
+        name: str,
+        lan: Lan,
+        root: Path,
+        cgroup_parent: str,
+        *,
+        daemon_options: Sequence[str] = (),
+        outlive: bool = False,
+    ) -> None:
+        """Prepare the folders; `boot` starts it."""
+        self.name = name
+        self.lan = lan
+        self.addr = lan.address()
+        self.paths = Paths(root / name / "state", root / name / "run")
+        self.cgroup_parent = f"{cgroup_parent}/{name}"
+        self.machine: Machine | None = None
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._daemon_options = list(daemon_options)
+        self._outlive = outlive
+        self._boots = 0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a shell needs to speak to this host's daemon."""
+        return {
+            "SWARMLITE_STATE_DIR": str(self.paths.state_dir),
+            "SWARMLITE_RUN_DIR": str(self.paths.run_dir),
+        }
+
+    @property
+    def pid(self) -> int:
+        """The first process, as the machine sees it. Raises RuntimeError when the power is off."""
+        if self.machine is None:
+            raise RuntimeError(f"host {self.name} is off")
+        return self.machine.pid
+
+    # power
+    def boot(self) -> None:
+        """Power on: namespaces, link, daemon. Returns when the daemon answers."""
+        for folder in (self.paths.state_dir, self.paths.run_dir):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # The run directory does not survive a boot, as on a real machine.
+        subprocess.run(["find", str(self.paths.run_dir), "-mindepth", "1", "-delete"], check=True)
+        self._boots += 1
+        self.machine = Machine(self.name, outlive=self._outlive)
+        self.lan.plug(self.machine, f"p{self._boots}-{self.name}"[:15], self.addr)
+        self.start_daemon()
+
+    def kill(self) -> None:
+        """Cut the power."""
+        if self.machine is not None:
+            self.machine.kill()
+            self.machine = None
+            self._reap_daemon()
+
+    def restart(self) -> None:
+        """Power off, if it is on, and on again with the same disk."""
+        self.kill()
+        self.boot()
+
+    # the daemon
+    def start_daemon(self) -> None:
+        """Start swarmlited and wait until it answers. Raises CommandFailed with its output."""
+        log = self.paths.state_dir / "swarmlited.log"
+        with log.open("ab") as output:
+            self._daemon = subprocess.Popen(
+                self._enter(
+                    [
+                        sys.executable,
+                        "-m",
+                        "swarmlite.node.daemon",
+                        "--cgroup-parent",
+                        self.cgroup_parent,
+                        *self._daemon_options,
+                    ]
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=os.environ | self.environment,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + DAEMON_TIMEOUT_S
+        while not (self.paths.daemon_socket.exists() and self.paths.agent_socket.exists()):
+            if self._daemon.poll() is not None or time.monotonic() > deadline:
+                raise CommandFailed(
+                    f"swarmlited of {self.name} did not start:\n{log.read_text()[-4000:]}"
+                )
+            time.sleep(0.02)
+
+    def stop_daemon(self) -> None:
+        """SIGTERM to swarmlited: containers run on."""
+        self._signal_daemon(signal.SIGTERM)
+
+    def kill_daemon(self) -> None:
+        """SIGKILL to swarmlited: containers run on."""
+        self._signal_daemon(signal.SIGKILL)
+
+    def _signal_daemon(self, number: signal.Signals) -> None:
+        # nsenter forks to enter the pid namespace: the daemon is its child.
+        pid = self.status()["pid"] if self.paths.daemon_socket.exists() else None
+        if pid:
+            self.run("kill", f"-{number.value}", str(pid))
+        self._reap_daemon()
+
+    def _reap_daemon(self) -> None:
+        if self._daemon is not None:
+            try:
+                self._daemon.wait(DAEMON_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._daemon.kill()
+                self._daemon.wait()
+            self._daemon = None
+
+    def status(self) -> dict[str, Any]:
+        """What swarmlited says of itself and its children."""
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DAEMON_TIMEOUT_S)
+            client.connect(str(self.paths.daemon_socket))
+            client.sendall(b'{"op": "status"}\n')
+            with client.makefile() as lines:
+                for line in lines:
+                    answer = json.loads(line)
+                    if "ok" in answer:
+                        return dict(answer["ok"])
+                    if "error" in answer:
+                        raise CommandFailed(answer["error"])
+        raise CommandFailed(f"swarmlited of {self.name} closed the connection")
+
+    # commands
+    def _enter(self, command: Sequence[str]) -> list[str]:
+        if self.machine is None:
+            raise RuntimeError(f"host {self.name} is off")
+        return self.machine.enter(command)
+
+    def run(
+        self,
+        *command: str,
+        check: bool = True,
+        timeout_s: float = COMMAND_TIMEOUT_S,
+        input: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the host. Raises CommandFailed when `check` and it fails or hangs."""
+        try:
+            done = subprocess.run(
+                self._enter(command),
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                env=os.environ | self.environment,
+                input=input,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(
+                f"{self.name}$ {shlex.join(command)}: no end after {timeout_s} s\n"
+                f"{error.stdout!r}{error.stderr!r}"
+            ) from error
+        if check and done.returncode:
+            raise CommandFailed(
+                f"{self.name}$ {shlex.join(command)}: exit {done.returncode}\n"
+                f"{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def popen(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command on the host, its output piped; the caller ends it."""
+        return subprocess.Popen(
+            self._enter(command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | self.environment,
+        )
+
+    def cli(
+        self, *args: str, timeout_s: float = COMMAND_TIMEOUT_S, input: str | None = None
+    ) -> str:
+        """`swarmlite ARGS...` on the host; its standard output. Raises CommandFailed."""
+        return self.run(
+            sys.executable, "-m", "swarmlite.cli", *args, timeout_s=timeout_s, input=input
+        ).stdout
+
+    def try_cli(
+        self, *args: str, timeout_s: float = COMMAND_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
+        """`swarmlite ARGS...` on the host, whatever its exit code."""
+        return self.run(
+            sys.executable, "-m", "swarmlite.cli", *args, timeout_s=timeout_s, check=False
+        )
+
+    def get(self, port: int, path: str = "/", timeout_s: float = 5.0) -> str:
+        """The body that http://HOST:port/path answers the machine. Raises OSError."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://{self.addr}:{port}{path}", timeout=timeout_s) as answer:
+            return str(answer.read().decode())
