@@ -1,0 +1,38 @@
+"""Whether a task was made from what its service now says."""
+
+from __future__ import annotations
+
+from swarmlite.proto.objects_pb2 import Node, Service, Task
+from swarmlite.proto.specs_pb2 import TaskSpec
+
+from . import constraints
+
+
+def is_task_dirty(service: Service, task: Task, node: Node | None = None) -> bool:
+    """Whether `task` has to be replaced for `service`: its task spec or its endpoint differs.
+
+    A change of placement alone replaces nothing on a node that still satisfies it, so give the
+    node where it is known.
+    """
+    if task.spec_version.index and task.spec_version == service.spec_version:
+        return False
+    if task.HasField("endpoint") and task.endpoint.spec != service.spec.endpoint:
+        return True
+    if task.spec == service.spec.task:
+        return False
+    return not (
+        node is not None
+        and _without_placement(task.spec) == _without_placement(service.spec.task)
+        and _fits(service.spec.task, node)
+    )
+
+
+def _without_placement(spec: TaskSpec) -> TaskSpec:
+    copy = TaskSpec()
+    copy.CopyFrom(spec)
+    copy.ClearField("placement")
+    return copy
+
+
+def _fits(spec: TaskSpec, node: Node) -> bool:
+    return constraints.matches(constraints.parse(spec.placement.constraints), node)
