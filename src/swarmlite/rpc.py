@@ -1,0 +1,230 @@
+"""gRPC's edges, the same for everyone: channels, their options, and errors in both directions.
+
+A server wraps its services with `TranslateErrors`; a client wraps its calls with `translated()`
+(or calls `translate`). In between, code raises and catches `swarmlite.errors` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from swarmlite import errors
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 2000),
+    # Without this one a frozen peer takes a minute to notice, whatever keepalive_timeout says.
+    ("grpc.http2.ping_timeout_ms", 2000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 3000),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),
+]
+"""Of every channel, to etcd and to managers."""
+
+SERVER_OPTIONS: list[tuple[str, Any]] = [
+    # A port that is taken must be an error; gRPC would share it.
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 2000),
+    ("grpc.http2.ping_timeout_ms", 2000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Clients ping every 5 s; the server's default takes that for an attack.
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+]
+
+CODES: dict[type[errors.SwarmliteError], grpc.StatusCode] = {
+    errors.InvalidSpec: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+}
+"""Each error's status; `translate` reads it backwards."""
+
+_classes: dict[grpc.StatusCode, type[errors.SwarmliteError]] = {
+    **{code: error for error, code in CODES.items()},
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.Unavailable,
+    grpc.StatusCode.UNAUTHENTICATED: errors.PermissionDenied,
+    grpc.StatusCode.UNIMPLEMENTED: errors.FailedPrecondition,
+}
+
+
+def code_of(error: errors.SwarmliteError) -> grpc.StatusCode:
+    """The status that a server answers for `error`."""
+    for cls in type(error).__mro__:
+        if cls in CODES:
+            return CODES[cls]
+    return grpc.StatusCode.UNKNOWN
+
+
+def translate(error: grpc.aio.AioRpcError, peer: str = "the server") -> errors.SwarmliteError:
+    """The swarmlite error of a failed call; raise it `from` that. `peer` names who failed."""
+    details = " ".join((error.details() or "").split())
+    code = error.code()
+    if code is grpc.StatusCode.UNAVAILABLE and (
+        not details or details.startswith(("failed to connect", "Socket closed", "connections to"))
+    ):
+        return errors.Unavailable(f"{peer} does not answer")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.Unavailable(f"{peer} did not answer in time")
+    return _classes.get(code, errors.SwarmliteError)(details or f"{peer}: {code.name}")
+
+
+@contextmanager
+def translated(peer: str = "the server") -> Iterator[None]:
+    """Calls inside raise swarmlite's errors in place of gRPC's."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise translate(error, peer) from error
+
+
+# Channels
+def unix_channel(path: Path | str) -> grpc.aio.Channel:
+    """A channel to a unix socket of this host; nothing is connected before the first call."""
+    # The authority would be the path's percent-encoding, which some servers refuse.
+    options = [*CHANNEL_OPTIONS, ("grpc.default_authority", "localhost")]
+    return grpc.aio.insecure_channel(f"unix:{path}", options=options)
+
+
+def target(addresses: Sequence[str]) -> str:
+    """gRPC's target for "HOST:PORT" addresses: all of one IP family, or one name."""
+    hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
+    try:
+        versions = {ipaddress.ip_address(host).version for host in hosts}
+    except ValueError:
+        return f"dns:///{addresses[0]}"
+    scheme = "ipv6" if 6 in versions else "ipv4"
+    wanted = {"ipv4": 4, "ipv6": 6}[scheme]
+    return f"{scheme}:" + ",".join(
+        address
+        for address, host in zip(addresses, hosts, strict=True)
+        if ipaddress.ip_address(host).version == wanted
+    )
+
+
+def credentials(certificates_dir: Path) -> grpc.ChannelCredentials:
+    """A node's own: ca.crt, node.crt and node.key. Raises FailedPrecondition without them."""
+    try:
+        return grpc.ssl_channel_credentials(
+            root_certificates=(certificates_dir / "ca.crt").read_bytes(),
+            private_key=(certificates_dir / "node.key").read_bytes(),
+            certificate_chain=(certificates_dir / "node.crt").read_bytes(),
+        )
+    except FileNotFoundError as error:
+        raise errors.FailedPrecondition(f"this node has no certificate: {error}") from error
+
+
+def secure_channel(
+    addresses: Sequence[str], certificates_dir: Path, role_name: str = "swarm-manager"
+) -> grpc.aio.Channel:
+    """mTLS to any of `addresses`, in turn; the peer's certificate must bear `role_name`."""
+    return channel_with(addresses, credentials(certificates_dir), role_name)
+
+
+def channel_with(
+    addresses: Sequence[str],
+    channel_credentials: grpc.ChannelCredentials,
+    role_name: str = "swarm-manager",
+) -> grpc.aio.Channel:
+    """As secure_channel, with credentials that the caller made."""
+    options = [
+        *CHANNEL_OPTIONS,
+        ("grpc.ssl_target_name_override", role_name),
+        ("grpc.lb_policy_name", "round_robin"),
+        # Channels of one process must not share a connection made with an older certificate.
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    return grpc.aio.secure_channel(target(addresses), channel_credentials, options=options)
+
+
+# Servers
+Context = Any  # grpc.aio.ServicerContext; grpc ships no types
+Guard = Callable[[Context], AbstractAsyncContextManager[None]]
+Handler = Any  # grpc.RpcMethodHandler
+
+
+def guarded(handler: Handler, guard: Guard) -> Handler:
+    """`handler`, each call of it inside `guard(context)`; whatever kind of method it is."""
+
+    def unary(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(request: Any, context: Context) -> Any:
+            async with guard(context):
+                return await method(request, context)
+
+        return call
+
+    def stream(method: Callable[..., Any]) -> Callable[..., Any]:
+        if not inspect.isasyncgenfunction(method):
+            return unary(method)
+
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with guard(context):
+                async for message in method(request, context):
+                    yield message
+
+        return call
+
+    kwargs = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(unary(handler.unary_unary), **kwargs)
+    if handler.stream_unary:
+        return grpc.stream_unary_rpc_method_handler(unary(handler.stream_unary), **kwargs)
+    if handler.unary_stream:
+        return grpc.unary_stream_rpc_method_handler(stream(handler.unary_stream), **kwargs)
+    return grpc.stream_stream_rpc_method_handler(stream(handler.stream_stream), **kwargs)
+
+
+@asynccontextmanager
+async def _answered(context: Context) -> AsyncIterator[None]:
+    try:
+        yield
+    except errors.SwarmliteError as error:
+        await context.abort(code_of(error), str(error))
+    except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
+        raise
+    except Exception:
+        log.exception("a call failed unexpectedly")
+        await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has more")
+
+
+class TranslateErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Answers swarmlite's errors with their status and line; the first interceptor of a server."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """See grpc.aio.ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        return guarded(handler, _answered) if handler is not None else handler
