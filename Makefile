@@ -18,7 +18,7 @@ root:
 .venv/ready: pyproject.toml requirements.lock
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock 2>&1 | grep -v '^WARNING' || true
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . 2>&1 | grep -v '^WARNING' || true
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e . 2>&1 | grep -v '^WARNING' || true
 	@$(BIN)/python -c 'import grpc, swarmlite'
 	@touch $@
 

@@ -74,7 +74,7 @@ class Cluster:
         try:
             self._boot()
             if self.swarm:
-                self._form_swarm()
+                self.form_swarm()
         except BaseException:
             self.collect()
             self.down()
@@ -100,7 +100,8 @@ class Cluster:
             (self.managers if role == "manager" else self.workers).append(host)
             host.boot()
 
-    def _form_swarm(self) -> None:
+    def form_swarm(self) -> None:
+        """Init on the first host, join the others, wait until all are Ready."""
         first = self.manager
         first.cli("swarm", "init", "--advertise-addr", first.addr, *self._init_options)
         for host in self.hosts[1:]:

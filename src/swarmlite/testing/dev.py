@@ -56,7 +56,7 @@ def up(nodes: int = 3, *, managers: int = 1, daemon_options: tuple[str, ...] = (
     (ROOT / "cluster.json").write_text(json.dumps(record, indent=2))
     _write_shells(cluster)
     try:
-        cluster._form_swarm()
+        cluster.form_swarm()
     except BaseException:
         cluster.collect()
         down()

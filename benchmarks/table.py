@@ -1,0 +1,58 @@
+"""Rows of figures, and how they are printed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure: ours, the peer's (None: measured alone), the ratio that the goal is about."""
+
+    what: str
+    ours: str
+    peer: str
+    ratio: float | None
+    goal: str
+    met: bool | None
+
+
+def ratio_row(what: str, unit: str, ours: float, peer: float, *, at_least: float | None = None,
+              at_most: float | None = None) -> Row:  # fmt: skip
+    """A row of ours/peer against a goal of at least or at most so much."""
+    ratio = ours / peer if peer else float("inf")
+    if at_least is not None:
+        goal, met = f">= {at_least:g}", ratio >= at_least
+    else:
+        assert at_most is not None
+        goal, met = f"<= {at_most:g}", ratio <= at_most
+    return Row(what, f"{ours:.4g} {unit}", f"{peer:.4g} {unit}", ratio, goal, met)
+
+
+def alone_row(what: str, unit: str, ours: float, *, at_most: float | None = None) -> Row:
+    """A row without a peer."""
+    goal = f"<= {at_most:g} {unit}" if at_most is not None else ""
+    return Row(what, f"{ours:.4g} {unit}", "", None, goal, None if at_most is None else ours <= at_most)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` (0 to 1) of them lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one."""
+    return statistics.median(values)
+
+
+def render(rows: Sequence[Row]) -> str:
+    """A table in Markdown."""
+    lines = ["| measure | swarmlite | peer | ratio | goal | |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+        met = "" if row.met is None else ("met" if row.met else "MISSED")
+        lines.append(f"| {row.what} | {row.ours} | {row.peer} | {ratio} | {row.goal} | {met} |")
+    return "\n".join(lines)
