@@ -11,7 +11,7 @@ INGRESS_NETWORK = "ingress"
 """The name under which `swarm init` makes the network of published ports."""
 
 PREDEFINED_NETWORKS = frozenset({HOST_NETWORK, BRIDGE_NETWORK, NO_NETWORK})
-"""Networks of each node: an attachment's target keeps their names, and no object stands for them."""
+"""Networks of each node: an attachment keeps their names, and no object stands for them."""
 
 
 def network_targets(spec: TaskSpec) -> set[str]:

@@ -1,0 +1,135 @@
+"""The small checks that every object's rules are made of. Each takes `where`, for its error."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from google.protobuf.duration_pb2 import Duration
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.types_pb2 import Annotations
+
+MAX_LABEL_NAME = 1024
+MAX_DURATION_S = 10 * 365 * 24 * 3600
+_DNS_LABEL = re.compile(r"[A-Za-z0-9](?:[-_]*[A-Za-z0-9]+)*")
+_OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*")
+
+
+def text(where: str, value: str, *, lines: bool = False) -> None:
+    """No NUL, and no line breaks unless `lines`."""
+    if "\0" in value:
+        raise InvalidSpec(f"{where}: contains a NUL character")
+    if not lines and ("\n" in value or "\r" in value):
+        raise InvalidSpec(f"{where}: contains a line break")
+
+
+def dns_name(where: str, value: str) -> None:
+    """At most 63 letters, digits, - and _, with a letter or digit at either end."""
+    if not value:
+        raise InvalidSpec(f"{where}: must be provided")
+    if len(value) > 63:
+        raise InvalidSpec(f"{where}: {value[:20]!r}... has {len(value)} characters, 63 at most")
+    if not value.isascii() or not _DNS_LABEL.fullmatch(value):
+        raise InvalidSpec(
+            f"{where}: {value!r} must be a valid DNS label: letters, digits, - and _,"
+            " a letter or digit first and last"
+        )
+
+
+def object_name(where: str, value: str, longest: int = 63) -> None:
+    """A name of letters, digits, - _ and . that begins with a letter or digit."""
+    if not value:
+        raise InvalidSpec(f"{where}: must be provided")
+    if len(value) > longest:
+        raise InvalidSpec(
+            f"{where}: {value[:20]!r}... has {len(value)} characters, {longest} at most"
+        )
+    if not value.isascii() or not _OBJECT_NAME.fullmatch(value) or ".." in value:
+        raise InvalidSpec(
+            f"{where}: {value!r} may have letters, digits, -, _ and single dots,"
+            " a letter or digit first"
+        )
+
+
+def host_name(where: str, value: str) -> None:
+    """A host's name, dots allowed."""
+    if len(value) > 63 or not value.isascii() or not _HOST_NAME.fullmatch(value):
+        raise InvalidSpec(f"{where}: {value[:70]!r} is no host name")
+
+
+def labels(where: str, values: Mapping[str, str]) -> None:
+    """Names without NUL, blanks or =, values without NUL."""
+    for key, value in values.items():
+        if (
+            not key
+            or len(key) > MAX_LABEL_NAME
+            or not key.isprintable()
+            or re.search(r"[\s=]", key)
+        ):
+            raise InvalidSpec(f"{where}: label {key[:40]!r} needs a name without blanks and =")
+        text(f"{where}: label {key}", value, lines=True)
+
+
+def object_labels(what: str, value: Annotations) -> None:
+    """The labels of an object of kind `what`; its name has rules of its own."""
+    labels(f"{what} {value.name}".strip(), value.labels)
+
+
+def path(where: str, value: str) -> None:
+    """An absolute path without `..`."""
+    text(where, value)
+    if not value.startswith("/"):
+        raise InvalidSpec(f"{where}: {value!r} must be an absolute path")
+    if ".." in PurePosixPath(value).parts:
+        raise InvalidSpec(f"{where}: {value!r} must not contain ..")
+
+
+def duration(where: str, value: Duration) -> None:
+    """Not negative, and ten years at most."""
+    if value.seconds < 0 or value.nanos < 0:
+        raise InvalidSpec(f"{where}: must not be negative")
+    if value.seconds > MAX_DURATION_S or value.nanos >= 1_000_000_000:
+        raise InvalidSpec(f"{where}: out of range, ten years at most")
+
+
+def between(where: str, value: float, low: float, high: float) -> None:
+    """A number within two bounds, both included; not a number is outside."""
+    if not low <= value <= high:
+        raise InvalidSpec(f"{where}: {value} is out of range, expected {low} to {high}")
+
+
+def address(where: str, value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IP address."""
+    try:
+        return ipaddress.ip_address(value)
+    except ValueError as error:
+        raise InvalidSpec(f"{where}: {value[:60]!r} is no IP address") from error
+
+
+def network(where: str, value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A CIDR whose host bits are zero."""
+    if "/" not in value:
+        raise InvalidSpec(f"{where}: {value[:60]!r} is no CIDR such as 10.1.0.0/24")
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError as error:
+        raise InvalidSpec(f"{where}: {value[:60]!r} is no CIDR such as 10.1.0.0/24") from error
+
+
+def unique(where: str, values: Iterable[str]) -> None:
+    """No value twice."""
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise InvalidSpec(f"{where}: {value} is there twice")
+        seen.add(value)
+
+
+def member(where: str, number: int, enum: object) -> None:
+    """A number that the enum knows."""
+    if number not in enum.values():  # type: ignore[attr-defined]  # EnumTypeWrapper has no common type
+        raise InvalidSpec(f"{where}: {number} is no known value")

@@ -1,0 +1,208 @@
+"""What a container spec may say."""
+
+# ruff: noqa: SIM905  # word lists read better as words
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.model import templates
+from swarmlite.proto.specs_pb2 import ContainerSpec
+from swarmlite.proto.types_pb2 import FileTarget, HealthConfig
+
+from . import checks, mounts
+
+CAPABILITIES = frozenset(
+    """
+    AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE
+    DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN
+    MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID
+    SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE
+    SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM ALL
+    """.split()
+)
+ULIMITS = frozenset(
+    """
+    core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack
+    """.split()
+)
+_SYSCTL = re.compile(r"[a-z0-9_][a-zA-Z0-9_.\-/]*")
+_SYSCTLS = ("net.", "fs.mqueue.")
+_IPC_SYSCTLS = frozenset(
+    f"kernel.{name}" for name in ("msgmax msgmnb msgmni sem shmall shmmax shmmni"
+                                  " shm_rmid_forced").split()
+)  # fmt: skip
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-/:@+]*")
+_USER = re.compile(r"[A-Za-z0-9_.\-$]+(:[A-Za-z0-9_.\-$]+)?")
+_HEALTH_TESTS = ("NONE", "CMD", "CMD-SHELL")
+
+
+def validate_container(spec: ContainerSpec) -> None:
+    """Raise InvalidSpec for the first rule that `spec` breaks."""
+    for rule in RULES:
+        rule(spec)
+
+
+def _image(spec: ContainerSpec) -> None:
+    if not spec.image:
+        raise InvalidSpec("image: must be provided")
+    if len(spec.image) > 4096 or not _IMAGE.fullmatch(spec.image) or ".." in spec.image:
+        raise InvalidSpec(f"image: {spec.image[:80]!r} is no image reference such as nginx:1.27")
+
+
+def _command(spec: ContainerSpec) -> None:
+    for where, words in (("command", spec.command), ("args", spec.args)):
+        for word in words:
+            checks.text(where, word, lines=True)
+
+
+def _environment(spec: ContainerSpec) -> None:
+    for entry in spec.env:
+        name, equals, value = entry.partition("=")
+        if not name or not equals or not name.isprintable():
+            raise InvalidSpec(f"--env {entry[:60]!r}: expected NAME=value")
+        checks.text(f"--env {name}", value, lines=True)
+        templates.check(entry)
+
+
+def _identity(spec: ContainerSpec) -> None:
+    if "{{" in spec.hostname:
+        templates.check(spec.hostname)
+    elif spec.hostname:
+        checks.host_name("--hostname", spec.hostname)
+    if spec.user and not _USER.fullmatch(spec.user):
+        raise InvalidSpec(f"--user {spec.user[:60]!r}: expected NAME, UID, or either with :GROUP")
+    for group in spec.groups:
+        if not _USER.fullmatch(group) or ":" in group:
+            raise InvalidSpec(f"--group {group[:60]!r}: expected a name or a number")
+    if spec.dir:
+        checks.path("--workdir", spec.dir)
+    checks.labels("--container-label", spec.labels)
+
+
+def _stopping(spec: ContainerSpec) -> None:
+    if spec.stop_signal:
+        parse_signal(spec.stop_signal)
+    checks.duration("--stop-grace-period", spec.stop_grace_period)
+
+
+def parse_signal(text: str) -> int:
+    """The number of "SIGTERM", "term", "15" or "RTMIN+3". Raises InvalidSpec."""
+    name = text.upper().removeprefix("SIG")
+    if name.isdecimal() and name.isascii() and 1 <= int(name) <= 64:
+        return int(name)
+    real_time = re.fullmatch(r"RTM(?:IN\+|AX-)(\d{1,2})", name)
+    if real_time and int(real_time[1]) <= 30:
+        offset = int(real_time[1])
+        return int(signal.SIGRTMIN) + offset if "IN" in name else int(signal.SIGRTMAX) - offset
+    try:
+        return int(signal.Signals[f"SIG{name}"])
+    except KeyError as error:
+        raise InvalidSpec(f"--stop-signal {text[:40]!r}: no such signal") from error
+
+
+def _kernel(spec: ContainerSpec) -> None:
+    for where, names in (("--cap-add", spec.capability_add), ("--cap-drop", spec.capability_drop)):
+        for name in names:
+            if name.upper().removeprefix("CAP_") not in CAPABILITIES:
+                raise InvalidSpec(f"{where} {name[:40]!r}: no such capability")
+    for name, value in spec.sysctls.items():
+        checks.text(f"--sysctl {name[:60]!r}", value)
+        allowed = name.startswith(_SYSCTLS) or name in _IPC_SYSCTLS
+        if not allowed or not _SYSCTL.fullmatch(name) or ".." in name:
+            raise InvalidSpec(
+                f"--sysctl {name[:60]!r}: only net.*, fs.mqueue.* and kernel IPC settings"
+                " belong to a container"
+            )
+    for ulimit in spec.ulimits:
+        _ulimit(ulimit.name, ulimit.soft, ulimit.hard)
+    checks.unique("--ulimit", [u.name for u in spec.ulimits])
+    checks.between("--oom-score-adj", spec.oom_score_adj, -1000, 1000)
+
+
+def _ulimit(name: str, soft: int, hard: int) -> None:
+    if name not in ULIMITS:
+        raise InvalidSpec(f"--ulimit {name[:40]!r}: expected one of {', '.join(sorted(ULIMITS))}")
+    if soft < -1 or hard < -1:
+        raise InvalidSpec(f"--ulimit {name}: must be -1 (unlimited) or more")
+    if hard != -1 and (soft == -1 or soft > hard):
+        raise InvalidSpec(f"--ulimit {name}: the soft limit {soft} is above the hard limit {hard}")
+
+
+def _name_resolution(spec: ContainerSpec) -> None:
+    for line in spec.hosts:
+        checks.text("--host", line)
+        words = line.split()
+        if len(words) < 2:
+            raise InvalidSpec(f"--host {line[:60]!r}: expected an address and a name")
+        checks.address("--host", words[0])
+        for name in words[1:]:
+            checks.host_name("--host", name)
+    for address in spec.dns_config.nameservers:
+        checks.address("--dns", address)
+    for where, values in (("--dns-search", spec.dns_config.search),
+                          ("--dns-option", spec.dns_config.options)):  # fmt: skip
+        for value in values:
+            if not re.fullmatch(r"[A-Za-z0-9_.:\-]{1,255}", value):
+                raise InvalidSpec(f"{where} {value[:60]!r}: blanks and odd characters are refused")
+
+
+def _health(spec: ContainerSpec) -> None:
+    health: HealthConfig = spec.healthcheck
+    if health.test and health.test[0] not in _HEALTH_TESTS:
+        raise InvalidSpec(
+            f"--health-cmd: {health.test[0][:40]!r} is no kind of test, expected"
+            f" {', '.join(_HEALTH_TESTS)}"
+        )
+    if health.test and health.test[0] != "NONE" and len(health.test) < 2:
+        raise InvalidSpec("--health-cmd: the command is missing")
+    for word in health.test:
+        checks.text("--health-cmd", word, lines=True)
+    for name in ("interval", "timeout", "start_period", "start_interval"):
+        value = getattr(health, name)
+        where = f"--health-{name.replace('_', '-')}"
+        checks.duration(where, value)
+        if 0 < value.ToNanoseconds() < 1_000_000:
+            raise InvalidSpec(f"{where}: must be 1ms or more")
+    checks.between("--health-retries", health.retries, 0, 1_000_000)
+
+
+def _files(spec: ContainerSpec) -> None:
+    targets = [mounts.normal(mount.target) for mount in spec.mounts]
+    for secret in spec.secrets:
+        if not secret.secret_id and not secret.secret_name:
+            raise InvalidSpec("--secret: names no secret")
+        targets.append(_file(f"--secret {secret.secret_name}", secret.file, "/run/secrets/"))
+    for config in spec.configs:
+        if not config.config_id and not config.config_name:
+            raise InvalidSpec("--config: names no config")
+        targets.append(_file(f"--config {config.config_name}", config.file, "/"))
+    checks.unique("mount, secret and config targets", targets)
+
+
+def _file(where: str, file: FileTarget, base: str) -> str:
+    target = file.name if file.name.startswith("/") else base + file.name
+    checks.path(f"{where}: target", target)
+    if mounts.normal(target) in ("/", "/run/secrets"):
+        raise InvalidSpec(f"{where}: target: names no file")
+    for what, value in (("uid", file.uid), ("gid", file.gid)):
+        if value and not (value.isascii() and value.isdecimal() and int(value) < 2**31):
+            raise InvalidSpec(f"{where}: {what} {value[:40]!r} is no number")
+    checks.between(f"{where}: mode", file.mode, 0, 0o7777)
+    return mounts.normal(target)
+
+
+RULES: tuple[Callable[[ContainerSpec], None], ...] = (
+    _image,
+    _command,
+    _environment,
+    _identity,
+    _stopping,
+    _kernel,
+    _name_resolution,
+    _health,
+    mounts.validate_mounts,
+    _files,
+)

@@ -1,0 +1,53 @@
+"""What an endpoint spec may say: its mode and its ports."""
+
+from __future__ import annotations
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.types_pb2 import EndpointSpec, PortConfig
+
+from . import checks
+
+OWN_PORTS = {
+    (PortConfig.TCP, 2377): "the managers' API",
+    (PortConfig.TCP, 2381): "etcd",
+    (PortConfig.TCP, 2382): "etcd",
+    (PortConfig.UDP, 4789): "overlay networks",
+}
+"""Ports of every node that swarmlite listens on itself."""
+
+
+def validate_endpoint(spec: EndpointSpec) -> None:
+    """Raise InvalidSpec for the first rule that `spec` breaks."""
+    checks.member("--endpoint-mode", spec.mode, EndpointSpec.Mode)
+    for port in spec.ports:
+        _port(port)
+        if spec.mode == EndpointSpec.DNSRR and port.publish_mode == PortConfig.INGRESS:
+            raise InvalidSpec(
+                f"--publish {describe(port)}: mode=ingress does not go with --endpoint-mode dnsrr;"
+                " use mode=host"
+            )
+    published = [port for port in spec.ports if port.published_port]
+    checks.unique("--publish: published port", [_key(port) for port in published])
+
+
+def describe(port: PortConfig) -> str:
+    """A port as users write it: "8080:80/tcp"."""
+    protocol = PortConfig.Protocol.Name(port.protocol).lower()
+    published = f"{port.published_port}:" if port.published_port else ""
+    return f"{published}{port.target_port}/{protocol}"
+
+
+def _key(port: PortConfig) -> str:
+    # The same number may be published once in each mode only by mistake: both listen on the host.
+    return f"{port.published_port}/{PortConfig.Protocol.Name(port.protocol).lower()}"
+
+
+def _port(port: PortConfig) -> None:
+    checks.member("--publish: protocol", port.protocol, PortConfig.Protocol)
+    checks.member("--publish: mode", port.publish_mode, PortConfig.PublishMode)
+    checks.text("--publish: name", port.name)
+    checks.between("--publish: target port", port.target_port, 1, 65535)
+    checks.between("--publish: published port", port.published_port, 0, 65535)
+    owner = OWN_PORTS.get((port.protocol, port.published_port))
+    if owner:
+        raise InvalidSpec(f"--publish {describe(port)}: the port belongs to {owner} on every node")

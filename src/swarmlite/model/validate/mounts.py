@@ -1,0 +1,72 @@
+"""What mounts may say."""
+
+from __future__ import annotations
+
+import posixpath
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.model import templates
+from swarmlite.proto.specs_pb2 import ContainerSpec
+from swarmlite.proto.types_pb2 import Mount
+
+from . import checks
+
+_RESERVED = ("/", "/proc", "/sys", "/dev")
+_OPTIONS = {
+    Mount.BIND: "bind_options",
+    Mount.VOLUME: "volume_options",
+    Mount.TMPFS: "tmpfs_options",
+}
+
+
+def normal(target: str) -> str:
+    """A target without doubled slashes and dots, to compare by."""
+    return posixpath.normpath(target).replace("//", "/") if target else ""
+
+
+def validate_mounts(spec: ContainerSpec) -> None:
+    """Raise InvalidSpec for the first mount that breaks a rule."""
+    for mount in spec.mounts:
+        _mount(mount)
+    checks.unique("--mount target", [normal(mount.target) for mount in spec.mounts])
+
+
+def _mount(mount: Mount) -> None:
+    where = f"--mount target={mount.target[:80]}"
+    if not mount.target:
+        raise InvalidSpec(f"--mount source={mount.source[:80]}: target must be provided")
+    for value in (mount.target, mount.source):
+        templates.check(value)
+        checks.text(where, value)
+    checks.path(where, mount.target)
+    if normal(mount.target) in _RESERVED:
+        raise InvalidSpec(f"{where}: the container's own {normal(mount.target)} cannot be replaced")
+    _source(where, mount)
+    for kind, field in _OPTIONS.items():
+        if kind != mount.type and mount.HasField(field) and getattr(mount, field).ListFields():  # type: ignore[arg-type]
+            name = Mount.Type.Name(mount.type).lower()
+            raise InvalidSpec(f"{where}: {field.replace('_', ' ')} do not go with type={name}")
+    _volume(where, mount)
+    checks.between(f"{where}: tmpfs-size", mount.tmpfs_options.size_bytes, 0, 2**62)
+    checks.between(f"{where}: tmpfs-mode", mount.tmpfs_options.mode, 0, 0o7777)
+
+
+def _source(where: str, mount: Mount) -> None:
+    if mount.type == Mount.BIND:
+        if not mount.source:
+            raise InvalidSpec(f"{where}: type=bind needs a source")
+        checks.path(f"{where}: source", mount.source)
+    elif mount.type == Mount.VOLUME:
+        if mount.source and "{{" not in mount.source:
+            checks.object_name(f"{where}: volume", mount.source, longest=255)
+    elif mount.type == Mount.TMPFS and mount.source:
+        raise InvalidSpec(f"{where}: type=tmpfs takes no source")
+
+
+def _volume(where: str, mount: Mount) -> None:
+    options = mount.volume_options
+    checks.labels(f"{where}: volume-label", options.labels)
+    for values in (options.labels, options.driver_config.options):
+        for value in values.values():
+            checks.text(where, value, lines=True)
+            templates.check(value)

@@ -1,0 +1,17 @@
+"""What a node spec may say."""
+
+from __future__ import annotations
+
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import NodeRole
+
+from . import checks
+
+
+def validate_node(spec: NodeSpec) -> None:
+    """Raise InvalidSpec for the first rule that `spec` breaks."""
+    checks.member("--role", spec.desired_role, NodeRole)
+    checks.member("--availability", spec.availability, NodeSpec.Availability)
+    checks.member("membership", spec.membership, NodeSpec.Membership)
+    checks.text("node name", spec.annotations.name)
+    checks.labels("--label-add", spec.annotations.labels)

@@ -1,0 +1,36 @@
+"""What specs of secrets and configs may say."""
+
+from __future__ import annotations
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.specs_pb2 import ConfigSpec, SecretSpec
+
+from . import checks
+from .unsupported import check_config, check_secret
+
+MAX_SECRET_BYTES = 500 * 1024
+MAX_CONFIG_BYTES = 1000 * 1024
+MAX_NAME = 64
+
+
+def validate_secret(spec: SecretSpec) -> None:
+    """Raise InvalidSpec for the first rule that `spec` breaks; no error shows the data."""
+    checks.object_name("secret name", spec.annotations.name, MAX_NAME)
+    checks.object_labels("secret", spec.annotations)
+    check_secret(spec)
+    _size("secret", spec.annotations.name, len(spec.data), MAX_SECRET_BYTES)
+
+
+def validate_config(spec: ConfigSpec) -> None:
+    """Raise InvalidSpec for the first rule that `spec` breaks."""
+    checks.object_name("config name", spec.annotations.name, MAX_NAME)
+    checks.object_labels("config", spec.annotations)
+    check_config(spec)
+    _size("config", spec.annotations.name, len(spec.data), MAX_CONFIG_BYTES)
+
+
+def _size(kind: str, name: str, size: int, limit: int) -> None:
+    if not 0 < size < limit:
+        raise InvalidSpec(
+            f"{kind} {name}: data must be larger than 0 and less than {limit} bytes, it has {size}"
+        )

@@ -1,0 +1,174 @@
+"""What a service spec may say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.model import constraints, units
+from swarmlite.model.references import PREDEFINED_NETWORKS
+from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
+from swarmlite.proto.types_pb2 import RestartPolicy, UpdateConfig
+
+from . import checks
+from .container import validate_container
+from .endpoint import validate_endpoint
+from .unsupported import check_service
+
+MIN_NANO_CPUS = 1_000_000
+MIN_MEMORY_BYTES = 4 * 1024 * 1024
+MAX_NANO_CPUS = 1_000_000 * units.SECOND
+MAX_MEMORY_BYTES = 2**60
+MAX_REPLICAS = 1_000_000
+
+
+def validate_service(spec: ServiceSpec) -> None:
+    """Raise InvalidSpec for the first rule that `spec` breaks. Defaults need not be filled in."""
+    checks.dns_name("service name", spec.annotations.name)
+    checks.object_labels("service", spec.annotations)
+    if not spec.HasField("task") or not spec.task.HasField("container"):
+        raise InvalidSpec("service: a container must be provided")
+    check_service(spec)
+    validate_container(spec.task.container)
+    for rule in RULES:
+        rule(spec)
+
+
+def validate_change(old: ServiceSpec, new: ServiceSpec) -> None:
+    """Raise InvalidSpec for a change that no update may make."""
+    if old.annotations.name != new.annotations.name:
+        raise InvalidSpec(
+            f"service name: renaming {old.annotations.name} to {new.annotations.name[:63]!r}"
+            " is not supported"
+        )
+    if old.WhichOneof("mode") != new.WhichOneof("mode"):
+        raise InvalidSpec(
+            f"--mode: service {old.annotations.name} is {_mode(old)} and stays so: a change to"
+            f" {_mode(new)} is not allowed"
+        )
+
+
+def _mode(spec: ServiceSpec) -> str:
+    return (spec.WhichOneof("mode") or "replicated").replace("_", "-")
+
+
+def _modes(spec: ServiceSpec) -> None:
+    checks.between("--replicas", spec.replicated.replicas, 0, MAX_REPLICAS)
+    checks.between("--replicas", spec.replicated_job.total_completions, 0, MAX_REPLICAS)
+    checks.between("--max-concurrent", spec.replicated_job.max_concurrent, 0, MAX_REPLICAS)
+    if spec.WhichOneof("mode") in ("replicated_job", "global_job"):
+        for name in ("update", "rollback"):
+            if spec.HasField(name):
+                raise InvalidSpec(f"--{name}-*: a job has no {name} config")
+
+
+def _resources(spec: ServiceSpec) -> None:
+    resources = spec.task.resources
+    limits, reservations = resources.limits, resources.reservations
+    for word, values in (("limit", limits), ("reserve", reservations)):
+        _cpus(f"--{word}-cpu", values.nano_cpus)
+        _memory(f"--{word}-memory", values.memory_bytes)
+    checks.between("--limit-pids", limits.pids, 0, 2**22)
+    if limits.nano_cpus and reservations.nano_cpus > limits.nano_cpus:
+        raise InvalidSpec("--reserve-cpu: is above --limit-cpu")
+    if limits.memory_bytes and reservations.memory_bytes > limits.memory_bytes:
+        raise InvalidSpec("--reserve-memory: is above --limit-memory")
+    _swap(spec.task)
+
+
+def _swap(task: TaskSpec) -> None:
+    resources = task.resources
+    if resources.HasField("memory_swap_bytes"):
+        swap, limit = resources.memory_swap_bytes, resources.limits.memory_bytes
+        if not limit or (swap != -1 and swap < limit):
+            raise InvalidSpec("--memory-swap: needs --limit-memory and must not be below it")
+    if resources.HasField("memory_swappiness"):
+        checks.between("--memory-swappiness", resources.memory_swappiness, 0, 100)
+
+
+def _cpus(where: str, value: int) -> None:
+    if value and value < MIN_NANO_CPUS:
+        raise InvalidSpec(f"{where}: {units.format_cpus(value)} is too low, 0.001 CPU at least")
+    checks.between(where, value, 0, MAX_NANO_CPUS)
+
+
+def _memory(where: str, value: int) -> None:
+    if value and value < MIN_MEMORY_BYTES:
+        raise InvalidSpec(f"{where}: {value} bytes are too few, 4MiB at least")
+    checks.between(where, value, 0, MAX_MEMORY_BYTES)
+
+
+def _restart(spec: ServiceSpec) -> None:
+    restart = spec.task.restart
+    checks.member("--restart-condition", restart.condition, RestartPolicy.Condition)
+    checks.duration("--restart-delay", restart.delay)
+    checks.duration("--restart-window", restart.window)
+
+
+def _updates(spec: ServiceSpec) -> None:
+    for name, config in (("update", spec.update), ("rollback", spec.rollback)):
+        checks.duration(f"--{name}-delay", config.delay)
+        checks.duration(f"--{name}-monitor", config.monitor)
+        checks.duration(f"--{name}-progress-deadline", config.progress_deadline)
+        checks.between(f"--{name}-parallelism", config.parallelism, 0, MAX_REPLICAS)
+        checks.between(f"--{name}-max-failure-ratio", config.max_failure_ratio, 0, 1)
+        where = f"--{name}-failure-action"
+        checks.member(where, config.failure_action, UpdateConfig.FailureAction)
+        checks.member(f"--{name}-order", config.order, UpdateConfig.Order)
+    if spec.rollback.failure_action == UpdateConfig.ROLLBACK:
+        raise InvalidSpec("--rollback-failure-action: a rollback pauses or continues")
+
+
+def _placement(spec: ServiceSpec) -> None:
+    placement = spec.task.placement
+    constraints.parse(placement.constraints)
+    for preference in placement.preferences:
+        if preference.WhichOneof("preference") is None:
+            raise InvalidSpec("--placement-pref: expected spread=node.labels.NAME")
+        constraints.check_spread(preference.spread.spread_descriptor)
+    checks.between("--replicas-max-per-node", placement.max_replicas, 0, MAX_REPLICAS)
+    if placement.max_replicas and spec.WhichOneof("mode") in ("global", "global_job"):
+        raise InvalidSpec("--replicas-max-per-node: goes with --mode replicated alone")
+    for platform in placement.platforms:
+        checks.text("platform", platform.os + platform.architecture)
+
+
+def _networks(spec: ServiceSpec) -> None:
+    targets = [network.target for network in spec.task.networks]
+    checks.unique("--network", targets)
+    for network in spec.task.networks:
+        checks.object_name("--network", network.target, longest=255)
+        for alias in network.aliases:
+            checks.host_name(f"--network {network.target}: alias", alias)
+    own = PREDEFINED_NETWORKS.intersection(targets)
+    if own and len(targets) > 1:
+        raise InvalidSpec(f"--network {min(own)}: goes with no other network")
+    if own and any(p.publish_mode == p.INGRESS for p in spec.endpoint.ports):
+        raise InvalidSpec(
+            f"--publish: ports of a service on network {min(own)} need mode=host or no publishing"
+        )
+
+
+def _log_driver(spec: ServiceSpec) -> None:
+    options = spec.task.log_driver.options
+    if "max-size" in options and units.parse_bytes(options["max-size"]) < 1:
+        raise InvalidSpec("--log-opt max-size: must be positive")
+    count = options.get("max-file", "1")
+    if not (count.isascii() and count.isdecimal() and 1 <= int(count) <= 1000):
+        raise InvalidSpec(f"--log-opt max-file: {count[:20]!r} is no number from 1 to 1000")
+
+
+def _endpoint(spec: ServiceSpec) -> None:
+    validate_endpoint(spec.endpoint)
+
+
+RULES: tuple[Callable[[ServiceSpec], None], ...] = (
+    _modes,
+    _resources,
+    _restart,
+    _updates,
+    _placement,
+    _networks,
+    _log_driver,
+    _endpoint,
+)

@@ -1,0 +1,199 @@
+"""What this release honours of the specs, field by field, and what it refuses by name.
+
+A field is in exactly one of the two lists; a test walks the messages and says which is in none.
+Paths are field names from the spec down, without indexes.
+"""
+
+# ruff: noqa: SIM905  # word lists read better as words
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from google.protobuf.message import Message
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
+from swarmlite.proto.types_pb2 import Mount, PortConfig
+
+REFUSED_SERVICE = {
+    "task.container.tty": "--tty",
+    "task.container.open_stdin": "open standard input",
+    "task.container.isolation": "--isolation",
+    "task.container.privileged": "--privileged",
+    "task.container.devices": "--device",
+    "task.container.shm_size_bytes": "shm_size",
+    "task.container.privileges": "privileges (credential spec, SELinux, seccomp, AppArmor)",
+    "task.container.configs.runtime": "config as a credential spec",
+    "task.container.mounts.volume_options.subpath": "--mount volume-subpath",
+    "task.container.mounts.image_options": "--mount type=image",
+    "task.container.mounts.bind_options.nonrecursive": "--mount bind-nonrecursive",
+    "task.container.mounts.bind_options.readonly_nonrecursive": "--mount bind-recursive",
+    "task.container.mounts.bind_options.readonly_force_recursive": "bind-recursive",
+    "task.resources.reservations.generic": "--generic-resource",
+    "task.resources.memory_swap_bytes": "--memory-swap",
+    "task.resources.memory_swappiness": "--memory-swappiness",
+    "task.networks.addresses": "--network ip",
+    "task.networks.driver_attachment_opts": "--network driver-opt",
+    "task.resource_references": "resource references",
+    "update.progress_deadline": "--update-progress-deadline",
+    "rollback.progress_deadline": "--rollback-progress-deadline",
+    "endpoint.ports.host_ip": "--publish host_ip",
+    "replicated_job": "--mode replicated-job",
+    "global_job": "--mode global-job",
+}
+
+HONOURED_SERVICE = frozenset(
+    """
+    annotations
+    task.container.image task.container.labels task.container.command task.container.args
+    task.container.hostname task.container.env task.container.dir task.container.user
+    task.container.groups task.container.read_only task.container.stop_signal
+    task.container.stop_grace_period task.container.secrets task.container.hosts
+    task.container.configs.config_id task.container.configs.config_name
+    task.container.configs.file task.container.dns_config task.container.healthcheck
+    task.container.init task.container.sysctls task.container.capability_add
+    task.container.capability_drop task.container.ulimits task.container.oom_score_adj
+    task.container.pull_options
+    task.container.mounts.type task.container.mounts.source task.container.mounts.target
+    task.container.mounts.readonly task.container.mounts.consistency
+    task.container.mounts.bind_options.propagation
+    task.container.mounts.bind_options.create_mountpoint
+    task.container.mounts.volume_options.nocopy task.container.mounts.volume_options.labels
+    task.container.mounts.volume_options.driver_config task.container.mounts.tmpfs_options
+    task.resources.limits task.resources.reservations.nano_cpus
+    task.resources.reservations.memory_bytes
+    task.restart task.placement task.log_driver task.networks.target task.networks.aliases
+    task.force_update
+    replicated global
+    update.parallelism update.delay update.failure_action update.monitor
+    update.max_failure_ratio update.order
+    rollback.parallelism rollback.delay rollback.failure_action rollback.monitor
+    rollback.max_failure_ratio rollback.order
+    endpoint.mode endpoint.ports.name endpoint.ports.protocol endpoint.ports.target_port
+    endpoint.ports.published_port endpoint.ports.publish_mode
+    """.split()
+)
+
+REFUSED_NETWORK = {
+    "ipv6_enabled": "--ipv6",
+    "ipam.configs.ipv6": "--ipv6",
+    "config_from": "--config-from",
+    "config_only": "--config-only",
+}
+HONOURED_NETWORK = frozenset(
+    """
+    annotations driver internal attachable ingress scope ipam.driver ipam.configs.subnet
+    ipam.configs.range ipam.configs.gateway ipam.configs.reserved
+    """.split()
+)
+
+REFUSED_SECRET = {"templating": "--template-driver", "driver": "--driver"}
+HONOURED_SECRET = frozenset({"annotations", "data"})
+REFUSED_CONFIG = {"templating": "--template-driver"}
+HONOURED_CONFIG = frozenset({"annotations", "data"})
+
+REFUSED_CLUSTER = {
+    "ca.external_cas": "--external-ca",
+    "ca.signing_ca_cert": "--ca-cert",
+    "ca.signing_ca_key": "--ca-key",
+    "ca.force_rotate": "swarm ca --rotate",
+    "encryption.auto_lock_managers": "--autolock",
+    "task_defaults": "default log driver of tasks",
+}
+HONOURED_CLUSTER = frozenset("annotations orchestration dispatcher ca.node_cert_expiry".split())
+
+_MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS}
+LOG_DRIVERS = ("json-file",)
+LOG_OPTIONS = ("max-size", "max-file")
+NETWORK_DRIVERS = ("overlay",)
+NETWORK_OPTIONS = ("com.docker.network.driver.mtu",)
+
+
+def _mount_types(spec: ServiceSpec) -> Iterator[str]:
+    for mount in spec.task.container.mounts:
+        if mount.type not in _MOUNT_TYPES:
+            name = Mount.Type.Name(mount.type).lower() if mount.type in Mount.Type.values() else "?"
+            yield f"--mount type={name}"
+        driver = mount.volume_options.driver_config
+        if driver.name not in ("", "local"):
+            yield f"--mount volume-driver={driver.name}"
+
+
+def _log_driver(spec: ServiceSpec) -> Iterator[str]:
+    driver = spec.task.log_driver
+    if driver.name and driver.name not in LOG_DRIVERS:
+        yield f"--log-driver {driver.name}"
+    yield from (f"--log-opt {key}" for key in driver.options if key not in LOG_OPTIONS)
+
+
+def _sctp(spec: ServiceSpec) -> Iterator[str]:
+    yield from (
+        "--publish protocol=sctp" for p in spec.endpoint.ports if p.protocol == PortConfig.SCTP
+    )
+
+
+def _network_driver(spec: NetworkSpec) -> Iterator[str]:
+    if spec.driver.name not in ("", *NETWORK_DRIVERS):
+        yield f"--driver {spec.driver.name}"
+    yield from (f"-o {key}" for key in spec.driver.options if key not in NETWORK_OPTIONS)
+    if spec.ipam.driver.name not in ("", "default"):
+        yield f"--ipam-driver {spec.ipam.driver.name}"
+    yield from (f"--ipam-opt {key}" for key in spec.ipam.driver.options)
+    if spec.scope not in ("", "swarm"):
+        yield f"--scope {spec.scope}"
+
+
+SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
+    _mount_types,
+    _log_driver,
+    _sctp,
+)
+
+
+def check_service(spec: ServiceSpec) -> None:
+    """Raise InvalidSpec that names the first thing set in `spec` that is not honoured yet."""
+    _check(spec, REFUSED_SERVICE)
+    for rule in SERVICE_VALUES:
+        _refuse_all(rule(spec))
+
+
+def check_network(spec: NetworkSpec) -> None:
+    """As check_service."""
+    _check(spec, REFUSED_NETWORK)
+    _refuse_all(_network_driver(spec))
+
+
+def check_secret(spec: SecretSpec) -> None:
+    """As check_service."""
+    _check(spec, REFUSED_SECRET)
+
+
+def check_config(spec: ConfigSpec) -> None:
+    """As check_service."""
+    _check(spec, REFUSED_CONFIG)
+
+
+def check_cluster(spec: ClusterSpec) -> None:
+    """As check_service."""
+    _check(spec, REFUSED_CLUSTER)
+
+
+def _check(message: Message, refused: dict[str, str], prefix: str = "") -> None:
+    for field, value in message.ListFields():
+        path = prefix + field.name
+        entry = field.message_type is not None and field.message_type.GetOptions().map_entry
+        items = value if field.label == field.LABEL_REPEATED and not entry else [value]
+        if path in refused and _says_something(field.containing_oneof, value):
+            raise InvalidSpec(f"{refused[path]}: not supported yet")
+        if field.message_type is not None and not entry:
+            for item in items:
+                _check(item, refused, path + ".")
+
+
+def _says_something(oneof: object, value: object) -> bool:
+    return oneof is not None or not isinstance(value, Message) or bool(value.ListFields())
+
+
+def _refuse_all(names: Iterator[str]) -> None:
+    for name in names:
+        raise InvalidSpec(f"{name}: not supported yet")
