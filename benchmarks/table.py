@@ -34,7 +34,9 @@ def ratio_row(what: str, unit: str, ours: float, peer: float, *, at_least: float
 def alone_row(what: str, unit: str, ours: float, *, at_most: float | None = None) -> Row:
     """A row without a peer."""
     goal = f"<= {at_most:g} {unit}" if at_most is not None else ""
-    return Row(what, f"{ours:.4g} {unit}", "", None, goal, None if at_most is None else ours <= at_most)
+    return Row(
+        what, f"{ours:.4g} {unit}", "", None, goal, None if at_most is None else ours <= at_most
+    )
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -58,7 +58,7 @@ def test_environment_args_limits_and_mounts_reach_the_container(
     create(
         swarm, "--name", "full", "--env", "COLOUR=blue", "--limit-memory", "32m",
         "--limit-cpu", "0.5", "--limit-pids", "20", "--workdir", "/tmp", "--user", "1000:1000",
-        "--hostname", "{{.Service.Name}}-{{.Task.Slot}}", 
+        "--hostname", "{{.Service.Name}}-{{.Task.Slot}}",
         "--mount", "type=volume,source=data,target=/data",
         "--mount", "type=bind,source=/etc/hostname,target=/host-name,readonly",
         "--mount", "type=tmpfs,target=/scratch",
