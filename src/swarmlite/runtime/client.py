@@ -1,0 +1,340 @@
+"""The asyncio client of the supervisor: what the agent and the command line call.
+
+One connection carries all calls at once. When the supervisor goes away every call in flight raises
+Unavailable; containers that it ran are then gone too (connect again to learn of it). Cancelling a
+call abandons its answer, not its effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmlite import errors
+from swarmlite.runtime.supervisor import protocol
+
+
+@dataclass(frozen=True)
+class State:
+    """One container as the supervisor knows it; times are seconds since the epoch, 0 for never."""
+
+    id: str
+    bundle: Path
+    pid: int
+    start_time_ticks: int
+    status: str  # "created", "running" or "stopped"
+    created_at: float
+    started_at: float
+    finished_at: float
+    exit_code: int | None  # 128+signal when killed by one
+    oom_killed: bool
+    error: str
+
+    @classmethod
+    def from_wire(cls, data: dict[str, Any]) -> State:
+        """From the supervisor's JSON."""
+        return cls(**{**data, "bundle": Path(data["bundle"])})
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """Where stdout and stderr go: JSON lines, rotated to path.1, path.2 ... at max_bytes."""
+
+    path: Path
+    max_bytes: int = 10 << 20
+    max_files: int = 3
+    compress: bool = False
+
+
+@dataclass
+class Exec:
+    """A process that was started in a container; `console` is its pty's master, when it has one."""
+
+    id: str
+    pid: int
+    console: int | None
+    supervisor: Supervisor
+
+    async def wait(self) -> int:
+        """Its exit code, 128+signal when killed; raises NotFound when asked a second time."""
+        answer = await self.supervisor._call("exec_wait", exec_id=self.id)
+        return int(answer["exit_code"])
+
+    async def kill(self, signal: int) -> None:
+        """Send it a signal; raises NotFound when it has ended."""
+        await self.supervisor._call("exec_kill", exec_id=self.id, signal=signal)
+
+
+class Supervisor:
+    """A connection to the supervisor; make it with `connect`, end it with `close`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._decoder = protocol.Decoder()
+        self._fds: list[int] = []
+        self._outgoing: list[tuple[bytes, list[int]]] = []
+        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
+        self._subscribers: set[asyncio.Queue[State | None]] = set()
+        self._next_id = 0
+        self._closed: str | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    @classmethod
+    async def connect(cls, socket_path: Path) -> Supervisor:
+        """Connect; raises Unavailable when nobody listens, PermissionDenied when not root."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, str(socket_path))
+        except PermissionError as error:
+            sock.close()
+            raise errors.PermissionDenied(f"supervisor at {socket_path}: only root may") from error
+        except OSError as error:
+            sock.close()
+            raise errors.Unavailable(
+                f"supervisor at {socket_path} does not answer: {error.strerror}"
+            ) from error
+        return cls(sock)
+
+    async def close(self) -> None:
+        """End the connection; containers are not touched."""
+        self._lost("the connection was closed")
+
+    # containers
+    async def create(
+        self,
+        container_id: str,
+        bundle: Path,
+        *,
+        log: LogFile | None = None,
+        stdio: Sequence[int] | None = None,
+    ) -> State:
+        """Set everything up; the process then waits before exec (OCI "created").
+
+        stdout and stderr go to `log`, or to the three descriptors of `stdio`, else to /dev/null.
+        Raises InvalidSpec, AlreadyExists, FailedPrecondition (the step that failed, and why).
+        """
+        extra: dict[str, Any] = {}
+        if log is not None:
+            extra["log"] = {
+                "path": str(log.path),
+                "max_bytes": log.max_bytes,
+                "max_files": log.max_files,
+                "compress": log.compress,
+            }
+        answer = await self._call(
+            "create", fds=list(stdio or ()), container=container_id, bundle=str(bundle), **extra
+        )
+        return State.from_wire(answer)
+
+    async def start(self, container_id: str) -> State:
+        """Exec the user's process; returns once that has succeeded.
+
+        Raises FailedPrecondition with exec's error (the container is then stopped, exit code 127
+        or 126), NotFound.
+        """
+        return State.from_wire(await self._call("start", container=container_id))
+
+    async def kill(self, container_id: str, signal: int, *, everything: bool = False) -> None:
+        """Send a signal to the first process, or to all of them; NotFound if stopped."""
+        await self._call("kill", container=container_id, signal=signal, everything=everything)
+
+    async def pause(self, container_id: str) -> None:
+        """Freeze all its processes."""
+        await self._call("pause", container=container_id)
+
+    async def resume(self, container_id: str) -> None:
+        """Thaw them."""
+        await self._call("resume", container=container_id)
+
+    async def delete(self, container_id: str, *, force: bool = False) -> None:
+        """Forget a stopped container: cgroup, namespaces, state; not its bundle.
+
+        `force` kills it first. Raises FailedPrecondition when it runs, NotFound.
+        """
+        await self._call("delete", container=container_id, force=force)
+
+    async def state(self, container_id: str) -> State:
+        """Raises NotFound."""
+        return State.from_wire(await self._call("state", container=container_id))
+
+    async def list(self) -> list[State]:
+        """Every container that was not deleted."""
+        return [State.from_wire(s) for s in (await self._call("list"))["containers"]]
+
+    async def wait(self, container_id: str) -> State:
+        """Until it is stopped; raises NotFound also when it is deleted meanwhile."""
+        return State.from_wire(await self._call("wait", container=container_id))
+
+    async def stats(self, container_id: str) -> dict[str, Any]:
+        """cpu_usage_ns, memory_bytes, memory_limit_bytes, pids ... as its cgroup counts them."""
+        return await self._call("stats", container=container_id)
+
+    async def update(self, container_id: str, resources: dict[str, Any]) -> None:
+        """Change its limits: an OCI `linux.resources`, of which absent keys stay as they are."""
+        await self._call("update", container=container_id, resources=resources)
+
+    async def exits(self) -> AsyncIterator[State]:
+        """Each stop from now on, after those stopped and not deleted; Unavailable at the end."""
+        queue: asyncio.Queue[State | None] = asyncio.Queue()
+        self._subscribers.add(queue)
+        try:
+            known = await self._call("subscribe")
+            seen = set()
+            for data in known["containers"]:
+                seen.add((data["id"], data["created_at"]))
+                yield State.from_wire(data)
+            while (state := await queue.get()) is not None:
+                if (state.id, state.created_at) not in seen:
+                    yield state
+            raise errors.Unavailable(f"supervisor: {self._closed}")
+        finally:
+            self._subscribers.discard(queue)
+
+    async def exec(
+        self, container_id: str, process: dict[str, Any], *, stdin: int, stdout: int, stderr: int
+    ) -> Exec:
+        """Run an OCI `process` in a running container with these descriptors (which stay yours).
+
+        With `process["terminal"]` a pty is made in the container instead, and its master is
+        `Exec.console`. Raises FailedPrecondition with exec's error, NotFound.
+        """
+        answer, fds = await self._call_fds(
+            "exec", [stdin, stdout, stderr], container=container_id, process=process
+        )
+        return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self)
+
+    async def console(self, container_id: str) -> int:
+        """A duplicate of the master of the container's pty; FailedPrecondition if it has none."""
+        _, fds = await self._call_fds("console", [], container=container_id)
+        return fds[0]
+
+    # descriptors
+    async def keep_fds(self, name: str, fds: Sequence[int]) -> None:
+        """Hold duplicates of `fds` under `name`, in place of what it held."""
+        await self._call("keep_fds", fds=list(fds), name=name)
+
+    async def kept_fds(self, name: str) -> list[int]:
+        """New duplicates of what is held under `name`, in order; raises NotFound."""
+        _, fds = await self._call_fds("kept_fds", [], name=name)
+        return fds
+
+    async def drop_fds(self, name: str) -> None:
+        """Close what is held under `name`; safe to repeat."""
+        await self._call("drop_fds", name=name)
+
+    async def info(self) -> dict[str, Any]:
+        """pid, version, cgroup ("v1", "v2" or "hybrid"), containers, kept (names), limits."""
+        return await self._call("info")
+
+    async def shutdown(self) -> None:
+        """Kill every container, clean up after it and end the supervisor."""
+        await self._call("shutdown")
+
+    # the wire
+    async def _call(self, op: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
+        answer, received = await self._call_fds(op, fds, **arguments)
+        for fd in received:
+            os.close(fd)
+        return answer
+
+    async def _call_fds(
+        self, op: str, fds: Sequence[int], **arguments: Any
+    ) -> tuple[dict[str, Any], Sequence[int] | Any]:
+        if self._closed is not None:
+            raise errors.Unavailable(f"supervisor: {self._closed}")
+        if len(fds) > protocol.MAX_FDS:
+            raise errors.InvalidSpec(f"at most {protocol.MAX_FDS} descriptors go in one call")
+        self._next_id += 1
+        call_id = self._next_id
+        message: dict[str, object] = {"id": call_id, "op": op, **arguments}
+        if fds:
+            message["fds"] = len(fds)
+        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
+        self._pending[call_id] = future
+        # Duplicates: the caller may close its own before the socket is writable.
+        self._outgoing.append((protocol.encode(message), [os.dup(fd) for fd in fds]))
+        self._flush()
+        try:
+            answer, received = await future
+        finally:
+            self._pending.pop(call_id, None)
+        if "error" in answer:
+            for fd in received:
+                os.close(fd)
+            kind = getattr(errors, answer["error"]["kind"], errors.SwarmliteError)
+            raise kind(answer["error"]["message"])
+        return answer["ok"], received
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            data, fds = self._outgoing[0]
+            try:
+                sent = socket.send_fds(self._sock, [data], fds) if fds else self._sock.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(self._sock.fileno(), self._flush)
+                return
+            except OSError as error:
+                self._lost(f"the connection broke: {error.strerror}")
+                return
+            for fd in fds:
+                os.close(fd)
+            if sent == len(data):
+                self._outgoing.pop(0)
+            else:
+                self._outgoing[0] = (data[sent:], [])
+        self._loop.remove_writer(self._sock.fileno())
+
+    def _readable(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(
+                self._sock, 1 << 16, protocol.MAX_FDS, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(f"the connection broke: {error.strerror}")
+            return
+        self._fds += fds
+        if not data:
+            self._lost("it went away")
+            return
+        for message in self._decoder.feed(data):
+            self._received(message)
+
+    def _received(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "exit":
+            for queue in self._subscribers:
+                queue.put_nowait(State.from_wire(message["state"]))
+            return
+        count = message.get("fds", 0)
+        fds, self._fds = self._fds[:count], self._fds[count:]
+        future = self._pending.get(message["id"])
+        if future is None or future.done():
+            for fd in fds:  # its caller was cancelled
+                os.close(fd)
+            return
+        future.set_result((message, fds))
+
+    def _lost(self, why: str) -> None:
+        if self._closed is not None:
+            return
+        self._closed = why
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        with contextlib.suppress(OSError):
+            self._sock.close()
+        for fd in [*self._fds, *(fd for _, fds in self._outgoing for fd in fds)]:
+            os.close(fd)
+        self._fds, self._outgoing = [], []
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(errors.Unavailable(f"supervisor: {why}"))
+        for queue in self._subscribers:
+            queue.put_nowait(None)
