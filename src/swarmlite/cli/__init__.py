@@ -1,1 +1,19 @@
-"""cli."""
+"""The command line: Docker's words, flags and tables over swarmlite's sockets.
+
+It parses, calls (`manager.sock`, `agent.sock`, `swarmlited.sock`) and prints; it decides nothing
+about the cluster, and what it refuses it refuses only because it cannot be said in a message.
+One folder a noun and one file a verb (`service/create.py` is `swarmlite service create`); a verb's
+file is imported when it is called, so that `--help` loads neither gRPC nor protobuf.
+`inspect` (messages as Docker's JSON) knows nothing of click and serves other front ends too.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The entry point `swarmlite`; exits with the command's status."""
+    from swarmlite.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""Runs one command line and turns every way to fail into one line and a status.
+
+1: the command was understood and failed; 2: it was not understood; 130: interrupted. A traceback is
+shown with -D alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from swarmlite.cli.lazy import BadFlag
+from swarmlite.cli.root import root
+from swarmlite.errors import SwarmliteError
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+def run(args: Sequence[str]) -> int:
+    """Run `swarmlite ARGS...`; the exit status. Writes what went wrong to standard error."""
+    debug = any(arg in ("-D", "--debug") for arg in args)
+    try:
+        status = root.main(args=list(args), prog_name="swarmlite", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        return _fail(usage_line(error), MISUSED)
+    except click.ClickException as error:
+        return _fail(error.format_message(), FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has gone; what the interpreter flushes at exit has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except SwarmliteError as error:
+        if debug:
+            raise
+        return _fail(str(error), FAILED)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", FAILED)
+    except Exception as error:
+        if debug:
+            raise
+        return _fail(f"unexpected {type(error).__name__}: {error} (-D shows where)", FAILED)
+    return status if isinstance(status, int) else 0
+
+
+def usage_line(error: click.UsageError) -> str:
+    """What was wrong with a command line, in Docker's words, and where the help is."""
+    path = error.ctx.command_path if error.ctx else "swarmlite"
+    see = f"See '{path} --help'."
+    if isinstance(error, click.NoSuchOption):
+        kind = "flag" if error.option_name.startswith("--") else "shorthand flag"
+        near = error.possibilities and f" (did you mean {', '.join(error.possibilities)}?)" or ""
+        return f"unknown {kind}: {error.option_name}{near}. {see}"
+    if isinstance(error, BadFlag):
+        return f"{error.line()}. {see}"
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
+        return f'"{path}" requires {_wanted(error.ctx)}. {see}'
+    if error.message.startswith("Got unexpected extra argument"):
+        return f'"{path}" requires {_wanted(error.ctx)}. {see}'
+    return f"{error.format_message().rstrip('.')}. {see}"
+
+
+def _wanted(ctx: click.Context | None) -> str:
+    arguments = [p for p in ctx.command.params if isinstance(p, click.Argument)] if ctx else []
+    least = sum(1 for p in arguments if p.required)
+    if not arguments:
+        return "no arguments"
+    counted = f"{least} argument{'' if least == 1 else 's'}"
+    exact = all(p.required and p.nargs == 1 for p in arguments)
+    most = sum(p.nargs for p in arguments)
+    if exact:
+        return f"exactly {counted}"
+    if least == 0 and all(p.nargs > 0 for p in arguments):
+        return f"at most {most} argument{'' if most == 1 else 's'}"
+    return f"at least {counted}"
+
+
+def _fail(line: str, status: int) -> int:
+    click.echo(" ".join(line.split()), err=True)
+    return status

@@ -1,0 +1,125 @@
+"""Blocking calls of the manager and the agent over their unix sockets, with swarmlite's errors.
+
+Blocking, since a command does one thing at a time and asyncio would only make it start later.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import grpc
+
+from swarmlite import rpc
+from swarmlite.cli import daemon
+from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
+from swarmlite.paths import Paths
+from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.engine_pb2_grpc import EngineStub
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
+
+CALL_TIMEOUT_S = 60.0
+STARTING_S = 15.0
+"""How long a manager that should be there is waited for."""
+
+_NOT_MANAGER = "This node is not a swarm manager. "
+_OUTSIDE = (
+    _NOT_MANAGER + 'Use "swarmlite swarm init" or "swarmlite swarm join" to connect this node to'
+    " swarm and try again."
+)
+_WORKER = (
+    _NOT_MANAGER + "Worker nodes can't be used to view or modify cluster state. Please run this"
+    " command on a manager node or promote the current node to a manager."
+)
+
+
+def control(paths: Paths) -> ControlStub:
+    """The manager's API, answering. Raises what Session says."""
+    deadline = time.monotonic() + STARTING_S
+    while not _answers(paths.manager_socket):
+        _require_manager(paths)
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                "the manager of this node does not answer; see"
+                f" {paths.logs_dir / 'manager.log'} and {paths.logs_dir / 'etcd.log'}"
+            )
+        time.sleep(0.1)
+    return ControlStub(_channel(paths.manager_socket))
+
+
+def engine(paths: Paths) -> EngineStub:
+    """The agent's API, answering. Raises what Session says."""
+    deadline = time.monotonic() + STARTING_S
+    while not _answers(paths.agent_socket):
+        daemon.request(paths, {"op": "status"})
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"the agent of this node does not answer; see {paths.logs_dir / 'agent.log'}"
+            )
+        time.sleep(0.1)
+    return EngineStub(_channel(paths.agent_socket))
+
+
+def call(
+    method: grpc.UnaryUnaryMultiCallable[Request, Reply],
+    request: Request,
+    *,
+    timeout_s: float = CALL_TIMEOUT_S,
+) -> Reply:
+    """One call. Raises swarmlite's errors as the server meant them."""
+    try:
+        return method(request, timeout=timeout_s)
+    except grpc.RpcError as error:
+        raise _translated(error) from error
+
+
+def stream(replies: Iterable[Reply]) -> Iterator[Reply]:
+    """The replies of a streaming call. Raises swarmlite's errors as the server meant them."""
+    try:
+        yield from replies
+    except grpc.RpcError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: grpc.RpcError) -> SwarmliteError:
+    return rpc.translate(cast(Any, error), "the node")
+
+
+def _channel(path: Path) -> grpc.Channel:
+    options = [*rpc.CHANNEL_OPTIONS, ("grpc.default_authority", "localhost")]
+    return grpc.insecure_channel(f"unix:{path}", options=options)
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except PermissionError as error:
+        raise PermissionDenied(daemon.NOT_ROOT.format(path=path)) from error
+    return True
+
+
+def _require_manager(paths: Paths) -> None:
+    status = daemon.request(paths, {"op": "status"})
+    if status.get("error"):
+        raise FailedPrecondition(str(status["error"]))
+    if status.get("swarm") == "inactive":
+        raise FailedPrecondition(_OUTSIDE)
+    if status.get("role") == "worker":
+        raise FailedPrecondition(_WORKER)
+
+
+def self_node_id(paths: Paths) -> str:
+    """This node's id from its node.json; empty outside of a swarm or when it cannot be read."""
+    try:
+        return str(json.loads(paths.node_file.read_text())["node_id"])
+    except (OSError, ValueError, KeyError):
+        return ""

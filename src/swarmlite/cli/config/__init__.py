@@ -1,0 +1,1 @@
+"""`swarmlite config`: one file a verb."""

@@ -1,0 +1,1 @@
+"""`swarmlite container`: one file a verb."""

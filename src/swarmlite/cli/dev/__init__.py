@@ -1,0 +1,1 @@
+"""`swarmlite dev`: one file a verb."""

@@ -1,0 +1,1 @@
+"""`swarmlite image`: one file a verb."""

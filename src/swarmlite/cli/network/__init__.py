@@ -1,0 +1,1 @@
+"""`swarmlite network`: one file a verb."""

@@ -1,0 +1,1 @@
+"""`swarmlite node`: one file a verb."""

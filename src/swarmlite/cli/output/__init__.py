@@ -1,0 +1,1 @@
+"""How lists and templates are printed: Docker's tables, Go's templates, human durations."""

@@ -1,0 +1,1 @@
+"""`swarmlite secret`: one file a verb."""

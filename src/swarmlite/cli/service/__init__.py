@@ -1,0 +1,1 @@
+"""`swarmlite service`: one file a verb."""

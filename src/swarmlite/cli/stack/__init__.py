@@ -1,0 +1,1 @@
+"""`swarmlite stack`: one file a verb."""

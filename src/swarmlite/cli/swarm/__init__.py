@@ -1,0 +1,1 @@
+"""`swarmlite swarm`: one file a verb."""

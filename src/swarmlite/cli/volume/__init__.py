@@ -1,0 +1,1 @@
+"""`swarmlite volume`: one file a verb."""
