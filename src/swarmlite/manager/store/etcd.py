@@ -1,0 +1,224 @@
+"""The store on etcd: implements api.Store by a mirror and by transactions that compare.
+
+A change compares the mod revision of its object (0: does not exist); a leader's change also
+compares the create revision of the election key, which is the fence. When a transaction fails,
+its else branch tells which keys differ, so that the others of a batch are tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+
+from aetcd import rpc as etcd
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarmlite.errors import Conflict, InvalidSpec
+
+from .api import MAX_OPERATIONS, Change, Fence, Fenced, Put, Subscription, kind_of
+from .etcd_client import EtcdClient
+from .etcd_mirror import PREFIX, RELIST_S, Mirror, key_of
+from .tables import Tables, name_of
+
+ELECTION_KEY = PREFIX + b"election/leader"
+MAX_BYTES = 1_300_000
+"""Of the objects in one transaction; etcd takes 1.5 MiB with the keys and compares."""
+IN_FLIGHT = 4
+REACH_TIMEOUT_S = 10.0
+
+
+@asynccontextmanager
+async def open_store(client: EtcdClient, relist_s: float = RELIST_S) -> AsyncIterator[EtcdStore]:
+    """A store whose view is whole, until leaving. Waits for etcd as long as it takes."""
+    mirror = Mirror(client, relist_s)
+    try:
+        async with asyncio.TaskGroup() as group:
+            follower = group.create_task(mirror.run(), name="mirror")
+            try:
+                await mirror.listed.wait()
+                yield EtcdStore(client, mirror)
+            finally:
+                follower.cancel()
+    except BaseExceptionGroup as group_error:
+        if len(group_error.exceptions) == 1:  # the body's own error, as it was
+            raise group_error.exceptions[0] from None
+        raise
+
+
+class _Item:
+    """One change, serialized: what a transaction needs of it."""
+
+    __slots__ = ("change", "key", "value", "version")
+
+    def __init__(self, change: Change, now: Timestamp) -> None:
+        self.change = change
+        self.version = change.obj.meta.version.index
+        self.key = key_of(kind_of(change.obj), change.obj.id)
+        self.value: bytes | None = None
+        if isinstance(change, Put):
+            obj = type(change.obj)()
+            obj.CopyFrom(change.obj)  # type: ignore[arg-type]  # same type, by construction
+            obj.meta.ClearField("version")  # etcd's own mod revision says it
+            obj.meta.updated_at.CopyFrom(now)
+            if not self.version:
+                obj.meta.created_at.CopyFrom(now)
+            self.value = obj.SerializeToString()
+
+    @property
+    def size(self) -> int:
+        return len(self.key) + len(self.value or b"")
+
+
+class EtcdStore:
+    """Implements api.Store; made by open_store."""
+
+    def __init__(
+        self,
+        client: EtcdClient,
+        mirror: Mirror,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.client = client
+        self._mirror = mirror
+        self._now = now
+
+    @property
+    def view(self) -> Tables:
+        """As api.Store.view."""
+        return self._mirror.view
+
+    @property
+    def connected(self) -> bool:
+        """Whether the view follows etcd now; else it may be old."""
+        return self._mirror.connected
+
+    def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:
+        """As api.Store.subscribe."""
+        return self._mirror.feed.subscribe(*kinds)
+
+    async def commit(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
+        """As api.Store.commit."""
+        if len(changes) > MAX_OPERATIONS:
+            raise InvalidSpec(
+                f"{len(changes)} changes in one transaction, {MAX_OPERATIONS} at most"
+            )
+        items = self._items(changes)
+        if len({item.key for item in items}) < len(items):
+            raise InvalidSpec("one transaction changes an object twice")
+        revision, differing = await self._transact(items, fence)
+        if differing:
+            obj = differing[0].change.obj
+            raise Conflict(f"{kind_of(obj)} {name_of(obj)}: update out of sequence")
+        await self._mirror.reached(revision, REACH_TIMEOUT_S)
+        return revision
+
+    async def commit_many(
+        self, changes: Sequence[Change], fence: Fence | None = None
+    ) -> list[Change]:
+        """As api.Store.commit_many; IN_FLIGHT transactions at a time."""
+        refused: list[Change] = []
+        last = 0
+        slots = asyncio.Semaphore(IN_FLIGHT)
+
+        async def write(items: list[_Item]) -> None:
+            nonlocal last
+            while items:
+                async with slots:
+                    revision, differing = await self._transact(items, fence)
+                if not differing:
+                    last = max(last, revision)
+                    return
+                refused.extend(item.change for item in differing)
+                keys = {item.key for item in differing}
+                items = [item for item in items if item.key not in keys]
+
+        for wave in _waves(self._items(changes)):
+            writers = []
+            try:
+                for chunk in _chunks(wave):
+                    writers.append(asyncio.ensure_future(write(chunk)))
+                await asyncio.gather(*writers)
+            finally:
+                for writer in writers:
+                    writer.cancel()
+                await asyncio.gather(*writers, return_exceptions=True)
+        await self._mirror.reached(last, REACH_TIMEOUT_S)
+        return refused
+
+    def _items(self, changes: Sequence[Change]) -> list[_Item]:
+        now = Timestamp()
+        now.FromDatetime(self._now())
+        return [_Item(change, now) for change in changes]
+
+    async def _transact(
+        self, items: Sequence[_Item], fence: Fence | None
+    ) -> tuple[int, list[_Item]]:
+        """The revision and the items that differ, when there are any. Raises Fenced."""
+        request = _request(items, fence)
+        answer = await self.client.txn(request)
+        if answer.succeeded:
+            return answer.header.revision, []
+        found = [
+            response.response_range.kvs[0] if response.response_range.kvs else None
+            for response in answer.responses
+        ]
+        if fence is not None:
+            leader = found.pop()
+            if leader is None or leader.create_revision != fence.epoch:
+                raise Fenced
+        return 0, [
+            item
+            for item, kv in zip(items, found, strict=True)
+            if (kv.mod_revision if kv else 0) != item.version
+        ]
+
+
+def _request(items: Sequence[_Item], fence: Fence | None) -> etcd.TxnRequest:
+    request = etcd.TxnRequest()
+    for item in items:
+        # EQUAL and MOD; for a key that does not exist etcd compares with 0.
+        request.compare.add(result=0, target=2, key=item.key, mod_revision=item.version)
+        if item.value is None:
+            request.success.add().request_delete_range.key = item.key
+        else:
+            put = request.success.add().request_put
+            put.key, put.value = item.key, item.value
+        request.failure.add().request_range.MergeFrom(
+            etcd.RangeRequest(key=item.key, keys_only=True)
+        )
+    if fence is not None:
+        request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=fence.epoch)
+        request.failure.add().request_range.MergeFrom(
+            etcd.RangeRequest(key=ELECTION_KEY, keys_only=True)
+        )
+    return request
+
+
+def _waves(items: Sequence[_Item]) -> Iterator[list[_Item]]:
+    """Every object once a wave, so that its changes keep their order."""
+    rest = list(items)
+    while rest:
+        seen: set[bytes] = set()
+        wave: list[_Item] = []
+        later: list[_Item] = []
+        for item in rest:
+            (later if item.key in seen else wave).append(item)
+            seen.add(item.key)
+        yield wave
+        rest = later
+
+
+def _chunks(items: Sequence[_Item]) -> Iterator[list[_Item]]:
+    """Under MAX_OPERATIONS and MAX_BYTES each; an object larger than that goes alone."""
+    chunk: list[_Item] = []
+    size = 0
+    for item in items:
+        if chunk and (len(chunk) == MAX_OPERATIONS or size + item.size > MAX_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(item)
+        size += item.size
+    if chunk:
+        yield chunk

@@ -1,0 +1,217 @@
+"""A client of etcd over mTLS to all members: aetcd's messages and stubs over a channel of our own.
+
+aetcd's own client connects without TLS and to one address, and its watch dies with the connection.
+Every call carries `hasleader`, so that a member without a quorum refuses rather than hang, and
+waits for a member to be reachable up to its timeout. Errors are swarmlite's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from aetcd import rpc as etcd
+
+from swarmlite import rpc
+from swarmlite.errors import (
+    Conflict,
+    FailedPrecondition,
+    ResourceExhausted,
+    SwarmliteError,
+    Unavailable,
+)
+
+CALL_TIMEOUT_S = 5.0
+PAGE = 1000
+_METADATA = (("hasleader", "true"),)
+
+
+class Compacted(Exception):
+    """The revision that was asked for is gone: list anew."""
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The first key after every key that begins with `prefix`."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def _translate(error: grpc.aio.AioRpcError) -> SwarmliteError | Compacted:
+    details = error.details() or ""
+    if "compacted" in details:
+        return Compacted(details)
+    if "database space exceeded" in details:
+        return ResourceExhausted("the cluster's store is full: raise etcd's quota or remove some")
+    if "request is too large" in details:
+        return ResourceExhausted("the change is larger than the store takes at once (1.5 MiB)")
+    if "no leader" in details or "leader changed" in details or "timed out" in details:
+        return Unavailable("the managers have no quorum: etcd has no leader")
+    if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+        return FailedPrecondition(details)
+    if error.code() is grpc.StatusCode.ABORTED:
+        return Conflict(details)
+    if error.code() is grpc.StatusCode.CANCELLED:
+        return Unavailable("the connection to etcd was closed")
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Unavailable("etcd did not answer in time: too few managers may be up for a quorum")
+    return rpc.translate(error, "etcd")
+
+
+class EtcdClient:
+    """One channel to all members. Methods raise Unavailable, ResourceExhausted and so on."""
+
+    def __init__(self, endpoints: Sequence[str], certificates_dir: Path) -> None:
+        """`endpoints` are "HOST:PORT". Connects at the first call."""
+        self._endpoints = list(endpoints)
+        self._certificates_dir = certificates_dir
+        self._connect()
+
+    def _connect(self) -> None:
+        self._channel = rpc.secure_channel(self._endpoints, self._certificates_dir)
+        self._kv = etcd.KVStub(self._channel)
+        self._watch = etcd.WatchStub(self._channel)
+        self._lease = etcd.LeaseStub(self._channel)
+        self._cluster = etcd.ClusterStub(self._channel)
+        self._maintenance = etcd.MaintenanceStub(self._channel)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The members' client addresses, as last told."""
+        return list(self._endpoints)
+
+    async def reconnect(self, endpoints: Sequence[str] | None = None) -> None:
+        """A new channel: with new endpoints, or after the node's certificate was renewed."""
+        old = self._channel
+        if endpoints:
+            self._endpoints = list(endpoints)
+        self._connect()
+        await old.close(CALL_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Ends every call."""
+        await self._channel.close()
+
+    async def _call(self, method: Any, request: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        try:
+            return await method(request, timeout=timeout_s, metadata=_METADATA, wait_for_ready=True)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error) from error
+        except grpc.aio.UsageError as error:
+            raise Unavailable("the connection to etcd was closed") from error
+
+    # keys
+    async def txn(self, request: etcd.TxnRequest) -> etcd.TxnResponse:
+        """One transaction. Not repeated: after Unavailable it may have been written."""
+        return await self._call(self._kv.Txn, request)
+
+    async def get(self, key: bytes) -> tuple[etcd.KeyValue | None, int]:
+        """A key's value and the revision that it was read at."""
+        answer = await self._call(self._kv.Range, etcd.RangeRequest(key=key))
+        return (answer.kvs[0] if answer.kvs else None), answer.header.revision
+
+    async def pages(self, prefix: bytes) -> AsyncIterator[tuple[int, Sequence[etcd.KeyValue]]]:
+        """Everything under `prefix` at one revision, page by page. Raises Compacted."""
+        key, revision = prefix, 0
+        while True:
+            answer = await self._call(
+                self._kv.Range,
+                etcd.RangeRequest(
+                    key=key, range_end=prefix_end(prefix), limit=PAGE, revision=revision
+                ),
+                timeout_s=4 * CALL_TIMEOUT_S,
+            )
+            revision = revision or answer.header.revision
+            yield revision, answer.kvs
+            if not answer.more:
+                return
+            key = answer.kvs[-1].key + b"\0"
+
+    async def watch(
+        self, key: bytes, revision: int, range_end: bytes = b""
+    ) -> AsyncIterator[Sequence[etcd.Event]]:
+        """Batches of events from `revision` on, an empty one first, once the watch is in place.
+
+        Ends by Compacted, or by Unavailable when the connection breaks.
+        """
+        call = self._watch.Watch(metadata=_METADATA, wait_for_ready=True)
+        try:
+            create = etcd.WatchCreateRequest(key=key, range_end=range_end, start_revision=revision)
+            # Driven by write(): an iterator that never ends keeps the call from being closed.
+            await call.write(etcd.WatchRequest(create_request=create))
+            while True:
+                answer = await call.read()
+                if answer is grpc.aio.EOF:
+                    raise Unavailable("etcd ended the watch")
+                if answer.compact_revision:
+                    raise Compacted(f"revision {revision} was compacted")
+                if answer.canceled:
+                    raise Unavailable(f"etcd ended the watch: {answer.cancel_reason}")
+                if answer.created or answer.events:
+                    yield answer.events
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error) from error
+        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+            raise Unavailable("the connection to etcd was closed") from error
+        finally:
+            call.cancel()
+
+    # leases
+    async def grant(self, ttl_s: int) -> int:
+        """A lease of `ttl_s` seconds; answers its id."""
+        return int((await self._call(self._lease.LeaseGrant, etcd.LeaseGrantRequest(TTL=ttl_s))).ID)
+
+    async def keep_alive(self, lease: int, timeout_s: float) -> int:
+        """Renew once; answers the seconds left, 0 when the lease is gone."""
+
+        async def once() -> int:
+            call = self._lease.LeaseKeepAlive(metadata=_METADATA, timeout=timeout_s)
+            try:
+                await call.write(etcd.LeaseKeepAliveRequest(ID=lease))
+                answer = await call.read()
+                if answer is grpc.aio.EOF:
+                    raise Unavailable("etcd ended the lease's renewal")
+                return int(answer.TTL)
+            finally:
+                call.cancel()
+
+        return await self._streamed(once(), timeout_s)
+
+    async def _streamed(self, work: Awaitable[int], timeout_s: float) -> int:
+        try:
+            return await asyncio.wait_for(work, timeout_s)
+        except TimeoutError as error:
+            raise Unavailable("etcd did not answer in time") from error
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error) from error
+        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+            raise Unavailable("the connection to etcd was closed") from error
+
+    async def revoke(self, lease: int) -> None:
+        """End a lease, and the keys with it."""
+        await self._call(self._lease.LeaseRevoke, etcd.LeaseRevokeRequest(ID=lease))
+
+    # members
+    async def members(self) -> Sequence[etcd.Member]:
+        """Every member, learners included."""
+        answer = await self._call(self._cluster.MemberList, etcd.MemberListRequest())
+        return list(answer.members)
+
+    async def add_learner(self, peer_url: str) -> tuple[int, Sequence[etcd.Member]]:
+        """Add a member that does not vote yet; its id, and all members."""
+        request = etcd.MemberAddRequest(peerURLs=[peer_url], isLearner=True)
+        answer = await self._call(self._cluster.MemberAdd, request)
+        return answer.member.ID, list(answer.members)
+
+    async def promote(self, member_id: int) -> None:
+        """Let a learner vote. Raises FailedPrecondition until it has caught up."""
+        await self._call(self._cluster.MemberPromote, etcd.MemberPromoteRequest(ID=member_id))
+
+    async def remove_member(self, member_id: int) -> None:
+        """Take a member out."""
+        await self._call(self._cluster.MemberRemove, etcd.MemberRemoveRequest(ID=member_id))
+
+    async def status(self) -> etcd.StatusResponse:
+        """One member's own account: version, size, leader."""
+        return await self._call(self._maintenance.Status, etcd.StatusRequest())
