@@ -1,0 +1,285 @@
+"""One task from ACCEPTED to its end: the state machine, and nothing of how a container is made.
+
+`Workload` does the work; the controller decides what is next from what is desired and observed,
+and reports each state. A task is never started twice: whatever ends it, it ends for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from swarmlite.agent.health import Health, watch_health
+from swarmlite.agent.process_spec import HealthCheck
+from swarmlite.agent.statuses import Exit, status
+from swarmlite.errors import SwarmliteError
+from swarmlite.model import task_states
+from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.types_pb2 import PortConfig, TaskState, TaskStatus
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 2.0
+"""How long a task that leaves its VIP is kept: managers tell every node meanwhile."""
+
+
+class Workload(Protocol):
+    """The container of one task. Every method is safe to repeat and to cancel.
+
+    Cancelled: a step that has begun in the kernel is finished first, so that `release` finds it.
+    """
+
+    container_id: str
+    host_ports: Sequence[PortConfig]
+
+    async def prepare(self) -> None:
+        """Sandbox, image, volumes, bundle, container created. Raises SwarmliteError."""
+
+    async def start(self) -> int:
+        """The pid of the started process. Raises SwarmliteError."""
+
+    async def exited(self) -> Exit:
+        """How the process ended, once it has. Raises SwarmliteError when that cannot be known."""
+
+    async def stop(self, *, grace_s: float | None = None) -> Exit | None:
+        """The stop signal, the grace period, SIGKILL. None when nothing was running."""
+
+    async def release(self) -> None:
+        """The container and its sandbox are gone; files stay."""
+
+    async def clear(self) -> None:
+        """Every file but the log is gone too."""
+
+    def health_check(self) -> HealthCheck | None:
+        """The health test to run; known once prepared or adopted."""
+
+    async def probe(self, command: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Exit code and output of `command` in the container; -1 when it took too long."""
+
+
+class Controller:
+    """Drives one task; `run` ends when the task has ended and what it held is released."""
+
+    def __init__(
+        self,
+        task: Task,
+        workload: Workload,
+        report: Callable[[str, TaskStatus], None],
+        node_id: str,
+        *,
+        adopted_pid: int = 0,
+    ) -> None:
+        """`task.status` is where it goes on; `adopted_pid` is of a container found running."""
+        self.task = task
+        self.finished = asyncio.Event()
+        self._workload = workload
+        self._report_status = report
+        self._node_id = node_id
+        self._state: TaskState.ValueType = task.status.state
+        self._healthy = task.status.healthy
+        self._pid = adopted_pid
+        self._go = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self.desire(task.desired_state)
+
+    @property
+    def state(self) -> TaskState.ValueType:
+        """The last observed state."""
+        return self._state
+
+    @property
+    def pid(self) -> int:
+        """Of the running container, else 0."""
+        return self._pid if self._state in (task_states.STARTING, task_states.RUNNING) else 0
+
+    def desire(self, state: TaskState.ValueType) -> None:
+        """Managers wish `state`; it never goes back."""
+        if state >= task_states.RUNNING:
+            self._go.set()
+        if state > task_states.COMPLETE:
+            self._stop.set()
+        if state >= task_states.REMOVE:
+            self._urgent.set()
+
+    async def run(self) -> None:
+        """Until the end of the task. Cancelled (the agent ends): the container runs on."""
+        try:
+            if task_states.is_terminal(self._state):
+                await self._clean_up()
+            else:
+                await self._live_or_stop()
+        finally:
+            self.finished.set()
+
+    async def _live_or_stop(self) -> None:
+        life = asyncio.ensure_future(self._live())
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((life, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not life.done() and self._drains():
+                await self._drain(life)
+            if life.done():
+                life.result()
+            else:
+                await _cancelled(life)
+                await self._shut_down()
+        finally:
+            stop.cancel()
+            await _cancelled(life)
+
+    # living
+    async def _live(self) -> None:
+        try:
+            if not self._pid:
+                await self._begin()
+            await self._supervise()
+        except SwarmliteError as error:
+            await self._end_by_error(error)
+
+    async def _begin(self) -> None:
+        if self._state < task_states.ACCEPTED:
+            self._report(task_states.ACCEPTED, "accepted")
+        self._report(max(self._state, task_states.PREPARING), "preparing")
+        await self._workload.release()  # what an earlier start of the agent may have left
+        await self._workload.prepare()
+        self._report(task_states.READY, "prepared")
+        await self._go.wait()
+        self._report(task_states.STARTING, "starting")
+        self._pid = await self._workload.start()
+
+    async def _supervise(self) -> None:
+        check = self._workload.health_check()
+        if check is None or self._state == task_states.RUNNING:
+            self._healthy = self._healthy or check is None
+            self._report(task_states.RUNNING, "started")
+        elif self._state < task_states.STARTING:
+            self._report(task_states.STARTING, "starting")
+        exited = asyncio.ensure_future(self._workload.exited())
+        sick = asyncio.ensure_future(self._until_unhealthy(check))
+        try:
+            await asyncio.wait((exited, sick), return_when=asyncio.FIRST_COMPLETED)
+            if exited.done():
+                await self._ended(exited.result())
+            else:
+                sick.result()
+                await self._end_unhealthy()
+        finally:
+            await _cancelled(exited)
+            await _cancelled(sick)
+
+    async def _until_unhealthy(self, check: HealthCheck | None) -> None:
+        if check is None:
+            await asyncio.Event().wait()
+            return
+        async for health in watch_health(check, self._workload.probe, healthy=self._healthy):
+            self._healthy = health is Health.HEALTHY
+            if self._healthy:
+                self._report(task_states.RUNNING, "started")
+            else:
+                return
+
+    async def _ended(self, end: Exit) -> None:
+        state = task_states.COMPLETE if end.code == 0 else task_states.FAILED
+        message = "finished" if end.code == 0 else "started"
+        if self._workload.host_ports:
+            await self._release()  # the next task of this slot wants the same ports
+            self._report(state, message, err=end.error(), end=end)
+        else:
+            self._report(state, message, err=end.error(), end=end)
+            await self._release()
+        await self._clear()
+
+    async def _end_unhealthy(self) -> None:
+        if self._state == task_states.RUNNING:
+            self._report(task_states.RUNNING, "unhealthy")  # leaves the VIP while it stops
+        end = await self._workload.stop()
+        await self._release()
+        self._report(task_states.FAILED, "started", err="task: unhealthy container", end=end)
+        await self._clear()
+
+    async def _end_by_error(self, error: SwarmliteError) -> None:
+        started = self._state >= task_states.STARTING
+        message = "starting" if started else "preparing"
+        state = task_states.FAILED if started else task_states.REJECTED
+        log.warning("task failed task=%s state=%s error=%s", self.task.id, state, error)
+        await self._release()
+        self._report(state, message, err=" ".join(str(error).split()))
+        await self._clear()
+
+    # stopping
+    def _drains(self) -> bool:
+        """Whether others may still send connections here: then the VIP is left first."""
+        endpoint = self.task.endpoint
+        reachable = bool(endpoint.virtual_ips or endpoint.ports)
+        return reachable and self._state == task_states.RUNNING and not self._urgent.is_set()
+
+    async def _drain(self, life: asyncio.Future[None]) -> None:
+        urgent = asyncio.ensure_future(self._urgent.wait())
+        try:
+            await asyncio.wait((life, urgent), timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            urgent.cancel()
+
+    async def _shut_down(self) -> None:
+        if task_states.is_terminal(self._state):  # it ended while it was asked to
+            await self._clean_up()
+            return
+        end = None
+        try:
+            end = await self._workload.stop()
+        except SwarmliteError as error:
+            log.warning("stopping failed task=%s error=%s", self.task.id, error)
+        await self._release()
+        self._report(task_states.SHUTDOWN, "shutdown", end=end)
+        await self._clear()
+
+    async def _clean_up(self) -> None:
+        await self._release()
+        await self._clear()
+
+    async def _release(self) -> None:
+        try:
+            await self._workload.release()
+        except SwarmliteError as error:  # the worker's sweep tries again
+            log.warning("releasing failed task=%s error=%s", self.task.id, error)
+
+    async def _clear(self) -> None:
+        try:
+            await self._workload.clear()
+        except OSError as error:
+            log.warning("files stay task=%s error=%s", self.task.id, error)
+
+    def _report(
+        self,
+        state: TaskState.ValueType,
+        message: str,
+        *,
+        err: str = "",
+        end: Exit | None = None,
+    ) -> None:
+        self._state = max(self._state, state)
+        self._report_status(
+            self.task.id,
+            status(
+                self._state,
+                message,
+                node_id=self._node_id,
+                err=err,
+                end=end,
+                container_id=self._workload.container_id,
+                pid=self._pid,
+                host_ports=self._workload.host_ports,
+                healthy=self._healthy and self._state == task_states.RUNNING,
+            ),
+        )
+
+
+async def _cancelled(future: asyncio.Future[object] | asyncio.Future[None]) -> None:
+    """Cancel and wait for the end, whatever it is; what it raised was taken before."""
+    future.cancel()
+    await asyncio.wait((future,))
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,86 @@
+"""Images for tasks: one pull however many tasks wait for it, and a local one when a pull fails."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import time
+
+from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
+from swarmlite.runtime.images.auth import RegistryAuth
+from swarmlite.runtime.images.store import ImageStore
+from swarmlite.runtime.images.types import Image
+
+log = logging.getLogger(__name__)
+
+LOCAL_PULL_TIMEOUT_S = 5.0
+"""How long a registry is waited for when the image is there already."""
+FRESH_S = 60.0
+"""How long a tag that was pulled (or could not be) is taken as it is here."""
+
+
+class TaskImages:
+    """Finds or pulls the image of a task."""
+
+    def __init__(self, store: ImageStore) -> None:
+        """`store` shares pulls of the same reference itself."""
+        self._store = store
+        self._checked: dict[str, float] = {}
+        self._checking: dict[str, asyncio.Lock] = {}
+
+    async def ensure(self, ref: str, registry_auth: str) -> Image:
+        """The image. Raises SwarmliteError with one line when it is neither here nor to be had."""
+        local = self._local(ref)
+        if local is not None and ("@" in ref or self._is_fresh(ref)):
+            return local
+        async with self._checking.setdefault(ref, asyncio.Lock()):
+            local = self._local(ref)
+            if local is not None and ("@" in ref or self._is_fresh(ref)):
+                return local
+            try:
+                return await self._pull(ref, registry_auth, local)
+            finally:
+                self._checked[ref] = time.monotonic()
+
+    async def _pull(self, ref: str, registry_auth: str, local: Image | None) -> Image:
+        auth = decode_auth(registry_auth)
+        if local is None:
+            try:
+                return await self._store.pull(ref, auth=auth)
+            except NotFound as error:
+                raise NotFound(f"No such image: {ref}: {error}") from error
+        try:
+            async with asyncio.timeout(LOCAL_PULL_TIMEOUT_S):
+                return await self._store.pull(ref, auth=auth)
+        except (SwarmliteError, TimeoutError) as error:
+            log.info("the local image serves ref=%s error=%s", ref, error or "timeout")
+            return local
+
+    def _local(self, ref: str) -> Image | None:
+        try:
+            return self._store.get(ref)
+        except NotFound:
+            return None
+
+    def _is_fresh(self, ref: str) -> bool:
+        checked = self._checked.get(ref)
+        return checked is not None and time.monotonic() - checked < FRESH_S
+
+
+def decode_auth(encoded: str) -> RegistryAuth | None:
+    """Base64 of {username, password, identitytoken}; None when empty. Raises InvalidSpec."""
+    if not encoded:
+        return None
+    try:
+        padded = encoded + "=" * (-len(encoded) % 4)
+        fields = json.loads(base64.urlsafe_b64decode(padded.replace("+", "-").replace("/", "_")))
+        return RegistryAuth(
+            username=str(fields.get("username", "")),
+            password=str(fields.get("password", "")),
+            identity_token=str(fields.get("identitytoken", "")),
+        )
+    except (binascii.Error, ValueError, AttributeError) as error:
+        raise InvalidSpec("the registry credentials of the service are malformed") from error
