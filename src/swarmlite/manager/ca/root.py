@@ -1,0 +1,193 @@
+"""The root CA: a P-256 key and a self-signed certificate of 20 years, and what it signs.
+
+Names in a node's certificate: CN node id, OU role, O cluster id; SANs the node id, the role,
+localhost, 127.0.0.1 and the node's advertised address. All forms are PEM.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.ids import new_id
+
+MANAGER = "swarm-manager"
+WORKER = "swarm-worker"
+ROOT_LIFE = timedelta(days=20 * 365)
+NODE_LIFE = timedelta(days=90)
+MINIMUM_LIFE = timedelta(hours=1)
+BACKDATE = timedelta(hours=1)
+"""Certificates begin in the past, for hosts whose clocks are behind."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whom a certificate is for."""
+
+    node_id: str
+    role: str
+    """MANAGER or WORKER."""
+    cluster_id: str
+    addresses: tuple[str, ...] = ()
+    """IP addresses beside 127.0.0.1 that the node is reached at."""
+
+
+@dataclass(frozen=True)
+class RootCA:
+    """The root's certificate and key, PEM."""
+
+    cert: bytes
+    key: bytes
+
+    @classmethod
+    def create(cls) -> RootCA:
+        """A new root."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"swarmlite-ca {new_id()}")])
+        cert = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATE)
+            .not_valid_after(now + ROOT_LIFE)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(cert.public_bytes(serialization.Encoding.PEM), _private_pem(key))
+
+    def issue(self, csr: bytes, subject: Subject, life: timedelta = NODE_LIFE) -> bytes:
+        """A certificate for the request's public key; all of its names are `subject`'s.
+
+        Raises InvalidSpec for a request that is malformed, not signed by its own key, or whose
+        key is no P-256 key.
+        """
+        ca = x509.load_pem_x509_certificate(self.cert)
+        ca_key = serialization.load_pem_private_key(self.key, None)
+        assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+        public_key = _checked_key(csr)
+        now = datetime.now(UTC)
+        cert = (
+            x509.CertificateBuilder()
+            .subject_name(_name(subject))
+            .issuer_name(ca.subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATE)
+            .not_valid_after(now + max(life, MINIMUM_LIFE))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+                ),
+                False,
+            )
+            .add_extension(x509.SubjectAlternativeName(_alternatives(subject)), False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False
+            )
+            .sign(ca_key, hashes.SHA256())
+        )
+        return cert.public_bytes(serialization.Encoding.PEM)
+
+
+def new_request(common_name: str = "swarmlite-node") -> tuple[bytes, bytes]:
+    """A new key and a certificate request for it: (key, csr)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return _private_pem(key), csr.public_bytes(serialization.Encoding.PEM)
+
+
+def subject_of(cert: bytes) -> tuple[Subject, datetime]:
+    """Whom a certificate names, and when it expires. Raises InvalidSpec for another's."""
+    try:
+        parsed = x509.load_pem_x509_certificate(cert)
+        names = {
+            oid: parsed.subject.get_attributes_for_oid(oid)[0].value
+            for oid in (
+                NameOID.COMMON_NAME,
+                NameOID.ORGANIZATIONAL_UNIT_NAME,
+                NameOID.ORGANIZATION_NAME,
+            )
+        }
+    except (ValueError, IndexError) as error:
+        raise InvalidSpec("the certificate is not one of a node") from error
+    subject = Subject(
+        str(names[NameOID.COMMON_NAME]),
+        str(names[NameOID.ORGANIZATIONAL_UNIT_NAME]),
+        str(names[NameOID.ORGANIZATION_NAME]),
+    )
+    return subject, parsed.not_valid_after_utc
+
+
+def life_of(cert: bytes) -> tuple[datetime, datetime]:
+    """When a certificate begins and ends, UTC."""
+    parsed = x509.load_pem_x509_certificate(cert)
+    return parsed.not_valid_before_utc, parsed.not_valid_after_utc
+
+
+def _checked_key(csr: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        request = x509.load_pem_x509_csr(csr)
+    except ValueError as error:
+        raise InvalidSpec("the certificate request is not PEM of a CSR") from error
+    key = request.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise InvalidSpec("the certificate request's key must be of P-256")
+    if not request.is_signature_valid:
+        raise InvalidSpec("the certificate request is not signed by its own key")
+    return key
+
+
+def _name(subject: Subject) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, subject.cluster_id),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, subject.role),
+            x509.NameAttribute(NameOID.COMMON_NAME, subject.node_id),
+        ]
+    )
+
+
+def _alternatives(subject: Subject) -> Sequence[x509.GeneralName]:
+    addresses = dict.fromkeys(["127.0.0.1", *subject.addresses])
+    return [
+        *(x509.DNSName(name) for name in (subject.node_id, subject.role, "localhost")),
+        *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses),
+    ]
+
+
+def _usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

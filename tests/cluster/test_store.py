@@ -1,0 +1,256 @@
+"""One suite for both stores: what the contract of store/api.py promises."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from swarmlite.errors import Conflict, InvalidSpec, Unavailable
+from swarmlite.ids import new_id
+from swarmlite.manager.store.api import Action, Delete, Fence, Fenced, Put, Resync
+from swarmlite.manager.store.etcd import ELECTION_KEY, open_store
+from swarmlite.manager.store.etcd_client import EtcdClient
+from swarmlite.proto.objects_pb2 import Config, Node, Service, Task
+
+
+def a_service(name: str) -> Service:
+    service = Service(id=new_id())
+    service.spec.annotations.name = name
+    return service
+
+
+def a_task(slot: int, service_id: str = "s") -> Task:
+    return Task(id=new_id(), service_id=service_id, slot=slot)
+
+
+def changed(obj: Any) -> Any:
+    copy = type(obj)()
+    copy.CopyFrom(obj)
+    return copy
+
+
+async def test_a_commit_is_in_the_own_view_when_it_returns(store: Any) -> None:
+    service = a_service("web")
+    revision = await store.commit([Put(service)])
+    stored = store.view.services.get(service.id)
+    assert stored.spec.annotations.name == "web"
+    assert stored.meta.version.index == revision == store.view.revision
+    assert stored.meta.created_at == stored.meta.updated_at
+    assert abs(stored.meta.created_at.seconds - time.time()) < 5
+    assert service.meta.version.index == 0, "the caller's object was changed"
+
+
+async def test_an_update_keeps_the_creation_time_and_raises_the_version(store: Any) -> None:
+    service = a_service("web")
+    first = await store.commit([Put(service)])
+    created = changed(store.view.services.get(service.id))
+    update = changed(created)
+    update.spec.annotations.labels["a"] = "b"
+    assert await store.commit([Put(update)]) > first
+    stored = store.view.services.get(service.id)
+    assert stored.meta.created_at == created.meta.created_at
+    assert stored.spec.annotations.labels["a"] == "b"
+    assert store.view.services.named("web") == [stored]
+
+
+async def test_a_commit_with_an_old_version_conflicts_and_writes_nothing(store: Any) -> None:
+    service, other = a_service("web"), a_service("other")
+    await store.commit([Put(service)])
+    with pytest.raises(Conflict, match="service web: update out of sequence"):
+        await store.commit([Put(other), Put(service)])
+    assert len(store.view.services) == 1
+
+
+async def test_a_removal_compares_the_version_too(store: Any) -> None:
+    service = a_service("web")
+    await store.commit([Put(service)])
+    read = store.view.services.get(service.id)
+    newer = changed(read)
+    newer.pending_delete = True
+    await store.commit([Put(newer)])
+    with pytest.raises(Conflict):
+        await store.commit([Delete(read)])
+    await store.commit([Delete(store.view.services.get(service.id))])
+    assert store.view.services.get(service.id) is None
+
+
+async def test_events_come_in_order_with_what_was_before(store: Any) -> None:
+    service = a_service("web")
+    async with store.subscribe("service") as subscription:
+        await store.commit([Put(service)])
+        await store.commit([Put(Config(id=new_id()))])
+        update = changed(store.view.services.get(service.id))
+        update.pending_delete = True
+        await store.commit([Put(update)])
+        await store.commit([Delete(store.view.services.get(service.id))])
+        events = subscription.drain()
+    assert [e.action for e in events] == [Action.CREATE, Action.UPDATE, Action.REMOVE]
+    assert events[1].old.pending_delete is False
+    assert events[1].obj.pending_delete is True
+    assert events[2].obj.id == service.id
+
+
+async def test_a_transaction_takes_120_changes_and_no_more(store: Any) -> None:
+    await store.commit([Put(a_task(i)) for i in range(120)])
+    with pytest.raises(InvalidSpec, match="121 changes"):
+        await store.commit([Put(a_task(i)) for i in range(121)])
+    assert len(store.view.tasks.of_service("s")) == 120
+
+
+async def test_many_changes_answer_those_that_conflicted(store: Any) -> None:
+    taken = [a_task(i) for i in range(3)]
+    await store.commit_many([Put(t) for t in taken])
+    fresh = [a_task(i) for i in range(300)]
+    batch = [*fresh[:100], taken[0], *fresh[100:200], taken[1], *fresh[200:], taken[2]]
+    refused = await store.commit_many([Put(t) for t in batch])
+    assert sorted(c.obj.id for c in refused) == sorted(t.id for t in taken)
+    assert len(store.view.tasks) == 303
+
+
+async def test_a_second_change_of_an_object_in_one_batch_is_refused(store: Any) -> None:
+    task = a_task(1)
+    refused = await store.commit_many([Put(task), Put(task)])
+    assert len(refused) == 1
+    assert store.view.tasks.get(task.id) is not None
+
+
+async def test_a_write_with_another_epoch_is_fenced(store: Any) -> None:
+    with pytest.raises(Fenced):
+        await store.commit([Put(a_task(1))], Fence(987654321))
+    with pytest.raises(Fenced):
+        await store.commit_many([Put(a_task(1)), Put(a_task(2))], Fence(987654321))
+    assert len(store.view.tasks) == 0
+
+
+async def test_nodes_are_found_by_hostname(store: Any) -> None:
+    node = Node(id=new_id())
+    node.description.hostname = "alpha"
+    await store.commit([Put(node)])
+    assert [n.id for n in store.view.nodes.named("alpha")] == [node.id]
+
+
+# etcd alone
+async def test_two_managers_see_each_others_writes(client: EtcdClient) -> None:
+    async with (
+        open_store(client) as one,
+        open_store(client) as two,
+        two.subscribe("service") as subscription,
+    ):
+        service = a_service("web")
+        await one.commit([Put(service)])
+        async with asyncio.timeout(5):
+            events = await anext(aiter(subscription))
+        assert events[0].obj.id == service.id
+        with pytest.raises(Conflict):
+            await two.commit([Put(service)])
+
+
+async def test_the_first_list_has_many_pages(client: EtcdClient) -> None:
+    async with open_store(client) as store:
+        await store.commit_many([Put(a_task(i)) for i in range(2500)])
+    async with open_store(client) as again:
+        assert len(again.view.tasks) == 2500
+        assert len({t.slot for t in again.view.tasks}) == 2500
+
+
+async def test_ten_thousand_tasks_are_written_in_seconds(client: EtcdClient) -> None:
+    async with open_store(client) as store:
+        tasks = [a_task(i) for i in range(10_000)]
+        begun = time.monotonic()
+        assert await store.commit_many([Put(t) for t in tasks]) == []
+        took_s = time.monotonic() - begun
+        assert len(store.view.tasks) == 10_000
+        print(f"10000 tasks in {took_s:.2f} s")
+        assert took_s < 15
+
+
+async def test_large_objects_are_split_by_size(client: EtcdClient) -> None:
+    async with open_store(client) as store:
+        configs = [Config(id=new_id()) for _ in range(10)]
+        for config in configs:
+            config.spec.data = b"x" * 400_000
+        assert await store.commit_many([Put(c) for c in configs]) == []
+        assert len(store.view.configs) == 10
+
+
+async def test_a_compacted_watch_starts_subscribers_over(client: EtcdClient, etcd: Any) -> None:
+    from aetcd import rpc
+
+    other = etcd.client()
+    async with open_store(client) as store, open_store(other) as writer:
+        service = a_service("first")
+        await store.commit([Put(service)])
+        async with store.subscribe("service") as subscription:
+            # The watch breaks, and what it missed is compacted before it is back.
+            blocked = client.watch
+            gate = asyncio.Event()
+
+            async def late(*args: Any) -> Any:
+                await gate.wait()
+                async for events in blocked(*args):
+                    yield events
+
+            client.watch = late  # type: ignore[method-assign]
+            await client._channel.close()
+            client._connect()
+            await asyncio.sleep(0.2)
+            revision = await writer.commit([Put(a_service("missed"))])
+            await writer.commit([Put(a_service("missed too"))])
+            await other._call(other._kv.Compact, rpc.CompactionRequest(revision=revision + 1))
+            gate.set()
+            with pytest.raises(Resync):
+                async with asyncio.timeout(10):
+                    async for _ in subscription:
+                        pass
+            assert len(store.view.services) == 3
+    await other.close()
+
+
+async def test_a_relist_finds_what_the_watch_did_not_tell(client: EtcdClient) -> None:
+    async with open_store(client, relist_s=0.5) as store:
+        service = a_service("web")
+        await store.commit([Put(service)])
+        async with store.subscribe("service") as subscription:
+            store.view.services.pop(service.id)  # as if the event had been lost
+            async with asyncio.timeout(5):
+                events = await anext(aiter(subscription))
+        assert events[0].obj.id == service.id
+
+
+async def test_the_store_lives_through_a_restart_of_etcd(client: EtcdClient, etcd: Any) -> None:
+    async with open_store(client) as store:
+        await store.commit([Put(a_service("before"))])
+        etcd.stop()
+        begun = time.monotonic()
+        with pytest.raises(Unavailable):
+            await store.commit([Put(a_service("while it is down"))])
+        assert time.monotonic() - begun < 8
+        etcd.start()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await store.commit([Put(a_service("after"))])
+                    break
+                except Unavailable:
+                    await asyncio.sleep(0.1)
+        assert store.view.services.named("before")
+        assert store.view.services.named("after")
+
+
+async def test_the_fence_is_the_election_keys_create_revision(client: EtcdClient) -> None:
+    from aetcd import rpc
+
+    async with open_store(client) as store:
+        await client._call(client._kv.Put, rpc.PutRequest(key=ELECTION_KEY, value=b"me"))
+        leader, _ = await client.get(ELECTION_KEY)
+        assert leader is not None
+        fence = Fence(leader.create_revision)
+        await store.commit([Put(a_task(1))], fence)
+        await client._call(client._kv.DeleteRange, rpc.DeleteRangeRequest(key=ELECTION_KEY))
+        await client._call(client._kv.Put, rpc.PutRequest(key=ELECTION_KEY, value=b"another"))
+        with pytest.raises(Fenced):
+            await store.commit([Put(a_task(2))], fence)
+        assert len(store.view.tasks) == 1
