@@ -1,4 +1,4 @@
-"""One host's wiring: overlay networks, containers' sandboxes, load balancing, ingress, egress and DNS.
+"""One host's wiring: overlays, containers' sandboxes, load balancing, ingress, egress and DNS.
 
 Owns, in the kernel: the network namespaces under `Paths.netns_dir`, the egress bridge, the ingress
 port and the nftables table `ip swarmlite` of the host's namespace; on disk: `network/` in the run

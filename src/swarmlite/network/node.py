@@ -14,7 +14,7 @@ from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
 
 
 class FdStore(Protocol):
-    """Who holds descriptors across a restart of this process; `runtime.client.Supervisor` is one."""
+    """Holds descriptors while this process restarts; `runtime.client.Supervisor` is one."""
 
     async def keep_fds(self, name: str, fds: Sequence[int]) -> None:
         """Hold duplicates of `fds` under `name`, replacing what was there."""

@@ -1,0 +1,202 @@
+"""The way out of a host's containers: a bridge in the host's namespace.
+
+Its ports are isolated from each other and locked to their container's MAC; the host forwards and
+masquerades (see `host_table`). The containers' addresses on it matter to this host alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from swarmlite.errors import ResourceExhausted
+from swarmlite.network import netlink, netns
+from swarmlite.network.netlink import PortFlags
+
+BRIDGE = "swarmlite0"
+PORT = PortFlags(isolated=True, locked=True)
+CANDIDATES = [f"172.{second}.0.0/16" for second in range(18, 32)] + [
+    f"192.168.{third}.0/20" for third in range(0, 256, 16)
+]
+
+
+def choose_subnet(
+    taken: Iterable[ipaddress.IPv4Network], candidates: Iterable[str] = CANDIDATES
+) -> ipaddress.IPv4Network:
+    """The first candidate that no route of the host overlaps. Raises ResourceExhausted."""
+    known = [network for network in taken if network.prefixlen]
+    for candidate in candidates:
+        subnet = ipaddress.IPv4Network(candidate)
+        if not any(subnet.overlaps(network) for network in known):
+            return subnet
+    raise ResourceExhausted("no free subnet for the host's bridge in 172.18.0.0/12 or 192.168/16")
+
+
+def mac_of(address: str) -> bytes:
+    """A MAC address made from an IPv4 address."""
+    return b"\x02\x42" + netlink.address_bytes(address)
+
+
+@dataclass(frozen=True)
+class EgressPort:
+    """One sandbox's way out; `extra` its addresses that are reached over it too."""
+
+    name: str
+    address: str
+    extra: tuple[str, ...] = ()
+
+
+class Egress:
+    """The bridge and its ports. Synchronous; on threads in the host's namespace alone."""
+
+    def __init__(self, mtu: int, preferred: ipaddress.IPv4Network | None = None) -> None:
+        """Make or take up the bridge. Raises OSError, ResourceExhausted."""
+        self.mtu = mtu
+        self._lock = threading.RLock()
+        self._netlink = netlink.Socket()
+        self._ports: dict[str, EgressPort] = {}
+        self.subnet = self._find_subnet() or preferred or choose_subnet(self._taken())
+        self.gateway = str(self.subnet[1])
+        self._next = int(self.subnet[1])
+        self._build()
+
+    def _find_subnet(self) -> ipaddress.IPv4Network | None:
+        link = self._netlink.links().get(BRIDGE)
+        for index, address, prefix in self._netlink.addresses():
+            if link is not None and index == link.index:
+                return ipaddress.IPv4Network((address, prefix), strict=False)
+        return None
+
+    def _taken(self) -> list[ipaddress.IPv4Network]:
+        return [network for network, _ in self._netlink.routes()]
+
+    def _build(self) -> None:
+        links = self._netlink.links()
+        if BRIDGE not in links:
+            make = netlink.make_bridge(BRIDGE, self.mtu, mac_of(self.gateway))
+            self._netlink.send([make])
+            for name, value in (
+                ("ipv6/conf/{}/disable_ipv6", "1"),
+                # Connections of the host's own loopback to a published port leave by it.
+                ("ipv4/conf/{}/route_localnet", "1"),
+                ("ipv4/conf/{}/send_redirects", "0"),
+            ):
+                netns.write_sysctl(name.format(BRIDGE), value)
+        self.index = self._netlink.index(BRIDGE)
+        self._netlink.send(
+            [
+                netlink.set_link(self.index),
+                netlink.add_address(self.index, self.gateway, self.subnet.prefixlen),
+            ],
+            ignore=[errno.EEXIST],
+        )
+
+    def reserve(self) -> str:
+        """The next free address. Raises ResourceExhausted."""
+        with self._lock:
+            used = {port.address for port in self._ports.values()}
+            first, last = int(self.subnet[2]), int(self.subnet[-2])
+            for _ in range(last - first + 1):
+                self._next = self._next + 1 if first <= self._next + 1 <= last else first
+                address = str(ipaddress.IPv4Address(self._next))
+                if address not in used:
+                    return address
+        raise ResourceExhausted(f"no free address in {self.subnet} for a container's way out")
+
+    def attach(self, name: str, extra: tuple[str, ...], *, peer: str, namespace: int) -> EgressPort:
+        """Make a veth between the bridge and `peer` in a sandbox. Raises OSError."""
+        with self._lock:
+            port = EgressPort(name, self.reserve(), extra)
+            self._ports[name] = port
+            try:
+                self._attach(port, peer, namespace)
+            except OSError as error:
+                del self._ports[name]
+                if error.errno == errno.EXFULL:
+                    raise ResourceExhausted("a host's bridge holds 1023 containers") from error
+                raise
+            return port
+
+    def _attach(self, port: EgressPort, peer: str, namespace: int) -> None:
+        self._netlink.send(
+            [
+                netlink.make_veth(
+                    port.name,
+                    peer=peer,
+                    peer_namespace=namespace,
+                    mtu=self.mtu,
+                    peer_mac=mac_of(port.address),
+                    bridge=self.index,
+                ),
+                netlink.set_port(port.name, PORT),
+            ]
+        )
+        self._netlink.send(self._entries(port, self._netlink.index(port.name)))
+
+    def _entries(self, port: EgressPort, index: int) -> list[netlink.Message]:
+        mac = mac_of(port.address)
+        routes = [
+            netlink.add_route(extra, 32, oif=self.index, gateway=port.address, on_link=True)
+            for extra in port.extra
+        ]
+        forward = netlink.forward(index, mac)
+        return [forward, netlink.neighbour(self.index, port.address, mac), *routes]
+
+    def expect(self, port: EgressPort) -> None:
+        """Count a port that is there already: adoption."""
+        self._ports[port.name] = port
+
+    def detach(self, name: str) -> None:
+        """Forget a port; the veth goes with its sandbox's namespace."""
+        with self._lock:
+            port = self._ports.pop(name, None)
+            if port is None:
+                return
+            gone = [netlink.neighbour(self.index, port.address, mac_of(port.address), delete=True)]
+            gone += [
+                netlink.delete_route(extra, 32, oif=self.index, gateway=port.address)
+                for extra in port.extra
+            ]
+            self._netlink.send(gone, ignore=[errno.ENOENT, errno.ENODEV, errno.ESRCH])
+
+    def sources(self) -> frozenset[str]:
+        """(MAC, address) pairs that containers may send from, in nft's words."""
+        return frozenset(
+            f"{netlink.mac_text(mac_of(port.address))} . {address}"
+            for port in self._ports.values()
+            for address in (port.address, *port.extra)
+        )
+
+    def reconcile(self) -> list[str]:
+        """Repair what differs; one line for each repair. Raises OSError."""
+        with self._lock:
+            links = self._netlink.links()
+            bridge = links.get(BRIDGE)
+            repairs = []
+            if bridge is None or not bridge.up:
+                repairs.append(f"{BRIDGE} made again")
+            self._build()
+            messages = []
+            for port in self._ports.values():
+                link = links.get(port.name)
+                if link is None:
+                    continue
+                if link.master != self.index or not link.up:
+                    messages.append(netlink.set_link(link.index, master=self.index))
+                    messages.append(netlink.set_port(link.index, PORT))
+                    repairs.append(f"port {port.name} joined again")
+                messages += self._entries(port, link.index)
+            self._netlink.send(messages)
+            return repairs
+
+    def close(self) -> None:
+        """Let go of the socket; the kernel's objects stay."""
+        self._netlink.close()
+
+    def destroy(self) -> None:
+        """Take the bridge away."""
+        self._netlink.send([netlink.delete_link(BRIDGE)], ignore=[errno.ENODEV])
+        self.close()

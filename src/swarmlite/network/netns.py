@@ -1,0 +1,136 @@
+"""Network namespaces: making them, pinning them to files, and threads that enter them.
+
+A network namespace belongs to a thread, so the event loop's own thread never enters another one:
+`Threads` does, and each of its threads is back in the host's namespace between two pieces of work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+CLONE_NEWNET = 0x40000000
+MS_BIND = 4096
+MNT_DETACH = 2
+_OWN = "/proc/thread-self/ns/net"
+
+T = TypeVar("T")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+]
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def open_own() -> int:
+    """A descriptor of the calling thread's network namespace."""
+    return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def enter(namespace: int) -> None:
+    """Move the calling thread into the namespace of a descriptor. Raises OSError."""
+    _check(_libc.setns(namespace, CLONE_NEWNET), "setns")
+
+
+def pin(namespace: int, path: Path) -> None:
+    """Bind a namespace to `path`, an empty file that is made. Raises OSError, FileExistsError."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o400))
+    source = f"/proc/self/fd/{namespace}".encode()
+    try:
+        _check(_libc.mount(source, os.fsencode(path), None, MS_BIND, None), f"bind {path}")
+    except OSError:
+        path.unlink()
+        raise
+
+
+def unpin(path: Path) -> None:
+    """Undo `pin`; safe to repeat. The namespace goes with the last that uses it."""
+    while path.exists() and _libc.umount2(os.fsencode(path), MNT_DETACH) == 0:
+        continue
+    path.unlink(missing_ok=True)
+
+
+def is_pinned(path: Path) -> bool:
+    """Whether `path` holds a namespace and not just the empty file that a reboot leaves."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except OSError:
+        return False
+
+
+def create(host: int) -> int:
+    """A new namespace's descriptor; the calling thread is left in `host`. Raises OSError."""
+    _check(_libc.unshare(CLONE_NEWNET), "unshare")
+    try:
+        return open_own()
+    finally:
+        enter(host)
+
+
+@contextlib.contextmanager
+def inside(namespace: int, host: int) -> Iterator[None]:
+    """The calling thread in `namespace`, and in `host` again at the end."""
+    enter(namespace)
+    try:
+        yield
+    finally:
+        enter(host)
+
+
+def write_sysctl(name: str, value: str) -> bool:
+    """Set `net/...` of the calling thread's namespace; False where the kernel has no such name."""
+    try:
+        Path(f"/proc/sys/net/{name}").write_text(value)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+class Threads:
+    """A few threads for synchronous kernel work, at home in the host's network namespace."""
+
+    def __init__(self, host_netns: Path | None, workers: int = 3) -> None:
+        """`host_netns`: None for the namespace of the calling thread. Raises OSError."""
+        source = host_netns or Path(_OWN)
+        self.host = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        self._pool = ThreadPoolExecutor(
+            workers, thread_name_prefix="network", initializer=enter, initargs=(self.host,)
+        )
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do `work` on a thread in the host's namespace.
+
+        Cancelled: the work goes on to its end, the caller does not learn how it ended; what must
+        be undone then is shielded by the caller.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def run_inside(self, namespace: int, work: Callable[[], T]) -> T:
+        """Do `work` on a thread that has entered `namespace`."""
+
+        def entered() -> T:
+            with inside(namespace, self.host):
+                return work()
+
+        return await self.run(entered)
+
+    def close(self) -> None:
+        """Wait for what runs and end the threads."""
+        self._pool.shutdown(wait=True)
+        os.close(self.host)

@@ -1,0 +1,92 @@
+"""nftables: transactions by libnftables in this process, by the `nft` command where it is missing.
+
+Every call works on the network namespace of the calling thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+import struct
+import subprocess
+import threading
+
+from swarmlite.errors import FailedPrecondition
+from swarmlite.network.netlink import Socket
+
+LIBRARY = "libnftables.so.1"
+NETFILTER = 12
+_GET_GENERATION = 10 << 8 | 16
+_GENERATION_ID = 1
+
+# The library keeps some of its tables in globals; calls are short, one at a time is enough.
+_lock = threading.Lock()
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """libnftables, None where it is not installed."""
+    try:
+        loaded = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return None
+    loaded.nft_ctx_new.restype = ctypes.c_void_p
+    loaded.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    loaded.nft_ctx_free.argtypes = [ctypes.c_void_p]
+    loaded.nft_ctx_buffer_error.argtypes = [ctypes.c_void_p]
+    loaded.nft_ctx_buffer_output.argtypes = [ctypes.c_void_p]
+    loaded.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
+    loaded.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+    loaded.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    return loaded
+
+
+def run(text: str) -> None:
+    """Apply `text` as one transaction: all of it or nothing.
+
+    Raises FailedPrecondition with what nft said.
+    """
+    loaded = library()
+    failure = _by_command(text) if loaded is None else _by_library(loaded, text)
+    if failure is not None:
+        raise FailedPrecondition(
+            f"nftables refused a change: {failure.strip() or 'no reason given'}"
+        )
+
+
+def _by_library(loaded: ctypes.CDLL, text: str) -> str | None:
+    with _lock:
+        context = loaded.nft_ctx_new(0)
+        if not context:
+            return "no context"
+        try:
+            loaded.nft_ctx_buffer_error(context)
+            loaded.nft_ctx_buffer_output(context)
+            if loaded.nft_run_cmd_from_buffer(context, text.encode()) == 0:
+                return None
+            said: bytes = loaded.nft_ctx_get_error_buffer(context)
+            return " ".join(said.decode(errors="replace").split())
+        finally:
+            loaded.nft_ctx_free(context)
+
+
+def _by_command(text: str) -> str | None:
+    program = shutil.which("nft") or "/usr/sbin/nft"
+    # posix_spawn, not fork: this process has threads and gRPC.
+    done = subprocess.run([program, "-f", "-"], input=text, capture_output=True, text=True)
+    return " ".join(done.stderr.split()) if done.returncode else None
+
+
+def generation() -> int:
+    """A number that every change of the namespace's rules, whoever makes it, raises."""
+    return read_generation(Socket(NETFILTER))
+
+
+def read_generation(channel: Socket) -> int:
+    """As `generation`, by a socket of the namespace, which is closed."""
+    try:
+        values = channel.ask(_GET_GENERATION, struct.pack(">BBH", 0, 0, 0), 4)
+        return int.from_bytes(values.get(_GENERATION_ID, b""), "big")
+    finally:
+        channel.close()

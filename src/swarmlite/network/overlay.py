@@ -1,0 +1,312 @@
+"""One overlay network on one host: a bridge and a VXLAN device in a namespace of their own.
+
+Nothing floods and nothing learns. The bridge forwards to the MACs that it was told of, answers
+ARP itself from its neighbour table, and takes from a container only frames with that container's
+own MAC and address: what a container forges goes nowhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarmlite.errors import FailedPrecondition
+from swarmlite.network import netlink, netns, nft
+from swarmlite.network.netlink import PortFlags
+
+BRIDGE, VXLAN = "br0", "vx0"
+CONTAINER_PORT = PortFlags(proxy_arp=True, locked=True)
+HOST_PORT = PortFlags(proxy_arp=True)
+VXLAN_PORT = PortFlags(neigh_suppress=True)
+_BRIDGE_MAC = netlink.mac_bytes("02:53:4c:00:00:01")
+
+_GUARD = """table bridge swarmlite
+delete table bridge swarmlite
+table bridge swarmlite {
+  set local { type ether_addr . ipv4_addr; %(elements)s }
+  chain containers {
+    type filter hook prerouting priority -300; policy drop;
+    iifname "vx0" accept
+    ether type ip ether saddr . ip saddr @local accept
+    ether type arp arp operation request arp saddr ether . arp saddr ip @local accept
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A container's (or the host's) place on the bridge."""
+
+    name: str
+    address: str
+    mac: bytes
+    flags: PortFlags = CONTAINER_PORT
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Where everything else is."""
+
+    neighbours: Mapping[str, bytes] = field(default_factory=dict)
+    """Address to MAC, of every endpoint elsewhere."""
+    forwards: Mapping[bytes, str] = field(default_factory=dict)
+    """MAC to the data path address of its host."""
+
+
+class Overlay:
+    """The kernel objects of one network. Synchronous; on threads of `netns.Threads` alone."""
+
+    def __init__(self, pin: Path, host: int, *, vni: int, local: str, port: int, mtu: int) -> None:
+        """Make or take up the namespace at `pin`. Raises OSError, FailedPrecondition."""
+        self.pin, self.mtu = pin, mtu
+        self._host, self._vni, self._local, self._port = host, vni, local, port
+        self._ports: dict[str, Port] = {}
+        self._peers = Peers()
+        self._generation = -1
+        self._lock = threading.RLock()
+        self._adopted = netns.is_pinned(pin)
+        if self._adopted:
+            self.namespace = os.open(pin, os.O_RDONLY | os.O_CLOEXEC)
+        else:
+            netns.unpin(pin)
+            self.namespace = netns.create(host)
+        try:
+            with netns.inside(self.namespace, host):
+                self._netlink = netlink.Socket()
+                if not self._adopted:
+                    netns.write_sysctl("ipv6/conf/all/disable_ipv6", "1")
+                    netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
+                    netns.write_sysctl("bridge/bridge-nf-call-iptables", "0")
+                    netns.write_sysctl("bridge/bridge-nf-call-arptables", "0")
+            self._build()
+            if not self._adopted:
+                netns.pin(self.namespace, pin)
+        except BaseException:
+            os.close(self.namespace)
+            raise
+
+    def _build(self) -> None:
+        """Bring bridge and VXLAN device to be as they should, whatever is there."""
+        links = self._netlink.links()
+        if BRIDGE not in links:
+            self._netlink.send([netlink.make_bridge(BRIDGE, self.mtu, _BRIDGE_MAC)])
+        if VXLAN not in links:
+            self._make_vxlan()
+        links = self._netlink.links()
+        self.bridge, self.vxlan = links[BRIDGE].index, links[VXLAN].index
+        wanted = [netlink.set_link("lo")]
+        if not links[BRIDGE].up:
+            wanted.append(netlink.set_link(self.bridge))
+        if links[VXLAN].master != self.bridge or not links[VXLAN].up:
+            wanted.append(netlink.set_link(self.vxlan, master=self.bridge))
+        wanted.append(netlink.set_port(self.vxlan, VXLAN_PORT))
+        self._netlink.send(wanted)
+
+    def _make_vxlan(self) -> None:
+        """Send from the host's namespace, where the tunnel's UDP socket has to be."""
+        channel = netlink.Socket()
+        try:
+            channel.send(
+                [
+                    netlink.make_vxlan(
+                        VXLAN,
+                        vni=self._vni,
+                        local=self._local,
+                        port=self._port,
+                        mtu=self.mtu,
+                        namespace=self.namespace,
+                    )
+                ]
+            )
+        except OSError as error:
+            if error.errno == errno.EEXIST:
+                raise FailedPrecondition(
+                    f"VXLAN id {self._vni} on UDP port {self._port} is in use on this host by a "
+                    "device that is not swarmlite's: `ip -d link show type vxlan` names it"
+                ) from error
+            raise
+        finally:
+            channel.close()
+
+    def attach(self, port: Port, *, peer: str, peer_namespace: int) -> None:
+        """Make a veth between the bridge and `peer` in another namespace. Raises OSError."""
+        with self._lock:
+            self._netlink.send(
+                [
+                    netlink.make_veth(
+                        port.name,
+                        peer=peer,
+                        peer_namespace=peer_namespace,
+                        mtu=self.mtu,
+                        peer_mac=port.mac,
+                        bridge=self.bridge,
+                    ),
+                    netlink.set_port(port.name, port.flags),
+                ]
+            )
+            index = self._netlink.index(port.name)
+            self._netlink.send(self._entries(port, index))
+            self._ports[port.name] = port
+            self._guard_add(port)
+
+    def _entries(self, port: Port, index: int) -> list[netlink.Message]:
+        return [
+            netlink.forward(index, port.mac),
+            netlink.neighbour(self.bridge, port.address, port.mac),
+        ]
+
+    def expect(self, port: Port) -> None:
+        """Count a port that is there already as ours: adoption."""
+        self._ports[port.name] = port
+
+    def detach(self, name: str) -> None:
+        """Forget a port; the veth goes with its container's namespace."""
+        with self._lock:
+            port = self._ports.pop(name, None)
+            if port is None:
+                return
+            if all(other.address != port.address for other in self._ports.values()):
+                # What followed it at the same address elsewhere was told by `set_peers` since.
+                mac = self._peers.neighbours.get(port.address)
+                message = netlink.neighbour(
+                    self.bridge, port.address, mac or port.mac, delete=not mac
+                )
+                self._netlink.send([message], ignore=[errno.ENOENT, errno.ENODEV])
+            if port.flags.locked:
+                element = f"{netlink.mac_text(port.mac)} . {port.address}"
+                with contextlib.suppress(FailedPrecondition):
+                    self._nft(f"delete element bridge swarmlite local {{ {element} }}")
+
+    def _guard_add(self, port: Port) -> None:
+        if not port.flags.locked:
+            self._guard()
+            return
+        element = f"{netlink.mac_text(port.mac)} . {port.address}"
+        if self._generation < 0:
+            self._guard()
+        else:
+            self._nft(f"add element bridge swarmlite local {{ {element} }}")
+
+    def _guard(self) -> None:
+        """Load the whole guard anew. The host's own port is trusted."""
+        elements = [
+            f"{netlink.mac_text(p.mac)} . {p.address}"
+            for p in self._ports.values()
+            if p.flags.locked
+        ]
+        text = _GUARD % {"elements": f"elements = {{ {', '.join(elements)} }}" if elements else ""}
+        for port in self._ports.values():
+            if not port.flags.locked:
+                text += f'add rule bridge swarmlite containers iifname "{port.name}" accept\n'
+        self._nft(text)
+
+    def _nft(self, text: str) -> None:
+        with netns.inside(self.namespace, self._host):
+            nft.run(text)
+            self._generation = nft.generation()
+
+    def set_peers(self, peers: Peers) -> None:
+        """Tell the kernel what changed among the endpoints elsewhere. Raises OSError."""
+        with self._lock:
+            self._netlink.send(
+                self._difference(self._peers.neighbours, self._peers.forwards, peers),
+                ignore=[errno.ENOENT],
+            )
+            self._peers = peers
+
+    def _difference(
+        self, neighbours: Mapping[str, bytes], forwards: Mapping[bytes, str], wanted: Peers
+    ) -> list[netlink.Message]:
+        local = {port.address for port in self._ports.values()}
+        local_macs = {port.mac for port in self._ports.values()}
+        messages = [
+            netlink.forward(self.vxlan, mac, to=to, delete=True)
+            for mac, to in forwards.items()
+            if mac not in wanted.forwards and mac not in local_macs
+        ]
+        messages += [
+            netlink.neighbour(self.bridge, address, mac, delete=True)
+            for address, mac in neighbours.items()
+            if address not in wanted.neighbours and address not in local
+        ]
+        messages += [
+            netlink.forward(self.vxlan, mac, to=to)
+            for mac, to in wanted.forwards.items()
+            if forwards.get(mac) != to and mac not in local_macs
+        ]
+        messages += [
+            netlink.neighbour(self.bridge, address, mac)
+            for address, mac in wanted.neighbours.items()
+            if neighbours.get(address) != mac and address not in local
+        ]
+        return messages
+
+    def reconcile(self) -> list[str]:
+        """Repair what differs from what was set; one line for each repair. Raises OSError."""
+        with self._lock:
+            repairs = self._reconcile_links()
+            neighbours = self._netlink.neighbours(self.bridge)
+            bridge, own = self._netlink.forwards(self.vxlan)
+            # An entry that only one of the two tables holds counts as missing.
+            forwards = {mac: to for mac, to in own.items() if mac in bridge}
+            messages = self._difference(neighbours, forwards, self._peers)
+            if messages:
+                self._netlink.send(messages, ignore=[errno.ENOENT])
+                repairs.append(f"{len(messages)} forwarding or neighbour entries set again")
+            with netns.inside(self.namespace, self._host):
+                changed = self._generation != nft.generation()
+            if changed and self._ports:
+                self._guard()
+                repairs.append("nftables guard loaded again")
+            return repairs
+
+    def _reconcile_links(self) -> list[str]:
+        links = self._netlink.links()
+        before = (links.get(BRIDGE), links.get(VXLAN))
+        repairs = []
+        if (
+            before[0] is None
+            or before[1] is None
+            or not before[0].up
+            or not before[1].up
+            or before[1].master != before[0].index
+        ):
+            self._build()
+            repairs.append("bridge or VXLAN device made again")
+        messages = []
+        for name, port in self._ports.items():
+            link = links.get(name)
+            if link is None:
+                continue
+            if link.master != self.bridge or not link.up:
+                messages += [
+                    netlink.set_link(link.index, master=self.bridge),
+                    netlink.set_port(link.index, port.flags),
+                ]
+                repairs.append(f"port {name} joined again")
+            messages += self._entries(port, link.index)
+        self._netlink.send(messages)
+        return repairs
+
+    @property
+    def ports(self) -> Iterable[Port]:
+        """What is attached."""
+        return self._ports.values()
+
+    def close(self) -> None:
+        """Let go of the descriptors; the kernel's objects stay."""
+        self._netlink.close()
+        os.close(self.namespace)
+
+    def destroy(self) -> None:
+        """Take all of it away. The device goes first: a namespace ends late, its VNI is wanted."""
+        with contextlib.suppress(OSError):
+            self._netlink.send([netlink.delete_link(VXLAN)])
+        self.close()
+        netns.unpin(self.pin)

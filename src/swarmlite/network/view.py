@@ -1,0 +1,222 @@
+"""What the managers told this node, indexed: pure, no I/O.
+
+Every query answers from the latest of what was applied. `take` says what a change touches, so that
+the wiring of nothing else is computed again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
+from swarmlite.proto.objects_pb2 import Network
+
+HOST_DRIVERS = frozenset({"host"})
+EGRESS_DRIVERS = frozenset({"bridge"})
+NULL_DRIVERS = frozenset({"null", "none"})
+
+
+def host_of(cidr: str) -> str:
+    """The address of `10.0.0.3/24`, or of one without a length."""
+    return cidr.partition("/")[0]
+
+
+def driver_of(network: Network | None) -> str:
+    """overlay unless the network names another."""
+    if network is None:
+        return "overlay"
+    return network.driver_state.name or network.spec.driver.name or "overlay"
+
+
+@dataclass
+class Touched:
+    """What a batch of changes makes stale."""
+
+    networks: set[str] = field(default_factory=set)
+    """Peers, neighbours, names or backends on these changed."""
+    services: set[str] = field(default_factory=set)
+    """Services whose VIPs, ports or backends changed."""
+    gone: set[tuple[str, str]] = field(default_factory=set)
+    """(network, address) of endpoints that are no more."""
+    ingress: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether anything is stale."""
+        return bool(self.networks or self.services or self.gone or self.ingress)
+
+    def merge(self, other: Touched) -> None:
+        """Add what `other` names."""
+        self.networks |= other.networks
+        self.services |= other.services
+        self.gone |= other.gone
+        self.ingress |= other.ingress
+
+
+class View:
+    """Networks, endpoints and services, by id and by what the wiring asks for."""
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        self.networks: dict[str, Network] = {}
+        self.services: dict[str, VirtualService] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._by_network: dict[str, dict[str, Endpoint]] = {}
+        self._by_service: dict[tuple[str, str], dict[str, Endpoint]] = {}
+        self._services_on: dict[str, set[str]] = {}
+
+    # changes
+    def take(self, changes: Iterable[AssignmentChange]) -> Touched:
+        """Apply changes in order."""
+        touched = Touched()
+        for change in changes:
+            item = change.WhichOneof("item")
+            remove = change.action == AssignmentChange.REMOVE
+            if item == "network":
+                self._network(change.network, remove, touched)
+            elif item == "endpoint":
+                self._endpoint(change.endpoint, remove, touched)
+            elif item == "virtual_service":
+                self._service(change.virtual_service, remove, touched)
+        return touched
+
+    def replace(
+        self,
+        networks: Mapping[str, Network],
+        endpoints: Mapping[str, Endpoint],
+        services: Mapping[str, VirtualService],
+    ) -> Touched:
+        """Make this the whole truth; what did not change touches nothing."""
+        touched = Touched()
+        for old_service in [s for i, s in self.services.items() if i not in services]:
+            self._service(old_service, True, touched)
+        for old_endpoint in [e for i, e in self._endpoints.items() if i not in endpoints]:
+            self._endpoint(old_endpoint, True, touched)
+        for old_network in [n for i, n in self.networks.items() if i not in networks]:
+            self._network(old_network, True, touched)
+        for network in networks.values():
+            self._network(network, False, touched)
+        for endpoint in endpoints.values():
+            self._endpoint(endpoint, False, touched)
+        for service in services.values():
+            self._service(service, False, touched)
+        return touched
+
+    def _network(self, network: Network, remove: bool, touched: Touched) -> None:
+        old = self.networks.get(network.id)
+        if remove:
+            if self.networks.pop(network.id, None) is None:
+                return
+        elif old == network:
+            return
+        else:
+            self.networks[network.id] = network
+        touched.networks.add(network.id)
+        touched.ingress |= network.spec.ingress or (old is not None and old.spec.ingress)
+
+    def _endpoint(self, endpoint: Endpoint, remove: bool, touched: Touched) -> None:
+        old = self._endpoints.get(endpoint.id)
+        if old == endpoint and not remove:
+            return
+        if old is not None:
+            self._forget(old)
+            self._touch(old, touched)
+            if remove or host_of(endpoint.addr) != host_of(old.addr):
+                touched.gone.add((old.network_id, host_of(old.addr)))
+        if remove:
+            return
+        self._endpoints[endpoint.id] = endpoint
+        self._by_network.setdefault(endpoint.network_id, {})[endpoint.id] = endpoint
+        if endpoint.service_id:
+            key = (endpoint.network_id, endpoint.service_id)
+            self._by_service.setdefault(key, {})[endpoint.id] = endpoint
+        touched.gone.discard((endpoint.network_id, host_of(endpoint.addr)))
+        self._touch(endpoint, touched)
+
+    def _forget(self, old: Endpoint) -> None:
+        del self._endpoints[old.id]
+        del self._by_network[old.network_id][old.id]
+        if old.service_id:
+            key = (old.network_id, old.service_id)
+            self._by_service[key].pop(old.id, None)
+            if not self._by_service[key]:
+                del self._by_service[key]
+
+    def _touch(self, endpoint: Endpoint, touched: Touched) -> None:
+        touched.networks.add(endpoint.network_id)
+        if endpoint.service_id:
+            touched.services.add(endpoint.service_id)
+        touched.ingress |= self.is_ingress(endpoint.network_id)
+
+    def _service(self, service: VirtualService, remove: bool, touched: Touched) -> None:
+        old = self.services.get(service.id)
+        if old == service and not remove:
+            return
+        for known in (old, None if remove else service):
+            if known is None:
+                continue
+            touched.services.add(known.id)
+            touched.networks |= {vip.network_id for vip in known.vips}
+            touched.networks |= {alias.network_id for alias in known.aliases}
+            touched.ingress |= bool(known.ingress_ports)
+        if old is not None:
+            for network_id in _networks_of(old):
+                self._services_on[network_id].discard(old.id)
+        if remove:
+            self.services.pop(service.id, None)
+            return
+        self.services[service.id] = service
+        for network_id in _networks_of(service):
+            self._services_on.setdefault(network_id, set()).add(service.id)
+
+    # queries
+    def is_ingress(self, network_id: str) -> bool:
+        """Whether published ports are reached over this network."""
+        network = self.networks.get(network_id)
+        return network is not None and network.spec.ingress
+
+    def ingress(self) -> Network | None:
+        """The ingress network, if the node was told of one."""
+        return next((n for n in self.networks.values() if n.spec.ingress), None)
+
+    def endpoints(self, network_id: str) -> list[Endpoint]:
+        """All on one network, the nodes' own too."""
+        return list(self._by_network.get(network_id, {}).values())
+
+    def services_on(self, network_id: str) -> list[VirtualService]:
+        """The services that have a VIP or an alias on a network, ordered by id."""
+        return [self.services[i] for i in sorted(self._services_on.get(network_id, ()))]
+
+    def service_endpoints(self, network_id: str, service_id: str) -> list[Endpoint]:
+        """A service's endpoints on one network, in a stable order."""
+        found = self._by_service.get((network_id, service_id), {})
+        return [found[key] for key in sorted(found)]
+
+    def backends(self, network_id: str, service_id: str) -> list[str]:
+        """The addresses that take new connections of a service on one network."""
+        return [
+            host_of(e.addr) for e in self.service_endpoints(network_id, service_id) if e.in_rotation
+        ]
+
+    def peers(self) -> set[str]:
+        """The data path addresses of all nodes that are known from endpoints."""
+        return {e.node_addr for e in self._endpoints.values() if e.node_addr}
+
+    def own_endpoint(self, network_id: str) -> Endpoint | None:
+        """This node's own place on a network."""
+        return self._by_network.get(network_id, {}).get(f"{network_id}/node/{self.node_id}")
+
+
+def _networks_of(service: VirtualService) -> set[str]:
+    return {vip.network_id for vip in service.vips} | {a.network_id for a in service.aliases}
+
+
+def subnet_of(network: Network) -> ipaddress.IPv4Network | None:
+    """The first IPv4 subnet of a network."""
+    for config in network.ipam.configs:
+        try:
+            return ipaddress.IPv4Network(config.subnet, strict=False)
+        except ValueError:
+            continue
+    return None
