@@ -8,7 +8,8 @@ waits for a member to be reachable up to its timeout. Errors are swarmlite's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,24 @@ def _translate(error: grpc.aio.AioRpcError) -> SwarmliteError | Compacted:
     return rpc.translate(error, "etcd")
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unavailable("etcd did not answer in time") from error
+    except grpc.aio.AioRpcError as error:
+        raise _translate(error) from error
+    except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+        raise Unavailable("the connection to etcd was closed") from error
+    except asyncio.CancelledError as error:
+        # gRPC cancels the calls of a channel that is closed; only a task's own end is passed on.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise Unavailable("the connection to etcd was closed") from error
+
+
 class EtcdClient:
     """One channel to all members. Methods raise Unavailable, ResourceExhausted and so on."""
 
@@ -94,12 +113,8 @@ class EtcdClient:
         await self._channel.close()
 
     async def _call(self, method: Any, request: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        try:
+        with _translated():
             return await method(request, timeout=timeout_s, metadata=_METADATA, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            raise _translate(error) from error
-        except grpc.aio.UsageError as error:
-            raise Unavailable("the connection to etcd was closed") from error
 
     # keys
     async def txn(self, request: etcd.TxnRequest) -> etcd.TxnResponse:
@@ -139,9 +154,11 @@ class EtcdClient:
         try:
             create = etcd.WatchCreateRequest(key=key, range_end=range_end, start_revision=revision)
             # Driven by write(): an iterator that never ends keeps the call from being closed.
-            await call.write(etcd.WatchRequest(create_request=create))
+            with _translated():
+                await call.write(etcd.WatchRequest(create_request=create))
             while True:
-                answer = await call.read()
+                with _translated():
+                    answer = await call.read()
                 if answer is grpc.aio.EOF:
                     raise Unavailable("etcd ended the watch")
                 if answer.compact_revision:
@@ -150,10 +167,6 @@ class EtcdClient:
                     raise Unavailable(f"etcd ended the watch: {answer.cancel_reason}")
                 if answer.created or answer.events:
                     yield answer.events
-        except grpc.aio.AioRpcError as error:
-            raise _translate(error) from error
-        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-            raise Unavailable("the connection to etcd was closed") from error
         finally:
             call.cancel()
 
@@ -165,28 +178,16 @@ class EtcdClient:
     async def keep_alive(self, lease: int, timeout_s: float) -> int:
         """Renew once; answers the seconds left, 0 when the lease is gone."""
 
-        async def once() -> int:
-            call = self._lease.LeaseKeepAlive(metadata=_METADATA, timeout=timeout_s)
-            try:
+        call = self._lease.LeaseKeepAlive(metadata=_METADATA, timeout=timeout_s)
+        try:
+            with _translated():
                 await call.write(etcd.LeaseKeepAliveRequest(ID=lease))
                 answer = await call.read()
-                if answer is grpc.aio.EOF:
-                    raise Unavailable("etcd ended the lease's renewal")
-                return int(answer.TTL)
-            finally:
-                call.cancel()
-
-        return await self._streamed(once(), timeout_s)
-
-    async def _streamed(self, work: Awaitable[int], timeout_s: float) -> int:
-        try:
-            return await asyncio.wait_for(work, timeout_s)
-        except TimeoutError as error:
-            raise Unavailable("etcd did not answer in time") from error
-        except grpc.aio.AioRpcError as error:
-            raise _translate(error) from error
-        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-            raise Unavailable("the connection to etcd was closed") from error
+        finally:
+            call.cancel()
+        if answer is grpc.aio.EOF:
+            raise Unavailable("etcd ended the lease's renewal")
+        return int(answer.TTL)
 
     async def revoke(self, lease: int) -> None:
         """End a lease, and the keys with it."""
