@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 T = TypeVar("T", Cluster, Node, Network, Service, Task, Secret, Config, Volume)
 NOTHING: Mapping[str, Task] = {}
 
+Place = tuple[str, int | str]
+"""What a task fills: its service and a slot, or a node for a global service."""
+
+
+def place_of(task: Task) -> Place:
+    """The place that a task fills; it never changes."""
+    return task.service_id, task.slot or task.node_id
+
 
 def name_of(obj: Object) -> str:
     """The name that a user knows an object by; a node's is its host's."""
@@ -84,12 +92,13 @@ class Table(Generic[T]):
 
 
 class TaskTable(Table[Task]):
-    """Tasks, also by service, node and slot."""
+    """Tasks, also by service, node and place."""
 
     def __init__(self) -> None:
         super().__init__()
         self._by_service: defaultdict[str, dict[str, Task]] = defaultdict(dict)
         self._by_node: defaultdict[str, dict[str, Task]] = defaultdict(dict)
+        self._by_place: defaultdict[Place, dict[str, Task]] = defaultdict(dict)
 
     def of_service(self, service_id: str) -> Mapping[str, Task]:
         """The tasks of a service, by id, ended ones included."""
@@ -98,6 +107,10 @@ class TaskTable(Table[Task]):
     def of_node(self, node_id: str) -> Mapping[str, Task]:
         """The tasks that were assigned to a node, by id, ended ones included."""
         return self._by_node.get(node_id, NOTHING)
+
+    def of_place(self, place: Place) -> Mapping[str, Task]:
+        """The tasks of one slot, or of a global service on one node, by id, ended ones included."""
+        return self._by_place.get(place, NOTHING)
 
     def put(self, obj: Task) -> Task | None:
         """As Table.put."""
@@ -109,6 +122,7 @@ class TaskTable(Table[Task]):
             super().put(obj)
         if obj.service_id:
             self._by_service[obj.service_id][obj.id] = obj
+            self._by_place[place_of(obj)][obj.id] = obj
         if obj.node_id:
             self._by_node[obj.node_id][obj.id] = obj
         return old
@@ -117,12 +131,21 @@ class TaskTable(Table[Task]):
         """As Table.pop."""
         old = super().pop(object_id)
         if old is not None:
-            for index, key in ((self._by_service, old.service_id), (self._by_node, old.node_id)):
-                if key in index:
-                    index[key].pop(object_id, None)
-                    if not index[key]:
-                        del index[key]
+            _forget(self._by_service, old.service_id, object_id)
+            _forget(self._by_node, old.node_id, object_id)
+            _forget(self._by_place, place_of(old), object_id)
         return old
+
+
+K = TypeVar("K")
+
+
+def _forget(index: dict[K, dict[str, Task]], key: K, task_id: str) -> None:
+    tasks = index.get(key)
+    if tasks is not None:
+        tasks.pop(task_id, None)
+        if not tasks:
+            del index[key]
 
 
 class Tables:

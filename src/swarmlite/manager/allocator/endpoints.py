@@ -1,0 +1,156 @@
+"""Services' VIPs and ports, and tasks' and nodes' attachments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swarmlite.model.task_states import PENDING
+from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
+from swarmlite.proto.types_pb2 import EndpointSpec, NetworkAttachmentConfig
+
+from ..store.tables import Tables
+from ..times import stamp
+from .ipam import mac_of, parse_address
+from .ports import is_ingress
+from .state import PREDEFINED, State, find_network, ingress_network, needs_addresses
+
+NO_CONFIG = NetworkAttachmentConfig()
+
+
+def publishes_ingress(service: Service) -> bool:
+    """Whether the service has a port on every node, so its tasks are on the ingress network."""
+    return any(is_ingress(port) for port in service.spec.endpoint.ports)
+
+
+def vip_networks(service: Service, view: Tables) -> list[Network]:
+    """The networks on which a service has a VIP."""
+    if service.spec.endpoint.mode == EndpointSpec.DNSRR:
+        return []
+    found = (find_network(view, config.target) for config in service.spec.task.networks)
+    networks = [n for n in found if n is not None and needs_addresses(n)]
+    ingress = ingress_network(view) if publishes_ingress(service) else None
+    return networks + ([ingress] if ingress and ingress not in networks else [])
+
+
+def is_current(service: Service, view: Tables) -> bool:
+    """Whether a service has been given what its spec asks for."""
+    endpoint = service.endpoint
+    return (
+        service.HasField("endpoint")
+        and endpoint.HasField("spec")
+        and endpoint.spec == service.spec.endpoint
+        and {v.network_id for v in endpoint.virtual_ips}
+        == {n.id for n in vip_networks(service, view)}
+    )
+
+
+def allocate_service(state: State, service: Service, view: Tables) -> Service:
+    """A copy with VIPs and ports; VIPs that it has stay as they are.
+
+    Raises AlreadyExists and ResourceExhausted; it then has what the store says and no more.
+    """
+    owner = f"service/{service.id}"
+    state.release(owner)
+    state.hold_service(service)
+    allocated = Service()
+    allocated.CopyFrom(service)
+    endpoint = allocated.endpoint
+    endpoint.spec.CopyFrom(service.spec.endpoint)
+    before = {vip.network_id: vip.addr for vip in service.endpoint.virtual_ips}
+    del endpoint.virtual_ips[:]
+    try:
+        for network in vip_networks(service, view):
+            addr = before.get(network.id) or state.give(owner, network.id)[0]
+            endpoint.virtual_ips.add(network_id=network.id, addr=addr)
+        ports = state.ports.allocate(
+            service.id, service.spec.endpoint.ports, service.endpoint.ports
+        )
+    except Exception:
+        state.release(owner)
+        state.hold_service(service)
+        raise
+    del endpoint.ports[:]
+    endpoint.ports.extend(ports)
+    return allocated
+
+
+def settle_service(state: State, service: Service) -> None:
+    """Give back VIPs that the stored service no longer has."""
+    state.release(f"service/{service.id}")
+    state.hold_service(service)
+
+
+def allocate_task(
+    state: State, task: Task, service: Service | None, view: Tables, now: float
+) -> Task:
+    """A copy in PENDING with an address on each of its networks.
+
+    Raises ResourceExhausted and the like; the caller releases the task.
+    """
+    allocated = Task()
+    allocated.CopyFrom(task)
+    if service is not None:
+        allocated.endpoint.CopyFrom(service.endpoint)
+    for network, config in task_networks(task, service, view):
+        _attach(state, allocated, network, config)
+    allocated.status.state = PENDING
+    allocated.status.message = "pending task scheduling"
+    allocated.status.err = ""
+    stamp(allocated.status.timestamp, now)
+    return allocated
+
+
+def task_networks(
+    task: Task, service: Service | None, view: Tables
+) -> Sequence[tuple[Network | str, NetworkAttachmentConfig]]:
+    """The networks of a task, the ingress last; a name alone is one that is each node's own."""
+    wanted: list[tuple[Network | str, NetworkAttachmentConfig]] = []
+    for config in task.spec.networks:
+        network = find_network(view, config.target)
+        wanted.append((network if network is not None else config.target, config))
+    if service is not None and publishes_ingress(service):
+        ingress = ingress_network(view)
+        if ingress is not None and all(network is not ingress for network, _ in wanted):
+            wanted.append((ingress, NO_CONFIG))
+    return wanted
+
+
+def missing_network(task: Task, service: Service | None, view: Tables) -> str | None:
+    """A network of the task that does not exist (yet), or None."""
+    for network, _ in task_networks(task, service, view):
+        if isinstance(network, str) and network not in PREDEFINED:
+            return network
+    return None
+
+
+def _attach(
+    state: State, task: Task, network: Network | str, config: NetworkAttachmentConfig
+) -> None:
+    attachment = task.networks.add(aliases=config.aliases)
+    attachment.driver_attachment_opts.update(config.driver_attachment_opts)
+    if isinstance(network, str):
+        attachment.network_id = attachment.network_name = network
+        return
+    attachment.network_id = network.id
+    attachment.network_name = network.spec.annotations.name
+    if needs_addresses(network):
+        addresses = state.give(f"task/{task.id}", network.id, list(config.addresses))
+        attachment.addresses.extend(addresses)
+        attachment.mac = mac_of(parse_address(addresses[0]))
+
+
+def allocate_node(state: State, node: Node, ingress: Network) -> Node:
+    """A copy with the node's own address on the ingress network. Raises ResourceExhausted."""
+    owner = f"node/{node.id}"
+    state.release(owner)
+    allocated = Node()
+    allocated.CopyFrom(node)
+    del allocated.attachments[:]
+    addresses = state.give(owner, ingress.id)
+    allocated.attachments.add(
+        network_id=ingress.id,
+        network_name=ingress.spec.annotations.name,
+        addresses=addresses,
+        mac=mac_of(parse_address(addresses[0])),
+    )
+    return allocated

@@ -1,0 +1,52 @@
+"""Global services: one task on each node that may run it."""
+
+from __future__ import annotations
+
+from swarmlite.model import constraints
+from swarmlite.model.task_states import REMOVE, SHUTDOWN
+from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import NodeStatus
+
+from ..restart import must_leave
+from ..updater import advance
+from .places import Place, sort_places
+from .turn import Turn
+
+
+def reconcile(turn: Turn) -> None:
+    """A task on each eligible node; none where the node does not fit or has to be left."""
+    conditions = constraints.parse(turn.service.spec.task.placement.constraints)
+    places = sort_places(turn.view.tasks.of_service(turn.service.id), turn.view)
+    kept: list[Place] = []
+    for place in sorted(places.values(), key=lambda p: str(p.key)):
+        if turn.spent:
+            return
+        node = turn.view.nodes.get(str(place.key))
+        if node is None or must_leave(node) or not constraints.matches(conditions, node):
+            give_up(turn, place)
+        elif place.filled:
+            turn.settle(place)
+            if node.spec.availability == NodeSpec.ACTIVE:
+                kept.append(place)
+    for node in turn.view.nodes:
+        if turn.spent:
+            return
+        at = places.get(node.id)
+        if takes_new(node) and not (at and at.filled) and constraints.matches(conditions, node):
+            turn.fill(node.id, at.tasks if at else [])
+    advance(turn, kept)
+
+
+def takes_new(node: Node) -> bool:
+    """Whether a global service makes a task for this node."""
+    return (
+        node.status.state == NodeStatus.READY and node.spec.availability == NodeSpec.ACTIVE
+    )
+
+
+def give_up(turn: Turn, place: Place) -> None:
+    """End what a node should not run; its history goes too once the node is gone."""
+    gone = turn.view.nodes.get(str(place.key)) is None
+    for task in place.tasks:
+        turn.wish(task, REMOVE if gone else SHUTDOWN)

@@ -1,0 +1,94 @@
+"""Jobs: tasks that run to their end, once for each iteration of the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from swarmlite.model import constraints
+from swarmlite.model.task_states import COMPLETE, RUNNING
+from swarmlite.proto.objects_pb2 import Task
+
+from .global_ import takes_new
+from .places import Key, Place, sort_places
+from .turn import Turn
+
+
+def reconcile_replicated(turn: Turn) -> None:
+    """`total_completions` slots, each to complete once, `max_concurrent` at a time."""
+    job = turn.service.spec.replicated_job
+    total = job.total_completions or 1
+    places = current_places(turn)
+    active = 0
+    for place in places.values():
+        if turn.spent:
+            return
+        if int(place.key) > total:
+            turn.remove(place.tasks)
+        else:
+            active += see_to(turn, place)
+    free = (job.max_concurrent or total) - active
+    for slot in range(1, total + 1):
+        if free <= 0 or turn.spent:
+            return
+        at = places.get(slot)
+        if at is None or not (at.filled or is_complete(at)):
+            turn.fill(slot, at.tasks if at else [])
+            free -= 1
+
+
+def reconcile_global(turn: Turn) -> None:
+    """One task to complete on each node that fits, also on one that joins later."""
+    conditions = constraints.parse(turn.service.spec.task.placement.constraints)
+    places = current_places(turn)
+    for place in places.values():
+        if turn.spent:
+            return
+        node = turn.view.nodes.get(str(place.key))
+        if node is None or not constraints.matches(conditions, node):
+            turn.remove(place.tasks)
+        elif takes_new(node):
+            see_to(turn, place)
+        else:
+            end(turn, place.lost)
+    for node in turn.view.nodes:
+        if turn.spent:
+            return
+        at = places.get(node.id)
+        if (
+            takes_new(node)
+            and constraints.matches(conditions, node)
+            and (at is None or not (at.filled or is_complete(at)))
+        ):
+            turn.fill(node.id, at.tasks if at else [])
+
+
+def current_places(turn: Turn) -> dict[Key, Place]:
+    """The places of this iteration; what is left of earlier ones is removed."""
+    iteration = turn.service.job_status.job_iteration
+    tasks = turn.view.tasks.of_service(turn.service.id)
+    turn.remove(t for t in tasks.values() if t.job_iteration.index != iteration)
+    current = {i: t for i, t in tasks.items() if t.job_iteration.index == iteration}
+    return sort_places(current, turn.view)
+
+
+def is_complete(place: Place) -> bool:
+    """Whether the place has done its part of this iteration."""
+    return any(t.status.state == COMPLETE for t in place.tasks)
+
+
+def see_to(turn: Turn, place: Place) -> int:
+    """Restart what failed, leave what completed; answer how many tasks the place now has active."""
+    if is_complete(place):
+        end(turn, (t for t in place.tasks if t.desired_state <= RUNNING))
+        return 0
+    before = len(turn.changes)
+    if place.wished:
+        turn.settle(place)
+    created = any(not c.obj.meta.version.index for c in turn.changes[before:])
+    return 1 if place.live or created else 0
+
+
+def end(turn: Turn, tasks: Iterable[Task]) -> None:
+    """Wish nothing more of tasks whose place is done."""
+    for task in tasks:
+        turn.wish(task, COMPLETE)

@@ -1,0 +1,206 @@
+"""The orchestrators' loop: which services and places are dirty, and one turn for each."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from swarmlite.model.task_states import READY, RUNNING
+from swarmlite.proto.objects_pb2 import Node, Service, Task
+
+from ..store.api import Action, Change, Event
+from ..store.tables import Place as PlaceKey
+from ..store.tables import Tables, place_of
+from ..times import created, state_since
+from . import global_, jobs, replicated
+from .places import sort_place
+from .turn import IN_PROGRESS, Turn
+
+BUDGET = 1000
+"""Changes in one plan: what they cost is the longest that the manager's API waits for a loop."""
+
+START_S = 10.0
+"""How long a task is taken to have needed to start, when nobody saw it."""
+
+RECONCILE = {
+    "replicated": replicated.reconcile,
+    "global": global_.reconcile,
+    "replicated_job": jobs.reconcile_replicated,
+    "global_job": jobs.reconcile_global,
+}
+
+
+class Orchestrator:
+    """Implements Loop. Task events dirty their place; spec, node and count changes the service."""
+
+    kinds = ("service", "task", "node")
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
+        self._forget()
+
+    def _forget(self) -> None:
+        self._services: dict[str, None] = {}
+        self._places: dict[PlaceKey, None] = {}
+        self._nodes: set[str] = set()
+        self._progressed: set[str] = set()
+        self._timers: list[tuple[float, str]] = []
+        self._timer_of: dict[str, float] = {}
+        self._ran_since: dict[str, float] = {}
+
+    def reset(self, view: Tables) -> None:
+        """As Loop.reset."""
+        self._forget()
+        self._services = dict.fromkeys(service.id for service in view.services)
+        for task in view.tasks:
+            if task.service_id and task.service_id not in self._services:
+                self._services[task.service_id] = None
+            if task.status.state > RUNNING:
+                # Its end was not seen: taken as having run soon after its creation.
+                self._ran_since[task.id] = min(created(task) + START_S, state_since(task))
+
+    def observe(self, events: Sequence[Event]) -> None:
+        """As Loop.observe."""
+        for event in events:
+            if isinstance(event.obj, Task):
+                self._observe_task(event.action, event.obj, event.old)
+            elif isinstance(event.obj, Node):
+                if not isinstance(event.old, Node) or matters(event.obj, event.old):
+                    self._nodes.add(event.obj.id)
+            else:
+                self._services[event.obj.id] = None
+
+    def _observe_task(self, action: Action, task: Task, old: object) -> None:
+        if not task.service_id:
+            return
+        if action is Action.REMOVE:
+            self._ran_since.pop(task.id, None)
+            if task.desired_state <= RUNNING:
+                self._services[task.service_id] = None
+        elif not isinstance(old, Task):
+            if task.desired_state == READY or task.status.state > RUNNING:
+                self._places[place_of(task)] = None
+        elif task.status.state > RUNNING >= old.status.state:
+            if old.status.state == RUNNING:
+                self._ran_since[task.id] = state_since(old)
+            self._places[place_of(task)] = None
+        elif task.desired_state != old.desired_state:
+            self._places[place_of(task)] = None
+        elif task.status.state == RUNNING != old.status.state:
+            self._progressed.add(task.service_id)
+
+    def plan(self, view: Tables, now: float) -> list[Change]:
+        """As Loop.plan."""
+        self._mark(view, now)
+        changes: list[Change] = []
+        while self._services and len(changes) < self._budget:
+            service_id = next(iter(self._services))
+            del self._services[service_id]
+            changes += self._plan_service(view, service_id, now, self._budget - len(changes))
+        while self._places and len(changes) < self._budget:
+            place = next(iter(self._places))
+            del self._places[place]
+            changes += self._plan_place(view, place, now)
+        return changes
+
+    def _mark(self, view: Tables, now: float) -> None:
+        """Turn nodes, progress and timers that are due into dirty services and places."""
+        for node_id in self._nodes:
+            self._places.update(
+                dict.fromkeys(place_of(t) for t in view.tasks.of_node(node_id).values())
+            )
+        if self._nodes:
+            on_nodes = (s.id for s in view.services if s.spec.WhichOneof("mode") in PER_NODE)
+            self._services.update(dict.fromkeys(on_nodes))
+            self._nodes.clear()
+        for service_id in self._progressed:
+            service = view.services.get(service_id)
+            if service is not None and needs_whole_turns(service):
+                self._services[service_id] = None
+        self._progressed.clear()
+        while self._timers and self._timers[0][0] <= now:
+            at, service_id = heapq.heappop(self._timers)
+            if self._timer_of.get(service_id) == at:
+                del self._timer_of[service_id]
+                self._services[service_id] = None
+
+    def _plan_service(
+        self, view: Tables, service_id: str, now: float, budget: int
+    ) -> list[Change]:
+        service = view.services.get(service_id)
+        turn = Turn(service or Service(), view, now, budget, self._ran_since)
+        if service is None or service.pending_delete:
+            turn.remove(view.tasks.of_service(service_id).values())
+        else:
+            RECONCILE[service.spec.WhichOneof("mode") or "replicated"](turn)
+        if turn.cut_short:
+            self._services[service_id] = None
+        self._set_timer(service_id, turn.wake_at)
+        return turn.changes
+
+    def _plan_place(self, view: Tables, key: PlaceKey, now: float) -> list[Change]:
+        service_id = key[0]
+        service = view.services.get(service_id)
+        place = sort_place(key[1], view.tasks.of_place(key).values(), view)
+        if (
+            service is None
+            or needs_whole_turns(service)
+            or service.spec.WhichOneof("mode") in PER_NODE
+            or not place.wished
+        ):
+            if service_id not in self._services:
+                self._services[service_id] = None
+            return self._plan_service_once(view, service_id, now)
+        turn = Turn(service, view, now, self._budget, self._ran_since)
+        turn.settle(place)
+        if turn.wake_at is not None:
+            self._set_timer(service_id, turn.wake_at)
+        return turn.changes
+
+    def _plan_service_once(self, view: Tables, service_id: str, now: float) -> list[Change]:
+        """A whole turn, for all of the service's dirty places together."""
+        del self._services[service_id]
+        for place in [p for p in self._places if p[0] == service_id]:
+            del self._places[place]
+        return self._plan_service(view, service_id, now, self._budget)
+
+    def _set_timer(self, service_id: str, at: float | None) -> None:
+        known = self._timer_of.get(service_id)
+        if at is not None and (known is None or at < known):
+            self._timer_of[service_id] = at
+            heapq.heappush(self._timers, (at, service_id))
+
+    def refused(self, changes: Sequence[Change]) -> None:
+        """As Loop.refused."""
+        for change in changes:
+            if isinstance(change.obj, Task):
+                self._services[change.obj.service_id] = None
+            else:
+                self._services[change.obj.id] = None
+
+    def wake_at(self) -> float | None:
+        """As Loop.wake_at."""
+        if self._services or self._places or self._nodes or self._progressed:
+            return 0.0
+        return self._timers[0][0] if self._timers else None
+
+
+PER_NODE = frozenset({"global", "global_job", "replicated_job"})
+"""Modes whose places depend on more than their own tasks: nodes, or each other."""
+
+
+def needs_whole_turns(service: Service) -> bool:
+    """Whether each place's progress concerns the others: while an update is in progress."""
+    return service.update_status.state in IN_PROGRESS or (
+        service.spec.WhichOneof("mode") == "replicated_job"
+    )
+
+
+def matters(node: Node, old: Node) -> bool:
+    """Whether a change of a node can change which tasks it should have."""
+    return (
+        node.status.state != old.status.state
+        or node.role != old.role
+        or node.spec != old.spec
+        or node.description != old.description
+    )

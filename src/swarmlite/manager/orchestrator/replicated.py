@@ -1,0 +1,63 @@
+"""Replicated services: slots from 1, as many as wished."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ..updater import advance
+from .places import Key, Place, sort_places
+from .turn import Turn
+
+
+def reconcile(turn: Turn) -> None:
+    """Bring the number of filled slots to what is wished, then see to each."""
+    wanted = turn.service.spec.replicated.replicas
+    places = sort_places(turn.view.tasks.of_service(turn.service.id), turn.view)
+    filled = [place for place in places.values() if place.filled]
+    given_up = {victim.key: victim for victim in victims(filled, len(filled) - wanted)}
+    for victim in given_up.values():
+        if turn.spent:
+            return
+        turn.remove(victim.tasks)
+    filled = [place for place in filled if place.key not in given_up]
+    filled.sort(key=lambda place: int(place.key))
+    for place in filled:
+        if turn.spent:
+            return
+        if place.wished:
+            turn.settle(place)
+    for slot in free_slots((place.key for place in filled), wanted - len(filled)):
+        if turn.spent:
+            return
+        place = places.get(slot) or Place(slot, [])
+        turn.fill(slot, place.tasks)
+    advance(turn, filled)
+
+
+def victims(filled: Sequence[Place], count: int) -> list[Place]:
+    """The slots to give up: from the busiest nodes, then not running, then the highest."""
+    if count <= 0:
+        return []
+    ranked = sorted(filled, key=lambda p: (not p.running, int(p.key)))
+    seen: Counter[str] = Counter()
+    nth_on_node: dict[Key, int] = {}
+    for place in ranked:
+        node_id = place.node_id
+        if node_id:
+            nth_on_node[place.key] = seen[node_id]
+            seen[node_id] += 1
+    unplaced = max(seen.values(), default=0)
+    ranked.sort(key=lambda p: nth_on_node.get(p.key, unplaced))
+    return ranked[-count:][::-1]
+
+
+def free_slots(taken: Iterable[Key], count: int) -> list[int]:
+    """The `count` lowest numbers from 1 that no filled slot has."""
+    used, free, number = set(taken), [], 0
+    while len(free) < count:
+        number += 1
+        if number not in used:
+            free.append(number)
+    return free
+

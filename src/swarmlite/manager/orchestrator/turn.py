@@ -1,0 +1,170 @@
+"""One turn of deciding about one service: what to write, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from swarmlite.model.defaults import rollback_config, update_config
+from swarmlite.model.task_states import READY, REMOVE, RUNNING, SHUTDOWN
+from swarmlite.proto.objects_pb2 import Service, Task
+from swarmlite.proto.types_pb2 import TaskState, UpdateConfig, UpdateStatus
+
+from ..restart import delay_s, must_leave, should_restart, start_at, still_going
+from ..store.api import Change, Put
+from ..store.tables import Tables
+from ..times import created
+from .places import Dirtiness, Key, Place, newest
+from .task import held_back, new_task, template
+
+IN_PROGRESS = frozenset({UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED})
+PAUSED = frozenset({UpdateStatus.PAUSED, UpdateStatus.ROLLBACK_PAUSED})
+
+
+@dataclass
+class Turn:
+    """Decisions about one service, collected; nothing outside of it changes."""
+
+    service: Service
+    view: Tables
+    now: float
+    budget: int
+    ran_since: Mapping[str, float] = field(default_factory=dict)
+    """When ended tasks had reached RUNNING, for those whose end was seen."""
+    changes: list[Change] = field(default_factory=list)
+    wake_at: float | None = None
+    cut_short: bool = False
+    """The budget was spent before all was decided: another turn is needed."""
+
+    def __post_init__(self) -> None:
+        self._template: Task | None = None
+        self.dirty = Dirtiness(self.service, self.view)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the budget is spent; whoever stops for it has the turn repeated."""
+        if len(self.changes) >= self.budget:
+            self.cut_short = True
+        return self.cut_short
+
+    @property
+    def config(self) -> UpdateConfig:
+        """How tasks are replaced now: the rollback's way while rolling back."""
+        state = self.service.update_status.state
+        if state in (UpdateStatus.ROLLBACK_STARTED, UpdateStatus.ROLLBACK_PAUSED):
+            return rollback_config(self.service.spec)
+        return update_config(self.service.spec)
+
+    def later(self, at: float) -> None:
+        """Look again at this time."""
+        self.wake_at = at if self.wake_at is None else min(at, self.wake_at)
+
+    def wish(self, task: Task, desired: TaskState.ValueType) -> None:
+        """Change what is wished of a task; it only ever rises."""
+        if desired <= task.desired_state:
+            return
+        changed = Task()
+        changed.CopyFrom(task)
+        changed.desired_state = desired
+        self.changes.append(Put(changed))
+
+    def create(self, key: Key, *, hold: bool = False) -> None:
+        """A new task for a place; held back at READY when another has to end first."""
+        if self._template is None:
+            self._template = template(self.service, self.view.cluster)
+        make = held_back if hold else new_task
+        self.changes.append(Put(make(self._template, key, self.now)))
+
+    def remove(self, tasks: Iterable[Task]) -> None:
+        """Wish tasks removed, history included: their place is no longer wanted."""
+        for task in tasks:
+            if self.spent:
+                return
+            self.wish(task, REMOVE)
+
+    def fill(self, key: Key, tasks: Iterable[Task], previous: Task | None = None) -> None:
+        """A task for a place in which nothing is wished to run.
+
+        It starts at once, unless something of the place is still going, or its restart is delayed.
+        """
+        hold = any(still_going(t, self.view) for t in tasks) or (
+            previous is not None
+            and delay_s(previous, self.service.spec_version.index, self.view) > 0
+        )
+        self.create(key, hold=hold)
+
+    def settle(self, place: Place) -> None:
+        """Make one place hold: end what is too many, replace what ended, start what waited.
+
+        Replacing outdated tasks is the updater's.
+        """
+        if len(place.live) > 1:
+            self._keep_one(place)
+        self._replace_lost(place)
+        for task in place.live:
+            if task.desired_state == READY:
+                self._start_when_due(task, place)
+
+    def _keep_one(self, place: Place) -> None:
+        """Of several live tasks the furthest stays; an outdated one too, while starting first."""
+        ranked = sorted(place.live, key=lambda t: (-t.status.state, created(t), t.id))
+        clean = [t for t in ranked if not self.dirty(t)]
+        outdated = [t for t in ranked if self.dirty(t)]
+        keep = clean[:1] or outdated[:1]
+        if clean and outdated and self._waits_for(clean[0]):
+            keep.append(outdated[0])
+        kept = {t.id for t in keep}
+        for task in ranked:
+            if task.id not in kept:
+                self.wish(task, SHUTDOWN)
+        place.live = keep
+
+    def _waits_for(self, successor: Task) -> bool:
+        start_first = self.config.order == UpdateConfig.START_FIRST
+        return start_first and successor.status.state < RUNNING
+
+    def _replace_lost(self, place: Place) -> None:
+        """Tasks that ended or must move: their successor first, for creating never conflicts."""
+        if not place.lost:
+            return
+        last = newest(place.lost)
+        if not place.live:
+            moved = last.status.state <= RUNNING or must_leave_now(last, self.view)
+            if moved or should_restart(last, place.tasks):
+                self.fill(place.key, place.tasks, last)
+        elif self._held_up_by_update(place, last):
+            self.create(place.key, hold=True)
+        for task in place.lost:
+            self.wish(task, SHUTDOWN)
+
+    def _held_up_by_update(self, place: Place, last: Task) -> bool:
+        """Whether a successor that ended beside the task it was to replace is tried again."""
+        return (
+            self.service.update_status.state in IN_PROGRESS
+            and not self.dirty(last)
+            and all(self.dirty(t) for t in place.live)
+            and should_restart(last, place.tasks)
+        )
+
+    def _start_when_due(self, task: Task, place: Place) -> None:
+        others_run = any(t is not task and t.desired_state == RUNNING for t in place.live)
+        if others_run and self.config.order != UpdateConfig.START_FIRST:
+            return
+        at = start_at(task, place.tasks, self.view)
+        if others_run:
+            at = min(at, created(task) + delay_of_retry(task, place, self.view))
+        if at <= self.now:
+            self.wish(task, RUNNING)
+        else:
+            self.later(at)
+
+
+def must_leave_now(task: Task, view: Tables) -> bool:
+    """Whether the node of a task that was assigned cannot keep it."""
+    return bool(task.node_id) and must_leave(view.nodes.get(task.node_id))
+
+
+def delay_of_retry(task: Task, place: Place, view: Tables) -> float:
+    """The restart delay of a successor that is tried again while the outdated task runs on."""
+    ended = [t for t in place.tasks if t.id != task.id and t.status.state > RUNNING]
+    return delay_s(newest(ended), task.spec_version.index, view) if ended else 0.0

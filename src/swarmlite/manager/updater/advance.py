@@ -1,0 +1,131 @@
+"""One step of a service's update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from swarmlite.model.task_states import SHUTDOWN
+from swarmlite.model.units import seconds as duration_s
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.types_pb2 import UpdateConfig, UpdateStatus
+
+from ..store.api import Put
+from ..times import stamp
+from .progress import NEVER, Progress, is_outdated, measure
+
+if TYPE_CHECKING:
+    from ..orchestrator.places import Place
+    from ..orchestrator.turn import Turn
+
+IN_PROGRESS = (UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED)
+STOPPED = (UpdateStatus.PAUSED, UpdateStatus.ROLLBACK_PAUSED)
+
+
+def advance(turn: Turn, places: Sequence[Place]) -> None:
+    """Start, carry on, stop or finish the update of `turn`'s service."""
+    state = turn.service.update_status.state
+    if state in STOPPED:
+        return
+    if state not in IN_PROGRESS:
+        if any(is_outdated(turn, place) for place in places):
+            _start(turn)
+        return
+    progress = measure(turn, places)
+    if _stop_when_failing(turn, progress):
+        return
+    _replace(turn, progress)
+    if progress.outdated or progress.in_flight:
+        if progress.next_at != NEVER:
+            turn.later(progress.next_at)
+        return
+    _finish(turn, progress)
+
+
+def _start(turn: Turn) -> None:
+    # Nothing is replaced before this is stored: what is created later is the update's.
+    changed = _copy(turn)
+    changed.update_status.Clear()
+    changed.update_status.state = UpdateStatus.UPDATING
+    changed.update_status.message = "update in progress"
+    stamp(changed.update_status.started_at, turn.now)
+    turn.changes.append(Put(changed))
+
+
+def _replace(turn: Turn, progress: Progress) -> None:
+    """Replace as many outdated places as may be in flight at a time."""
+    config = turn.config
+    if config.parallelism == 0:
+        count = len(progress.outdated)
+    else:
+        count = max(0, config.parallelism - progress.in_flight)
+    for place in progress.outdated[:count]:
+        if turn.spent:
+            return
+        replace_place(turn, place, config)
+
+
+def replace_place(turn: Turn, place: Place, config: UpdateConfig) -> None:
+    """A new task for a place: after the outdated one has stopped, or before it stops."""
+    if config.order == UpdateConfig.START_FIRST and place.live:
+        turn.create(place.key)
+        return
+    turn.fill(place.key, place.tasks)
+    for task in place.live:
+        turn.wish(task, SHUTDOWN)
+
+
+def _stop_when_failing(turn: Turn, progress: Progress) -> bool:
+    """Pause or roll back once too many places failed; answer whether it did."""
+    config = turn.config
+    if not progress.failed or progress.failure_ratio <= config.max_failure_ratio:
+        return False
+    if config.failure_action == UpdateConfig.CONTINUE:
+        return False
+    rolling_back = turn.service.update_status.state == UpdateStatus.ROLLBACK_STARTED
+    reason = f"due to failure or early termination of task {progress.failed[0]}"
+    changed = _copy(turn)
+    status = changed.update_status
+    if rolling_back:
+        # A rollback is never rolled back.
+        status.state, status.message = UpdateStatus.ROLLBACK_PAUSED, f"rollback paused {reason}"
+    elif config.failure_action == UpdateConfig.ROLLBACK and changed.HasField("previous_spec"):
+        _roll_back(changed, f"update rolled back {reason}", turn.now)
+    else:
+        status.state, status.message = UpdateStatus.PAUSED, f"update paused {reason}"
+    turn.changes.append(Put(changed))
+    return True
+
+
+def _roll_back(service: Service, message: str, now: float) -> None:
+    service.spec.CopyFrom(service.previous_spec)
+    service.spec_version.CopyFrom(service.previous_spec_version)
+    service.ClearField("previous_spec")
+    service.ClearField("previous_spec_version")
+    service.update_status.state = UpdateStatus.ROLLBACK_STARTED
+    service.update_status.message = message
+    stamp(service.update_status.started_at, now)
+
+
+def _finish(turn: Turn, progress: Progress) -> None:
+    """Watch the last places for a while, then call it done."""
+    config = turn.config
+    monitor_s, delay_s = duration_s(config.monitor), duration_s(config.delay)
+    done_at = progress.last_settled + max(monitor_s, delay_s + 1.0 if delay_s else 0.0)
+    if progress.updated and done_at > turn.now:
+        turn.later(done_at)
+        return
+    changed = _copy(turn)
+    status = changed.update_status
+    if status.state == UpdateStatus.ROLLBACK_STARTED:
+        status.state, status.message = UpdateStatus.ROLLBACK_COMPLETED, "rollback completed"
+    else:
+        status.state, status.message = UpdateStatus.COMPLETED, "update completed"
+    stamp(status.completed_at, turn.now)
+    turn.changes.append(Put(changed))
+
+
+def _copy(turn: Turn) -> Service:
+    changed = Service()
+    changed.CopyFrom(turn.service)
+    return changed

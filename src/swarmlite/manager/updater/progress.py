@@ -1,0 +1,126 @@
+"""How far an update is: read from the places' tasks, without a memory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from swarmlite.model.task_states import RUNNING
+from swarmlite.model.units import seconds as duration_s
+from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.types_pb2 import UpdateConfig, UpdateStatus
+
+from ..restart import ENDED_BY_ITSELF
+from ..times import created, seconds, state_since
+
+if TYPE_CHECKING:
+    from ..orchestrator.places import Place
+    from ..orchestrator.turn import Turn
+
+NEVER = float("inf")
+
+
+@dataclass
+class Progress:
+    """The places that an update changes."""
+
+    outdated: list[Place] = field(default_factory=list)
+    """Still to be replaced."""
+    in_flight: int = 0
+    """Replaced, and not RUNNING yet, or RUNNING for less than the delay."""
+    updated: int = 0
+    """Replaced, in flight or not."""
+    failed: list[str] = field(default_factory=list)
+    """One task of each place in which a new task failed within its monitored time."""
+    last_settled: float = 0.0
+    """When the last place had its new task RUNNING."""
+    next_at: float = NEVER
+    """When something of this changes by itself."""
+
+    @property
+    def failure_ratio(self) -> float:
+        """Failed places among those that the update changes."""
+        total = len(self.outdated) + self.updated
+        return len(self.failed) / total if total else 0.0
+
+
+def measure(turn: Turn, places: Sequence[Place]) -> Progress:
+    """Look at every place of a service whose update is in progress."""
+    progress = Progress(last_settled=seconds(turn.service.update_status.started_at))
+    for place in places:
+        new = new_tasks(turn, place)
+        if new:
+            progress.updated += 1
+            _measure_place(turn, progress, new)
+        if is_outdated(turn, place):
+            if new and not place.live:
+                progress.updated -= 1
+            progress.outdated.append(place)
+    return progress
+
+
+def is_outdated(turn: Turn, place: Place) -> bool:
+    """Whether the place waits to be replaced: nothing in it is of the wished spec."""
+    if place.live:
+        return all(turn.dirty(task) for task in place.live)
+    if place.held is not None:
+        return turn.dirty(place.held)
+    return False
+
+
+def new_tasks(turn: Turn, place: Place) -> list[Task]:
+    """The tasks of a place that this update made, the oldest first."""
+    version = turn.service.spec_version.index
+    status = turn.service.update_status
+    # A rollback goes back to a version whose tasks are partly still there from before.
+    rolling_back = status.state == UpdateStatus.ROLLBACK_STARTED
+    since = seconds(status.started_at) if rolling_back else 0.0
+    new = [t for t in place.tasks if t.spec_version.index == version and created(t) >= since]
+    return sorted(new, key=created)
+
+
+def _measure_place(turn: Turn, progress: Progress, new: Sequence[Task]) -> None:
+    config, now = turn.config, turn.now
+    settled = min((settled_at(t, turn.ran_since) for t in new), default=NEVER)
+    failed = next((t for t in new if _failed(t, turn)), None)
+    if failed is not None:
+        progress.failed.append(failed.id)
+    if settled == NEVER:
+        _measure_unsettled(progress, new[0], config, now, failed is not None)
+        return
+    progress.last_settled = max(progress.last_settled, settled)
+    free_at = settled + duration_s(config.delay)
+    if free_at > now:
+        progress.in_flight += 1
+        progress.next_at = min(progress.next_at, free_at)
+
+
+def _measure_unsettled(
+    progress: Progress, task: Task, config: UpdateConfig, now: float, failed: bool
+) -> None:
+    if config.HasField("progress_deadline") and duration_s(config.progress_deadline):
+        deadline = created(task) + duration_s(config.progress_deadline)
+        if deadline <= now:
+            if not failed:
+                progress.failed.append(task.id)
+            return
+        progress.next_at = min(progress.next_at, deadline)
+    progress.in_flight += 1
+
+
+def settled_at(task: Task, ran_since: Mapping[str, float]) -> float:
+    """When a task reached RUNNING or ended without; NEVER before that."""
+    if task.status.state < RUNNING:
+        return NEVER
+    if task.status.state == RUNNING:
+        return state_since(task)
+    return ran_since.get(task.id, state_since(task))
+
+
+def _failed(task: Task, turn: Turn) -> bool:
+    """Whether a new task ended by itself before it had run for the monitored time."""
+    if task.status.state not in ENDED_BY_ITSELF:
+        return False
+    ran_since = turn.ran_since.get(task.id)
+    return ran_since is None or state_since(task) - ran_since <= duration_s(turn.config.monitor)
