@@ -1,0 +1,256 @@
+"""Unpacked layers: `layers/CHAIN/diff`, each with a short name `l/NAME` for overlay's options.
+
+The mount options of an overlay must fit into a page: that is why layers have short names. A layer
+appears by one rename once it is whole; what is left of an interrupted one lies in `tmp` and is
+cleared at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from swarmlite.errors import (
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    ResourceExhausted,
+    SwarmliteError,
+)
+from swarmlite.ids import base36
+from swarmlite.runtime.images.types import LayerSource, Limits, Unpacked
+from swarmlite.runtime.images.unpack.extract import inherit
+
+_UNPACKER = Path(__file__).with_name("unpack") / "__main__.py"
+_MAX_OPTIONS = 3900  # bytes of lowerdir=: a page, less the upper and work directories
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An unpacked layer; `short` is its name in `l`."""
+
+    chain_id: str
+    diff_id: str
+    size_bytes: int
+    short: str
+
+
+class LayerStore:
+    """The unpacked layers below `root`; its methods are safe to call from one event loop."""
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self._root = root
+        self._limits = limits
+        self._layers: dict[str, Layer] = {}
+        self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+        for name in ("layers", "l", "tmp", "empty"):
+            (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (root / "empty").chmod(0o755)
+        self._clear()
+        self._read()
+
+    def get(self, chain_id: str) -> Layer | None:
+        """The layer, where it is unpacked."""
+        return self._layers.get(chain_id)
+
+    def lower_dirs(self, chain: Sequence[str]) -> list[Path]:
+        """Directories of the layers `chain` (lowest first), topmost first.
+
+        Raises NotFound for a layer that is gone, FailedPrecondition where they are too many.
+        """
+        if not chain:
+            return [self._root / "empty"]
+        paths = []
+        for chain_id in reversed(chain):
+            layer = self._layers.get(chain_id)
+            if layer is None:
+                raise NotFound(f"layer {chain_id} is not unpacked: pull the image again")
+            paths.append(self._root / "l" / layer.short)
+        if sum(len(os.fsencode(path)) + 1 for path in paths) > _MAX_OPTIONS:
+            raise FailedPrecondition(
+                f"{len(paths)} layers below {self._root} do not fit into overlay's mount options: "
+                "use a shorter state directory"
+            )
+        return paths
+
+    async def unpack(self, source: LayerSource, *, base: bool, name: str) -> Scratch:
+        """Unpack one layer into a scratch directory; `name` is for messages.
+
+        Raises InvalidSpec (a bad layer), ResourceExhausted (a limit or the disk).
+        Cancelled: the process is ended and the scratch directory removed.
+        """
+        async with self._slots:
+            scratch = Path(tempfile.mkdtemp(prefix="layer-", dir=self._root / "tmp"))
+            (scratch / "diff").mkdir(mode=0o755)
+            try:
+                unpacked = await self._run(source, scratch / "diff", base=base, name=name)
+            except BaseException:
+                discard(scratch)
+                raise
+            return Scratch(scratch, unpacked)
+
+    async def commit(self, scratch: Scratch, chain_id: str, lowers: Sequence[str]) -> Layer:
+        """Make an unpacked layer one of the store; `lowers` are the chain ids below it."""
+        await asyncio.to_thread(self._inherit, scratch, lowers)
+        layer = Layer(
+            chain_id, scratch.unpacked.diff_id, scratch.unpacked.size_bytes, self._new_short()
+        )
+        (scratch.path / "layer.json").write_text(json.dumps(asdict(layer)))
+        target = self._path(chain_id)
+        (self._root / "l" / layer.short).symlink_to(f"../layers/{target.name}/diff")
+        scratch.path.rename(target)
+        self._layers[chain_id] = layer
+        return layer
+
+    def remove(self, chain_id: str) -> None:
+        """Forget a layer at once; its files go in the background."""
+        layer = self._layers.pop(chain_id, None)
+        if layer is None:
+            return
+        (self._root / "l" / layer.short).unlink(missing_ok=True)
+        trash = Path(tempfile.mkdtemp(prefix="trash-", dir=self._root / "tmp"))
+        self._path(chain_id).rename(trash / "layer")
+        discard(trash)
+
+    def chain_ids(self) -> list[str]:
+        """All layers that are unpacked."""
+        return list(self._layers)
+
+    async def _run(self, source: LayerSource, target: Path, *, base: bool, name: str) -> Unpacked:
+        job = {
+            "path": source.path,
+            "offset": source.offset,
+            "length": source.length,
+            "target": str(target),
+            "base": base,
+            "limits": asdict(self._limits),
+            "libraries": _libraries(),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(_UNPACKER),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={}, cwd="/",
+        )  # fmt: skip
+        try:
+            out, err = await process.communicate(json.dumps(job).encode() + b"\n")
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        return _result(out, err, process.returncode, name, self._root)
+
+    def _inherit(self, scratch: Scratch, lowers: Sequence[str]) -> None:
+        if not scratch.unpacked.implied or not lowers:
+            return
+        with contextlib.ExitStack() as stack:
+
+            def opened(path: Path) -> int:
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, fd)
+                return fd
+
+            root = opened(scratch.path / "diff")
+            below = [opened(self._path(chain_id) / "diff") for chain_id in reversed(lowers)]
+            for path in scratch.unpacked.implied:
+                with contextlib.suppress(OSError):
+                    inherit(root, iter(below), path)
+
+    def _new_short(self) -> str:
+        taken = {layer.short for layer in self._layers.values()}
+        return next(name for name in _names() if name not in taken and not self._dangling(name))
+
+    def _dangling(self, name: str) -> bool:
+        return os.path.lexists(self._root / "l" / name)
+
+    def _path(self, chain_id: str) -> Path:
+        return self._root / "layers" / chain_id.partition(":")[2]
+
+    def _clear(self) -> None:
+        for leftover in (self._root / "tmp").iterdir():
+            discard(leftover)
+
+    def _read(self) -> None:
+        for folder in (self._root / "layers").iterdir():
+            try:
+                layer = Layer(**json.loads((folder / "layer.json").read_text()))
+                link = self._root / "l" / layer.short
+                if not link.is_symlink():
+                    link.symlink_to(f"../layers/{folder.name}/diff")
+                self._layers[layer.chain_id] = layer
+            except (OSError, ValueError, TypeError):
+                discard(folder)
+        known = {layer.short for layer in self._layers.values()}
+        for link in (self._root / "l").iterdir():
+            if link.name not in known:
+                link.unlink()
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A layer that is unpacked and not yet part of the store."""
+
+    path: Path
+    unpacked: Unpacked
+
+
+def discard(path: Path) -> None:
+    """Remove a tree in the background, however deep it is."""
+    process = subprocess.Popen(
+        ["rm", "-rf", "--one-file-system", "--", str(path)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    threading.Thread(target=process.wait, name="images-discard", daemon=True).start()
+
+
+def disk_full(root: Path) -> ResourceExhausted:
+    """The one line of a full disk."""
+    return ResourceExhausted(f"no space left on the disk of {root}: remove images or enlarge it")
+
+
+def _names() -> Iterator[str]:
+    number = 0
+    while True:
+        yield base36(number, 2)
+        number += 1
+
+
+def _libraries() -> str:
+    spec = find_spec("zstandard")
+    return str(Path(spec.origin).parent.parent) if spec and spec.origin else ""
+
+
+def _result(out: bytes, err: bytes, code: int | None, name: str, root: Path) -> Unpacked:
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        why = err.decode(errors="replace").strip().splitlines()
+        raise SwarmliteError(
+            f"layer {name}: the unpacker ended with {code}: {why[-1] if why else 'no message'}"
+        ) from None
+    if "ok" in answer:
+        return Unpacked(**{**answer["ok"], "implied": tuple(answer["ok"]["implied"])})
+    if "bad" in answer:
+        raise InvalidSpec(f"layer {name} is refused: {answer['bad']}")
+    if "big" in answer:
+        raise ResourceExhausted(f"layer {name} is refused: {answer['big']}")
+    error = OSError(answer["errno"], answer["os"])
+    raise os_error(error, root) from error
+
+
+def os_error(error: OSError, root: Path) -> SwarmliteError:
+    """What an OSError below the store means to a user."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(root)
+    return FailedPrecondition(f"the image store {root} cannot be written: {error.strerror}")

@@ -1,0 +1,214 @@
+"""What a registry is asked for: manifests by tag or digest, blobs into files.
+
+Source: OCI distribution-spec ("Pulling manifests", "Pulling blobs").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from swarmlite.errors import InvalidSpec, NotFound, Unavailable
+from swarmlite.runtime.images.auth import RegistryAuth
+from swarmlite.runtime.images.manifest import (
+    ACCEPTED,
+    MAX_CONFIG_BYTES,
+    MAX_MANIFEST_BYTES,
+    Descriptor,
+    digest_of,
+)
+from swarmlite.runtime.images.reference import Reference
+from swarmlite.runtime.images.settings import RegistrySettings
+from swarmlite.runtime.images.transport import NETWORK_ERRORS, Retryable, Transport
+
+_CHUNK = 256 << 10
+
+
+@dataclass(frozen=True)
+class Document:
+    """A manifest as it was sent; the digest is of these bytes."""
+
+    data: bytes
+    media_type: str
+    digest: str
+
+
+class Repository:
+    """One repository of a registry; an async context manager, used on one event loop."""
+
+    def __init__(
+        self, reference: Reference, auth: RegistryAuth | None, settings: RegistrySettings
+    ) -> None:
+        self._reference = reference
+        self._scope = f"repository:{reference.path}:pull"
+        self._transport = Transport(reference.host, auth, settings)
+
+    async def __aenter__(self) -> Repository:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._transport.__aexit__(*error)
+
+    async def manifest(self, target: str) -> Document:
+        """The manifest of a tag or digest, checked against a digest.
+
+        Raises NotFound, PermissionDenied, Unavailable, InvalidSpec.
+        """
+        path = f"{self._reference.path}/manifests/{target}"
+        try:
+            data, media_type = await self._small(path, MAX_MANIFEST_BYTES, ", ".join(ACCEPTED))
+        except NotFound as error:
+            raise NotFound(
+                f"no such image: {self._reference} (registry {self._transport.host} "
+                f"has no manifest {target})"
+            ) from error
+        algorithm = target.partition(":")[0] if ":" in target else "sha256"
+        digest = digest_of(data, algorithm)
+        if ":" in target and digest != target:
+            raise InvalidSpec(f"the manifest {target} arrived with the digest {digest}")
+        return Document(data, media_type, digest)
+
+    async def blob(self, descriptor: Descriptor) -> bytes:
+        """A small blob, such as a config, checked; raises as `manifest`."""
+        if descriptor.size > MAX_CONFIG_BYTES:
+            raise InvalidSpec(f"the image's config is {descriptor.size} bytes long")
+        path = f"{self._reference.path}/blobs/{descriptor.digest}"
+        data, _ = await self._small(path, MAX_CONFIG_BYTES, "*/*")
+        algorithm = descriptor.digest.partition(":")[0]
+        if len(data) != descriptor.size or digest_of(data, algorithm) != descriptor.digest:
+            raise InvalidSpec(f"blob {descriptor.digest} arrived with another content")
+        return data
+
+    async def _small(self, path: str, limit: int, accept: str) -> tuple[bytes, str]:
+        attempt = 0
+        while True:
+            try:
+                return await self._small_once(path, limit, accept)
+            except Retryable as failure:
+                await self._transport.pause(failure, attempt)
+                attempt += 1
+
+    async def _small_once(self, path: str, limit: int, accept: str) -> tuple[bytes, str]:
+        headers = {"Accept": accept}
+        async with self._transport.request(
+            "GET", path, scope=self._scope, headers=headers
+        ) as response:
+            body = bytearray()
+            async for piece in response.content.iter_chunked(_CHUNK):
+                body += piece
+                if len(body) > limit:
+                    raise InvalidSpec(f"{path} is longer than {limit} bytes")
+            return bytes(body), response.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    async def download(
+        self, descriptor: Descriptor, target: Path, progress: Callable[[int], None]
+    ) -> None:
+        """Bring a blob into the file `target`, going on where it ends; checks size and digest.
+
+        Cancelled or failed: `target` keeps what had arrived, unless that was wrong.
+        Raises NotFound, PermissionDenied, Unavailable, InvalidSpec, OSError.
+        """
+        attempt = 0
+        with target.open("ab") as file:
+            download = _Download(file, descriptor, await _hash_so_far(target, descriptor), progress)
+            while not download.complete:
+                before = download.have
+                try:
+                    await self._attempt(download)
+                except Retryable as failure:
+                    attempt = 0 if download.have > before else attempt
+                    await self._transport.pause(failure, attempt)
+                    attempt += 1
+        if download.digest != descriptor.digest:
+            target.unlink(missing_ok=True)
+            raise InvalidSpec(
+                f"layer {descriptor.short} arrived damaged: its digest is {download.digest}, "
+                f"not {descriptor.digest}"
+            )
+
+    async def _attempt(self, download: _Download) -> None:
+        path = f"{self._reference.path}/blobs/{download.descriptor.digest}"
+        headers = {"Range": f"bytes={download.have}-"} if download.have else {}
+        async with self._transport.request(
+            "GET", path, scope=self._scope, headers=headers
+        ) as response:
+            download.check_start(response)
+            try:
+                async for piece in response.content.iter_chunked(_CHUNK):
+                    download.write(piece)
+            except NETWORK_ERRORS as error:
+                raise Retryable(
+                    Unavailable(
+                        f"the connection to registry {self._transport.host} broke at byte "
+                        f"{download.have} of {download.descriptor.size} of layer "
+                        f"{download.descriptor.short}"
+                    )
+                ) from error
+        if not download.complete:
+            raise Retryable(
+                Unavailable(
+                    f"registry {self._transport.host} sent {download.have} of "
+                    f"{download.descriptor.size} bytes of layer {download.descriptor.short}"
+                )
+            )
+
+
+class _Download:
+    """A blob on its way into a file that is open for appending."""
+
+    def __init__(
+        self, file: Any, descriptor: Descriptor, state: Any, progress: Callable[[int], None]
+    ) -> None:
+        self._file = file
+        self.descriptor = descriptor
+        self._hash = state
+        self._progress = progress
+        self.have: int = file.seek(0, os.SEEK_END)
+
+    @property
+    def complete(self) -> bool:
+        return self.have >= self.descriptor.size
+
+    @property
+    def digest(self) -> str:
+        return f"{self.descriptor.digest.partition(':')[0]}:{self._hash.hexdigest()}"
+
+    def check_start(self, response: aiohttp.ClientResponse) -> None:
+        """Start again where the registry sends the whole or another part than asked for."""
+        if response.status == 206:
+            start = response.headers.get("Content-Range", "").removeprefix("bytes ")
+            if start.partition("-")[0].strip() == str(self.have):
+                return
+            raise Retryable(Unavailable("the registry sent another range than asked for"))
+        if self.have:
+            self._file.truncate(0)
+            self.have = 0
+            self._hash = hashlib.new(self.descriptor.digest.partition(":")[0])
+
+    def write(self, piece: bytes) -> None:
+        if self.have + len(piece) > self.descriptor.size:
+            raise InvalidSpec(
+                f"layer {self.descriptor.short} is longer than its {self.descriptor.size} bytes"
+            )
+        self._file.write(piece)
+        self._hash.update(piece)
+        self.have += len(piece)
+        self._progress(self.have)
+
+
+async def _hash_so_far(target: Path, descriptor: Descriptor) -> Any:
+    """The hash of what `target` holds already; a file that is too long is emptied."""
+    state = hashlib.new(descriptor.digest.partition(":")[0])
+    if target.stat().st_size > descriptor.size:
+        os.truncate(target, 0)
+    with target.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            state.update(piece)
+    return state

@@ -1,0 +1,362 @@
+"""The images of one host."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.runtime.images.auth import RegistryAuth
+from swarmlite.runtime.images.flight import Flights, Locks
+from swarmlite.runtime.images.index import Entry
+from swarmlite.runtime.images.index import Index as ImageIndex
+from swarmlite.runtime.images.layers import Layer, LayerStore, Scratch, discard, os_error
+from swarmlite.runtime.images.manifest import (
+    Index,
+    Manifest,
+    chain_ids,
+    check_platform,
+    digest_of,
+    parse,
+    parse_config,
+    platforms,
+    select,
+)
+from swarmlite.runtime.images.reference import Reference
+from swarmlite.runtime.images.registry import Document, Repository
+from swarmlite.runtime.images.settings import RegistrySettings
+from swarmlite.runtime.images.sources import RemoteLayer, Report, Source
+from swarmlite.runtime.images.types import (
+    Image,
+    Limits,
+    Platform,
+    Progress,
+    Removed,
+    Resolved,
+)
+
+# named here, because ImageStore.list hides the type in its class
+Images = list[Image]
+Paths = list[Path]
+Layers = list[Layer]
+Tasks = list[asyncio.Task[Layer]]
+_DOWNLOADS = 3  # layers of one image at a time, as Docker
+_STALE_S = 86_400.0
+_MAX_INDEX_DEPTH = 3
+
+
+class ImageStore:
+    """Images below `root`, which one process at a time may use, on one event loop.
+
+    `root`: `images.json`, `layers/`, `l/` (see `layers`), `ingest/` (blobs on their way, kept for a
+    day so that an interrupted pull goes on), `tmp/`. A layer's blob is removed once it is unpacked.
+    Errors carry one line: NotFound, PermissionDenied, Unavailable, InvalidSpec (a bad reference or
+    image), ResourceExhausted (the disk is full or a limit passed), FailedPrecondition. A pull or
+    load that fails or is cancelled leaves no image, and no layer but whole ones that go with the
+    next removal.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        settings: RegistrySettings | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.root = root
+        self.settings = settings or RegistrySettings.from_environment()
+        self.limits = limits or Limits()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.chmod(0o700)
+        self._ingest = root / "ingest"
+        self._ingest.mkdir(mode=0o700, exist_ok=True)
+        self._layers = LayerStore(root, self.limits)
+        self._index = ImageIndex(root / "images.json")
+        self._pulls: Flights[Image] = Flights()
+        self._locks = Locks()
+        self._held: Counter[str] = Counter()
+        self._drop_stale_blobs()
+        self._drop_broken_images()
+
+    # reading
+    def get(self, ref: str) -> Image:
+        """NAME, NAME:TAG, NAME@DIGEST, NAME:TAG@DIGEST or an id; raises NotFound, InvalidSpec."""
+        return _image(self._index.find(ref))
+
+    def list(self) -> Images:
+        """All images, the newest first."""
+        images = [_image(entry) for entry in self._index.entries.values()]
+        return sorted(images, key=lambda image: (image.created, image.id), reverse=True)
+
+    def lower_dirs(self, image: Image) -> Paths:
+        """The image's directories for overlayfs, topmost first; never empty."""
+        return self._layers.lower_dirs(image.layers)
+
+    # pulling
+    async def resolve(
+        self, ref: str, *, auth: RegistryAuth | None = None, platform: Platform | None = None
+    ) -> Resolved:
+        """Ask the registry which digest and platforms `ref` is now."""
+        reference = Reference.parse(ref)
+        async with Repository(reference, auth, self.settings) as repository:
+            document = await repository.manifest(reference.target)
+            parsed = parse(document.data, document.media_type)
+            if isinstance(parsed, Index):
+                return Resolved(document.digest, platforms(parsed))
+            config, _ = parse_config(await repository.blob(parsed.config))
+            only = Platform(
+                str(config.get("os") or "linux"),
+                str(config.get("architecture") or ""),
+                str(config.get("variant") or ""),
+            )
+            return Resolved(document.digest, (only,))
+
+    async def pull(
+        self,
+        ref: str,
+        *,
+        auth: RegistryAuth | None = None,
+        platform: Platform | None = None,
+        progress: Report | None = None,
+    ) -> Image:
+        """Bring an image here; one that is pinned by digest and complete is not asked for again.
+
+        An identical pull in flight is shared; its progress goes to whoever started it.
+        """
+        reference = Reference.parse(ref)
+        wanted = platform or Platform.of_host()
+        report = progress or _ignore
+        if reference.digest and (image := self._complete(str(reference), wanted)):
+            report(Progress("", "Image is up to date"))
+            return image
+        return await self._pulls.run(
+            (str(reference), wanted, auth), lambda: self._pull(reference, auth, wanted, report)
+        )
+
+    def _complete(self, ref: str, wanted: Platform) -> Image | None:
+        try:
+            image = self.get(ref)
+            check_platform(image.config, wanted)
+        except (NotFound, FailedPrecondition):
+            return None
+        return image
+
+    async def _pull(
+        self, reference: Reference, auth: RegistryAuth | None, wanted: Platform, report: Report
+    ) -> Image:
+        try:
+            async with Repository(reference, auth, self.settings) as repository:
+                return await self._pull_from(repository, reference, wanted, report)
+        except OSError as error:
+            raise os_error(error, self.root) from error
+        except InvalidSpec as error:
+            raise InvalidSpec(f"image {reference}: {error}") from error
+
+    async def _pull_from(
+        self, repository: Repository, reference: Reference, wanted: Platform, report: Report
+    ) -> Image:
+        top, manifest, own_digest = await _manifest(repository, reference.target, wanted)
+        raw = await repository.blob(manifest.config)
+        config, diff_ids = parse_config(raw)
+        check_platform(config, wanted)
+        self._check_layers(len(diff_ids), len(manifest.layers))
+        sources = [
+            RemoteLayer(self._ingest, repository, layer, report) for layer in manifest.layers
+        ]
+        layers = await self._bring(sources, diff_ids)
+        entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], _size(layers))
+        with self._holding(entry.layers):
+            kept = self._index.add(
+                entry,
+                tag="" if reference.digest else reference.tagged,
+                digest=reference.pinned(top.digest),
+                platform_digest=reference.pinned(own_digest),
+            )
+        report(Progress("", "Pull complete"))
+        return _image(kept)
+
+    def _check_layers(self, diff_ids: int, layers: int) -> None:
+        if diff_ids != layers:
+            raise InvalidSpec(f"its config names {diff_ids} layers, its manifest {layers}")
+        if layers > self.limits.layers:
+            raise InvalidSpec(f"it has {layers} layers, more than {self.limits.layers}")
+
+    async def _bring(self, sources: Sequence[Source], diff_ids: Sequence[str]) -> Layers:
+        """Fetch and unpack all layers side by side, each committed after the one below it."""
+        chain = chain_ids(diff_ids)
+        limit = asyncio.Semaphore(_DOWNLOADS)
+        tasks: Tasks = []
+        with self._holding(chain):
+            try:
+                for index, source in enumerate(sources):
+                    below = tasks[-1] if tasks else None
+                    work = self._layer(source, diff_ids[index], chain[: index + 1], limit, below)
+                    tasks.append(asyncio.create_task(work))
+                if tasks:
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+                return _results(tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _layer(
+        self,
+        source: Source,
+        diff_id: str,
+        chain: Sequence[str],
+        limit: asyncio.Semaphore,
+        below: asyncio.Task[Layer] | None,
+    ) -> Layer:
+        """One layer; a pull that wants the same waits, and goes on itself where this one fails."""
+        async with self._locks.hold(chain[-1]):
+            if layer := self._layers.get(chain[-1]):
+                source.say("Already exists")
+                return layer
+            async with limit, self._locks.hold(source.key):
+                scratch = await self._unpack(source, diff_id, base=below is None)
+            try:
+                if below is not None:
+                    await below
+                return await self._layers.commit(scratch, chain[-1], chain[:-1])
+            except BaseException:
+                discard(scratch.path)
+                raise
+
+    async def _unpack(self, source: Source, diff_id: str, *, base: bool) -> Scratch:
+        part = await source.fetch()
+        source.say("Extracting")
+        scratch = await self._layers.unpack(part, base=base, name=source.name)
+        source.done()
+        if scratch.unpacked.diff_id != diff_id:
+            discard(scratch.path)
+            raise InvalidSpec(
+                f"layer {source.name} unpacks to {scratch.unpacked.diff_id}, "
+                f"but the config names {diff_id}"
+            )
+        return scratch
+
+    # loading
+    async def load(
+        self, stream: AsyncIterable[bytes] | BinaryIO, progress: Report | None = None
+    ) -> Images:
+        """Take in a tar of `docker save` or an OCI layout, plain or compressed."""
+        raise NotImplementedError
+
+    # removing
+    def remove(self, ref: str, *, force: bool = False, in_use: Collection[str] = ()) -> Removed:
+        """Take a name from an image, and the image away with its last name.
+
+        By id: all names, which needs `force` where there are several. `in_use` are ids of images
+        that containers use: those lose names only with `force`, and never their layers.
+        Raises NotFound, FailedPrecondition.
+        """
+        entry = self._index.find(ref)
+        names = _names_to_drop(entry, ref)
+        if names is None and len(entry.tags) > 1 and not force:
+            raise FailedPrecondition(
+                f"image {ref} has several names ({', '.join(entry.tags)}): remove them, or use force"
+            )
+        untagged = entry.names if names is None else names
+        last = not set(entry.tags) - set(untagged)
+        if last and entry.id in in_use and not force:
+            raise FailedPrecondition(f"image {ref} is in use by a container")
+        entry.tags = [tag for tag in entry.tags if tag not in untagged]
+        if not last or entry.id in in_use:
+            self._index.save()
+            return Removed(untagged=tuple(untagged))
+        untagged = list(dict.fromkeys([*untagged, *entry.digests]))
+        del self._index.entries[entry.id]
+        self._index.save()
+        return Removed(tuple(untagged), (entry.id, *self._collect(entry.layers)))
+
+    def _collect(self, candidates: Sequence[str]) -> Iterator[str]:
+        """Delete those of the layers that no image and no pull needs; topmost first."""
+        needed = {chain for entry in self._index.entries.values() for chain in entry.layers}
+        for chain_id in reversed(candidates):
+            if chain_id not in needed and not self._held[chain_id]:
+                self._layers.remove(chain_id)
+                yield chain_id
+
+    @contextmanager
+    def _holding(self, chain: Collection[str]) -> Iterator[None]:
+        """Keep layers from being collected while a pull counts on them."""
+        self._held.update(chain)
+        try:
+            yield
+        finally:
+            self._held.subtract(chain)
+            self._held += Counter()
+
+    def _drop_stale_blobs(self) -> None:
+        for path in self._ingest.iterdir():
+            if path.stat().st_mtime < time.time() - _STALE_S:
+                path.unlink()
+
+    def _drop_broken_images(self) -> None:
+        """An image whose layers someone deleted is gone; so are layers of no image."""
+        entries = self._index.entries
+        for entry in [*entries.values()]:
+            if any(self._layers.get(chain_id) is None for chain_id in entry.layers):
+                del entries[entry.id]
+        list(self._collect(self._layers.chain_ids()))
+
+
+async def _manifest(
+    repository: Repository, target: str, wanted: Platform
+) -> tuple[Document, Manifest, str]:
+    """The manifest for a platform, the document that `target` names, and its own digest."""
+    top = document = await repository.manifest(target)
+    for _ in range(_MAX_INDEX_DEPTH):
+        parsed = parse(document.data, document.media_type)
+        if isinstance(parsed, Manifest):
+            return top, parsed, document.digest
+        document = await repository.manifest(select(parsed, wanted).digest)
+    raise InvalidSpec(f"its index leads to further indexes more than {_MAX_INDEX_DEPTH} deep")
+
+
+def _results(tasks: Tasks) -> Layers:
+    """The layers; raises the first real failure, not the cancellations that follow it."""
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            raise error
+    return [task.result() for task in tasks]
+
+
+def _names_to_drop(entry: Entry, ref: str) -> list[str] | None:
+    """The names that `ref` stands for; None when it is an id."""
+    if ref in (entry.id, entry.id.removeprefix("sha256:")):
+        return None
+    try:
+        reference = Reference.parse(ref)
+    except InvalidSpec:
+        return None
+    if reference.digest:
+        return [name for name in entry.digests if name == reference.pinned(reference.digest)]
+    return [reference.tagged] if reference.tagged in entry.tags else None
+
+
+def _image(entry: Entry) -> Image:
+    created: Any = entry.config.get("created")
+    return Image(
+        entry.id,
+        tuple(entry.tags),
+        tuple(entry.digests),
+        entry.config,
+        tuple(entry.layers),
+        entry.size_bytes,
+        created if isinstance(created, str) else "",
+    )
+
+
+def _size(layers: Sequence[Layer]) -> int:
+    return sum(layer.size_bytes for layer in layers)
+
+
+def _ignore(_: Progress) -> None:
+    pass

@@ -1,0 +1,118 @@
+"""What the image store hands out and takes in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armv7l": ("arm", "v7"),
+    "armv6l": ("arm", "v6"),
+    "i686": ("386", ""),
+    "ppc64le": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+    "riscv64": ("riscv64", ""),
+}
+
+
+@dataclass(frozen=True)
+class Platform:
+    """An operating system and architecture, in Go's names (linux, amd64)."""
+
+    os: str = "linux"
+    architecture: str = "amd64"
+    variant: str = ""
+
+    @classmethod
+    def of_host(cls) -> Platform:
+        """The platform that this machine runs."""
+        machine = os.uname().machine
+        architecture, variant = _ARCHITECTURES.get(machine, (machine, ""))
+        return cls("linux", architecture, variant)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of this host; all of its layers are unpacked.
+
+    `config` is the OCI image configuration as parsed JSON; `layers` are chain ids, lowest first;
+    `created` is the configuration's RFC 3339 text, or empty; `size_bytes` is unpacked.
+    """
+
+    id: str
+    repo_tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    config: dict[str, Any]
+    layers: tuple[str, ...]
+    size_bytes: int
+    created: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a pull or load; `layer` is a short digest, empty for the image as a whole."""
+
+    layer: str
+    status: str
+    current_bytes: int = 0
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a registry says a reference is now; `digest` is of the index where there is one."""
+
+    digest: str
+    platforms: tuple[Platform, ...]
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Names that were taken away, and ids of images and chain ids of layers that were deleted."""
+
+    untagged: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what one layer may do to this host; what passes them is refused.
+
+    `free_bytes` and `free_inodes` must stay free on the disk of the store.
+    """
+
+    entries: int = 2_000_000
+    bytes: int = 64 << 30
+    free_bytes: int = 256 << 20
+    free_inodes: int = 10_000
+    memory_bytes: int = 1 << 30
+    layers: int = 500
+    archive_bytes: int = 256 << 30
+
+
+@dataclass
+class LayerSource:
+    """Where the tar of a layer lies: a part of a file, compressed or not."""
+
+    path: str
+    offset: int = 0
+    length: int = -1
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """The result of unpacking one layer.
+
+    `implied` are directories that members lie in but that the layer does not describe.
+    """
+
+    diff_id: str
+    size_bytes: int
+    entries: int
+    implied: tuple[str, ...] = field(default=())
