@@ -23,7 +23,7 @@ def is_task_dirty(service: Service, task: Task, node: Node | None = None) -> boo
     return not (
         node is not None
         and _without_placement(task.spec) == _without_placement(service.spec.task)
-        and _fits(service.spec.task, node)
+        and fits(service.spec.task, node)
     )
 
 
@@ -34,5 +34,6 @@ def _without_placement(spec: TaskSpec) -> TaskSpec:
     return copy
 
 
-def _fits(spec: TaskSpec, node: Node) -> bool:
+def fits(spec: TaskSpec, node: Node) -> bool:
+    """Whether `node` satisfies the constraints of `spec`."""
     return constraints.matches(constraints.parse(spec.placement.constraints), node)

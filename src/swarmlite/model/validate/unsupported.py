@@ -182,7 +182,7 @@ def _check(message: Message, refused: dict[str, str], prefix: str = "") -> None:
     for field, value in message.ListFields():
         path = prefix + field.name
         entry = field.message_type is not None and field.message_type.GetOptions().map_entry
-        items = value if field.label == field.LABEL_REPEATED and not entry else [value]
+        items = [value] if isinstance(value, Message) else value
         if path in refused and _says_something(field.containing_oneof, value):
             raise InvalidSpec(f"{refused[path]}: not supported yet")
         if field.message_type is not None and not entry:

@@ -1,0 +1,92 @@
+"""What the parts of the API share: the store, who this manager is, and how references resolve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, NotFound
+from swarmlite.manager.store.api import Put, Store, kind_of
+from swarmlite.manager.store.tables import T, Table, Tables
+from swarmlite.proto.objects_pb2 import Node, Task
+from swarmlite.proto.types_pb2 import Version
+
+
+def utc_now() -> datetime:
+    """The time, for what the API stamps."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Api:
+    """What each object's calls need. `naming` is held from a check of names or ports to its write.
+
+    It guards against this manager's own other calls; two managers can still write one name at
+    the same instant.
+    """
+
+    store: Store
+    node_id: str
+    now: Callable[[], datetime] = utc_now
+    naming: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def view(self) -> Tables:
+        """The store's view."""
+        return self.store.view
+
+    async def put(self, obj: T) -> T:
+        """Write `obj` and answer it as stored."""
+        await self.store.commit([Put(obj)])
+        return self.stored(obj)
+
+    def stored(self, obj: T) -> T:
+        """The stored form of an object just written; itself, when it is gone already."""
+        table: Table[T] = self.view.table(kind_of(obj))
+        return table.get(obj.id) or obj
+
+
+def resolve(kind: str, table: Table[T], ref: str) -> T:
+    """The object of an id, a name, or an id's unique prefix, in this order."""
+    if not ref:
+        raise InvalidSpec(f"{kind}: an id or a name must be provided")
+    exact = table.get(ref)
+    if exact is not None:
+        return exact
+    for found in (table.named(ref), table.with_prefix(ref)):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InvalidSpec(f"{kind} {ref} is ambiguous ({len(found)} matches found)")
+    raise NotFound(f"{kind} {ref} not found")
+
+
+def resolve_node(api: Api, ref: str) -> Node:
+    """As resolve; "self" is the node of the manager that answers."""
+    return resolve("node", api.view.nodes, api.node_id if ref == "self" else ref)
+
+
+def resolve_task(api: Api, ref: str) -> Task:
+    """As resolve; a task's short name "web.1" serves while only one task has it."""
+    return resolve("task", api.view.tasks, ref)
+
+
+def copy_of(obj: T) -> T:
+    """A copy to change and write."""
+    copy = type(obj)()
+    copy.CopyFrom(obj)
+    return copy
+
+
+def check_version(kind: str, obj: T, version: Version) -> None:
+    """Raise Conflict unless the caller's version is the one that is stored."""
+    if version.index != obj.meta.version.index:
+        raise Conflict(f"{kind} {obj.id}: update out of sequence")
+
+
+def check_free(kind: str, table: Table[T], name: str) -> None:
+    """Raise AlreadyExists when an object has this name."""
+    if table.named(name):
+        raise AlreadyExists(f"{kind} {name} already exists")

@@ -1,0 +1,61 @@
+"""The one cluster object: its settings and its join tokens; its keys are never answered."""
+
+from __future__ import annotations
+
+from swarmlite.errors import NotFound
+from swarmlite.ids import new_id
+from swarmlite.model import defaults
+from swarmlite.model.validate import validate_cluster
+from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
+from swarmlite.proto.objects_pb2 import Cluster
+
+from .api import Api, check_version, copy_of
+
+TOKEN_PREFIX = "SWMTKN-1"
+
+
+def without_keys(cluster: Cluster) -> Cluster:
+    """What may be read of the cluster."""
+    copy = copy_of(cluster)
+    copy.root_ca.ClearField("ca_key")
+    copy.spec.ca.ClearField("signing_ca_key")
+    copy.ClearField("unlock_key")
+    return copy
+
+
+def new_token(ca_cert_hash: str) -> str:
+    """A join token with a new secret, for the root certificate of this digest."""
+    return f"{TOKEN_PREFIX}-{ca_cert_hash}-{new_id()}"
+
+
+class Clusters:
+    """The calls on the cluster."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, request: GetRequest) -> Cluster:
+        """The cluster, by its id, "default", or nothing."""
+        return without_keys(self._find(request.ref))
+
+    async def update(self, request: UpdateClusterRequest) -> Cluster:
+        """New settings, new tokens, or both. Who has joined stays; old tokens are refused."""
+        cluster = copy_of(self._find(""))
+        check_version("cluster", cluster, request.version)
+        if request.HasField("spec"):
+            validate_cluster(request.spec)
+            cluster.spec.CopyFrom(defaults.fill_cluster(request.spec))
+        tokens = cluster.root_ca.join_tokens
+        if request.rotate_worker_token:
+            tokens.worker = new_token(cluster.root_ca.ca_cert_hash)
+        if request.rotate_manager_token:
+            tokens.manager = new_token(cluster.root_ca.ca_cert_hash)
+        return without_keys(await self._api.put(cluster))
+
+    def _find(self, ref: str) -> Cluster:
+        cluster = self._api.view.cluster
+        if cluster is None:
+            raise NotFound("there is no cluster yet")
+        if ref not in ("", "default", cluster.id, cluster.spec.annotations.name):
+            raise NotFound(f"cluster {ref} not found")
+        return cluster

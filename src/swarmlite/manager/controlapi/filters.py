@@ -1,0 +1,51 @@
+"""The filters of lists: each object names its keys, and what one of their values holds for.
+
+A key holds when any of its values does, and every key must hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.control_pb2 import Filter
+
+Object = TypeVar("Object")
+Holds = Callable[[Object, str], bool]
+Matcher = Callable[[Object], bool]
+
+STACK_LABEL = "com.docker.stack.namespace"
+
+
+def compile_filters(
+    what: str, filters: Iterable[Filter], known: Mapping[str, Holds[Object]]
+) -> Matcher[Object]:
+    """One test of all `filters`. Raises InvalidSpec for a key that `known` lacks."""
+    conditions: list[tuple[Holds[Object], Sequence[str]]] = []
+    for wanted in filters:
+        if wanted.key not in known:
+            raise InvalidSpec(
+                f"--filter {wanted.key[:60]!r}: {what} have no such filter, expected one of"
+                f" {', '.join(sorted(known))}"
+            )
+        conditions.append((known[wanted.key], list(wanted.values)))
+
+    def matches(obj: Object) -> bool:
+        return all(any(holds(obj, value) for value in values) for holds, values in conditions)
+
+    return matches
+
+
+def has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    """Whether the labels hold "key" or "key=value"."""
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def one_of(key: str, value: str, allowed: Sequence[str]) -> str:
+    """`value` in lower case. Raises InvalidSpec unless it is among `allowed`."""
+    lowered = value.lower()
+    if lowered not in allowed:
+        raise InvalidSpec(f"--filter {key}={value[:60]}: expected one of {', '.join(allowed)}")
+    return lowered

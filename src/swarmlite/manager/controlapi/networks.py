@@ -1,0 +1,122 @@
+"""Networks: their subnets are the allocator's to give."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from swarmlite.errors import AlreadyExists, FailedPrecondition
+from swarmlite.ids import new_id
+from swarmlite.manager.store.api import Delete, Resync
+from swarmlite.model import defaults, names, task_states
+from swarmlite.model.references import network_targets
+from swarmlite.model.validate import validate_network
+from swarmlite.proto.control_pb2 import (
+    CreateNetworkRequest,
+    Empty,
+    GetRequest,
+    ListNetworksResponse,
+    ListRequest,
+    RemoveRequest,
+)
+from swarmlite.proto.objects_pb2 import Network, Task
+
+from .api import Api, check_free, resolve
+from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
+
+REMOVAL_WAIT_S = 20.0
+"""How long a removal waits for tasks of services that are gone already: grace periods are 10 s."""
+
+
+def _type(network: Network, value: str) -> bool:
+    return one_of("type", value, ("custom", "builtin")) == "custom"
+
+
+FILTERS: Mapping[str, Holds[Network]] = {
+    "id": lambda network, value: network.id.startswith(value),
+    "name": lambda network, value: network.spec.annotations.name.startswith(value),
+    "label": lambda network, value: has_label(network.spec.annotations.labels, value),
+    "driver": lambda network, value: network.spec.driver.name == value,
+    "scope": lambda network, value: network.spec.scope == value,
+    "type": _type,
+    "stack": lambda network, value: network.spec.annotations.labels.get(STACK_LABEL) == value,
+}
+
+
+class Networks:
+    """The calls on networks."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, request: GetRequest) -> Network:
+        """One network."""
+        return resolve("network", self._api.view.networks, request.ref)
+
+    def list(self, request: ListRequest) -> ListNetworksResponse:
+        """Networks that pass the filters."""
+        matches = compile_filters("networks", request.filters, FILTERS)
+        return ListNetworksResponse(networks=[n for n in self._api.view.networks if matches(n)])
+
+    async def create(self, request: CreateNetworkRequest) -> Network:
+        """A new network."""
+        validate_network(request.spec)
+        network = Network(id=new_id(), spec=defaults.fill_network(request.spec))
+        async with self._api.naming:
+            check_free("network", self._api.view.networks, network.spec.annotations.name)
+            if network.spec.ingress and (other := self._ingress()):
+                raise AlreadyExists(
+                    f"network {other.spec.annotations.name} is the ingress network; there is one"
+                )
+            return await self._api.put(network)
+
+    async def remove(self, request: RemoveRequest) -> Empty:
+        """Remove a network that nothing uses.
+
+        Tasks whose service is gone are waited for, so that a service and its network can be removed
+        one right after the other.
+        """
+        network = resolve("network", self._api.view.networks, request.ref)
+        self._check_services(network)
+        try:
+            async with asyncio.timeout(REMOVAL_WAIT_S):
+                await self._tasks_ended(network)
+        except TimeoutError as error:
+            task = next(self._live_tasks(network), None)
+            name = names.short_task_name(task) if task else "a task"
+            raise FailedPrecondition(
+                f"network {network.spec.annotations.name} is in use by task {name}"
+            ) from error
+        async with self._api.naming:
+            network = resolve("network", self._api.view.networks, network.id)
+            self._check_services(network)
+            await self._api.store.commit([Delete(network)])
+        return Empty()
+
+    def _ingress(self) -> Network | None:
+        return next((n for n in self._api.view.networks if n.spec.ingress), None)
+
+    def _check_services(self, network: Network) -> None:
+        name = network.spec.annotations.name
+        for service in self._api.view.services:
+            attached = network.id in network_targets(service.spec.task)
+            ports = service.spec.endpoint.ports
+            published = network.spec.ingress and any(p.publish_mode == p.INGRESS for p in ports)
+            if attached or published:
+                raise FailedPrecondition(
+                    f"network {name} is in use by service {service.spec.annotations.name}"
+                )
+
+    async def _tasks_ended(self, network: Network) -> None:
+        async with self._api.store.subscribe("task") as subscription:
+            while next(self._live_tasks(network), None) is not None:
+                try:
+                    await anext(aiter(subscription))
+                except Resync:
+                    continue
+
+    def _live_tasks(self, network: Network) -> Iterator[Task]:
+        for task in self._api.view.tasks:
+            ended = task_states.is_terminal(task.status.state)
+            if not ended and any(n.network_id == network.id for n in task.networks):
+                yield task

@@ -1,0 +1,135 @@
+"""Nodes: what users set of them, and taking them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.manager.store.api import Change, Delete, Put
+from swarmlite.model import defaults, task_states, units
+from swarmlite.model.validate import validate_node
+from swarmlite.proto.control_pb2 import (
+    Empty,
+    GetRequest,
+    ListNodesResponse,
+    ListRequest,
+    RemoveNodeRequest,
+    UpdateNodeRequest,
+)
+from swarmlite.proto.objects_pb2 import Cluster, Node, Task
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import MANAGER, WORKER, ManagerStatus, NodeStatus
+
+from .api import Api, check_version, copy_of, resolve_node
+from .filters import Holds, compile_filters, has_label, one_of
+
+BLACKLIST_MARGIN = timedelta(days=7)
+
+
+def _role(node: Node, value: str) -> bool:
+    wanted = one_of("role", value, ("manager", "worker"))
+    return (node.role == MANAGER) == (wanted == "manager")
+
+
+def _membership(node: Node, value: str) -> bool:
+    wanted = one_of("membership", value, ("accepted", "pending"))
+    return NodeSpec.Membership.Name(node.spec.membership).lower() == wanted
+
+
+FILTERS: Mapping[str, Holds[Node]] = {
+    "id": lambda node, value: node.id.startswith(value),
+    "name": lambda node, value: node.description.hostname.startswith(value),
+    "label": lambda node, value: has_label(node.description.engine.labels, value),
+    "node.label": lambda node, value: has_label(node.spec.annotations.labels, value),
+    "role": _role,
+    "membership": _membership,
+}
+
+
+class Nodes:
+    """The calls on nodes."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, request: GetRequest) -> Node:
+        """One node; "self" is this manager's."""
+        return resolve_node(self._api, request.ref)
+
+    def list(self, request: ListRequest) -> ListNodesResponse:
+        """Nodes that pass the filters."""
+        matches = compile_filters("nodes", request.filters, FILTERS)
+        return ListNodesResponse(nodes=[n for n in self._api.view.nodes if matches(n)])
+
+    async def update(self, request: UpdateNodeRequest) -> Node:
+        """Availability, labels, name and the wished role."""
+        validate_node(request.spec)
+        node = copy_of(resolve_node(self._api, request.node_id))
+        check_version("node", node, request.version)
+        if request.spec.membership != node.spec.membership:
+            raise InvalidSpec(f"node {node.id}: its membership is not changed by an update")
+        if node.spec.desired_role == MANAGER and request.spec.desired_role == WORKER:
+            _check_demotion(list(self._api.view.nodes), node)
+        node.spec.CopyFrom(request.spec)
+        return await self._api.put(node)
+
+    async def remove(self, request: RemoveNodeRequest) -> Empty:
+        """Take a node out: its certificate is refused from now on, its tasks are orphaned."""
+        node = resolve_node(self._api, request.ref)
+        _check_removal(node, request.force)
+        changes: list[Change] = [Delete(node)]
+        cluster = self._api.view.cluster
+        if cluster is not None:
+            changes.append(Put(self._blacklisted(cluster, node.id)))
+        await self._api.store.commit(changes)
+        tasks = list(self._api.view.tasks.of_node(node.id).values())
+        await self._api.store.commit_many([Put(t) for t in map(self._orphaned, tasks) if t])
+        return Empty()
+
+    def _blacklisted(self, cluster: Cluster, node_id: str) -> Cluster:
+        copy, now = copy_of(cluster), self._api.now()
+        lifetime = units.seconds(defaults.fill_cluster(cluster.spec).ca.node_cert_expiry)
+        for other in list(copy.blacklisted_certificates):
+            if copy.blacklisted_certificates[other].expiry.ToDatetime(now.tzinfo) < now:
+                del copy.blacklisted_certificates[other]
+        expiry = now + timedelta(seconds=lifetime) + BLACKLIST_MARGIN
+        copy.blacklisted_certificates[node_id].expiry.FromDatetime(expiry)
+        return copy
+
+    def _orphaned(self, task: Task) -> Task | None:
+        if task_states.is_terminal(task.status.state):
+            return None
+        copy = copy_of(task)
+        copy.status.state = task_states.ORPHANED
+        copy.status.message = "node removed"
+        copy.status.timestamp.FromDatetime(self._api.now())
+        return copy
+
+
+def _check_removal(node: Node, force: bool) -> None:
+    if node.role == MANAGER or node.spec.desired_role == MANAGER:
+        raise FailedPrecondition(
+            f"node {node.id} is a cluster manager: demote it to worker before removal"
+        )
+    if node.status.state == NodeStatus.READY and not force:
+        raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+
+
+def _check_demotion(nodes: list[Node], node: Node) -> None:
+    managers = [n for n in nodes if n.spec.desired_role == MANAGER and n.id != node.id]
+    if not managers:
+        raise FailedPrecondition("attempting to demote the last manager of the swarm")
+    reachable = [n for n in managers if _answers(n)]
+    if len(reachable) < len(managers) // 2 + 1:
+        raise FailedPrecondition(
+            f"can't demote node {node.id}: of the {len(managers)} managers left only"
+            f" {len(reachable)} answer, which is no quorum"
+        )
+
+
+def _answers(node: Node) -> bool:
+    return (
+        node.status.state == NodeStatus.READY
+        and node.manager_status.reachability != ManagerStatus.UNREACHABLE
+    )

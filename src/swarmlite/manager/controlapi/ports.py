@@ -1,0 +1,42 @@
+"""Published ports are the cluster's: two services cannot have one in ingress mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.manager.store.tables import Tables
+from swarmlite.model.validate.endpoint import describe
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.types_pb2 import PortConfig
+
+
+def check_ports(view: Tables, service: Service) -> None:
+    """Raise InvalidSpec when another service has a published port of `service`.
+
+    Ports in host mode are each node's own: two services may have one on different nodes, which the
+    scheduler sees to. With one in ingress mode they collide on every node.
+    """
+    wanted = {_key(port): port for port in service.spec.endpoint.ports if port.published_port}
+    if not wanted:
+        return
+    for other in view.services:
+        if other.id == service.id:
+            continue
+        for taken in _ports(other):
+            port = wanted.get(_key(taken))
+            if port is not None and PortConfig.INGRESS in (port.publish_mode, taken.publish_mode):
+                raise InvalidSpec(
+                    f"--publish {describe(port)}: port {port.published_port} is already in use by"
+                    f" service {other.spec.annotations.name}"
+                )
+
+
+def _key(port: PortConfig) -> tuple[int, int]:
+    return port.protocol, port.published_port
+
+
+def _ports(service: Service) -> Iterator[PortConfig]:
+    """What is asked for and what the allocator gave, which is more where it chose."""
+    for ports in (service.spec.endpoint.ports, service.endpoint.ports):
+        yield from (port for port in ports if port.published_port)

@@ -1,0 +1,199 @@
+"""The gRPC service: each call handed to its object's part. The roles are control.proto's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from swarmlite.manager.store.api import Store
+from swarmlite.proto import control_pb2 as pb
+from swarmlite.proto import objects_pb2 as objects
+from swarmlite.proto.control_pb2_grpc import ControlServicer
+
+from .api import Api, utc_now
+from .clusters import Clusters
+from .networks import Networks
+from .nodes import Nodes
+from .payloads import Configs, Secrets
+from .services import Services
+from .tasks import Tasks
+from .watch import watch
+
+Context = Any  # grpc.aio.ServicerContext; grpc ships no types
+
+
+class Logs(Protocol):
+    """Who answers ServiceLogs: the log broker."""
+
+    def logs(self, request: pb.LogsRequest) -> AsyncIterator[pb.LogsResponse]:
+        """Lines of the tasks that the request selects; ends as the request says."""
+
+
+class ControlService(ControlServicer):
+    """Control of control.proto. Raises swarmlite's errors; the server's interceptor translates."""
+
+    def __init__(
+        self,
+        store: Store,
+        node_id: str,
+        logs: Logs,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._api = Api(store, node_id, now)
+        self._logs = logs
+        self._nodes = Nodes(self._api)
+        self._services = Services(self._api)
+        self._tasks = Tasks(self._api)
+        self._networks = Networks(self._api)
+        self._secrets = Secrets(self._api)
+        self._configs = Configs(self._api)
+        self._clusters = Clusters(self._api)
+
+    async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:
+        """See control.proto."""
+        return self._nodes.get(request)
+
+    async def ListNodes(self, request: pb.ListRequest, context: Context) -> pb.ListNodesResponse:
+        """See control.proto."""
+        return self._nodes.list(request)
+
+    async def UpdateNode(self, request: pb.UpdateNodeRequest, context: Context) -> objects.Node:
+        """See control.proto."""
+        return await self._nodes.update(request)
+
+    async def RemoveNode(self, request: pb.RemoveNodeRequest, context: Context) -> pb.Empty:
+        """See control.proto."""
+        return await self._nodes.remove(request)
+
+    async def GetService(self, request: pb.GetRequest, context: Context) -> objects.Service:
+        """See control.proto."""
+        return self._services.get(request)
+
+    async def ListServices(
+        self, request: pb.ListRequest, context: Context
+    ) -> pb.ListServicesResponse:
+        """See control.proto."""
+        return self._services.list(request)
+
+    async def CreateService(
+        self, request: pb.CreateServiceRequest, context: Context
+    ) -> objects.Service:
+        """See control.proto."""
+        return await self._services.create(request)
+
+    async def UpdateService(
+        self, request: pb.UpdateServiceRequest, context: Context
+    ) -> objects.Service:
+        """See control.proto."""
+        return await self._services.update(request)
+
+    async def RemoveService(self, request: pb.RemoveRequest, context: Context) -> pb.Empty:
+        """See control.proto."""
+        return await self._services.remove(request)
+
+    async def GetTask(self, request: pb.GetRequest, context: Context) -> objects.Task:
+        """See control.proto."""
+        return self._tasks.get(request)
+
+    async def ListTasks(
+        self, request: pb.ListTasksRequest, context: Context
+    ) -> pb.ListTasksResponse:
+        """See control.proto."""
+        return self._tasks.list(request)
+
+    async def GetNetwork(self, request: pb.GetRequest, context: Context) -> objects.Network:
+        """See control.proto."""
+        return self._networks.get(request)
+
+    async def ListNetworks(
+        self, request: pb.ListRequest, context: Context
+    ) -> pb.ListNetworksResponse:
+        """See control.proto."""
+        return self._networks.list(request)
+
+    async def CreateNetwork(
+        self, request: pb.CreateNetworkRequest, context: Context
+    ) -> objects.Network:
+        """See control.proto."""
+        return await self._networks.create(request)
+
+    async def RemoveNetwork(self, request: pb.RemoveRequest, context: Context) -> pb.Empty:
+        """See control.proto."""
+        return await self._networks.remove(request)
+
+    async def GetSecret(self, request: pb.GetRequest, context: Context) -> objects.Secret:
+        """See control.proto."""
+        return self._secrets.get(request)
+
+    async def ListSecrets(
+        self, request: pb.ListRequest, context: Context
+    ) -> pb.ListSecretsResponse:
+        """See control.proto."""
+        return self._secrets.list(request)
+
+    async def CreateSecret(
+        self, request: pb.CreateSecretRequest, context: Context
+    ) -> objects.Secret:
+        """See control.proto."""
+        return await self._secrets.create(request)
+
+    async def UpdateSecret(
+        self, request: pb.UpdateSecretRequest, context: Context
+    ) -> objects.Secret:
+        """See control.proto."""
+        return await self._secrets.update(request)
+
+    async def RemoveSecret(self, request: pb.RemoveRequest, context: Context) -> pb.Empty:
+        """See control.proto."""
+        return await self._secrets.remove(request)
+
+    async def GetConfig(self, request: pb.GetRequest, context: Context) -> objects.Config:
+        """See control.proto."""
+        return self._configs.get(request)
+
+    async def ListConfigs(
+        self, request: pb.ListRequest, context: Context
+    ) -> pb.ListConfigsResponse:
+        """See control.proto."""
+        return self._configs.list(request)
+
+    async def CreateConfig(
+        self, request: pb.CreateConfigRequest, context: Context
+    ) -> objects.Config:
+        """See control.proto."""
+        return await self._configs.create(request)
+
+    async def UpdateConfig(
+        self, request: pb.UpdateConfigRequest, context: Context
+    ) -> objects.Config:
+        """See control.proto."""
+        return await self._configs.update(request)
+
+    async def RemoveConfig(self, request: pb.RemoveRequest, context: Context) -> pb.Empty:
+        """See control.proto."""
+        return await self._configs.remove(request)
+
+    async def GetCluster(self, request: pb.GetRequest, context: Context) -> objects.Cluster:
+        """See control.proto."""
+        return self._clusters.get(request)
+
+    async def UpdateCluster(
+        self, request: pb.UpdateClusterRequest, context: Context
+    ) -> objects.Cluster:
+        """See control.proto."""
+        return await self._clusters.update(request)
+
+    async def Watch(
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchResponse]:
+        """See control.proto."""
+        async for response in watch(self._api, request):
+            yield response
+
+    async def ServiceLogs(
+        self, request: pb.LogsRequest, context: Context
+    ) -> AsyncIterator[pb.LogsResponse]:
+        """See control.proto."""
+        async for response in self._logs.logs(request):
+            yield response

@@ -1,0 +1,163 @@
+"""Services: created, updated, rolled back and removed; their tasks are the orchestrators'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swarmlite.errors import FailedPrecondition
+from swarmlite.ids import new_id
+from swarmlite.manager.store.api import Delete
+from swarmlite.model import defaults, dirty, task_states
+from swarmlite.model.validate import validate_change, validate_service
+from swarmlite.proto.control_pb2 import (
+    CreateServiceRequest,
+    Empty,
+    GetRequest,
+    ListRequest,
+    ListServicesResponse,
+    RemoveRequest,
+    ServiceStatus,
+    UpdateServiceRequest,
+)
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.specs_pb2 import NodeSpec, ServiceSpec
+from swarmlite.proto.types_pb2 import NodeStatus, UpdateStatus
+
+from .api import Api, check_free, check_version, copy_of, resolve
+from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
+from .ports import check_ports
+from .references import resolve_references
+
+MODES = ("replicated", "global", "replicated-job", "global-job")
+
+
+def _mode(service: Service, value: str) -> bool:
+    wanted = one_of("mode", value, MODES)
+    return (service.spec.WhichOneof("mode") or "").replace("_", "-") == wanted
+
+
+FILTERS: Mapping[str, Holds[Service]] = {
+    "id": lambda service, value: service.id.startswith(value),
+    "name": lambda service, value: service.spec.annotations.name.startswith(value),
+    "label": lambda service, value: has_label(service.spec.annotations.labels, value),
+    "mode": _mode,
+    "stack": lambda service, value: service.spec.annotations.labels.get(STACK_LABEL) == value,
+}
+
+
+class Services:
+    """The calls on services."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, request: GetRequest) -> Service:
+        """One service."""
+        return resolve("service", self._api.view.services, request.ref)
+
+    def list(self, request: ListRequest) -> ListServicesResponse:
+        """Services that pass the filters, with the counts of their tasks."""
+        matches = compile_filters("services", request.filters, FILTERS)
+        services = [s for s in self._api.view.services if matches(s)]
+        status = {service.id: self._status(service) for service in services}
+        return ListServicesResponse(services=services, status=status)
+
+    async def create(self, request: CreateServiceRequest) -> Service:
+        """A new service; the allocator and the orchestrators take it from there."""
+        service = Service(id=new_id())
+        service.spec.CopyFrom(self._complete(request.spec))
+        service.spec_version.index = 1
+        if service.spec.WhichOneof("mode") in ("replicated_job", "global_job"):
+            service.job_status.last_execution.FromDatetime(self._api.now())
+        async with self._api.naming:
+            check_free("service", self._api.view.services, service.spec.annotations.name)
+            check_ports(self._api.view, service)
+            return await self._api.put(service)
+
+    async def update(self, request: UpdateServiceRequest) -> Service:
+        """A new spec, or the one before; the updater brings the tasks there."""
+        async with self._api.naming:
+            found = resolve("service", self._api.view.services, request.service_id)
+            check_version("service", found, request.version)
+            service = copy_of(found)
+            if request.rollback == UpdateServiceRequest.PREVIOUS:
+                self._roll_back(service)
+            else:
+                _change(service, self._complete(request.spec))
+            check_ports(self._api.view, service)
+            if service.HasField("job_status"):
+                service.job_status.job_iteration += 1
+                service.job_status.last_execution.FromDatetime(self._api.now())
+            return await self._api.put(service)
+
+    async def remove(self, request: RemoveRequest) -> Empty:
+        """The service is gone at once; the orchestrator removes its tasks."""
+        service = resolve("service", self._api.view.services, request.ref)
+        await self._api.store.commit([Delete(service)])
+        return Empty()
+
+    def _complete(self, spec: ServiceSpec) -> ServiceSpec:
+        """The spec to store: checked, its defaults said, its references resolved."""
+        validate_service(spec)
+        return resolve_references(self._api.view, defaults.fill_service(spec))
+
+    def _roll_back(self, service: Service) -> None:
+        if not service.HasField("previous_spec"):
+            name = service.spec.annotations.name
+            raise FailedPrecondition(f"service {name} does not have a previous spec")
+        target = ServiceSpec()
+        target.CopyFrom(service.previous_spec)
+        _change(service, target)
+        service.update_status.state = UpdateStatus.ROLLBACK_STARTED
+        service.update_status.message = "manually requested rollback"
+        service.update_status.started_at.FromDatetime(self._api.now())
+
+    def _status(self, service: Service) -> ServiceStatus:
+        tasks = self._api.view.tasks.of_service(service.id).values()
+        status = ServiceStatus(
+            running_tasks=sum(
+                t.status.state == task_states.RUNNING
+                and t.desired_state <= task_states.RUNNING
+                and self._node_answers(t.node_id)
+                for t in tasks
+            ),
+            completed_tasks=sum(
+                t.status.state == task_states.COMPLETE
+                and t.job_iteration.index == service.job_status.job_iteration
+                for t in tasks
+            ),
+        )
+        if service.spec.WhichOneof("mode") == "replicated":
+            status.desired_tasks = service.spec.replicated.replicas
+        elif service.spec.WhichOneof("mode") == "replicated_job":
+            status.desired_tasks = service.spec.replicated_job.total_completions
+        elif tasks:
+            status.desired_tasks = sum(t.desired_state <= task_states.COMPLETE for t in tasks)
+        else:
+            status.desired_tasks = self._eligible(service)
+        return status
+
+    def _node_answers(self, node_id: str) -> bool:
+        node = self._api.view.nodes.get(node_id)
+        return node is not None and node.status.state != NodeStatus.DOWN
+
+    def _eligible(self, service: Service) -> int:
+        """Nodes that a global service without tasks yet will run on."""
+        return sum(
+            node.status.state == NodeStatus.READY
+            and node.spec.availability != NodeSpec.DRAIN
+            and dirty.fits(service.spec.task, node)
+            for node in self._api.view.nodes
+        )
+
+
+def _change(service: Service, spec: ServiceSpec) -> None:
+    validate_change(service.spec, spec)
+    old_version = service.spec_version.index
+    # A version is never used twice, also after a rollback to the one before.
+    newest = max(old_version, service.previous_spec_version.index)
+    service.previous_spec.CopyFrom(service.spec)
+    service.previous_spec_version.index = old_version
+    service.spec.CopyFrom(spec)
+    service.spec_version.index = newest + 1
+    service.ClearField("update_status")

@@ -1,0 +1,65 @@
+"""Watches: the store's events, without what may not be read, filtered for one client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from swarmlite.errors import InvalidSpec, ResourceExhausted
+from swarmlite.manager.store.api import Action, Event, Resync
+from swarmlite.proto import control_pb2
+from swarmlite.proto.control_pb2 import WatchRequest, WatchResponse
+from swarmlite.proto.objects_pb2 import Cluster, Secret, Task
+
+from .api import Api
+from .clusters import without_keys
+from .payloads import without_data
+from .tasks import task_filter
+
+KINDS = ("node", "service", "task", "network", "secret", "config", "cluster")
+MAX_EVENTS = 500
+_ACTIONS = {
+    Action.CREATE: control_pb2.CREATE,
+    Action.UPDATE: control_pb2.UPDATE,
+    Action.REMOVE: control_pb2.REMOVE,
+}
+
+
+async def watch(api: Api, request: WatchRequest) -> AsyncIterator[WatchResponse]:
+    """An empty message once the watch is in place, then events in the order of their writes.
+
+    Raises ResourceExhausted when the client fell behind: it lists and watches again.
+    """
+    for kind in request.kinds:
+        if kind not in KINDS:
+            raise InvalidSpec(
+                f"watch: {kind[:40]!r} is no kind, expected one of {', '.join(KINDS)}"
+            )
+    wanted = _wanted(api, request)
+    async with api.store.subscribe(*(request.kinds or KINDS)) as subscription:
+        yield WatchResponse()
+        try:
+            async for events in subscription:
+                mine = [event for event in events if wanted(event)]
+                for start in range(0, len(mine), MAX_EVENTS):
+                    yield _response(mine[start : start + MAX_EVENTS])
+        except Resync as error:
+            raise ResourceExhausted("the watch fell behind: list and watch again") from error
+
+
+def _wanted(api: Api, request: WatchRequest) -> Callable[[Event], bool]:
+    """Filters are of tasks; objects of other kinds pass them."""
+    matches = task_filter(api.view, request.filters)
+    return lambda event: not isinstance(event.obj, Task) or matches(event.obj)
+
+
+def _response(events: Sequence[Event]) -> WatchResponse:
+    response = WatchResponse()
+    for event in events:
+        item = response.events.add(action=_ACTIONS[event.action])
+        obj = event.obj
+        if isinstance(obj, Secret):
+            obj = without_data(obj)
+        elif isinstance(obj, Cluster):
+            obj = without_keys(obj)
+        getattr(item, event.kind).CopyFrom(obj)
+    return response
