@@ -53,11 +53,14 @@ class IssueNodeCertificateRequest(google.protobuf.message.Message):
     CSR_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     AVAILABILITY_FIELD_NUMBER: builtins.int
+    ADVERTISE_ADDR_FIELD_NUMBER: builtins.int
     token: builtins.str
     csr: builtins.bytes
     """PEM"""
     availability: builtins.int
     """NodeSpec.Availability, wished at join"""
+    advertise_addr: builtins.str
+    """HOST:2377; of a manager, in its certificate and for the other nodes"""
     @property
     def description(self) -> swarmlite.proto.types_pb2.NodeDescription: ...
     def __init__(
@@ -67,9 +70,10 @@ class IssueNodeCertificateRequest(google.protobuf.message.Message):
         csr: builtins.bytes = ...,
         description: swarmlite.proto.types_pb2.NodeDescription | None = ...,
         availability: builtins.int = ...,
+        advertise_addr: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["description", b"description"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["availability", b"availability", "csr", b"csr", "description", b"description", "token", b"token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["advertise_addr", b"advertise_addr", "availability", b"availability", "csr", b"csr", "description", b"description", "token", b"token"]) -> None: ...
 
 Global___IssueNodeCertificateRequest: typing_extensions.TypeAlias = IssueNodeCertificateRequest
 
