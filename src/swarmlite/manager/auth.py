@@ -1,0 +1,168 @@
+"""Who calls, and may they: one interceptor for every RPC.
+
+Each RPC names its roles as a method option (options.proto); one that names none, or that nobody
+knows, is refused to everyone. The caller's role is the OU of its certificate, LOCAL on the unix
+socket, ANYONE with the well-known certificate. A removed node is refused at each call, whatever
+its certificate says, and a manager that was demoted counts as a worker from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import descriptor_pool
+
+from swarmlite import rpc
+from swarmlite.errors import InvalidSpec, PermissionDenied, Unavailable
+from swarmlite.proto import options_pb2
+from swarmlite.proto.types_pb2 import NodeRole
+
+from .ca import anyone, root
+from .store.tables import Tables
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose call this is."""
+
+    role: int
+    """options_pb2.Role"""
+    node_id: str = ""
+    cluster_id: str = ""
+    expires: datetime | None = None
+    address: str = ""
+    """The IP address that the call comes from; empty on a unix socket."""
+
+
+LOCAL = Caller(options_pb2.ROLE_LOCAL)
+ANYONE = Caller(options_pb2.ROLE_ANYONE)
+_caller: ContextVar[Caller] = ContextVar("swarmlite_caller")
+_ROLES = {root.MANAGER: options_pb2.ROLE_MANAGER, root.WORKER: options_pb2.ROLE_WORKER}
+
+
+def caller(context: Any = None) -> Caller:
+    """Whose call is being served by this task. `context` is not needed, and taken for clarity."""
+    return _caller.get()
+
+
+@lru_cache(maxsize=4096)
+def _of_certificate(pem: bytes) -> Caller:
+    if pem.strip() == anyone.CERT.strip():
+        return ANYONE
+    subject, expires = root.subject_of(pem)
+    role = _ROLES.get(subject.role)
+    if role is None:
+        raise InvalidSpec("the certificate names no role of a node")
+    return Caller(role, subject.node_id, subject.cluster_id, expires)
+
+
+@lru_cache(maxsize=1024)
+def roles_of(method: str) -> frozenset[int]:
+    """Who may call "/package.Service/Method"; nobody, when it states nothing or is unknown."""
+    service_name, _, method_name = method.strip("/").partition("/")
+    try:
+        service = descriptor_pool.Default().FindServiceByName(service_name)
+        found = service.methods_by_name[method_name]
+    except KeyError:
+        return frozenset()
+    return frozenset(found.GetOptions().Extensions[options_pb2.roles]) - {options_pb2.ROLE_NONE}
+
+
+def identify(context: Any, view: Tables) -> Caller:
+    """The caller of a TLS connection. Raises PermissionDenied for certificates that do not hold."""
+    pem = context.auth_context().get("x509_pem_cert")
+    if not pem:
+        raise PermissionDenied("a certificate of this cluster is needed")
+    try:
+        who = _of_certificate(pem[0])
+    except InvalidSpec as error:
+        raise PermissionDenied(str(error)) from error
+    who = replace(who, address=peer_address(context))
+    if who.role == options_pb2.ROLE_ANYONE:
+        return who
+    # The handshake looked at the dates, but a connection can outlive its certificate.
+    if who.expires is not None and who.expires < datetime.now(UTC):
+        raise PermissionDenied("the certificate has expired")
+    return _checked(who, view)
+
+
+def _checked(who: Caller, view: Tables) -> Caller:
+    cluster = view.cluster
+    if cluster is None:
+        raise Unavailable("this manager does not know its cluster yet")
+    if who.cluster_id != cluster.id:
+        raise PermissionDenied("the certificate is of another cluster")
+    if who.node_id in cluster.blacklisted_certificates:
+        raise PermissionDenied(f"node {who.node_id} was removed from the cluster")
+    node = view.nodes.get(who.node_id)
+    if node is not None and node.spec.desired_role == NodeRole.WORKER:
+        return replace(who, role=options_pb2.ROLE_WORKER)
+    return who
+
+
+def peer_address(context: Any) -> str:
+    """The IP address of the other end: of "ipv4:1.2.3.4:5" or "ipv6:%5B::1%5D:5"."""
+    kind, _, rest = str(context.peer()).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return ""
+    return rest.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")
+
+
+class Authorize(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Refuses calls whose caller's role the RPC does not name, and sets `caller()` for the rest."""
+
+    def __init__(self, view: Callable[[], Tables], *, local: bool) -> None:
+        """`local`: the server listens on the unix socket alone, which only root can open."""
+        self._view = view
+        self._local = local
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """See grpc.aio.ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        allowed = roles_of(method)
+
+        @asynccontextmanager
+        async def guard(context: Any) -> AsyncIterator[None]:
+            who = LOCAL if self._local else identify(context, self._view())
+            if not may_call(who, allowed):
+                raise PermissionDenied(
+                    f"{_name(who)} may not call {method.rpartition('/')[2]}{_hint(allowed)}"
+                )
+            _caller.set(who)
+            yield
+
+        return rpc.guarded(handler, guard)
+
+
+def may_call(who: Caller, allowed: Iterable[int]) -> bool:
+    """Whether `who` is of one of these roles; ANYONE admits every certificate."""
+    allowed = set(allowed)
+    return who.role in allowed or options_pb2.ROLE_ANYONE in allowed
+
+
+def _name(who: Caller) -> str:
+    names: dict[int, str] = {
+        options_pb2.ROLE_ANYONE: "a caller without a certificate",
+        options_pb2.ROLE_WORKER: "a worker",
+        options_pb2.ROLE_MANAGER: "a manager",
+    }
+    return names.get(who.role, "a local caller")
+
+
+def _hint(allowed: Iterable[int]) -> str:
+    return "" if allowed else ": it states no roles"
