@@ -258,10 +258,13 @@ class NodeStatus(google.protobuf.message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     ADDR_FIELD_NUMBER: builtins.int
     SINCE_FIELD_NUMBER: builtins.int
+    MANAGER_ID_FIELD_NUMBER: builtins.int
     state: Global___NodeStatus.State.ValueType
     message: builtins.str
     addr: builtins.str
     """the address that the manager saw the session come from"""
+    manager_id: builtins.str
+    """node id of the manager that holds, or held last, its session"""
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
@@ -271,9 +274,10 @@ class NodeStatus(google.protobuf.message.Message):
         message: builtins.str = ...,
         addr: builtins.str = ...,
         since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        manager_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["since", b"since"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["addr", b"addr", "message", b"message", "since", b"since", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "manager_id", b"manager_id", "message", b"message", "since", b"since", "state", b"state"]) -> None: ...
 
 Global___NodeStatus: typing_extensions.TypeAlias = NodeStatus
 
