@@ -1,0 +1,137 @@
+"""Answers on a sandbox's 127.0.0.11:53, UDP and TCP, on this process's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+
+from swarmlite.network.dns import packet
+from swarmlite.network.dns.forward import Forwarder
+from swarmlite.network.dns.records import Names
+
+MAX_FORWARDS = 100
+MAX_CONNECTIONS = 32
+BURST = 64
+"""Datagrams answered at once, before other sandboxes have their turn."""
+TCP_TIMEOUT_S = 10.0
+_LENGTH = struct.Struct(">H")
+
+
+class Resolver:
+    """One sandbox's resolver."""
+
+    def __init__(
+        self,
+        udp: socket.socket,
+        tcp: socket.socket,
+        names: Names,
+        forwarder: Callable[[], Forwarder | None],
+    ) -> None:
+        """Serve at once; the sockets are owned from now on. `forwarder`: None for internal ones."""
+        self._udp, self._tcp, self._names, self._forwarder = udp, tcp, names, forwarder
+        self._loop = asyncio.get_running_loop()
+        self._forwards = 0
+        self._connections: set[asyncio.Task[None]] = set()
+        self._loop.add_reader(udp, self._readable)
+        self._loop.add_reader(tcp, self._connectable)
+
+    def close(self) -> None:
+        """Stop; duplicates of the sockets that others hold keep what arrives."""
+        if self._udp.fileno() < 0:
+            return
+        self._loop.remove_reader(self._udp)
+        self._loop.remove_reader(self._tcp)
+        for task in self._connections:
+            task.cancel()
+        self._udp.close()
+        self._tcp.close()
+
+    # UDP
+    def _readable(self) -> None:
+        receive, send = self._udp.recvfrom, self._udp.sendto
+        for _ in range(BURST):
+            try:
+                data, client = receive(packet.MAX_UDP)
+            except OSError:
+                return
+            reply = self._answer(data, client)
+            if reply is not None:
+                # A full buffer loses the answer, as the network would: the client asks again.
+                with contextlib.suppress(OSError):
+                    send(reply, client)
+
+    def _answer(self, data: bytes, client: object) -> bytes | None:
+        try:
+            question = packet.parse(data)
+        except packet.Malformed:
+            return None
+        if question.opcode:
+            return packet.answer(question, [], code=packet.NOT_IMPLEMENTED)
+        records = self._names.find(question.name, question.type)
+        if records is not None:
+            return packet.fit(question, records)
+        return self._forward(data, question, client)
+
+    def _forward(self, data: bytes, question: packet.Question, client: object) -> bytes | None:
+        def reply(answer: bytes) -> None:
+            self._forwards -= 1
+            if self._udp.fileno() >= 0:
+                with contextlib.suppress(OSError):
+                    self._udp.sendto(answer, client)  # type: ignore[arg-type]
+
+        forwarder = self._forwarder()
+        if forwarder is None or self._forwards >= MAX_FORWARDS:
+            return packet.answer(question, [], code=packet.SERVER_FAILURE)
+        self._forwards += 1
+        if forwarder.ask(data, question, reply):
+            return None
+        self._forwards -= 1
+        return packet.answer(question, [], code=packet.SERVER_FAILURE)
+
+    # TCP
+    def _connectable(self) -> None:
+        try:
+            channel, _ = self._tcp.accept()
+        except OSError:
+            return
+        channel.setblocking(False)
+        if len(self._connections) >= MAX_CONNECTIONS:
+            channel.close()
+            return
+        task = self._loop.create_task(self._serve(channel))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, channel: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=channel)
+        try:
+            while True:
+                async with asyncio.timeout(TCP_TIMEOUT_S):
+                    length = _LENGTH.unpack(await reader.readexactly(2))[0]
+                    query = await reader.readexactly(length)
+                reply = await self._answer_tcp(query)
+                if reply is None:
+                    return
+                writer.write(_LENGTH.pack(len(reply)) + reply)
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+
+    async def _answer_tcp(self, query: bytes) -> bytes | None:
+        try:
+            question = packet.parse(query)
+        except packet.Malformed:
+            return None
+        if question.opcode:
+            return packet.answer(question, [], code=packet.NOT_IMPLEMENTED)
+        records = self._names.find(question.name, question.type)
+        if records is not None:
+            return packet.answer(question, records)
+        forwarder = self._forwarder()
+        reply = await forwarder.ask_tcp(query) if forwarder else None
+        return reply or packet.answer(question, [], code=packet.SERVER_FAILURE)

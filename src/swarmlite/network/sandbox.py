@@ -1,0 +1,130 @@
+"""A sandbox in the kernel: its namespace, interfaces, routes, VIP table and DNS sockets.
+
+Synchronous; on threads of `netns.Threads` alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from swarmlite.network import conntrack, netlink, netns, nft
+from swarmlite.network.load_balancer import TABLE, members
+from swarmlite.network.ruleset import Members
+from swarmlite.network.state import SandboxRecord
+
+DNS_ADDRESS = ("127.0.0.11", 53)
+DNS_BACKLOG = 64
+_DNS_BUFFER = 1 << 18
+
+
+class SandboxWiring:
+    """One sandbox's namespace and what was loaded into it."""
+
+    def __init__(self, namespace: int, host: int, start: int) -> None:
+        """`start`: where it begins its turns among backends."""
+        self.namespace, self._host, self._start = namespace, host, start
+        self._members: Members | None = None
+        self._generation = -1
+
+    @classmethod
+    def create(cls, host: int, start: int) -> SandboxWiring:
+        """A new namespace, not pinned yet, its loopback up. Raises OSError."""
+        wiring = cls(netns.create(host), host, start)
+        with netns.inside(wiring.namespace, host):
+            # Before any link: addresses that come and go on their own cost a third of the rate.
+            netns.write_sysctl("ipv6/conf/all/disable_ipv6", "1")
+            netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
+        return wiring
+
+    def configure(self, record: SandboxRecord, gateway: str, egress_prefix: int) -> None:
+        """Addresses and routes, once the interfaces are there. Raises OSError."""
+        with netns.inside(self.namespace, self._host):
+            channel = netlink.Socket()
+            try:
+                index = {name: link.index for name, link in channel.links().items()}
+                batch = [netlink.set_link(index["lo"])]
+                for attachment in record.attachments:
+                    if attachment.interface:
+                        link = index[attachment.interface]
+                        batch.append(
+                            netlink.add_address(link, attachment.address, attachment.prefix)
+                        )
+                        batch.append(netlink.set_link(link))
+                if record.egress_port:
+                    batch += _way_out(
+                        record, index[egress_interface(record)], gateway, egress_prefix
+                    )
+                channel.send(batch)
+            finally:
+                channel.close()
+
+    def balance(self, vips: Mapping[str, Sequence[str]]) -> bool:
+        """Load what changed of the VIPs; whether anything did. Raises FailedPrecondition."""
+        wanted = members(vips, self._start)
+        if wanted == self._members or (not vips and self._members is None):
+            return False
+        known = self._members
+        text = TABLE.load(wanted) if known is None else TABLE.change(known, wanted)
+        self._run(text)
+        self._members = wanted
+        return True
+
+    def repair(self) -> bool:
+        """Load all anew if anyone else changed the rules. Raises FailedPrecondition."""
+        if self._members is None:
+            return False
+        with netns.inside(self.namespace, self._host):
+            if nft.generation() == self._generation:
+                return False
+        self._run(TABLE.load(self._members))
+        return True
+
+    def forget(self, addresses: Sequence[str]) -> None:
+        """Cut the connections to addresses that are gone. Raises OSError."""
+        with netns.inside(self.namespace, self._host):
+            conntrack.forget(addresses)
+
+    def _run(self, text: str) -> None:
+        with netns.inside(self.namespace, self._host):
+            nft.run(text)
+            self._generation = nft.generation()
+
+    def dns_sockets(self) -> tuple[socket.socket, socket.socket]:
+        """UDP and TCP sockets at 127.0.0.11:53 inside. Raises OSError."""
+        with netns.inside(self.namespace, self._host), contextlib.ExitStack() as undo:
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            undo.callback(udp.close)
+            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            undo.callback(tcp.close)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DNS_BUFFER)
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            udp.bind(DNS_ADDRESS)
+            tcp.bind(DNS_ADDRESS)
+            tcp.listen(DNS_BACKLOG)
+            undo.pop_all()
+            return udp, tcp
+
+    def pin(self, path: Path) -> None:
+        """Make it enterable by path. Raises OSError."""
+        netns.pin(self.namespace, path)
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        if self.namespace >= 0:
+            os.close(self.namespace)
+            self.namespace = -1
+
+
+def egress_interface(record: SandboxRecord) -> str:
+    """The name of the interface of the way out: the one after the networks'."""
+    return f"eth{sum(bool(a.interface) for a in record.attachments)}"
+
+
+def _way_out(record: SandboxRecord, link: int, gateway: str, prefix: int) -> list[netlink.Message]:
+    batch = [netlink.add_address(link, record.egress_address, prefix), netlink.set_link(link)]
+    batch += [netlink.add_address(link, address, 32) for address in record.ingress_addresses]
+    return [*batch, netlink.add_route(None, 0, oif=link, gateway=gateway)]
