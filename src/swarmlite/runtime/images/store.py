@@ -260,13 +260,14 @@ class ImageStore:
         names = _names_to_drop(entry, ref)
         if names is None and len(entry.tags) > 1 and not force:
             raise FailedPrecondition(
-                f"image {ref} has several names ({', '.join(entry.tags)}): remove them, or use force"
+                f"image {ref} has several names, use force: {', '.join(entry.tags)}"
             )
         untagged = entry.names if names is None else names
         last = not set(entry.tags) - set(untagged)
         if last and entry.id in in_use and not force:
             raise FailedPrecondition(f"image {ref} is in use by a container")
         entry.tags = [tag for tag in entry.tags if tag not in untagged]
+        entry.digests = [name for name in entry.digests if name not in (names or ())]
         if not last or entry.id in in_use:
             self._index.save()
             return Removed(untagged=tuple(untagged))
