@@ -6,6 +6,7 @@ started again and goes on without managers. It also answers the `Engine` service
 socket, in a swarm or not. It decides nothing about the cluster, never imports `manager`, never
 forks (the supervisor does), and never writes a secret to a disk.
 
-`process` wires it together; `session` brings `assignments`, `worker` turns them into `controller`s,
-`workload` does what a controller decides through `runtime` and `network`, `reporter` tells the managers.
+`process` wires it together; `session` brings `assignments`, `worker` turns them into
+`controller`s, `workload` does what a controller decides through `runtime` and `network`, and
+`reporter` tells the managers.
 """

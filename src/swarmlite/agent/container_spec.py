@@ -1,4 +1,4 @@
-"""A task and its image as an OCI runtime specification: what Docker would make of the same. Pure."""
+"""A task and its image as an OCI runtime specification: what Docker would make of them. Pure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ CPU_PERIOD_US = 100_000
 NANO = 1_000_000_000
 TASK_ANNOTATION = "swarmlite.task"
 IMAGE_ANNOTATION = "swarmlite.image"
+IMAGE_ID_ANNOTATION = "swarmlite.image-id"
 NAME_ANNOTATION = "swarmlite.name"
 STOP_SIGNAL_ANNOTATION = "swarmlite.stop-signal"
 
@@ -31,6 +32,7 @@ class Inputs:
     task: Task
     spec: ContainerSpec
     image: Mapping[str, Any]
+    image_id: str
     lower_dirs: Sequence[Path]
     bundle: Path
     container_id: str
@@ -104,6 +106,7 @@ def _annotations(inputs: Inputs) -> dict[str, str]:
         "swarmlite.overlay": f"lowerdir={lower},upperdir={upper},workdir={work}",
         TASK_ANNOTATION: inputs.task.id,
         IMAGE_ANNOTATION: inputs.spec.image,
+        IMAGE_ID_ANNOTATION: inputs.image_id,
         NAME_ANNOTATION: names.container_name(inputs.task),
         STOP_SIGNAL_ANNOTATION: str(process_spec.stop_signal(inputs.spec, inputs.image)),
         **({"swarmlite.init": "true"} if inputs.spec.init else {}),

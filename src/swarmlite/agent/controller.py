@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from swarmlite.agent.health import Health, watch_health
 from swarmlite.agent.process_spec import HealthCheck
@@ -80,6 +80,7 @@ class Controller:
         self._state: TaskState.ValueType = task.status.state
         self._healthy = task.status.healthy
         self._pid = adopted_pid
+        self._found_end: Exit | None = None
         self._go = asyncio.Event()
         self._stop = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -104,11 +105,17 @@ class Controller:
         if state >= task_states.REMOVE:
             self._urgent.set()
 
+    def found_ended(self, end: Exit) -> None:
+        """Before `run`: the container was started earlier and has ended meanwhile."""
+        self._found_end = end
+
     async def run(self) -> None:
         """Until the end of the task. Cancelled (the agent ends): the container runs on."""
         try:
             if task_states.is_terminal(self._state):
                 await self._clean_up()
+            elif self._stop.is_set() and not self._pid:
+                await self._shut_down()
             else:
                 await self._live_or_stop()
         finally:
@@ -133,6 +140,9 @@ class Controller:
     # living
     async def _live(self) -> None:
         try:
+            if self._found_end is not None:
+                await self._ended(self._found_end)
+                return
             if not self._pid:
                 await self._begin()
             await self._supervise()
@@ -277,7 +287,7 @@ class Controller:
         )
 
 
-async def _cancelled(future: asyncio.Future[object] | asyncio.Future[None]) -> None:
+async def _cancelled(future: asyncio.Future[Any]) -> None:
     """Cancel and wait for the end, whatever it is; what it raised was taken before."""
     future.cancel()
     await asyncio.wait((future,))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import json
 import logging
 import time
 
-from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
+from swarmlite.errors import NotFound, SwarmliteError
 from swarmlite.runtime.images.auth import RegistryAuth
 from swarmlite.runtime.images.store import ImageStore
 from swarmlite.runtime.images.types import Image
@@ -46,7 +43,7 @@ class TaskImages:
                 self._checked[ref] = time.monotonic()
 
     async def _pull(self, ref: str, registry_auth: str, local: Image | None) -> Image:
-        auth = decode_auth(registry_auth)
+        auth = RegistryAuth.from_base64(registry_auth)
         if local is None:
             try:
                 return await self._store.pull(ref, auth=auth)
@@ -68,19 +65,3 @@ class TaskImages:
     def _is_fresh(self, ref: str) -> bool:
         checked = self._checked.get(ref)
         return checked is not None and time.monotonic() - checked < FRESH_S
-
-
-def decode_auth(encoded: str) -> RegistryAuth | None:
-    """Base64 of {username, password, identitytoken}; None when empty. Raises InvalidSpec."""
-    if not encoded:
-        return None
-    try:
-        padded = encoded + "=" * (-len(encoded) % 4)
-        fields = json.loads(base64.urlsafe_b64decode(padded.replace("+", "-").replace("/", "_")))
-        return RegistryAuth(
-            username=str(fields.get("username", "")),
-            password=str(fields.get("password", "")),
-            identity_token=str(fields.get("identitytoken", "")),
-        )
-    except (binascii.Error, ValueError, AttributeError) as error:
-        raise InvalidSpec("the registry credentials of the service are malformed") from error

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from swarmlite.proto.dispatcher_pb2 import TaskStatusUpdate
 from swarmlite.proto.objects_pb2 import Task
-from swarmlite.proto.types_pb2 import TaskStatus
+from swarmlite.proto.types_pb2 import TaskState, TaskStatus
 
 HEADER = struct.Struct("<IIc")
 WRITE_BEHIND_S = 0.05
@@ -35,7 +35,7 @@ class Journal:
         self._size = 0
 
     def load(self) -> dict[str, Task]:
-        """Every task that was not forgotten, its status the last one; rewrites the file without garbage."""
+        """Every task that was not forgotten, with its last status; the file loses its garbage."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             data = self._path.read_bytes()
@@ -60,6 +60,13 @@ class Journal:
         task.status.CopyFrom(status)
         update = TaskStatusUpdate(task_id=task_id, status=status)
         self._append(b"S", update.SerializeToString())
+
+    def put_desired(self, task_id: str, desired: TaskState.ValueType) -> None:
+        """Remember what is wished of a task that is known."""
+        task = self._tasks.get(task_id)
+        if task is not None and task.desired_state != desired:
+            task.desired_state = desired
+            self._append(b"T", task.SerializeToString())
 
     def forget(self, task_id: str) -> None:
         """The task is gone; safe to repeat."""

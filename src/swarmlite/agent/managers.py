@@ -26,7 +26,7 @@ class ManagerList:
         return list(dict.fromkeys([*self._learnt, *self._configured]))
 
     def next(self) -> tuple[str, bool]:
-        """The address to try next, and whether it is the last of its round (time to back off more)."""
+        """The address to try next, and whether it is the last of its round: then back off more."""
         if not self._round:
             self._round = self.addresses()
             random.shuffle(self._round)

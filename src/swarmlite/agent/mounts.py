@@ -1,4 +1,4 @@
-"""A task's mounts as OCI mounts: binds, volumes (made when absent), tmpfs, and the image's VOLUMEs."""
+"""A task's mounts as OCI mounts: binds, volumes (made when absent), tmpfs, the image's VOLUMEs."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def arguments(spec: ContainerSpec, image: Mapping[str, Any]) -> list[str]:
 
 
 def environment(spec: ContainerSpec, image: Mapping[str, Any], hostname: str) -> list[str]:
-    """PATH and HOSTNAME, then the image's, then the spec's; a later NAME=value replaces, a bare NAME removes."""
+    """PATH, HOSTNAME, the image's, the spec's; a later NAME=value replaces, a bare NAME removes."""
     defaults = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if spec.tty else [])]
     merged: dict[str, str] = {}
     for entry in _entries(defaults, image.get("Env") or [], spec.env):

@@ -94,7 +94,7 @@ class Session:
         self._renew.set()
 
     async def run(self) -> None:
-        """Sessions without end. Raises PermissionDenied when the node was removed from the cluster."""
+        """Sessions without end. Raises PermissionDenied once the node was removed."""
         while True:
             address, last = self._managers.next()
             self._renew.clear()

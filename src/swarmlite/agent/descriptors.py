@@ -1,0 +1,89 @@
+"""Reading and writing pipes and consoles without blocking the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+
+BLOCK_BYTES = 65536
+
+
+class Owned:
+    """Descriptors that are closed once: by `close`, or at the end of the block."""
+
+    def __init__(self) -> None:
+        """Owns nothing yet."""
+        self._descriptors: set[int] = set()
+
+    def __enter__(self) -> Owned:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close(*list(self._descriptors))
+
+    def add(self, *descriptors: int) -> None:
+        """Take descriptors over."""
+        self._descriptors.update(descriptors)
+
+    def pipe(self) -> tuple[int, int]:
+        """A new pipe: its read end and its write end."""
+        ends = os.pipe2(os.O_CLOEXEC)
+        self.add(*ends)
+        return ends
+
+    def close(self, *descriptors: int) -> None:
+        """Close those still owned; a number that was closed may be someone else's by now."""
+        for descriptor in descriptors:
+            if descriptor in self._descriptors:
+                self._descriptors.remove(descriptor)
+                os.close(descriptor)
+
+
+async def read_chunks(descriptor: int) -> AsyncIterator[bytes]:
+    """What comes out of a non-blocking descriptor, until its end (of a console: its last user)."""
+    while True:
+        try:
+            data = os.read(descriptor, BLOCK_BYTES)
+        except BlockingIOError:
+            await _ready(descriptor, writing=False)
+            continue
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return
+            raise
+        if not data:
+            return
+        yield data
+
+
+async def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`; raises BrokenPipeError when nobody reads."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            await _ready(descriptor, writing=True)
+
+
+async def _ready(descriptor: int, *, writing: bool) -> None:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    if writing:
+        loop.add_writer(descriptor, wake)
+    else:
+        loop.add_reader(descriptor, wake)
+    try:
+        await future
+    finally:
+        if writing:
+            loop.remove_writer(descriptor)
+        else:
+            loop.remove_reader(descriptor)

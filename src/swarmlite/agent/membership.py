@@ -1,0 +1,42 @@
+"""What a session brings, handed to whom it concerns: the worker, the log shipper, the templates."""
+
+from __future__ import annotations
+
+import logging
+
+from swarmlite.agent.worker import Worker
+from swarmlite.agent.workload import Host
+from swarmlite.proto.dispatcher_pb2 import Assignments, LogChunk, LogSubscription, SessionInfo
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """session.Handler of a node in a swarm."""
+
+    def __init__(self, host: Host, worker: Worker) -> None:
+        """Both are the node's own, for all sessions."""
+        self._host = host
+        self._worker = worker
+
+    def session_started(self, info: SessionInfo) -> None:
+        """Templates know the node as the managers do."""
+        if info.HasField("node"):
+            self._host.node = info.node
+
+    def session_lost(self) -> None:
+        """Containers run on; who reads logs has to ask again."""
+        self._worker.assignments.restart()
+        self._worker.logs.reset()
+
+    def assigned(self, message: Assignments) -> None:
+        """Raises Conflict when the message does not follow the last one."""
+        self._worker.assigned(message)
+
+    def log_subscription(self, subscription: LogSubscription) -> None:
+        """Managers want log lines, or no longer."""
+        self._worker.logs.subscribe(subscription)
+
+    async def log_chunks(self) -> list[LogChunk]:
+        """The next log lines to send, once there are any."""
+        return await self._worker.logs.chunks()

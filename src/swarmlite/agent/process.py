@@ -1,0 +1,201 @@
+"""The agent's process: everything wired together, one task group for its life.
+
+SIGTERM and SIGINT end it; containers, their wiring and their DNS sockets stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+import grpc.aio
+
+from swarmlite import rpc
+from swarmlite.agent import description
+from swarmlite.agent.certificate import Renewal, finish_replacement
+from swarmlite.agent.config import DEFAULT_VXLAN_PORT, AgentConfig, NodeConfig
+from swarmlite.agent.engine import EngineService
+from swarmlite.agent.exits import SupervisorLink
+from swarmlite.agent.images import TaskImages
+from swarmlite.agent.journal import Journal
+from swarmlite.agent.managers import ManagerList
+from swarmlite.agent.membership import Membership
+from swarmlite.agent.payloads import PayloadFiles, Payloads
+from swarmlite.agent.reporter import Reporter
+from swarmlite.agent.session import Session
+from swarmlite.agent.worker import Worker
+from swarmlite.agent.workload import Host
+from swarmlite.errors import PermissionDenied, SwarmliteError
+from swarmlite.network.node import NodeNetwork
+from swarmlite.proto.engine_pb2 import EngineInfo
+from swarmlite.proto.engine_pb2_grpc import add_EngineServicer_to_server
+from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.types_pb2 import NodeDescription
+from swarmlite.runtime.images.store import ImageStore
+from swarmlite.runtime.volumes import VolumeStore
+
+log = logging.getLogger(__name__)
+
+SUPERVISOR_DEADLINE_S = 30.0
+
+
+class Agent:
+    """One node's agent; `run` is its whole life."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        """Directories are made; nothing else is touched."""
+        self._config = config
+        paths = config.paths
+        for folder in (paths.state_dir, paths.run_dir, paths.agent_dir, paths.containers_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._supervisor = SupervisorLink(paths.supervisor_socket)
+        self._store = ImageStore(paths.images_dir)
+        self._volumes = VolumeStore(paths.volumes_dir)
+        self._journal = Journal(paths.agent_dir / "tasks.journal")
+        self._reporter = Reporter(self._journal.put_status)
+        self._cgroup = "unknown"
+        self._warnings: list[str] = []
+        self._session: Session | None = None
+        self._error = ""
+
+    async def run(self) -> None:
+        """Until cancelled. Raises SwarmliteError when it cannot begin, with one line."""
+        await self._supervisor.connect(SUPERVISOR_DEADLINE_S)
+        info = await self._supervisor.client.info()
+        self._cgroup = str(info.get("cgroup", "unknown"))
+        self._warnings = description.warnings() + list(info.get("warnings", []))
+        node = self._config.node
+        network = self._network(node)
+        await network.start()
+        host = self._host(network, node)
+        host.payload_files.mount()
+        worker = Worker(host, self._journal, self._reporter, node_id=node.node_id if node else "")
+        server = await self._serve()
+        try:
+            await worker.start()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._journal.run())
+                group.create_task(self._supervisor.run())
+                group.create_task(worker.run())
+                if node is None:
+                    await worker.abandon()
+                    await network.teardown()
+                else:
+                    group.create_task(self._belong(group, node, host, worker))
+        finally:
+            await server.stop(0.2)
+            self._journal.flush()
+            with contextlib.suppress(SwarmliteError):
+                await network.close()
+            await self._supervisor.close()
+
+    def _network(self, node: NodeConfig | None) -> NodeNetwork:
+        return NodeNetwork(
+            self._config.paths,
+            node_id=node.node_id if node else "",
+            data_path_addr=node.data_path_addr if node else "",
+            vxlan_port=node.vxlan_port if node else DEFAULT_VXLAN_PORT,
+            fds=self._supervisor,
+        )
+
+    def _host(self, network: NodeNetwork, node: NodeConfig | None) -> Host:
+        paths = self._config.paths
+        return Host(
+            containers_dir=paths.containers_dir,
+            cgroup_parent=self._config.cgroup_parent,
+            supervisor=self._supervisor,
+            network=network,
+            store=self._store,
+            images=TaskImages(self._store),
+            volumes=self._volumes,
+            payloads=Payloads(),
+            payload_files=PayloadFiles(paths.run_dir / "secrets"),
+            node=Node(id=node.node_id if node else "", description=self._describe()),
+        )
+
+    # the swarm
+    async def _belong(
+        self, group: asyncio.TaskGroup, node: NodeConfig, host: Host, worker: Worker
+    ) -> None:
+        """Sessions with managers, for as long as they want this node."""
+        certificates = self._config.paths.certificates_dir
+        finish_replacement(certificates)
+        managers = ManagerList(self._config.paths.agent_dir / "managers.json", node.managers)
+
+        def channel(address: str) -> grpc.aio.Channel:
+            return rpc.secure_channel([address], certificates)
+
+        self._session = session = Session(
+            managers=managers,
+            channel=channel,
+            description=self._describe,
+            reporter=self._reporter,
+            handler=Membership(host, worker),
+        )
+        renewal = group.create_task(
+            Renewal(certificates, managers, channel, session.reconnect).run()
+        )
+        try:
+            await session.run()
+        except PermissionDenied as error:
+            renewal.cancel()
+            self._error = f"this node was removed from the swarm: {error}"
+            log.error("removed from the swarm error=%s", error)
+            await worker.abandon()
+            await host.network.teardown()
+
+    def _describe(self) -> NodeDescription:
+        node = self._config.node
+        return description.describe(
+            data_path_addr=node.data_path_addr if node else "", cgroup=self._cgroup
+        )
+
+    # the host's own socket
+    async def _serve(self) -> grpc.aio.Server:
+        server = grpc.aio.server(interceptors=[rpc.TranslateErrors()], options=rpc.SERVER_OPTIONS)
+        service = EngineService(
+            store=self._store,
+            volumes=self._volumes,
+            supervisor=self._supervisor,
+            info=self._engine_info,
+        )
+        add_EngineServicer_to_server(service, server)
+        path = self._config.paths.agent_socket
+        path.unlink(missing_ok=True)
+        server.add_insecure_port(f"unix:{path}")
+        await server.start()
+        path.chmod(0o600)  # the run directory is 0700 too
+        return server
+
+    def _engine_info(self) -> EngineInfo:
+        node = self._config.node
+        return EngineInfo(
+            description=self._describe(),
+            node_id=node.node_id if node else "",
+            cluster_id=node.cluster_id if node else "",
+            swarm_state=self._swarm_state(),
+            manager=node.manager if node else False,
+            error=self._error or (self._session.error if self._session else ""),
+            state_dir=str(self._config.paths.state_dir),
+            warnings=self._warnings,
+        )
+
+    def _swarm_state(self) -> str:
+        if self._config.node is None:
+            return "inactive"
+        if self._error:
+            return "error"
+        connected = self._session is not None and self._session.connected_to
+        return "active" if connected else "pending"
+
+
+async def run_until_signalled(config: AgentConfig) -> None:
+    """Run the agent until SIGTERM or SIGINT. Raises SwarmliteError when it cannot begin."""
+    loop = asyncio.get_running_loop()
+    life = asyncio.ensure_future(Agent(config).run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, life.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await life

@@ -1,0 +1,225 @@
+"""The tasks of this node: starts, updates, adopts and forgets their controllers.
+
+Assignments come in as deltas and are applied one after the other; nothing here waits for a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from swarmlite.agent.assignments import AssignmentSet, Delta
+from swarmlite.agent.controller import Controller
+from swarmlite.agent.exits import exit_of
+from swarmlite.agent.journal import Journal
+from swarmlite.agent.logs import LogShipper, Source
+from swarmlite.agent.reporter import Reporter
+from swarmlite.agent.statuses import Exit, status
+from swarmlite.agent.sweep import Owners, sweep
+from swarmlite.agent.workload import Host, TaskWorkload, container_id_of, log_path
+from swarmlite.errors import SwarmliteError
+from swarmlite.model import task_states
+from swarmlite.proto.dispatcher_pb2 import Assignments
+from swarmlite.proto.objects_pb2 import Task
+from swarmlite.runtime.client import State
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 30.0
+YIELD_EVERY = 100
+LOST = "task: the container is gone: the node or its supervisor was started again"
+
+
+class Worker:
+    """Holds one controller a task; `run` applies what is assigned."""
+
+    def __init__(self, host: Host, journal: Journal, reporter: Reporter, *, node_id: str) -> None:
+        """Nothing is touched before `start`."""
+        self.assignments = AssignmentSet()
+        self.logs = LogShipper(self._log_sources)
+        self._host = host
+        self._journal = journal
+        self._reporter = reporter
+        self._node_id = node_id
+        self._deltas: asyncio.Queue[Delta] = asyncio.Queue()
+        self._controllers: dict[str, Controller] = {}
+        self._workloads: dict[str, TaskWorkload] = {}
+        self._found: dict[str, State] = {}
+        self._running: set[asyncio.Future[None]] = set()
+        self._complete_seen = False
+
+    def controllers(self) -> Iterator[Controller]:
+        """Of every task that is known, ended ones included."""
+        return iter(self._controllers.values())
+
+    # starting and ending
+    async def start(self) -> None:
+        """Take up the tasks on disk and the containers that run. Raises Unavailable."""
+        self._found = {state.id: state for state in await self._host.supervisor.client.list()}
+        for task in self._journal.load().values():
+            if task.node_id != self._node_id:  # of another life in another swarm
+                self._journal.forget(task.id)
+                continue
+            self._reporter.known(task.id, task.status)
+            self._begin(task)
+        self.assignments.adopt(set(self._controllers))
+        log.info("tasks taken up tasks=%d containers=%d", len(self._controllers), len(self._found))
+
+    async def run(self) -> None:
+        """Apply deltas as they come, and sweep from time to time; ends by cancellation.
+
+        Cancelled: containers run on, and are adopted at the next start.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._apply_deltas())
+                group.create_task(self._sweep_often())
+        finally:
+            for future in list(self._running):
+                future.cancel()
+            if self._running:
+                await asyncio.wait(list(self._running))
+
+    async def abandon(self) -> None:
+        """This node is in no swarm any longer: stop every task and forget it."""
+        for task_id in list(self._controllers):
+            self._remove(task_id)
+        if self._running:
+            await asyncio.wait(list(self._running))
+        await sweep(self._host, Owners)
+
+    # assignments
+    def assigned(self, message: Assignments) -> None:
+        """Take a manager's message in. Raises Conflict when it does not follow the last one."""
+        delta = self.assignments.receive(message)
+        if delta is not None:
+            self._deltas.put_nowait(delta)
+
+    async def _apply_deltas(self) -> None:
+        while True:
+            await self._apply(await self._deltas.get())
+
+    async def _apply(self, delta: Delta) -> None:
+        try:
+            await self._apply_network(delta)
+        except SwarmliteError as error:  # its own reconciliation tries again
+            log.warning("network not applied error=%s", error)
+        if delta.payloads_changed:
+            self._host.payloads.replace(self.assignments.secrets, self.assignments.configs)
+        for task_id in delta.removed_tasks:
+            self._remove(task_id)
+        for count, task in enumerate(delta.tasks, 1):
+            self._update(task)
+            if delta.complete:
+                self._reporter.managers_have(task.id, task.status)
+            if count % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        if delta.complete:
+            self._complete_seen = True
+
+    async def _apply_network(self, delta: Delta) -> None:
+        network = self._host.network
+        if delta.complete:
+            await network.update(
+                networks=delta.networks, endpoints=delta.endpoints, services=delta.services
+            )
+        elif delta.network_changes:
+            await network.apply(delta.network_changes)
+
+    def _update(self, task: Task) -> None:
+        controller = self._controllers.get(task.id)
+        if controller is None:
+            self._begin(task)
+            self._journal.put(task)
+            return
+        if task.desired_state != controller.task.desired_state:
+            controller.task.desired_state = max(task.desired_state, controller.task.desired_state)
+            self._journal.put_desired(task.id, controller.task.desired_state)
+            controller.desire(task.desired_state)
+
+    def _begin(self, task: Task) -> None:
+        own = Task()
+        own.CopyFrom(task)
+        workload = TaskWorkload(own, self._host)
+        found = self._found.pop(workload.container_id, None)
+        controller = Controller(
+            own,
+            workload,
+            self._reporter.report,
+            self._node_id,
+            adopted_pid=found.pid if found is not None and found.status == "running" else 0,
+        )
+        self._controllers[task.id], self._workloads[task.id] = controller, workload
+        if found is not None and found.status == "running":
+            workload.adopt()
+        elif not task_states.is_terminal(own.status.state):
+            self._say_if_lost(own, controller, found)
+        self._spawn(self._guard(controller))
+        self.logs.added(self._source(controller))
+
+    def _say_if_lost(self, task: Task, controller: Controller, found: State | None) -> None:
+        """It was started before this start of the agent and does not run: it has ended."""
+        ended = found is not None and found.status == "stopped" and found.started_at > 0
+        if ended and found is not None:
+            controller.found_ended(exit_of(found))
+        elif task.status.state >= task_states.STARTING:
+            controller.found_ended(Exit(255, lost=LOST))
+
+    def _remove(self, task_id: str) -> None:
+        controller = self._controllers.get(task_id)
+        if controller is None:
+            return
+        controller.desire(task_states.REMOVE)
+        self._spawn(self._forget(task_id, controller))
+
+    async def _forget(self, task_id: str, controller: Controller) -> None:
+        await controller.finished.wait()
+        if self._controllers.get(task_id) is not controller:
+            return
+        await self._workloads[task_id].forget()
+        del self._controllers[task_id], self._workloads[task_id]
+        self._journal.forget(task_id)
+        self._reporter.forget(task_id)
+
+    async def _guard(self, controller: Controller) -> None:
+        """The named supervisor of controllers: a defect in one task's path ends that task alone."""
+        try:
+            await controller.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("controller failed task=%s", controller.task.id)
+            text = f"internal error: {type(error).__name__}: {error}"
+            failed = status(task_states.FAILED, "failed", node_id=self._node_id, err=text)
+            self._reporter.report(controller.task.id, failed)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        future: asyncio.Future[None] = asyncio.ensure_future(work)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+
+    # logs and leftovers
+    def _log_sources(self) -> Iterator[Source]:
+        return (self._source(controller) for controller in list(self._controllers.values()))
+
+    def _source(self, controller: Controller) -> Source:
+        path = log_path(self._host.containers_dir, container_id_of(controller.task.id))
+        return Source(controller.task, path, controller.finished)
+
+    async def _sweep_often(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S if self._complete_seen else 1.0)
+            if not self._complete_seen:  # the managers may know tasks that the journal lost
+                continue
+            with contextlib.suppress(SwarmliteError):
+                await sweep(self._host, self._owners)
+
+    def _owners(self) -> Owners:
+        owners = Owners()
+        for task_id, controller in self._controllers.items():
+            group = owners.ended if controller.finished.is_set() else owners.live
+            group[task_id] = container_id_of(task_id)
+        return owners
