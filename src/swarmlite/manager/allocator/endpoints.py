@@ -80,10 +80,13 @@ def settle_service(state: State, service: Service) -> None:
     state.hold_service(service)
 
 
+Wanted = Sequence[tuple[Network | str, NetworkAttachmentConfig]]
+
+
 def allocate_task(
-    state: State, task: Task, service: Service | None, view: Tables, now: float
+    state: State, task: Task, service: Service | None, networks: Wanted, now: float
 ) -> Task:
-    """A copy in PENDING with an address on each of its networks.
+    """A copy in PENDING with an address on each of `networks`, its `task_networks`.
 
     Raises ResourceExhausted and the like; the caller releases the task.
     """
@@ -91,7 +94,7 @@ def allocate_task(
     allocated.CopyFrom(task)
     if service is not None:
         allocated.endpoint.CopyFrom(service.endpoint)
-    for network, config in task_networks(task, service, view):
+    for network, config in networks:
         _attach(state, allocated, network, config)
     allocated.status.state = PENDING
     allocated.status.message = "pending task scheduling"
@@ -100,9 +103,7 @@ def allocate_task(
     return allocated
 
 
-def task_networks(
-    task: Task, service: Service | None, view: Tables
-) -> Sequence[tuple[Network | str, NetworkAttachmentConfig]]:
+def task_networks(task: Task, service: Service | None, view: Tables) -> Wanted:
     """The networks of a task, the ingress last; a name alone is one that is each node's own."""
     wanted: list[tuple[Network | str, NetworkAttachmentConfig]] = []
     for config in task.spec.networks:
@@ -115,9 +116,9 @@ def task_networks(
     return wanted
 
 
-def missing_network(task: Task, service: Service | None, view: Tables) -> str | None:
-    """A network of the task that does not exist (yet), or None."""
-    for network, _ in task_networks(task, service, view):
+def missing_network(networks: Wanted) -> str | None:
+    """A network that does not exist (yet), or None."""
+    for network, _ in networks:
         if isinstance(network, str) and network not in PREDEFINED:
             return network
     return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from swarmlite.errors import SwarmliteError
 from swarmlite.model.task_states import NEW, RUNNING
@@ -11,23 +13,36 @@ from swarmlite.proto.objects_pb2 import Cluster, Network, Node, Service, Task
 from ..store.api import Action, Change, Event, Put
 from ..store.tables import Tables
 from .endpoints import (
+    Wanted,
     allocate_node,
     allocate_service,
     allocate_task,
     is_current,
     missing_network,
     settle_service,
+    task_networks,
 )
 from .networks import allocate_network
 from .state import State, ingress_network, is_allocated, needs_addresses
 
 BUDGET = 1000
+T = TypeVar("T")
+
+
+@dataclass
+class Recipe:
+    """What tasks of one service and version are given."""
+
+    service: Service | None
+    networks: Wanted
+    obstacle: str | None = None
+    """Why they cannot be allocated now; "" while it is a matter of moments."""
 
 
 class Allocator:
     """Implements Loop. What cannot be had now waits, with the reason in the tasks' status."""
 
-    kinds = ("cluster", "network", "service", "node", "task")
+    kinds: tuple[str, ...] = ("cluster", "network", "service", "node", "task")
 
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
@@ -42,6 +57,7 @@ class Allocator:
         self._waiting: dict[str, None] = {}
         self._unsettled: dict[str, None] = {}
         self._errors: dict[str, str] = {}
+        self._all_nodes = False
 
     def reset(self, view: Tables) -> None:
         """As Loop.reset."""
@@ -85,6 +101,8 @@ class Allocator:
             self._retry()
         else:
             self._services[service.id] = None
+            if self._waiting:
+                self._retry()
 
     def _observe_network(self, network: Network, removed: bool) -> None:
         if removed:
@@ -103,13 +121,13 @@ class Allocator:
         else:
             self._nodes[node.id] = None
 
-    _all_nodes = False
-
     def _retry(self) -> None:
         """Something was given back or came: try again what waits."""
         self._tasks.update(self._waiting)
         self._waiting.clear()
-        self._services.update(dict.fromkeys(self._errors))
+        # By id alone it is not known what failed: a look-up in each table is cheap.
+        for dirty in (self._networks, self._services, self._nodes):
+            dirty.update(dict.fromkeys(self._errors))
 
     def plan(self, view: Tables, now: float) -> list[Change]:
         """As Loop.plan."""
@@ -144,7 +162,8 @@ class Allocator:
                 continue
             if is_current(service, view):
                 self._errors.pop(service_id, None)
-                if self._unsettled.pop(service_id, False) is None:
+                if service_id in self._unsettled:
+                    del self._unsettled[service_id]
                     settle_service(self.state, service)
                 continue
             allocated = self._try(service_id, allocate_service, self.state, service, view)
@@ -169,7 +188,7 @@ class Allocator:
                 changes.append(Put(allocated))
 
     def _plan_tasks(self, view: Tables, now: float, changes: list[Change]) -> None:
-        obstacles: dict[str, str | None] = {}
+        recipes: dict[tuple[str, int], Recipe] = {}
         for task_id in list(self._tasks):
             if len(changes) >= self._budget:
                 return
@@ -177,31 +196,34 @@ class Allocator:
             task = view.tasks.get(task_id)
             if task is None or task.status.state != NEW or task.desired_state > RUNNING:
                 continue
-            key = f"{task.service_id}/{task.spec_version.index}"
-            if key not in obstacles:
-                obstacles[key] = self._obstacle(task, view)
-            obstacle = obstacles[key]
-            if obstacle is None:
-                service = view.services.get(task.service_id)
+            key = task.service_id, task.spec_version.index
+            recipe = recipes.get(key)
+            if recipe is None:
+                recipe = recipes[key] = self._recipe(task, view)
+            if recipe.obstacle is None:
                 try:
-                    changes.append(Put(allocate_task(self.state, task, service, view, now)))
-                    continue
+                    allocated = allocate_task(
+                        self.state, task, recipe.service, recipe.networks, now
+                    )
                 except SwarmliteError as error:
                     self.state.release(f"task/{task.id}")
-                    obstacle = obstacles[key] = str(error)
-            self._wait(task, obstacle, changes)
+                    recipe.obstacle = str(error)
+                else:
+                    changes.append(Put(allocated))
+                    continue
+            self._wait(task, recipe.obstacle, changes)
 
-    def _obstacle(self, task: Task, view: Tables) -> str | None:
-        """Why tasks like this one cannot be allocated now; "" while it is a matter of moments."""
+    def _recipe(self, task: Task, view: Tables) -> Recipe:
         service = view.services.get(task.service_id)
+        recipe = Recipe(service, task_networks(task, service, view))
+        missing = missing_network(recipe.networks)
         if task.service_id and service is None:
-            return ""
-        if service is not None and not is_current(service, view):
-            return self._errors.get(service.id, "")
-        missing = missing_network(task, service, view)
-        if missing is not None:
-            return f"network {missing} does not exist"
-        return None
+            recipe.obstacle = ""
+        elif missing is not None:
+            recipe.obstacle = f"network {missing} does not exist"
+        elif service is not None and not is_current(service, view):
+            recipe.obstacle = self._errors.get(service.id, "")
+        return recipe
 
     def _wait(self, task: Task, reason: str, changes: list[Change]) -> None:
         self._waiting[task.id] = None
@@ -211,7 +233,7 @@ class Allocator:
             waiting.status.err = reason
             changes.append(Put(waiting))
 
-    def _try(self, key: str, allocate: Callable[..., Change], *args: object) -> Change | None:
+    def _try(self, key: str, allocate: Callable[..., T], *args: object) -> T | None:
         try:
             allocated = allocate(*args)
         except SwarmliteError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 
 from swarmlite.errors import AlreadyExists, InvalidSpec, ResourceExhausted
 from swarmlite.model.task_states import RUNNING
 from swarmlite.proto.objects_pb2 import Cluster, Network, Node, Service, Task
-from swarmlite.proto.types_pb2 import IPAMConfig, NetworkAttachment
+from swarmlite.proto.types_pb2 import IPAMConfig
 
 from ..store.tables import Tables
 from .ipam import AddressPool, NumberPool, SubnetPool, parse_address, parse_network
@@ -68,17 +69,13 @@ class State:
 
     def add_network(self, network: Network) -> None:
         """Note an allocated network's subnets, VNI, gateways and reserved addresses."""
-        try:
+        with suppress(AlreadyExists):
             self.vnis.take(int(network.driver_state.options["vni"]))
-        except AlreadyExists:
-            pass
         pools = []
         for config in network.ipam.configs:
             subnet = parse_network(config.subnet)
-            try:
+            with suppress(AlreadyExists):
                 self.subnets.take(subnet)
-            except AlreadyExists:
-                pass
             pools.append(address_pool(config))
         self.pools[network.id] = pools
 
@@ -158,8 +155,3 @@ def address_pool(config: IPAMConfig) -> AddressPool:
         except (AlreadyExists, InvalidSpec):
             continue  # named twice, or outside of the subnet: nothing to keep free here
     return pool
-
-
-def attachment_names(attachment: NetworkAttachment) -> str:
-    """How an attachment is named in messages."""
-    return attachment.network_name or attachment.network_id

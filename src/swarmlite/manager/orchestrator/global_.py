@@ -40,9 +40,7 @@ def reconcile(turn: Turn) -> None:
 
 def takes_new(node: Node) -> bool:
     """Whether a global service makes a task for this node."""
-    return (
-        node.status.state == NodeStatus.READY and node.spec.availability == NodeSpec.ACTIVE
-    )
+    return node.status.state == NodeStatus.READY and node.spec.availability == NodeSpec.ACTIVE
 
 
 def give_up(turn: Turn, place: Place) -> None:

@@ -33,7 +33,7 @@ RECONCILE = {
 class Orchestrator:
     """Implements Loop. Task events dirty their place; spec, node and count changes the service."""
 
-    kinds = ("service", "task", "node")
+    kinds: tuple[str, ...] = ("service", "task", "node")
 
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
@@ -124,9 +124,7 @@ class Orchestrator:
                 del self._timer_of[service_id]
                 self._services[service_id] = None
 
-    def _plan_service(
-        self, view: Tables, service_id: str, now: float, budget: int
-    ) -> list[Change]:
+    def _plan_service(self, view: Tables, service_id: str, now: float, budget: int) -> list[Change]:
         service = view.services.get(service_id)
         turn = Turn(service or Service(), view, now, budget, self._ran_since)
         if service is None or service.pending_delete:

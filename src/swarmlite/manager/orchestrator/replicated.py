@@ -54,10 +54,10 @@ def victims(filled: Sequence[Place], count: int) -> list[Place]:
 
 def free_slots(taken: Iterable[Key], count: int) -> list[int]:
     """The `count` lowest numbers from 1 that no filled slot has."""
-    used, free, number = set(taken), [], 0
+    used, number = set(taken), 0
+    free: list[int] = []
     while len(free) < count:
         number += 1
         if number not in used:
             free.append(number)
     return free
-

@@ -1,0 +1,154 @@
+"""Which nodes can take a task: one class a rule, each saying why a node cannot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from swarmlite.model import constraints
+from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import NodeStatus, Platform
+
+from .nodes import Demand, NodeInfo
+
+
+class Filter(Protocol):
+    """One rule, made for a group of tasks."""
+
+    def check(self, info: NodeInfo) -> str | None:
+        """None when the node passes; else why not, in words that take "on 3 nodes" after them."""
+
+
+class Ready:
+    """The node lives and takes new tasks."""
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        if info.node.status.state != NodeStatus.READY:
+            return "not ready"
+        if info.node.spec.availability != NodeSpec.ACTIVE:
+            return "not available for new tasks"
+        return None
+
+
+class EnoughResources:
+    """What the tasks reserve is left on the node."""
+
+    def __init__(self, demand: Demand) -> None:
+        self._demand = demand
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        demand = self._demand
+        if info.cpus < demand.cpus:
+            return "insufficient cpu"
+        if info.memory < demand.memory:
+            return "insufficient memory"
+        for kind, amount in demand.generic.items():
+            if info.generic[kind] < amount:
+                return f"insufficient {kind}"
+        return None
+
+
+class Constraints:
+    """The placement constraints hold."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._constraints = constraints.parse(texts)
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        for constraint in self._constraints:
+            if not constraint.matches(info.node):
+                return f"constraint {constraint} not met"
+        return None
+
+
+class Platforms:
+    """The image exists for the node's platform, when it is known for which it does."""
+
+    def __init__(self, platforms: Sequence[Platform]) -> None:
+        self._wanted = [(p.os, constraints.architecture(p.architecture)) for p in platforms]
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        platform = info.node.description.platform
+        has = platform.os, constraints.architecture(platform.architecture)
+        if any(
+            (not os or os == has[0]) and (not arch or arch == has[1]) for os, arch in self._wanted
+        ):
+            return None
+        return f"no image for {has[0]}/{has[1]}"
+
+
+class HostPorts:
+    """The ports that are published on the node itself are free."""
+
+    def __init__(self, demand: Demand) -> None:
+        self._ports = demand.host_ports
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        for protocol, number in self._ports:
+            if info.host_ports[protocol, number] > 0:
+                return f"host port {number} in use"
+        return None
+
+
+class MaxReplicas:
+    """No more tasks of the service than its placement allows on one node."""
+
+    def __init__(self, limit: int, service_id: str) -> None:
+        self._limit, self._service_id = limit, service_id
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        if info.of_service[self._service_id] >= self._limit:
+            return f"max replicas per node ({self._limit}) reached"
+        return None
+
+
+class Filters:
+    """The rules for one group: those that a placement does not change, and those that it does."""
+
+    def __init__(self, task: Task, demand: Demand) -> None:
+        placement = task.spec.placement
+        self.steady: list[Filter] = [Ready()]
+        if placement.constraints:
+            self.steady.append(Constraints(placement.constraints))
+        if placement.platforms:
+            self.steady.append(Platforms(placement.platforms))
+        self.changing: list[Filter] = []
+        if demand.cpus or demand.memory or demand.generic:
+            self.changing.append(EnoughResources(demand))
+        if demand.host_ports:
+            self.changing.append(HostPorts(demand))
+        if placement.max_replicas:
+            self.changing.append(MaxReplicas(placement.max_replicas, task.service_id))
+
+    def check(self, info: NodeInfo) -> str | None:
+        """None when the node can take one more task of the group, else why not."""
+        for rule in self.steady:
+            reason = rule.check(info)
+            if reason is not None:
+                return reason
+        return self.check_again(info)
+
+    def check_again(self, info: NodeInfo) -> str | None:
+        """The same for a node that passed before tasks were placed on it."""
+        for rule in self.changing:
+            reason = rule.check(info)
+            if reason is not None:
+                return reason
+        return None
+
+    def explain(self, infos: Iterable[NodeInfo]) -> str:
+        """Why no node can take a task of the group, the commonest reason first."""
+        reasons = Counter(reason for reason in map(self.check, infos) if reason is not None)
+        parts = [
+            f"{reason} on {count} node{'s' if count > 1 else ''}"
+            for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        return f"no suitable node ({'; '.join(parts)})" if parts else "no suitable node"
