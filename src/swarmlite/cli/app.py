@@ -57,7 +57,7 @@ def usage_line(error: click.UsageError) -> str:
     see = f"See '{path} --help'."
     if isinstance(error, click.NoSuchOption):
         kind = "flag" if error.option_name.startswith("--") else "shorthand flag"
-        near = error.possibilities and f" (did you mean {', '.join(error.possibilities)}?)" or ""
+        near = (error.possibilities and f" (did you mean {', '.join(error.possibilities)}?)") or ""
         return f"unknown {kind}: {error.option_name}{near}. {see}"
     if isinstance(error, BadFlag):
         return f"{error.line()}. {see}"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import grpc
+from google.protobuf.message import Message
 
 from swarmlite import rpc
 from swarmlite.cli import daemon
@@ -21,7 +22,6 @@ from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.engine_pb2_grpc import EngineStub
 
-Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
 CALL_TIMEOUT_S = 60.0
@@ -67,11 +67,11 @@ def engine(paths: Paths) -> EngineStub:
 
 
 def call(
-    method: grpc.UnaryUnaryMultiCallable[Request, Reply],
-    request: Request,
+    method: Callable[..., Any],
+    request: Message,
     *,
     timeout_s: float = CALL_TIMEOUT_S,
-) -> Reply:
+) -> Any:
     """One call. Raises swarmlite's errors as the server meant them."""
     try:
         return method(request, timeout=timeout_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,13 +32,17 @@ class BadFlag(click.BadParameter):
         return f'invalid argument "{self.value}": {self.message}'
 
 
-class _Parsed(click.ParamType):
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]
+else:
+    _Type = click.ParamType  # generic in newer releases alone
+
+
+class _Parsed(_Type):
     def __init__(self, parse: Callable[[str], Any], name: str) -> None:
         self.name, self._parse = name, parse
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
         try:
@@ -47,7 +51,7 @@ class _Parsed(click.ParamType):
             raise BadFlag(value, str(error), ctx, param) from error
 
 
-def parsed(parse: Callable[[str], Any], name: str = "string") -> click.ParamType:
+def parsed(parse: Callable[[str], Any], name: str = "string") -> click.ParamType[Any]:
     """The type of an option whose value is what `parse` makes of the text."""
     return _Parsed(parse, name)
 
@@ -72,7 +76,7 @@ INTEGER = parsed(integer, "int")
 COUNT = parsed(count, "uint")
 
 
-def one_of(**words: Any) -> click.ParamType:
+def one_of(**words: Any) -> click.ParamType[Any]:
     """A type of a few words; a keyword's `_` stands for `-`."""
     table = {word.replace("_", "-"): value for word, value in words.items()}
 

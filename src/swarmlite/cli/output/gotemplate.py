@@ -15,7 +15,9 @@ from typing import Any
 from swarmlite.cli.output import gofunctions
 from swarmlite.errors import InvalidSpec
 
-_ACTION = re.compile(r"(\s*\{\{- |\{\{)((?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|.)*?)( -\}\}\s*|\}\})", re.S)
+_ACTION = re.compile(
+    r"(\s*\{\{- |\{\{)((?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|.)*?)( -\}\}\s*|\}\})", re.S
+)
 _TOKEN = re.compile(
     r"\s*(?:(\"(?:\\.|[^\"\\])*\"|`[^`]*`)|(:=|[|()=,])|(-?\d+(?:\.\d+)?)|"
     r"(\$?[A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)+|\$[A-Za-z0-9_]*|\.|[A-Za-z_][A-Za-z0-9_]*))"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Listing:
         return table.render(lines)
 
 
-def filter_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def filter_option(command: Any) -> Any:
     """-f, --filter KEY=VALUE, as often as wanted."""
     return click.option(
         "-f",
@@ -60,7 +60,7 @@ def filter_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def format_option(command: Any) -> Any:
     """--format: table, json or a Go template."""
     return click.option(
         "--format",
@@ -71,12 +71,12 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def no_trunc_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def no_trunc_option(command: Any) -> Any:
     """--no-trunc."""
     return flag("--no-trunc", help="Don't truncate output.")(command)
 
 
-def list_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def list_options(command: Any) -> Any:
     """--filter, --format and -q: what every list has."""
     quiet = flag("-q", "--quiet", help="Only display IDs.")
     return filter_option(format_option(quiet(command)))

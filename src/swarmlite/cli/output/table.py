@@ -16,6 +16,8 @@ def render(rows: Sequence[Sequence[str]]) -> str:
         for column in range(len(rows[0]) - 1)
     ]
     return "".join(
-        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[-1] + "\n"
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        + row[-1]
+        + "\n"
         for row in rows
     )

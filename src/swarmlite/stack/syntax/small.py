@@ -18,7 +18,7 @@ from . import fields
 
 
 def parse_network(text: str) -> NetworkAttachmentConfig:
-    """"name" or "name=web,alias=a,alias=b,driver-opt=k=v"."""
+    """ "name" or "name=web,alias=a,alias=b,driver-opt=k=v"."""
     if "=" not in text:
         if not text.strip():
             raise InvalidSpec("expected a network's name")
@@ -42,7 +42,7 @@ def parse_network(text: str) -> NetworkAttachmentConfig:
 
 
 def parse_ulimit(text: str) -> Ulimit:
-    """"nofile=1024" or "nofile=1024:2048"; -1 is unlimited."""
+    """ "nofile=1024" or "nofile=1024:2048"; -1 is unlimited."""
     name, equals, values = text.partition("=")
     if not equals or not name:
         raise InvalidSpec("expected NAME=SOFT[:HARD], for example nofile=1024:2048")
@@ -60,7 +60,7 @@ def ulimit(name: str, soft: int, hard: int) -> Ulimit:
 
 
 def parse_preference(text: str) -> PlacementPreference:
-    """"spread=node.labels.zone"."""
+    """ "spread=node.labels.zone"."""
     strategy, equals, descriptor = text.partition("=")
     if not equals or not descriptor:
         raise InvalidSpec("expected spread=node.labels.NAME")
@@ -70,7 +70,7 @@ def parse_preference(text: str) -> PlacementPreference:
 
 
 def parse_generic(text: str) -> GenericResource:
-    """"gpu=2" or "gpu=UUID1"."""
+    """ "gpu=2" or "gpu=UUID1"."""
     kind, equals, value = text.partition("=")
     if not equals or not kind or not value:
         raise InvalidSpec("expected KIND=COUNT, for example gpu=2")
@@ -80,7 +80,7 @@ def parse_generic(text: str) -> GenericResource:
 
 
 def parse_host(text: str) -> str:
-    """"name:IP" (or "name=IP") as a line of hosts(5): "IP name"."""
+    """ "name:IP" (or "name=IP") as a line of hosts(5): "IP name"."""
     separator = "=" if "=" in text else ":"
     name, found, value = text.partition(separator)
     if not found or not name or " " in name:
@@ -97,7 +97,7 @@ def address(text: str) -> str:
 
 
 def environment(items: Iterable[str], outside: dict[str, str]) -> list[str]:
-    """"NAME=value" as it is; "NAME" with its value outside, or not at all. Later ones win."""
+    """ "NAME=value" as it is; "NAME" with its value outside, or not at all. Later ones win."""
     values: dict[str, str] = {}
     for item in items:
         name, equals, value = item.partition("=")

@@ -1,0 +1,53 @@
+"""Pinning: a service's image gets the digest that its tag has now, so that all nodes run one."""
+
+from __future__ import annotations
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.image.credentials import registry_auth
+from swarmlite.cli.image.naming import with_tag
+from swarmlite.cli.session import Session
+from swarmlite.errors import SwarmliteError
+from swarmlite.proto.engine_pb2 import PullImageRequest, ResolvedImage
+from swarmlite.proto.specs_pb2 import TaskSpec
+
+RESOLVE_TIMEOUT_S = 20.0
+
+_WARNING = (
+    "image {image} could not be accessed on a registry to record its digest. Each node will access"
+    " {image} independently, possibly leading to different nodes running different versions of the"
+    " image."
+)
+
+
+def pin(session: Session, task: TaskSpec, *, resolve: bool, send_auth: bool) -> None:
+    """Complete the image of `task` in place: tag, digest and platforms, credentials.
+
+    An image that no registry answers for keeps its tag, with Docker's warning: nodes may have it.
+    """
+    container = task.container
+    auth = registry_auth(container.image) if send_auth or resolve else ""
+    if send_auth and auth:
+        container.pull_options.registry_auth = auth
+    if "@" in container.image:
+        return
+    container.image = with_tag(container.image)
+    if resolve:
+        found = _resolved(session, container.image, auth)
+        if found is not None:
+            container.image = f"{container.image}@{found.digest}"
+            del task.placement.platforms[:]
+            task.placement.platforms.extend(found.platforms)
+
+
+def _resolved(session: Session, image: str, auth: str) -> ResolvedImage | None:
+    try:
+        request = PullImageRequest(ref=image, registry_auth=auth)
+        found: ResolvedImage = client.call(
+            session.engine.ResolveImage, request, timeout_s=RESOLVE_TIMEOUT_S
+        )
+    except SwarmliteError:
+        click.echo(_WARNING.format(image=image), err=True)
+        return None
+    return found

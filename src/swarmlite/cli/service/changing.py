@@ -1,0 +1,54 @@
+"""Changing a service: read it, change its spec, write it against the version that was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swarmlite.cli import client
+from swarmlite.cli.session import Session
+from swarmlite.errors import Conflict
+from swarmlite.proto.control_pb2 import GetRequest, UpdateServiceRequest
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.specs_pb2 import ServiceSpec
+
+Change = Callable[[ServiceSpec], ServiceSpec]
+ATTEMPTS = 2
+
+
+def get(session: Session, ref: str) -> Service:
+    """The service of this id or name. Raises NotFound."""
+    service: Service = client.call(session.control.GetService, GetRequest(ref=ref))
+    return service
+
+
+def change(session: Session, ref: str, edit: Change) -> Service:
+    """Write what `edit` makes of the spec; read again once when someone else was quicker.
+
+    Answers the service as it was before, whose update status tells an old one from ours.
+    """
+    for attempt in range(ATTEMPTS):
+        before = get(session, ref)
+        request = UpdateServiceRequest(
+            service_id=before.id, version=before.meta.version, spec=edit(before.spec)
+        )
+        try:
+            client.call(session.control.UpdateService, request)
+        except Conflict:
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            break
+    return before
+
+
+def roll_back(session: Session, ref: str) -> Service:
+    """Ask for the spec before this one; answers the service as it was."""
+    before = get(session, ref)
+    request = UpdateServiceRequest(
+        service_id=before.id,
+        version=before.meta.version,
+        spec=before.spec,
+        rollback=UpdateServiceRequest.PREVIOUS,
+    )
+    client.call(session.control.UpdateService, request)
+    return before

@@ -1,0 +1,62 @@
+"""`swarmlite service create`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.image.pinning import pin
+from swarmlite.cli.lazy import COUNT, Command, flag
+from swarmlite.cli.service import spec as specs
+from swarmlite.cli.service.flags.lists import LISTS, plain_options
+from swarmlite.cli.service.flags.policies import POLICIES
+from swarmlite.cli.service.flags.scalars import SCALARS
+from swarmlite.cli.service.flags.table import create_options
+from swarmlite.cli.service.progress import converge
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.proto.control_pb2 import CreateServiceRequest
+from swarmlite.proto.objects_pb2 import Service
+
+
+@click.command("create", cls=Command, swallow=True)
+@click.option("--name", help="Service name.")
+@click.option("--mode", default="replicated", help=f"Service mode: {', '.join(specs.MODES)}.")
+@click.option("--replicas", type=COUNT, help="Number of tasks.")
+@click.option("--max-concurrent", type=COUNT, help="Number of job tasks to run concurrently.")
+@click.option("--env-file", multiple=True, help="Read in a file of environment variables.")
+@create_options([*SCALARS, *POLICIES], LISTS)
+@plain_options
+@flag("--with-registry-auth", help="Send registry authentication details to swarm agents.")
+@flag("--no-resolve-image", help="Do not query the registry to resolve image digest.")
+@flag("-d", "--detach", help="Exit immediately instead of waiting for the service to converge.")
+@flag("-q", "--quiet", help="Suppress progress output.")
+@click.argument("image")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
+@pass_session
+def command(session: Session, image: str, args: tuple[str, ...], **values: Any) -> None:
+    """Create a new service."""
+    wanted = specs.created(image, args, values)
+    if not wanted.annotations.name:
+        wanted.annotations.name = _free_name()
+    control = session.control
+    pin(
+        session,
+        wanted.task,
+        resolve=not values["no_resolve_image"],
+        send_auth=values["with_registry_auth"],
+    )
+    service: Service = client.call(control.CreateService, CreateServiceRequest(spec=wanted))
+    click.echo(service.id)
+    if not values["detach"]:
+        converge(session, service.id, quiet=values["quiet"])
+
+
+def _free_name() -> str:
+    """A name for who gives none; two words and a number, so that people can say it."""
+    import secrets
+
+    first = ("able", "brisk", "calm", "deft", "eager", "fair", "keen", "merry", "quick", "sunny")
+    second = ("auk", "bee", "crane", "dove", "finch", "heron", "lark", "otter", "swan", "wren")
+    return f"{secrets.choice(first)}_{secrets.choice(second)}{secrets.randbelow(1000)}"

@@ -1,0 +1,179 @@
+"""Flags that set one thing of a service's container, placement or resources."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from swarmlite.cli.lazy import COUNT, INTEGER, one_of, parsed
+from swarmlite.errors import InvalidSpec
+from swarmlite.model import units
+from swarmlite.proto.specs_pb2 import ContainerSpec, ServiceSpec
+from swarmlite.proto.types_pb2 import EndpointSpec, HealthConfig
+
+from .table import BYTES, CPUS, DURATION, Scalar
+
+
+def words(text: str) -> list[str]:
+    """A command line split as a shell would. Raises InvalidSpec."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InvalidSpec(f"badly quoted command: {error}") from error
+
+
+WORDS = parsed(words, "command")
+
+
+def _container(field: str) -> Callable[[ServiceSpec, Any], None]:
+    def apply(spec: ServiceSpec, value: Any) -> None:
+        setattr(spec.task.container, field, value)
+
+    return apply
+
+
+def _command(spec: ServiceSpec, value: list[str]) -> None:
+    spec.task.container.command[:] = value
+
+
+def _grace(spec: ServiceSpec, value: int) -> None:
+    spec.task.container.stop_grace_period.CopyFrom(units.duration(value))
+
+
+def _health_cmd(spec: ServiceSpec, value: str) -> None:
+    health = spec.task.container.healthcheck
+    health.test[:] = ["CMD-SHELL", value] if value else []
+
+
+def _health_duration(field: str) -> Callable[[ServiceSpec, int], None]:
+    def apply(spec: ServiceSpec, value: int) -> None:
+        getattr(spec.task.container.healthcheck, field).CopyFrom(units.duration(value))
+
+    return apply
+
+
+def _health_retries(spec: ServiceSpec, value: int) -> None:
+    spec.task.container.healthcheck.retries = value
+
+
+def _no_healthcheck(spec: ServiceSpec, value: bool) -> None:
+    health = spec.task.container.healthcheck
+    if value:
+        if health != HealthConfig():
+            raise InvalidSpec("--no-healthcheck conflicts with --health-* options")
+        health.test[:] = ["NONE"]
+    elif health.test[:] == ["NONE"]:
+        spec.task.container.ClearField("healthcheck")
+
+
+def _endpoint_mode(spec: ServiceSpec, value: EndpointSpec.Mode.ValueType) -> None:
+    spec.endpoint.mode = value
+
+
+def _max_replicas(spec: ServiceSpec, value: int) -> None:
+    spec.task.placement.max_replicas = value
+
+
+def _limit(field: str) -> Callable[[ServiceSpec, int], None]:
+    def apply(spec: ServiceSpec, value: int) -> None:
+        setattr(spec.task.resources.limits, field, value)
+
+    return apply
+
+
+def _reserve(field: str) -> Callable[[ServiceSpec, int], None]:
+    def apply(spec: ServiceSpec, value: int) -> None:
+        setattr(spec.task.resources.reservations, field, value)
+
+    return apply
+
+
+def _resource(field: str) -> Callable[[ServiceSpec, int], None]:
+    def apply(spec: ServiceSpec, value: int) -> None:
+        setattr(spec.task.resources, field, value)
+
+    return apply
+
+
+def _swap(text: str) -> int:
+    return -1 if text == "-1" else units.parse_bytes(text)
+
+
+def _swappiness(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 100):
+        raise InvalidSpec("expected a whole number from 0 to 100")
+    return int(text)
+
+
+def _log_driver(spec: ServiceSpec, value: str) -> None:
+    spec.task.log_driver.name = value
+
+
+def _isolation(spec: ServiceSpec, value: str) -> None:
+    spec.task.container.isolation = "" if value == "default" else value
+
+
+_CONTAINER = ContainerSpec.DESCRIPTOR.fields_by_name
+assert {"hostname", "user", "dir", "tty", "read_only", "stop_signal"} <= set(_CONTAINER)
+
+SCALARS = [
+    Scalar(("--entrypoint",), _command, WORDS, "Overwrite the default ENTRYPOINT of the image"),
+    Scalar(("-u", "--user"), _container("user"), help="Username or UID (format: NAME|UID[:GROUP])"),
+    Scalar(("-w", "--workdir"), _container("dir"), help="Working directory inside the container"),
+    Scalar(("--hostname",), _container("hostname"), help="Container hostname"),
+    Scalar(("--init",), _container("init"), bool, "Run an init that forwards signals and reaps"),
+    Scalar(("-t", "--tty"), _container("tty"), bool, "Allocate a pseudo-TTY"),
+    Scalar(
+        ("--read-only",), _container("read_only"), bool, "Mount the root filesystem as read only"
+    ),
+    Scalar(("--stop-signal",), _container("stop_signal"), help="Signal to stop the container"),
+    Scalar(("--stop-grace-period",), _grace, DURATION, "Time to wait before force killing (10s)"),
+    Scalar(("--oom-score-adj",), _container("oom_score_adj"), INTEGER, "Host's OOM preferences"),
+    Scalar(("--isolation",), _isolation, help="Isolation mode; default alone on Linux"),
+    Scalar(("--health-cmd",), _health_cmd, help="Command to run to check health"),
+    Scalar(("--health-interval",), _health_duration("interval"), DURATION, "Time between checks"),
+    Scalar(("--health-timeout",), _health_duration("timeout"), DURATION, "Time a check may take"),
+    Scalar(
+        ("--health-retries",), _health_retries, COUNT, "Consecutive failures to report unhealthy"
+    ),
+    Scalar(
+        ("--health-start-period",),
+        _health_duration("start_period"),
+        DURATION,
+        "Start period before failures count",
+    ),
+    Scalar(
+        ("--health-start-interval",),
+        _health_duration("start_interval"),
+        DURATION,
+        "Time between checks during the start period",
+    ),
+    Scalar(("--no-healthcheck",), _no_healthcheck, bool, "Disable the image's HEALTHCHECK"),
+    Scalar(
+        ("--endpoint-mode",),
+        _endpoint_mode,
+        one_of(vip=EndpointSpec.VIP, dnsrr=EndpointSpec.DNSRR),
+        "Endpoint mode (vip or dnsrr)",
+    ),
+    Scalar(("--replicas-max-per-node",), _max_replicas, COUNT, "Maximum number of tasks per node"),
+    Scalar(("--limit-cpu",), _limit("nano_cpus"), CPUS, "Limit CPUs"),
+    Scalar(("--limit-memory",), _limit("memory_bytes"), BYTES, "Limit Memory"),
+    Scalar(("--limit-pids",), _limit("pids"), COUNT, "Limit maximum number of processes"),
+    Scalar(("--reserve-cpu",), _reserve("nano_cpus"), CPUS, "Reserve CPUs"),
+    Scalar(("--reserve-memory",), _reserve("memory_bytes"), BYTES, "Reserve Memory"),
+    Scalar(
+        ("--memory-swap",),
+        _resource("memory_swap_bytes"),
+        parsed(_swap, "bytes"),
+        "Swap bytes, -1 for unlimited",
+    ),
+    Scalar(
+        ("--memory-swappiness",),
+        _resource("memory_swappiness"),
+        parsed(_swappiness, "int"),
+        "Swappiness (0-100)",
+    ),
+    Scalar(("--log-driver",), _log_driver, help="Logging driver for service"),
+]
+"""In this order they are applied: --no-healthcheck after the other health flags."""

@@ -1,0 +1,42 @@
+"""`swarmlite service inspect`."""
+
+from __future__ import annotations
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.inspect import services as shapes
+from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.service import changing
+from swarmlite.cli.service.pretty import pretty
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.errors import NotFound
+from swarmlite.proto.control_pb2 import ListNetworksResponse, ListRequest
+
+
+@click.command("inspect", cls=Command)
+@inspect_options
+@flag("--pretty", help="Print the information in a human friendly format.")
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@pass_session
+def command(session: Session, services: tuple[str, ...], form: str, pretty: bool) -> int:
+    """Display detailed information on one or more services."""
+    if pretty or form == "pretty":
+        return _print_pretty(session, services)
+    control = session.control
+    del control  # connected before the list begins, so that its absence is one line
+    return inspect_each(services, lambda ref: shapes.service(changing.get(session, ref)), form)
+
+
+def _print_pretty(session: Session, refs: tuple[str, ...]) -> int:
+    status = 0
+    reply: ListNetworksResponse = client.call(session.control.ListNetworks, ListRequest())
+    names = {network.id: network.spec.annotations.name for network in reply.networks}
+    for ref in refs:
+        try:
+            click.echo(pretty(changing.get(session, ref), names))
+        except NotFound as error:
+            click.echo(str(error), err=True)
+            status = 1
+    return status

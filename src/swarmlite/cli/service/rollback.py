@@ -1,0 +1,23 @@
+"""`swarmlite service rollback`."""
+
+from __future__ import annotations
+
+import click
+
+from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.service import changing
+from swarmlite.cli.service.progress import converge
+from swarmlite.cli.session import Session, pass_session
+
+
+@click.command("rollback", cls=Command)
+@flag("-d", "--detach", help="Exit immediately instead of waiting for the service to converge.")
+@flag("-q", "--quiet", help="Suppress progress output.")
+@click.argument("service")
+@pass_session
+def command(session: Session, service: str, detach: bool, quiet: bool) -> None:
+    """Revert changes to a service's configuration."""
+    before = changing.roll_back(session, service)
+    click.echo(service)
+    if not detach:
+        converge(session, before.id, quiet=quiet, before=before, rollback=True)
