@@ -1,0 +1,239 @@
+"""The CA service: joining, renewing, leaving, and a manager's member of the embedded etcd."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Protocol
+
+from swarmlite.errors import (
+    FailedPrecondition,
+    InvalidSpec,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
+from swarmlite.ids import new_id
+from swarmlite.proto import ca_pb2 as pb
+from swarmlite.proto import options_pb2
+from swarmlite.proto.ca_pb2_grpc import CAServicer
+from swarmlite.proto.dispatcher_pb2 import ManagerPeer
+from swarmlite.proto.objects_pb2 import Cluster, Node
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus
+
+from .. import auth
+from ..store.api import Put, Store
+from ..store.tables import Tables
+from . import tokens
+from .root import MANAGER, NODE_LIFE, WORKER, RootCA, Subject
+
+MAX_FAILURES = 10
+"""Wrong tokens that one address may try in FAILURE_WINDOW_S; ten times as many from all."""
+FAILURE_WINDOW_S = 60.0
+_AVAILABILITIES = set(NodeSpec.Availability.values())
+
+
+class Members(Protocol):
+    """What the service needs of the embedded etcd's membership."""
+
+    async def add(self, node_id: str, peer_url: str) -> pb.AddMemberResponse:
+        """Add the node's member as a learner, or answer the one that it has."""
+
+    async def remove(self, node_id: str) -> None:
+        """Take the node's member out, if there is one."""
+
+
+class CAService(CAServicer):
+    """CA of ca.proto. Raises swarmlite's errors; the server's interceptor translates."""
+
+    def __init__(
+        self,
+        store: Store,
+        members: Members,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._members = members
+        self._failures = Failures(clock)
+
+    async def GetRootCertificate(
+        self, request: pb.GetRootCertificateRequest, context: Any
+    ) -> pb.GetRootCertificateResponse:
+        """See ca.proto."""
+        return pb.GetRootCertificateResponse(ca_cert=self._cluster().root_ca.ca_cert)
+
+    async def IssueNodeCertificate(
+        self, request: pb.IssueNodeCertificateRequest, context: Any
+    ) -> pb.IssueNodeCertificateResponse:
+        """See ca.proto. The node's object is written before the certificate is handed out."""
+        who = auth.caller(context)
+        if request.token:
+            node = self._joining(request, self._role_of_token(request.token, who.address))
+        elif who.role in (options_pb2.ROLE_WORKER, options_pb2.ROLE_MANAGER):
+            node = self._renewing(request, who.node_id)
+        else:
+            raise PermissionDenied("a join token is needed")
+        # Before anything is written: a request that cannot be signed leaves no node behind.
+        certificate = self._sign(request.csr, node)
+        await self._store.commit([Put(node)])
+        cluster = self._cluster()
+        return pb.IssueNodeCertificateResponse(
+            node_id=node.id,
+            cluster_id=cluster.id,
+            role=node.role,
+            certificate=certificate,
+            managers=managers_of(self._store.view),
+            vxlan_udp_port=cluster.vxlan_udp_port,
+        )
+
+    async def LeaveCluster(
+        self, request: pb.LeaveClusterRequest, context: Any
+    ) -> pb.LeaveClusterResponse:
+        """See ca.proto. The node stays listed as DOWN, a worker from then on, until removed."""
+        who = auth.caller(context)
+        node = self._node(who.node_id)
+        if node.role == NodeRole.MANAGER:
+            if not request.force:
+                raise FailedPrecondition("a manager leaves the cluster by force only")
+            await self._members.remove(node.id)
+            node = self._node(who.node_id)
+            node.role = node.spec.desired_role = NodeRole.WORKER
+            node.ClearField("manager_status")
+        node.status.state = NodeStatus.DOWN
+        node.status.message = "the node left the cluster"
+        await self._store.commit([Put(node)])
+        return pb.LeaveClusterResponse()
+
+    async def AddMember(self, request: pb.AddMemberRequest, context: Any) -> pb.AddMemberResponse:
+        """See ca.proto."""
+        who = auth.caller(context)
+        if request.name != who.node_id:
+            raise PermissionDenied("a manager adds its own member alone")
+        answer = await self._members.add(request.name, request.peer_url)
+        node = self._node(who.node_id)
+        node.manager_status.etcd_member_id = f"{answer.member_id:x}"
+        await self._store.commit([Put(node)])
+        return answer
+
+    # parts
+    def _cluster(self) -> Cluster:
+        cluster = self._store.view.cluster
+        if cluster is None:
+            raise Unavailable("this manager does not know its cluster yet")
+        return cluster
+
+    def _node(self, node_id: str) -> Node:
+        """A copy of the node's object, to change."""
+        stored = self._store.view.nodes.get(node_id)
+        if stored is None:
+            raise PermissionDenied(f"node {node_id} is not in the cluster")
+        node = Node()
+        node.CopyFrom(stored)
+        return node
+
+    def _role_of_token(self, token: str, address: str) -> NodeRole.ValueType:
+        self._failures.check(address)
+        join_tokens = self._cluster().root_ca.join_tokens
+        # Both are compared, whichever it is: the time tells nothing.
+        worker = tokens.equal(token, join_tokens.worker)
+        manager = tokens.equal(token, join_tokens.manager)
+        if manager:
+            return NodeRole.MANAGER
+        if worker:
+            return NodeRole.WORKER
+        self._failures.count(address)
+        raise PermissionDenied("the join token is not valid: it may have been rotated")
+
+    def _joining(self, request: pb.IssueNodeCertificateRequest, role: NodeRole.ValueType) -> Node:
+        if request.availability not in _AVAILABILITIES:
+            raise InvalidSpec(f"unknown availability {request.availability}")
+        node = new_node(new_id(), role)
+        node.spec.availability = NodeSpec.Availability.ValueType(request.availability)
+        node.description.CopyFrom(request.description)
+        if role == NodeRole.MANAGER:
+            node.manager_status.addr = request.advertise_addr
+        return node
+
+    def _renewing(self, request: pb.IssueNodeCertificateRequest, node_id: str) -> Node:
+        node = self._node(node_id)
+        node.role = node.spec.desired_role
+        if node.role == NodeRole.WORKER:
+            node.ClearField("manager_status")
+        elif request.advertise_addr:
+            node.manager_status.addr = request.advertise_addr
+        return node
+
+    def _sign(self, csr: bytes, node: Node) -> bytes:
+        cluster = self._cluster()
+        root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
+        return root.issue(csr, subject_for(node, cluster), life_in(cluster))
+
+
+class Failures:
+    """Wrong tokens lately, by address and in all."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._by_address: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._all: deque[float] = deque()
+
+    def check(self, address: str) -> None:
+        """Raises ResourceExhausted when there were too many."""
+        self._forget()
+        tried = self._by_address.get(address, ())
+        if len(tried) >= MAX_FAILURES or len(self._all) >= 10 * MAX_FAILURES:
+            raise ResourceExhausted("too many wrong join tokens: try again in a minute")
+
+    def count(self, address: str) -> None:
+        """One more."""
+        now = self._clock()
+        self._by_address[address].append(now)
+        self._all.append(now)
+
+    def _forget(self) -> None:
+        before = self._clock() - FAILURE_WINDOW_S
+        while self._all and self._all[0] < before:
+            self._all.popleft()
+        for address, times in list(self._by_address.items()):
+            while times and times[0] < before:
+                times.popleft()
+            if not times:
+                del self._by_address[address]
+
+
+def new_node(node_id: str, role: NodeRole.ValueType) -> Node:
+    """A node that was just accepted."""
+    node = Node(id=node_id, role=role)
+    node.spec.desired_role = role
+    node.spec.membership = NodeSpec.ACCEPTED
+    node.joined_at.GetCurrentTime()
+    if role == NodeRole.MANAGER:
+        node.manager_status.reachability = ManagerStatus.REACHABLE
+    return node
+
+
+def subject_for(node: Node, cluster: Cluster) -> Subject:
+    """The names of the node's certificate. Only managers are reached at an address of theirs."""
+    if node.role != NodeRole.MANAGER:
+        return Subject(node.id, WORKER, cluster.id)
+    host = node.manager_status.addr.rpartition(":")[0].strip("[]")
+    return Subject(node.id, MANAGER, cluster.id, (host,) if host else ())
+
+
+def life_in(cluster: Cluster) -> timedelta:
+    """How long this cluster's certificates hold."""
+    if not cluster.spec.ca.HasField("node_cert_expiry"):
+        return NODE_LIFE
+    return timedelta(seconds=cluster.spec.ca.node_cert_expiry.seconds) or NODE_LIFE
+
+
+def managers_of(view: Tables) -> list[ManagerPeer]:
+    """Every manager's API address."""
+    return [
+        ManagerPeer(node_id=node.id, addr=node.manager_status.addr)
+        for node in view.nodes
+        if node.role == NodeRole.MANAGER and node.manager_status.addr
+    ]

@@ -1,0 +1,104 @@
+"""The embedded etcd's members: added as learners, promoted, told in the nodes' manager status.
+
+One member a manager, named by its node id. `keep` is the leader's duty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from urllib.parse import urlsplit
+
+from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec, SwarmliteError
+from swarmlite.proto.ca_pb2 import AddMemberResponse
+from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.types_pb2 import NodeRole
+
+from .store.api import Fence, Put, Store
+from .store.etcd_client import EtcdClient
+
+log = logging.getLogger(__name__)
+
+PROMOTE_S = 0.5
+
+
+class EtcdMembers:
+    """Implements ca.service.Members."""
+
+    def __init__(self, client: EtcdClient) -> None:
+        self._client = client
+
+    async def add(self, node_id: str, peer_url: str) -> AddMemberResponse:
+        """As ca.service.Members.add. One learner at a time: another raises FailedPrecondition."""
+        url = urlsplit(peer_url)
+        if url.scheme != "https" or not url.hostname or not url.port:
+            raise InvalidSpec(f"{peer_url} is no peer URL: expected https://IP:PORT")
+        members = await self._client.members()
+        known = next((m for m in members if peer_url in m.peerURLs), None)
+        if known is not None and known.name not in ("", node_id):
+            raise FailedPrecondition(f"{peer_url} is the member of node {known.name}")
+        if known is None:
+            try:
+                member_id, members = await self._client.add_learner(peer_url)
+            except FailedPrecondition as error:
+                raise FailedPrecondition(f"etcd takes no member now: {error}") from error
+        else:
+            member_id = known.ID
+        # Started members have a name; this one's is known here alone until it starts.
+        peers = [
+            f"{node_id if member_id == m.ID else m.name}={url}"
+            for m in members
+            for url in m.peerURLs
+            if m.name or member_id == m.ID
+        ]
+        endpoints = [urlsplit(url).netloc for m in members for url in m.clientURLs]
+        return AddMemberResponse(
+            initial_cluster=",".join(peers), endpoints=endpoints, member_id=member_id
+        )
+
+    async def remove(self, node_id: str) -> None:
+        """As ca.service.Members.remove."""
+        for member in await self._client.members():
+            if member.name == node_id:
+                await self._client.remove_member(member.ID)
+
+    async def promote_learners(self) -> int:
+        """Let learners vote that have caught up; how many are left."""
+        learners = [m for m in await self._client.members() if m.isLearner]
+        left = 0
+        for member in learners:
+            try:
+                await self._client.promote(member.ID)
+                log.info("etcd member %s votes now", member.name or member.ID)
+            except FailedPrecondition:
+                left += 1
+        return left
+
+
+def leadership(store: Store, node_id: str) -> list[Put]:
+    """What to write so that just this node's manager status says leader."""
+    changes = []
+    for node in store.view.nodes:
+        leads = node.id == node_id
+        if node.role == NodeRole.MANAGER and node.manager_status.leader != leads:
+            copy = Node()
+            copy.CopyFrom(node)
+            copy.manager_status.leader = leads
+            changes.append(Put(copy))
+    return changes
+
+
+async def keep(members: EtcdMembers | None, store: Store, node_id: str, fence: Fence) -> None:
+    """A leader's duty: says who leads, promotes learners. Raises Fenced."""
+    while True:
+        try:
+            changes = leadership(store, node_id)
+            if changes:
+                await store.commit_many(changes, fence)
+            if members is not None:
+                await members.promote_learners()
+        except Conflict:
+            continue
+        except SwarmliteError as error:
+            log.info("members: %s", error)
+        await asyncio.sleep(PROMOTE_S)

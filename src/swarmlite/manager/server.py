@@ -1,0 +1,109 @@
+"""The gRPC servers of a manager: the unix socket for root of this host, TCP with mTLS for all.
+
+Both serve the same services; who may call what is auth's to say. The node's certificate is read
+again at each handshake when its file has changed, so that a renewal needs no restart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from swarmlite import rpc
+from swarmlite.errors import AlreadyExists
+
+from .auth import Authorize
+from .ca import anyone
+from .store.tables import Tables
+
+Register = Callable[[Any], None]
+"""Adds one service to a server: `lambda s: add_ControlServicer_to_server(service, s)`."""
+
+STOP_GRACE_S = 2.0
+
+
+def server_credentials(certificates_dir: Path) -> grpc.ServerCredentials:
+    """mTLS, demanded of everyone; those without a certificate show the well-known one."""
+
+    def stamp() -> tuple[int, int]:
+        stat = (certificates_dir / "node.crt").stat()
+        return stat.st_mtime_ns, stat.st_ino
+
+    def configuration() -> Any:
+        pair = (
+            (certificates_dir / "node.key").read_bytes(),
+            (certificates_dir / "node.crt").read_bytes(),
+        )
+        roots = (certificates_dir / "ca.crt").read_bytes() + b"\n" + anyone.CERT
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
+
+    loaded = stamp()
+
+    def fetch() -> Any:
+        nonlocal loaded
+        try:
+            now = stamp()
+            if now == loaded:
+                return None
+            fresh = configuration()
+        except OSError:
+            return None  # in the middle of a renewal: the old one holds
+        loaded = now
+        return fresh
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), fetch, True)
+
+
+def _server(register: Sequence[Register], view: Callable[[], Tables], local: bool) -> Any:
+    server = grpc.aio.server(
+        interceptors=[rpc.TranslateErrors(), Authorize(view, local=local)],
+        options=rpc.SERVER_OPTIONS,
+    )
+    for add in register:
+        add(server)
+    return server
+
+
+@asynccontextmanager
+async def serving(
+    register: Sequence[Register],
+    view: Callable[[], Tables],
+    *,
+    socket_path: Path | None,
+    listen_addr: str | None,
+    certificates_dir: Path,
+) -> AsyncIterator[int]:
+    """Serve until leaving; yields the TCP port. Raises AlreadyExists for a port that is taken."""
+    servers = []
+    port = 0
+    try:
+        if socket_path is not None:
+            server = _server(register, view, local=True)
+            socket_path.unlink(missing_ok=True)
+            mask = os.umask(0o177)
+            try:
+                server.add_insecure_port(f"unix:{socket_path}")
+                await server.start()
+            finally:
+                os.umask(mask)
+            servers.append(server)
+        if listen_addr is not None:
+            server = _server(register, view, local=False)
+            try:
+                port = server.add_secure_port(listen_addr, server_credentials(certificates_dir))
+            except RuntimeError as error:
+                raise AlreadyExists(f"cannot listen on {listen_addr}: {error}") from error
+            await server.start()
+            servers.append(server)
+        yield port
+    finally:
+        for server in servers:
+            await server.stop(STOP_GRACE_S)
+        if socket_path is not None:
+            socket_path.unlink(missing_ok=True)
