@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from swarmlite.errors import NotFound
-from swarmlite.ids import new_id
+from swarmlite.manager.ca.tokens import new_token
 from swarmlite.model import defaults
 from swarmlite.model.validate import validate_cluster
 from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
 from swarmlite.proto.objects_pb2 import Cluster
 
 from .api import Api, check_version, copy_of
-
-TOKEN_PREFIX = "SWMTKN-1"
 
 
 def without_keys(cluster: Cluster) -> Cluster:
@@ -21,11 +19,6 @@ def without_keys(cluster: Cluster) -> Cluster:
     copy.spec.ca.ClearField("signing_ca_key")
     copy.ClearField("unlock_key")
     return copy
-
-
-def new_token(ca_cert_hash: str) -> str:
-    """A join token with a new secret, for the root certificate of this digest."""
-    return f"{TOKEN_PREFIX}-{ca_cert_hash}-{new_id()}"
 
 
 class Clusters:

@@ -1,0 +1,50 @@
+"""When a node counts as gone: deadlines by node, on a clock that the caller gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MISSED_PERIODS = 3
+"""Heartbeats that a node may miss."""
+
+START_PERIODS = 6
+"""Periods that a node has to come back in after the managers started, or a leader was elected."""
+
+RECONNECT_S = 2.0
+"""What a node whose stream ended has to open another."""
+
+
+class Liveness:
+    """Deadlines of the nodes that this manager answers for; seconds throughout."""
+
+    def __init__(self, period_s: float) -> None:
+        self.period_s = period_s
+        self._deadlines: dict[str, float] = {}
+
+    def heard(self, node_id: str, now: float) -> None:
+        """A message came from the node."""
+        self._deadlines[node_id] = now + MISSED_PERIODS * self.period_s
+
+    def ended(self, node_id: str, now: float) -> None:
+        """The node's stream ended."""
+        self._deadlines[node_id] = now + min(RECONNECT_S, MISSED_PERIODS * self.period_s)
+
+    def expect(self, node_ids: Iterable[str], now: float) -> None:
+        """These nodes have yet to be heard of; those that were are left alone."""
+        for node_id in node_ids:
+            self._deadlines.setdefault(node_id, now + START_PERIODS * self.period_s)
+
+    def forget(self, node_id: str) -> None:
+        """The node was removed, or is another manager's to watch."""
+        self._deadlines.pop(node_id, None)
+
+    def expired(self, now: float) -> list[str]:
+        """The nodes whose deadline has passed; each is answered once."""
+        late = [node_id for node_id, deadline in self._deadlines.items() if deadline <= now]
+        for node_id in late:
+            del self._deadlines[node_id]
+        return late
+
+    def wake_at(self) -> float | None:
+        """The first deadline."""
+        return min(self._deadlines.values(), default=None)

@@ -1,0 +1,394 @@
+"""What drives the dispatcher: assignments out, reports in, and the watch over nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from swarmlite.errors import Conflict, PermissionDenied, Unavailable
+from swarmlite.manager.store.api import Action, Change, Event, Put, Resync, Store, Subscription
+from swarmlite.model import defaults, task_states, units
+from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello, LogChunk, ManagerPeer, SessionInfo
+from swarmlite.proto.objects_pb2 import Node, Task
+from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
+
+from . import assignments
+from .liveness import Liveness
+from .reports import Reports
+from .sessions import Session, Sessions
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 0.01
+"""How long a first change waits for more: short, so that starting a task is quick."""
+
+PERIOD_S = 0.06
+"""The least time from one batch to the next, of assignments and of writes alike."""
+
+CHUNK = 1000
+"""Tasks handled without giving way to other work."""
+
+RETRY_S = 0.5
+CHECK_S = 0.25
+ADOPT_S = 5.0
+REPAIR_S = 5.0
+ORPHAN_AFTER = timedelta(hours=24)
+ORPHAN_CHECK_S = 60.0
+KINDS = (*assignments.KINDS, "cluster")
+
+
+class LogSink(Protocol):
+    """Who takes the log lines that agents send: the log broker."""
+
+    def received(self, node_id: str, chunk: LogChunk) -> None:
+        """Lines, or the end of them, from a node."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Dispatcher:
+    """Sessions, assignments, reports and liveness of the nodes that talk to this manager.
+
+    `is_leader` says whether this manager leads: the leader alone judges nodes that no manager hears
+    of. `clock` counts seconds for deadlines; `now` is the time for what is stored.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        node_id: str,
+        *,
+        is_leader: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self.sessions = Sessions()
+        self.logs: LogSink | None = None
+        self._store = store
+        self._node_id = node_id
+        self._is_leader = is_leader
+        self._clock = clock
+        self._now = now
+        self._set = assignments.AssignmentSet()
+        self._reports = Reports()
+        self._reported = asyncio.Event()
+        self._liveness = Liveness(self._period_s())
+        self._subscription: Subscription | None = None
+        self._led = False
+
+    # sessions
+    def open(self, node_id: str, address: str, hello: Hello) -> Session:
+        """Begin a node's session; one that it had ends with Conflict.
+
+        Raises PermissionDenied for a node that was removed, Unavailable before this manager knows
+        the node, or has started.
+        """
+        node = self._known(node_id)
+        session = Session(node_id, hello.instance)
+        old = self.sessions.add(session)
+        if old is not None:
+            if old.instance != hello.instance:
+                log.warning("session taken over by another agent node=%s", node_id)
+            old.end(Conflict(f"node {node_id} began another session"))
+        self._catch_up()
+        session.introduce(self._info(node))
+        session.assign(self._set.complete(self._store.view, node_id), complete=True)
+        self.sessions.opened(session)
+        self._liveness.heard(node_id, self._clock())
+        self._report_ready(node_id, address)
+        self._describe(node, hello)
+        log.info("session began node=%s session=%s", node_id, session.id)
+        return session
+
+    def close(self, session: Session) -> None:
+        """The stream is over; the node has a moment to come back before it is DOWN."""
+        if self.sessions.remove(session):
+            self._liveness.ended(session.node_id, self._clock())
+            log.info("session ended node=%s session=%s", session.node_id, session.id)
+
+    def received(self, session: Session, message: AgentMessage) -> None:
+        """Take in an agent's message; each is a heartbeat."""
+        if self.sessions.get(session.node_id) is not session:
+            return
+        self._liveness.heard(session.node_id, self._clock())
+        for update in message.statuses:
+            self._reports.task(session.node_id, update)
+        if message.HasField("description"):
+            self._reports.node_description(session.node_id, message.description)
+        if self._reports:
+            self._reported.set()
+        for chunk in message.logs:
+            if self.logs is not None:
+                self.logs.received(session.node_id, chunk)
+        self._repair(session)
+
+    def _known(self, node_id: str) -> Node:
+        view = self._store.view
+        if self._subscription is None:
+            raise Unavailable("this manager is starting")
+        node = view.nodes.get(node_id)
+        if node is None:
+            if view.cluster and node_id in view.cluster.blacklisted_certificates:
+                raise PermissionDenied(f"node {node_id} was removed from the swarm")
+            raise Unavailable(f"node {node_id} is not known here yet")
+        return node
+
+    def _report_ready(self, node_id: str, address: str) -> None:
+        status = NodeStatus(state=NodeStatus.READY, addr=address, manager_id=self._node_id)
+        self._reports.node_status(node_id, status)
+        self._reported.set()
+
+    def _describe(self, node: Node, hello: Hello) -> None:
+        if hello.HasField("description") and hello.description != node.description:
+            self._reports.node_description(node.id, hello.description)
+
+    def _repair(self, session: Session) -> None:
+        """A node that talks to us is not DOWN, whoever wrote so."""
+        node = self._store.view.nodes.get(session.node_id)
+        if node is not None and node.status.state == NodeStatus.DOWN:
+            since = node.status.since.ToDatetime(UTC)
+            if self._now() - since > timedelta(seconds=REPAIR_S):
+                self._report_ready(node.id, node.status.addr)
+
+    def _info(self, node: Node) -> SessionInfo:
+        view = self._store.view
+        info = SessionInfo(node=node)
+        info.node.ClearField("meta")
+        info.node.ClearField("status")
+        info.heartbeat_period.CopyFrom(units.duration(int(self._period_s() * units.SECOND)))
+        for manager in view.nodes:
+            if manager.role == MANAGER and manager.manager_status.addr:
+                peer = ManagerPeer(node_id=manager.id, addr=manager.manager_status.addr)
+                info.managers.append(peer)
+        if view.cluster is not None:
+            info.vxlan_udp_port = view.cluster.vxlan_udp_port
+            info.ca_cert = view.cluster.root_ca.ca_cert
+        return info
+
+    def _period_s(self) -> float:
+        cluster = self._store.view.cluster
+        return defaults.heartbeat_s(cluster.spec) if cluster else defaults.HEARTBEAT_S
+
+    # loops
+    async def run(self) -> None:
+        """Serve until cancelled. When it ends, every session is ended."""
+        try:
+            async with self._store.subscribe(*KINDS) as subscription, asyncio.TaskGroup() as group:
+                self._subscription = subscription
+                self._set.reset(self._store.view)
+                group.create_task(self._assign_forever(subscription))
+                group.create_task(self._write_forever())
+                group.create_task(self._watch_nodes())
+                group.create_task(self._orphan_forever())
+        finally:
+            self._subscription = None
+            for session in self.sessions:
+                session.end(Unavailable("this manager is stopping"))
+
+    async def _assign_forever(self, subscription: Subscription) -> None:
+        await self._take()
+        self._deliver()
+        events = aiter(subscription)
+        flushed_at = 0.0
+        while True:
+            try:
+                self._observe(await anext(events))
+                pause = flushed_at + PERIOD_S - time.monotonic()
+                await asyncio.sleep(max(SETTLE_S, pause))
+                self._observe(subscription.drain())
+            except Resync:
+                events = aiter(subscription)
+                self._start_over()
+            await self._take()
+            self._deliver()
+            flushed_at = time.monotonic()
+
+    async def _take(self) -> None:
+        while self._set.take(self._store.view, CHUNK):
+            await asyncio.sleep(0)  # gives way; nothing to wait for
+
+    def _catch_up(self) -> None:
+        """Deliver all that has happened: what is answered next follows on it."""
+        assert self._subscription is not None
+        try:
+            self._observe(self._subscription.drain())
+        except Resync:
+            self._start_over()
+        while self._set.take(self._store.view):
+            continue
+        self._deliver()
+
+    def _start_over(self) -> None:
+        """Events were lost: compare everything."""
+        self._set.reset(self._store.view)
+        for session in self.sessions:
+            node = self._store.view.nodes.get(session.node_id)
+            if node is None:
+                self._removed(session.node_id)
+            elif session.info is not None:
+                session.introduce(self._info(node))
+
+    def _observe(self, events: Sequence[Event]) -> None:
+        self._set.observe(events)
+        for event in events:
+            if event.kind == "cluster":
+                self._liveness.period_s = self._period_s()
+                self._introduce_all()
+            elif isinstance(event.obj, Node):
+                self._node_changed(event, event.obj)
+
+    def _node_changed(self, event: Event, node: Node) -> None:
+        if event.action is Action.REMOVE:
+            self._removed(node.id)
+        elif node.role == MANAGER and _moved(node, event.old):
+            self._introduce_all()
+        else:
+            self._introduce(node.id)
+
+    def _introduce_all(self) -> None:
+        for session in self.sessions:
+            self._introduce(session.node_id)
+
+    def _introduce(self, node_id: str) -> None:
+        session, node = self.sessions.get(node_id), self._store.view.nodes.get(node_id)
+        # The first introduction is `open`'s, so that it comes before the assignments.
+        if session is not None and node is not None and session.info is not None:
+            session.introduce(self._info(node))
+
+    def _removed(self, node_id: str) -> None:
+        self._liveness.forget(node_id)
+        session = self.sessions.get(node_id)
+        if session is not None:
+            session.end(PermissionDenied(f"node {node_id} was removed from the swarm"))
+
+    def _deliver(self) -> None:
+        for node_id, changes in self._set.render(self.sessions.node_ids()).items():
+            session = self.sessions.get(node_id)
+            if session is not None and session.info is not None:
+                session.assign(changes)
+
+    async def _write_forever(self) -> None:
+        written_at = 0.0
+        while True:
+            await self._reported.wait()
+            await asyncio.sleep(max(SETTLE_S, written_at + PERIOD_S - time.monotonic()))
+            self._reported.clear()
+            while self._reports:
+                changes = self._reports.take(self._store.view, self._now(), CHUNK)
+                if not await self._write(changes):
+                    break
+            written_at = time.monotonic()
+
+    async def _write(self, changes: list[Change]) -> bool:
+        """False when it is to be tried again later."""
+        try:
+            refused = await self._store.commit_many(changes) if changes else []
+        except Unavailable as error:
+            log.warning("reports not written error=%s", error)
+            self._reports.failed()
+            self._reported.set()
+            await asyncio.sleep(RETRY_S)
+            return False
+        self._reports.refused(refused)
+        if refused:
+            self._reported.set()
+        return not refused
+
+    # nodes
+    async def _watch_nodes(self) -> None:
+        adopted_at = float("-inf")
+        while True:
+            now = self._clock()
+            if now - adopted_at >= ADOPT_S or self._led != self._is_leader():
+                self.adopt(now)
+                adopted_at = now
+            self.check_nodes(now)
+            await asyncio.sleep(CHECK_S)
+
+    def adopt(self, now: float) -> None:
+        """Give a deadline to nodes that nobody hears of, and that are ours to judge."""
+        self._led = self._is_leader()
+        for node in self._store.view.nodes:
+            if self.sessions.get(node.id) is not None:
+                continue
+            if node.status.state != NodeStatus.DOWN and self._ours(node):
+                self._liveness.expect([node.id], now)
+            else:
+                self._liveness.forget(node.id)
+
+    def _ours(self, node: Node) -> bool:
+        """Whether this manager judges the node: it held its session, or leads and none does."""
+        holder_id = node.status.manager_id
+        if holder_id == self._node_id:
+            return True
+        holder = self._store.view.nodes.get(holder_id)
+        answers = holder is not None and holder.status.state == NodeStatus.READY
+        return self._led and not answers
+
+    def check_nodes(self, now: float) -> None:
+        """Nodes whose deadline has passed are DOWN."""
+        for node_id in self._liveness.expired(now):
+            session = self.sessions.get(node_id)
+            if session is not None:
+                session.end(Unavailable("no heartbeat came in time"))
+                self.sessions.remove(session)
+            node = self._store.view.nodes.get(node_id)
+            if node is None or node.status.state == NodeStatus.DOWN:
+                continue
+            log.warning("node down node=%s", node_id)
+            status = NodeStatus(
+                state=NodeStatus.DOWN,
+                message="heartbeat failure" if session else "the session ended",
+                addr=node.status.addr,
+                manager_id=self._node_id if session else node.status.manager_id,
+            )
+            self._reports.node_status(node_id, status)
+            self._reported.set()
+
+    async def _orphan_forever(self) -> None:
+        while True:
+            if self._is_leader():
+                changes = self.orphans()
+                if changes:
+                    try:
+                        await self._store.commit_many(changes)
+                    except Unavailable as error:
+                        log.warning("orphans not written error=%s", error)
+            await asyncio.sleep(ORPHAN_CHECK_S)
+
+    def orphans(self) -> list[Change]:
+        """Tasks of nodes that are gone, or DOWN for a day: nobody will report of them again."""
+        view, changes = self._store.view, list[Change]()
+        for task in view.tasks:
+            live = task_states.ASSIGNED <= task.status.state <= task_states.RUNNING
+            if live and task.node_id and self._long_gone(view.nodes.get(task.node_id)):
+                copy = Task()
+                copy.CopyFrom(task)
+                copy.status.state = task_states.ORPHANED
+                copy.status.message = "the node is gone"
+                copy.status.timestamp.FromDatetime(self._now())
+                copy.status.applied_by = self._node_id
+                copy.status.applied_at.FromDatetime(self._now())
+                changes.append(Put(copy))
+        return changes
+
+    def _long_gone(self, node: Node | None) -> bool:
+        if node is None:
+            return True
+        down = node.status.state == NodeStatus.DOWN and node.status.HasField("since")
+        return down and self._now() - node.status.since.ToDatetime(UTC) > ORPHAN_AFTER
+
+
+def _moved(node: Node, old: object) -> bool:
+    """Whether a manager's address, or its being one, is news."""
+    return (
+        not isinstance(old, Node)
+        or old.role != node.role
+        or old.manager_status.addr != node.manager_status.addr
+    )

@@ -1,0 +1,197 @@
+"""What agents reported and what the dispatcher saw of nodes, merged until it is written.
+
+Pure: `take` answers the changes against the view of that moment; what the store refused comes back
+through `refused` and is merged anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from swarmlite.manager.store.api import Change, Put
+from swarmlite.manager.store.tables import Tables
+from swarmlite.model import task_states
+from swarmlite.proto.dispatcher_pb2 import TaskStatusUpdate
+from swarmlite.proto.objects_pb2 import Node, Task
+from swarmlite.proto.types_pb2 import NodeDescription, NodeStatus, TaskStatus
+
+log = logging.getLogger(__name__)
+
+MAX_TEXT = 1024
+"""Characters kept of a message or an error that an agent reports."""
+
+
+@dataclass(slots=True)
+class TaskReport:
+    """One task's newest status, and the node that reported it."""
+
+    node_id: str
+    status: TaskStatus
+
+
+@dataclass(slots=True)
+class NodeReport:
+    """What is to be written of a node; None: unchanged."""
+
+    status: NodeStatus | None = None
+    description: NodeDescription | None = None
+
+
+class Reports:
+    """Statuses of tasks and nodes on their way to the store."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, TaskReport] = {}
+        self._nodes: dict[str, NodeReport] = {}
+        self._tasks_in_flight: dict[str, TaskReport] = {}
+        self._nodes_in_flight: dict[str, NodeReport] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks or self._nodes)
+
+    # what comes in
+    def task(self, node_id: str, update: TaskStatusUpdate) -> None:
+        """An agent's report of one task."""
+        if update.status.state not in task_states.AGENT_REPORTS:
+            log.warning("state not an agent's node=%s task=%s", node_id, update.task_id[:64])
+            return
+        self._merge_task(update.task_id, TaskReport(node_id, update.status))
+
+    def node_status(self, node_id: str, status: NodeStatus) -> None:
+        """What the dispatcher decided of a node."""
+        self._nodes.setdefault(node_id, NodeReport()).status = status
+
+    def node_description(self, node_id: str, description: NodeDescription) -> None:
+        """What a node says of itself."""
+        self._nodes.setdefault(node_id, NodeReport()).description = description
+
+    # what goes out
+    def take(self, view: Tables, now: datetime, limit: int = 1_000_000) -> list[Change]:
+        """The writes that bring the store to what was reported, `limit` tasks at most.
+
+        Then commit, then `refused` or `failed`, then the next.
+        """
+        taken = list(itertools.islice(self._tasks, limit))
+        self._tasks_in_flight = {task_id: self._tasks.pop(task_id) for task_id in taken}
+        self._nodes, self._nodes_in_flight = {}, self._nodes
+        changes: list[Change] = []
+        for node_id, node_report in self._nodes_in_flight.items():
+            node = _node_with(view.nodes.get(node_id), node_report, now)
+            if node is not None:
+                changes.append(Put(node))
+        for task_id, task_report in self._tasks_in_flight.items():
+            task = _task_with(view.tasks.get(task_id), task_report, task_id, now)
+            if task is not None:
+                changes.append(Put(task))
+        return changes
+
+    def refused(self, changes: Iterable[Change]) -> None:
+        """These conflicted: they are merged with what came since, and taken again."""
+        for change in changes:
+            if isinstance(change.obj, Task):
+                self._merge_task(change.obj.id, self._tasks_in_flight[change.obj.id])
+            elif isinstance(change.obj, Node):
+                self._merge_node(change.obj.id)
+
+    def failed(self) -> None:
+        """Nothing is known of the write: all of it is taken again."""
+        for task_id, report in self._tasks_in_flight.items():
+            self._merge_task(task_id, report)
+        for node_id in self._nodes_in_flight:
+            self._merge_node(node_id)
+
+    def _merge_task(self, task_id: str, report: TaskReport) -> None:
+        pending = self._tasks.get(task_id)
+        if pending is None or (
+            report.node_id == pending.node_id and _follows(report.status, pending.status)
+        ):
+            self._tasks[task_id] = report
+        elif report.node_id != pending.node_id:
+            # Two nodes name one task: which of them may is seen against the view, so keep the
+            # first and write the other next time round, if it comes again.
+            log.warning("two nodes report a task task=%s node=%s", task_id[:64], report.node_id)
+
+    def _merge_node(self, node_id: str) -> None:
+        newer = self._nodes.setdefault(node_id, NodeReport())
+        older = self._nodes_in_flight[node_id]
+        newer.status = newer.status or older.status
+        newer.description = newer.description or older.description
+
+
+def _follows(new: TaskStatus, old: TaskStatus) -> bool:
+    """Whether `new` comes after `old`: a state only rises, and a final one stays as it is."""
+    if task_states.is_terminal(old.state):
+        return False
+    return new.state > old.state or (new.state == old.state and not _older(new, old))
+
+
+def _older(new: TaskStatus, old: TaskStatus) -> bool:
+    """Whether `new` of the same state was observed before `old`: a report that came late."""
+    return (new.timestamp.seconds, new.timestamp.nanos) < (
+        old.timestamp.seconds,
+        old.timestamp.nanos,
+    )
+
+
+def _task_with(task: Task | None, report: TaskReport, task_id: str, now: datetime) -> Task | None:
+    if task is None:
+        return None
+    if task.node_id != report.node_id:
+        log.warning("task of another node reported node=%s task=%s", report.node_id, task_id)
+        return None
+    stored = task.status
+    if stored.state < task_states.ASSIGNED or not _follows(report.status, stored):
+        return None
+    copy = Task()
+    copy.CopyFrom(task)
+    copy.status.CopyFrom(report.status)
+    copy.status.message = one_line(report.status.message)
+    copy.status.err = one_line(report.status.err)
+    copy.status.applied_by = report.node_id
+    copy.status.applied_at.CopyFrom(stored.applied_at)
+    if copy.status == stored:
+        return None
+    copy.status.applied_at.FromDatetime(now)
+    return copy
+
+
+def _node_with(node: Node | None, report: NodeReport, now: datetime) -> Node | None:
+    if node is None:
+        return None
+    copy = Node()
+    copy.CopyFrom(node)
+    if report.description is not None:
+        copy.description.CopyFrom(report.description)
+    if report.status is not None:
+        if _superseded(report.status, node.status):
+            return None
+        copy.status.CopyFrom(report.status)
+        copy.status.since.CopyFrom(node.status.since)
+        if copy.status != node.status:
+            copy.status.since.FromDatetime(now)
+    return None if copy == node else copy
+
+
+def _superseded(new: NodeStatus, stored: NodeStatus) -> bool:
+    """Whether a verdict of DOWN comes too late: the node has a session with another manager."""
+    return (
+        new.state == NodeStatus.DOWN
+        and stored.state == NodeStatus.READY
+        and bool(stored.manager_id)
+        and stored.manager_id != new.manager_id
+    )
+
+
+def one_line(text: str) -> str:
+    """`text` as one line of bounded length."""
+    if len(text) > MAX_TEXT:
+        text = text[:MAX_TEXT]
+    return text if text.isprintable() else " ".join("".join(_visible(text)).split())
+
+
+def _visible(text: str) -> Sequence[str]:
+    return [c if c.isprintable() else " " for c in text]

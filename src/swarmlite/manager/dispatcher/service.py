@@ -1,0 +1,82 @@
+"""The gRPC side of a session: hello, then reading and writing until either ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc.aio
+
+from swarmlite.errors import InvalidSpec, Unavailable
+from swarmlite.manager import auth
+from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
+from swarmlite.proto.dispatcher_pb2_grpc import DispatcherServicer
+
+from . import sessions
+from .loop import Dispatcher
+
+HELLO_TIMEOUT_S = 10.0
+Context = Any  # grpc.aio.ServicerContext; grpc ships no types
+
+
+class DispatcherService(DispatcherServicer):
+    """Dispatcher of dispatcher.proto. The caller's node is its certificate's, never its word."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        caller: Callable[[Context], auth.Caller] = auth.caller,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._caller = caller
+
+    async def Session(  # type: ignore[override]  # grpc.aio takes a coroutine that reads and writes
+        self, request_iterator: Any, context: Context
+    ) -> None:
+        """See dispatcher.proto. Reads and writes by `context`, which costs least."""
+        who = self._caller(context)
+        hello = await _hello(context)
+        session = self._dispatcher.open(who.node_id, who.address, hello)
+        try:
+            await self._serve(session, context)
+        finally:
+            self._dispatcher.close(session)
+
+    async def _serve(self, session: sessions.Session, context: Context) -> None:
+        """Raises why the session ended, unless the agent closed it itself."""
+        loops: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(self._read(session, context)),
+            asyncio.ensure_future(session.write_to(context.write)),
+        ]
+        try:
+            await asyncio.wait([*loops, session.ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for loop in loops:
+                loop.cancel()
+            results = await asyncio.gather(*loops, return_exceptions=True)
+        if session.ended.done():
+            raise session.ended.result()
+        for result in results:
+            # A stream that breaks while it is read or written: the agent will come back.
+            if isinstance(result, Exception) and not isinstance(result, grpc.aio.BaseError):
+                raise result
+
+    async def _read(self, session: sessions.Session, context: Context) -> None:
+        while True:
+            message = await context.read()
+            if message is grpc.aio.EOF:
+                return
+            self._dispatcher.received(session, message)
+
+
+async def _hello(context: Context) -> Hello:
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            message: AgentMessage | Any = await context.read()
+    except TimeoutError as error:
+        raise Unavailable("no hello came") from error
+    if message is grpc.aio.EOF or not message.HasField("hello"):
+        raise InvalidSpec("the first message of a session is its hello")
+    hello: Hello = message.hello
+    return hello

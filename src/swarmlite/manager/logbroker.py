@@ -1,0 +1,230 @@
+"""The log broker: a request for logs goes to the nodes that have the tasks, their lines come back.
+
+It keeps nothing: a subscription lives as long as the call that it was made for. A node is believed
+only about the tasks that are its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+from swarmlite.errors import InvalidSpec, NotFound, ResourceExhausted, Unavailable
+from swarmlite.ids import new_id
+from swarmlite.manager.dispatcher.sessions import Sessions
+from swarmlite.manager.store.api import Event, Resync, Store, Subscription
+from swarmlite.manager.store.tables import Tables
+from swarmlite.proto.control_pb2 import (
+    LOG_UNKNOWN,
+    LogMessage,
+    LogSelector,
+    LogsRequest,
+    LogsResponse,
+)
+from swarmlite.proto.dispatcher_pb2 import LogChunk, LogSubscription, ManagerMessage
+from swarmlite.proto.objects_pb2 import Task
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+"""Of lines that a slow client has not taken yet; beyond it its call ends."""
+
+
+class _Subscription:
+    """One call for logs."""
+
+    def __init__(self, request: LogsRequest) -> None:
+        self.id = new_id()
+        self.request = request
+        self.selector = request.selector
+        self.open: set[str] = set()
+        """Nodes that may still send."""
+        self.asked: set[str] = set()
+        self.missing: dict[str, str] = {}
+        """Why nodes' lines are not there."""
+        self.lines: list[LogMessage] = []
+        self.news = asyncio.Event()
+        self.queued_bytes = 0
+        self.overflown = False
+
+    def lose(self, node_id: str, reason: str) -> None:
+        """The node sends no more."""
+        self.open.discard(node_id)
+        self.missing[node_id] = reason
+        self.news.set()
+
+    def message(self) -> ManagerMessage:
+        """What asks a node."""
+        asked = LogSubscription(
+            id=self.id, selector=self.request.selector, options=self.request.options
+        )
+        return ManagerMessage(log_subscription=asked)
+
+    def take(self) -> list[LogMessage]:
+        """What has come."""
+        self.news.clear()
+        lines, self.lines, self.queued_bytes = self.lines, [], 0
+        return lines
+
+
+class LogBroker:
+    """Answers ServiceLogs of any task whose node has a session with this manager."""
+
+    def __init__(self, store: Store, sessions: Sessions) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._subscriptions: dict[str, _Subscription] = {}
+        sessions.listen(self._session_changed)
+
+    async def logs(self, request: LogsRequest) -> AsyncIterator[LogsResponse]:
+        """Lines of the selected tasks as they come; with `follow` also of tasks made later.
+
+        Ends when every node has sent what it has. Raises Unavailable after the last line when some
+        nodes' lines are missing, which it names; a following call is told by a line of stream
+        LOG_UNKNOWN instead. Raises InvalidSpec, NotFound, and ResourceExhausted for a client that
+        reads too slowly.
+        """
+        _check(self._store.view, request.selector)
+        subscription = _Subscription(request)
+        self._subscriptions[subscription.id] = subscription
+        try:
+            async with self._store.subscribe("task") as events:
+                self._ask(subscription, _nodes(self._store.view, request.selector))
+                follower = asyncio.ensure_future(self._follow(subscription, events))
+                try:
+                    async for response in _answers(subscription, request.options.follow):
+                        yield response
+                finally:
+                    follower.cancel()
+                    await asyncio.gather(follower, return_exceptions=True)
+        finally:
+            del self._subscriptions[subscription.id]
+            self._tell(subscription, subscription.open)
+
+    def received(self, node_id: str, chunk: LogChunk) -> None:
+        """As loop.LogSink."""
+        subscription = self._subscriptions.get(chunk.subscription_id)
+        if subscription is None or node_id not in subscription.open:
+            return
+        own = self._store.view.tasks.of_node(node_id)
+        for message in chunk.messages:
+            task = own.get(message.context.task_id)
+            if task is None or not _selects(subscription.selector, task):
+                log.warning("log line of a task not asked for node=%s", node_id)
+                continue
+            message.context.node_id = node_id
+            message.context.service_id = task.service_id
+            subscription.lines.append(message)
+            subscription.queued_bytes += len(message.data)
+        if chunk.close:
+            subscription.open.discard(node_id)
+        subscription.overflown = subscription.queued_bytes > MAX_QUEUED_BYTES
+        subscription.news.set()
+
+    def _ask(self, on: _Subscription, node_ids: Iterable[str]) -> None:
+        message = on.message()
+        for node_id in sorted(set(node_ids) - on.asked):
+            on.asked.add(node_id)
+            if self._sessions.send(node_id, message):
+                on.open.add(node_id)
+            else:
+                on.lose(node_id, "is not available")
+        on.news.set()
+
+    async def _follow(self, on: _Subscription, events: Subscription) -> None:
+        """Ask the nodes of tasks that are assigned later."""
+        while on.request.options.follow:
+            try:
+                async for batch in events:
+                    self._ask(on, _nodes_of(batch, on.selector))
+            except Resync:
+                self._ask(on, _nodes(self._store.view, on.selector))
+
+    def _session_changed(self, node_id: str, here: bool) -> None:
+        for subscription in self._subscriptions.values():
+            if node_id in subscription.open:
+                subscription.lose(node_id, "went away in the middle")
+            if here and node_id in subscription.asked and subscription.request.options.follow:
+                # An agent forgets its subscriptions with its session. What it logged meanwhile is
+                # missing, and said to be; lines that were sent are not sent twice.
+                again = subscription.message()
+                again.log_subscription.options.tail = 0
+                self._sessions.send(node_id, again)
+                subscription.open.add(node_id)
+
+    def _tell(self, subscription: _Subscription, node_ids: Iterable[str]) -> None:
+        closing = ManagerMessage(log_subscription=LogSubscription(id=subscription.id, close=True))
+        for node_id in list(node_ids):
+            self._sessions.send(node_id, closing)
+
+
+async def _answers(subscription: _Subscription, follow: bool) -> AsyncIterator[LogsResponse]:
+    told: set[str] = set()
+    while True:
+        await subscription.news.wait()
+        if subscription.overflown:
+            raise ResourceExhausted("the logs come faster than they are read")
+        lines = subscription.take()
+        for start in range(0, len(lines), 1000):
+            yield LogsResponse(messages=lines[start : start + 1000])
+        if follow:
+            notes = [
+                _note(n, subscription.missing[n]) for n in subscription.missing if n not in told
+            ]
+            told.update(subscription.missing)
+            if notes:
+                yield LogsResponse(messages=notes)
+        elif not subscription.open and not subscription.lines:
+            break
+    if subscription.missing:
+        reasons = ", ".join(f"node {n} {why}" for n, why in subscription.missing.items())
+        raise Unavailable(f"incomplete log stream: some logs could not be retrieved: {reasons}")
+
+
+def _note(node_id: str, reason: str) -> LogMessage:
+    note = LogMessage(stream=LOG_UNKNOWN)
+    note.context.node_id = node_id
+    note.data = f"warning: node {node_id} {reason}: its logs are missing\n".encode()
+    return note
+
+
+def _check(view: Tables, selector: LogSelector) -> None:
+    if not (selector.service_ids or selector.task_ids or selector.node_ids):
+        raise InvalidSpec("logs: a service or a task must be named")
+    for kind, table, wanted in (
+        ("service", view.services, selector.service_ids),
+        ("task", view.tasks, selector.task_ids),
+        ("node", view.nodes, selector.node_ids),
+    ):
+        for object_id in wanted:
+            if object_id not in table:
+                raise NotFound(f"{kind} {object_id} not found")
+
+
+def _selects(selector: LogSelector, task: Task) -> bool:
+    return (
+        task.id in selector.task_ids
+        or task.service_id in selector.service_ids
+        or task.node_id in selector.node_ids
+    )
+
+
+def _candidates(view: Tables, selector: LogSelector) -> Iterator[Task]:
+    for service_id in selector.service_ids:
+        yield from view.tasks.of_service(service_id).values()
+    for node_id in selector.node_ids:
+        yield from view.tasks.of_node(node_id).values()
+    for task_id in selector.task_ids:
+        task = view.tasks.get(task_id)
+        if task is not None:
+            yield task
+
+
+def _nodes(view: Tables, selector: LogSelector) -> set[str]:
+    return {task.node_id for task in _candidates(view, selector) if task.node_id}
+
+
+def _nodes_of(events: Iterable[Event], selector: LogSelector) -> set[str]:
+    found = [event.obj for event in events if isinstance(event.obj, Task)]
+    return {task.node_id for task in found if task.node_id and _selects(selector, task)}
