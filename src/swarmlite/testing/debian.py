@@ -32,6 +32,7 @@ _LEFT_OUT = re.compile(
     r"|etc/(init\.d|systemd|logrotate\.d|cron)|(usr/)?lib/systemd/"
 )
 _MERGED = re.compile(r"(bin|sbin|lib|lib32|lib64|libx32)(/|$)")
+_RELATIONS = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
 _TIMEOUT_S = 150
 
 BaseFiles = Callable[[TarWriter], None]
@@ -108,25 +109,37 @@ class Packages:
 
 def closure(names: Sequence[str]) -> list[str]:
     """`names` and the libraries that they depend on, directly or not."""
+    graph = _dependencies(names)
     found: dict[str, None] = {}
     queue = list(names)
     while queue:
-        wave = [name for name in dict.fromkeys(queue) if name not in found]
-        found.update(dict.fromkeys(wave))
-        queue = _dependencies(wave) if wave else []
+        name = queue.pop(0)
+        if name not in found:
+            found[name] = None
+            queue += graph.get(name, [])
     return list(found)
 
 
-def _dependencies(names: Sequence[str]) -> list[str]:
-    output = _run("apt-cache", "show", "--no-all-versions", *names)
-    dependencies = []
+def _dependencies(names: Sequence[str]) -> dict[str, list[str]]:
+    """Which followed packages each package needs; of alternatives the first."""
+    if not names:
+        return {}
+    without = [f"--no-{kind}" for kind in _RELATIONS]
+    output = _run("apt-cache", "depends", "--recurse", *without, *names)
+    graph: dict[str, list[str]] = {}
+    needs: list[str] = []
+    alternative = False
     for line in output.splitlines():
-        if line.startswith(("Depends:", "Pre-Depends:")):
-            for clause in line.partition(":")[2].split(","):
-                name = clause.split("|")[0].split("(")[0].split(":")[0].strip()
-                if _FOLLOWED.fullmatch(name) and not _NOT_NEEDED.fullmatch(name):
-                    dependencies.append(name)
-    return dependencies
+        kind, colon, name = line.strip().partition(":")
+        if not colon:
+            if not line.startswith(" "):
+                needs = graph.setdefault(line, [])
+            continue
+        name = name.strip()
+        if not alternative and _FOLLOWED.fullmatch(name) and not _NOT_NEEDED.fullmatch(name):
+            needs.append(name)
+        alternative = kind.startswith("|")
+    return graph
 
 
 def _repack(package: Path, writer: TarWriter) -> None:

@@ -1,0 +1,259 @@
+"""Volumes of one host: the driver `local`.
+
+Owns the volumes directory: `NAME/volume.json` and the data in `NAME/_data`. Who uses a volume is
+told to it when one is removed; it knows nothing of containers and tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from swarmlite.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    ResourceExhausted,
+)
+
+DRIVER = "local"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+_OPTIONS = frozenset({"type", "o", "device"})
+_COPIER = Path(__file__).with_name("volume_copy.py")
+_MOUNT_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume; `created` is in seconds since the epoch."""
+
+    name: str
+    mountpoint: Path
+    driver: str = DRIVER
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    created: float = 0.0
+
+
+class VolumeStore:
+    """The volumes below `root`, which one process at a time may use."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._locks: dict[str, asyncio.Lock] = {}
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.chmod(0o700)
+
+    def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = DRIVER,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """A new volume, or the one of this name and options that is there; empty names are random.
+
+        `options` are those of Docker's local driver: type, o, device. Raises InvalidSpec,
+        AlreadyExists (the name has other options), ResourceExhausted (the disk is full).
+        """
+        name = name or secrets.token_hex(32)
+        check_name(name)
+        _check_driver(driver, options or {})
+        with contextlib.suppress(NotFound):
+            return self._same(self.get(name), options or {})
+        volume = Volume(
+            name, self._data(name), driver, dict(labels or {}), dict(options or {}), time.time()
+        )
+        try:
+            self._write(volume)
+        except OSError as error:
+            shutil.rmtree(self._root / name, ignore_errors=True)
+            raise ResourceExhausted(
+                f"volume {name} cannot be made in {self._root}: {error.strerror}"
+            ) from error
+        return volume
+
+    def get(self, name: str) -> Volume:
+        """Raises NotFound, InvalidSpec for an impossible name."""
+        check_name(name)
+        try:
+            document = json.loads((self._root / name / "volume.json").read_text())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"no such volume: {name}") from error
+        except ValueError as error:
+            raise FailedPrecondition(f"{self._root / name}/volume.json is damaged") from error
+        return Volume(**{**document, "mountpoint": self._data(name)})
+
+    def list(self) -> builtins.list[Volume]:
+        """All volumes by name; one that is damaged is left out."""
+        volumes = []
+        for folder in sorted(self._root.iterdir()):
+            with contextlib.suppress(NotFound, InvalidSpec, FailedPrecondition):
+                volumes.append(self.get(folder.name))
+        return volumes
+
+    def remove(self, name: str, *, force: bool = False, in_use: Collection[str] = ()) -> None:
+        """Remove a volume and its data; with `force` a missing one is no error.
+
+        `in_use` are the names that containers use. Raises NotFound, FailedPrecondition.
+        """
+        try:
+            volume = self.get(name)
+        except NotFound:
+            if force:
+                return
+            raise
+        if name in in_use:
+            raise FailedPrecondition(f"volume {name} is in use by a container")
+        if _is_mounted(volume.mountpoint):
+            _run(["umount", str(volume.mountpoint)], f"volume {name} cannot be unmounted")
+        trash = self._root / f".removed-{secrets.token_hex(8)}"
+        (self._root / name).rename(trash)
+        _run(["rm", "-rf", "--one-file-system", "--", str(trash)], f"volume {name} is not all gone")
+
+    async def mount(self, name: str) -> Path:
+        """The directory to bind into a container; mounts what `options` name, once.
+
+        Raises NotFound, FailedPrecondition with what mount(8) says.
+        """
+        volume = self.get(name)
+        if not volume.options:
+            return volume.mountpoint
+        async with self._lock(name):
+            if not _is_mounted(volume.mountpoint):
+                command = _mount_command(volume)
+                await asyncio.to_thread(_run, command, f"volume {name} cannot be mounted")
+        return volume.mountpoint
+
+    async def copy_up(self, name: str, lower_dirs: Sequence[Path], target: str) -> bool:
+        """Fill an empty volume with what an image has at `target`; whether it did.
+
+        `lower_dirs` are the image's, topmost first. Links in the image lead nowhere outside of it.
+        An interrupted copy is done again at the next call. Raises NotFound, FailedPrecondition,
+        ResourceExhausted.
+        """
+        volume = self.get(name)
+        marker = self._root / name / "copying"
+        async with self._lock(name):
+            if any(volume.mountpoint.iterdir()) and not marker.exists():
+                return False
+            marker.touch()
+            copied = await self._copy(volume, lower_dirs, target)
+            marker.unlink()
+            return copied
+
+    async def _copy(self, volume: Volume, lower_dirs: Sequence[Path], target: str) -> bool:
+        empty = self._root / volume.name / "empty"  # overlayfs wants two directories at least
+        empty.mkdir(exist_ok=True)
+        job = {
+            "lowers": [*(str(path) for path in lower_dirs), str(empty)],
+            "target": target,
+            "destination": str(volume.mountpoint),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(_COPIER),
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, cwd="/",
+        )  # fmt: skip
+        try:
+            _, err = await process.communicate(json.dumps(job).encode())
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if process.returncode in (0, _NOTHING_THERE):
+            return process.returncode == 0
+        why = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        kind = ResourceExhausted if "No space left" in why else FailedPrecondition
+        raise kind(f"volume {volume.name} cannot be filled from the image: {why}")
+
+    def _same(self, volume: Volume, options: Mapping[str, str]) -> Volume:
+        if dict(options) != dict(volume.options) and options:
+            raise AlreadyExists(f"volume {volume.name} exists with other options")
+        return volume
+
+    def _write(self, volume: Volume) -> None:
+        volume.mountpoint.mkdir(mode=0o755, parents=True)
+        volume.mountpoint.parent.chmod(0o700)
+        volume.mountpoint.chmod(0o755)
+        document = {**asdict(volume), "mountpoint": str(volume.mountpoint)}
+        scratch = volume.mountpoint.parent / "volume.new"
+        scratch.write_text(json.dumps(document))
+        scratch.rename(scratch.with_name("volume.json"))
+
+    def _data(self, name: str) -> Path:
+        return self._root / name / "_data"
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+
+_NOTHING_THERE = 3  # the copier's exit code where the image has no such directory
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidSpec for what can be no volume's name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidSpec(
+            f"invalid volume name {name[:80]!r}: expected letters, digits, '_', '.' and '-', "
+            "starting with a letter or digit"
+        )
+
+
+def _check_driver(driver: str, options: Mapping[str, str]) -> None:
+    if driver not in ("", DRIVER):
+        raise InvalidSpec(f"unknown volume driver {driver!r}: there is {DRIVER}")
+    if unknown := sorted(set(options) - _OPTIONS):
+        raise InvalidSpec(f"unknown volume option {unknown[0]!r}: there are type, o and device")
+    if options and not (options.get("device") and options.get("type")):
+        raise InvalidSpec("a volume with options needs both type and device")
+    if any(value.startswith("-") or "\0" in value for value in options.values()):
+        raise InvalidSpec("a volume option may not start with '-' or hold a NUL")
+
+
+def _mount_command(volume: Volume) -> list[str]:
+    command = ["mount", "-t", volume.options["type"]]
+    if options := volume.options.get("o"):
+        command += ["-o", options]
+    return [*command, "--", volume.options["device"], str(volume.mountpoint)]
+
+
+def _is_mounted(path: Path) -> bool:
+    try:
+        return os.stat(path).st_dev != os.stat(path.parent).st_dev or _in_mountinfo(path)
+    except OSError:
+        return False
+
+
+def _in_mountinfo(path: Path) -> bool:
+    """A bind mount of the same disk shows there alone."""
+    wanted = str(path.resolve()).replace(" ", "\\040")
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split(" ", 5)[4] == wanted for line in lines)
+
+
+def _run(command: Sequence[str], failure: str) -> None:
+    try:
+        result = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=_MOUNT_TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FailedPrecondition(f"{failure}: {error}") from error
+    if result.returncode:
+        why = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise FailedPrecondition(f"{failure}: {why}")
