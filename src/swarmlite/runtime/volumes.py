@@ -6,16 +6,15 @@ told to it when one is removed; it knows nothing of containers and tasks.
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import contextlib
 import json
-import os
 import re
 import secrets
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -53,7 +52,7 @@ class VolumeStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, threading.Lock] = {}
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
 
@@ -125,38 +124,39 @@ class VolumeStore:
         (self._root / name).rename(trash)
         _run(["rm", "-rf", "--one-file-system", "--", str(trash)], f"volume {name} is not all gone")
 
-    async def mount(self, name: str) -> Path:
-        """The directory to bind into a container; mounts what `options` name, once.
+    def mount(self, name: str) -> Path:
+        """The directory to bind into a container; mounts what `options` name, once. Blocks.
 
         Raises NotFound, FailedPrecondition with what mount(8) says.
         """
         volume = self.get(name)
         if not volume.options:
             return volume.mountpoint
-        async with self._lock(name):
+        with self._lock(name):
             if not _is_mounted(volume.mountpoint):
                 command = _mount_command(volume)
-                await asyncio.to_thread(_run, command, f"volume {name} cannot be mounted")
+                _run(command, f"volume {name} cannot be mounted")
         return volume.mountpoint
 
-    async def copy_up(self, name: str, lower_dirs: Sequence[Path], target: str) -> bool:
-        """Fill an empty volume with what an image has at `target`; whether it did.
+    def copy_up(self, name: str, lower_dirs: Sequence[Path], target: str) -> bool:
+        """Fill an empty volume with what an image has at `target`; whether it did. Blocks.
 
         `lower_dirs` are the image's, topmost first. Links in the image lead nowhere outside of it.
         An interrupted copy is done again at the next call. Raises NotFound, FailedPrecondition,
         ResourceExhausted.
         """
         volume = self.get(name)
+        self.mount(name)
         marker = self._root / name / "copying"
-        async with self._lock(name):
+        with self._lock(name):
             if any(volume.mountpoint.iterdir()) and not marker.exists():
                 return False
             marker.touch()
-            copied = await self._copy(volume, lower_dirs, target)
+            copied = self._copy(volume, lower_dirs, target)
             marker.unlink()
             return copied
 
-    async def _copy(self, volume: Volume, lower_dirs: Sequence[Path], target: str) -> bool:
+    def _copy(self, volume: Volume, lower_dirs: Sequence[Path], target: str) -> bool:
         empty = self._root / volume.name / "empty"  # overlayfs wants two directories at least
         empty.mkdir(exist_ok=True)
         job = {
@@ -164,21 +164,15 @@ class VolumeStore:
             "target": target,
             "destination": str(volume.mountpoint),
         }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(_COPIER),
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        process = subprocess.run(
+            [sys.executable, "-I", "-S", str(_COPIER)],
+            check=False, input=json.dumps(job).encode(),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, cwd="/",
         )  # fmt: skip
-        try:
-            _, err = await process.communicate(json.dumps(job).encode())
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
         if process.returncode in (0, _NOTHING_THERE):
             return process.returncode == 0
-        why = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        why = (process.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         kind = ResourceExhausted if "No space left" in why else FailedPrecondition
         raise kind(f"volume {volume.name} cannot be filled from the image: {why}")
 
@@ -199,8 +193,8 @@ class VolumeStore:
     def _data(self, name: str) -> Path:
         return self._root / name / "_data"
 
-    def _lock(self, name: str) -> asyncio.Lock:
-        return self._locks.setdefault(name, asyncio.Lock())
+    def _lock(self, name: str) -> threading.Lock:
+        return self._locks.setdefault(name, threading.Lock())
 
 
 _NOTHING_THERE = 3  # the copier's exit code where the image has no such directory
@@ -235,7 +229,7 @@ def _mount_command(volume: Volume) -> list[str]:
 
 def _is_mounted(path: Path) -> bool:
     try:
-        return os.stat(path).st_dev != os.stat(path.parent).st_dev or _in_mountinfo(path)
+        return path.stat().st_dev != path.parent.stat().st_dev or _in_mountinfo(path)
     except OSError:
         return False
 
