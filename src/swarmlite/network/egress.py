@@ -166,9 +166,13 @@ class Egress:
         """(MAC, address) pairs that containers may send from, in nft's words."""
         return frozenset(
             f"{netlink.mac_text(mac_of(port.address))} . {address}"
-            for port in self._ports.values()
+            for port in list(self._ports.values())
             for address in (port.address, *port.extra)
         )
+
+    def extras(self) -> frozenset[str]:
+        """The addresses, beside their own, that containers here are reached at."""
+        return frozenset(extra for port in list(self._ports.values()) for extra in port.extra)
 
     def reconcile(self) -> list[str]:
         """Repair what differs; one line for each repair. Raises OSError."""

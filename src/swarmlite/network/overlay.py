@@ -220,6 +220,12 @@ class Overlay:
             )
             self._peers = peers
 
+    def adopt_peers(self, peers: Peers) -> None:
+        """As `set_peers`, when what the kernel has is not known. Raises OSError."""
+        with self._lock:
+            self._peers = peers
+            self._reconcile_peers()
+
     def _difference(
         self, neighbours: Mapping[str, bytes], forwards: Mapping[bytes, str], wanted: Peers
     ) -> list[netlink.Message]:
@@ -251,20 +257,24 @@ class Overlay:
         """Repair what differs from what was set; one line for each repair. Raises OSError."""
         with self._lock:
             repairs = self._reconcile_links()
-            neighbours = self._netlink.neighbours(self.bridge)
-            bridge, own = self._netlink.forwards(self.vxlan)
-            # An entry that only one of the two tables holds counts as missing.
-            forwards = {mac: to for mac, to in own.items() if mac in bridge}
-            messages = self._difference(neighbours, forwards, self._peers)
-            if messages:
-                self._netlink.send(messages, ignore=[errno.ENOENT])
-                repairs.append(f"{len(messages)} forwarding or neighbour entries set again")
+            changes = self._reconcile_peers()
+            if changes:
+                repairs.append(f"{changes} forwarding or neighbour entries set again")
             with netns.inside(self.namespace, self._host):
                 changed = self._generation != nft.generation()
             if changed and self._ports:
                 self._guard()
                 repairs.append("nftables guard loaded again")
             return repairs
+
+    def _reconcile_peers(self) -> int:
+        neighbours = self._netlink.neighbours(self.bridge)
+        bridge, own = self._netlink.forwards(self.vxlan)
+        # An entry that only one of the two tables holds counts as missing.
+        forwards = {mac: to for mac, to in own.items() if mac in bridge}
+        messages = self._difference(neighbours, forwards, self._peers)
+        self._netlink.send(messages, ignore=[errno.ENOENT])
+        return len(messages)
 
     def _reconcile_links(self) -> list[str]:
         links = self._netlink.links()

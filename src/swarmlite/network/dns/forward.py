@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ TRIES = 2
 SOCKETS = 8
 _LENGTH = struct.Struct(">H")
 
-MakeSocket = Callable[[socket.SocketKind], socket.socket]
+MakeSocket = Callable[[socket.SocketKind], Awaitable[socket.socket]]
 """A non-blocking IPv4 socket in the namespace that the resolvers are reached from."""
 
 
@@ -136,7 +136,7 @@ class Forwarder:
         return None
 
     async def _ask_tcp(self, query: bytes, server: str) -> bytes:
-        channel = await asyncio.to_thread(self._make, socket.SOCK_STREAM)
+        channel = await self._make(socket.SOCK_STREAM)
         try:
             await self._loop.sock_connect(channel, (server, 53))
         except BaseException:

@@ -79,7 +79,7 @@ class _Builder:
         if endpoint.in_rotation:
             # An alias that the whole service has is the service's: its VIP answers, not the task.
             service = self._view.services.get(endpoint.service_id)
-            own = set()
+            own: set[str] = set()
             for entry in service.aliases if service else ():
                 if entry.network_id == self._network_id:
                     own.update(entry.names)

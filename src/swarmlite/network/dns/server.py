@@ -63,7 +63,7 @@ class Resolver:
                 with contextlib.suppress(OSError):
                     send(reply, client)
 
-    def _answer(self, data: bytes, client: object) -> bytes | None:
+    def _answer(self, data: bytes, client: tuple[str, int]) -> bytes | None:
         try:
             question = packet.parse(data)
         except packet.Malformed:
@@ -75,12 +75,14 @@ class Resolver:
             return packet.fit(question, records)
         return self._forward(data, question, client)
 
-    def _forward(self, data: bytes, question: packet.Question, client: object) -> bytes | None:
+    def _forward(
+        self, data: bytes, question: packet.Question, client: tuple[str, int]
+    ) -> bytes | None:
         def reply(answer: bytes) -> None:
             self._forwards -= 1
             if self._udp.fileno() >= 0:
                 with contextlib.suppress(OSError):
-                    self._udp.sendto(answer, client)  # type: ignore[arg-type]
+                    self._udp.sendto(answer, client)
 
         forwarder = self._forwarder()
         if forwarder is None or self._forwards >= MAX_FORWARDS:

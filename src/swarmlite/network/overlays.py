@@ -1,0 +1,141 @@
+"""The overlay networks of a host: each made when first needed, kept while it is known or in use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Collection
+from pathlib import Path
+
+from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.network import netns
+from swarmlite.network.egress import mac_of
+from swarmlite.network.host import DEFAULT_MTU, VXLAN_OVERHEAD
+from swarmlite.network.netlink import mac_bytes
+from swarmlite.network.netns import Threads
+from swarmlite.network.overlay import Overlay, Peers
+from swarmlite.network.view import Touched, View, host_of
+from swarmlite.proto.objects_pb2 import Network
+
+MTU_OPTION = "com.docker.network.driver.mtu"
+PREFIX = "net-"
+
+
+class Overlays:
+    """Networks by id; one event loop's."""
+
+    def __init__(
+        self, threads: Threads, view: View, directory: Path, *, local: str, port: int
+    ) -> None:
+        self._threads, self._view, self._directory = threads, view, directory
+        self._local, self._port = local, port
+        self._overlays: dict[str, Overlay] = {}
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.mtu = DEFAULT_MTU
+
+    async def get(self, network_id: str) -> Overlay:
+        """The network's overlay, made if it is not there. Raises FailedPrecondition, OSError."""
+        found = self._overlays.get(network_id)
+        if found is not None:
+            return found
+        async with self._locks[network_id]:
+            if network_id not in self._overlays:
+                await asyncio.shield(self._make(network_id))
+            return self._overlays[network_id]
+
+    async def _make(self, network_id: str) -> None:
+        network = self._view.networks.get(network_id)
+        if network is None:
+            raise FailedPrecondition(f"network {network_id} is not known on this node yet")
+        vni, mtu = _vni(network), _mtu(network, self.mtu)
+        pin = self._directory / f"{PREFIX}{network_id}"
+
+        def work() -> Overlay:
+            return Overlay(
+                pin,
+                self._threads.host,
+                vni=vni,
+                local=self._local,
+                port=self._port,
+                mtu=mtu,
+            )
+
+        overlay = await self._threads.run(work)
+        self._overlays[network_id] = overlay
+        if not network.spec.ingress:
+            peers = self._peers(network_id)
+            await self._threads.run(lambda: overlay.adopt_peers(peers))
+
+    def _peers(self, network_id: str) -> Peers:
+        neighbours, forwards = {}, {}
+        for endpoint in self._view.endpoints(network_id):
+            if endpoint.node_id == self._view.node_id or not endpoint.node_addr:
+                continue
+            address = host_of(endpoint.addr)
+            mac = mac_bytes(endpoint.mac) if endpoint.mac else mac_of(address)
+            neighbours[address] = mac
+            forwards[mac] = endpoint.node_addr
+        return Peers(neighbours, forwards)
+
+    def held(self, network_id: str) -> Overlay | None:
+        """The overlay, if it is there."""
+        return self._overlays.get(network_id)
+
+    async def flush(self, touched: Touched, in_use: Collection[str]) -> None:
+        """Tell the kernel of endpoints elsewhere; take away what nobody knows or uses."""
+        for network_id in touched.networks:
+            overlay = self._overlays.get(network_id)
+            if overlay is None or self._view.is_ingress(network_id):
+                continue
+            if network_id in self._view.networks:
+                peers = self._peers(network_id)
+                await self._threads.run(lambda o=overlay, p=peers: o.set_peers(p))  # type: ignore[misc]
+        for network_id in list(self._overlays):
+            if network_id not in self._view.networks and network_id not in in_use:
+                await self._drop(network_id)
+
+    async def _drop(self, network_id: str) -> None:
+        async with self._locks[network_id]:
+            overlay = self._overlays.pop(network_id, None)
+            if overlay is not None:
+                await self._threads.run(overlay.destroy)
+
+    async def reconcile(self) -> list[str]:
+        """Repair all; one line for each repair. Raises OSError, FailedPrecondition."""
+        repairs = []
+        for network_id, overlay in list(self._overlays.items()):
+            for line in await self._threads.run(overlay.reconcile):
+                repairs.append(f"network {network_id}: {line}")
+        return repairs
+
+    async def close(self) -> None:
+        """Let go of descriptors; what is in the kernel stays."""
+        for overlay in self._overlays.values():
+            overlay.close()
+        self._overlays.clear()
+
+    async def destroy(self) -> None:
+        """Take all away, what an earlier process left too."""
+        for network_id in list(self._overlays):
+            await self._drop(network_id)
+        for pin in self._directory.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError):
+                await self._threads.run(lambda p=pin: netns.unpin(p))  # type: ignore[misc]
+
+
+def _vni(network: Network) -> int:
+    try:
+        return int(network.driver_state.options["vni"])
+    except (KeyError, ValueError) as error:
+        name = network.spec.annotations.name or network.id
+        raise FailedPrecondition(f"network {name} has no VXLAN id yet") from error
+
+
+def _mtu(network: Network, underlay: int) -> int:
+    asked = network.spec.driver.options.get(MTU_OPTION, "")
+    if not asked:
+        return underlay - VXLAN_OVERHEAD
+    if not asked.isdigit() or not 68 <= int(asked) <= 65485:
+        raise InvalidSpec(f"{MTU_OPTION}: {asked!r} is no MTU; a number from 68 to 65485 is")
+    return int(asked)

@@ -1,0 +1,133 @@
+"""The resolvers of all sandboxes: their sockets, which outlive this process, and who answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from swarmlite.network.dns.forward import SOCKETS, Forwarder, MakeSocket, host_resolvers
+from swarmlite.network.dns.records import Names, Zones
+from swarmlite.network.dns.server import Resolver
+from swarmlite.network.netns import Threads
+from swarmlite.network.state import SandboxRecord
+from swarmlite.network.view import View
+
+RESOLVERS_TTL_S = 5.0
+
+
+class FdStore(Protocol):
+    """Holds descriptors while this process restarts; `runtime.client.Supervisor` is one."""
+
+    async def keep_fds(self, name: str, fds: Sequence[int]) -> None:
+        """Hold duplicates of `fds` under `name`, replacing what was there."""
+
+    async def kept_fds(self, name: str) -> list[int]:
+        """Duplicates of what is held, the caller's to close; empty when nothing is."""
+
+    async def drop_fds(self, name: str) -> None:
+        """Close what is held; nothing held is no error."""
+
+
+class Resolvers:
+    """One resolver a sandbox; one event loop's."""
+
+    def __init__(self, threads: Threads, view: View, fds: FdStore) -> None:
+        self._threads, self._fds = threads, fds
+        self.zones = Zones(view)
+        self._resolvers: dict[str, Resolver] = {}
+        self._own: dict[str, Forwarder] = {}
+        self._shared: Forwarder | None = None
+        self._sharing = asyncio.Lock()
+        self._hosts: list[str] = []
+        self._hosts_until = 0.0
+
+    async def keep(self, sandbox_id: str, sockets: tuple[socket.socket, socket.socket]) -> None:
+        """Have the sockets held for the process after this one."""
+        await self._fds.keep_fds(_name(sandbox_id), [s.fileno() for s in sockets])
+
+    async def kept(self, sandbox_id: str) -> tuple[socket.socket, socket.socket] | None:
+        """The sockets that an earlier process had held, if both are there."""
+        fds = await self._fds.kept_fds(_name(sandbox_id))
+        if len(fds) != 2:
+            for fd in fds:
+                os.close(fd)
+            return None
+        udp, tcp = (socket.socket(fileno=fd) for fd in fds)
+        udp.setblocking(False)
+        tcp.setblocking(False)
+        return udp, tcp
+
+    async def serve(
+        self,
+        record: SandboxRecord,
+        sockets: tuple[socket.socket, socket.socket],
+        namespace: int,
+    ) -> None:
+        """Answer on a sandbox's sockets from now on; they are owned from now on."""
+        servers = list(record.dns_config().nameservers)
+        if servers:
+            # Resolvers that the user named are reached from inside, as they are for the user.
+            made = await self._threads.run_inside(namespace, lambda: [_udp() for _ in range(2)])
+            self._own[record.id] = Forwarder(made, self._maker(namespace), lambda: servers)
+        elif not record.internal:
+            await self._share()
+        names = Names(self.zones, [a.network_id for a in record.attachments])
+        self._resolvers[record.id] = Resolver(*sockets, names, self._forwarder(record))
+
+    async def _share(self) -> None:
+        async with self._sharing:
+            if self._shared is None:
+                made = await self._threads.run(lambda: [_udp() for _ in range(SOCKETS)])
+                self._shared = Forwarder(made, self._maker(self._threads.host), self._host_servers)
+
+    def _forwarder(self, record: SandboxRecord) -> Callable[[], Forwarder | None]:
+        # A sandbox of internal networks alone has no way out, by names neither.
+        return lambda: self._own.get(record.id) or (None if record.internal else self._shared)
+
+    def _maker(self, namespace: int) -> MakeSocket:
+        async def make(kind: socket.SocketKind) -> socket.socket:
+            def work() -> socket.socket:
+                return socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
+
+            return await self._threads.run_inside(namespace, work)
+
+        return make
+
+    def _host_servers(self) -> list[str]:
+        now = asyncio.get_running_loop().time()
+        if now >= self._hosts_until:
+            self._hosts, self._hosts_until = host_resolvers(), now + RESOLVERS_TTL_S
+        return self._hosts
+
+    async def drop(self, sandbox_id: str) -> None:
+        """Stop answering, and have nothing held any more."""
+        resolver = self._resolvers.pop(sandbox_id, None)
+        if resolver is not None:
+            resolver.close()
+        forwarder = self._own.pop(sandbox_id, None)
+        if forwarder is not None:
+            forwarder.close()
+        await self._fds.drop_fds(_name(sandbox_id))
+
+    def close(self) -> None:
+        """Stop answering; what is held elsewhere stays."""
+        for resolver in self._resolvers.values():
+            resolver.close()
+        for forwarder in [*self._own.values(), *([self._shared] if self._shared else [])]:
+            forwarder.close()
+        self._resolvers.clear()
+        self._own.clear()
+        self._shared = None
+
+
+def _name(sandbox_id: str) -> str:
+    return f"dns/{sandbox_id}"
+
+
+def _udp() -> socket.socket:
+    channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    channel.bind(("0.0.0.0", 0))
+    return channel

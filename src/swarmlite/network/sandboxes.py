@@ -1,0 +1,276 @@
+"""The sandboxes of a host: making, changing, adopting and letting go of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarmlite.errors import SwarmliteError
+from swarmlite.network import load_balancer, netns
+from swarmlite.network.host import HostWiring
+from swarmlite.network.netlink import mac_bytes
+from swarmlite.network.netns import Threads
+from swarmlite.network.overlay import Overlay, Port
+from swarmlite.network.overlays import Overlays
+from swarmlite.network.resolvers import Resolvers
+from swarmlite.network.sandbox import SandboxWiring, egress_interface
+from swarmlite.network.state import Records, SandboxRecord, encode
+from swarmlite.network.view import Touched, View
+
+log = logging.getLogger(__name__)
+_Sockets = tuple[socket.socket, socket.socket]
+
+
+@dataclass
+class _Held:
+    """A sandbox; `wiring` and `sockets` come once it is made. The lock is held meanwhile."""
+
+    record: SandboxRecord
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wiring: SandboxWiring | None = None
+    sockets: _Sockets | None = None
+    """Taken up, but not answered on before the managers' word is known."""
+
+
+class Sandboxes:
+    """By id; one event loop's."""
+
+    def __init__(
+        self,
+        threads: Threads,
+        view: View,
+        directory: Path,
+        records: Records,
+        host: HostWiring,
+        overlays: Overlays,
+        resolvers: Resolvers,
+    ) -> None:
+        self._threads, self._view, self._directory = threads, view, directory
+        self._records, self._host = records, host
+        self._overlays, self._resolvers = overlays, resolvers
+        self._held: dict[str, _Held] = {}
+        self._informed = False
+
+    def __contains__(self, sandbox_id: str) -> bool:
+        return sandbox_id in self._held
+
+    def ids(self) -> list[str]:
+        """All, those being made too."""
+        return list(self._held)
+
+    def networks(self) -> set[str]:
+        """The networks that any of them is on."""
+        return {a.network_id for held in self._held.values() for a in held.record.attachments}
+
+    # making
+    async def create(self, record: SandboxRecord) -> SandboxRecord:
+        """Make one; the record with what was chosen. Raises OSError and SwarmliteError.
+
+        Failed: nothing of it is left.
+        """
+        held = self._held[record.id] = _Held(record)
+        async with held.lock:
+            try:
+                await self._create(held)
+            except BaseException:
+                await self._undo(held)
+                raise
+            return held.record
+
+    async def _create(self, held: _Held) -> None:
+        ports = await self._host.take_ports(held.record.id, held.record.ports())
+        held.record = dataclasses.replace(
+            held.record, host_ports=tuple(encode(port) for port in ports)
+        )
+        if held.record.host:
+            self._records.save(held.record)
+            return
+        overlays = {
+            a.network_id: await self._overlays.get(a.network_id) for a in held.record.attachments
+        }
+        vips = load_balancer.vips(self._view, [a.network_id for a in held.record.attachments])
+        await self._threads.run(lambda: self._wire(held, overlays, vips))
+        assert held.wiring is not None and held.sockets is not None
+        self._host.hold(held.record.id, held.record.egress_address, held.record.ports())
+        await self._resolvers.keep(held.record.id, held.sockets)
+        await self._serve(held)
+        await self._host.refresh()
+
+    def _wire(
+        self,
+        held: _Held,
+        overlays: Mapping[str, Overlay],
+        vips: Mapping[str, Sequence[str]],
+    ) -> None:
+        """The kernel's part, on one thread: what fails half-way is undone by the caller."""
+        record = held.record
+        start = load_balancer.spread(record.id)
+        held.wiring = wiring = SandboxWiring.create(self._threads.host, start)
+        for attachment in record.attachments:
+            port = Port(attachment.port, attachment.address, mac_bytes(attachment.mac))
+            overlays[attachment.network_id].attach(
+                port, peer=attachment.interface, peer_namespace=wiring.namespace
+            )
+        if record.egress_port:
+            egress = self._host.egress.attach(
+                record.egress_port,
+                record.ingress_addresses,
+                peer=egress_interface(record),
+                namespace=wiring.namespace,
+            )
+            held.record = record = dataclasses.replace(record, egress_address=egress.address)
+        wiring.configure(record, self._host.egress.gateway, self._host.egress.subnet.prefixlen)
+        wiring.balance(vips)
+        held.sockets = wiring.dns_sockets()
+        wiring.pin(self._directory / record.id)
+        self._records.save(record)
+
+    async def _serve(self, held: _Held) -> None:
+        if held.sockets is not None and held.wiring is not None:
+            sockets, held.sockets = held.sockets, None
+            await self._resolvers.serve(held.record, sockets, held.wiring.namespace)
+
+    # adoption
+    def load(self) -> list[SandboxRecord]:
+        """The records whose sandboxes are still there; others, and pins without one, go."""
+        found = []
+        for record in self._records.load():
+            if record.host or netns.is_pinned(self._directory / record.id):
+                found.append(record)
+            else:
+                self._records.remove(record.id)
+        known = {record.id for record in found}
+        for path in self._directory.iterdir():
+            if path.name not in known and not path.name.startswith("net-") and path.name != "host":
+                netns.unpin(path)
+        return found
+
+    async def adopt(self, records: Sequence[SandboxRecord]) -> None:
+        """Count what an earlier process made as ours. Raises OSError."""
+        for record in records:
+            held = self._held[record.id] = _Held(record)
+            if record.host:
+                continue
+            namespace = os.open(self._directory / record.id, os.O_RDONLY | os.O_CLOEXEC)
+            start = load_balancer.spread(record.id)
+            held.wiring = SandboxWiring(namespace, self._threads.host, start)
+            held.sockets = await self._resolvers.kept(record.id)
+            if held.sockets is None:
+                with contextlib.suppress(OSError):
+                    held.sockets = await self._threads.run(held.wiring.dns_sockets)
+                    await self._resolvers.keep(record.id, held.sockets)
+
+    def inform(self) -> None:
+        """The managers' word is there: the next `flush` wires and answers what was adopted."""
+        self._informed = True
+
+    async def _resume(self, held: _Held) -> None:
+        for attachment in held.record.attachments:
+            if attachment.network_id in self._view.networks:
+                overlay = await self._overlays.get(attachment.network_id)
+                port = Port(attachment.port, attachment.address, mac_bytes(attachment.mac))
+                overlay.expect(port)
+        await self._serve(held)
+
+    # changes
+    async def flush(self, touched: Touched) -> None:
+        """Balance anew, and cut connections to what is gone, where a change concerns it."""
+        for held in list(self._held.values()):
+            networks = [a.network_id for a in held.record.attachments]
+            if held.sockets is None and not touched.networks.intersection(networks):
+                continue
+            async with held.lock:
+                if held.wiring is None or held.record.id not in self._held:
+                    continue
+                await self._flush_one(held, networks, touched)
+
+    async def _flush_one(self, held: _Held, networks: list[str], touched: Touched) -> None:
+        if held.sockets is not None:
+            await self._resume(held)
+        wiring = held.wiring
+        assert wiring is not None
+        vips = load_balancer.vips(self._view, networks)
+        gone = sorted(address for network, address in touched.gone if network in networks)
+
+        def work() -> None:
+            wiring.balance(vips)
+            if gone:
+                wiring.forget(gone)
+
+        try:
+            await self._threads.run(work)
+        except (OSError, SwarmliteError) as error:
+            log.error("sandbox %s: a change failed: %s", held.record.id, error)
+
+    async def reconcile(self) -> list[str]:
+        """Repair VIP tables; one line for each repair. Raises OSError, SwarmliteError."""
+        repairs = []
+        for held in list(self._held.values()):
+            async with held.lock:
+                if held.wiring is None or held.record.id not in self._held:
+                    continue
+                wiring = held.wiring
+                networks = [a.network_id for a in held.record.attachments]
+                vips = load_balancer.vips(self._view, networks)
+
+                def work(wiring: SandboxWiring = wiring) -> bool:
+                    return wiring.repair()
+
+                if await self._threads.run(work):
+                    repairs.append(f"sandbox {held.record.id}: VIP table loaded again")
+                await self._threads.run(lambda w=wiring, v=vips: w.balance(v))  # type: ignore[misc]
+        return repairs
+
+    # letting go
+    async def delete(self, sandbox_id: str) -> None:
+        """Let one go; safe to repeat. Raises FailedPrecondition when nft refuses."""
+        held = self._held.get(sandbox_id)
+        if held is None:
+            self._records.remove(sandbox_id)
+            return
+        async with held.lock:
+            if self._held.get(sandbox_id) is held:
+                await self._undo(held)
+
+    async def _undo(self, held: _Held) -> None:
+        record = held.record
+        for channel in held.sockets or ():
+            channel.close()
+        held.sockets = None
+        await self._resolvers.drop(record.id)
+        overlays = {
+            a.port: overlay
+            for a in record.attachments
+            if (overlay := self._overlays.held(a.network_id)) is not None
+        }
+
+        def work() -> None:
+            for port, overlay in overlays.items():
+                overlay.detach(port)
+            self._host.egress.detach(record.egress_port)
+            netns.unpin(self._directory / record.id)
+            if held.wiring is not None:
+                held.wiring.close()
+
+        await self._threads.run(work)
+        self._records.remove(record.id)
+        self._host.release(record.id)
+        self._held.pop(record.id, None)
+        await self._host.refresh()
+
+    async def close(self) -> None:
+        """Let go of descriptors; what is in the kernel stays."""
+        for held in self._held.values():
+            async with held.lock:
+                if held.wiring is not None:
+                    held.wiring.close()
+                for channel in held.sockets or ():
+                    channel.close()
+        self._held.clear()
