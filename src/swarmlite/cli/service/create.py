@@ -35,7 +35,7 @@ from swarmlite.proto.objects_pb2 import Service
 @click.argument("image")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
 @pass_session
-def command(session: Session, image: str, args: tuple[str, ...], **values: Any) -> None:
+def command(session: Session, /, image: str, args: tuple[str, ...], **values: Any) -> None:
     """Create a new service."""
     wanted = specs.created(image, args, values)
     if not wanted.annotations.name:

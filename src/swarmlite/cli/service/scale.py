@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from swarmlite.cli.lazy import Command, count, flag, parsed
@@ -29,7 +31,7 @@ def command(session: Session, scales: tuple[tuple[str, int], ...], detach: bool)
     status, scaled = 0, []
     for name, replicas in scales:
         try:
-            scaled.append(changing.change(session, name, lambda s, n=replicas: _edited(s, n)))
+            scaled.append(changing.change(session, name, partial(_edited, replicas)))
         except SwarmliteError as error:
             click.echo(f"{name}: {error}", err=True)
             status = 1
@@ -42,7 +44,7 @@ def command(session: Session, scales: tuple[tuple[str, int], ...], detach: bool)
     return status
 
 
-def _edited(spec: ServiceSpec, replicas: int) -> ServiceSpec:
+def _edited(replicas: int, spec: ServiceSpec) -> ServiceSpec:
     result = ServiceSpec()
     result.CopyFrom(spec)
     set_replicas(result, replicas)

@@ -36,7 +36,7 @@ from swarmlite.proto.specs_pb2 import ServiceSpec
 @flag("-q", "--quiet", help="Suppress progress output.")
 @click.argument("service")
 @pass_session
-def command(session: Session, service: str, **values: Any) -> None:
+def command(session: Session, /, service: str, **values: Any) -> None:
     """Update a service."""
     if values["rollback"]:
         before = changing.roll_back(session, service)

@@ -1,0 +1,26 @@
+"""`swarmlite config inspect`."""
+
+from __future__ import annotations
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.inspect import cluster as shapes
+from swarmlite.cli.lazy import Command
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.proto.control_pb2 import GetRequest
+
+
+@click.command("inspect", cls=Command)
+@inspect_options
+@click.argument("names", nargs=-1, required=True, metavar="CONFIG...")
+@pass_session
+def command(session: Session, names: tuple[str, ...], form: str) -> int:
+    """Display detailed information on one or more configs."""
+    control = session.control
+    return inspect_each(
+        names,
+        lambda ref: shapes.config(client.call(control.GetConfig, GetRequest(ref=ref))),
+        form,
+    )

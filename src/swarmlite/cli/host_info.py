@@ -1,0 +1,87 @@
+"""`swarmlite info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.lazy import Command
+from swarmlite.cli.output.gofunctions import to_json
+from swarmlite.cli.output.gotemplate import Template
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.model import units
+from swarmlite.proto.control_pb2 import Empty
+from swarmlite.proto.engine_pb2 import EngineInfo
+
+
+@click.command("info", cls=Command)
+@click.option("-f", "--format", "form", default="", help="'json' or a Go template.")
+@pass_session
+def command(session: Session, form: str) -> None:
+    """Display information about this host and its swarm."""
+    info: EngineInfo = client.call(session.engine.Info, Empty())
+    if form == "json":
+        click.echo(to_json(_shape(info)))
+    elif form:
+        click.echo(Template(form).render(_shape(info)))
+    else:
+        click.echo("\n".join(_lines(info)))
+    for warning in info.warnings:
+        click.echo(f"WARNING: {warning}", err=True)
+
+
+def _shape(info: EngineInfo) -> dict[str, Any]:
+    described = info.description
+    return {
+        "ContainersRunning": info.containers_running,
+        "Images": info.images,
+        "ServerVersion": described.engine.engine_version,
+        "KernelVersion": described.kernel_version,
+        "OperatingSystem": described.os_name,
+        "OSType": described.platform.os,
+        "Architecture": described.platform.architecture,
+        "NCPU": described.resources.nano_cpus // units.SECOND,
+        "MemTotal": described.resources.memory_bytes,
+        "Name": described.hostname,
+        "DockerRootDir": info.state_dir,
+        "Labels": [f"{k}={v}" for k, v in sorted(described.engine.labels.items())],
+        "Capabilities": list(described.engine.capabilities),
+        "Warnings": list(info.warnings),
+        "Swarm": {
+            "NodeID": info.node_id,
+            "LocalNodeState": info.swarm_state,
+            "ControlAvailable": info.manager,
+            "Error": info.error,
+            "RemoteManagers": [{"Addr": m.addr} for m in info.managers] or None,
+            "Cluster": {"ID": info.cluster_id},
+        },
+    }
+
+
+def _lines(info: EngineInfo) -> Iterator[str]:
+    described = info.description
+    yield f"Containers Running: {info.containers_running}"
+    yield f"Images: {info.images}"
+    yield f"Server Version: {described.engine.engine_version}"
+    yield f"Swarm: {info.swarm_state or 'inactive'}"
+    if info.error:
+        yield f" Error: {info.error}"
+    if info.node_id:
+        yield f" NodeID: {info.node_id}"
+        yield f" Is Manager: {str(info.manager).lower()}"
+        yield f" ClusterID: {info.cluster_id}"
+        if info.managers:
+            yield " Manager Addresses:"
+            yield from (f"  {manager.addr}" for manager in info.managers)
+    yield f"Capabilities: {' '.join(described.engine.capabilities)}"
+    yield f"Kernel Version: {described.kernel_version}"
+    yield f"Operating System: {described.os_name}"
+    yield f"OSType: {described.platform.os}"
+    yield f"Architecture: {described.platform.architecture}"
+    yield f"CPUs: {units.format_cpus(described.resources.nano_cpus)}"
+    yield f"Total Memory: {units.format_bytes(described.resources.memory_bytes)}"
+    yield f"Name: {described.hostname}"
+    yield f"Root Dir: {info.state_dir}"

@@ -1,0 +1,66 @@
+"""`swarmlite node ls`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.lazy import Command
+from swarmlite.cli.output.listing import Listing, filters_of, list_options
+from swarmlite.cli.output.naturally import naturally
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.proto.control_pb2 import ListNodesResponse, ListRequest
+from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import ManagerStatus, NodeStatus
+
+LISTING = Listing(
+    "{{.ID}} {{if .Self}}*{{else}} {{end}}\t{{.Hostname}}\t{{.Status}}\t{{.Availability}}"
+    "\t{{.ManagerStatus}}\t{{.EngineVersion}}",
+    {
+        "ID": "ID",
+        "Self": "",
+        "Hostname": "HOSTNAME",
+        "Status": "STATUS",
+        "Availability": "AVAILABILITY",
+        "ManagerStatus": "MANAGER STATUS",
+        "EngineVersion": "ENGINE VERSION",
+        "TLSStatus": "TLS STATUS",
+    },
+)
+
+
+@click.command("ls", cls=Command)
+@list_options
+@pass_session
+def command(session: Session, filters: Any, form: str, quiet: bool) -> None:
+    """List nodes in the swarm."""
+    request = ListRequest(filters=filters_of(filters))
+    reply: ListNodesResponse = client.call(session.control.ListNodes, request)
+    me = client.self_node_id(session.paths)
+    ordered = sorted(reply.nodes, key=lambda n: (naturally(n.description.hostname), n.id))
+    LISTING.print([row(node, me) for node in ordered], form, quiet=quiet)
+
+
+def row(node: Node, me: str) -> dict[str, Any]:
+    """One node's row; `me` is the id of the node that the command runs on."""
+    return {
+        "ID": node.id,
+        "Self": node.id == me,
+        "Hostname": node.description.hostname,
+        "Status": NodeStatus.State.Name(node.status.state).capitalize(),
+        "Availability": NodeSpec.Availability.Name(node.spec.availability).capitalize(),
+        "ManagerStatus": _manager(node),
+        "EngineVersion": node.description.engine.engine_version,
+        "TLSStatus": "Ready",
+    }
+
+
+def _manager(node: Node) -> str:
+    if not node.HasField("manager_status"):
+        return ""
+    if node.manager_status.leader:
+        return "Leader"
+    return ManagerStatus.Reachability.Name(node.manager_status.reachability).capitalize()

@@ -1,0 +1,45 @@
+"""`swarmlite node update`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from swarmlite.cli.lazy import Command, one_of, parsed
+from swarmlite.cli.node import changing
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import MANAGER, WORKER
+from swarmlite.stack.syntax import fields
+
+
+@click.command("update", cls=Command)
+@click.option(
+    "--availability",
+    type=one_of(active=NodeSpec.ACTIVE, pause=NodeSpec.PAUSE, drain=NodeSpec.DRAIN),
+    help="Availability of the node (active, pause, drain).",
+)
+@click.option("--role", type=one_of(worker=WORKER, manager=MANAGER), help="Role (worker, manager).")
+@click.option(
+    "--label-add", multiple=True, type=parsed(fields.pair, "list"), help="Add or update a label."
+)
+@click.option("--label-rm", multiple=True, help="Remove a node label if exists.")
+@click.argument("node")
+@pass_session
+def command(session: Session, /, node: str, **values: Any) -> None:
+    """Update a node."""
+
+    def edit(spec: NodeSpec) -> bool:
+        if values["availability"] is not None:
+            spec.availability = values["availability"]
+        if values["role"] is not None:
+            spec.desired_role = values["role"]
+        for name in values["label_rm"]:
+            spec.annotations.labels.pop(name, None)
+        for name, value in values["label_add"]:
+            spec.annotations.labels[name] = value
+        return True
+
+    changing.change(session, node, edit)
+    click.echo(node)

@@ -1,0 +1,143 @@
+"""`swarmlite service logs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarmlite.cli import client
+from swarmlite.cli.inspect import values
+from swarmlite.cli.lazy import Command, flag, parsed
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.model import units
+from swarmlite.proto.control_pb2 import (
+    LOG_STDERR,
+    GetRequest,
+    ListNodesResponse,
+    ListRequest,
+    ListTasksRequest,
+    ListTasksResponse,
+    LogMessage,
+    LogOptions,
+    LogSelector,
+    LogsRequest,
+)
+from swarmlite.proto.objects_pb2 import Task
+
+
+def _tail(text: str) -> int:
+    if text == "all":
+        return -1
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidSpec('expected a number of lines or "all"')
+    return int(text)
+
+
+def _moment(text: str) -> Timestamp:
+    stamp = Timestamp()
+    try:
+        moment = datetime.fromisoformat(text)
+        stamp.FromDatetime(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        try:
+            ago = timedelta(microseconds=units.parse_duration(text) / 1000)
+        except InvalidSpec as error:
+            raise InvalidSpec(
+                "expected a timestamp (2013-01-02T13:23:37Z) or a duration (42m)"
+            ) from error
+        stamp.FromDatetime(datetime.now(UTC) - ago)
+    return stamp
+
+
+@click.command("logs", cls=Command)
+@flag("-f", "--follow", help="Follow log output.")
+@click.option("-n", "--tail", type=parsed(_tail, "string"), default="all", help="Lines to show.")
+@click.option("--since", type=parsed(_moment, "string"), help="Logs since a time or duration.")
+@flag("-t", "--timestamps", help="Show timestamps.")
+@flag("--details", help="Show extra details provided to logs.")
+@flag("--raw", help="Do not neatly format logs.")
+@flag("--no-resolve", help="Do not map IDs to Names in output.")
+@flag("--no-task-ids", help="Do not include task IDs in output.")
+@flag("--no-trunc", help="Do not truncate output.")
+@click.argument("ref", metavar="SERVICE|TASK")
+@pass_session
+def command(session: Session, /, ref: str, **values: Any) -> None:
+    """Fetch the logs of a service or task."""
+    selector, tasks = _select(session, ref)
+    options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
+    if values["since"] is not None:
+        options.since.CopyFrom(values["since"])
+    labels = _Labels(session, tasks, values)
+    request = LogsRequest(selector=selector, options=options)
+    for reply in client.stream(session.control.ServiceLogs(request)):
+        for message in reply.messages:
+            out = sys.stderr if message.stream == LOG_STDERR else sys.stdout
+            out.buffer.write(labels.prefix(message).encode() + message.data)
+            if not message.data.endswith(b"\n"):
+                out.buffer.write(b"\n")
+            out.buffer.flush()
+
+
+def _select(session: Session, ref: str) -> tuple[LogSelector, list[Task]]:
+    try:
+        service = client.call(session.control.GetService, GetRequest(ref=ref))
+    except NotFound:
+        try:
+            task = client.call(session.control.GetTask, GetRequest(ref=ref))
+        except NotFound as error:
+            raise NotFound(f"no such task or service: {ref}") from error
+        return LogSelector(task_ids=[task.id]), [task]
+    return LogSelector(service_ids=[service.id]), []
+
+
+class _Labels:
+    """The beginning of each line: "web.1.<id>@node    | "."""
+
+    def __init__(self, session: Session, tasks: list[Task], options: Mapping[str, Any]) -> None:
+        self._session, self._options = session, options
+        self._tasks = {task.id: task for task in tasks}
+        self._nodes: dict[str, str] = {}
+        self._width = 0
+
+    def prefix(self, message: LogMessage) -> str:
+        """All that stands before the line itself."""
+        stamp = f"{values.time(message.timestamp)} " if self._options["timestamps"] else ""
+        context = message.context
+        details = ""
+        if self._options["details"]:
+            pairs = {
+                "com.docker.swarm.node.id": context.node_id,
+                "com.docker.swarm.service.id": context.service_id,
+                "com.docker.swarm.task.id": context.task_id,
+            }
+            details = ",".join(f"{key}={value}" for key, value in pairs.items()) + " "
+        if self._options["raw"]:
+            return stamp + details
+        name = self._name(context.task_id, context.node_id)
+        self._width = max(self._width, len(name))
+        return f"{stamp}{name:<{self._width}}    | {details}"
+
+    def _name(self, task_id: str, node_id: str) -> str:
+        if task_id not in self._tasks or node_id not in self._nodes:
+            self._learn()
+        task = self._tasks.get(task_id)
+        shown = task_id if self._options["no_trunc"] else task_id[:12]
+        if task is None or self._options["no_resolve"]:
+            return f"{task_id}@{node_id}"
+        name = f"{task.service_annotations.name}.{task.slot or task.node_id}"
+        if not self._options["no_task_ids"]:
+            name += f".{shown}"
+        return f"{name}@{self._nodes.get(node_id, node_id)}"
+
+    def _learn(self) -> None:
+        control = self._session.control
+        tasks: ListTasksResponse = client.call(control.ListTasks, ListTasksRequest())
+        self._tasks.update({task.id: task for task in tasks.tasks})
+        nodes: ListNodesResponse = client.call(control.ListNodes, ListRequest())
+        self._nodes.update({n.id: n.description.hostname or n.id for n in nodes.nodes})

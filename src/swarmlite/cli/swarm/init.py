@@ -1,0 +1,60 @@
+"""`swarmlite swarm init`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from swarmlite.cli import daemon
+from swarmlite.cli.lazy import INTEGER, Command, flag
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.cli.swarm.values import AVAILABILITY, seconds_option
+
+_TEXT = """Swarm initialized: current node ({node_id}) is now a manager.
+
+To add a worker to this swarm, run the following command:
+
+    swarmlite swarm join --token {worker_token} {manager_addr}
+
+To add a manager to this swarm, run 'swarmlite swarm join-token manager' and follow \
+the instructions.
+"""
+
+
+@click.command("init", cls=Command)
+@click.option("--advertise-addr", help="Advertised address (format: <ip|interface>[:port]).")
+@click.option("--listen-addr", help="Listen address (0.0.0.0:2377).")
+@click.option("--data-path-addr", help="Address or interface to use for data path traffic.")
+@click.option("--data-path-port", type=INTEGER, help="Port for data path traffic (4789).")
+@click.option(
+    "--default-addr-pool", multiple=True, help="Default address pool in CIDR format (10.0.0.0/8)."
+)
+@click.option(
+    "--default-addr-pool-mask-length", type=INTEGER, help="Subnet mask length for the pool (24)."
+)
+@click.option("--availability", type=AVAILABILITY, help="Availability of the node.")
+@flag("--autolock", default=False, help="Enable manager autolocking.")
+@seconds_option("--cert-expiry", "Validity period for node certificates (2160h0m0s).")
+@seconds_option("--dispatcher-heartbeat", "Dispatcher heartbeat period (5s).")
+@click.option("--task-history-limit", type=INTEGER, help="Task history retention limit (5).")
+@click.option("--external-ca", multiple=True, help="Specifications of certificate signing.")
+@flag("--force-new-cluster", help="Force create a new cluster from current state.")
+@click.option("--etcd-endpoints", multiple=True, help="An etcd cluster that exists: URL[,URL].")
+@pass_session
+def command(session: Session, /, external_ca: tuple[str, ...], **values: Any) -> None:
+    """Initialize a swarm."""
+    if external_ca:
+        raise click.UsageError("--external-ca is not supported")
+    names = {"cert_expiry": "cert_expiry_s", "dispatcher_heartbeat": "dispatcher_heartbeat_s"}
+    message: dict[str, Any] = {"op": "init"}
+    for key, value in values.items():
+        if value not in (None, (), False):
+            message[names.get(key, key)] = list(value) if isinstance(value, tuple) else value
+    if "etcd_endpoints" in message:
+        message["etcd_endpoints"] = [e for v in message["etcd_endpoints"] for e in v.split(",")]
+    reply = daemon.request(
+        session.paths, message, progress=lambda line: click.echo(line, file=sys.stderr)
+    )
+    click.echo(_TEXT.format(**reply))

@@ -1,0 +1,30 @@
+"""Values that several verbs of `swarm` and `node` take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from swarmlite.cli.lazy import one_of, parsed
+from swarmlite.errors import InvalidSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+AVAILABILITY = one_of(active="active", pause="pause", drain="drain")
+
+
+def seconds(text: str) -> float:
+    """A duration in seconds. Raises InvalidSpec."""
+    from swarmlite.model import units
+
+    value = units.parse_duration(text)
+    if value <= 0:
+        raise InvalidSpec("a duration above zero is expected")
+    return value / units.SECOND
+
+
+def seconds_option(name: str, help: str) -> Callable[[F], F]:
+    """An option whose value is a duration, in seconds."""
+    return click.option(name, type=parsed(seconds, "duration"), help=help)

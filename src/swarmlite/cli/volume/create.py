@@ -1,0 +1,29 @@
+"""`swarmlite volume create`."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.lazy import Command, parsed
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.proto.engine_pb2 import LocalVolume
+from swarmlite.stack.syntax import fields
+
+
+@click.command("create", cls=Command)
+@click.option("-d", "--driver", default="local", help="Volume driver name (local).")
+@click.option("--label", multiple=True, type=parsed(fields.pair, "list"), help="Metadata.")
+@click.option("-o", "--opt", multiple=True, type=parsed(fields.pair, "map"), help="Options.")
+@click.argument("name", required=False)
+@pass_session
+def command(session: Session, /, name: str | None, **values: Any) -> None:
+    """Create a volume."""
+    volume = LocalVolume(name=name or secrets.token_hex(32), driver=values["driver"])
+    volume.labels.update(dict(values["label"]))
+    volume.options.update(dict(values["opt"]))
+    created: LocalVolume = client.call(session.engine.CreateVolume, volume)
+    click.echo(created.name)
