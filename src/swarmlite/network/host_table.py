@@ -37,7 +37,7 @@ _SKELETON = """
     iifname { "%(egress)s", "%(ingress)s" } ip daddr 127.0.0.0/8 drop
     iifname "%(egress)s" ether saddr . ip saddr != @sources drop
   }
-  chain mark {
+  chain marking {
     type filter hook prerouting priority -150; policy accept;
     iifname "%(ingress)s" ct state new ct mark set ether saddr map @peer_marks
     ct mark & %(mask)#x != %(mark)#x return
@@ -49,7 +49,7 @@ _SKELETON = """
     iifname "%(ingress)s" return
     fib daddr type local goto publish
   }
-  chain own {
+  chain sending {
     type nat hook output priority -100; policy accept;
     fib daddr type local goto publish
   }
@@ -64,7 +64,7 @@ _SKELETON = """
     oifname { "%(egress)s", "%(ingress)s" } ct status dnat masquerade
     oifname != { "lo", "%(egress)s", "%(ingress)s" } masquerade
   }
-  chain size {
+  chain clamping {
     type filter hook postrouting priority -150; policy accept;
     oifname "%(ingress)s" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
   }

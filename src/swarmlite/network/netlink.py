@@ -26,7 +26,7 @@ NESTED = 0x8000
 IFF_UP = 1
 AF_BRIDGE = 7
 NTF_SELF, NTF_MASTER = 0x02, 0x04
-NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
+NUD_PERMANENT, NUD_NOARP, NUD_REACHABLE = 0x80, 0x40, 0x02
 BATCH = 64
 """Messages sent before their answers are read; more could overrun the receive buffer."""
 
@@ -253,7 +253,9 @@ def forward(
     table, not the bridge's.
     """
     flags = NTF_SELF if own else NTF_MASTER | (NTF_SELF if to else 0)
-    head = struct.pack("=BxHiHBB", AF_BRIDGE, 0, index, NUD_NOARP, flags, 0)
+    # Static in both tables: the bridge asks for NOARP, VXLAN for REACHABLE and does not age NOARP.
+    state = NUD_NOARP | NUD_REACHABLE
+    head = struct.pack("=BxHiHBB", AF_BRIDGE, 0, index, state, flags, 0)
     body = head + attribute(2, mac) + (attribute(1, address_bytes(to)) if to else b"")
     return (DELNEIGH, 0, body) if delete else (NEWNEIGH, CREATE | REPLACE, body)
 
