@@ -14,6 +14,7 @@ from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.proto.control_pb2 import Filter
 from swarmlite.proto.engine_pb2 import LocalContainer
 from swarmlite.runtime.client import State
+from swarmlite.runtime.volumes import Volume
 
 STATES = {"created": "created", "running": "running", "stopped": "exited"}
 FILTERS = ("id", "label", "name", "status")
@@ -50,6 +51,21 @@ def image_ids_in_use(states: Iterable[State]) -> set[str]:
     """Ids of the images that containers were made from."""
     specs = (read_spec(state.bundle) for state in states)
     return {spec.get("annotations", {}).get(IMAGE_ID_ANNOTATION, "") for spec in specs} - {""}
+
+
+def volumes_in_use(states: Iterable[State], volumes: Iterable[Volume]) -> set[str]:
+    """Names of the volumes that containers have mounted, or below which they have."""
+    sources = [
+        Path(str(mount.get("source", "")))
+        for state in states
+        for mount in read_spec(state.bundle).get("mounts", [])
+        if mount.get("type") == "bind"
+    ]
+    return {
+        volume.name
+        for volume in volumes
+        if any(source.is_relative_to(volume.mountpoint) for source in sources)
+    }
 
 
 def find(states: Iterable[State], ref: str) -> State:

@@ -167,7 +167,9 @@ class EngineService(EngineServicer):
 
     async def RemoveVolume(self, request: RemoveRequest, context: Context) -> Empty:
         """A volume that no container uses."""
-        await asyncio.to_thread(self._volumes.remove, request.ref)
+        states = await self._supervisor.client.list()
+        in_use = containers.volumes_in_use(states, self._volumes.list())
+        await asyncio.to_thread(self._volumes.remove, request.ref, in_use=in_use)
         return Empty()
 
 
@@ -192,7 +194,7 @@ def local_volume(volume: Volume) -> pb.LocalVolume:
         mountpoint=str(volume.mountpoint),
         labels=volume.labels,
         options=volume.options,
-        created=Timestamp(seconds=int(volume.created_at)),
+        created=Timestamp(seconds=int(volume.created)),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.errors import InvalidSpec
 from swarmlite.proto.types_pb2 import Mount
 from swarmlite.runtime.volumes import VolumeStore
 
@@ -33,7 +33,7 @@ class ContainerVolumes:
         )
         if not options.nocopy and not options.subpath:
             self._store.copy_up(volume.name, self._lower_dirs, target)
-        return self._inside(volume.mountpoint, options.subpath)
+        return self._inside(self._store.mount(volume.name), options.subpath)
 
     def _inside(self, mountpoint: Path, subpath: str) -> Path:
         """The subpath below the volume; symbolic links do not lead out of it."""
@@ -51,10 +51,7 @@ def remove_anonymous(store: VolumeStore, container_id: str) -> None:
     """Remove the anonymous volumes of a container that is gone; safe to repeat."""
     for volume in store.list():
         if volume.labels.get(CONTAINER_LABEL) == container_id:
-            try:
-                store.remove(volume.name)
-            except NotFound:
-                continue
+            store.remove(volume.name, force=True)
 
 
 def _anonymous(container_id: str, target: str) -> str:

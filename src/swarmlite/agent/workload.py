@@ -83,6 +83,7 @@ class TaskWorkload:
         self._spec: ContainerSpec = task.spec.container
         self._check: HealthCheck | None = None
         self._stop_signal = 0
+        self._anonymous_volumes = True  # until it is known better
         self._end: asyncio.Future[Exit] | None = None
         self.container_id = container_id_of(task.id)
         self.host_ports: Sequence[PortConfig] = list(task.status.host_ports)
@@ -136,7 +137,7 @@ class TaskWorkload:
         self.host_ports = sandbox.host_ports
         lower_dirs = host.store.lower_dirs(image)
         volumes = ContainerVolumes(host.volumes, self.container_id, lower_dirs)
-        needs_volumes = self._spec.mounts or config.get("Volumes")
+        self._anonymous_volumes = needs_volumes = bool(self._spec.mounts or config.get("Volumes"))
         resolved = (
             await _finished(asyncio.to_thread(mounts.resolve, self._spec, config, volumes))
             if needs_volumes
@@ -252,7 +253,8 @@ class TaskWorkload:
         """See controller.Workload."""
         if self.bundle.exists():
             await _finished(asyncio.to_thread(_remove_but_logs, self.bundle))
-        await asyncio.to_thread(remove_anonymous, self._host.volumes, self.container_id)
+        if self._anonymous_volumes:
+            await asyncio.to_thread(remove_anonymous, self._host.volumes, self.container_id)
 
     async def forget(self) -> None:
         """The task is forgotten: its log goes too."""
