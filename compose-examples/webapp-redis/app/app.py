@@ -1,0 +1,44 @@
+"""Counts its visitors in Redis, and waits for Redis as long as it must."""
+
+import os
+import signal
+import socket
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from resp import Redis, RedisError
+
+REDIS_HOST = os.environ.get("REDIS_HOST", "redis")
+PORT = int(os.environ.get("PORT", "8000"))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """`/` counts a visit, `/health` asks Redis whether it is there."""
+
+    def do_GET(self) -> None:
+        """Answer a request of this method."""
+        try:
+            with Redis(REDIS_HOST) as redis:
+                if self.path == "/health":
+                    text = f"{redis.command('PING')}\n"
+                else:
+                    visits = redis.command("INCR", "visits")
+                    text = f"Visitor number {visits} was served by {socket.gethostname()} .\n"
+        except (OSError, RedisError) as error:
+            self.answer(503, f"Redis at {REDIS_HOST} does not answer yet: {error}\n")
+            return
+        self.answer(200, text)
+
+    def answer(self, status: int, text: str) -> None:
+        """Send a page of plain text."""
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    ThreadingHTTPServer(("", PORT), Handler).serve_forever()
