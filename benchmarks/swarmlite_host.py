@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
-from swarmlite.testing.registry import Registry
 
 from swarmlite.proto.control_pb2 import ListRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.testing import Cluster
 from swarmlite.testing import images as debian_images
+from swarmlite.testing.registry import Registry
 
 from .docker_peer import pids_in
 

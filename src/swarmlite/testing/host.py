@@ -57,6 +57,8 @@ class Host:
         return {
             "SWARMLITE_STATE_DIR": str(self.paths.state_dir),
             "SWARMLITE_RUN_DIR": str(self.paths.run_dir),
+            # A registry of the tests listens beside the hosts, without TLS.
+            "SWARMLITE_INSECURE_REGISTRIES": str(self.lan.subnet),
         }
 
     @property

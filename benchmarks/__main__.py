@@ -1,0 +1,45 @@
+"""`make bench`: every comparison in one run, printed as a table; 1 when a goal is missed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from . import control_plane, replicas, start_latency
+from .docker_peer import DockerPeer
+from .swarmlite_host import SwarmliteHost
+from .table import Row, render
+
+PARTS = ("start", "replicas", "control-plane")
+
+
+def main() -> int:
+    """Run the named parts, all by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all when none is named")
+    parts = parser.parse_args().part or list(PARTS)
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(unknown)}: one of {', '.join(PARTS)}")
+    if os.geteuid() != 0:
+        print("the benchmarks make namespaces: run them as root, or with sudo", file=sys.stderr)
+        return 1
+    rows: list[Row] = []
+    if {"start", "replicas"} & set(parts):
+        with DockerPeer() as docker, tempfile.TemporaryDirectory() as folder:
+            docker.import_image(start_latency.rootfs(Path(folder) / "root"), "bench")
+            if "start" in parts:
+                rows += start_latency.measure(docker, "bench")
+            if "replicas" in parts:
+                with SwarmliteHost() as ours:
+                    rows += replicas.measure(docker, ours, "bench")
+    if "control-plane" in parts:
+        rows += control_plane.measure()
+    print(render(rows))
+    return 1 if any(row.met is False for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Agents without containers, over real mTLS streams: `python -m benchmarks.simulated_agents ...`.
+
+Each joins with the worker's token, holds a session as an agent does, and says RUNNING of every
+task that it is told to run. It prints "ready" once all have a session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from swarmlite import rpc
+from swarmlite.proto.ca_pb2 import IssueNodeCertificateRequest
+from swarmlite.proto.ca_pb2_grpc import CAStub
+from swarmlite.proto.dispatcher_pb2 import (
+    AgentMessage,
+    AssignmentChange,
+    Hello,
+    ManagerMessage,
+    TaskStatusUpdate,
+)
+from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub
+from swarmlite.proto.types_pb2 import (
+    TASK_STATE_RUNNING,
+    TASK_STATE_SHUTDOWN,
+    NodeDescription,
+    TaskStatus,
+)
+
+TARGET = (("grpc.ssl_target_name_override", "swarm-manager"),)
+
+
+def description(number: int) -> NodeDescription:
+    found = NodeDescription(
+        hostname=f"sim{number}", data_path_addr=f"10.255.{number >> 8}.{number & 255}"
+    )
+    found.platform.os, found.platform.architecture = "linux", "amd64"
+    found.resources.nano_cpus, found.resources.memory_bytes = 64 * 10**9, 256 << 30
+    return found
+
+
+class SimulatedAgent:
+    def __init__(self, number: int, address: str, root: bytes) -> None:
+        self.number, self.address, self.root = number, address, root
+        self.session = asyncio.Event()
+        self._key = ec.generate_private_key(ec.SECP256R1())
+
+    async def join(self, token: str) -> None:
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "new")])
+        csr = (
+            x509.CertificateSigningRequestBuilder()
+            .subject_name(name)
+            .sign(self._key, hashes.SHA256())
+        )
+        credentials = grpc.ssl_channel_credentials(self.root)
+        async with grpc.aio.secure_channel(self.address, credentials, TARGET) as channel:
+            issued = await CAStub(channel).IssueNodeCertificate(
+                IssueNodeCertificateRequest(
+                    token=token,
+                    csr=csr.public_bytes(serialization.Encoding.PEM),
+                    description=description(self.number),
+                )
+            )
+        self._certificate = issued.certificate
+
+    async def run(self) -> None:
+        key = self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        credentials = grpc.ssl_channel_credentials(self.root, key, self._certificate)
+        options = (*rpc.CHANNEL_OPTIONS, *TARGET, ("grpc.use_local_subchannel_pool", 1))
+        async with grpc.aio.secure_channel(self.address, credentials, options) as channel:
+            call = DispatcherStub(channel).Session()
+            hello = Hello(description=description(self.number), instance=str(self.number))
+            await call.write(AgentMessage(hello=hello))
+            beats = asyncio.create_task(self._beat(call))
+            try:
+                while (message := await call.read()) is not grpc.aio.EOF:
+                    self.session.set()
+                    if reply := self._react(message):
+                        await call.write(reply)
+            finally:
+                beats.cancel()
+
+    @staticmethod
+    async def _beat(call: grpc.aio.StreamStreamCall) -> None:
+        while True:
+            await asyncio.sleep(4)
+            await call.write(AgentMessage())
+
+    @staticmethod
+    def _react(message: ManagerMessage) -> AgentMessage | None:
+        statuses = []
+        for change in message.assignments.changes:
+            task = change.task
+            if change.action != AssignmentChange.UPDATE or not task.id:
+                continue
+            state = (
+                TASK_STATE_RUNNING
+                if task.desired_state <= TASK_STATE_RUNNING
+                else TASK_STATE_SHUTDOWN
+            )
+            if task.status.state < state:
+                status = TaskStatus(state=state, message="started", healthy=True)
+                status.timestamp.FromNanoseconds(time.time_ns())
+                statuses.append(TaskStatusUpdate(task_id=task.id, status=status))
+        return AgentMessage(statuses=statuses) if statuses else None
+
+
+async def main(options: argparse.Namespace) -> None:
+    with open(options.ca, "rb") as file:  # noqa: PTH123 - before anything else runs
+        root = file.read()
+    agents = [SimulatedAgent(k, options.address, root) for k in range(options.count)]
+    gate = asyncio.Semaphore(8)
+
+    async def join(agent: SimulatedAgent) -> None:
+        async with gate:
+            await agent.join(options.token)
+
+    await asyncio.gather(*map(join, agents))
+    async with asyncio.TaskGroup() as group:
+        for agent in agents:
+            group.create_task(agent.run())
+            if agent.number % 50 == 49:
+                await asyncio.sleep(0.1)
+        for agent in agents:
+            await agent.session.wait()
+        print("ready", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--ca", required=True)
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--count", type=int, default=1000)
+    asyncio.run(main(parser.parse_args()))
