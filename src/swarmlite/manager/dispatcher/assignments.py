@@ -57,9 +57,15 @@ class AssignmentSet:
     # marking
     def reset(self, view: Tables) -> None:
         """Everything may have changed: events were lost."""
-        known: tuple[Iterable[str], ...] = (self._tasks, self._nodes, [i for k, i in self._objects if k == "network"],
-                 self._services, [i for k, i in self._objects if k == "secret"],
-                 [i for k, i in self._objects if k == "config"])  # fmt: skip
+        objects = {kind: [i for k, i in self._objects if k == kind] for kind in KINDS}
+        known: tuple[Iterable[str], ...] = (
+            self._tasks,
+            self._nodes,
+            objects["network"],
+            self._services,
+            objects["secret"],
+            objects["config"],
+        )
         for kind, ids in zip(KINDS, known, strict=True):
             self._dirty[kind].update(dict.fromkeys(ids))
             self._dirty[kind].update((object_id, None) for object_id, _ in view.table(kind).items())

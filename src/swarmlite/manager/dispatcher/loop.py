@@ -210,8 +210,8 @@ class Dispatcher:
             flushed_at = time.monotonic()
 
     async def _take(self) -> None:
-        while self._set.take(self._store.view, CHUNK):
-            await asyncio.sleep(0)  # gives way; nothing to wait for
+        while self._set.take(self._store.view, CHUNK):  # noqa: ASYNC110
+            await asyncio.sleep(0)  # gives way to other work
 
     def _catch_up(self) -> None:
         """Deliver all that has happened: what is answered next follows on it."""

@@ -174,16 +174,17 @@ def _files(spec: ContainerSpec) -> None:
     for secret in spec.secrets:
         if not secret.secret_id and not secret.secret_name:
             raise InvalidSpec("--secret: names no secret")
-        targets.append(_file(f"--secret {secret.secret_name}", secret.file, "/run/secrets/"))
+        targets.append(_file("--secret", secret.secret_name, secret.file, "/run/secrets/"))
     for config in spec.configs:
         if not config.config_id and not config.config_name:
             raise InvalidSpec("--config: names no config")
-        targets.append(_file(f"--config {config.config_name}", config.file, "/"))
+        targets.append(_file("--config", config.config_name, config.file, "/"))
     checks.unique("mount, secret and config targets", targets)
 
 
-def _file(where: str, file: FileTarget, base: str) -> str:
-    target = file.name if file.name.startswith("/") else base + file.name
+def _file(kind: str, source: str, file: FileTarget, base: str) -> str:
+    where, name = f"{kind} {source}", file.name or source
+    target = name if name.startswith("/") else base + name
     checks.path(f"{where}: target", target)
     if mounts.normal(target) in ("/", "/run/secrets"):
         raise InvalidSpec(f"{where}: target: names no file")

@@ -1,0 +1,85 @@
+"""The Control API for nodes and the cluster."""
+
+from __future__ import annotations
+
+from api_world import Manager, node, task
+from test_control_services import ask, refused
+
+from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec
+from swarmlite.model import task_states
+from swarmlite.proto import control_pb2 as pb
+from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.types_pb2 import WORKER
+
+
+async def test_availability_and_labels_are_updated_against_the_version_read(
+    control: ControlStub, manager: Manager
+) -> None:
+    manager.put(node(manager.node_id, manager=True, ready=True), node("n1"))
+    me = await ask(control.GetNode(pb.GetRequest(ref="self")))
+    assert me.id == manager.node_id
+    found = await ask(control.GetNode(pb.GetRequest(ref="host-n1")))
+    request = pb.UpdateNodeRequest(node_id="n1", version=found.meta.version, spec=found.spec)
+    request.spec.availability = NodeSpec.DRAIN
+    request.spec.annotations.labels["ssd"] = "true"
+    updated = await ask(control.UpdateNode(request))
+    assert updated.spec.availability == NodeSpec.DRAIN
+    await refused(control.UpdateNode(request), Conflict, "out of sequence")
+    listing = pb.ListRequest(filters=[pb.Filter(key="node.label", values=["ssd=true"])])
+    assert [n.id for n in (await ask(control.ListNodes(listing))).nodes] == ["n1"]
+    listing = pb.ListRequest(filters=[pb.Filter(key="role", values=["manager"])])
+    assert [n.id for n in (await ask(control.ListNodes(listing))).nodes] == [manager.node_id]
+
+
+async def test_the_last_manager_cannot_be_demoted_nor_the_quorum_lost(
+    control: ControlStub, manager: Manager
+) -> None:
+    manager.put(node(manager.node_id, manager=True, ready=True))
+    me = await ask(control.GetNode(pb.GetRequest(ref="self")))
+    request = pb.UpdateNodeRequest(node_id=me.id, version=me.meta.version, spec=me.spec)
+    request.spec.desired_role = WORKER
+    await refused(control.UpdateNode(request), FailedPrecondition, "last manager")
+    manager.put(node("m2", manager=True), node("m3", manager=True, ready=True))
+    await refused(control.UpdateNode(request), FailedPrecondition, "no quorum")
+
+
+async def test_a_node_is_removed_when_down_its_certificate_refused_its_tasks_orphaned(
+    control: ControlStub, manager: Manager
+) -> None:
+    mine = task("n1")
+    manager.put(node("n1", ready=True), node("m2", manager=True), mine)
+    request = pb.RemoveNodeRequest(ref="n1")
+    await refused(control.RemoveNode(request), FailedPrecondition, "not down")
+    await refused(
+        control.RemoveNode(pb.RemoveNodeRequest(ref="m2", force=True)),
+        FailedPrecondition,
+        "demote it",
+    )
+    request.force = True
+    await ask(control.RemoveNode(request))
+    view = manager.store.view
+    assert "n1" not in view.nodes
+    assert view.cluster is not None and "n1" in view.cluster.blacklisted_certificates
+    stored = view.tasks.get(mine.id)
+    assert stored is not None and stored.status.state == task_states.ORPHANED
+
+
+async def test_tokens_rotate_one_at_a_time_and_settings_are_checked(
+    control: ControlStub, manager: Manager
+) -> None:
+    before = await ask(control.GetCluster(pb.GetRequest()))
+    request = pb.UpdateClusterRequest(version=before.meta.version, rotate_worker_token=True)
+    after = await ask(control.UpdateCluster(request))
+    old, new = before.root_ca.join_tokens, after.root_ca.join_tokens
+    assert new.worker != old.worker and new.worker.startswith(f"SWMTKN-1-{'x' * 50}-")
+    assert new.manager == old.manager
+    kept = manager.store.view.cluster
+    assert kept is not None and kept.root_ca.ca_key == b"secret key"
+    request = pb.UpdateClusterRequest(version=after.meta.version, spec=after.spec)
+    request.spec.encryption.auto_lock_managers = True
+    await refused(control.UpdateCluster(request), InvalidSpec, "--autolock: not supported yet")
+    request.spec.encryption.auto_lock_managers = False
+    request.spec.dispatcher.heartbeat_period.seconds = 2
+    changed = await ask(control.UpdateCluster(request))
+    assert changed.spec.dispatcher.heartbeat_period.seconds == 2

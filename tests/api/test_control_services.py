@@ -1,0 +1,289 @@
+"""The Control API for services and what they name, over the real server on a unix socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from api_world import Manager, node, service_spec, task
+
+from swarmlite import rpc
+from swarmlite.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    SwarmliteError,
+)
+from swarmlite.model import task_states
+from swarmlite.proto import control_pb2 as pb
+from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.proto.types_pb2 import PortConfig, UpdateStatus
+
+
+async def ask(call: Any) -> Any:
+    with rpc.translated():
+        return await call
+
+
+async def refused(call: Any, error: type[SwarmliteError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        await ask(call)
+
+
+async def create(control: ControlStub, spec: ServiceSpec) -> Service:
+    made: Service = await ask(control.CreateService(pb.CreateServiceRequest(spec=spec)))
+    return made
+
+
+async def test_a_created_service_says_its_defaults_and_is_found_by_name_id_and_prefix(
+    control: ControlStub,
+) -> None:
+    made = await create(control, service_spec())
+    assert made.meta.version.index > 0 and made.spec_version.index == 1
+    assert made.spec.task.restart.delay.seconds == 5
+    assert made.spec.update.parallelism == 1 and made.spec.update.monitor.seconds == 5
+    assert made.spec.task.container.stop_grace_period.seconds == 10
+    for ref in (made.id, "web", made.id[:10]):
+        assert await ask(control.GetService(pb.GetRequest(ref=ref))) == made
+    await refused(control.GetService(pb.GetRequest(ref="no")), NotFound, "service no not found")
+
+
+async def test_names_are_unique(control: ControlStub) -> None:
+    await create(control, service_spec())
+    request = pb.CreateServiceRequest(spec=service_spec())
+    await refused(control.CreateService(request), AlreadyExists, "service web already exists")
+
+
+async def test_what_is_malformed_or_not_supported_is_refused_by_name(control: ControlStub) -> None:
+    spec = service_spec()
+    spec.task.container.tty = True
+    request = pb.CreateServiceRequest(spec=spec)
+    await refused(control.CreateService(request), InvalidSpec, "--tty: not supported yet")
+    request = pb.CreateServiceRequest(spec=service_spec("a_b-"))
+    await refused(control.CreateService(request), InvalidSpec, "DNS label")
+
+
+async def test_an_update_keeps_the_previous_spec_and_names_the_version_that_it_read(
+    control: ControlStub,
+) -> None:
+    made = await create(control, service_spec())
+    wanted = service_spec(image="busybox:2")
+    request = pb.UpdateServiceRequest(service_id=made.id, version=made.meta.version, spec=wanted)
+    updated = await ask(control.UpdateService(request))
+    assert updated.spec.task.container.image == "busybox:2"
+    assert updated.previous_spec == made.spec
+    assert (updated.spec_version.index, updated.previous_spec_version.index) == (2, 1)
+    await refused(control.UpdateService(request), Conflict, "update out of sequence")
+
+
+async def test_a_rollback_brings_back_the_spec_before_under_a_new_version(
+    control: ControlStub,
+) -> None:
+    made = await create(control, service_spec())
+    request = pb.UpdateServiceRequest(
+        service_id=made.id, version=made.meta.version, rollback=pb.UpdateServiceRequest.PREVIOUS
+    )
+    await refused(control.UpdateService(request), FailedPrecondition, "no.* previous spec")
+    change = pb.UpdateServiceRequest(
+        service_id=made.id, version=made.meta.version, spec=service_spec(image="b:2")
+    )
+    updated = await ask(control.UpdateService(change))
+    request.version.CopyFrom(updated.meta.version)
+    back = await ask(control.UpdateService(request))
+    assert back.spec == made.spec and back.previous_spec == updated.spec
+    assert back.spec_version.index == 3
+    assert back.update_status.state == UpdateStatus.ROLLBACK_STARTED
+
+
+async def test_name_and_mode_never_change(control: ControlStub) -> None:
+    made = await create(control, service_spec())
+    renamed = service_spec("other")
+    glob = service_spec()
+    getattr(glob, "global").SetInParent()
+    for spec, words in ((renamed, "renaming"), (glob, "--mode")):
+        request = pb.UpdateServiceRequest(service_id=made.id, version=made.meta.version, spec=spec)
+        await refused(control.UpdateService(request), InvalidSpec, words)
+
+
+async def test_a_published_port_is_one_services(control: ControlStub) -> None:
+    first, second, third = service_spec("a"), service_spec("b"), service_spec("c")
+    for spec in (first, second, third):
+        spec.endpoint.ports.add(target_port=80, published_port=8080)
+    third.endpoint.ports[0].protocol = PortConfig.UDP
+    await create(control, first)
+    request = pb.CreateServiceRequest(spec=second)
+    await refused(control.CreateService(request), InvalidSpec, "8080 is already in use.* a")
+    second.endpoint.ports[0].publish_mode = PortConfig.HOST
+    await refused(control.CreateService(request), InvalidSpec, "8080 is already in use")
+    await create(control, third)
+
+
+async def test_ports_that_every_node_uses_itself_are_refused(control: ControlStub) -> None:
+    spec = service_spec()
+    spec.endpoint.ports.add(target_port=80, published_port=2377)
+    request = pb.CreateServiceRequest(spec=spec)
+    await refused(control.CreateService(request), InvalidSpec, "belongs to the managers' API")
+
+
+async def test_networks_secrets_and_configs_must_exist_and_are_stored_by_id(
+    control: ControlStub,
+) -> None:
+    spec = service_spec()
+    spec.task.networks.add(target="front")
+    request = pb.CreateServiceRequest(spec=spec)
+    await refused(control.CreateService(request), NotFound, "network front not found")
+    wanted = pb.CreateNetworkRequest()
+    wanted.spec.annotations.name = "front"
+    network = await ask(control.CreateNetwork(wanted))
+    assert network.spec.driver.name == "overlay"
+    spec.task.container.secrets.add(secret_name="key")
+    request = pb.CreateServiceRequest(spec=spec)
+    await refused(control.CreateService(request), NotFound, "secret key not found")
+    payload = pb.CreateSecretRequest()
+    payload.spec.annotations.name = "key"
+    payload.spec.data = b"hush"
+    secret = await ask(control.CreateSecret(payload))
+    assert not secret.spec.data
+    made = await create(control, spec)
+    assert made.spec.task.networks[0].target == network.id
+    assert made.spec.task.container.secrets[0].secret_id == secret.id
+    assert made.spec.task.container.secrets[0].file.name == "key"
+    assert made.spec.task.container.secrets[0].file.mode == 0o444
+    await refused(
+        control.RemoveNetwork(pb.RemoveRequest(ref="front")),
+        FailedPrecondition,
+        "network front is in use by service web",
+    )
+    await refused(
+        control.RemoveSecret(pb.RemoveRequest(ref="key")), FailedPrecondition, "in use by.* web"
+    )
+    await ask(control.RemoveService(pb.RemoveRequest(ref="web")))
+    await ask(control.RemoveNetwork(pb.RemoveRequest(ref="front")))
+    await ask(control.RemoveSecret(pb.RemoveRequest(ref="key")))
+
+
+async def test_the_networks_of_each_node_keep_their_names(control: ControlStub) -> None:
+    spec = service_spec()
+    spec.task.networks.add(target="host")
+    made = await create(control, spec)
+    assert made.spec.task.networks[0].target == "host"
+    wanted = pb.CreateNetworkRequest()
+    wanted.spec.annotations.name = "bridge"
+    await refused(control.CreateNetwork(wanted), InvalidSpec, "predefined")
+
+
+async def test_secrets_are_never_answered_not_even_by_watches(
+    control: ControlStub, manager: Manager
+) -> None:
+    watch = control.Watch(pb.WatchRequest(kinds=["secret", "cluster"]))
+    assert not (await watch.read()).events
+    payload = pb.CreateSecretRequest()
+    payload.spec.annotations.name = "key"
+    payload.spec.data = b"hush"
+    await ask(control.CreateSecret(payload))
+    event = (await watch.read()).events[0]
+    assert event.secret.spec.annotations.name == "key" and not event.secret.spec.data
+    listed = await ask(control.ListSecrets(pb.ListRequest()))
+    assert [s.spec.data for s in listed.secrets] == [b""]
+    cluster = await ask(control.GetCluster(pb.GetRequest(ref="default")))
+    assert cluster.root_ca.ca_cert and not cluster.root_ca.ca_key
+    watch.cancel()
+
+
+async def test_a_secret_changes_in_its_labels_alone(control: ControlStub) -> None:
+    payload = pb.CreateSecretRequest()
+    payload.spec.annotations.name = "key"
+    payload.spec.data = b"hush"
+    secret = await ask(control.CreateSecret(payload))
+    update = pb.UpdateSecretRequest(
+        secret_id=secret.id, version=secret.meta.version, spec=secret.spec
+    )
+    update.spec.annotations.labels["a"] = "b"
+    changed = await ask(control.UpdateSecret(update))
+    assert changed.spec.annotations.labels["a"] == "b"
+    update.version.CopyFrom(changed.meta.version)
+    update.spec.data = b"other"
+    await refused(control.UpdateSecret(update), InvalidSpec, "only its labels")
+
+
+async def test_lists_count_tasks_and_filter(control: ControlStub, manager: Manager) -> None:
+    made = await create(control, service_spec())
+    other = service_spec("db")
+    other.annotations.labels["tier"] = "back"
+    await create(control, other)
+    running = task("n1", made.id)
+    running.status.state = task_states.RUNNING
+    manager.put(node("n1", ready=True), running, task("n1", made.id, 2))
+    listed = await ask(control.ListServices(pb.ListRequest()))
+    assert (listed.status[made.id].running_tasks, listed.status[made.id].desired_tasks) == (1, 2)
+    for key, value, names in (
+        ("name", "we", ["web"]),
+        ("label", "tier=back", ["db"]),
+        ("label", "none", []),
+        ("mode", "global", []),
+    ):
+        request = pb.ListRequest(filters=[pb.Filter(key=key, values=[value])])
+        found = await ask(control.ListServices(request))
+        assert [s.spec.annotations.name for s in found.services] == names
+    request = pb.ListRequest(filters=[pb.Filter(key="colour", values=["red"])])
+    await refused(control.ListServices(request), InvalidSpec, "no such filter")
+
+
+async def test_tasks_are_filtered_by_service_node_and_state(
+    control: ControlStub, manager: Manager
+) -> None:
+    made = await create(control, service_spec())
+    one, two = task("n1", made.id), task("n2", made.id, 2)
+    two.desired_state = task_states.SHUTDOWN
+    manager.put(node("n1"), node("n2"), one, two)
+    for key, value, ids in (
+        ("service", "web", {one.id, two.id}),
+        ("service", made.id, {one.id, two.id}),
+        ("node", "host-n1", {one.id}),
+        ("desired-state", "shutdown", {two.id}),
+        ("name", "web.2", {two.id}),
+    ):
+        request = pb.ListTasksRequest(filters=[pb.Filter(key=key, values=[value])])
+        assert {t.id for t in (await ask(control.ListTasks(request))).tasks} == ids
+    request = pb.ListTasksRequest(filters=[pb.Filter(key="desired-state", values=["odd"])])
+    await refused(control.ListTasks(request), InvalidSpec, "desired-state")
+
+
+async def test_a_watch_of_one_services_tasks_shows_no_others(
+    control: ControlStub, manager: Manager
+) -> None:
+    watch = control.Watch(
+        pb.WatchRequest(kinds=["task"], filters=[pb.Filter(key="service", values=["svc"])])
+    )
+    assert not (await watch.read()).events
+    mine, other = task("n1", "svc"), task("n1", "another")
+    manager.put(other, mine)
+    event = (await watch.read()).events[0]
+    assert (event.action, event.task.id) == (pb.CREATE, mine.id)
+    watch.cancel()
+    await refused(control.Watch(pb.WatchRequest(kinds=["pods"])).read(), InvalidSpec, "no kind")
+
+
+async def test_removing_a_network_waits_for_tasks_whose_service_is_gone(
+    control: ControlStub, manager: Manager
+) -> None:
+    import asyncio
+
+    wanted = pb.CreateNetworkRequest()
+    wanted.spec.annotations.name = "front"
+    network = await ask(control.CreateNetwork(wanted))
+    leaving = task("n1")
+    leaving.status.state = task_states.RUNNING
+    leaving.networks.add(network_id=network.id)
+    manager.put(leaving)
+    removal = asyncio.ensure_future(ask(control.RemoveNetwork(pb.RemoveRequest(ref="front"))))
+    await asyncio.sleep(0.1)
+    assert not removal.done()
+    leaving.status.state = task_states.SHUTDOWN
+    manager.put(leaving)
+    await removal
+    assert not len(manager.store.view.networks)

@@ -1,0 +1,159 @@
+"""When nodes count as DOWN: on a fake clock, with real sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from api_world import Manager, cluster, node, task
+
+from swarmlite.errors import Unavailable
+from swarmlite.manager.dispatcher.liveness import Liveness
+from swarmlite.model import task_states
+from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
+from swarmlite.proto.types_pb2 import NodeStatus
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.wall = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.wall += timedelta(seconds=seconds)
+
+
+class World:
+    """A dispatcher on a fake clock: checks happen when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.manager = Manager(clock=self.clock, now=self.clock.now)
+        self.manager.put(cluster())
+        self.dispatcher = self.manager.dispatcher
+
+    async def __aenter__(self) -> World:
+        self.running = asyncio.ensure_future(self.dispatcher.run())
+        await asyncio.sleep(0.05)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+
+    async def check(self) -> None:
+        self.dispatcher.check_nodes(self.clock())
+        await asyncio.sleep(0.15)
+
+    def state(self, node_id: str) -> int:
+        stored = self.manager.store.view.nodes.get(node_id)
+        assert stored is not None
+        return stored.status.state
+
+
+async def test_a_node_is_down_after_three_missed_heartbeats() -> None:
+    async with World() as world:
+        world.manager.put(node("n1"))
+        session = world.dispatcher.open("n1", "192.0.2.7", Hello())
+        world.clock.advance(14)
+        await world.check()
+        assert world.state("n1") == NodeStatus.READY
+        world.dispatcher.received(session, AgentMessage())
+        world.clock.advance(14)
+        await world.check()
+        assert world.state("n1") == NodeStatus.READY
+        world.clock.advance(2)
+        await world.check()
+        assert world.state("n1") == NodeStatus.DOWN
+        assert isinstance(session.ended.result(), Unavailable)
+
+
+async def test_a_node_whose_stream_ends_is_down_at_once_unless_it_comes_back() -> None:
+    async with World() as world:
+        world.manager.put(node("n1"), node("n2"))
+        for node_id in ("n1", "n2"):
+            session = world.dispatcher.open(node_id, "", Hello())
+            await asyncio.sleep(0.1)
+            world.dispatcher.close(session)
+        world.clock.advance(1)
+        world.dispatcher.open("n2", "", Hello())
+        world.clock.advance(1.5)
+        await world.check()
+        assert (world.state("n1"), world.state("n2")) == (NodeStatus.DOWN, NodeStatus.READY)
+
+
+async def test_after_a_start_nodes_have_six_periods_to_come_back() -> None:
+    world = World()
+    world.manager.put(node("n1", ready=True))
+    async with world:
+        world.clock.advance(29)
+        await world.check()
+        assert world.state("n1") == NodeStatus.READY
+        world.clock.advance(2)
+        await world.check()
+        assert world.state("n1") == NodeStatus.DOWN
+
+
+async def test_a_node_that_moved_to_another_manager_is_not_declared_down_by_the_first() -> None:
+    async with World() as world:
+        world.manager.put(node("n1"), node("other", ready=True, manager=True))
+        session = world.dispatcher.open("n1", "", Hello())
+        await asyncio.sleep(0.1)
+        world.dispatcher.close(session)
+        moved = node("n1", ready=True)
+        moved.status.manager_id = "other"
+        world.manager.put(moved)
+        world.dispatcher.adopt(world.clock())
+        world.clock.advance(100)
+        await world.check()
+        assert world.state("n1") == NodeStatus.READY
+
+
+async def test_a_node_that_talks_is_not_left_down() -> None:
+    async with World() as world:
+        world.manager.put(node("n1"))
+        session = world.dispatcher.open("n1", "", Hello())
+        await asyncio.sleep(0.1)
+        wrong = node("n1")
+        wrong.status.state = NodeStatus.DOWN
+        wrong.status.since.FromDatetime(world.clock.now())
+        world.manager.put(wrong)
+        world.clock.advance(6)
+        world.dispatcher.received(session, AgentMessage())
+        await world.check()
+        assert world.state("n1") == NodeStatus.READY
+
+
+async def test_tasks_of_a_node_that_is_down_for_a_day_are_orphaned() -> None:
+    async with World() as world:
+        gone = node("n1")
+        gone.status.state = NodeStatus.DOWN
+        gone.status.since.FromDatetime(world.clock.now())
+        lost, over = task("n1"), task("n1", slot=2)
+        lost.status.state = task_states.RUNNING
+        over.status.state = task_states.COMPLETE
+        world.manager.put(gone, lost, over)
+        world.clock.advance(23 * 3600)
+        assert not world.dispatcher.orphans()
+        world.clock.advance(2 * 3600)
+        assert [change.obj.id for change in world.dispatcher.orphans()] == [lost.id]
+
+
+def test_deadlines_are_answered_once_and_forgotten_nodes_never() -> None:
+    liveness = Liveness(5)
+    liveness.heard("a", 0)
+    liveness.heard("b", 0)
+    liveness.forget("b")
+    liveness.expect(["a", "c"], 0)
+    assert liveness.wake_at() == 15
+    assert liveness.expired(16) == ["a"]
+    assert liveness.expired(16) == []
+    assert liveness.expired(30) == ["c"]
+    assert liveness.wake_at() is None
