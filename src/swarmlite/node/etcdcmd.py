@@ -49,3 +49,8 @@ def command(
         "--logger", "zap", "--log-level", "warn",
         *extra,
     ]  # fmt: skip
+
+
+def client_endpoint(member: Mapping[str, Any]) -> str:
+    """ "HOST:PORT" of the member's client side."""
+    return str(member["client_url"]).removeprefix("https://")

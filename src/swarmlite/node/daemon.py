@@ -1,0 +1,316 @@
+"""swarmlited: one daemon a node. It holds the state directory's lock, keeps the node's processes
+running and takes the node into a cluster and out of it. The standard library alone: no gRPC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from swarmlite import __version__
+from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
+from swarmlite.paths import Paths
+
+from . import etcdcmd, hostcheck, nodefile, oneshot, requests
+from .children import Child
+from .supervision import SupervisorKeeper
+
+log = logging.getLogger(__name__)
+
+READY_S = 30.0
+
+
+class Daemon:
+    """The running daemon."""
+
+    def __init__(self, paths: Paths, options: argparse.Namespace) -> None:
+        self._paths = paths
+        self._options = options
+        self._error = ""
+        self._changing = asyncio.Lock()
+        places = [f"--state-dir={paths.state_dir}", f"--run-dir={paths.run_dir}"]
+        python = [sys.executable, "-m"]
+        agent = [*python, "swarmlite.agent", *places, f"--cgroup-parent={options.cgroup_parent}"]
+        manager = [*python, "swarmlite.manager", *places]
+        self._supervisor = SupervisorKeeper(
+            paths, places, external=options.supervisor == "external"
+        )
+        self._children = {
+            "etcd": Child("etcd", self._etcd_command, paths.logs_dir, options.debug),
+            "manager": Child("manager", lambda: manager, paths.logs_dir, options.debug),
+            "agent": Child("agent", lambda: agent, paths.logs_dir, options.debug),
+        }
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Containers run on."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        operations: dict[str, requests.Operation] = {
+            "status": self.status,
+            "init": self.init,
+            "join": self.join,
+            "leave": self.leave,
+        }
+        supervisor = asyncio.create_task(self._supervisor.run(), name="supervisor")
+        try:
+            self._start_children()
+            async with requests.serving(self._paths.daemon_socket, operations):
+                _notify("READY=1")
+                log.info("swarmlited %s ready", __version__)
+                await stop.wait()
+                _notify("STOPPING=1")
+        finally:
+            supervisor.cancel()
+            await self._stop_children()
+            await asyncio.gather(supervisor, return_exceptions=True)
+
+    # children
+    def _etcd_command(self) -> list[str]:
+        node = nodefile.read(self._paths)
+        if node is None:
+            raise FileNotFoundError(self._paths.node_file)
+        return etcdcmd.command(
+            self._options.etcd_binary,
+            node["etcd"],
+            self._paths.etcd_dir,
+            self._paths.certificates_dir,
+        )
+
+    def _start_children(self) -> None:
+        """What the node's role asks for, of node.json as it is now."""
+        self._error = ""
+        try:
+            node = nodefile.read(self._paths)
+        except SwarmliteError as error:
+            # The agent would not read it either; containers run on, and the status says why.
+            self._error = str(error)
+            log.error("%s", error)
+            return
+        if node is not None and node["role"] == "manager":
+            if node.get("etcd"):
+                self._children["etcd"].start()
+            self._children["manager"].start()
+        self._children["agent"].start()
+
+    async def _stop_children(self) -> None:
+        # etcd last: the manager gives up its leadership there.
+        await asyncio.gather(self._children["agent"].stop(), self._children["manager"].stop())
+        await self._children["etcd"].stop()
+
+    # operations
+    async def status(
+        self, request: Mapping[str, Any], progress: requests.Progress
+    ) -> dict[str, Any]:
+        """As docs/ARCHITECTURE.md says; and this daemon's own pid and version."""
+        node: dict[str, Any] | None = None
+        with contextlib.suppress(SwarmliteError):
+            node = nodefile.read(self._paths)
+        swarm = "active" if node else "inactive"
+        children: dict[str, Any] = {
+            name: {"pid": child.pid, "restarts": child.restarts, "last_exit": child.last_exit}
+            for name, child in self._children.items()
+            if child.pid or child.restarts
+        }
+        children["supervisor"] = {
+            "pid": self._supervisor.pid,
+            "restarts": self._supervisor.restarts,
+        }
+        return {
+            "swarm": "error" if self._error else swarm,
+            "role": node["role"] if node else "",
+            "node_id": node["node_id"] if node else "",
+            "cluster_id": node["cluster_id"] if node else "",
+            "addr": node["advertise_addr"] if node else "",
+            "error": self._error,
+            "children": children,
+            "pid": os.getpid(),
+            "version": __version__,
+        }
+
+    async def init(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
+        """A new cluster; returns once this manager answers."""
+        async with self._changes():
+            wrong = await asyncio.to_thread(hostcheck.check_etcd, self._options.etcd_binary)
+            if wrong:
+                raise FailedPrecondition(wrong)
+            asked = {**request, "etcd_binary": self._options.etcd_binary}
+            answer = await oneshot.run("init", self._paths, asked, progress)
+            await self._restart(progress)
+            return answer
+
+    async def join(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
+        """Into the cluster of another manager."""
+        async with self._changes():
+            asked = {**request, "etcd_binary": self._options.etcd_binary}
+            answer = await oneshot.run("join", self._paths, asked, progress)
+            await self._restart(progress)
+            return answer
+
+    async def leave(
+        self, request: Mapping[str, Any], progress: requests.Progress
+    ) -> dict[str, Any]:
+        """Out of the cluster; the agent then stops its tasks."""
+        async with self._changes():
+            answer = await oneshot.run("leave", self._paths, request, progress)
+            await self._stop_children()
+            nodefile.remove(self._paths)
+            self._start_children()
+            return answer
+
+    @contextlib.asynccontextmanager
+    async def _changes(self) -> Any:
+        """One change at a time."""
+        if self._changing.locked():
+            raise FailedPrecondition("another init, join or leave is under way on this node")
+        async with self._changing:
+            yield
+
+    async def _restart(self, progress: requests.Progress) -> None:
+        """The agent anew, and the manager's processes; waits until a manager answers."""
+        await self._children["agent"].stop()
+        self._start_children()
+        node = nodefile.read(self._paths)
+        if node is None or node["role"] != "manager":
+            return
+        progress("waiting for the manager")
+        try:
+            async with asyncio.timeout(READY_S):
+                while not _answers(self._paths.manager_socket):
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"the manager does not answer yet; see {self._paths.logs_dir}/manager.log"
+            ) from error
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _notify(state: str) -> None:
+    """sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, contextlib.suppress(OSError):
+        channel.connect("\0" + address[1:] if address.startswith("@") else address)
+        channel.sendall(state.encode())
+
+
+def _lock(state_dir: Path) -> int:
+    """An exclusive lock for this process's life. Raises FailedPrecondition when it is taken."""
+    descriptor = os.open(state_dir / "swarmlited.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode().strip() or "unknown"
+        os.close(descriptor)
+        raise FailedPrecondition(
+            f"another swarmlited (pid {holder}) already uses {state_dir}"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; directories from the environment unless said."""
+    defaults = Paths.from_environment()
+    parser = argparse.ArgumentParser(prog="swarmlited", description="A node of swarmlite.")
+    parser.add_argument("--state-dir", type=Path, default=defaults.state_dir)
+    parser.add_argument("--run-dir", type=Path, default=defaults.run_dir)
+    parser.add_argument("--cgroup-parent", default="/swarmlite", help="cgroup of the containers")
+    parser.add_argument("--etcd-binary", default="etcd", help="managers: which etcd to run")
+    parser.add_argument(
+        "--supervisor",
+        choices=("own", "external"),
+        default="own",
+        help="external: another unit runs swarmlite-supervisor; it is only waited for",
+    )
+    parser.add_argument("--debug", action="store_true", help="children's logs to stderr as well")
+    parser.add_argument(
+        "--shutdown-containers",
+        action="store_true",
+        help="end the node's supervisor, and every container with it; then exit",
+    )
+    parser.add_argument("--version", action="version", version=f"swarmlited {__version__}")
+    options = parser.parse_args(arguments)
+    if not options.cgroup_parent.startswith("/") or ".." in options.cgroup_parent.split("/"):
+        parser.error(f"--cgroup-parent must be a path like /swarmlite, not {options.cgroup_parent}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `swarmlited`."""
+    options = parse(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
+    try:
+        return _main(paths, options)
+    except SwarmliteError as error:
+        print(f"swarmlited: {error}", file=sys.stderr)
+        return 1
+
+
+def _main(paths: Paths, options: argparse.Namespace) -> int:
+    missing = hostcheck.check()
+    for thing in missing:
+        print(f"swarmlited: {thing.line}", file=sys.stderr)
+    if any(thing.fatal for thing in missing):
+        return 1
+    for folder in (paths.state_dir, paths.run_dir, paths.logs_dir):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidSpec(f"cannot make {folder}: {error.strerror}") from error
+    if len(os.fsencode(paths.supervisor_socket)) > 100:
+        raise InvalidSpec(f"--run-dir {paths.run_dir} is too long for the path of a socket")
+    if options.shutdown_containers:
+        return asyncio.run(_shutdown_containers(paths))
+    lock = _lock(paths.state_dir)
+    # Children are waited for by pidfd: no thread a child, so that forking stays safe.
+    if sys.version_info < (3, 12):
+        asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
+    try:
+        asyncio.run(_daemon(paths, options))
+    finally:
+        os.close(lock)
+    return 0
+
+
+async def _daemon(paths: Paths, options: argparse.Namespace) -> None:
+    await Daemon(paths, options).run()
+
+
+async def _shutdown_containers(paths: Paths) -> int:
+    from swarmlite.runtime.client import Supervisor
+
+    supervisor = await Supervisor.connect(paths.supervisor_socket)
+    await supervisor.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

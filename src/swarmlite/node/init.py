@@ -1,0 +1,219 @@
+"""`swarm init`, as a one-shot: everything is made in a scratch folder and renamed into place.
+
+The first objects are written by an etcd of one member that runs in the scratch folder while this
+does; the same data directory is the cluster's afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from swarmlite.errors import AlreadyExists, FailedPrecondition, Unavailable
+from swarmlite.ids import new_id
+from swarmlite.paths import Paths
+
+from . import addresses, etcdcmd, nodefile, oneshot
+from .children import die_with_parent
+
+ETCD_START_S = 20.0
+ETCD_STOP_S = 10.0
+
+
+async def init(
+    paths: Paths, request: Mapping[str, Any], progress: oneshot.Progress
+) -> dict[str, Any]:
+    """A cluster of this node. Raises AlreadyExists (a port), InvalidSpec (a flag), Unavailable."""
+    if nodefile.read(paths) is not None:
+        raise FailedPrecondition(nodefile.ALREADY_IN_SWARM)
+    advertise, listen, data_path = addresses.advertised(request)
+    check_free(listen)
+    node_id = new_id()
+    member = first_member(node_id, advertise)
+    folder = nodefile.scratch(paths)
+    try:
+        # gRPC is not imported before etcd runs: a process that has used it must not fork.
+        progress("making the cluster's certificate authority")
+        made = _Made(request, node_id, advertise, folder / "certificates")
+        progress("starting etcd")
+        command = etcdcmd.command(
+            request.get("etcd_binary") or "etcd",
+            member, folder / "etcd", folder / "certificates",
+        )  # fmt: skip
+        with _etcd(command, paths.logs_dir / "etcd-init.log") as process:
+            await made.write(etcdcmd.client_endpoint(member), process, data_path)
+        nodefile.put_in_place(paths, folder, made.node_file(listen, data_path, member))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "node_id": node_id,
+        "worker_token": made.cluster.root_ca.join_tokens.worker,
+        "manager_addr": advertise,
+    }
+
+
+def first_member(node_id: str, advertise: str) -> dict[str, str]:
+    """node.json's "etcd" of a cluster's first manager."""
+    client, peer = member_urls(advertise)
+    return {
+        "name": node_id,
+        "client_url": client,
+        "peer_url": peer,
+        "initial_cluster": f"{node_id}={peer}",
+        "initial_cluster_state": "new",
+    }
+
+
+def member_urls(advertise: str) -> tuple[str, str]:
+    """Where a manager's etcd listens, for its manager and for its peers. Raises AlreadyExists."""
+    host = addresses.split(advertise, "--advertise-addr")[0]
+    # Nodes on 127.0.0.2 and so on are many on one machine: each keeps to its own address.
+    own = host if host.startswith("127.") else "127.0.0.1"
+    client = addresses.join(own, etcdcmd.CLIENT_PORT)
+    peer = addresses.join(host, etcdcmd.PEER_PORT)
+    check_free(client)
+    check_free(peer)
+    return f"https://{client}", f"https://{peer}"
+
+
+def check_free(address: str) -> None:
+    """Raises AlreadyExists when another process listens there, InvalidSpec for no own address."""
+    host, port = addresses.split(address, "--listen-addr")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            raise AlreadyExists(
+                f"cannot listen on {addresses.join(host, port)}: {error.strerror}"
+            ) from error
+
+
+def hostname_and_platform() -> tuple[str, str]:
+    """This host's name, and its architecture in Go's words."""
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(
+        platform.machine(), platform.machine()
+    )
+    return socket.gethostname(), architecture
+
+
+@contextlib.contextmanager
+def _etcd(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """etcd while inside, ended in order after; killed with this process."""
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, preexec_fn=die_with_parent
+            )
+    except FileNotFoundError as error:
+        raise FailedPrecondition(
+            f"{command[0]} not found: apt-get install etcd-server (needed by managers)"
+        ) from error
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(ETCD_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class _Made:
+    """The first certificate and the first objects."""
+
+    def __init__(
+        self, request: Mapping[str, Any], node_id: str, advertise: str, certificates: Path
+    ) -> None:
+        from swarmlite.manager.ca.root import RootCA, new_request
+
+        from . import settings
+
+        root = RootCA.create()
+        self.node_id, self.advertise = node_id, advertise
+        self.cluster = settings.cluster(request, root)
+        self.availability = settings.availability(request)
+        self.certificates = certificates
+        certificates.mkdir(mode=0o700)
+        key, csr = new_request()
+        nodefile.write_private(certificates / "ca.crt", root.cert)
+        nodefile.write_private(certificates / "node.key", key)
+        nodefile.write_private(certificates / "node.crt", self._certificate(root, csr))
+
+    def _certificate(self, root: Any, csr: bytes) -> bytes:
+        from datetime import timedelta
+
+        from swarmlite.manager.ca.root import MANAGER, Subject
+
+        host = addresses.split(self.advertise, "--advertise-addr")[0]
+        subject = Subject(self.node_id, MANAGER, self.cluster.id, (host,))
+        life = timedelta(seconds=self.cluster.spec.ca.node_cert_expiry.seconds)
+        return bytes(root.issue(csr, subject, life))
+
+    async def write(self, endpoint: str, process: subprocess.Popen[bytes], data_path: str) -> None:
+        """The cluster, this node and the ingress network, in one transaction."""
+        from swarmlite.manager.ca.service import new_node
+        from swarmlite.manager.store.api import Object, Put
+        from swarmlite.manager.store.etcd import open_store
+        from swarmlite.manager.store.etcd_client import EtcdClient
+        from swarmlite.proto.types_pb2 import NodeRole
+
+        from . import settings
+
+        node = new_node(self.node_id, NodeRole.MANAGER)
+        node.spec.availability = self.availability
+        node.manager_status.addr = self.advertise
+        node.description.hostname, architecture = hostname_and_platform()
+        node.description.platform.architecture = architecture
+        node.description.platform.os = "linux"
+        node.description.data_path_addr = data_path
+        objects: list[Object] = [self.cluster, node, settings.ingress(self.cluster)]
+        client = EtcdClient([endpoint], self.certificates)
+        try:
+            async with asyncio.timeout(ETCD_START_S):
+                while True:
+                    if process.poll() is not None:
+                        raise Unavailable(f"etcd ended with {process.returncode} while starting")
+                    with contextlib.suppress(Unavailable):
+                        await client.status()
+                        break
+                async with open_store(client) as store:
+                    members = await client.members()
+                    node.manager_status.etcd_member_id = f"{members[0].ID:x}"
+                    await store.commit([Put(thing) for thing in objects])
+        except TimeoutError as error:
+            raise Unavailable(f"etcd did not start within {ETCD_START_S:.0f} s") from error
+        finally:
+            await client.close()
+
+    def node_file(self, listen: str, data_path: str, member: Mapping[str, str]) -> dict[str, Any]:
+        """node.json."""
+        return {
+            "node_id": self.node_id,
+            "cluster_id": self.cluster.id,
+            "role": "manager",
+            "hostname": socket.gethostname(),
+            "advertise_addr": self.advertise,
+            "listen_addr": listen,
+            "data_path_addr": data_path,
+            "data_path_port": self.cluster.vxlan_udp_port,
+            "managers": [self.advertise],
+            "etcd": dict(member),
+            "etcd_endpoints": [etcdcmd.client_endpoint(member)],
+        }
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    oneshot.main(init)

@@ -1,0 +1,187 @@
+"""`swarm join`, as a one-shot: trust the root by the token's digest, then ask for a certificate.
+
+The manager is first taken for whoever it says it is, and asked for nothing but the root
+certificate; only when its digest is the token's does the token itself go out, over a connection
+that is checked against that root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from swarmlite import rpc
+from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
+from swarmlite.manager.ca import anyone, tokens
+from swarmlite.manager.ca.root import new_request
+from swarmlite.paths import Paths
+from swarmlite.proto import ca_pb2 as pb
+from swarmlite.proto.ca_pb2_grpc import CAStub
+from swarmlite.proto.types_pb2 import NodeRole
+
+from . import addresses, etcdcmd, init, nodefile, oneshot, settings
+
+CONNECT_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 15.0
+
+
+async def join(
+    paths: Paths, request: Mapping[str, Any], progress: oneshot.Progress
+) -> dict[str, Any]:
+    """This node in the cluster of `remote`. Raises swarmlite's errors; then nothing has changed."""
+    if nodefile.read(paths) is not None:
+        raise FailedPrecondition(nodefile.ALREADY_IN_SWARM)
+    token = tokens.parse(str(request.get("token") or ""))
+    remote = addresses.join(*addresses.split(str(request.get("remote") or ""), "HOST:PORT"))
+    progress(f"asking {remote} for its certificate")
+    leaf, own_ip = await asyncio.to_thread(presented, remote)
+    request = {"advertise_addr": own_ip, **{k: v for k, v in request.items() if v}}
+    advertise, listen, data_path = addresses.advertised(request)
+    root = await root_certificate(remote, leaf, token)
+    folder = nodefile.scratch(paths)
+    try:
+        key, csr = new_request()
+        answer = await _issued(remote, root, str(token), csr, request, advertise, data_path)
+        certificates = folder / "certificates"
+        certificates.mkdir(mode=0o700)
+        nodefile.write_private(certificates / "ca.crt", root)
+        nodefile.write_private(certificates / "node.key", key)
+        nodefile.write_private(certificates / "node.crt", answer.certificate)
+        node = _node_file(answer, remote, advertise, listen, data_path)
+        if answer.role == NodeRole.MANAGER:
+            progress("adding this manager's member to etcd")
+            await _become_member(remote, certificates, node)
+        nodefile.put_in_place(paths, folder, node)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {"node_id": answer.node_id, "role": node["role"]}
+
+
+def presented(remote: str) -> tuple[bytes, str]:
+    """The certificate that the remote shows, PEM and not trusted yet; this host's address to it."""
+    host, port = addresses.split(remote, "HOST:PORT")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = Path(folder, "crt"), Path(folder, "key")
+        certificate.write_bytes(anyone.CERT)
+        key.write_bytes(anyone.key())
+        context.load_cert_chain(certificate, key)
+    try:
+        with socket.create_connection((host, port), CONNECT_TIMEOUT_S) as plain:
+            own_ip = plain.getsockname()[0]
+            with context.wrap_socket(plain) as secured:
+                der = secured.getpeercert(binary_form=True)
+    except ssl.SSLError as error:
+        raise FailedPrecondition(f"{remote} is no manager: it speaks no TLS there") from error
+    except TimeoutError as error:
+        raise Unavailable(
+            f"{remote} does not answer: is it a manager, and does a firewall let port {port} pass?"
+        ) from error
+    except OSError as error:
+        raise Unavailable(f"cannot reach {remote}: {error.strerror or error}") from error
+    assert der is not None
+    return ssl.DER_cert_to_PEM_cert(der).encode(), str(own_ip)
+
+
+async def root_certificate(remote: str, leaf: bytes, token: tokens.JoinToken) -> bytes:
+    """The cluster's root, once its digest is the token's. Raises PermissionDenied else."""
+    # The certificate that was shown is the whole trust of this one call.
+    answer = await _call(remote, leaf, "GetRootCertificate", pb.GetRootCertificateRequest())
+    root: bytes = answer.ca_cert
+    if tokens.digest(root) != token.ca_digest:
+        raise PermissionDenied(
+            f"remote CA does not match fingerprint: {remote} is of another cluster than the token"
+        )
+    return root
+
+
+async def _issued(
+    remote: str, root: bytes, token: str, csr: bytes, request: Mapping[str, Any],
+    advertise: str, data_path: str,
+) -> Any:  # fmt: skip
+    message = pb.IssueNodeCertificateRequest(
+        token=token,
+        csr=csr,
+        availability=settings.availability(request),
+        advertise_addr=advertise,
+    )
+    message.description.hostname, architecture = init.hostname_and_platform()
+    message.description.platform.architecture = architecture
+    message.description.platform.os = "linux"
+    message.description.data_path_addr = data_path
+    return await _call(remote, root, "IssueNodeCertificate", message)
+
+
+async def _call(remote: str, trusted: bytes, method: str, message: Any) -> Any:
+    credentials = grpc.ssl_channel_credentials(trusted, anyone.key(), anyone.CERT)
+    channel = rpc.channel_with([remote], credentials)
+    try:
+        with rpc.translated(f"manager {remote}"):
+            return await getattr(CAStub(channel), method)(message, timeout=CALL_TIMEOUT_S)
+    finally:
+        await channel.close()
+
+
+def _node_file(
+    answer: Any, remote: str, advertise: str, listen: str, data_path: str
+) -> dict[str, Any]:
+    managers = [peer.addr for peer in answer.managers if peer.addr != advertise]
+    manager = answer.role == NodeRole.MANAGER
+    if manager:
+        managers.append(advertise)
+    return {
+        "node_id": answer.node_id,
+        "cluster_id": answer.cluster_id,
+        "role": "manager" if manager else "worker",
+        "hostname": socket.gethostname(),
+        "advertise_addr": advertise,
+        "listen_addr": listen,
+        "data_path_addr": data_path,
+        "data_path_port": answer.vxlan_udp_port,
+        "managers": managers or [remote],
+        "etcd": None,
+        "etcd_endpoints": [],
+    }
+
+
+async def _become_member(remote: str, certificates: Path, node: dict[str, Any]) -> None:
+    """Adds the learner that this node's etcd will be. What fails is told to the cluster."""
+    channel = rpc.secure_channel([remote], certificates)
+    try:
+        init.check_free(node["listen_addr"])
+        client, peer = init.member_urls(node["advertise_addr"])
+        request = pb.AddMemberRequest(name=node["node_id"], peer_url=peer)
+        with rpc.translated(f"manager {remote}"):
+            answer = await CAStub(channel).AddMember(request, timeout=CALL_TIMEOUT_S)
+    except SwarmliteError:
+        await CAStub(channel).LeaveCluster(
+            pb.LeaveClusterRequest(force=True), timeout=CALL_TIMEOUT_S
+        )
+        raise
+    finally:
+        await channel.close()
+    node["etcd"] = {
+        "name": node["node_id"],
+        "client_url": client,
+        "peer_url": peer,
+        "initial_cluster": answer.initial_cluster,
+        "initial_cluster_state": "existing",
+    }
+    node["etcd_endpoints"] = [etcdcmd.client_endpoint(node["etcd"])]
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    oneshot.main(join)

@@ -1,0 +1,77 @@
+"""node.json: who this node is in which cluster; absent outside of a swarm. No gRPC here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from swarmlite.errors import FailedPrecondition
+from swarmlite.paths import Paths
+
+ALREADY_IN_SWARM = (
+    'This node is already part of a swarm. Use "swarmlite swarm leave" to leave this swarm'
+    " and join another one."
+)
+SCRATCH = "joining"
+"""Where init and join prepare everything, inside the state directory."""
+
+
+def read(paths: Paths) -> dict[str, Any] | None:
+    """node.json, or None outside of a swarm. Raises FailedPrecondition for one that is broken."""
+    try:
+        content = json.loads(paths.node_file.read_text())
+        if content["role"] not in ("manager", "worker") or not content["node_id"]:
+            raise ValueError("role or node_id is missing")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FailedPrecondition(f"cannot read {paths.node_file}: {error}") from error
+    return dict(content)
+
+
+def scratch(paths: Paths) -> Path:
+    """An empty folder to prepare in; what an earlier attempt left is removed."""
+    folder = paths.state_dir / SCRATCH
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """A new file of mode 0600, on disk when this returns."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def put_in_place(paths: Paths, folder: Path, node: dict[str, Any]) -> None:
+    """What `folder` holds (certificates, etcd) becomes the node's; node.json last.
+
+    Without node.json the rest is ignored and removed by the next attempt: a crash in between
+    leaves the node outside of the swarm.
+    """
+    for name in ("certificates", "etcd"):
+        target = paths.state_dir / name
+        shutil.rmtree(target, ignore_errors=True)
+        if (folder / name).exists():
+            (folder / name).rename(target)
+    write_private(folder / "node.json", json.dumps(node, indent=1).encode() + b"\n")
+    (folder / "node.json").rename(paths.node_file)
+    descriptor = os.open(paths.state_dir, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove(paths: Paths) -> None:
+    """Out of the swarm: node.json first, then what it named."""
+    paths.node_file.unlink(missing_ok=True)
+    for folder in (paths.certificates_dir, paths.etcd_dir, paths.state_dir / SCRATCH):
+        shutil.rmtree(folder, ignore_errors=True)
+    # The tasks' journal stays: the agent stops what it names, and empties it.
+    (paths.agent_dir / "managers.json").unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""What `swarm init` asks for, checked and with its defaults, as the cluster's first objects."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.ids import new_id
+from swarmlite.manager.ca import tokens
+from swarmlite.manager.ca.root import RootCA
+from swarmlite.model.defaults import fill_cluster
+from swarmlite.proto.objects_pb2 import Cluster, Network
+from swarmlite.proto.specs_pb2 import NodeSpec
+
+DATA_PATH_PORT = 4789
+DEFAULT_POOL = "10.0.0.0/8"
+DEFAULT_SUBNET_SIZE = 24
+MINIMUM_EXPIRY_S = 3600
+_LATER = {
+    "autolock": "--autolock",
+    "force_new_cluster": "--force-new-cluster",
+    "etcd_endpoints": "--etcd-endpoints",
+}
+
+
+def cluster(request: Mapping[str, Any], root: RootCA) -> Cluster:
+    """The cluster object. Raises InvalidSpec naming the flag that is wrong."""
+    for key, flag in _LATER.items():
+        if request.get(key):
+            raise InvalidSpec(f"{flag} is not honoured yet")
+    made = Cluster(id=new_id())
+    spec = made.spec
+    spec.annotations.name = "default"
+    spec.orchestration.task_history_retention_limit = _number(request, "task_history_limit", 5)
+    spec.dispatcher.heartbeat_period.FromMilliseconds(
+        int(1000 * _seconds(request, "dispatcher_heartbeat_s", 5))
+    )
+    expiry_s = int(_seconds(request, "cert_expiry_s", 90 * 24 * 3600))
+    if expiry_s < MINIMUM_EXPIRY_S:
+        raise InvalidSpec(f"--cert-expiry must be at least 1h, not {expiry_s}s")
+    spec.ca.node_cert_expiry.seconds = expiry_s
+    spec.CopyFrom(fill_cluster(spec))
+    _authorize(made, root)
+    made.vxlan_udp_port = data_path_port(request)
+    pools, size = _pools(request)
+    made.default_address_pool.extend(pools)
+    made.subnet_size = size
+    return made
+
+
+def _authorize(made: Cluster, root: RootCA) -> None:
+    authority = made.root_ca
+    authority.ca_cert, authority.ca_key = root.cert, root.key
+    authority.ca_cert_hash = tokens.digest(root.cert)
+    authority.join_tokens.worker = tokens.new_token(authority.ca_cert_hash)
+    authority.join_tokens.manager = tokens.new_token(authority.ca_cert_hash)
+
+
+def ingress(made: Cluster) -> Network:
+    """The ingress network: the first subnet of the first pool."""
+    pool = ipaddress.IPv4Network(made.default_address_pool[0])
+    subnet = next(pool.subnets(new_prefix=made.subnet_size))
+    network = Network(id=new_id())
+    network.spec.annotations.name = "ingress"
+    network.spec.driver.name = "overlay"
+    network.spec.ingress = True
+    network.spec.scope = "swarm"
+    network.spec.ipam.driver.name = "default"
+    network.spec.ipam.configs.add(subnet=str(subnet), gateway=str(subnet[1]))
+    return network
+
+
+def availability(request: Mapping[str, Any]) -> NodeSpec.Availability.ValueType:
+    """--availability. Raises InvalidSpec."""
+    name = str(request.get("availability") or "active")
+    try:
+        return NodeSpec.Availability.Value(name.upper())
+    except ValueError as error:
+        raise InvalidSpec(
+            f'invalid availability "{name}", only active, pause and drain are supported'
+        ) from error
+
+
+def data_path_port(request: Mapping[str, Any]) -> int:
+    """--data-path-port. Raises InvalidSpec."""
+    port = _number(request, "data_path_port", DATA_PATH_PORT)
+    if not 1024 <= port <= 49151:
+        raise InvalidSpec(f"--data-path-port must be between 1024 and 49151, not {port}")
+    return port
+
+
+def _pools(request: Mapping[str, Any]) -> tuple[list[str], int]:
+    texts = request.get("default_addr_pool") or [DEFAULT_POOL]
+    size = _number(request, "default_addr_pool_mask_length", DEFAULT_SUBNET_SIZE)
+    pools: list[ipaddress.IPv4Network] = []
+    for text in texts:
+        try:
+            pool = ipaddress.IPv4Network(text)
+        except ValueError as error:
+            raise InvalidSpec(f"--default-addr-pool: {error}") from error
+        if not pool.prefixlen <= size <= 29:
+            raise InvalidSpec(
+                f"--default-addr-pool-mask-length must be between {pool.prefixlen}"
+                f" (the pool {pool}) and 29, not {size}"
+            )
+        for other in pools:
+            if pool.overlaps(other):
+                raise InvalidSpec(f"--default-addr-pool: {pool} and {other} overlap")
+        pools.append(pool)
+    return [str(pool) for pool in pools], size
+
+
+def _number(request: Mapping[str, Any], key: str, default: int) -> int:
+    value = request.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, int) or value < 0:
+        raise InvalidSpec(f"{key} must be a number, not {value!r}")
+    return value
+
+
+def _seconds(request: Mapping[str, Any], key: str, default: float) -> float:
+    value = request.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, int | float) or value <= 0:
+        raise InvalidSpec(f"{key} must be a positive number of seconds, not {value!r}")
+    return float(value)
