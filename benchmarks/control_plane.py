@@ -64,12 +64,18 @@ def measure() -> list[Row]:
         manager = cluster.manager
         manager.cli("node", "update", "--availability", "drain", "manager1")
         token = manager.cli("swarm", "join-token", "-q", "worker").strip()
+        options = {
+            "--address": f"{manager.addr}:2377",
+            "--ca": str(manager.paths.certificates_dir / "ca.crt"),
+            "--token": token,
+            "--count": str(AGENTS),
+        }
+        words = [word for pair in options.items() for word in pair]
         agents = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.simulated_agents", "--address", f"{manager.addr}:2377",
-             "--ca", str(manager.paths.certificates_dir / "ca.crt"), "--token", token,
-             "--count", str(AGENTS)],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "benchmarks.simulated_agents", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         try:
             assert agents.stdout is not None
             if agents.stdout.readline().strip() != "ready":

@@ -49,28 +49,29 @@ def spec(args: list[str], name: str, root: Path) -> dict[str, Any]:
     return made
 
 
-async def ours(folder: Path, lower: Path) -> list[float]:
+def ours(folder: Path, lower: Path) -> list[float]:
     """Seconds of each round through a supervisor on a machine of its own; overlay included."""
     machine = Machine("bench")
     socket_path = folder / "supervisor.sock"
-    process = subprocess.Popen(
-        machine.enter(
-            [sys.executable, "-I", "-S", str(Path(supervisor_package).with_name("__main__.py")),
-             "--socket", str(socket_path), "--state-dir", str(folder / "supervisor")]
-        )
-    )  # fmt: skip
+    main = Path(supervisor_package).with_name("__main__.py")
+    options = ["--socket", str(socket_path), "--state-dir", str(folder / "supervisor")]
+    process = subprocess.Popen(machine.enter([sys.executable, "-I", "-S", str(main), *options]))
     try:
         deadline = time.monotonic() + 10
         while not socket_path.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        supervisor = await Supervisor.connect(socket_path)
-        samples = [await _round(supervisor, folder, lower, k) for k in range(ROUNDS + 5)]
-        await supervisor.close()
-        return samples[5:]
+        return asyncio.run(_rounds(socket_path, folder, lower))[5:]
     finally:
         machine.kill()
         process.kill()
         process.wait()
+
+
+async def _rounds(socket_path: Path, folder: Path, lower: Path) -> list[float]:
+    supervisor = await Supervisor.connect(socket_path)
+    samples = [await _round(supervisor, folder, lower, k) for k in range(ROUNDS + 5)]
+    await supervisor.close()
+    return samples
 
 
 async def _round(supervisor: Supervisor, folder: Path, lower: Path, number: int) -> float:
@@ -135,7 +136,7 @@ def measure(docker: DockerPeer, image: str) -> list[Row]:
     folder = Path(tempfile.mkdtemp(prefix="swl-bench-"))
     try:
         root = rootfs(folder / "root")
-        mine = asyncio.run(ours(folder, root))
+        mine = ours(folder, root)
         entering = nsenter_cost()
         peer = [seconds - entering for seconds in crun(folder, root)]
         docker_runs = []

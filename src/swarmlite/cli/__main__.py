@@ -1,0 +1,5 @@
+"""`python -m swarmlite.cli`: the command line."""
+
+from swarmlite.cli import main
+
+main()
