@@ -66,6 +66,18 @@ for _ in range(count):
 """
 
 
+DNS_SERVER = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 53))
+print("ready", flush=True)
+while True:
+    data, a = s.recvfrom(2048)
+    record = b"\\xc0\\x0c\\0\\x01\\0\\x01\\0\\0\\0\\x05\\0\\x04" + socket.inet_aton(sys.argv[2])
+    s.sendto(data[:2] + b"\\x81\\x80\\0\\x01\\0\\x01\\0\\0\\0\\0" + data[12:] + record, a)
+"""
+
+
 def in_thread(work: Callable[[], T]) -> T:
     """Run on a thread that is thrown away, whatever namespace it ends in."""
     result: list[T] = []
@@ -143,6 +155,22 @@ class Host:
         where = f"--net={netns or self.namespace}"
         process = subprocess.Popen(
             ["nsenter", where, sys.executable, "-I", "-S", "-c", SERVER, kind, str(port), name],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+
+    def serve_dns(self, address: str, answer: str) -> None:
+        """A resolver in the host's namespace that knows one answer to everything."""
+        process = subprocess.Popen(
+            [
+                "nsenter",
+                f"--net={self.namespace}",
+                sys.executable,
+                *("-I", "-S", "-c", DNS_SERVER, address, answer),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -275,6 +303,14 @@ class World:
         self.services[service.id] = service
         return service
 
+    def change(self, endpoint_id: str, **values: object) -> None:
+        """Change an endpoint as managers do: a new message, never the old one."""
+        endpoint = Endpoint()
+        endpoint.CopyFrom(self.endpoints[endpoint_id])
+        for key, value in values.items():
+            setattr(endpoint, key, value)
+        self.endpoints[endpoint_id] = endpoint
+
     async def tell(self, settle: bool = True) -> None:
         """Have all hosts told of all."""
         for host in self.hosts:
@@ -299,6 +335,7 @@ class World:
         attachments = []
         for network, cidr in places:
             endpoint = self._endpoint(network, task, cidr, host)
+            assert endpoint.id in self.endpoints
             endpoint.task_id, endpoint.in_rotation = task, True
             if service is not None:
                 endpoint.service_id, endpoint.service_name = service.id, service.name
@@ -347,3 +384,56 @@ def threads() -> Iterator[netns.Threads]:
     made = netns.Threads(None)
     yield made
     made.close()
+
+
+DNS_CLIENT = """
+import socket, sys
+kind, server, query = sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+s.settimeout(3)
+s.connect((server, 53))
+if kind == "tcp":
+    s.send(len(query).to_bytes(2, "big") + query)
+    f = s.makefile("rb")
+    print(f.read(int.from_bytes(f.read(2), "big")).hex())
+else:
+    s.send(query)
+    try:
+        print(s.recv(65535).hex())
+    except TimeoutError:
+        print("")
+"""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, taken apart as far as tests look."""
+
+    code: int
+    truncated: bool
+    addresses: list[str]
+    raw: bytes
+
+
+def read_reply(data: bytes) -> Reply:
+    flags, count = int.from_bytes(data[2:4], "big"), int.from_bytes(data[6:8], "big")
+    offset = data.index(b"\0", 12) + 5
+    addresses = []
+    for _ in range(count):
+        kind = int.from_bytes(data[offset + 2 : offset + 4], "big")
+        length = int.from_bytes(data[offset + 10 : offset + 12], "big")
+        content = data[offset + 12 : offset + 12 + length]
+        addresses.append(".".join(str(b) for b in content) if kind == 1 else content.hex())
+        offset += 12 + length
+    return Reply(flags & 0xF, bool(flags & 0x0200), addresses, data)
+
+
+async def resolve(
+    host: Host, sandbox: Sandbox, name: str, kind: int = 1, transport: str = "udp"
+) -> Reply:
+    """Ask a sandbox's resolver from inside."""
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split("."))
+    query = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0" + labels + b"\0" + kind.to_bytes(2, "big")
+    query += b"\0\x01"
+    command = [sys.executable, "-I", "-S", "-c", DNS_CLIENT, transport, "127.0.0.11", query.hex()]
+    return read_reply(bytes.fromhex((await host.arun(*command, netns=sandbox.netns)).strip()))

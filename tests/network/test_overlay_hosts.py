@@ -20,6 +20,8 @@ async def test_containers_reach_each_other_across_hosts_by_address(world: World)
     assert "ndots:0" in first.resolv_conf
     assert await one.ask("tcp", "10.1.0.12", 80, netns=first.netns) == ["t2 10.1.0.11"]
     assert await one.ask("tcp", "10.1.0.13", 80, netns=first.netns) == ["t3 10.1.0.11"]
-    assert "1 received" in await two.arun(
-        "ping", "-c1", "-W2", "10.1.0.11", netns=second.netns, check=False
-    ) or Path("/bin/ping").exists() is False
+    assert (
+        "1 received"
+        in await two.arun("ping", "-c1", "-W2", "10.1.0.11", netns=second.netns, check=False)
+        or Path("/bin/ping").exists() is False
+    )

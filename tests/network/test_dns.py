@@ -1,0 +1,116 @@
+"""Names in sandboxes: services, tasks, aliases, and everyone else's through the host."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+import pytest
+from conftest import World, resolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmlite.network.dns import forward, packet
+from swarmlite.proto.types_pb2 import DNSConfig
+
+
+async def test_names_of_services_tasks_and_aliases_are_answered(world: World) -> None:
+    """VIP, task addresses, dnsrr, aliases, any case, AAAA without data, PTR; TCP as UDP."""
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    web = world.service("web", (net, "10.1.0.2/24"))
+    web.aliases.add(network_id=net.id, names=["www"])
+    rr = world.service("rr", dnsrr=True)
+    for number, host in enumerate([one, two]):
+        await world.task(host, f"web{number}", (net, f"10.1.0.1{number}/24"), service=web)
+        await world.task(host, f"rr{number}", (net, f"10.1.0.3{number}/24"), service=rr)
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+    tasks = ["10.1.0.10", "10.1.0.11"]
+    assert (await resolve(one, client, "web")).addresses == ["10.1.0.2"]
+    assert (await resolve(one, client, "WeB")).addresses == ["10.1.0.2"]
+    assert (await resolve(one, client, "www")).addresses == ["10.1.0.2"]
+    assert (await resolve(one, client, "web", transport="tcp")).addresses == ["10.1.0.2"]
+    assert sorted((await resolve(one, client, "tasks.web")).addresses) == tasks
+    assert sorted((await resolve(one, client, "rr")).addresses) == ["10.1.0.30", "10.1.0.31"]
+    nodata = await resolve(one, client, "web", kind=packet.AAAA)
+    assert (nodata.code, nodata.addresses) == (0, [])
+    pointer = await resolve(one, client, "10.0.1.10.in-addr.arpa", kind=packet.PTR)
+    assert len(pointer.addresses) == 1
+    world.change(f"{net.id}/web1", in_rotation=False)
+    await world.tell()
+    assert (await resolve(one, client, "tasks.web")).addresses == ["10.1.0.10"]
+
+
+async def test_names_of_other_networks_are_not_answered(world: World) -> None:
+    """They are passed on like any foreign name; without resolvers that is a failure."""
+    one = await world.add_host()
+    front = world.network("front", 4097, "10.1.0.0/24", internal=True)
+    back = world.network("back", 4098, "10.2.0.0/24")
+    db = world.service("db", (back, "10.2.0.2/24"))
+    await world.task(one, "db0", (back, "10.2.0.10/24"), service=db)
+    client = await world.task(one, "client", (front, "10.1.0.20/24"))
+    assert (await resolve(one, client, "db")).code == packet.SERVER_FAILURE
+
+
+async def test_foreign_names_are_asked_of_the_hosts_resolvers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the host's namespace, which has no other way than its own resolver."""
+    monkeypatch.setattr("swarmlite.network.resolvers.host_resolvers", lambda: ["192.168.77.1"])
+    one = await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+    one.serve_dns("192.168.77.1", "203.0.113.7")
+    assert (await resolve(one, client, "example.com")).addresses == ["203.0.113.7"]
+    own = await world.task(
+        one, "own", (net, "10.1.0.21/24"), dns=DNSConfig(nameservers=["192.168.77.1"])
+    )
+    assert (await resolve(one, own, "example.org")).addresses == ["203.0.113.7"]
+
+
+def query(name: str, kind: int = packet.A, extra: bytes = b"") -> bytes:
+    head = struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 1 if extra else 0)
+    return head + packet.wire_name(name) + struct.pack(">HH", kind, 1) + extra
+
+
+def test_an_answer_too_long_for_udp_is_cut_and_says_so() -> None:
+    """512 bytes, or what the client's OPT record allows."""
+    records = [packet.address_record(socket.inet_aton(f"10.0.0.{n}")) for n in range(100)]
+    cut = packet.fit(packet.parse(query("tasks.web")), records)
+    assert len(cut) <= 512
+    assert cut[2] & 2
+    wide = query("tasks.web", extra=b"\0" + struct.pack(">HHIH", packet.OPT, 4096, 0, 0))
+    whole = packet.fit(packet.parse(wide), records)
+    assert not whole[2] & 2
+    assert whole.count(b"\xc0\x0c") == 100
+
+
+@given(st.binary(max_size=80))
+def test_malformed_packets_are_ignored(data: bytes) -> None:
+    """Anything is either a question or Malformed; nothing else escapes."""
+    try:
+        question = packet.parse(data)
+    except packet.Malformed:
+        return
+    packet.answer(question, [])
+
+
+async def test_silent_resolvers_end_in_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them asked, then SERVFAIL, once; and nothing stays pending."""
+    monkeypatch.setattr(forward, "TIMEOUT_S", 0.02)
+    channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.1", 0))
+
+    async def make(kind: socket.SocketKind) -> socket.socket:
+        raise OSError("none")
+
+    asker = forward.Forwarder([channel], make, lambda: ["127.0.0.1"])
+    answers: list[bytes] = []
+    data = query("example.com")
+    assert asker.ask(data, packet.parse(data), answers.append)
+    await asyncio.sleep(0.2)
+    assert [answer[3] & 0xF for answer in answers] == [packet.SERVER_FAILURE]
+    asker.close()
+    silent.close()
