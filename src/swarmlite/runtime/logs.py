@@ -76,12 +76,10 @@ async def read(
     follower = _Follower(path)  # opened first, so that nothing falls between the two readings
     try:
         limit = follower.skip_to_end()
-        count = 0
-        for raw in _stored(path, follower, limit, tail):
+        for count, raw in enumerate(_stored(path, follower, limit, tail), 1):
             line = parse_line(raw)
             if line is not None and (since_ns is None or line.time_ns >= since_ns):
                 yield line
-            count += 1
             if count % BATCH == 0:
                 await asyncio.sleep(0)
         while follow:

@@ -1,0 +1,126 @@
+"""The interface of a container's control group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from swarmlite import errors
+
+PERIOD_US = 100_000
+
+
+class Cgroup:
+    """One container's group, in every hierarchy that the host has. Errors are OSError unless said.
+
+    create: make it and set `resources` (OCI `linux.resources`); raises AlreadyExists, InvalidSpec.
+    update: change the limits that `resources` names.
+    join_files: paths of the files into which a process writes `0` to be in it (v1).
+    directory: what clone3 can start a process in (v2), or None.
+    binds: (name below /sys/fs/cgroup, host directory) to show the container ("" is the whole).
+    oom_kills: how many processes the kernel killed for memory. stats: counters, by name.
+    kill: signal every process in it. freeze: stop or resume them all.
+    delete: True once it is gone, False while processes still leave it (try again soon).
+    """
+
+    def create(self, resources: dict[str, object]) -> None:
+        raise NotImplementedError
+
+    def update(self, resources: dict[str, object]) -> None:
+        raise NotImplementedError
+
+    def join_files(self) -> list[str]:
+        raise NotImplementedError
+
+    def directory(self) -> str | None:
+        raise NotImplementedError
+
+    def binds(self) -> list[tuple[str, str]]:
+        raise NotImplementedError
+
+    def oom_kills(self) -> int:
+        raise NotImplementedError
+
+    def stats(self) -> dict[str, int]:
+        raise NotImplementedError
+
+    def pids(self) -> list[int]:
+        raise NotImplementedError
+
+    def freeze(self, frozen: bool) -> None:
+        raise NotImplementedError
+
+    def kill(self, signal: int) -> None:
+        """Signal every process; those that end meanwhile are no error."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal)
+
+    def delete(self) -> bool:
+        raise NotImplementedError
+
+
+def check_path(path: str) -> str:
+    """`cgroupsPath` without its first slash; raises InvalidSpec for what would leave the root."""
+    parts = path.strip("/").split("/")
+    if not path or any(part in ("", ".", "..") for part in parts) or "\0" in path:
+        raise errors.InvalidSpec(f"linux.cgroupsPath: {path!r} is not a plain path")
+    return "/".join(parts)
+
+
+def write(path: str, value: object) -> None:
+    """Write one value to a control file; raises OSError that names the file and the value."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(value).encode())
+    except OSError as error:
+        raise OSError(error.errno, f"{path} = {value}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def read(path: str) -> str:
+    """A control file's text; empty when it does not exist."""
+    try:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def read_int(path: str) -> int:
+    """A control file's number; 0 when absent, -1 for `max`."""
+    text = read(path).strip()
+    return -1 if text == "max" else int(text or 0)
+
+
+def read_table(path: str) -> dict[str, int]:
+    """A file of lines `key number`."""
+    lines = (line.split() for line in read(path).splitlines())
+    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+
+
+def read_pids(path: str) -> list[int]:
+    """The processes that a cgroup.procs file lists."""
+    return [int(line) for line in read(path).split()]
+
+
+def remove(directory: str) -> bool:
+    """Remove a group and what the container made below it; False while it is busy."""
+    try:
+        os.rmdir(directory)  # noqa: PTH106
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            remove(entry.path)
+    try:
+        os.rmdir(directory)  # noqa: PTH106
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

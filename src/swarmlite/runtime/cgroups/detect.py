@@ -1,0 +1,42 @@
+"""What cgroups this host has, read from its mounts."""
+
+from __future__ import annotations
+
+from swarmlite import errors
+from swarmlite.runtime.cgroups import base
+from swarmlite.runtime.cgroups.v1 import V1
+from swarmlite.runtime.cgroups.v2 import V2
+
+MOUNTINFO = "/proc/self/mountinfo"
+NAMES = {"memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio"}
+
+
+class Host:
+    """`kind` is "v1", "hybrid" (both, the controllers on v1) or "v2"; `roots` of v1's controllers."""
+
+    def __init__(self, mountinfo: str = MOUNTINFO) -> None:
+        self.roots: dict[str, str] = {}
+        self.unified: str | None = None
+        with open(mountinfo, encoding="utf-8") as file:  # noqa: PTH123
+            for line in file:
+                self._read(line)
+        if not self.roots and self.unified is None:
+            raise errors.FailedPrecondition("no cgroup hierarchy is mounted on this host")
+        self.kind = "v2" if not self.roots else "hybrid" if self.unified else "v1"
+
+    def _read(self, line: str) -> None:
+        before, _, after = line.partition(" - ")
+        where, (kind, _, options) = before.split()[4], after.split()[:3]
+        if kind == "cgroup2" and self.unified is None:
+            self.unified = where
+        elif kind == "cgroup":
+            for option in options.split(","):
+                if option in NAMES:
+                    self.roots.setdefault(option, where)
+
+    def cgroup(self, path: str, resources: dict[str, object] | None = None) -> base.Cgroup:
+        """The group at `path`, which need not exist; `resources` says which controllers it needs."""
+        if self.roots:
+            return V1(self.roots, path, resources)
+        assert self.unified is not None
+        return V2(self.unified, path)

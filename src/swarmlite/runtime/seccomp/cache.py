@@ -1,0 +1,46 @@
+"""Compiled filters, once a profile (10 ms), for as long as the supervisor lives."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+
+from swarmlite.runtime import kernel
+from swarmlite.runtime.seccomp import compile as compiler
+from swarmlite.runtime.seccomp import profile as rules
+
+
+class Filter:
+    """A program ready to be installed in a child, and the flags it is installed with."""
+
+    def __init__(self, profile: rules.Profile) -> None:
+        code = compiler.compile_profile(profile)
+        self.code = ctypes.create_string_buffer(code, len(code))
+        self.program = kernel.FilterProgram(len(code) // 8, ctypes.addressof(self.code))
+        self.flags = profile.flags
+
+
+class Cache:
+    """Filters by profile; specs of one image repeat, so nothing is ever thrown away but by number."""
+
+    MAX = 64
+
+    def __init__(self) -> None:
+        self._filters: dict[str, Filter] = {}
+
+    def default(self, caps: list[str]) -> Filter:
+        """The built-in profile for a bounding set."""
+        key = "default:" + ",".join(sorted(caps))
+        found = self._filters.get(key)
+        return found or self._add(key, rules.default_profile(caps, kernel.MACHINE))
+
+    def oci(self, seccomp: dict[str, object]) -> Filter:
+        """An OCI profile; raises InvalidSpec."""
+        key = "oci:" + json.dumps(seccomp, sort_keys=True)
+        return self._filters.get(key) or self._add(key, rules.from_oci(seccomp, kernel.MACHINE))
+
+    def _add(self, key: str, profile: rules.Profile) -> Filter:
+        if len(self._filters) >= self.MAX:
+            self._filters.pop(next(iter(self._filters)))
+        made = self._filters[key] = Filter(profile)
+        return made

@@ -1,0 +1,135 @@
+"""Starts the supervisor: `python -I -S .../supervisor/__main__.py --socket S --state-dir D`.
+
+With -I -S nothing of the environment or of site-packages is loaded, so the package's own parent
+folder is put on the path by hand. Then the interpreter is run once more from a read-only mount of
+itself: /proc/PID/exe, which a container might come to see, can then not be opened for writing
+(CVE-2019-5736).
+"""
+
+from __future__ import annotations
+
+import sys
+
+HERE = __file__.rsplit("/", 4)[0]  # .../src
+if not __package__:
+    sys.path[:] = [p for p in sys.path if p != __file__.rsplit("/", 1)[0]]
+    sys.path.insert(0, HERE)
+
+import errno  # noqa: E402
+import fcntl  # noqa: E402
+import gc  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+
+from swarmlite.runtime import kernel  # noqa: E402
+
+USAGE = "usage: swarmlite-supervisor --socket PATH --state-dir DIR [--idle-exit SECONDS]"
+OPTIONS = ("--socket", "--state-dir", "--idle-exit")
+
+
+def parse(arguments: list[str]) -> dict[str, str]:
+    """The options; ends the process with a line when they are wrong."""
+    options: dict[str, str] = {}
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        if word == "--sealed":
+            options[word] = ""
+        elif word in OPTIONS and left:
+            options[word] = left.pop(0)
+        else:
+            sys.exit(f"swarmlite-supervisor: what is {word!r}?\n{USAGE}")
+    if "--socket" not in options or "--state-dir" not in options:
+        sys.exit(USAGE)
+    return options
+
+
+def seal(arguments: list[str]) -> None:
+    """Run again from a detached, read-only mount of the interpreter; returns when it cannot."""
+    try:
+        path = os.path.realpath(sys.executable).encode()
+        tree = kernel.open_tree(kernel.AT_FDCWD, path, kernel.OPEN_TREE_CLONE)
+        kernel.mount_setattr(tree, b"", kernel.AT_EMPTY_PATH, kernel.MOUNT_ATTR_RDONLY)
+        argv = [sys.executable, "-I", "-S", __file__, "--sealed", *arguments]
+        environment = [b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL=C.UTF-8"]
+        kernel.execveat(tree, [os.fsencode(word) for word in argv], environment)
+    except OSError as error:
+        print(f"swarmlite-supervisor: the interpreter is not sealed: {error}", file=sys.stderr)
+
+
+def listen(path: str) -> socket.socket:
+    """The socket, 0600; one supervisor alone holds it. A stale one is removed."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
+            raise
+        sys.exit(f"swarmlite-supervisor: another one serves {path}")
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    listener.bind(path)
+    os.umask(before)
+    listener.listen(128)
+    listener.setblocking(False)
+    return listener
+
+
+def main() -> None:
+    """Serve until told to shut down."""
+    arguments = sys.argv[1:]
+    options = parse(arguments)
+    if os.geteuid() != 0:
+        sys.exit("swarmlite-supervisor: must be run as root")
+    if "--sealed" not in options:
+        seal(arguments)
+    from swarmlite.runtime.supervisor.operations import Operations
+    from swarmlite.runtime.supervisor.server import Server
+
+    while (fd := os.open("/dev/null", os.O_RDWR)) < 3:
+        os.set_inheritable(fd, True)  # a pipe must never become somebody's stdout
+    os.close(fd)
+    # Nothing that joins a container may be looked into, or traced, from there.
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    kernel.prctl(kernel.PR_SET_NAME, _address(b"swarmlite-sup\0"))
+    state_dir = os.path.abspath(options["--state-dir"])  # noqa: PTH100
+    os.makedirs(state_dir, 0o700, exist_ok=True)  # noqa: PTH103
+    os.makedirs(os.path.dirname(os.path.abspath(options["--socket"])), exist_ok=True)  # noqa: PTH
+    try:
+        listener = listen(options["--socket"])
+        server = Server(state_dir)
+    except Exception as error:
+        sys.exit(f"swarmlite-supervisor: {error}")
+    server.take_over()
+    operations = Operations(server)
+    server.loop.add(listener.fileno(), lambda _events: server.accept(listener, operations.handle))
+    # The daemon's terminal and its stop are not ours: only a shutdown by socket ends containers.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.loop.handle_signal(signal.SIGTERM, lambda: server.shut_down(lambda: None))
+    # What lives now lives on: children then share these pages instead of copying them.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    server.loop.run()
+    os.unlink(options["--socket"])  # noqa: PTH108
+
+
+def _address(name: bytes) -> int:
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(name)
+    _kept.append(buffer)
+    return ctypes.addressof(buffer)
+
+
+_kept: list[object] = []
+
+if __name__ == "__main__":
+    main()

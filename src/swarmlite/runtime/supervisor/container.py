@@ -1,0 +1,101 @@
+"""What the supervisor knows of a container, in memory and on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+
+from swarmlite.runtime.cgroups.base import Cgroup
+from swarmlite.runtime.supervisor.logfiles import LogWriter, Stream
+
+CREATING, CREATED, STARTING, RUNNING, STOPPED = (
+    "creating", "created", "starting", "running", "stopped",
+)  # fmt: skip
+WIRE_STATUS = {STARTING: CREATED}  # what clients see
+
+
+class Container:
+    """One container; `pid` is 0 until its process exists, `exit_code` None until it has ended."""
+
+    def __init__(self, container_id: str, bundle: str) -> None:
+        self.id, self.bundle = container_id, bundle
+        self.status = CREATING
+        self.pid = 0
+        self.start_time_ticks = 0
+        self.created_at = self.started_at = self.finished_at = 0.0
+        self.exit_code: int | None = None
+        self.oom_killed = False
+        self.paused = False
+        self.error = ""
+        self.cgroup: Cgroup | None = None
+        self.cgroup_path = ""
+        self.own_pid_namespace = True
+        # what an exec needs of the spec: its seccomp profile
+        self.linux: dict[str, object] = {}
+        self.annotations: dict[str, object] = {}
+        self.capabilities: dict[str, object] = {}
+        self.channel: socket.socket | None = None
+        self.report: dict[str, object] | None = None  # the child's last words
+        self.writer: LogWriter | None = None
+        self.streams: list[Stream] = []
+        self.console = -1
+
+    def wire(self) -> dict[str, object]:
+        """The fields of client.State."""
+        return {
+            "id": self.id,
+            "bundle": self.bundle,
+            "pid": self.pid if self.status != STOPPED else 0,
+            "start_time_ticks": self.start_time_ticks,
+            "status": WIRE_STATUS.get(self.status, self.status),
+            "created_at": self.created_at,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "exit_code": self.exit_code,
+            "oom_killed": self.oom_killed,
+            "error": self.error,
+        }
+
+    def save(self, directory: str) -> None:
+        """To disk, so that an exit code outlives the supervisor; a full disk is no reason to stop."""
+        path = f"{directory}/{self.id}.json"
+        record = {
+            **self.wire(),
+            "pid": self.pid,
+            "cgroup_path": self.cgroup_path,
+            "own_pid_namespace": self.own_pid_namespace,
+        }
+        with contextlib.suppress(OSError):
+            with open(path + ".new", "w", encoding="utf-8") as file:  # noqa: PTH123
+                file.write(json.dumps(record))
+            os.rename(path + ".new", path)  # noqa: PTH104
+
+    def forget(self, directory: str) -> None:
+        """Remove it from disk."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{self.id}.json")  # noqa: PTH108
+
+
+def load(record: dict[str, object]) -> Container:
+    """A container of a supervisor that is gone, from its file; raises KeyError for a torn one."""
+    container = Container(str(record["id"]), str(record["bundle"]))
+    for key in (
+        "status", "pid", "start_time_ticks", "created_at", "started_at", "finished_at",
+        "exit_code", "oom_killed", "error", "cgroup_path", "own_pid_namespace",
+    ):  # fmt: skip
+        setattr(container, key, record[key])
+    return container
+
+
+def start_time_ticks(pid: int) -> int:
+    """When a process started, in ticks since boot (proc_pid_stat(5), field 22); 0 if it is gone.
+
+    With the pid it names a process for ever: pids are used again.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0

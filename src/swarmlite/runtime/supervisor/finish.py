@@ -1,0 +1,141 @@
+"""The last steps of a process that a container will see, for its first process and for an exec.
+
+They run inside the container's root. Nothing is imported here: what runs was loaded before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+
+from swarmlite.runtime import kernel
+from swarmlite.runtime.supervisor import identity
+from swarmlite.runtime.supervisor.plan import CAP_SYS_ADMIN, ProcessPlan
+
+DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ExecError(Exception):
+    """exec failed: the shell's exit code for it, and the words."""
+
+    def __init__(self, exit_code: int, text: str) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+def enter_cwd(cwd: bytes) -> None:
+    """Go to the working directory, made if missing; raises OSError if it is not in the root."""
+    resolve = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    flags = os.O_PATH | os.O_DIRECTORY
+    try:
+        directory = kernel.openat2(root, cwd, flags, resolve)
+    except FileNotFoundError:
+        directory = os.dup(root)
+        path = b""
+        for name in cwd.split(b"/"):
+            if not name:
+                continue
+            path += b"/" + name
+            try:
+                os.mkdir(name, 0o755, dir_fd=directory)
+            except FileExistsError:
+                pass
+            below = kernel.openat2(root, path, flags, resolve)
+            os.close(directory)
+            directory = below
+    os.fchdir(directory)
+    os.close(directory)
+    os.close(root)
+    # A directory that a leaked descriptor names would be outside: getcwd then knows no path to it.
+    if not os.getcwdb().startswith(b"/"):
+        raise OSError(errno.EPERM, "the working directory is outside the container's root")
+
+
+def set_rlimits(plan: ProcessPlan) -> None:
+    """The limits of the spec, soft and hard."""
+    for number, soft, hard in plan.rlimits:
+        resource.setrlimit(number, (soft, hard))
+
+
+def become(plan: ProcessPlan, who: identity.Identity) -> None:
+    """Take the user, groups and capabilities.
+
+    CAP_SYS_ADMIN stays permitted where the filter is loaded without no_new_privs, for loading it
+    needs that. exec takes it away: there the bounding, inheritable and ambient sets decide alone.
+    """
+    kernel.drop_bounding(plan.bounding, plan.last_cap)  # while CAP_SETPCAP is still there
+    kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)  # or leaving uid 0 would drop what is set below
+    os.setgroups(who.gids)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    extra = CAP_SYS_ADMIN if plan.filter is not None and not plan.no_new_privs else 0
+    kernel.capset(plan.effective & plan.permitted | extra, plan.permitted | extra, plan.inheritable)
+    kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_CLEAR_ALL)
+    for number in range(plan.last_cap + 1):
+        if plan.ambient >> number & 1:
+            kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_RAISE, number)
+    if plan.no_new_privs:
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def environment(plan: ProcessPlan, who: identity.Identity) -> dict[bytes, bytes]:
+    """The spec's variables; HOME from passwd when they have none."""
+    variables: dict[bytes, bytes] = {}
+    for entry in plan.env:
+        name, _, value = entry.partition(b"=")
+        variables[name] = value
+    if not variables.get(b"HOME"):
+        variables[b"HOME"] = os.fsencode(who.home)
+    return variables
+
+
+def execute(plan: ProcessPlan, variables: dict[bytes, bytes]) -> None:
+    """Load the filter and exec, looking the program up in the container's PATH; ExecError."""
+    # exec marks descriptors, not the child's code: whatever was forgotten is closed there.
+    kernel.close_range(3, cloexec=True)
+    program = plan.args[0]
+    named = b"/" in program
+    candidates = (
+        [program]
+        if named
+        else [
+            (directory or b".") + b"/" + program
+            for directory in variables.get(b"PATH", DEFAULT_PATH).split(b":")
+        ]
+    )
+    # Last of all, so that a narrow filter need allow no more than exec (and write, to report).
+    if plan.filter is not None:
+        kernel.load_filter(plan.filter.program, plan.filter.flags)
+    refused: OSError | None = None
+    for candidate in candidates:
+        try:
+            os.execve(candidate, plan.args, variables)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                continue
+            if error.errno != errno.EACCES or named:
+                refused = error
+                break
+            refused = refused or error
+    _explain(os.fsdecode(program), named, refused)
+
+
+def _explain(program: str, named: bool, refused: OSError | None) -> None:
+    if refused is not None:
+        words = (os.strerror(refused.errno or 0)).lower()
+        raise ExecError(126, f'exec: "{program}": {words}')
+    if named and _is_there(program):
+        raise ExecError(127, f'exec: "{program}": its interpreter or loader is missing')
+    if named:
+        raise ExecError(127, f'exec: "{program}": stat {program}: no such file or directory')
+    raise ExecError(127, f'exec: "{program}": executable file not found in $PATH')
+
+
+def _is_there(program: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(program).st_mode)
+    except OSError:
+        return False

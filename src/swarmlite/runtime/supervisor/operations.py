@@ -1,0 +1,278 @@
+"""What clients can ask: one method an operation, which answers now or later.
+
+A method returns the answer, or None when it will come later through the server. What it raises is
+the answer instead: a SwarmliteError as it is, an OSError as FailedPrecondition.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import struct
+from fcntl import ioctl
+from json import loads
+
+from swarmlite import __version__, errors
+from swarmlite.runtime.supervisor import container as containers
+from swarmlite.runtime.supervisor.container import Container
+from swarmlite.runtime.supervisor.logfiles import LogWriter
+from swarmlite.runtime.supervisor.loop import Client
+from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
+from swarmlite.runtime.supervisor.server import Reply, Server, Start
+
+ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+MAX_SPEC_BYTES = 8 << 20
+TIOCSWINSZ = 0x5414
+Message = dict  # of JSON values, checked where they are used
+Answer = dict  # likewise
+
+
+class Operations:
+    """The clients' side of a server."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def handle(self, client: Client, message: Message, fds: list[int]) -> None:  # type: ignore[type-arg]
+        """One request; closes what it did not take of `fds`."""
+        reply: Reply = (client, message.get("id"))
+        method = getattr(self, f"op_{message.get('op')}", None)
+        try:
+            if method is None:
+                raise errors.InvalidSpec(f"the supervisor knows no {message.get('op')!r}")
+            if self.server.shutting_down:
+                raise errors.Unavailable("the supervisor is shutting down")
+            result = method(reply, message, fds)
+        except (errors.SwarmliteError, OSError) as error:
+            self.server.refuse(reply, error)
+        except (KeyError, TypeError, ValueError) as error:
+            text = f"{message.get('op')}: malformed request: {type(error).__name__} {error}"
+            self.server.refuse(reply, errors.InvalidSpec(text))
+        else:
+            if result is not None:
+                self.server.answer(reply, result)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def op_create(self, reply: Reply, message: Message, fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Read the bundle, plan, and queue."""
+        container_id, bundle = str(message["container"]), str(message["bundle"])
+        if not ID.fullmatch(container_id):
+            raise errors.InvalidSpec(f"container id {container_id!r}: letters, digits, _ . -")
+        if container_id in self.server.containers:
+            raise errors.AlreadyExists(f"a container {container_id} exists")
+        if len(fds) not in (0, 3):
+            raise errors.InvalidSpec("stdio: three descriptors or none")
+        spec = _read_spec(bundle)
+        plan = Plan(container_id, bundle, spec, self.server.powers, self.server.filters)
+        container = Container(container_id, bundle)
+        container.own_pid_namespace = plan.own_pid_namespace
+        linux = spec["linux"]
+        container.linux = {"seccomp": linux["seccomp"]} if linux.get("seccomp") else {}
+        container.annotations = spec.get("annotations") or {}
+        container.capabilities = spec["process"].get("capabilities") or {}
+        log = message.get("log")
+        if log:
+            container.writer = LogWriter(
+                str(log["path"]), int(log["max_bytes"]), int(log["max_files"]),
+                bool(log["compress"]),
+            )  # fmt: skip
+        stdio = list(fds)
+        fds.clear()
+        self.server.enqueue(container, Start(plan, stdio, reply))
+
+    def op_start(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Let the child exec."""
+        container = self.server.get(message["container"])
+        if container.status != containers.CREATED or container.channel is None:
+            status = container.wire()["status"]
+            raise errors.FailedPrecondition(f"container {container.id} is {status}, not created")
+        container.status = containers.STARTING
+        self.server.start_replies[container.id] = reply
+        container.channel.send(b"start")
+
+    def op_kill(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Signal it."""
+        number = int(message["signal"])
+        if not 0 < number <= 64:
+            raise errors.InvalidSpec(f"signal {number}: must be between 1 and 64")
+        container = self.server.get(message["container"])
+        self.server.kill(container, number, bool(message.get("everything")))
+        return {}
+
+    def _freeze(self, message: Message, frozen: bool) -> Answer:  # type: ignore[type-arg]
+        container = self.server.get(message["container"])
+        if container.status != containers.RUNNING or container.cgroup is None:
+            raise errors.FailedPrecondition(f"container {container.id} is not running")
+        container.cgroup.freeze(frozen)
+        container.paused = frozen
+        return {}
+
+    def op_pause(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Freeze its processes."""
+        return self._freeze(message, True)
+
+    def op_resume(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Thaw them."""
+        return self._freeze(message, False)
+
+    def op_delete(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Forget it, killing it first when forced."""
+        server = self.server
+        container = server.get(message["container"])
+        if container.status != containers.STOPPED:
+            if not message.get("force"):
+                status = container.wire()["status"]
+                raise errors.FailedPrecondition(f"container {container.id} is {status}")
+            if container.status == containers.CREATING:
+                raise errors.FailedPrecondition(f"container {container.id} is being created")
+            server.kill(container, signal.SIGKILL, True)
+        server.when_stopped(
+            container,
+            lambda: server.remove(
+                container,
+                lambda: server.answer(reply, {}),
+                lambda error: server.refuse(reply, error),
+            ),
+        )
+
+    def op_state(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Its state."""
+        return self.server.get(message["container"]).wire()
+
+    def op_list(self, _reply: Reply, _message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Every state."""
+        return {
+            "containers": [
+                c.wire() for c in self.server.containers.values() if c.status != containers.CREATING
+            ]
+        }
+
+    def op_wait(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Its state once it has stopped."""
+        container = self.server.get(message["container"])
+        self.server.when_stopped(container, lambda: self.server.answer(reply, container.wire()))
+
+    def op_stats(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Its cgroup's counters."""
+        container = self.server.get(message["container"])
+        if container.cgroup is None or container.status == containers.STOPPED:
+            raise errors.FailedPrecondition(f"container {container.id} is not running")
+        return {**container.cgroup.stats()}
+
+    def op_update(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Its limits."""
+        container = self.server.get(message["container"])
+        if container.cgroup is None or container.status == containers.STOPPED:
+            raise errors.FailedPrecondition(f"container {container.id} is not running")
+        container.cgroup.update(message["resources"])
+        return {}
+
+    def op_subscribe(self, reply: Reply, _message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Events from now on; what has stopped before, at once."""
+        reply[0].subscribed = True
+        stopped = containers.STOPPED
+        return {
+            "containers": [c.wire() for c in self.server.containers.values() if c.status == stopped]
+        }
+
+    def op_exec(self, reply: Reply, message: Message, fds: list[int]) -> None:  # type: ignore[type-arg]
+        """A process more."""
+        container = self.server.get(message["container"])
+        if container.status != containers.RUNNING or container.paused:
+            raise errors.FailedPrecondition(
+                f"container {container.id} is {'paused' if container.paused else 'not running'}"
+            )
+        if len(fds) != 3:
+            raise errors.InvalidSpec("exec: needs stdin, stdout and stderr")
+        process = dict(message["process"])
+        process.setdefault("capabilities", container.capabilities)
+        plan = ProcessPlan(
+            process, self.server.powers, self.server.filters, container.linux, container.annotations
+        )
+        self.server.start_exec(container, plan, list(fds), reply)
+
+    def op_exec_wait(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Its exit code, once."""
+        process = self.server.execs.get(message["exec_id"])
+        if process is None:
+            raise errors.NotFound(f"no exec {message['exec_id']}")
+        self.server.wait_exec(process, reply)
+
+    def op_exec_kill(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Signal it."""
+        process = self.server.execs.get(message["exec_id"])
+        if process is None or process.exit_code is not None:
+            raise errors.NotFound(f"exec {message['exec_id']} is not running")
+        os.kill(process.pid, int(message["signal"]))
+        return {}
+
+    def op_console(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
+        """The master of its pty."""
+        container = self.server.get(message["container"])
+        if container.console < 0:
+            raise errors.FailedPrecondition(f"container {container.id} has no terminal")
+        if "width" in message:
+            size = struct.pack("4H", int(message["height"]), int(message["width"]), 0, 0)
+            ioctl(container.console, TIOCSWINSZ, size)
+        self.server.answer(reply, {}, [os.dup(container.console)])
+
+    def op_keep_fds(self, _reply: Reply, message: Message, fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Hold descriptors."""
+        name = str(message["name"])
+        for fd in self.server.kept.pop(name, []):
+            os.close(fd)
+        self.server.kept[name] = list(fds)
+        fds.clear()
+        return {}
+
+    def op_kept_fds(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Give duplicates of them."""
+        kept = self.server.kept.get(str(message["name"]))
+        if kept is None:
+            raise errors.NotFound(f"no descriptors are kept as {message['name']}")
+        self.server.answer(reply, {}, [os.dup(fd) for fd in kept])
+
+    def op_drop_fds(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Close them."""
+        for fd in self.server.kept.pop(str(message["name"]), []):
+            os.close(fd)
+        return {}
+
+    def op_info(self, _reply: Reply, _message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """About the supervisor and what its host cannot do."""
+        server = self.server
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "cgroup": server.host.kind,
+            "containers": len(server.containers),
+            "kept": sorted(server.kept),
+            "can_raise_limits": server.powers.has("CAP_SYS_RESOURCE"),
+        }
+
+    def op_shutdown(self, reply: Reply, _message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Kill all, clean up, end."""
+        self.server.shut_down(lambda: self.server.answer(reply, {}))
+
+
+def _read_spec(bundle: str) -> dict:  # type: ignore[type-arg]
+    if not bundle.startswith("/"):
+        raise errors.InvalidSpec(f"bundle {bundle!r}: not an absolute path")
+    path = f"{bundle}/config.json"
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            data = file.read(MAX_SPEC_BYTES + 1)
+    except OSError as error:
+        raise errors.NotFound(f"{path}: {error.strerror}") from error
+    if len(data) > MAX_SPEC_BYTES:
+        raise errors.InvalidSpec(f"{path}: above {MAX_SPEC_BYTES >> 20} MiB")
+    try:
+        spec = loads(data)
+    except ValueError as error:
+        raise errors.InvalidSpec(f"{path}: not JSON: {error}") from error
+    if not isinstance(spec, dict):
+        raise errors.InvalidSpec(f"{path}: must be an object")
+    return spec

@@ -1,0 +1,473 @@
+"""The supervisor itself: containers, their processes, and what clients ask about them.
+
+Everything happens on one loop. A start is a state machine: CREATING (queued, then cloned) until the
+child says ready, CREATED, STARTING until its channel ends (exec succeeded) or brings an error,
+RUNNING, STOPPED once it was reaped. `operations.py` holds the clients' side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections import deque
+
+from swarmlite import errors
+from swarmlite.runtime.cgroups.detect import Host
+from swarmlite.runtime.seccomp.cache import Cache
+from swarmlite.runtime.supervisor import container as containers
+from swarmlite.runtime.supervisor import launch
+from swarmlite.runtime.supervisor.container import Container
+from swarmlite.runtime.supervisor.logfiles import Stream
+from swarmlite.runtime.supervisor.loop import Client, Loop, is_root
+from swarmlite.runtime.supervisor.plan import HostPowers, Plan, ProcessPlan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IN_FLIGHT = 4  # starts at once: more only wait for the same kernel locks
+REMOVE_RETRY_S, REMOVE_TRIES = 0.005, 400
+LOST_EXIT_CODE = 137
+
+Reply = tuple[Client, object]  # whom to answer, and the id of the call
+
+
+class Start:
+    """A create that waits for its turn, or for its child."""
+
+    def __init__(self, plan: Plan, stdio: list[int], reply: Reply) -> None:
+        self.plan, self.stdio, self.reply = plan, stdio, reply
+
+
+class ExecProcess:
+    """A further process in a container, until somebody asked for its exit code."""
+
+    def __init__(self, exec_id: str, container: Container, pid: int, reply: Reply) -> None:
+        self.id, self.container, self.pid = exec_id, container, pid
+        self.reply: Reply | None = reply
+        self.channel: socket.socket | None = None
+        self.console = -1
+        self.report: dict[str, object] | None = None
+        self.exit_code: int | None = None
+        self.waiters: list[Reply] = []
+
+
+class Server:
+    """State of the whole; `serve` runs it."""
+
+    def __init__(self, state_dir: str) -> None:
+        self.loop = Loop()
+        self.state_dir = state_dir
+        self.host = Host()
+        self.powers = HostPowers()
+        self.filters = Cache()
+        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.containers: dict[str, Container] = {}
+        self.by_pid: dict[int, Container] = {}
+        self.execs: dict[str, ExecProcess] = {}
+        self.execs_by_pid: dict[int, ExecProcess] = {}
+        self.starts: dict[str, Start] = {}
+        self.queue: deque[Container] = deque()
+        self.in_flight = 0
+        self.start_replies: dict[str, Reply] = {}
+        self.on_stop: dict[str, list[Callable[[], None]]] = {}
+        self.clients: set[Client] = set()
+        self.kept: dict[str, list[int]] = {}
+        self.shutting_down = False
+        self.loop.handle_signal(signal.SIGCHLD, self.reap)
+
+    # answers
+    def answer(self, reply: Reply, result: dict[str, object], fds: list[int] | None = None) -> None:
+        """The result of a call."""
+        reply[0].send({"id": reply[1], "ok": result}, fds)
+
+    def refuse(self, reply: Reply, error: Exception) -> None:
+        """The error of a call, with the class that the caller will see."""
+        kind = type(error).__name__
+        if not isinstance(error, errors.SwarmliteError):
+            kind = "FailedPrecondition"
+        reply[0].send({"id": reply[1], "error": {"kind": kind, "message": str(error)}})
+
+    def get(self, container_id: object) -> Container:
+        """A container that exists for clients; raises NotFound."""
+        found = self.containers.get(str(container_id))
+        if found is None:
+            raise errors.NotFound(f"no container {container_id}")
+        return found
+
+    # create
+    def enqueue(self, container: Container, start: Start) -> None:
+        """Start it when its turn comes."""
+        self.containers[container.id] = container
+        self.starts[container.id] = start
+        self.queue.append(container)
+        self._launch_next()
+
+    def _launch_next(self) -> None:
+        while self.queue and self.in_flight < IN_FLIGHT:
+            container = self.queue.popleft()
+            start = self.starts[container.id]
+            try:
+                self._launch(container, start)
+            except (OSError, errors.SwarmliteError) as error:
+                self._undo(container, error)
+
+    def _launch(self, container: Container, start: Start) -> None:
+        plan = start.plan
+        container.cgroup_path = plan.cgroup_path
+        cgroup = self.host.cgroup(plan.cgroup_path, plan.resources)
+        cgroup.create(plan.resources)
+        container.cgroup = cgroup
+        launch.launch_container(container, plan, cgroup, start.stdio, self.null)
+        self.in_flight += 1
+        self.by_pid[container.pid] = container
+        container.start_time_ticks = containers.start_time_ticks(container.pid)
+        assert container.channel is not None
+        self.loop.add(container.channel.fileno(), lambda _events: self.hear(container))
+        for stream in container.streams:
+            self._follow(container, stream)
+
+    def _follow(self, container: Container, stream: Stream) -> None:
+        def ready(_events: int) -> None:
+            if not stream.read():
+                self._close_stream(container, stream)
+
+        self.loop.add(stream.fd, ready)
+
+    def _close_stream(self, container: Container, stream: Stream) -> None:
+        if stream in container.streams:
+            container.streams.remove(stream)
+            self.loop.remove(stream.fd)
+            if stream.fd != container.console:
+                os.close(stream.fd)
+
+    def _undo(self, container: Container, error: Exception) -> None:
+        """A create that failed: nothing of it stays. The process, if any, has been reaped."""
+        start = self.starts.pop(container.id)
+        for fd in start.stdio:
+            os.close(fd)
+        self._close_output(container)
+        if not isinstance(error, errors.SwarmliteError):
+            error = errors.FailedPrecondition(f"container {container.id}: {error}")
+
+        def done() -> None:
+            self.containers.pop(container.id, None)
+            container.forget(self.state_dir)
+            self.refuse(start.reply, error)
+
+        self._remove_cgroup(container, done, lambda _error: done())
+
+    def hear(self, container: Container) -> None:
+        """What the child says on its channel: ready, an error, or its end (exec)."""
+        channel = container.channel
+        while channel is not None:
+            try:
+                data, fds, _, _ = socket.recv_fds(channel, 65536, 1, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                data, fds = b"", []
+            if fds:
+                container.console = fds[0]
+            if data == b"ready":
+                self._ready(container)
+            elif data:
+                container.report = json.loads(data)
+            else:
+                self._channel_ended(container)
+            channel = container.channel
+
+    def _ready(self, container: Container) -> None:
+        container.status = containers.CREATED
+        container.created_at = time.time()
+        self.in_flight -= 1
+        start = self.starts.pop(container.id)
+        for fd in start.stdio:
+            os.close(fd)
+        if container.console >= 0:
+            os.set_blocking(container.console, False)
+            stream = Stream(container.console, "stdout", container.writer)
+            if container.writer is not None:
+                container.streams.append(stream)
+                self._follow(container, stream)
+        container.save(self.state_dir)
+        self.answer(start.reply, container.wire())
+        self._launch_next()
+
+    def _channel_ended(self, container: Container) -> None:
+        assert container.channel is not None
+        self.loop.remove(container.channel.fileno())
+        container.channel.close()
+        container.channel = None
+        if container.status == containers.STARTING and container.report is None:
+            container.status = containers.RUNNING
+            container.started_at = time.time()
+            container.save(self.state_dir)
+            reply = self.start_replies.pop(container.id, None)
+            if reply is not None:
+                self.answer(reply, container.wire())
+
+    # ends
+    def reap(self) -> None:
+        """Every child that has ended: containers, execs, and what nobody asked about."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            code = code if code >= 0 else 128 - code
+            if (container := self.by_pid.pop(pid, None)) is not None:
+                self._ended(container, code)
+            elif (process := self.execs_by_pid.pop(pid, None)) is not None:
+                self._exec_ended(process, code)
+
+    def _ended(self, container: Container, code: int) -> None:
+        self.hear(container)  # its last words, and whether exec had succeeded
+        if container.status == containers.CREATING:
+            self.in_flight -= 1
+            report = container.report or {"step": "setup", "error": f"ended with {code}"}
+            text = f"container {container.id}: {report['step']}: {report['error']}"
+            self._undo(container, errors.FailedPrecondition(text))
+            self._launch_next()
+            return
+        report = container.report
+        if report is not None:
+            code = int(str(report.get("exit_code", code)))
+            prefix = "" if report.get("exec") else f"{report['step']}: "
+            container.error = f"{prefix}{report['error']}"
+        container.exit_code = code
+        container.finished_at = time.time()
+        if container.cgroup is not None:
+            with contextlib.suppress(OSError):
+                container.oom_killed = container.cgroup.oom_kills() > 0
+            if not container.own_pid_namespace:
+                container.cgroup.kill(signal.SIGKILL)
+        self._close_output(container)
+        container.status = containers.STOPPED
+        container.save(self.state_dir)
+        self._tell(container)
+
+    def _close_output(self, container: Container) -> None:
+        for stream in list(container.streams):
+            with contextlib.suppress(OSError):
+                stream.drain()
+            self._close_stream(container, stream)
+        if container.console >= 0:
+            os.close(container.console)
+            container.console = -1
+        if container.writer is not None:
+            container.writer.close()
+            container.writer = None
+
+    def _tell(self, container: Container) -> None:
+        reply = self.start_replies.pop(container.id, None)
+        if reply is not None:
+            self.refuse(
+                reply, errors.FailedPrecondition(container.error or "it ended before it started")
+            )
+        event: dict[str, object] = {"event": "exit", "state": container.wire()}
+        for client in list(self.clients):
+            if client.subscribed:
+                client.send(dict(event))
+        for callback in self.on_stop.pop(container.id, []):
+            callback()
+
+    def when_stopped(self, container: Container, callback: Callable[[], None]) -> None:
+        """Once it has stopped: now, if it has."""
+        if container.status == containers.STOPPED:
+            callback()
+        else:
+            self.on_stop.setdefault(container.id, []).append(callback)
+
+    def kill(self, container: Container, number: int, everything: bool) -> None:
+        """Signal it; raises NotFound when there is nothing to signal."""
+        if container.status == containers.STOPPED or not container.pid:
+            raise errors.NotFound(f"container {container.id} is not running")
+        if everything and container.cgroup is not None:
+            container.cgroup.kill(number)
+        else:
+            os.kill(container.pid, number)
+        if container.paused and number == signal.SIGKILL and container.cgroup is not None:
+            container.cgroup.freeze(False)  # a frozen process of v1 does not even die
+            container.paused = False
+
+    def remove(
+        self, container: Container, done: Callable[[], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Delete a stopped container: `done` once its cgroup is gone."""
+
+        def gone() -> None:
+            if self.containers.get(container.id) is container:
+                del self.containers[container.id]
+                container.forget(self.state_dir)
+            for process in [p for p in self.execs.values() if p.container is container]:
+                self._forget_exec(process)
+            done()
+
+        self._remove_cgroup(container, gone, failed)
+
+    def _remove_cgroup(
+        self, container: Container, done: Callable[[], None], failed: Callable[[Exception], None]
+    ) -> None:
+        tries = 0
+
+        def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                gone = container.cgroup is None or container.cgroup.delete()
+            except OSError:
+                gone = False
+            if gone:
+                done()
+            elif tries >= REMOVE_TRIES:
+                text = f"container {container.id}: its cgroup stays busy"
+                failed(errors.FailedPrecondition(text))
+            else:
+                self.loop.later(REMOVE_RETRY_S, attempt)
+
+        attempt()
+
+    # exec
+    def start_exec(
+        self, container: Container, process: ProcessPlan, stdio: list[int], reply: Reply
+    ) -> None:
+        """A further process; answered when its exec has succeeded. Closes `stdio`."""
+        if process.terminal:
+            stdio = stdio and [self.null] * 3
+        pid, channel = launch.launch_exec(container, process, stdio, self.pid_namespace)
+        running = ExecProcess(os.urandom(8).hex(), container, pid, reply)
+        running.channel = channel
+        self.execs[running.id] = running
+        self.execs_by_pid[pid] = running
+        self.loop.add(channel.fileno(), lambda _events: self._hear_exec(running))
+
+    def _hear_exec(self, process: ExecProcess) -> None:
+        while process.channel is not None:
+            try:
+                data, fds, _, _ = socket.recv_fds(
+                    process.channel, 65536, 1, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                data, fds = b"", []
+            if fds:
+                process.console = fds[0]
+            if data and data != b"ready":
+                process.report = json.loads(data)
+            if data:
+                continue
+            self.loop.remove(process.channel.fileno())
+            process.channel.close()
+            process.channel = None
+            if process.report is None and process.reply is not None:
+                fds = [process.console] if process.console >= 0 else []
+                process.console = -1
+                result: dict[str, object] = {"exec_id": process.id, "pid": process.pid}
+                self.answer(process.reply, result, fds)
+                process.reply = None
+
+    def _exec_ended(self, process: ExecProcess, code: int) -> None:
+        self._hear_exec(process)
+        process.exit_code = code
+        if process.report is not None and process.reply is not None:
+            report = process.report
+            prefix = "" if report.get("exec") else f"{report['step']}: "
+            self.refuse(process.reply, errors.FailedPrecondition(f"{prefix}{report['error']}"))
+            self._forget_exec(process)
+        elif process.waiters:
+            self._forget_exec(process)
+
+    def _forget_exec(self, process: ExecProcess) -> None:
+        self.execs.pop(process.id, None)
+        if process.console >= 0:
+            os.close(process.console)
+            process.console = -1
+        for reply in process.waiters:
+            code = process.exit_code if process.exit_code is not None else LOST_EXIT_CODE
+            self.answer(reply, {"exit_code": code})
+        process.waiters = []
+
+    def wait_exec(self, process: ExecProcess, reply: Reply) -> None:
+        """Answer with its exit code, and forget it, when it has ended."""
+        process.waiters.append(reply)
+        if process.exit_code is not None:
+            self._forget_exec(process)
+
+    # beginning and end
+    def take_over(self) -> None:
+        """What a supervisor that was killed left: its containers lost their output with it.
+
+        They are killed, and reported as stopped with 137 and an error that says why.
+        """
+        for entry in sorted(os.listdir(self.state_dir)):  # noqa: PTH208
+            if not entry.endswith(".json"):
+                continue
+            with open(f"{self.state_dir}/{entry}", encoding="utf-8") as file:  # noqa: PTH123
+                try:
+                    container = containers.load(json.loads(file.read()))
+                except (ValueError, KeyError):
+                    continue
+            with contextlib.suppress(errors.SwarmliteError):
+                container.cgroup = self.host.cgroup(container.cgroup_path)
+            self.containers[container.id] = container
+            if container.status != containers.STOPPED:
+                self._bury(container)
+
+    def _bury(self, container: Container) -> None:
+        with contextlib.suppress(OSError):
+            if containers.start_time_ticks(container.pid) == container.start_time_ticks:
+                os.kill(container.pid, signal.SIGKILL)
+            if container.cgroup is not None:
+                container.cgroup.kill(signal.SIGKILL)
+                container.cgroup.freeze(False)
+        container.status, container.exit_code = containers.STOPPED, LOST_EXIT_CODE
+        container.finished_at = time.time()
+        container.error = "the supervisor ended, and the container with it"
+        container.save(self.state_dir)
+
+    def shut_down(self, done: Callable[[], None]) -> None:
+        """Kill and remove every container, then `done` and the end."""
+        self.shutting_down = True
+        left = set(self.containers.values())
+
+        def finish(container: Container) -> None:
+            left.discard(container)
+            if not left:
+                done()
+                self.loop.stopping = True
+
+        for container in list(left):
+            with contextlib.suppress(errors.NotFound, OSError):
+                self.kill(container, signal.SIGKILL, True)
+            self.when_stopped(
+                container,
+                lambda c=container: self.remove(  # type: ignore[misc]
+                    c, lambda: finish(c), lambda _error: finish(c)
+                ),
+            )
+        if not self.containers and not left:
+            done()
+            self.loop.stopping = True
+
+    def accept(self, listener: socket.socket, handle: Callable[..., None]) -> None:
+        """A new client; anyone but root is turned away."""
+        with contextlib.suppress(OSError):
+            sock, _ = listener.accept()
+            sock.setblocking(False)
+            if is_root(sock):
+                self.clients.add(Client(self.loop, sock, handle, self._client_gone))
+            else:
+                sock.close()
+
+    def _client_gone(self, client: Client) -> None:
+        self.clients.discard(client)
