@@ -40,6 +40,7 @@ class Inputs:
     hostname: str
     netns: Path
     mounts: Sequence[dict[str, Any]]
+    host_network: bool = False
 
 
 def build(inputs: Inputs) -> dict[str, Any]:
@@ -124,6 +125,10 @@ def _linux(inputs: Inputs, linux: dict[str, Any]) -> None:
         if namespace["type"] == "network":
             namespace["path"] = str(inputs.netns)
     linux["resources"].update(_resources(inputs.task.spec))
+    if inputs.host_network:  # its settings are the host's own
+        linux["sysctl"] = {
+            name: value for name, value in linux["sysctl"].items() if not name.startswith("net.")
+        }
     linux["sysctl"] = {**linux["sysctl"], **inputs.spec.sysctls}
 
 

@@ -28,7 +28,7 @@ from swarmlite.agent.session import Session
 from swarmlite.agent.worker import Worker
 from swarmlite.agent.workload import Host
 from swarmlite.errors import PermissionDenied, SwarmliteError
-from swarmlite.network.node import NodeNetwork
+from swarmlite.network.node import NodeNetwork, probe
 from swarmlite.proto.engine_pb2 import EngineInfo
 from swarmlite.proto.engine_pb2_grpc import add_EngineServicer_to_server
 from swarmlite.proto.objects_pb2 import Node
@@ -65,10 +65,15 @@ class Agent:
         await self._supervisor.connect(SUPERVISOR_DEADLINE_S)
         info = await self._supervisor.client.info()
         self._cgroup = str(info.get("cgroup", "unknown"))
-        self._warnings = description.warnings() + list(info.get("warnings", []))
+        self._warnings = [
+            *description.warnings(),
+            *info.get("warnings", []),
+            *await asyncio.to_thread(probe),
+        ]
         node = self._config.node
         network = self._network(node)
-        await network.start()
+        if node is not None or self._has_leftovers():
+            await network.start()
         host = self._host(network, node)
         host.payload_files.mount()
         worker = Worker(host, self._journal, self._reporter, node_id=node.node_id if node else "")
@@ -80,8 +85,7 @@ class Agent:
                 group.create_task(self._supervisor.run())
                 group.create_task(worker.run())
                 if node is None:
-                    await worker.abandon()
-                    await network.teardown()
+                    await self._leave(network, worker)
                 else:
                     group.create_task(self._belong(group, node, host, worker))
         finally:
@@ -90,6 +94,16 @@ class Agent:
             with contextlib.suppress(SwarmliteError):
                 await network.close()
             await self._supervisor.close()
+
+    def _has_leftovers(self) -> bool:
+        """Whether this node was in a swarm whose wiring may still be there."""
+        return self._config.paths.netns_dir.exists()
+
+    async def _leave(self, network: NodeNetwork, worker: Worker) -> None:
+        """Outside of a swarm nothing of one stays on the host."""
+        await worker.abandon()
+        if self._has_leftovers():
+            await network.teardown()
 
     def _network(self, node: NodeConfig | None) -> NodeNetwork:
         return NodeNetwork(
@@ -143,8 +157,7 @@ class Agent:
             renewal.cancel()
             self._error = f"this node was removed from the swarm: {error}"
             log.error("removed from the swarm error=%s", error)
-            await worker.abandon()
-            await host.network.teardown()
+            await self._leave(host.network, worker)
 
     def _describe(self) -> NodeDescription:
         node = self._config.node

@@ -28,7 +28,7 @@ from swarmlite.agent.statuses import Exit
 from swarmlite.agent.volumes import ContainerVolumes, remove_anonymous
 from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
 from swarmlite.model import defaults, templates, units
-from swarmlite.network.node import NodeNetwork, Sandbox
+from swarmlite.network.node import HOST_PIN, NodeNetwork, Sandbox
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import PortConfig
@@ -187,6 +187,7 @@ class TaskWorkload:
                 hostname=hostname,
                 netns=sandbox.netns,
                 mounts=[*files, *resolved, *secret_mounts],
+                host_network=sandbox.netns.name == HOST_PIN,
             )
         )
         (bundle / "config.json").write_text(json.dumps(spec, separators=(",", ":")))
