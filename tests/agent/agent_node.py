@@ -101,7 +101,12 @@ class AgentNode:
         self._spawn("supervisor", "-I", "-S", str(main), *self.supervisor_options())
 
     def supervisor_options(self) -> list[str]:
-        return ["--socket", str(self.paths.supervisor_socket)]
+        return [
+            "--socket",
+            str(self.paths.supervisor_socket),
+            "--state-dir",
+            str(self.paths.state_dir / "supervisor"),
+        ]
 
     async def start_agent(self) -> None:
         self._spawn(
@@ -143,12 +148,12 @@ class AgentNode:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return int(children[0])
 
-    def signal(self, name: str, number: signal.Signals) -> None:
+    def send_signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.pid(name), number)
 
     def end(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Kill a process and wait for its end."""
-        self.signal(name, number)
+        self.send_signal(name, number)
         self._processes[name].wait(15)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Tasks on a real node: supervisor, kernel, images and networks are real, the manager is scripted."""
+"""Tasks on a real node: supervisor, kernel, images, networks are real; the manager is scripted."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ async def test_a_task_runs_with_its_environment_mounts_and_limits(node: AgentNod
     assert (status.state, status.err, status.healthy) == (task_states.RUNNING, "", True)
     assert status.container.pid > 0
     assert status.applied_by == node.node_id
-    deadline = time.monotonic() + 5
-    while "ready" not in node.output(task.id) and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+    await until(lambda: "ready" in node.output(task.id))
     output = node.output(task.id)
     assert "WHO=web.1" in output
     assert "h-scripted" in output
