@@ -1,0 +1,166 @@
+"""What is deleted by hand comes back, what is adopted goes on, what is let go of is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from conftest import World, resolve
+
+from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
+
+
+async def until(check: Callable[[], Awaitable[bool]], limit_s: float = 10.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not await check():
+            await asyncio.sleep(0.1)
+
+
+async def build(world: World) -> None:
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    ingress = world.network("ingress", 4096, "10.0.0.0/24", ingress=True)
+    web = world.service("web", (net, "10.1.0.2/24"))
+    web.ingress_ports.add(protocol=PortConfig.TCP, target_port=80, published_port=8080)
+    places = ((net, "10.1.0.12/24"), (ingress, "10.0.0.12/24"))
+    await world.task(two, "web0", *places, service=web, serve=80)
+    await world.task(one, "client", (net, "10.1.0.11/24"))
+
+
+async def works(world: World) -> bool:
+    one = world.hosts[0]
+    _, client = world.sandboxes["client"]
+    inside = await one.ask("tcp", "10.1.0.2", 80, netns=client.netns)
+    published = await one.ask("tcp", one.address, 8080)
+    return inside == ["web0 10.1.0.11"] and published[0].startswith("web0")
+
+
+DAMAGE = {
+    "the sandbox's rules": ("client", "nft flush ruleset"),
+    "the host's rules": ("host", "nft flush ruleset"),
+    "one chain's rules": ("host", "nft flush chain ip swarmlite publish"),
+    "forwarding entries": (
+        "net-front-id",
+        "ip link set vx0 nomaster; bridge fdb del 02:42:0a:01:00:0c dev vx0 self",
+    ),
+    "neighbours": ("net-front-id", "ip neigh flush all nud permanent"),
+    "the VXLAN device": ("net-front-id", "ip link del vx0"),
+    "the bridge": ("net-front-id", "ip link del br0"),
+    "the ingress interface": ("host", "ip link del swarmlite-in"),
+    "the egress bridge": ("host", "ip link del swarmlite0"),
+}
+
+
+async def test_what_someone_deletes_by_hand_is_repaired(world: World) -> None:
+    """Each within one reconciliation, and the connection works again."""
+    await build(world)
+    assert await works(world)
+    for what, (where, command) in DAMAGE.items():
+        for host in world.hosts:
+            pin = host.paths.netns_dir / where
+            if pin.exists():
+                await host.arun("sh", "-c", command, netns=pin, check=False)
+        for host in world.hosts:
+            await host.network.reconcile()
+        assert await works(world), what
+
+
+async def test_repairs_come_by_themselves(world: World) -> None:
+    """Within ten seconds, nobody asked."""
+    await build(world)
+    one = world.hosts[0]
+    _, client = world.sandboxes["client"]
+    await one.arun("nft", "flush", "ruleset", netns=client.netns)
+
+    async def repaired() -> bool:
+        return "10.1.0.2" in await one.arun("nft", "list", "ruleset", netns=client.netns)
+
+    await until(repaired)
+
+
+async def test_the_sandboxes_of_a_killed_agent_are_adopted(world: World) -> None:
+    """The same sockets answer names again; balancing, ingress and host ports go on, then change."""
+    await build(world)
+    one, two = world.hosts
+    _, client = world.sandboxes["client"]
+    before = await one.arun("ip", "addr", netns=client.netns)
+    for host in (one, two):
+        await host.network.close()
+    assert await works(world)
+    # A question that was asked while nobody answers is answered by the next.
+    asked = asyncio.create_task(resolve(one, client, "web"))
+    await asyncio.sleep(0.3)
+    for host in (one, two):
+        await host.start()
+    assert await works(world)
+    assert one.network.sandboxes() == ["client"]
+    await world.tell()
+    assert (await asked).addresses == ["10.1.0.2"]
+    assert await works(world)
+    for host in (one, two):
+        await host.network.reconcile()
+    assert await works(world)
+    assert await one.arun("ip", "addr", netns=client.netns) == before
+    net = world.networks["front-id"]
+    await world.task(one, "late", (net, "10.1.0.13/24"))
+    assert await one.ask("tcp", "10.1.0.12", 80, netns=world.sandboxes["late"][1].netns) == [
+        "web0 10.1.0.13"
+    ]
+    world.change(f"{net.id}/web0", in_rotation=False)
+    await world.tell()
+    assert await one.ask("tcp", "10.1.0.2", 80, netns=client.netns) == [
+        "error ConnectionRefusedError"
+    ]
+    await one.network.delete_sandbox("client")
+    assert not client.netns.exists()
+
+
+async def test_teardown_leaves_nothing(world: World) -> None:
+    """No link, rule, pin or file; letting go twice is no error."""
+    await build(world)
+    one = world.hosts[0]
+    one.stop()
+    await one.network.delete_sandbox("client")
+    await one.network.delete_sandbox("client")
+    await one.network.teardown()
+    links = await one.arun("ip", "-o", "link")
+    assert [line.split()[1].split("@")[0] for line in links.splitlines()] == ["lo:", "eth0"]
+    assert await one.arun("nft", "list", "ruleset") == ""
+    assert "534" not in await one.arun("ip", "rule")
+    assert not one.paths.netns_dir.exists()
+    assert not (one.paths.run_dir / "network").exists()
+    assert not one.held.fds
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.001, 0.003, 0.006, 0.012])
+async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s: float) -> None:
+    """Whenever it is cancelled: no pin, no port, no descriptor held."""
+    one = await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    await world.tell()
+    place = NetworkAttachment(network_id=net.id, addresses=["10.1.0.9/24"])
+    fds = len(os.listdir("/proc/self/fd"))
+    creation = asyncio.create_task(
+        one.network.create_sandbox("t1", attachments=[place], dns=DNSConfig())
+    )
+    await asyncio.sleep(after_s)
+    if creation.done():
+        await one.network.delete_sandbox("t1")
+    creation.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await creation
+    assert one.network.sandboxes() == [] or after_s == 0.0
+    pins = {path.name for path in one.paths.netns_dir.iterdir()}
+    assert pins <= {"host", "net-front-id"}
+    assert not one.held.fds
+    assert not list(Path(one.paths.run_dir / "network").glob("*.json"))
+    assert len(os.listdir("/proc/self/fd")) <= fds + 12
+
+    async def gone() -> bool:
+        return "sl" not in (await one.arun("ip", "-o", "link")).replace("slave", "")
+
+    await until(gone, 5)
