@@ -1,0 +1,171 @@
+"""The manager's process: the store, the servers and the election, one task group for its life.
+
+Everything is told by node.json and the certificates beside it; SIGTERM and SIGINT end it, after
+the leadership was given up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from swarmlite.errors import FailedPrecondition
+from swarmlite.paths import Paths
+from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
+from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
+from swarmlite.proto.dispatcher_pb2_grpc import add_DispatcherServicer_to_server
+
+from . import members
+from .ca.service import CAService
+from .controlapi.service import ControlService
+from .dispatcher import Dispatcher, DispatcherService
+from .election import Election, run_leader
+from .logbroker import LogBroker
+from .loops import leader_loops
+from .server import Register, serving
+from .store.api import Fence
+from .store.etcd import EtcdStore, open_store
+from .store.etcd_client import EtcdClient
+
+log = logging.getLogger(__name__)
+
+CERTIFICATE_CHECK_S = 5.0
+
+
+@dataclass(frozen=True)
+class ManagerConfig:
+    """Frozen at the start; the daemon starts the manager again when node.json changes."""
+
+    paths: Paths
+    node_id: str
+    listen_addr: str
+    etcd_endpoints: tuple[str, ...]
+    embedded: bool
+    """Whether this node runs a member of etcd, so that the managers keep the membership."""
+
+
+def read_config(paths: Paths) -> ManagerConfig:
+    """From node.json. Raises FailedPrecondition when this node is no manager."""
+    try:
+        node: Mapping[str, Any] = json.loads(paths.node_file.read_text())
+        if node["role"] != "manager":
+            raise FailedPrecondition("this node is not a swarm manager")
+        return ManagerConfig(
+            paths,
+            str(node["node_id"]),
+            str(node["listen_addr"]),
+            tuple(node["etcd_endpoints"]),
+            node.get("etcd") is not None,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FailedPrecondition(f"cannot read {paths.node_file}: {error!r}") from error
+
+
+class Leading:
+    """Whether this manager leads, for its dispatcher."""
+
+    def __init__(self) -> None:
+        self.now = False
+
+    async def duty(self, fence: Fence) -> None:
+        """A term's duty: True as long as it runs."""
+        self.now = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.now = False
+
+
+async def run(config: ManagerConfig) -> None:
+    """Serve and lead until cancelled."""
+    paths = config.paths
+    client = EtcdClient(config.etcd_endpoints, paths.certificates_dir)
+    try:
+        async with open_store(client) as store:
+            await _serve_and_lead(config, client, store)
+    finally:
+        await client.close()
+
+
+async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: EtcdStore) -> None:
+    paths = config.paths
+    leading = Leading()
+    dispatcher = Dispatcher(store, config.node_id, is_leader=lambda: leading.now)
+    broker = LogBroker(store, dispatcher.sessions)
+    dispatcher.logs = broker
+    etcd_members = members.EtcdMembers(client)
+    control = ControlService(store, config.node_id, broker)
+    services: list[Register] = [
+        partial(add_ControlServicer_to_server, control),
+        partial(add_DispatcherServicer_to_server, DispatcherService(dispatcher)),
+        partial(add_CAServicer_to_server, CAService(store, etcd_members)),
+    ]
+    duties: list[Callable[[Fence], Awaitable[None]]] = [
+        leading.duty,
+        partial(members.keep, etcd_members if config.embedded else None, store, config.node_id),
+    ]
+    election = Election(client, config.node_id)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(dispatcher.run(), name="dispatcher")
+        async with serving(
+            services,
+            lambda: store.view,
+            socket_path=paths.manager_socket,
+            listen_addr=config.listen_addr,
+            certificates_dir=paths.certificates_dir,
+        ):
+            log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
+            group.create_task(run_leader(store, election, leader_loops, duties), name="leader")
+            await _follow_certificate(client, paths.certificates_dir / "node.crt")
+
+
+async def _follow_certificate(client: EtcdClient, certificate: Path) -> None:
+    """A new connection to etcd whenever the node's certificate was renewed; never returns."""
+    seen = certificate.stat().st_mtime_ns
+    while True:
+        await asyncio.sleep(CERTIFICATE_CHECK_S)
+        try:
+            found = certificate.stat().st_mtime_ns
+        except FileNotFoundError:
+            continue
+        if found != seen:
+            seen = found
+            log.info("the certificate was renewed: connecting to etcd anew")
+            await client.reconnect()
+
+
+async def run_until_signalled(config: ManagerConfig) -> None:
+    """`run`, ended by SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(run(config))
+    signalled = False
+
+    def stop() -> None:
+        nonlocal signalled
+        signalled = True
+        running.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not signalled:
+            raise
+
+
+def parse_arguments(arguments: list[str] | None = None) -> ManagerConfig:
+    """From the command line and node.json. Raises FailedPrecondition."""
+    parser = argparse.ArgumentParser(prog="swarmlite-manager", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    return read_config(Paths(options.state_dir.absolute(), options.run_dir.absolute()))
