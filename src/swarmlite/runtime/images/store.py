@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.runtime.images import archive
 from swarmlite.runtime.images.auth import RegistryAuth
 from swarmlite.runtime.images.flight import Flights, Locks
 from swarmlite.runtime.images.index import Entry
@@ -30,7 +32,7 @@ from swarmlite.runtime.images.manifest import (
 from swarmlite.runtime.images.reference import Reference
 from swarmlite.runtime.images.registry import Document, Repository
 from swarmlite.runtime.images.settings import RegistrySettings
-from swarmlite.runtime.images.sources import RemoteLayer, Report, Source
+from swarmlite.runtime.images.sources import LocalLayer, RemoteLayer, Report, Source
 from swarmlite.runtime.images.types import (
     Image,
     Limits,
@@ -245,8 +247,46 @@ class ImageStore:
     async def load(
         self, stream: AsyncIterable[bytes] | BinaryIO, progress: Report | None = None
     ) -> Images:
-        """Take in a tar of `docker save` or an OCI layout, plain or compressed."""
-        raise NotImplementedError
+        """Take in a tar of `docker save` or an OCI layout, plain or compressed; all images or none.
+
+        `stream` gives pieces, or is a file, which is read in a thread.
+        """
+        report = progress or _ignore
+        wanted = Platform.of_host()
+        folder = Path(tempfile.mkdtemp(prefix="load-", dir=self.root / "tmp"))
+        try:
+            path = folder / "archive"
+            await archive.spool(stream, path, self.limits)
+            found = await asyncio.to_thread(archive.read, path, wanted, self.limits)
+            return await self._load(found, wanted, report)
+        except OSError as error:
+            raise os_error(error, self.root) from error
+        finally:
+            discard(folder)
+
+    async def _load(
+        self, found: Sequence[archive.Archived], wanted: Platform, report: Report
+    ) -> Images:
+        brought = []
+        with ExitStack() as holding:
+            for image in found:
+                check_platform(image.config, wanted)
+                self._check_layers(len(image.diff_ids), len(image.layers))
+                chain = chain_ids(image.diff_ids)
+                holding.enter_context(self._holding(chain))
+                sources = [
+                    LocalLayer(diff_id[7:19], part, report)
+                    for diff_id, part in zip(image.diff_ids, image.layers, strict=True)
+                ]
+                layers = await self._bring(sources, image.diff_ids)
+                brought.append(Entry(image.id, image.config, list(chain), _size(layers)))
+            kept = []
+            for entry, image in zip(brought, found, strict=True):
+                for tag in image.tags or ("",):
+                    added = self._index.add(entry, tag=tag)
+                kept.append(_image(added))
+        report(Progress("", "Loaded"))
+        return kept
 
     # removing
     def remove(self, ref: str, *, force: bool = False, in_use: Collection[str] = ()) -> Removed:
@@ -274,7 +314,7 @@ class ImageStore:
         untagged = list(dict.fromkeys([*untagged, *entry.digests]))
         del self._index.entries[entry.id]
         self._index.save()
-        return Removed(tuple(untagged), (entry.id, *self._collect(entry.layers)))
+        return Removed(tuple(untagged), (entry.id, *self._collect(self._layers.chain_ids())))
 
     def _collect(self, candidates: Sequence[str]) -> Iterator[str]:
         """Delete those of the layers that no image and no pull needs; topmost first."""
