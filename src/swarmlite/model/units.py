@@ -24,9 +24,9 @@ _NANOSECONDS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
-_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kmgtp]?)(i?b?)", re.IGNORECASE)
-_CPUS = re.compile(r"\d+(\.\d*)?|\.\d+")
+_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kmgtp]?)(i?b?)", re.IGNORECASE | re.ASCII)
+_CPUS = re.compile(r"\d+(\.\d*)?|\.\d+", re.ASCII)
 _MAX = 2**63 - 1
 
 

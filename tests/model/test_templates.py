@@ -1,0 +1,122 @@
+"""Go's templates as Swarm's users write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.model import names, templates
+from swarmlite.proto.objects_pb2 import Node, Task
+from swarmlite.proto.specs_pb2 import ContainerSpec
+from swarmlite.proto.types_pb2 import Mount
+
+
+def task(slot: int = 3) -> Task:
+    made = Task(id="t1", service_id="s1", slot=slot, node_id="n1")
+    made.service_annotations.name = "web"
+    made.service_annotations.labels["tier"] = "front"
+    made.spec.container.env.append("MODE=fast")
+    return made
+
+
+def node() -> Node:
+    made = Node(id="n1")
+    made.description.hostname = "alpha"
+    made.description.platform.os = "linux"
+    made.description.platform.architecture = "amd64"
+    return made
+
+
+CONTEXT = templates.context_of(task(), node())
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("plain", "plain"),
+        ("{{.Service.Name}}-{{.Task.Slot}}", "web-3"),
+        ("{{ .Service.ID }}/{{ .Node.ID }}/{{ .Task.ID }}", "s1/n1/t1"),
+        ("{{.Node.Hostname}}:{{.Node.Platform.OS}}/{{.Node.Platform.Architecture}}",
+         "alpha:linux/amd64"),
+        ("{{.Task.Name}}", "web.3.t1"),
+        ('{{index .Service.Labels "tier"}}', "front"),
+        ("{{.Service.Labels.tier}}{{.Service.Labels.none}}", "front"),
+        ("a {{- .Task.Slot -}} b", "a3b"),
+        ("{{/* a note */}}x", "x"),
+        ('{{"a}b"}}', "a}b"),
+    ],
+)  # fmt: skip
+def test_a_template_expands(text: str, expanded: str) -> None:
+    assert templates.expand(text, CONTEXT) == expanded
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{.Service.Nam}}", "no such variable"),
+        ("{{.Task.Slot", "not closed"),
+        ("{{}}", "empty"),
+        ("{{if .Task.Slot}}x{{end}}", "if is not supported"),
+        ("{{.Task.Slot | printf}}", "not supported"),
+        ('{{env "X"}}', "unknown"),
+        ("{{index .Node.Labels 3}}", "unknown"),
+    ],
+)
+def test_what_is_not_known_is_refused_and_quoted(text: str, words: str) -> None:
+    with pytest.raises(InvalidSpec, match=words):
+        templates.check(text)
+
+
+def test_a_global_services_slot_is_its_node() -> None:
+    context = templates.context_of(task(slot=0), node())
+    assert templates.expand("{{.Task.Slot}} {{.Task.Name}}", context) == "n1 web.n1.t1"
+
+
+def test_containers_expand_in_hostname_env_and_mounts_and_nowhere_else() -> None:
+    spec = ContainerSpec(hostname="{{.Service.Name}}", env=["N={{.Task.Slot}}"])
+    spec.args.append("{{.Task.Slot}}")
+    mount = spec.mounts.add(type=Mount.VOLUME, source="v-{{.Task.Slot}}", target="/d/{{.Node.ID}}")
+    mount.volume_options.labels["slot"] = "{{.Task.Slot}}"
+    mount.volume_options.driver_config.options["o"] = "{{.Node.Hostname}}"
+    expanded = templates.expand_container(spec, CONTEXT)
+    assert (expanded.hostname, list(expanded.env)) == ("web", ["N=3"])
+    assert (expanded.mounts[0].source, expanded.mounts[0].target) == ("v-3", "/d/n1")
+    assert expanded.mounts[0].volume_options.labels["slot"] == "3"
+    assert expanded.mounts[0].volume_options.driver_config.options["o"] == "alpha"
+    assert list(expanded.args) == ["{{.Task.Slot}}"]
+    assert spec.hostname == "{{.Service.Name}}"
+
+
+def test_payloads_see_secrets_configs_and_the_environment() -> None:
+    context = templates.payload_context(task(), node(), {"key": b"hush"}, {"conf": b"\xff"})
+    data = b'{{secret "key"}} {{config "conf"}} {{env "MODE"}}{{env "NONE"}}'
+    assert templates.expand_payload(data, context) == b"hush \xff fast"
+    with pytest.raises(InvalidSpec, match="no secret 'other'"):
+        templates.expand_payload(b'{{secret "other"}}', context)
+
+
+@given(st.text())
+def test_any_text_expands_or_is_refused(text: str) -> None:
+    try:
+        templates.check(text)
+    except InvalidSpec:
+        assert "{{" in text
+
+
+@given(st.binary())
+def test_payloads_without_actions_stay_as_they_are(data: bytes) -> None:
+    if b"{{" not in data:
+        context = templates.payload_context(task(), node(), {}, {})
+        assert templates.expand_payload(data, context) == data
+
+
+def test_containers_are_named_and_labelled_as_in_swarm() -> None:
+    made = task()
+    made.spec.container.labels["com.docker.swarm.task.id"] = "forged"
+    assert names.container_name(made) == "web.3.t1"
+    assert names.short_task_name(made) == "web.3"
+    labels = names.container_labels(made)
+    assert labels["com.docker.swarm.task.id"] == "t1"
+    assert labels["com.docker.swarm.service.name"] == "web"
