@@ -42,9 +42,7 @@ class Daemon:
         python = [sys.executable, "-m"]
         agent = [*python, "swarmlite.agent", *places, f"--cgroup-parent={options.cgroup_parent}"]
         manager = [*python, "swarmlite.manager", *places]
-        self._supervisor = SupervisorKeeper(
-            paths, places, external=options.supervisor == "external"
-        )
+        self._supervisor = SupervisorKeeper(paths, external=options.supervisor == "external")
         self._children = {
             "etcd": Child("etcd", self._etcd_command, paths.logs_dir, options.debug),
             "manager": Child("manager", lambda: manager, paths.logs_dir, options.debug),

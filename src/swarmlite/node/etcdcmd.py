@@ -46,6 +46,8 @@ def command(
         "--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote",
         "--quota-backend-bytes", str(QUOTA_BYTES),
         "--auto-compaction-mode", "periodic", "--auto-compaction-retention", "5m",
+        # Its HTTP front would dial etcd itself, as no manager; nobody here speaks to it.
+        "--enable-grpc-gateway=false",
         "--logger", "zap", "--log-level", "warn",
         *extra,
     ]  # fmt: skip

@@ -28,6 +28,15 @@ def script() -> Path:
     return Path(__file__).parent.parent / "runtime" / "supervisor" / "__main__.py"
 
 
+def command(paths: Paths) -> list[str]:
+    """The supervisor's command line, here and in its systemd unit."""
+    return [
+        *(sys.executable, "-I", "-S", str(script())),
+        *("--socket", str(paths.supervisor_socket)),
+        *("--state-dir", str(paths.state_dir / "supervisor")),
+    ]
+
+
 def peer_pid(path: Path) -> int | None:
     """The pid of whoever listens on the socket, or None."""
     with socket.socket(socket.AF_UNIX) as probe:
@@ -44,11 +53,10 @@ def peer_pid(path: Path) -> int | None:
 class SupervisorKeeper:
     """Sees to it that a supervisor answers, for as long as the daemon runs."""
 
-    def __init__(self, paths: Paths, arguments: list[str], *, external: bool) -> None:
+    def __init__(self, paths: Paths, *, external: bool) -> None:
         self.pid: int | None = None
         self.restarts = 0
         self._paths = paths
-        self._arguments = arguments
         self._external = external
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -74,7 +82,7 @@ class SupervisorKeeper:
         with log_file.open("ab") as output:
             self._started.append(
                 subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(script()), *self._arguments],
+                    command(self._paths),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
