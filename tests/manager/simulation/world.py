@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from swarmlite.manager.loop import Loop
 from swarmlite.manager.loops import leader_loops
+from swarmlite.manager.orchestrator import task as task_module
+from swarmlite.manager.orchestrator.loop import Orchestrator
 from swarmlite.manager.store.api import Change, Delete, Fence, Fenced, Put, Resync
 from swarmlite.manager.store.feed import FeedSubscription
 from swarmlite.manager.store.memory import MemoryStore
@@ -45,6 +47,10 @@ class World:
         self.leader = Leader(self)
         self.make_loops: Callable[[], list[Loop]] = lambda: leader_loops(budget=self.budget)
         self.on_commit: list[Callable[[], None]] = []
+        self.on_decided: list[Callable[[], None]] = []
+        """Called when the orchestrator has nothing left to decide."""
+        # The order of objects must be the same whenever an example is replayed.
+        task_module.new_id = lambda: self.new_id("task")
         cluster = Cluster(id="cluster", default_address_pool=["10.0.0.0/16"], subnet_size=24)
         cluster.spec.annotations.name = "default"
         cluster.spec.orchestration.task_history_retention_limit = 2
@@ -103,7 +109,7 @@ class World:
             return
         spec, version = copy_of(service.spec), copy_of(service.spec_version)
         service.spec.CopyFrom(service.previous_spec)
-        service.spec_version.CopyFrom(service.previous_spec_version)
+        service.spec_version.index = self.view.revision + 1
         service.previous_spec.CopyFrom(spec)
         service.previous_spec_version.CopyFrom(version)
         service.update_status.Clear()
@@ -112,9 +118,7 @@ class World:
         self.write(Put(service))
 
     def scale(self, service_id: str, replicas: int) -> None:
-        service = copy_of(self.view.services.get(service_id))
-        service.spec.replicated.replicas = replicas
-        self.write(Put(service))
+        self.update_service(service_id, lambda s: setattr(s.replicated, "replicas", replicas))
 
     def remove_service(self, service_id: str) -> None:
         self.write(Delete(self.view.services.get(service_id)))
@@ -174,7 +178,8 @@ class World:
                 agent.turn()
             if self.view.revision == before and not self.leader.busy():
                 return
-        raise AssertionError("the loops never come to rest")
+        last = "\n".join(self.leader.log[-30:])
+        raise AssertionError(f"the loops never come to rest\n{last}")
 
     def run(self, seconds: float, step: float = 1.0) -> None:
         """Let time pass."""
@@ -215,6 +220,15 @@ def copy_of(obj):
     return copy
 
 
+def brief(obj) -> str:
+    if isinstance(obj, Task):
+        return (
+            f"{obj.id} {obj.service_id}.{obj.slot or obj.node_id} v{obj.spec_version.index}"
+            f" {obj.node_id} {obj.status.state}/{obj.desired_state} {obj.status.err}"
+        )
+    return f"{type(obj).__name__} {obj.id}"
+
+
 class Leader:
     """The loops of one term, driven by hand; losing the term throws them away."""
 
@@ -222,6 +236,7 @@ class Leader:
         self._world = world
         self.loops: list[tuple[Loop, FeedSubscription]] = []
         self.fence = Fence(0)
+        self.log: list[str] = []
         self.interfere: Callable[[list[Change]], None] | None = None
         """Called between deciding and writing: where others' writes conflict with a loop's."""
 
@@ -253,6 +268,13 @@ class Leader:
         self.decide(loop, subscription)
         for check in self._world.on_commit:
             check()
+        if isinstance(loop, Orchestrator) and not self.behind(loop, subscription):
+            for check in self._world.on_decided:
+                check()
+
+    def behind(self, loop: Loop, subscription: FeedSubscription) -> bool:
+        at = loop.wake_at()
+        return subscription._lost or (at is not None and at <= self._world.now)
 
     def decide(self, loop: Loop, subscription: FeedSubscription) -> None:
         world = self._world
@@ -263,6 +285,8 @@ class Leader:
         changes = loop.plan(world.view, world.now)
         if not changes:
             return
+        self.log += [f"{type(loop).__name__} {type(c).__name__} {brief(c.obj)}" for c in changes]
+        del self.log[:-200]
         assert len(changes) < world.budget * 3 + 500, "a plan kept the manager for too long"
         if self.interfere is not None:
             self.interfere(changes)
@@ -351,9 +375,7 @@ def service_spec(name: str, image: str = "web:1", replicas: int | None = 1) -> S
     spec.annotations.name = name
     spec.task.container.image = image
     if replicas is None:
-        spec.global_.SetInParent() if hasattr(spec, "global_") else getattr(
-            spec, "global"
-        ).SetInParent()
+        getattr(spec, "global").SetInParent()
     else:
         spec.replicated.replicas = replicas
     return spec

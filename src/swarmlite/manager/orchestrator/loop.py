@@ -93,14 +93,27 @@ class Orchestrator:
         """As Loop.plan."""
         self._mark(view, now)
         changes: list[Change] = []
-        while self._services and len(changes) < self._budget:
-            service_id = next(iter(self._services))
+        # What is decided here is not in the view yet: nothing is decided twice in one plan.
+        decided: set[str] = set()
+        for place in list(self._places):
+            service = view.services.get(place[0])
+            if service is None or needs_whole_turns(service):
+                del self._places[place]
+                self._services[place[0]] = None
+            elif place[0] in self._services:
+                del self._places[place]
+        for service_id in list(self._services):
+            if len(changes) >= self._budget:
+                return changes
             del self._services[service_id]
+            decided.add(service_id)
             changes += self._plan_service(view, service_id, now, self._budget - len(changes))
-        while self._places and len(changes) < self._budget:
-            place = next(iter(self._places))
-            del self._places[place]
-            changes += self._plan_place(view, place, now)
+        for place in list(self._places):
+            if len(changes) >= self._budget:
+                return changes
+            if place[0] not in decided:
+                del self._places[place]
+                changes += self._plan_place(view, place, now)
         return changes
 
     def _mark(self, view: Tables, now: float) -> None:
@@ -137,30 +150,15 @@ class Orchestrator:
         return turn.changes
 
     def _plan_place(self, view: Tables, key: PlaceKey, now: float) -> list[Change]:
-        service_id = key[0]
-        service = view.services.get(service_id)
+        service = view.services.get(key[0])
         place = sort_place(key[1], view.tasks.of_place(key).values(), view)
-        if (
-            service is None
-            or needs_whole_turns(service)
-            or service.spec.WhichOneof("mode") in PER_NODE
-            or not place.wished
-        ):
-            if service_id not in self._services:
-                self._services[service_id] = None
-            return self._plan_service_once(view, service_id, now)
+        if service is None or not place.wished:
+            self._services[key[0]] = None
+            return []
         turn = Turn(service, view, now, self._budget, self._ran_since)
         turn.settle(place)
-        if turn.wake_at is not None:
-            self._set_timer(service_id, turn.wake_at)
+        self._set_timer(key[0], turn.wake_at)
         return turn.changes
-
-    def _plan_service_once(self, view: Tables, service_id: str, now: float) -> list[Change]:
-        """A whole turn, for all of the service's dirty places together."""
-        del self._services[service_id]
-        for place in [p for p in self._places if p[0] == service_id]:
-            del self._places[place]
-        return self._plan_service(view, service_id, now, self._budget)
 
     def _set_timer(self, service_id: str, at: float | None) -> None:
         known = self._timer_of.get(service_id)
@@ -188,10 +186,9 @@ PER_NODE = frozenset({"global", "global_job", "replicated_job"})
 
 
 def needs_whole_turns(service: Service) -> bool:
-    """Whether each place's progress concerns the others: while an update is in progress."""
-    return service.update_status.state in IN_PROGRESS or (
-        service.spec.WhichOneof("mode") == "replicated_job"
-    )
+    """Whether one place's change concerns others: of such a mode, or while updating."""
+    mode = service.spec.WhichOneof("mode")
+    return mode in PER_NODE or service.update_status.state in IN_PROGRESS
 
 
 def matters(node: Node, old: Node) -> bool:

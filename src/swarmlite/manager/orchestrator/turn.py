@@ -128,6 +128,13 @@ class Turn:
         if not place.lost:
             return
         last = newest(place.lost)
+        if last.desired_state == READY and last.status.state > RUNNING:
+            # It ended before it was to start: its own delay goes first, else nothing slows a
+            # place whose tasks end while they are prepared.
+            due = self._due_at(last, place)
+            if due > self.now:
+                self.later(due)
+                return
         if not place.live:
             moved = last.status.state <= RUNNING or must_leave_now(last, self.view)
             if moved or should_restart(last, place.tasks):
@@ -140,7 +147,7 @@ class Turn:
     def _held_up_by_update(self, place: Place, last: Task) -> bool:
         """Whether a successor that ended beside the task it was to replace is tried again."""
         return (
-            self.service.update_status.state in IN_PROGRESS
+            self.service.update_status.state not in PAUSED
             and not self.dirty(last)
             and all(self.dirty(t) for t in place.live)
             and should_restart(last, place.tasks)
@@ -150,13 +157,17 @@ class Turn:
         others_run = any(t is not task and t.desired_state == RUNNING for t in place.live)
         if others_run and self.config.order != UpdateConfig.START_FIRST:
             return
-        at = start_at(task, place.tasks, self.view)
-        if others_run:
-            at = min(at, created(task) + delay_of_retry(task, place, self.view))
+        at = self._due_at(task, place)
         if at <= self.now:
             self.wish(task, RUNNING)
         else:
             self.later(at)
+
+    def _due_at(self, task: Task, place: Place) -> float:
+        at = start_at(task, place.tasks, self.view)
+        if any(t is not task and t.desired_state == RUNNING for t in place.live):
+            at = min(at, created(task) + delay_of_retry(task, place, self.view))
+        return at
 
 
 def must_leave_now(task: Task, view: Tables) -> bool:

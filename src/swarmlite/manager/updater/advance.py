@@ -98,8 +98,10 @@ def _stop_when_failing(turn: Turn, progress: Progress) -> bool:
 
 
 def _roll_back(service: Service, message: str, now: float) -> None:
+    # A version is never used twice: tasks of the old spec are told by their content.
+    newest = max(service.spec_version.index, service.previous_spec_version.index)
     service.spec.CopyFrom(service.previous_spec)
-    service.spec_version.CopyFrom(service.previous_spec_version)
+    service.spec_version.index = newest + 1
     service.ClearField("previous_spec")
     service.ClearField("previous_spec_version")
     service.update_status.state = UpdateStatus.ROLLBACK_STARTED

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from swarmlite.model.task_states import RUNNING
 from swarmlite.model.units import seconds as duration_s
 from swarmlite.proto.objects_pb2 import Task
-from swarmlite.proto.types_pb2 import UpdateConfig, UpdateStatus
+from swarmlite.proto.types_pb2 import UpdateConfig
 
 from ..restart import ENDED_BY_ITSELF
 from ..times import created, seconds, state_since
@@ -54,16 +54,21 @@ def measure(turn: Turn, places: Sequence[Place]) -> Progress:
             progress.updated += 1
             _measure_place(turn, progress, new)
         if is_outdated(turn, place):
-            if new and not place.live:
-                progress.updated -= 1
+            progress.updated -= bool(new)
             progress.outdated.append(place)
     return progress
 
 
 def is_outdated(turn: Turn, place: Place) -> bool:
-    """Whether the place waits to be replaced: nothing in it is of the wished spec."""
+    """Whether the place waits to be replaced: nothing in it is of the wished spec.
+
+    Where a new task was tried beside the old one and ended, the restart policy goes on trying.
+    """
     if place.live:
-        return all(turn.dirty(task) for task in place.live)
+        tried = any(
+            t in place.lost or t.status.state in ENDED_BY_ITSELF for t in new_tasks(turn, place)
+        )
+        return not tried and all(turn.dirty(task) for task in place.live)
     if place.held is not None:
         return turn.dirty(place.held)
     return False
@@ -72,12 +77,7 @@ def is_outdated(turn: Turn, place: Place) -> bool:
 def new_tasks(turn: Turn, place: Place) -> list[Task]:
     """The tasks of a place that this update made, the oldest first."""
     version = turn.service.spec_version.index
-    status = turn.service.update_status
-    # A rollback goes back to a version whose tasks are partly still there from before.
-    rolling_back = status.state == UpdateStatus.ROLLBACK_STARTED
-    since = seconds(status.started_at) if rolling_back else 0.0
-    new = [t for t in place.tasks if t.spec_version.index == version and created(t) >= since]
-    return sorted(new, key=created)
+    return sorted((t for t in place.tasks if t.spec_version.index == version), key=created)
 
 
 def _measure_place(turn: Turn, progress: Progress, new: Sequence[Task]) -> None:
