@@ -122,4 +122,4 @@ class SupervisorLink:
 def exit_of(state: State) -> Exit:
     """The end that a stopped container came to."""
     code = 255 if state.exit_code is None else state.exit_code
-    return Exit(code, oom_killed=state.oom_killed)
+    return Exit(code, state.oom_killed, f"task: {state.error}" if state.error else "")

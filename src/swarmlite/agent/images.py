@@ -49,6 +49,8 @@ class TaskImages:
                 return await self._store.pull(ref, auth=auth)
             except NotFound as error:
                 raise NotFound(f"No such image: {ref}: {error}") from error
+            except SwarmliteError as error:
+                raise type(error)(f"cannot pull {ref}: {error}") from error
         try:
             async with asyncio.timeout(LOCAL_PULL_TIMEOUT_S):
                 return await self._store.pull(ref, auth=auth)
