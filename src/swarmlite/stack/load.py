@@ -1,0 +1,177 @@
+"""Compose files to a Stack: every spec of it, named and labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
+from swarmlite.stack import read, top
+from swarmlite.stack.interpolate import interpolate
+from swarmlite.stack.merge import merge
+from swarmlite.stack.read import Handler
+from swarmlite.stack.service import attached, deploy, process
+from swarmlite.stack.tree import Node, parse
+from swarmlite.stack.world import (
+    DEFAULT_NETWORK,
+    IMAGE_LABEL,
+    NAMESPACE_LABEL,
+    Draft,
+    World,
+)
+
+IGNORED = (
+    "build",
+    "cgroup_parent",
+    "container_name",
+    "devices",
+    "domainname",
+    "expose",
+    "external_links",
+    "ipc",
+    "links",
+    "mac_address",
+    "network_mode",
+    "pid",
+    "privileged",
+    "security_opt",
+    "shm_size",
+    "userns_mode",
+)
+"""Keys of a service that Docker's stacks ignore, with a warning."""
+
+REFUSED = {
+    "extends": "write the service out, or give several files",
+    "volume_driver": "set the driver in the volumes at the top of the file",
+    "volumes_from": "name a volume in both services",
+    "cpu_quota": "use deploy.resources.limits.cpus",
+    "cpu_shares": "use deploy.resources.reservations.cpus",
+    "cpuset": "use deploy.resources",
+    "mem_limit": "use deploy.resources.limits.memory",
+    "memswap_limit": "use deploy.resources",
+}
+"""Keys of a service that are errors, each with what to write."""
+
+TOP = ("version", "name", "services", "networks", "volumes", "secrets", "configs")
+
+
+@dataclass
+class Stack:
+    """All that a stack asks for."""
+
+    namespace: str
+    networks: list[NetworkSpec] = field(default_factory=list)
+    external_networks: list[str] = field(default_factory=list)
+    secrets: list[SecretSpec] = field(default_factory=list)
+    configs: list[ConfigSpec] = field(default_factory=list)
+    services: list[ServiceSpec] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def combine(
+    files: Sequence[tuple[str, str | bytes]], environment: Mapping[str, str] | None
+) -> tuple[Node, list[str]]:
+    """(name, text) of each file as one tree, its variables filled in unless `environment` is None.
+
+    Answers the tree and warnings. Raises InvalidSpec with file and line.
+    """
+    unset: set[str] = set()
+    trees = []
+    for name, text in files:
+        tree = parse(text, name)
+        if not isinstance(tree.value, dict):
+            raise tree.error(f"expected a mapping with services, not {tree.kind}")
+        for key, node in tree.value.items():
+            if key not in TOP and not key.startswith("x-"):
+                raise read.unknown(node, key, TOP)
+        trees.append(tree if environment is None else interpolate(tree, environment, unset))
+    warnings = [f"the variable {name} is not set; it is empty" for name in sorted(unset)]
+    return merge(trees), warnings
+
+
+def load(
+    files: Sequence[tuple[str, str | bytes]],
+    namespace: str,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> Stack:
+    """The stack that the files describe; relative paths begin at `folder`.
+
+    Raises InvalidSpec with file, line, key and what was expected.
+    """
+    check_namespace(namespace)
+    tree, warnings = combine(files, environment)
+    keys = read.mapping(tree)
+    world = World(namespace, folder, environment)
+    for kind in ("networks", "volumes", "secrets", "configs"):
+        definitions = top.definitions(keys.get(kind), kind, world)
+        setattr(world, kind, definitions)
+    stack = Stack(namespace, warnings=warnings)
+    services = keys.get("services")
+    if services is None or not read.mapping(services):
+        raise (services or tree).error("services are missing: a stack has at least one")
+    for key, node in read.mapping(services).items():
+        stack.services.append(_service(key, node, world))
+    stack.networks, stack.external_networks = top.networks(world)
+    stack.secrets = top.secrets(world)
+    stack.configs = top.configs(world)
+    if world.ignored:
+        stack.warnings.append(f"Ignoring unsupported options: {', '.join(sorted(world.ignored))}")
+    return stack
+
+
+def check_namespace(namespace: str) -> None:
+    """Refuse a stack name that could not begin the names of its objects. Raises InvalidSpec."""
+    allowed = namespace.replace("-", "").replace("_", "").replace(".", "")
+    if not (allowed.isascii() and allowed.isalnum() and namespace[0].isalnum()):
+        raise InvalidSpec(
+            f"invalid stack name {namespace!r}: letters, digits, - _ and ., the first a letter or"
+            " digit"
+        )
+
+
+def _service(key: str, node: Node, world: World) -> ServiceSpec:
+    keys = read.mapping(node)
+    draft = Draft(key, ServiceSpec(), world, node)
+    if not key.replace("-", "").replace("_", "").replace(".", "").isalnum() or not key.isascii():
+        raise node.error(f"invalid service name {key!r}: letters, digits, - _ and .")
+    for name, item in keys.items():
+        if name in REFUSED:
+            raise item.error(f"not supported in a stack: {REFUSED[name]}")
+    deploy.set_mode(draft, "replicated", 1)
+    read.fields(node, _KEYS, draft)
+    process.check(draft)
+    if "restart" in keys:
+        deploy.restart(keys["restart"], draft)
+    if not draft.spec.task.networks:
+        attached.attach(draft, DEFAULT_NETWORK, node)
+    spec = draft.spec
+    spec.annotations.name = world.scoped(key)
+    spec.annotations.labels[NAMESPACE_LABEL] = world.namespace
+    spec.annotations.labels[IMAGE_LABEL] = spec.task.container.image
+    spec.task.container.labels[NAMESPACE_LABEL] = world.namespace
+    return spec
+
+
+def _ignore(key: str) -> Handler[Draft]:
+    def handle(node: Node, draft: Draft) -> None:
+        draft.world.ignored.add(key)
+
+    return handle
+
+
+def _silently(node: Node, draft: Draft) -> None:
+    """depends_on, whose order a swarm does not keep; restart, which is read last."""
+
+
+_KEYS: dict[str, Handler[Draft]] = {
+    **process.KEYS,
+    **attached.KEYS,
+    "deploy": deploy.deploy,
+    "depends_on": _silently,
+    "restart": _silently,
+    **{key: _ignore(key) for key in IGNORED},
+}

@@ -1,0 +1,65 @@
+"""What to do to a service that a stack wants: nothing, or which spec to write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swarmlite.model import defaults
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.stack.world import IMAGE_LABEL
+
+
+def keep_image(wanted: ServiceSpec, current: Service, resolve: str) -> bool:
+    """Whether the image that runs stays, digest and all: the file still says what it said.
+
+    `resolve` is always, changed or never. Under always the registry is asked each time.
+    """
+    same = current.spec.annotations.labels.get(IMAGE_LABEL) == wanted.task.container.image
+    return resolve == "changed" and same
+
+
+def kept(wanted: ServiceSpec, current: Service) -> ServiceSpec:
+    """`wanted` with the pinned image and platforms of `current`."""
+    result = ServiceSpec()
+    result.CopyFrom(wanted)
+    result.task.container.image = current.spec.task.container.image
+    del result.task.placement.platforms[:]
+    result.task.placement.platforms.extend(current.spec.task.placement.platforms)
+    return result
+
+
+def forced(wanted: ServiceSpec, current: Service) -> ServiceSpec:
+    """`wanted` with the count of forced updates that the service has, which no file says."""
+    result = ServiceSpec()
+    result.CopyFrom(wanted)
+    result.task.force_update = current.spec.task.force_update
+    return result
+
+
+def differs(wanted: ServiceSpec, current: Service, network_ids: dict[str, str]) -> bool:
+    """Whether writing `wanted` would change the service, defaults and references said."""
+    return _normal(wanted, network_ids) != _normal(current.spec, network_ids)
+
+
+def _normal(spec: ServiceSpec, network_ids: dict[str, str]) -> ServiceSpec:
+    result = defaults.fill_service(spec)
+    container = result.task.container
+    for attachment in result.task.networks:
+        attachment.target = network_ids.get(attachment.target, attachment.target)
+    for secret in container.secrets:
+        secret.secret_id = ""
+    for config in container.configs:
+        config.config_id = ""
+    # Empty messages that one side spells out and the other leaves unsaid mean the same.
+    parts: list[tuple[Any, str]] = [
+        (result.task, "placement"),
+        (result.task, "resources"),
+        (result.task, "log_driver"),
+        (container, "dns_config"),
+        (container, "pull_options"),
+    ]
+    for parent, field in parts:
+        if parent.HasField(field) and not getattr(parent, field).ByteSize():
+            parent.ClearField(field)
+    return result

@@ -1,0 +1,354 @@
+"""Keys of what a service is attached to: ports, networks, names, volumes, secrets, configs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swarmlite.proto.types_pb2 import FileTarget, Mount, PortConfig
+from swarmlite.stack import read
+from swarmlite.stack.read import Handler
+from swarmlite.stack.syntax import files, mounts, ports, small
+from swarmlite.stack.tree import Node
+from swarmlite.stack.world import DEFAULT_NETWORK, NAMESPACE_LABEL, Definition, Draft
+
+
+# Ports
+def _ports(node: Node, draft: Draft) -> None:
+    for item in read.items(node):
+        if isinstance(item.value, dict):
+            draft.spec.endpoint.ports.extend(_long_port(item))
+            continue
+        with read.placed(item):
+            draft.spec.endpoint.ports.extend(ports.parse_short(read.scalar(item)))
+
+
+def _long_port(node: Node) -> list[PortConfig]:
+    values = read.mapping(node)
+    for key, item in values.items():
+        if key not in _PORT and not key.startswith("x-"):
+            raise read.unknown(item, key, _PORT)
+    if "target" not in values:
+        raise node.error("target is missing")
+    text = ",".join(
+        f"{key}={read.scalar(item)}" for key, item in values.items() if key in _PORT_FLAGS
+    )
+    with read.placed(node):
+        return ports.parse_long(text)
+
+
+_PORT_FLAGS = ("target", "published", "protocol", "mode", "name", "host_ip")
+_PORT = (*_PORT_FLAGS, "app_protocol")
+
+
+# Networks
+def _networks(node: Node, draft: Draft) -> None:
+    if isinstance(node.value, list):
+        for item in node.value:
+            attach(draft, read.line(item), item)
+        return
+    for key, item in read.mapping(node).items():
+        attach(draft, key, item)
+        read.fields(item, _NETWORK, draft)
+
+
+def attach(draft: Draft, key: str, node: Node) -> None:
+    """Attach the service to the network that the file calls `key`, under its own name too."""
+    world = draft.world
+    if key not in world.networks and key != DEFAULT_NETWORK:
+        known = ", ".join(world.networks) or "none"
+        raise node.error(f"undefined network {key!r}; at the top of the file: {known}")
+    world.used_networks.add(key)
+    definition = world.networks.get(key)
+    name = definition.name if definition else world.scoped(key)
+    draft.spec.task.networks.add(target=name, aliases=[draft.key])
+
+
+def _aliases(node: Node, draft: Draft) -> None:
+    attached = draft.spec.task.networks[-1]
+    attached.aliases[:] = dict.fromkeys([*attached.aliases, *read.strings(node)])
+
+
+def _address(node: Node, draft: Draft) -> None:
+    with read.placed(node):
+        draft.spec.task.networks[-1].addresses.append(small.address(read.line(node)))
+
+
+def _driver_opts(node: Node, draft: Draft) -> None:
+    draft.spec.task.networks[-1].driver_attachment_opts.update(read.labels(node))
+
+
+def _priority(node: Node, draft: Draft) -> None:
+    read.integer(node, -(2**31))
+    draft.world.ignored.add("networks.priority")
+
+
+_NETWORK: dict[str, Handler[Draft]] = {
+    "aliases": _aliases,
+    "ipv4_address": _address,
+    "ipv6_address": _address,
+    "driver_opts": _driver_opts,
+    "priority": _priority,
+}
+
+
+# Names
+def _extra_hosts(node: Node, draft: Draft) -> None:
+    hosts = draft.spec.task.container.hosts
+    if isinstance(node.value, dict):
+        for name, item in node.value.items():
+            for address in [item] if not isinstance(item.value, list) else item.value:
+                with read.placed(address):
+                    hosts.append(f"{small.address(read.scalar(address))} {name}")
+        return
+    for item in read.items(node):
+        with read.placed(item):
+            hosts.append(small.parse_host(read.line(item)))
+
+
+def _dns(node: Node, draft: Draft) -> None:
+    for text in read.string_or_strings(node):
+        with read.placed(node):
+            draft.spec.task.container.dns_config.nameservers.append(small.address(text))
+
+
+def _dns_search(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.dns_config.search[:] = read.string_or_strings(node)
+
+
+def _dns_options(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.dns_config.options[:] = read.string_or_strings(node)
+
+
+# Volumes
+def _volumes(node: Node, draft: Draft) -> None:
+    for item in read.items(node):
+        mount = _long_mount(item, draft) if isinstance(item.value, dict) else _short(item, draft)
+        with read.placed(item):
+            mounts.check(mount)
+        draft.spec.task.container.mounts.append(mount)
+
+
+def _short(node: Node, draft: Draft) -> Mount:
+    """[SOURCE:]TARGET[:OPTIONS]."""
+    parts = read.line(node).split(":")
+    if len(parts) > 3 or not all(parts):
+        raise node.error("expected [SOURCE:]TARGET[:ro], for example data:/var/lib/data")
+    source = parts[0] if len(parts) > 1 else ""
+    mount = Mount(type=Mount.VOLUME, target=parts[1] if source else parts[0])
+    if source.startswith(("/", ".", "~")):
+        mount.type = Mount.BIND
+        mount.source = str(draft.world.path(source).resolve())
+    elif source:
+        _name_volume(node, mount, source, draft)
+    for option in parts[2].split(",") if len(parts) == 3 else ():
+        _option(node, mount, option)
+    return mount
+
+
+def _option(node: Node, mount: Mount, option: str) -> None:
+    if option in ("ro", "rw"):
+        mount.readonly = option == "ro"
+    elif option == "nocopy" and mount.type == Mount.VOLUME:
+        mount.volume_options.nocopy = True
+    elif option in mounts.PROPAGATIONS and mount.type == Mount.BIND:
+        number = mounts.PROPAGATIONS[option]
+        mount.bind_options.propagation = Mount.BindOptions.Propagation.ValueType(number)
+    elif option in mounts.CONSISTENCIES:
+        mount.consistency = Mount.Consistency.ValueType(mounts.CONSISTENCIES[option])
+    elif option not in ("z", "Z"):
+        raise node.error(f"unknown option {option!r}; expected ro, rw, nocopy or a propagation")
+
+
+def _name_volume(node: Node, mount: Mount, key: str, draft: Draft) -> None:
+    """The volume that the file calls `key`: its name in the swarm, its driver and labels."""
+    definition = draft.world.volumes.get(key)
+    if definition is None:
+        known = ", ".join(draft.world.volumes) or "none"
+        raise node.error(
+            f"undefined volume {key!r}; at the top of the file: {known}"
+            " (a path of the host begins with / or ./)"
+        )
+    mount.source = definition.name
+    if definition.external:
+        return
+    options = mount.volume_options
+    read.fields(definition.node, VOLUME_DEFINITION, options)
+    options.labels[NAMESPACE_LABEL] = draft.world.namespace
+
+
+def _volume_driver(node: Node, options: Mount.VolumeOptions) -> None:
+    options.driver_config.name = read.line(node)
+
+
+def _volume_opts(node: Node, options: Mount.VolumeOptions) -> None:
+    options.driver_config.options.update(read.labels(node))
+
+
+def _volume_labels(node: Node, options: Mount.VolumeOptions) -> None:
+    options.labels.update(read.labels(node))
+
+
+def _said_elsewhere(node: Node, options: Mount.VolumeOptions) -> None:
+    """name and external: read with the definition."""
+
+
+VOLUME_DEFINITION: dict[str, Handler[Mount.VolumeOptions]] = {
+    "driver": _volume_driver,
+    "driver_opts": _volume_opts,
+    "labels": _volume_labels,
+    "name": _said_elsewhere,
+    "external": _said_elsewhere,
+}
+
+
+def _long_mount(node: Node, draft: Draft) -> Mount:
+    values = read.mapping(node)
+    if "type" not in values:
+        raise node.error("type is missing: volume, bind, tmpfs or image")
+    kind = Mount.Type.ValueType(read.word(values["type"], mounts.TYPES))
+    mount = Mount(type=kind)
+    read.fields(node, _MOUNT, mount)
+    if kind == Mount.BIND and mount.source:
+        mount.source = str(draft.world.path(mount.source).resolve())
+    elif kind == Mount.VOLUME and mount.source:
+        key, mount.source = mount.source, ""
+        _name_volume(values["source"], mount, key, draft)
+    return mount
+
+
+def _type(node: Node, mount: Mount) -> None:
+    """Read before the rest."""
+
+
+def _source(node: Node, mount: Mount) -> None:
+    mount.source = read.line(node)
+
+
+def _target(node: Node, mount: Mount) -> None:
+    mount.target = read.line(node)
+
+
+def _mount_read_only(node: Node, mount: Mount) -> None:
+    mount.readonly = read.boolean(node)
+
+
+def _consistency(node: Node, mount: Mount) -> None:
+    mount.consistency = Mount.Consistency.ValueType(read.word(node, mounts.CONSISTENCIES))
+
+
+def _bind(node: Node, mount: Mount) -> None:
+    read.fields(node, _BIND, mount)
+
+
+def _propagation(node: Node, mount: Mount) -> None:
+    number = read.word(node, mounts.PROPAGATIONS)
+    mount.bind_options.propagation = Mount.BindOptions.Propagation.ValueType(number)
+
+
+def _recursive(node: Node, mount: Mount) -> None:
+    with read.placed(node):
+        mounts.set_recursive(mount, read.line(node))
+
+
+def _create_host_path(node: Node, mount: Mount) -> None:
+    mount.bind_options.create_mountpoint = read.boolean(node)
+
+
+def _volume(node: Node, mount: Mount) -> None:
+    read.fields(node, _VOLUME, mount)
+
+
+def _nocopy(node: Node, mount: Mount) -> None:
+    mount.volume_options.nocopy = read.boolean(node)
+
+
+def _subpath(node: Node, mount: Mount) -> None:
+    options = mount.image_options if mount.type == Mount.IMAGE else mount.volume_options
+    options.subpath = read.line(node)
+
+
+def _tmpfs_options(node: Node, mount: Mount) -> None:
+    read.fields(node, _TMPFS, mount)
+
+
+def _tmpfs_size(node: Node, mount: Mount) -> None:
+    mount.tmpfs_options.size_bytes = read.size(node)
+
+
+def _tmpfs_mode(node: Node, mount: Mount) -> None:
+    mount.tmpfs_options.mode = read.integer(node, 0, 0o7777)
+
+
+_BIND: dict[str, Handler[Mount]] = {
+    "propagation": _propagation,
+    "recursive": _recursive,
+    "create_host_path": _create_host_path,
+}
+_VOLUME: dict[str, Handler[Mount]] = {"nocopy": _nocopy, "subpath": _subpath}
+_TMPFS: dict[str, Handler[Mount]] = {"size": _tmpfs_size, "mode": _tmpfs_mode}
+_MOUNT: dict[str, Handler[Mount]] = {
+    "type": _type,
+    "source": _source,
+    "target": _target,
+    "read_only": _mount_read_only,
+    "consistency": _consistency,
+    "bind": _bind,
+    "volume": _volume,
+    "image": _volume,
+    "tmpfs": _tmpfs_options,
+}
+
+
+# Secrets and configs
+def _secrets(node: Node, draft: Draft) -> None:
+    for item in read.items(node):
+        definition, file = _file(item, draft.world.secrets, "secret", "")
+        draft.spec.task.container.secrets.add(secret_name=definition.name, file=file)
+
+
+def _configs(node: Node, draft: Draft) -> None:
+    for item in read.items(node):
+        definition, file = _file(item, draft.world.configs, "config", "/")
+        draft.spec.task.container.configs.add(config_name=definition.name, file=file)
+
+
+_FILE = ("source", "target", "uid", "gid", "mode")
+
+
+def _file(
+    node: Node, known: Mapping[str, Definition], kind: str, prefix: str
+) -> tuple[Definition, FileTarget]:
+    values = {"source": node}
+    if isinstance(node.value, dict):
+        values = read.mapping(node)
+        for key, item in values.items():
+            if key not in _FILE:
+                raise read.unknown(item, key, _FILE)
+        if "source" not in values:
+            raise node.error("source is missing")
+    key = read.line(values["source"])
+    if key not in known:
+        names = ", ".join(known) or "none"
+        raise values["source"].error(f"undefined {kind} {key!r}; at the top of the file: {names}")
+    target = read.line(values["target"]) if "target" in values else prefix + key
+    with read.placed(values.get("target", node)):
+        files.check_target(target)
+    return known[key], FileTarget(
+        name=target,
+        uid=read.scalar(values["uid"]) if "uid" in values else "0",
+        gid=read.scalar(values["gid"]) if "gid" in values else "0",
+        mode=read.integer(values["mode"], 0, 0o7777) if "mode" in values else files.DEFAULT_MODE,
+    )
+
+
+KEYS: dict[str, Handler[Draft]] = {
+    "ports": _ports,
+    "networks": _networks,
+    "extra_hosts": _extra_hosts,
+    "dns": _dns,
+    "dns_search": _dns_search,
+    "dns_opt": _dns_options,
+    "volumes": _volumes,
+    "secrets": _secrets,
+    "configs": _configs,
+}

@@ -1,0 +1,251 @@
+"""Keys of the process: image, command, environment, user, health, limits of the kernel."""
+
+from __future__ import annotations
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.types_pb2 import Mount
+from swarmlite.stack import read
+from swarmlite.stack.read import Handler
+from swarmlite.stack.syntax import small
+from swarmlite.stack.tree import Node
+from swarmlite.stack.world import Draft
+
+
+def _image(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.image = read.line(node)
+
+
+def _entrypoint(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.command[:] = read.command(node)
+
+
+def _command(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.args[:] = read.command(node)
+
+
+def _env_file(node: Node, draft: Draft) -> None:
+    items = [node] if isinstance(node.value, str) else read.items(node)
+    env: list[str] = []
+    for item in items:
+        path, required = item, True
+        if isinstance(item.value, dict):
+            known = read.mapping(item)
+            path, required = known.get("path", item), "required" not in known
+            required = required or read.boolean(known["required"])
+        name = read.line(path)
+        try:
+            text = draft.world.path(name).read_text()
+        except FileNotFoundError as error:
+            if not required:
+                continue
+            raise path.error(f"env_file {name!r} is not there") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise path.error(f"env_file {name!r} cannot be read: {error}") from error
+        with read.placed(path):
+            env += small.environment(small.env_file(text), dict(draft.world.environment))
+    # What the service says itself wins, in whatever order the keys stand.
+    container = draft.spec.task.container
+    container.env[:] = small.environment([*env, *container.env], {})
+
+
+def _environment(node: Node, draft: Draft) -> None:
+    values = read.pairs(node)
+    lines = [name if value is None else f"{name}={value}" for name, value in values.items()]
+    container = draft.spec.task.container
+    with read.placed(node):
+        own = small.environment(lines, dict(draft.world.environment))
+        container.env[:] = small.environment([*container.env, *own], {})
+
+
+def _labels(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.labels.update(read.labels(node))
+
+
+def _hostname(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.hostname = read.line(node)
+
+
+def _user(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.user = read.scalar(node)
+
+
+def _groups(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.groups[:] = read.strings(node)
+
+
+def _dir(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.dir = read.line(node)
+
+
+def _init(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.init = read.boolean(node)
+
+
+def _tty(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.tty = read.boolean(node)
+
+
+def _stdin(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.open_stdin = read.boolean(node)
+
+
+def _read_only(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.read_only = read.boolean(node)
+
+
+def _stop_signal(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.stop_signal = read.scalar(node)
+
+
+def _grace(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.stop_grace_period.CopyFrom(read.duration(node))
+
+
+def _oom(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.oom_score_adj = read.integer(node, -1000, 1000)
+
+
+def _isolation(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.isolation = read.line(node)
+
+
+def _sysctls(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.sysctls.update(read.labels(node))
+
+
+def _capability(text: str) -> str:
+    name = text.upper()
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
+
+
+def _cap_add(node: Node, draft: Draft) -> None:
+    names = [_capability(read.line(item)) for item in read.items(node)]
+    draft.spec.task.container.capability_add[:] = dict.fromkeys(names)
+
+
+def _cap_drop(node: Node, draft: Draft) -> None:
+    names = [_capability(read.line(item)) for item in read.items(node)]
+    draft.spec.task.container.capability_drop[:] = dict.fromkeys(names)
+
+
+def _ulimits(node: Node, draft: Draft) -> None:
+    for name, item in read.mapping(node).items():
+        if isinstance(item.value, dict):
+            known = read.mapping(item)
+            for key, part in known.items():
+                if key not in ("soft", "hard"):
+                    raise read.unknown(part, key, ("soft", "hard"))
+            if set(known) != {"soft", "hard"}:
+                raise item.error("expected both soft and hard")
+            soft, hard = (read.integer(known[key], -1) for key in ("soft", "hard"))
+        else:
+            soft = hard = read.integer(item, -1)
+        with read.placed(item):
+            draft.spec.task.container.ulimits.append(small.ulimit(name, soft, hard))
+
+
+def _tmpfs(node: Node, draft: Draft) -> None:
+    items = [node] if isinstance(node.value, str) else read.items(node)
+    for item in items:
+        target, _, options = read.line(item).partition(":")
+        if not target.startswith("/"):
+            raise item.error(f"expected an absolute path, not {target!r}")
+        mount = draft.spec.task.container.mounts.add(type=Mount.TMPFS, target=target)
+        if options:
+            mount.tmpfs_options.options[:] = options.split(",")
+
+
+def _logging(node: Node, draft: Draft) -> None:
+    read.fields(node, _LOGGING, draft)
+
+
+def _log_driver(node: Node, draft: Draft) -> None:
+    draft.spec.task.log_driver.name = read.line(node)
+
+
+def _log_options(node: Node, draft: Draft) -> None:
+    draft.spec.task.log_driver.options.update(read.labels(node))
+
+
+_LOGGING: dict[str, Handler[Draft]] = {"driver": _log_driver, "options": _log_options}
+
+
+def _healthcheck(node: Node, draft: Draft) -> None:
+    read.fields(node, _HEALTH, draft)
+
+
+def _test(node: Node, draft: Draft) -> None:
+    test = draft.spec.task.container.healthcheck.test
+    if isinstance(node.value, str):
+        test[:] = ["CMD-SHELL", node.value]
+        return
+    words = read.strings(node)
+    if words and words[0] not in ("NONE", "CMD", "CMD-SHELL"):
+        raise node.error(
+            f"expected a list that begins with NONE, CMD or CMD-SHELL, not {words[0]!r}"
+        )
+    test[:] = words
+
+
+def _disable(node: Node, draft: Draft) -> None:
+    if read.boolean(node):
+        draft.spec.task.container.healthcheck.test[:] = ["NONE"]
+
+
+def _retries(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.healthcheck.retries = read.integer(node, 0, 2**31 - 1)
+
+
+def _health_duration(field: str) -> Handler[Draft]:
+    def handle(node: Node, draft: Draft) -> None:
+        getattr(draft.spec.task.container.healthcheck, field).CopyFrom(read.duration(node))
+
+    return handle
+
+
+_HEALTH: dict[str, Handler[Draft]] = {
+    "test": _test,
+    "interval": _health_duration("interval"),
+    "timeout": _health_duration("timeout"),
+    "retries": _retries,
+    "start_period": _health_duration("start_period"),
+    "start_interval": _health_duration("start_interval"),
+    "disable": _disable,
+}
+
+
+def check(draft: Draft) -> None:
+    """What must be there once all keys were read. Raises InvalidSpec."""
+    if not draft.spec.task.container.image:
+        built = "build" in read.mapping(draft.node)
+        hint = "; a stack runs images, it builds none" if built else ""
+        raise InvalidSpec(str(draft.node.error(f"image is missing{hint}")))
+
+
+KEYS: dict[str, Handler[Draft]] = {
+    "image": _image,
+    "entrypoint": _entrypoint,
+    "command": _command,
+    "environment": _environment,
+    "env_file": _env_file,
+    "labels": _labels,
+    "hostname": _hostname,
+    "user": _user,
+    "group_add": _groups,
+    "working_dir": _dir,
+    "init": _init,
+    "tty": _tty,
+    "stdin_open": _stdin,
+    "read_only": _read_only,
+    "stop_signal": _stop_signal,
+    "stop_grace_period": _grace,
+    "oom_score_adj": _oom,
+    "isolation": _isolation,
+    "sysctls": _sysctls,
+    "cap_add": _cap_add,
+    "cap_drop": _cap_drop,
+    "ulimits": _ulimits,
+    "tmpfs": _tmpfs,
+    "logging": _logging,
+    "healthcheck": _healthcheck,
+}

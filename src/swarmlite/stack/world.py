@@ -1,0 +1,57 @@
+"""What the keys of a service need to know beside themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.stack.tree import Node
+
+NAMESPACE_LABEL = "com.docker.stack.namespace"
+IMAGE_LABEL = "com.docker.stack.image"
+DEFAULT_NETWORK = "default"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One entry of networks, volumes, secrets or configs at the top of a file."""
+
+    node: Node
+    name: str
+    """Its name in the swarm: NAMESPACE_KEY, or the one that it says."""
+    external: bool
+
+
+@dataclass
+class World:
+    """One stack while it is read."""
+
+    namespace: str
+    folder: Path
+    environment: Mapping[str, str]
+    networks: Mapping[str, Definition] = field(default_factory=dict)
+    volumes: Mapping[str, Definition] = field(default_factory=dict)
+    secrets: Mapping[str, Definition] = field(default_factory=dict)
+    configs: Mapping[str, Definition] = field(default_factory=dict)
+    used_networks: set[str] = field(default_factory=set)
+    ignored: set[str] = field(default_factory=set)
+
+    def scoped(self, key: str) -> str:
+        """The name in the swarm of what the file calls `key`."""
+        return f"{self.namespace}_{key}"
+
+    def path(self, text: str) -> Path:
+        """A path of the file: relative ones begin beside the first compose file."""
+        return self.folder / Path(text).expanduser()
+
+
+@dataclass
+class Draft:
+    """One service while it is read."""
+
+    key: str
+    spec: ServiceSpec
+    world: World
+    node: Node
