@@ -8,6 +8,7 @@ call abandons its answer, not its effect.
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import os
 import socket
@@ -213,17 +214,17 @@ class Supervisor:
     async def console(self, container_id: str) -> int:
         """A duplicate of the master of the container's pty; FailedPrecondition if it has none."""
         _, fds = await self._call_fds("console", [], container=container_id)
-        return fds[0]
+        return int(fds[0])
 
     # descriptors
     async def keep_fds(self, name: str, fds: Sequence[int]) -> None:
         """Hold duplicates of `fds` under `name`, in place of what it held."""
         await self._call("keep_fds", fds=list(fds), name=name)
 
-    async def kept_fds(self, name: str) -> list[int]:
+    async def kept_fds(self, name: str) -> builtins.list[int]:
         """New duplicates of what is held under `name`, in order; raises NotFound."""
         _, fds = await self._call_fds("kept_fds", [], name=name)
-        return fds
+        return [*fds]
 
     async def drop_fds(self, name: str) -> None:
         """Close what is held under `name`; safe to repeat."""
@@ -246,7 +247,7 @@ class Supervisor:
 
     async def _call_fds(
         self, op: str, fds: Sequence[int], **arguments: Any
-    ) -> tuple[dict[str, Any], Sequence[int] | Any]:
+    ) -> tuple[dict[str, Any], Sequence[int]]:
         if self._closed is not None:
             raise errors.Unavailable(f"supervisor: {self._closed}")
         if len(fds) > protocol.MAX_FDS:

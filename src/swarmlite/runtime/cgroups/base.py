@@ -24,30 +24,39 @@ class Cgroup:
     """
 
     def create(self, resources: dict[str, object]) -> None:
+        """Make it and set its limits."""
         raise NotImplementedError
 
     def update(self, resources: dict[str, object]) -> None:
+        """Change the limits that `resources` names."""
         raise NotImplementedError
 
     def join_files(self) -> list[str]:
+        """Where a process writes `0` to be in it."""
         raise NotImplementedError
 
     def directory(self) -> str | None:
+        """What clone3 starts a process in."""
         raise NotImplementedError
 
     def binds(self) -> list[tuple[str, str]]:
+        """What to show the container below /sys/fs/cgroup."""
         raise NotImplementedError
 
     def oom_kills(self) -> int:
+        """How many processes were killed for memory."""
         raise NotImplementedError
 
     def stats(self) -> dict[str, int]:
+        """Its counters."""
         raise NotImplementedError
 
     def pids(self) -> list[int]:
+        """The processes in it."""
         raise NotImplementedError
 
     def freeze(self, frozen: bool) -> None:
+        """Stop or resume them all."""
         raise NotImplementedError
 
     def kill(self, signal: int) -> None:
@@ -57,6 +66,7 @@ class Cgroup:
                 os.kill(pid, signal)
 
     def delete(self) -> bool:
+        """True once it is gone."""
         raise NotImplementedError
 
 

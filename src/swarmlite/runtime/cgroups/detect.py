@@ -12,7 +12,7 @@ NAMES = {"memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "bl
 
 
 class Host:
-    """`kind` is "v1", "hybrid" (both, the controllers on v1) or "v2"; `roots` of v1's controllers."""
+    """`kind` is "v1", "hybrid" (controllers on v1) or "v2"; `roots` are of v1's controllers."""
 
     def __init__(self, mountinfo: str = MOUNTINFO) -> None:
         self.roots: dict[str, str] = {}
@@ -35,7 +35,7 @@ class Host:
                     self.roots.setdefault(option, where)
 
     def cgroup(self, path: str, resources: dict[str, object] | None = None) -> base.Cgroup:
-        """The group at `path`, which need not exist; `resources` says which controllers it needs."""
+        """The group at `path`, which need not exist, with the controllers for `resources`."""
         if self.roots:
             return V1(self.roots, path, resources)
         assert self.unified is not None

@@ -11,9 +11,8 @@ import os
 from swarmlite import errors
 from swarmlite.runtime.cgroups import base, devices
 
-#: Controllers that every container joins where the host has them; the others when they are asked for.
+#: What every container joins where the host has it; the other controllers when asked for.
 ALWAYS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer")
-ON_REQUEST = {"cpuset": ("cpus", "mems"), "blkio": ()}
 
 
 class V1(base.Cgroup):
@@ -30,9 +29,9 @@ class V1(base.Cgroup):
         self._at = {c: f"{roots[c]}/{self._path}" for c in wanted if c in roots}
 
     def create(self, resources: dict) -> None:  # type: ignore[type-arg]
+        """Make it and set its limits."""
         made: list[str] = []
         try:
-            # cpu and cpuacct may be one hierarchy under two names: one directory then
             for directory in self._directories():
                 _make(directory, made)
             if "cpuset" in self._at:
@@ -46,10 +45,11 @@ class V1(base.Cgroup):
             raise
 
     def _directories(self) -> list[str]:
-        seen = {os.path.realpath(os.path.dirname(d)): d for d in self._at.values()}  # noqa: PTH120
-        return list(seen.values()) if len(seen) < len(self._at) else list(self._at.values())
+        """Each once: cpu and cpuacct may be one hierarchy under two names."""
+        return list(dict.fromkeys(self._at.values()))
 
     def update(self, resources: dict) -> None:  # type: ignore[type-arg]
+        """Change the limits that `resources` names."""
         self._memory(resources.get("memory") or {})
         self._cpu(resources.get("cpu") or {})
         limit = (resources.get("pids") or {}).get("limit")
@@ -113,20 +113,25 @@ class V1(base.Cgroup):
         self._set("devices", "devices.allow" if allow else "devices.deny", text)
 
     def join_files(self) -> list[str]:
+        """Where a process writes `0` to be in it."""
         return [f"{directory}/cgroup.procs" for directory in self._directories()]
 
     def directory(self) -> str | None:
+        """What clone3 starts a process in."""
         return None
 
     def binds(self) -> list[tuple[str, str]]:
+        """What to show the container below /sys/fs/cgroup."""
         return list(self._at.items())
 
     def oom_kills(self) -> int:
+        """How many processes were killed for memory."""
         if "memory" not in self._at:
             return 0
         return base.read_table(f"{self._at['memory']}/memory.oom_control").get("oom_kill", 0)
 
     def stats(self) -> dict[str, int]:
+        """Its counters."""
         memory, pids = self._at.get("memory", ""), self._at.get("pids", "")
         throttled = base.read_table(f"{self._at.get('cpu', '')}/cpu.stat")
         detail = base.read_table(f"{memory}/memory.stat")
@@ -142,12 +147,15 @@ class V1(base.Cgroup):
         }
 
     def pids(self) -> list[int]:
+        """The processes in it."""
         return base.read_pids(f"{next(iter(self._at.values()))}/cgroup.procs")
 
     def freeze(self, frozen: bool) -> None:
+        """Stop or resume them all."""
         self._set("freezer", "freezer.state", "FROZEN" if frozen else "THAWED")
 
     def delete(self) -> bool:
+        """True once it is gone."""
         gone = [base.remove(directory) for directory in self._directories()]
         return all(gone)
 

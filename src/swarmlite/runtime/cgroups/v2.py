@@ -21,6 +21,7 @@ class V2(base.Cgroup):
         self._device_programs = device_programs
 
     def create(self, resources: dict) -> None:  # type: ignore[type-arg]
+        """Make it and set its limits."""
         self._enable_controllers()
         try:
             os.mkdir(self._at)  # noqa: PTH102
@@ -48,6 +49,7 @@ class V2(base.Cgroup):
                 os.makedirs(level, exist_ok=True)  # noqa: PTH103
 
     def update(self, resources: dict) -> None:  # type: ignore[type-arg]
+        """Change the limits that `resources` names."""
         for name, value in settings(resources):
             try:
                 base.write(f"{self._at}/{name}", value)
@@ -71,18 +73,23 @@ class V2(base.Cgroup):
             os.close(loaded)
 
     def join_files(self) -> list[str]:
+        """Where a process writes `0` to be in it."""
         return []
 
     def directory(self) -> str | None:
+        """What clone3 starts a process in."""
         return self._at
 
     def binds(self) -> list[tuple[str, str]]:
+        """What to show the container below /sys/fs/cgroup."""
         return [("", self._at)]
 
     def oom_kills(self) -> int:
+        """How many processes were killed for memory."""
         return base.read_table(f"{self._at}/memory.events").get("oom_kill", 0)
 
     def stats(self) -> dict[str, int]:
+        """Its counters."""
         cpu = base.read_table(f"{self._at}/cpu.stat")
         return {
             "cpu_usage_ns": cpu.get("usage_usec", 0) * 1000,
@@ -98,12 +105,15 @@ class V2(base.Cgroup):
         }
 
     def pids(self) -> list[int]:
+        """The processes in it."""
         return base.read_pids(f"{self._at}/cgroup.procs")
 
     def freeze(self, frozen: bool) -> None:
+        """Stop or resume them all."""
         base.write(f"{self._at}/cgroup.freeze", int(frozen))
 
     def kill(self, signal: int) -> None:
+        """Signal every process in it."""
         if signal == 9:
             try:
                 base.write(f"{self._at}/cgroup.kill", 1)  # since 5.14: also what forks meanwhile
@@ -113,6 +123,7 @@ class V2(base.Cgroup):
         super().kill(signal)
 
     def delete(self) -> bool:
+        """True once it is gone."""
         return base.remove(self._at)
 
 

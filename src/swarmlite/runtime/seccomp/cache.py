@@ -21,7 +21,7 @@ class Filter:
 
 
 class Cache:
-    """Filters by profile; specs of one image repeat, so nothing is ever thrown away but by number."""
+    """Filters by profile, the 64 that were made last."""
 
     MAX = 64
 

@@ -15,6 +15,7 @@ if not __package__:
     sys.path[:] = [p for p in sys.path if p != __file__.rsplit("/", 1)[0]]
     sys.path.insert(0, HERE)
 
+import contextlib  # noqa: E402
 import errno  # noqa: E402
 import fcntl  # noqa: E402
 import gc  # noqa: E402
@@ -24,8 +25,8 @@ import socket  # noqa: E402
 
 from swarmlite.runtime import kernel  # noqa: E402
 
-USAGE = "usage: swarmlite-supervisor --socket PATH --state-dir DIR [--idle-exit SECONDS]"
-OPTIONS = ("--socket", "--state-dir", "--idle-exit")
+USAGE = "usage: swarmlite-supervisor --socket PATH --state-dir DIR"
+OPTIONS = ("--socket", "--state-dir")
 
 
 def parse(arguments: list[str]) -> dict[str, str]:
@@ -67,10 +68,8 @@ def listen(path: str) -> socket.socket:
         if error.errno != errno.EWOULDBLOCK:
             raise
         sys.exit(f"swarmlite-supervisor: another one serves {path}")
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108
-    except FileNotFoundError:
-        pass
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     listener.bind(path)
@@ -100,7 +99,8 @@ def main() -> None:
     kernel.prctl(kernel.PR_SET_NAME, _address(b"swarmlite-sup\0"))
     state_dir = os.path.abspath(options["--state-dir"])  # noqa: PTH100
     os.makedirs(state_dir, 0o700, exist_ok=True)  # noqa: PTH103
-    os.makedirs(os.path.dirname(os.path.abspath(options["--socket"])), exist_ok=True)  # noqa: PTH
+    socket_dir = os.path.dirname(os.path.abspath(options["--socket"]))  # noqa: PTH100, PTH120
+    os.makedirs(socket_dir, exist_ok=True)  # noqa: PTH103
     try:
         listener = listen(options["--socket"])
         server = Server(state_dir)

@@ -1,7 +1,8 @@
 """The child of a start, from clone to exec: one list of steps, each with why it stands there.
 
-Whatever fails is sent to the parent with the step's name, and the child ends. Between clone and exec
-the child is not dumpable (inherited from the supervisor), so nothing in a container can look into it.
+Whatever fails is sent to the parent with the step's name, and the child ends. Between clone and
+exec the child is not dumpable (inherited from the supervisor), so nothing in a container can look
+into it.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Child:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def look_up_user(self) -> None:
-        """In the files of the container, which are the root's by now, and before giving up rights."""
+        """In the container's files: after the pivot, and before giving up rights."""
         process = self.process
         need_home = not any(entry.startswith(b"HOME=") for entry in process.env)
         self.who = identity.look_up(

@@ -59,7 +59,7 @@ class Container:
         }
 
     def save(self, directory: str) -> None:
-        """To disk, so that an exit code outlives the supervisor; a full disk is no reason to stop."""
+        """To disk, so that an exit code outlives the supervisor; a full disk is borne."""
         path = f"{directory}/{self.id}.json"
         record = {
             **self.wire(),

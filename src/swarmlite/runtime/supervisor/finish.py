@@ -5,6 +5,7 @@ They run inside the container's root. Nothing is imported here: what runs was lo
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -39,10 +40,8 @@ def enter_cwd(cwd: bytes) -> None:
             if not name:
                 continue
             path += b"/" + name
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=directory)
-            except FileExistsError:
-                pass
             below = kernel.openat2(root, path, flags, resolve)
             os.close(directory)
             directory = below
@@ -50,7 +49,7 @@ def enter_cwd(cwd: bytes) -> None:
     os.close(directory)
     os.close(root)
     # A directory that a leaked descriptor names would be outside: getcwd then knows no path to it.
-    if not os.getcwdb().startswith(b"/"):
+    if not os.getcwdb().startswith(b"/"):  # noqa: PTH109
         raise OSError(errno.EPERM, "the working directory is outside the container's root")
 
 
@@ -136,6 +135,6 @@ def _explain(program: str, named: bool, refused: OSError | None) -> None:
 
 def _is_there(program: str) -> bool:
     try:
-        return stat.S_ISREG(os.stat(program).st_mode)
+        return stat.S_ISREG(os.stat(program).st_mode)  # noqa: PTH116
     except OSError:
         return False

@@ -1,11 +1,12 @@
 """A small pid 1 for containers that ask for one (annotation `swarmlite.init`).
 
-The child itself stays: it starts the program as its own child, passes signals on to it, reaps what is
-orphaned and ends with the program's exit code.
+The child itself stays: it starts the program as its own child, passes signals on to it, reaps what
+is orphaned and ends with the program's exit code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -42,7 +43,5 @@ def _serve(child: int) -> None:
                 os._exit(code if code >= 0 else 128 - code)
         number = signal.sigwait(everything)
         if number != signal.SIGCHLD:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
-            except ProcessLookupError:
-                pass

@@ -102,7 +102,7 @@ def _open_all(paths: list[str], opened: list[int]) -> list[int]:
 
 
 def _clone(child: Child, flags: int, cgroup_directory: str | None) -> int:
-    """Every signal is blocked meanwhile, so that none runs the supervisor's handlers in the child."""
+    """With every signal blocked, so that none runs the supervisor's handlers in the child."""
     directory = -1
     if cgroup_directory is not None:
         directory = os.open(cgroup_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -22,7 +22,7 @@ MAX_BACKLOG_BYTES = 64 << 20
 
 
 class Loop:
-    """Calls what was registered when a descriptor is readable, a time has come, a signal arrived."""
+    """Calls what was registered: a descriptor is readable, a time has come, a signal came."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -82,7 +82,7 @@ class Loop:
 
 
 class Client:
-    """One connection: requests in, answers and events out; a client that does not read is dropped."""
+    """One connection: requests in, answers and events out; who does not read is dropped."""
 
     def __init__(
         self,

@@ -139,9 +139,9 @@ class Plan:
         self,
         container_id: str,
         bundle: str,
-        spec: dict,
+        spec: dict,  # type: ignore[type-arg]
         powers: HostPowers,
-        filters: Cache,  # type: ignore[type-arg]
+        filters: Cache,
     ) -> None:
         validate_spec(spec)
         linux, annotations = spec["linux"], spec.get("annotations") or {}

@@ -1,9 +1,9 @@
 """The container's file system, made by the child in its own mount namespace.
 
 No path of the image is ever used twice: a place is opened once, with openat2 inside the root
-(RESOLVE_IN_ROOT), checked, and mounts are attached to that descriptor. So a link in the image, or one
-that another container swaps in a shared volume meanwhile, leads nowhere but inside the root, and
-/proc, /sys and /dev may hold none at all.
+(RESOLVE_IN_ROOT), checked, and mounts are attached to that descriptor. So a link in the image, or
+one that another container swaps in a shared volume meanwhile, leads nowhere but inside the root,
+and /proc, /sys and /dev may hold none at all.
 """
 
 from __future__ import annotations
@@ -135,26 +135,26 @@ class Rootfs:
         return fd
 
     def _make(self, path: bytes, directory: bool, resolve: int) -> int:
-        """Walk to `path`, one name at a time, making each that is missing."""
+        """Walk to `path`, one name at a time, making each that is missing.
+
+        Every directory on the way stays open, so that `..` in a link is the one we came through,
+        and the root's own parent is the root.
+        """
         todo = [part for part in path.split(b"/") if part]
-        here, links = os.dup(self.root), 0
+        way, links = [os.dup(self.root)], 0
         try:
             while todo:
                 name = todo.pop(0)
                 if name == b"..":
-                    raise OSError(2, f"{os.fsdecode(path)}: a dangling link that climbs")
-                if not _exists(here, name):
-                    if todo or directory:
-                        os.mkdir(name, 0o755, dir_fd=here)
-                    else:
-                        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-                        os.close(os.open(name, flags, 0o644, dir_fd=here))
-                below = kernel.openat2(
-                    here, name, os.O_PATH | os.O_NOFOLLOW, kernel.RESOLVE_BENEATH
-                )
+                    if len(way) > 1:
+                        os.close(way.pop())
+                    continue
+                if not _exists(way[-1], name):
+                    _make_entry(way[-1], name, bool(todo) or directory)
+                flags = os.O_PATH | os.O_NOFOLLOW
+                below = kernel.openat2(way[-1], name, flags, kernel.RESOLVE_BENEATH)
                 if not stat.S_ISLNK(os.fstat(below).st_mode):
-                    os.close(here)
-                    here = below
+                    way.append(below)
                     continue
                 target = os.readlink(b"", dir_fd=below)
                 os.close(below)
@@ -162,13 +162,12 @@ class Rootfs:
                 if links > MAX_LINKS or resolve == STRICT:
                     raise OSError(40, f"{os.fsdecode(path)}: a symbolic link in the way")
                 todo[:0] = [part for part in target.split(b"/") if part not in (b"", b".")]
-                if target.startswith(b"/"):
-                    os.close(here)
-                    here = os.dup(self.root)
-        except BaseException:
-            os.close(here)
-            raise
-        return here
+                while target.startswith(b"/") and len(way) > 1:
+                    os.close(way.pop())
+            return way.pop()
+        finally:
+            for fd in way:
+                os.close(fd)
 
     def mask(self, path: bytes, null: int) -> None:
         """Hide a path: a file behind /dev/null, a directory behind an empty, read-only one."""
@@ -230,6 +229,15 @@ def _exists(directory: int, name: bytes) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _make_entry(directory: int, name: bytes, is_directory: bool) -> None:
+    """A directory, or an empty file to mount on."""
+    if is_directory:
+        os.mkdir(name, 0o755, dir_fd=directory)
+        return
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    os.close(os.open(name, flags, 0o644, dir_fd=directory))
 
 
 def _make_device(dev: int, device: dict[str, object]) -> None:

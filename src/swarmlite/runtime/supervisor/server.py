@@ -233,8 +233,8 @@ class Server:
         self.hear(container)  # its last words, and whether exec had succeeded
         if container.status == containers.CREATING:
             self.in_flight -= 1
-            report = container.report or {"step": "setup", "error": f"ended with {code}"}
-            text = f"container {container.id}: {report['step']}: {report['error']}"
+            said = container.report or {"step": "setup", "error": f"ended with {code}"}
+            text = f"container {container.id}: {said['step']}: {said['error']}"
             self._undo(container, errors.FailedPrecondition(text))
             self._launch_next()
             return
