@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
 
 
 async def until(check: Callable[[], Awaitable[bool]], limit_s: float = 10.0) -> None:
-    async with asyncio.timeout(limit_s):
-        while not await check():
-            await asyncio.sleep(0.1)
+    deadline = time.monotonic() + limit_s
+    while not await check():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
 
 
 async def build(world: World) -> None:
@@ -143,7 +144,7 @@ async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s
     net = world.network("front", 4097, "10.1.0.0/24")
     await world.tell()
     place = NetworkAttachment(network_id=net.id, addresses=["10.1.0.9/24"])
-    fds = len(os.listdir("/proc/self/fd"))
+    fds = len(list(Path("/proc/self/fd").iterdir()))
     creation = asyncio.create_task(
         one.network.create_sandbox("t1", attachments=[place], dns=DNSConfig())
     )
@@ -158,7 +159,7 @@ async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s
     assert pins <= {"host", "net-front-id"}
     assert not one.held.fds
     assert not list(Path(one.paths.run_dir / "network").glob("*.json"))
-    assert len(os.listdir("/proc/self/fd")) <= fds + 12
+    assert len(list(Path("/proc/self/fd").iterdir())) <= fds + 12
 
     async def gone() -> bool:
         return "sl" not in (await one.arun("ip", "-o", "link")).replace("slave", "")

@@ -85,6 +85,12 @@ class Egress:
                 ("ipv4/conf/{}/send_redirects", "0"),
             ):
                 netns.write_sysctl(name.format(BRIDGE), value)
+        if all(name == BRIDGE or not link.bridge for name, link in links.items()):
+            # Frames between ports pass through the host's rules a second time with this on, and
+            # what is translated to a container of the same bridge is dropped there. Where others
+            # have bridges they may count on it: then only a container that asks its own host's
+            # address for a port that a container beside it serves waits for a second try.
+            netns.write_sysctl("bridge/bridge-nf-call-iptables", "0")
         self.index = self._netlink.index(BRIDGE)
         self._netlink.send(
             [

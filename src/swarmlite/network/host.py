@@ -67,7 +67,7 @@ class HostWiring:
                     record.egress_port, record.egress_address, record.ingress_addresses
                 )
                 self.egress.expect(port)
-            self.hold(record.id, record.egress_address, record.ports())
+            self.hold(record.id, record.outer_address, record.ports())
         self._table = host_table.table(self.egress.subnet, self._vxlan_port, self._control_ports)
 
     def _start(self) -> None:

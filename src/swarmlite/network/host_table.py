@@ -60,7 +60,10 @@ _SKELETON = """
   chain leaving {
     type nat hook postrouting priority 100; policy accept;
     oifname { "%(egress)s", "%(ingress)s" } ip saddr 127.0.0.0/8 masquerade
-    ip saddr != %(subnet)s return
+    ip saddr %(subnet)s goto leaving_container
+    ip saddr @local_tasks goto leaving_container
+  }
+  chain leaving_container {
     oifname { "%(egress)s", "%(ingress)s" } ct status dnat masquerade
     oifname != { "lo", "%(egress)s", "%(ingress)s" } masquerade
   }

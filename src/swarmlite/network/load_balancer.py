@@ -1,7 +1,11 @@
-"""The VIPs of a sandbox: one map from VIP to a chain that hands out the backends in turn. Pure."""
+"""The rules of a sandbox: its VIPs, each with a chain that hands out backends, and its resolver.
+
+Pure.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,6 +18,12 @@ TABLE = Table(
     "ip swarmlite",
     """
   set vips { type ipv4_addr; }
+  chain resolver { }
+  chain names {
+    type filter hook output priority -300; policy accept;
+    ip daddr 127.0.0.11 goto resolver
+    ip saddr 127.0.0.11 goto resolver
+  }
   map balance { type ipv4_addr : verdict; }
   chain output {
     type nat hook output priority -100; policy accept;
@@ -31,6 +41,7 @@ TABLE = Table(
 )
 
 
+@functools.lru_cache(maxsize=65536)
 def chain_name(*parts: str) -> str:
     """A chain's name from what it stands for."""
     return "s" + hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
@@ -67,9 +78,26 @@ def vips(view: View, networks: Iterable[str]) -> dict[str, Sequence[str]]:
     return found
 
 
-def members(balanced: Mapping[str, Sequence[str]], start: int) -> Members:
-    """The changing part of the table for `vips(...)`."""
+def resolver_rules(udp: int, tcp: int) -> str:
+    """The rules that make the resolver's sockets, on ports of their own, answer on port 53.
+
+    So a container may still serve names on port 53 of all its addresses. Without connection
+    tracking: at a resolver's rates it would cost more than the answer.
+    """
+    return "\n".join(
+        line
+        for protocol, port in (("udp", udp), ("tcp", tcp))
+        for line in (
+            f"ip daddr 127.0.0.11 {protocol} dport 53 {protocol} dport set {port} notrack",
+            f"ip saddr 127.0.0.11 {protocol} sport {port} {protocol} sport set 53 notrack",
+        )
+    )
+
+
+def members(balanced: Mapping[str, Sequence[str]], start: int, ports: tuple[int, int]) -> Members:
+    """The changing part of the table for `vips(...)` and the resolver's UDP and TCP ports."""
     chains = {chain_name(vip): in_turn(b, start=start) for vip, b in balanced.items()}
+    chains["resolver"] = resolver_rules(*ports)
     return Members(
         sets={"vips": frozenset(balanced)},
         maps={"balance": {vip: f"goto {chain_name(vip)}" for vip in balanced}},

@@ -194,9 +194,15 @@ def add_route(
     gateway: str | None = None,
     table: int = 254,
     on_link: bool = False,
+    source: str | None = None,
 ) -> Message:
-    """An IPv4 route (None: the default one), replacing one to the same place."""
-    return NEWROUTE, CREATE | REPLACE, _route(destination, prefix, oif, gateway, table, on_link)
+    """An IPv4 route (None: the default one), replacing one to the same place.
+
+    `source`: the address that what is sent by it has, unless the sender chose one.
+    """
+    body = _route(destination, prefix, oif, gateway, table, on_link)
+    body += attribute(7, address_bytes(source)) if source else b""
+    return NEWROUTE, CREATE | REPLACE, body
 
 
 def delete_route(destination: str, prefix: int, *, oif: int, gateway: str | None = None) -> Message:
@@ -361,6 +367,7 @@ class Socket:
                 struct.unpack("=I", values[10])[0] if 10 in values else 0,
                 struct.unpack("=I", values[4])[0],
                 values.get(1, b""),
+                attributes(values.get(18, b""), 0).get(1, b"") == b"bridge\0",
             )
         return found
 
@@ -460,3 +467,4 @@ class Link:
     master: int
     mtu: int
     mac: bytes
+    bridge: bool

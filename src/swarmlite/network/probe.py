@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network import conntrack, netlink, netns, nft
-from swarmlite.network.load_balancer import TABLE
-from swarmlite.network.ruleset import Members
+from swarmlite.network.load_balancer import TABLE, members
 
 
 def probe() -> list[str]:
@@ -64,7 +63,7 @@ def _links(messages: list[netlink.Message], what: str) -> str:
 
 def _tables(_: int) -> str:
     try:
-        nft.run(TABLE.load(Members()))
+        nft.run(TABLE.load(members({"192.0.2.1": ["192.0.2.2", "192.0.2.3"]}, 0, (5300, 5300))))
     except FailedPrecondition as error:
         return f"the kernel lacks what VIPs need of nftables: {error}"
     return ""

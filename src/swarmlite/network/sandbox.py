@@ -16,7 +16,7 @@ from swarmlite.network.load_balancer import TABLE, members
 from swarmlite.network.ruleset import Members
 from swarmlite.network.state import SandboxRecord
 
-DNS_ADDRESS = ("127.0.0.11", 53)
+DNS_ADDRESS = ("127.0.0.11", 0)
 DNS_BACKLOG = 64
 _DNS_BUFFER = 1 << 18
 
@@ -29,6 +29,8 @@ class SandboxWiring:
         self.namespace, self._host, self._start = namespace, host, start
         self._members: Members | None = None
         self._generation = -1
+        self.dns_ports = (0, 0)
+        """Of the resolver's sockets, UDP and TCP."""
 
     @classmethod
     def create(cls, host: int, start: int) -> SandboxWiring:
@@ -40,7 +42,7 @@ class SandboxWiring:
             netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
         return wiring
 
-    def configure(self, record: SandboxRecord, gateway: str, egress_prefix: int) -> None:
+    def configure(self, record: SandboxRecord, gateway: str) -> None:
         """Addresses and routes, once the interfaces are there. Raises OSError."""
         with netns.inside(self.namespace, self._host):
             channel = netlink.Socket()
@@ -55,17 +57,15 @@ class SandboxWiring:
                         )
                         batch.append(netlink.set_link(link))
                 if record.egress_port:
-                    batch += _way_out(
-                        record, index[egress_interface(record)], gateway, egress_prefix
-                    )
+                    batch += _way_out(record, index[egress_interface(record)], gateway)
                 channel.send(batch)
             finally:
                 channel.close()
 
     def balance(self, vips: Mapping[str, Sequence[str]]) -> bool:
         """Load what changed of the VIPs; whether anything did. Raises FailedPrecondition."""
-        wanted = members(vips, self._start)
-        if wanted == self._members or (not vips and self._members is None):
+        wanted = members(vips, self._start, self.dns_ports)
+        if wanted == self._members:
             return False
         known = self._members
         text = TABLE.load(wanted) if known is None else TABLE.change(known, wanted)
@@ -94,7 +94,10 @@ class SandboxWiring:
             self._generation = nft.generation()
 
     def dns_sockets(self) -> tuple[socket.socket, socket.socket]:
-        """UDP and TCP sockets at 127.0.0.11:53 inside. Raises OSError."""
+        """UDP and TCP sockets of 127.0.0.11 inside, for `balance` to lead port 53 to.
+
+        Raises OSError.
+        """
         with netns.inside(self.namespace, self._host), contextlib.ExitStack() as undo:
             udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             undo.callback(udp.close)
@@ -106,7 +109,12 @@ class SandboxWiring:
             tcp.bind(DNS_ADDRESS)
             tcp.listen(DNS_BACKLOG)
             undo.pop_all()
+            self.know(udp, tcp)
             return udp, tcp
+
+    def know(self, udp: socket.socket, tcp: socket.socket) -> None:
+        """These are the resolver's sockets."""
+        self.dns_ports = (udp.getsockname()[1], tcp.getsockname()[1])
 
     def pin(self, path: Path) -> None:
         """Make it enterable by path. Raises OSError."""
@@ -124,7 +132,17 @@ def egress_interface(record: SandboxRecord) -> str:
     return f"eth{sum(bool(a.interface) for a in record.attachments)}"
 
 
-def _way_out(record: SandboxRecord, link: int, gateway: str, prefix: int) -> list[netlink.Message]:
-    batch = [netlink.add_address(link, record.egress_address, prefix), netlink.set_link(link)]
+def _way_out(record: SandboxRecord, link: int, gateway: str) -> list[netlink.Message]:
+    """Single addresses: other containers are not neighbours there, only the host is.
+
+    What answers a published port by UDP lets the kernel choose the address to answer from; it has
+    to be the one that was asked, so the ingress address goes first where there is one.
+    """
+    batch = [netlink.add_address(link, record.egress_address, 32), netlink.set_link(link)]
     batch += [netlink.add_address(link, address, 32) for address in record.ingress_addresses]
-    return [*batch, netlink.add_route(None, 0, oif=link, gateway=gateway)]
+    source = record.outer_address
+    return [
+        *batch,
+        netlink.add_route(gateway, 32, oif=link, source=source),
+        netlink.add_route(None, 0, oif=link, gateway=gateway, source=source),
+    ]

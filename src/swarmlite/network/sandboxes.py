@@ -98,7 +98,7 @@ class Sandboxes:
         vips = load_balancer.vips(self._view, [a.network_id for a in held.record.attachments])
         await self._threads.run(lambda: self._wire(held, overlays, vips))
         assert held.wiring is not None and held.sockets is not None
-        self._host.hold(held.record.id, held.record.egress_address, held.record.ports())
+        self._host.hold(held.record.id, held.record.outer_address, held.record.ports())
         await self._resolvers.keep(held.record.id, held.sockets)
         await self._serve(held)
         await self._host.refresh()
@@ -126,9 +126,9 @@ class Sandboxes:
                 namespace=wiring.namespace,
             )
             held.record = record = dataclasses.replace(record, egress_address=egress.address)
-        wiring.configure(record, self._host.egress.gateway, self._host.egress.subnet.prefixlen)
-        wiring.balance(vips)
+        wiring.configure(record, self._host.egress.gateway)
         held.sockets = wiring.dns_sockets()
+        wiring.balance(vips)
         wiring.pin(self._directory / record.id)
         self._records.save(record)
 
@@ -162,7 +162,9 @@ class Sandboxes:
             start = load_balancer.spread(record.id)
             held.wiring = SandboxWiring(namespace, self._threads.host, start)
             held.sockets = await self._resolvers.kept(record.id)
-            if held.sockets is None:
+            if held.sockets is not None:
+                held.wiring.know(*held.sockets)
+            else:
                 with contextlib.suppress(OSError):
                     held.sockets = await self._threads.run(held.wiring.dns_sockets)
                     await self._resolvers.keep(record.id, held.sockets)

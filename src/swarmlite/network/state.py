@@ -41,6 +41,11 @@ class SandboxRecord:
     dns: str = ""
     host_ports: tuple[str, ...] = ()
 
+    @property
+    def outer_address(self) -> str:
+        """Where its host reaches it, and what it sends from to the world."""
+        return self.ingress_addresses[0] if self.ingress_addresses else self.egress_address
+
     def dns_config(self) -> DNSConfig:
         """What was asked for its resolver."""
         return DNSConfig.FromString(base64.b64decode(self.dns))
