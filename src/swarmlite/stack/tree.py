@@ -99,7 +99,8 @@ def parse(text: str | bytes, file: str) -> Node:
 class _Loader(yaml.SafeLoader):
     """Composes nodes only; resolves no scalars, since _Converter does."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    # typeshed takes it for an attribute of each loader; PyYAML reads it from the class.
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)

@@ -1,0 +1,55 @@
+"""The compose files that -c names, read, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.stack import load
+from swarmlite.stack.tree import MAX_BYTES
+
+STDIN = "-"
+
+
+def compose_option(command: Any) -> Any:
+    """-c, --compose-file, as often as wanted."""
+    return click.option(
+        "-c",
+        "--compose-file",
+        "paths",
+        multiple=True,
+        help='Path to a Compose file, or "-" to read from stdin.',
+    )(command)
+
+
+def read(paths: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Name and text of each. Raises InvalidSpec without any, OSError for what cannot be read."""
+    if not paths:
+        raise InvalidSpec("please specify a Compose file (with --compose-file)")
+    files = []
+    for path in paths:
+        if path == STDIN:
+            files.append(("stdin", sys.stdin.buffer.read(MAX_BYTES + 1)))
+        else:
+            with Path(path).open("rb") as stream:
+                files.append((path, stream.read(MAX_BYTES + 1)))
+    return files
+
+
+def folder(paths: Sequence[str]) -> Path:
+    """Where relative paths begin: beside the first file."""
+    return Path.cwd() if paths[0] == STDIN else Path(paths[0]).resolve().parent
+
+
+def stack(paths: Sequence[str], namespace: str) -> load.Stack:
+    """The stack of these files; its warnings are printed. Raises InvalidSpec."""
+    loaded = load.load(read(paths), namespace, folder=folder(paths), environment=dict(os.environ))
+    for warning in loaded.warnings:
+        click.echo(warning, err=True)
+    return loaded
