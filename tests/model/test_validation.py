@@ -139,7 +139,14 @@ BAD: list[tuple[Change, str]] = [
     (container("isolation", "hyperv"), "--isolation: not supported yet"),
     (lambda s: s.task.resources.reservations.generic.add(kind="gpu"), "--generic-resource"),
     (lambda s: setattr(s.task.resources, "memory_swap_bytes", 0), "--memory-swap"),
-    (lambda s: setattr(s.task.container.privileges.credential_spec, "file", "x"), "privileges"),
+    (lambda s: setattr(s.task.resources, "memory_swappiness", 101), "--memory-swappiness"),
+    (both(lambda s: setattr(s.replicated_job, "max_concurrent", 1),
+          lambda s: s.update.SetInParent()), "a job has no update config"),
+    (mount(target="/a", type=Mount.VOLUME, volume_options={"subpath": "../x"}), "subpath"),
+    (port(target_port=80, host_ip="1.2.3"), "host_ip"),
+    (lambda s: setattr(s.task.container.privileges.credential_spec, "file", "x"),
+     "--credential-spec"),
+    (lambda s: setattr(s.task.container.privileges.seccomp, "mode", 2), "seccomp"),
 ]  # fmt: skip
 
 

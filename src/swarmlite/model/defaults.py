@@ -48,8 +48,8 @@ def _fill_job(spec: ServiceSpec) -> None:
 
 def _fill_task(task: TaskSpec, job: bool) -> None:
     container, restart = task.container, task.restart
-    if job and not task.HasField("restart"):
-        restart.condition = restart.ON_FAILURE
+    if job and restart.condition == restart.ANY:
+        restart.condition = restart.ON_FAILURE  # what completed has done its part
     if not restart.HasField("delay"):
         restart.delay.CopyFrom(duration(int(RESTART_DELAY_S * SECOND)))
     if not container.HasField("stop_grace_period"):

@@ -50,13 +50,11 @@ def is_live(task: Task) -> bool:
 
 
 def task_changed(old: Task, new: Task) -> bool:
-    """Whether a node has to hear of the change: what it reported itself is no news."""
-    return (
-        old.desired_state != new.desired_state
-        or old.networks != new.networks
-        or old.spec != new.spec
-        or old.endpoint != new.endpoint
-    )
+    """Whether a node has to hear of the change: what it reported itself is no news.
+
+    From ASSIGNED on only the wish changes: a new spec makes a new task.
+    """
+    return old.desired_state != new.desired_state or old.node_id != new.node_id
 
 
 def task_endpoints(task: Task, node: Node | None) -> Iterator[Endpoint]:

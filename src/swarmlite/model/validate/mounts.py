@@ -66,6 +66,10 @@ def _source(where: str, mount: Mount) -> None:
 def _volume(where: str, mount: Mount) -> None:
     options = mount.volume_options
     checks.labels(f"{where}: volume-label", options.labels)
+    if options.subpath:
+        checks.path(f"{where}: volume-subpath", "/" + options.subpath)
+        if options.subpath.startswith("/"):
+            raise InvalidSpec(f"{where}: volume-subpath must be relative")
     for values in (options.labels, options.driver_config.options):
         for value in values.values():
             checks.text(where, value, lines=True)

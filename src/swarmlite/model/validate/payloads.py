@@ -18,6 +18,7 @@ def validate_secret(spec: SecretSpec) -> None:
     checks.object_name("secret name", spec.annotations.name, MAX_NAME)
     checks.object_labels("secret", spec.annotations)
     check_secret(spec)
+    _template_driver(spec.templating.name)
     _size("secret", spec.annotations.name, len(spec.data), MAX_SECRET_BYTES)
 
 
@@ -26,7 +27,13 @@ def validate_config(spec: ConfigSpec) -> None:
     checks.object_name("config name", spec.annotations.name, MAX_NAME)
     checks.object_labels("config", spec.annotations)
     check_config(spec)
+    _template_driver(spec.templating.name)
     _size("config", spec.annotations.name, len(spec.data), MAX_CONFIG_BYTES)
+
+
+def _template_driver(name: str) -> None:
+    if name not in ("", "golang"):
+        raise InvalidSpec(f"--template-driver {name[:40]!r}: expected golang")
 
 
 def _size(kind: str, name: str, size: int, limit: int) -> None:

@@ -79,9 +79,9 @@ def _resources(spec: ServiceSpec) -> None:
 def _swap(task: TaskSpec) -> None:
     resources = task.resources
     if resources.HasField("memory_swap_bytes"):
-        swap, limit = resources.memory_swap_bytes, resources.limits.memory_bytes
-        if not limit or (swap != -1 and swap < limit):
-            raise InvalidSpec("--memory-swap: needs --limit-memory and must not be below it")
+        if not resources.limits.memory_bytes:
+            raise InvalidSpec("--memory-swap: needs --limit-memory")
+        checks.between("--memory-swap", resources.memory_swap_bytes, -1, MAX_MEMORY_BYTES)
     if resources.HasField("memory_swappiness"):
         checks.between("--memory-swappiness", resources.memory_swappiness, 0, 100)
 

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
-from swarmlite.proto.types_pb2 import Mount, PortConfig
+from swarmlite.proto.types_pb2 import Mount, PortConfig, Privileges
 
 REFUSED_SERVICE = {
     "task.container.tty": "--tty",
@@ -22,24 +22,18 @@ REFUSED_SERVICE = {
     "task.container.privileged": "--privileged",
     "task.container.devices": "--device",
     "task.container.shm_size_bytes": "shm_size",
-    "task.container.privileges": "privileges (credential spec, SELinux, seccomp, AppArmor)",
+    "task.container.privileges.credential_spec": "--credential-spec",
+    "task.container.privileges.selinux_context": "SELinux options",
+    "task.container.privileges.seccomp.profile": "a seccomp profile of the service's own",
+    "task.container.privileges.apparmor": "AppArmor options",
     "task.container.configs.runtime": "config as a credential spec",
-    "task.container.mounts.volume_options.subpath": "--mount volume-subpath",
     "task.container.mounts.image_options": "--mount type=image",
-    "task.container.mounts.bind_options.nonrecursive": "--mount bind-nonrecursive",
     "task.container.mounts.bind_options.readonly_nonrecursive": "--mount bind-recursive",
     "task.container.mounts.bind_options.readonly_force_recursive": "bind-recursive",
     "task.resources.reservations.generic": "--generic-resource",
-    "task.resources.memory_swap_bytes": "--memory-swap",
-    "task.resources.memory_swappiness": "--memory-swappiness",
     "task.networks.addresses": "--network ip",
     "task.networks.driver_attachment_opts": "--network driver-opt",
     "task.resource_references": "resource references",
-    "update.progress_deadline": "--update-progress-deadline",
-    "rollback.progress_deadline": "--rollback-progress-deadline",
-    "endpoint.ports.host_ip": "--publish host_ip",
-    "replicated_job": "--mode replicated-job",
-    "global_job": "--mode global-job",
 }
 
 HONOURED_SERVICE = frozenset(
@@ -57,20 +51,24 @@ HONOURED_SERVICE = frozenset(
     task.container.mounts.type task.container.mounts.source task.container.mounts.target
     task.container.mounts.readonly task.container.mounts.consistency
     task.container.mounts.bind_options.propagation
+    task.container.mounts.bind_options.nonrecursive
+    task.container.mounts.volume_options.subpath
+    task.container.privileges.no_new_privileges task.container.privileges.seccomp.mode
     task.container.mounts.bind_options.create_mountpoint
     task.container.mounts.volume_options.nocopy task.container.mounts.volume_options.labels
     task.container.mounts.volume_options.driver_config task.container.mounts.tmpfs_options
     task.resources.limits task.resources.reservations.nano_cpus
     task.resources.reservations.memory_bytes
+    task.resources.memory_swap_bytes task.resources.memory_swappiness
     task.restart task.placement task.log_driver task.networks.target task.networks.aliases
     task.force_update
-    replicated global
+    replicated global replicated_job global_job
     update.parallelism update.delay update.failure_action update.monitor
-    update.max_failure_ratio update.order
+    update.max_failure_ratio update.order update.progress_deadline
     rollback.parallelism rollback.delay rollback.failure_action rollback.monitor
-    rollback.max_failure_ratio rollback.order
+    rollback.max_failure_ratio rollback.order rollback.progress_deadline
     endpoint.mode endpoint.ports.name endpoint.ports.protocol endpoint.ports.target_port
-    endpoint.ports.published_port endpoint.ports.publish_mode
+    endpoint.ports.published_port endpoint.ports.publish_mode endpoint.ports.host_ip
     """.split()
 )
 
@@ -87,10 +85,10 @@ HONOURED_NETWORK = frozenset(
     """.split()
 )
 
-REFUSED_SECRET = {"templating": "--template-driver", "driver": "--driver"}
-HONOURED_SECRET = frozenset({"annotations", "data"})
-REFUSED_CONFIG = {"templating": "--template-driver"}
-HONOURED_CONFIG = frozenset({"annotations", "data"})
+REFUSED_SECRET = {"driver": "--driver", "templating.options": "options of a template driver"}
+HONOURED_SECRET = frozenset({"annotations", "data", "templating.name"})
+REFUSED_CONFIG = {"templating.options": "options of a template driver"}
+HONOURED_CONFIG = frozenset({"annotations", "data", "templating.name"})
 
 REFUSED_CLUSTER = {
     "ca.external_cas": "--external-ca",
@@ -132,6 +130,12 @@ def _sctp(spec: ServiceSpec) -> Iterator[str]:
     )
 
 
+def _seccomp(spec: ServiceSpec) -> Iterator[str]:
+    seccomp = spec.task.container.privileges.seccomp
+    if seccomp.mode not in (Privileges.SeccompOpts.DEFAULT, Privileges.SeccompOpts.UNCONFINED):
+        yield "a seccomp profile of the service's own"
+
+
 def _network_driver(spec: NetworkSpec) -> Iterator[str]:
     if spec.driver.name not in ("", *NETWORK_DRIVERS):
         yield f"--driver {spec.driver.name}"
@@ -147,6 +151,7 @@ SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
     _mount_types,
     _log_driver,
     _sctp,
+    _seccomp,
 )
 
 
