@@ -68,8 +68,6 @@ def _linux(linux: dict) -> None:  # type: ignore[type-arg]
             raise errors.InvalidSpec(f"linux.namespaces: {kind!r} is there twice")
     if "mount" not in kinds:
         raise errors.InvalidSpec("linux.namespaces: a mount namespace is needed")
-    if not linux.get("cgroupsPath"):
-        raise errors.InvalidSpec("linux.cgroupsPath: is missing")
     for key in ("maskedPaths", "readonlyPaths"):
         _strings(linux.get(key) or [], f"linux.{key}")
     _is(linux.get("resources") or {}, dict, "linux.resources")

@@ -146,7 +146,7 @@ class Plan:
         validate_spec(spec)
         linux, annotations = spec["linux"], spec.get("annotations") or {}
         self.container_id = container_id
-        self.cgroup_path: str = linux["cgroupsPath"]
+        self.cgroup_path: str = linux.get("cgroupsPath") or f"/swarmlite/{container_id}"
         self.resources: dict[str, object] = linux.get("resources") or {}
         self.clone_flags = 0
         self.joins: list[tuple[str, int]] = []
