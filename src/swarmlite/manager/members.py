@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec, SwarmliteError
+from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.proto.ca_pb2 import AddMemberResponse
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import NodeRole
@@ -20,6 +24,8 @@ from .store.etcd_client import EtcdClient
 log = logging.getLogger(__name__)
 
 PROMOTE_S = 0.5
+SETTLE_S = 10.0
+T = TypeVar("T")
 
 
 class EtcdMembers:
@@ -39,7 +45,7 @@ class EtcdMembers:
             raise FailedPrecondition(f"{peer_url} is the member of node {known.name}")
         if known is None:
             try:
-                member_id, members = await self._client.add_learner(peer_url)
+                member_id, members = await _settled(partial(self._client.add_learner, peer_url))
             except FailedPrecondition as error:
                 raise FailedPrecondition(f"etcd takes no member now: {error}") from error
         else:
@@ -60,7 +66,7 @@ class EtcdMembers:
         """As ca.service.Members.remove."""
         for member in await self._client.members():
             if member.name == node_id:
-                await self._client.remove_member(member.ID)
+                await _settled(partial(self._client.remove_member, member.ID))
 
     async def promote_learners(self) -> int:
         """Let learners vote that have caught up; how many are left."""
@@ -73,6 +79,19 @@ class EtcdMembers:
             except FailedPrecondition:
                 left += 1
         return left
+
+
+async def _settled(change: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a change of membership while etcd refuses it: it wants 5 s of quiet after another."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        try:
+            return await change()
+        except Unavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            log.info("etcd takes no change of its members yet: %s", error)
+            await asyncio.sleep(PROMOTE_S)
 
 
 def leadership(store: Store, node_id: str) -> list[Put]:

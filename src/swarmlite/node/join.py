@@ -31,7 +31,7 @@ from swarmlite.proto.types_pb2 import NodeRole
 from . import addresses, etcdcmd, init, nodefile, oneshot, settings
 
 CONNECT_TIMEOUT_S = 5.0
-CALL_TIMEOUT_S = 15.0
+CALL_TIMEOUT_S = 20.0
 
 
 async def join(

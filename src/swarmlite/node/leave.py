@@ -22,6 +22,8 @@ from swarmlite.proto.control_pb2_grpc import ControlStub
 from . import nodefile, oneshot
 
 CALL_TIMEOUT_S = 5.0
+MEMBER_TIMEOUT_S = 20.0
+"""Of a manager that leaves: etcd takes a change of its members only when it is settled."""
 NOT_IN_SWARM = "This node is not part of a swarm"
 MANAGER_WARNING = (
     "You are attempting to leave the swarm on a node that is participating as a manager. {why}"
@@ -56,7 +58,8 @@ async def leave(
         try:
             with rpc.translated(f"manager {address}"):
                 await CAStub(channel).LeaveCluster(
-                    LeaveClusterRequest(force=manager), timeout=CALL_TIMEOUT_S
+                    LeaveClusterRequest(force=manager),
+                    timeout=MEMBER_TIMEOUT_S if manager else CALL_TIMEOUT_S,
                 )
             return {}
         except SwarmliteError as error:
