@@ -27,13 +27,16 @@ class Checkers:
         self._states: dict[str, tuple[int, int, str]] = {}
         self._vips: dict[tuple[str, str], str] = {}
         self._start_first: set[str] = set()
+        self._paused: dict[str, int] = {}
         world.on_commit.append(self.always)
         world.on_decided.append(self.one_wished_task_a_place)
+        world.on_settled.append(self.one_container_a_place)
 
     def always(self) -> None:
         self.states_only_rise()
         self.no_address_given_twice()
         self.vips_stay()
+        self.paused_updates_stay_paused()
         self.no_port_published_twice()
 
     def states_only_rise(self) -> None:
@@ -57,6 +60,26 @@ class Checkers:
         for place, count in wished.items():
             if count > 1 + self._may_start_first(place[0]):
                 raise Broken(f"{count} tasks are wished to run in {place}")
+
+    def one_container_a_place(self) -> None:
+        """On nodes that answer; a minute is all that a slow one is waited for."""
+        view = self._world.view
+        found: Counter[object] = Counter()
+        for agent in self._world.agents.values():
+            if agent.connected and not agent.slow:
+                found.update(place_of(view.tasks.get(i)) for i in agent.containers)
+        for place, count in found.items():
+            if count > 1 + self._may_start_first(place[0]):
+                raise Broken(f"{count} containers run in {place}")
+
+    def paused_updates_stay_paused(self) -> None:
+        for service in self._world.view.services:
+            state, version = service.update_status.state, service.spec_version.index
+            paused = state in (UpdateStatus.PAUSED, UpdateStatus.ROLLBACK_PAUSED)
+            if self._paused.get(service.id) == version and not paused:
+                raise Broken(f"the paused update of {service.id} went on")
+            if paused:
+                self._paused[service.id] = version
 
     def _may_start_first(self, service_id: str) -> bool:
         service = self._world.view.services.get(service_id)

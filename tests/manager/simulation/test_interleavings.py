@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import timedelta
 
 from checkers import Broken, Checkers
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from world import World, copy_of, service_spec
 
 from swarmlite.errors import Conflict
@@ -20,27 +25,29 @@ from swarmlite.proto.types_pb2 import NodeStatus, PortConfig, UpdateConfig
 
 PICK = st.integers(0, 1000)
 CONVERGES_WITHIN_S = 60.0
-SETTINGS = settings(
-    max_examples=int(os.environ.get("SIM", "120")),
-    stateful_step_count=40,
-    derandomize=True,
-    phases=[Phase.generate, *([Phase.shrink] if os.environ.get("SHRINK") else [])],
-    database=None,
-    deadline=timedelta(seconds=20),
-    suppress_health_check=list(HealthCheck),
-)
+
+
+def bounded(examples: int) -> settings:
+    """The same examples at every run; SWARMLITE_SIMULATION=N runs other ones, N of them."""
+    wished = int(os.environ.get("SWARMLITE_SIMULATION", "0"))
+    return settings(
+        max_examples=wished or examples,
+        stateful_step_count=40,
+        derandomize=not wished,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, *([Phase.shrink] if os.environ.get("SHRINK") else [])],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
 
 
 class Cluster(RuleBasedStateMachine):
     """A cluster whose users, nodes and leaders do as they please."""
 
-    make_loops = None
-
     def __init__(self) -> None:
         super().__init__()
         self.world = World(budget=7)
-        if type(self).make_loops is not None:
-            self.world.make_loops = type(self).make_loops
         self.checkers = Checkers(self.world)
         self.networks = [self.world.add_network("front"), self.world.add_network("back")]
         for _ in range(3):
@@ -56,6 +63,16 @@ class Cluster(RuleBasedStateMachine):
         return ids[pick % len(ids)]
 
     has_services = precondition(lambda self: len(self.world.view.services) > 0)
+
+    @initialize(
+        action=st.sampled_from([UpdateConfig.PAUSE, UpdateConfig.CONTINUE, UpdateConfig.ROLLBACK]),
+        order=st.sampled_from([UpdateConfig.STOP_FIRST, UpdateConfig.START_FIRST]),
+    )
+    def begin(self, action, order):
+        """Two services run before anything happens."""
+        self.create(3, 1, 8080, order, action, 1, 1, 0.0)
+        self.create(None, 2, None, order, action, 1, 0, 0.5)
+        self.world.run(1.0)
 
     @precondition(lambda self: len(self.world.view.services) < 4)
     @rule(
@@ -101,6 +118,12 @@ class Cluster(RuleBasedStateMachine):
             spec.task.container.image = image
 
         self.world.update_service(self.service(pick), change)
+
+    @has_services
+    @rule(pick=PICK, image=st.sampled_from(["web:1", "web:2", "crash:1"]))
+    def update_and_wait(self, pick, image):
+        self.update(pick, image)
+        self.world.run(3.0)
 
     @has_services
     @rule(pick=PICK, replicas=st.integers(0, 5))
@@ -213,6 +236,10 @@ class Cluster(RuleBasedStateMachine):
             assert self.world.view.revision == revision
 
     @rule()
+    def all_act(self):
+        self.world.settle()
+
+    @rule()
     def resync(self):
         self.world.store.resync()
 
@@ -236,4 +263,4 @@ class Cluster(RuleBasedStateMachine):
 
 
 def test_every_interleaving_keeps_the_invariants_and_converges():
-    run_state_machine_as_test(Cluster, settings=SETTINGS)
+    run_state_machine_as_test(Cluster, settings=bounded(250))

@@ -49,6 +49,8 @@ class World:
         self.on_commit: list[Callable[[], None]] = []
         self.on_decided: list[Callable[[], None]] = []
         """Called when the orchestrator has nothing left to decide."""
+        self.on_settled: list[Callable[[], None]] = []
+        """Called when nobody has anything left to do before time passes."""
         # The order of objects must be the same whenever an example is replayed.
         task_module.new_id = lambda: self.new_id("task")
         cluster = Cluster(id="cluster", default_address_pool=["10.0.0.0/16"], subnet_size=24)
@@ -177,6 +179,8 @@ class World:
             for agent in list(self.agents.values()):
                 agent.turn()
             if self.view.revision == before and not self.leader.busy():
+                for check in self.on_settled:
+                    check()
                 return
         last = "\n".join(self.leader.log[-30:])
         raise AssertionError(f"the loops never come to rest\n{last}")
