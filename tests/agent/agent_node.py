@@ -150,6 +150,8 @@ class AgentNode:
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.pid(name), number)
+        if number == signal.SIGCONT:  # nsenter stops with its child
+            self._processes[name].send_signal(number)
 
     def end(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Kill a process and wait for its end."""
@@ -168,6 +170,7 @@ class AgentNode:
         if self._machine is not None:
             self._machine.kill()
         for process in self._processes.values():
+            process.send_signal(signal.SIGCONT)
             process.wait(15)
         cgroup_sweep.remove(self.cgroup_parent)
         with contextlib.suppress(OSError):

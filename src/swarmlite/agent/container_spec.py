@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,19 +46,29 @@ class Inputs:
 
 def build(inputs: Inputs) -> dict[str, Any]:
     """The OCI spec. Raises InvalidSpec for what cannot be run."""
-    spec = default_spec()
-    spec["process"] = _process(inputs, spec["process"])
-    spec["root"] = {"path": str(inputs.bundle / "rootfs"), "readonly": inputs.spec.read_only}
-    spec["hostname"] = inputs.hostname
-    spec["mounts"] = _merged(spec["mounts"], inputs.mounts)
-    spec["annotations"].update(_annotations(inputs))
-    _linux(inputs, spec["linux"])
+    base = _base()
+    spec = {
+        **base,
+        "process": _process(inputs, base["process"]),
+        "root": {"path": str(inputs.bundle / "rootfs"), "readonly": inputs.spec.read_only},
+        "hostname": inputs.hostname,
+        "mounts": _merged(base["mounts"], inputs.mounts),
+        "annotations": {**base["annotations"], **_annotations(inputs)},
+        "linux": _linux(inputs, base["linux"]),
+    }
     _privileges(inputs.spec.privileges, spec)
     return spec
 
 
-def _process(inputs: Inputs, process: dict[str, Any]) -> dict[str, Any]:
+@functools.cache
+def _base() -> dict[str, Any]:
+    """The defaults, shared by all specs and changed by none: a deep copy a task costs too much."""
+    return default_spec()
+
+
+def _process(inputs: Inputs, defaults: dict[str, Any]) -> dict[str, Any]:
     spec, image = inputs.spec, inputs.image
+    process = dict(defaults)
     process["terminal"] = spec.tty
     process["args"] = process_spec.arguments(spec, image)
     process["env"] = process_spec.environment(spec, image, inputs.hostname)
@@ -119,17 +130,21 @@ def _escaped(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
 
-def _linux(inputs: Inputs, linux: dict[str, Any]) -> None:
-    linux["cgroupsPath"] = inputs.cgroups_path
-    for namespace in linux["namespaces"]:
-        if namespace["type"] == "network":
-            namespace["path"] = str(inputs.netns)
-    linux["resources"].update(_resources(inputs.task.spec))
+def _linux(inputs: Inputs, defaults: dict[str, Any]) -> dict[str, Any]:
+    network = {"type": "network", "path": str(inputs.netns)}
+    sysctls = defaults["sysctl"].items()
     if inputs.host_network:  # its settings are the host's own
-        linux["sysctl"] = {
-            name: value for name, value in linux["sysctl"].items() if not name.startswith("net.")
-        }
-    linux["sysctl"] = {**linux["sysctl"], **inputs.spec.sysctls}
+        sysctls = [(name, value) for name, value in sysctls if not name.startswith("net.")]
+    return {
+        **defaults,
+        "cgroupsPath": inputs.cgroups_path,
+        "namespaces": [
+            network if namespace["type"] == "network" else namespace
+            for namespace in defaults["namespaces"]
+        ],
+        "resources": {**defaults["resources"], **_resources(inputs.task.spec)},
+        "sysctl": {**dict(sysctls), **inputs.spec.sysctls},
+    }
 
 
 def _resources(spec: TaskSpec) -> dict[str, Any]:

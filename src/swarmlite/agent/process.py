@@ -101,15 +101,19 @@ class Agent:
 
     async def _leave(self, network: NodeNetwork, worker: Worker) -> None:
         """Outside of a swarm nothing of one stays on the host."""
-        await worker.abandon()
-        if self._has_leftovers():
-            await network.teardown()
+        try:
+            await worker.abandon()
+            if self._has_leftovers():
+                await network.teardown()
+        except SwarmliteError as error:  # the engine goes on; the next start tries again
+            self._warnings.append(f"something of the swarm that was left stays: {error}")
+            log.error("leaving is not complete error=%s", error)
 
     def _network(self, node: NodeConfig | None) -> NodeNetwork:
         return NodeNetwork(
             self._config.paths,
             node_id=node.node_id if node else "",
-            data_path_addr=node.data_path_addr if node else "",
+            data_path_addr=node.data_path_addr if node else "127.0.0.1",
             vxlan_port=node.vxlan_port if node else DEFAULT_VXLAN_PORT,
             fds=self._supervisor,
         )

@@ -59,8 +59,8 @@ class Host:
     payloads: Payloads
     payload_files: PayloadFiles
     node: Node
-    preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
-    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+    preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
+    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
 
 
 def container_id_of(task_id: str) -> str:
