@@ -216,11 +216,12 @@ class ImageStore:
         below: asyncio.Task[Layer] | None,
     ) -> Layer:
         """One layer; a pull that wants the same waits, and goes on itself where this one fails."""
-        async with self._locks.hold(chain[-1]):
+        # two kinds of key: an uncompressed base layer's digest is its chain id too
+        async with self._locks.hold(("layer", chain[-1])):
             if layer := self._layers.get(chain[-1]):
                 source.say("Already exists")
                 return layer
-            async with limit, self._locks.hold(source.key):
+            async with limit, self._locks.hold(("source", source.key)):
                 scratch = await self._unpack(source, diff_id, base=below is None)
             try:
                 if below is not None:
