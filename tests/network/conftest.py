@@ -238,7 +238,7 @@ class World:
                     peer_mac=mac,
                     bridge=channel.index("lan"),
                 )
-                channel.send([make])
+                channel.send([make, netlink.set_link(name[:15])])
                 channel.close()
             with netns.inside(namespace, home):
                 channel = netlink.Socket()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import World, resolve
 
+from swarmlite.network import nft
 from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
 
 
@@ -159,6 +160,7 @@ async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s
     assert pins <= {"host", "net-front-id"}
     assert not one.held.fds
     assert not list(Path(one.paths.run_dir / "network").glob("*.json"))
+    await asyncio.to_thread(nft.later.finish)
     assert len(list(Path("/proc/self/fd").iterdir())) <= fds + 12
 
     async def gone() -> bool:

@@ -138,6 +138,7 @@ class Egress:
                     bridge=self.index,
                 ),
                 netlink.set_port(port.name, PORT),
+                netlink.set_link(port.name, no_ipv6=True),
             ]
         )
         self._netlink.send(self._entries(port, self._netlink.index(port.name)))

@@ -119,11 +119,11 @@ def make_veth(
     bridge: int = 0,
     mac: bytes | None = None,
 ) -> Message:
-    """A veth, up and a port of `bridge`, its peer in `peer_namespace`."""
+    """A veth, down yet, a port of `bridge`, its peer in `peer_namespace`."""
     other = _link() + text(3, peer) + u32(4, mtu) + attribute(1, peer_mac)
     other += u32(28, peer_namespace)
     info = nested(18, text(1, "veth"), nested(2, attribute(1 | NESTED, other)))
-    body = _link(0, IFF_UP, IFF_UP) + text(3, name) + u32(4, mtu)
+    body = _link() + text(3, name) + u32(4, mtu)
     body += attribute(1, mac) if mac else b""
     body += u32(10, bridge) if bridge else b""
     return NEWLINK, CREATE | EXCLUSIVE, body + info
@@ -164,12 +164,19 @@ def set_link(
     up: bool = True,
     master: int | None = None,
     mtu: int | None = None,
+    no_ipv6: bool = False,
 ) -> Message:
-    """Bring a link up (or leave it), give it a bridge or a size."""
+    """Bring a link up (or leave it), give it a bridge or a size.
+
+    `no_ipv6`: it gets no link-local address, so nothing is detected, solicited or announced.
+    """
     index, name = _name_or_index(link)
     body = _link(index, IFF_UP if up else 0, IFF_UP if up else 0) + name
     body += u32(10, master) if master is not None else b""
     body += u32(4, mtu) if mtu is not None else b""
+    if no_ipv6:
+        # IFLA_AF_SPEC, AF_INET6, IFLA_INET6_ADDR_GEN_MODE none
+        body += nested(26, nested(socket.AF_INET6, u8(8, 1)))
     return NEWLINK, 0, body
 
 

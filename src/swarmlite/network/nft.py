@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import queue
 import shutil
 import struct
 import subprocess
 import threading
+from collections.abc import Callable
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network.netlink import Socket
@@ -22,6 +24,38 @@ _GENERATION_ID = 1
 
 # The library keeps some of its tables in globals; calls are short, one at a time is enough.
 _lock = threading.Lock()
+
+
+class Later:
+    """Work that nobody waits for, in order, on a thread of its own.
+
+    Closing a netfilter socket waits until the kernel has freed what the last transaction deleted:
+    some 10 ms, in which the caller would have changed ten sandboxes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: with more pending `put` waits, so that sockets cannot pile up."""
+        self._queue: queue.Queue[Callable[[], None]] = queue.Queue(limit)
+        self._thread: threading.Thread | None = None
+
+    def put(self, work: Callable[[], None]) -> None:
+        """Do it soon."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="nft-later", daemon=True)
+            self._thread.start()
+        self._queue.put(work)
+
+    def _run(self) -> None:
+        while True:
+            self._queue.get()()
+            self._queue.task_done()
+
+    def finish(self) -> None:
+        """Until all that was put is done."""
+        self._queue.join()
+
+
+later = Later(256)
 
 
 @functools.cache
@@ -68,7 +102,7 @@ def _by_library(loaded: ctypes.CDLL, text: str) -> str | None:
             said: bytes = loaded.nft_ctx_get_error_buffer(context)
             return " ".join(said.decode(errors="replace").split())
         finally:
-            loaded.nft_ctx_free(context)
+            later.put(functools.partial(loaded.nft_ctx_free, context))
 
 
 def _by_command(text: str) -> str | None:
@@ -80,13 +114,9 @@ def _by_command(text: str) -> str | None:
 
 def generation() -> int:
     """A number that every change of the namespace's rules, whoever makes it, raises."""
-    return read_generation(Socket(NETFILTER))
-
-
-def read_generation(channel: Socket) -> int:
-    """As `generation`, by a socket of the namespace, which is closed."""
+    channel = Socket(NETFILTER)
     try:
         values = channel.ask(_GET_GENERATION, struct.pack(">BBH", 0, 0, 0), 4)
         return int.from_bytes(values.get(_GENERATION_ID, b""), "big")
     finally:
-        channel.close()
+        later.put(channel.close)

@@ -148,6 +148,7 @@ class Overlay:
                         bridge=self.bridge,
                     ),
                     netlink.set_port(port.name, port.flags),
+                    netlink.set_link(port.name),
                 ]
             )
             index = self._netlink.index(port.name)

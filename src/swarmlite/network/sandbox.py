@@ -34,13 +34,8 @@ class SandboxWiring:
 
     @classmethod
     def create(cls, host: int, start: int) -> SandboxWiring:
-        """A new namespace, not pinned yet, its loopback up. Raises OSError."""
-        wiring = cls(netns.create(host), host, start)
-        with netns.inside(wiring.namespace, host):
-            # Before any link: addresses that come and go on their own cost a third of the rate.
-            netns.write_sysctl("ipv6/conf/all/disable_ipv6", "1")
-            netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
-        return wiring
+        """A new namespace, not pinned yet. Raises OSError."""
+        return cls(netns.create(host), host, start)
 
     def configure(self, record: SandboxRecord, gateway: str) -> None:
         """Addresses and routes, once the interfaces are there. Raises OSError."""
@@ -55,7 +50,7 @@ class SandboxWiring:
                         batch.append(
                             netlink.add_address(link, attachment.address, attachment.prefix)
                         )
-                        batch.append(netlink.set_link(link))
+                        batch.append(netlink.set_link(link, no_ipv6=True))
                 if record.egress_port:
                     batch += _way_out(record, index[egress_interface(record)], gateway)
                 channel.send(batch)
@@ -138,7 +133,8 @@ def _way_out(record: SandboxRecord, link: int, gateway: str) -> list[netlink.Mes
     What answers a published port by UDP lets the kernel choose the address to answer from; it has
     to be the one that was asked, so the ingress address goes first where there is one.
     """
-    batch = [netlink.add_address(link, record.egress_address, 32), netlink.set_link(link)]
+    batch = [netlink.add_address(link, record.egress_address, 32)]
+    batch.append(netlink.set_link(link, no_ipv6=True))
     batch += [netlink.add_address(link, address, 32) for address in record.ingress_addresses]
     source = record.outer_address
     return [
