@@ -26,7 +26,7 @@ def command(session: Session, form: str) -> None:
     if form == "json":
         click.echo(to_json(_shape(info)))
     elif form:
-        click.echo(Template(form).render(_shape(info)))
+        click.echo(Template(form, lenient=True).render(_shape(info)))
     else:
         click.echo("\n".join(_lines(info)))
     for warning in info.warnings:

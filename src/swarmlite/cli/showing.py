@@ -14,7 +14,7 @@ from swarmlite.errors import NotFound
 
 def inspect_each(refs: Iterable[str], get: Callable[[str], dict[str, Any]], form: str = "") -> int:
     """Print each object; what is not found is said on standard error, and makes the status 1."""
-    template = Template(form) if form and form != "json" else None
+    template = Template(form, lenient=True) if form and form != "json" else None
     found, status = [], 0
     for ref in refs:
         try:

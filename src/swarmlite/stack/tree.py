@@ -197,10 +197,31 @@ def plain(text: str) -> Value:
     return text
 
 
-def to_plain(node: Node) -> Any:
-    """The tree as plain values, for printing."""
+def to_yaml(node: Node) -> str:
+    """The tree as YAML that means the same to every reader: what could be misread is in quotes."""
+    text: str = yaml.dump(_plain_value(node), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the strings that our own rules would not read as strings."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(plain(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _string)
+
+
+def _plain_value(node: Node) -> Any:
     if isinstance(node.value, dict):
-        return {key: to_plain(item) for key, item in node.value.items()}
+        return {key: _plain_value(item) for key, item in node.value.items()}
     if isinstance(node.value, list):
-        return [to_plain(item) for item in node.value]
-    return node.value
+        return [_plain_value(item) for item in node.value]
+    # 3.10 stays 3.10, which a float would not.
+    return node.text if isinstance(node.value, float) else node.value

@@ -37,22 +37,24 @@ class _Block:
 class Template:
     """A parsed template; `render(data)` as often as wanted."""
 
-    def __init__(self, text: str) -> None:
-        """Raises InvalidSpec for what is no template."""
+    def __init__(self, text: str, *, lenient: bool = False) -> None:
+        """Raises InvalidSpec for what is no template; `lenient`: a field may be missing."""
         self._nodes = _parse(text)
+        self._lenient = lenient
 
     def render(self, data: Any) -> str:
         """The text for `data`. Raises InvalidSpec for a field that it does not have."""
-        return "".join(_run(self._nodes, _Scope(data, {"$": data})))
+        return "".join(_run(self._nodes, _Scope(data, {"$": data}, self._lenient)))
 
 
 @dataclass
 class _Scope:
     dot: Any
     variables: dict[str, Any]
+    lenient: bool
 
     def inner(self, dot: Any, **variables: Any) -> _Scope:
-        return _Scope(dot, {**self.variables, **variables})
+        return _Scope(dot, {**self.variables, **variables}, self.lenient)
 
 
 def _parse(text: str) -> list[Any]:
@@ -65,7 +67,7 @@ def _parse(text: str) -> list[Any]:
         position = match.end()
         body = match[2].strip()
         if not (body.startswith("/*") and body.endswith("*/")):
-            _place(_tokens(body), stack, body)
+            _place(_tokens(body), stack)
     if "{{" in text[position:]:
         raise InvalidSpec("template: unclosed action")
     stack[-1][1].append(text[position:])
@@ -74,7 +76,7 @@ def _parse(text: str) -> list[Any]:
     return root
 
 
-def _place(tokens: list[str], stack: list[tuple[_Block | None, list[Any]]], body: str) -> None:
+def _place(tokens: list[str], stack: list[tuple[_Block | None, list[Any]]]) -> None:
     word, rest = (tokens[0], tokens[1:]) if tokens else ("", [])
     if word in ("if", "range", "with"):
         block = _Block(word, rest)
@@ -100,7 +102,6 @@ def _place(tokens: list[str], stack: list[tuple[_Block | None, list[Any]]], body
         raise InvalidSpec("template: missing value for command")
     else:
         stack[-1][1].append(tokens)
-    del body
 
 
 def _tokens(text: str) -> list[str]:
@@ -209,7 +210,7 @@ def _operands(tokens: list[str], scope: _Scope) -> list[Any]:
             values.append(_pipeline(tokens[index + 1 : end], scope))
             index = end + 1
             if index < len(tokens) and re.match(r"\.[A-Za-z]", tokens[index]):
-                values[-1] = _fields(values[-1], tokens[index])
+                values[-1] = _fields(values[-1], tokens[index], scope.lenient)
                 index += 1
             continue
         values.append(_operand(token, scope))
@@ -234,12 +235,12 @@ def _operand(token: str, scope: _Scope) -> Any:
     if token[0].isdigit() or token[0] == "-":
         return float(token) if "." in token else int(token)
     if token[0] == ".":
-        return _fields(scope.dot, token)
+        return _fields(scope.dot, token, scope.lenient)
     if token[0] == "$":
         name, dot, rest = token.partition(".")
         if name not in scope.variables:
             raise InvalidSpec(f"template: undefined variable {name!r}")
-        return _fields(scope.variables[name], dot + rest)
+        return _fields(scope.variables[name], dot + rest, scope.lenient)
     if token in ("true", "false", "nil"):
         return {"true": True, "false": False, "nil": None}[token]
     if token not in gofunctions.FUNCTIONS:
@@ -247,7 +248,7 @@ def _operand(token: str, scope: _Scope) -> Any:
     return gofunctions.FUNCTIONS[token]
 
 
-def _fields(value: Any, path: str) -> Any:
+def _fields(value: Any, path: str, lenient: bool) -> Any:
     for name in filter(None, path.split(".")):
         if value is None:
             return None
@@ -256,7 +257,7 @@ def _fields(value: Any, path: str) -> Any:
         if name not in value:
             # A key of labels may be missing; a field of an object may not: names of fields are
             # capitalized, and so is everything beside them.
-            if name[0].isupper() and all(str(key)[:1].isupper() for key in value):
+            if not lenient and name[0].isupper() and all(str(key)[:1].isupper() for key in value):
                 known = ", ".join(map(str, value))
                 raise InvalidSpec(f"template: can't evaluate field {name}; there are: {known}")
             return None

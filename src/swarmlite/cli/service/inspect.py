@@ -24,8 +24,6 @@ def command(session: Session, services: tuple[str, ...], form: str, pretty: bool
     """Display detailed information on one or more services."""
     if pretty or form == "pretty":
         return _print_pretty(session, services)
-    control = session.control
-    del control  # connected before the list begins, so that its absence is one line
     return inspect_each(services, lambda ref: shapes.service(changing.get(session, ref)), form)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 
 import click
-import yaml
 
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.stack import files
 from swarmlite.stack.load import combine, load
-from swarmlite.stack.tree import to_plain
+from swarmlite.stack.tree import to_yaml
 
 
 @click.command("config", cls=Command)
@@ -27,4 +26,4 @@ def command(paths: tuple[str, ...], skip_interpolation: bool) -> None:
         ).warnings
     for warning in warnings:
         click.echo(warning, err=True)
-    click.echo(yaml.safe_dump(to_plain(tree), sort_keys=False, allow_unicode=True), nl=False)
+    click.echo(to_yaml(tree), nl=False)
