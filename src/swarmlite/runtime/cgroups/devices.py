@@ -64,9 +64,11 @@ def program(ordered: list[Rule]) -> bytes:
             else:  # any that is asked is refused
                 block.append((0x54, 1, 0, 0, bits))
                 block.append((0x16, 1, 0, 2, 0))
-        block += [(0xB4, 0, 0, 0, int(allow)), (0x95, 0, 0, 0, 0)]  # return allow
-        code += block
-    code += [(0xB4, 0, 0, 0, 0), (0x95, 0, 0, 0, 0)]
+        code += [*block, (0xB4, 0, 0, 0, int(allow)), (0x95, 0, 0, 0, 0)]  # return allow
+        if not block:
+            break  # it decides everything: the kernel refuses programs with unreachable ends
+    else:
+        code += [(0xB4, 0, 0, 0, 0), (0x95, 0, 0, 0, 0)]
     return b"".join(
         struct.pack("=BBhI", op, dst | src << 4, offset, immediate)
         for op, dst, src, offset, immediate in code
