@@ -29,27 +29,11 @@ def test_defaults_are_filled_in(text: str, host: str, path: str, shown: str) -> 
     assert (reference.host, reference.path, str(reference)) == (host, path, shown)
 
 
-BAD = [
-    "",
-    "Busybox",
-    "a//b",
-    "a/../b",
-    "/a",
-    "a:",
-    "a:b c",
-    "a@sha256:12",
-    "a\nb",
-    "-a",
-    "h:99999/x",
-    "a:../../x",
-    "http://a/b",
-    "a@",
-    "a b",
-    "r:1/",
-]
+BAD = ["", "Busybox", "a//b", "a/../b", "/a", "a:", "a:b c", "a@sha256:12", "a\nb", "-a", "a b"]
+BAD += ["h:99999/x", "a:../../x", "http://a/b", "a@", "r:1/", f"a@md5:{HEX}", HEX, "a" * 300]
 
 
-@pytest.mark.parametrize("text", [*BAD, f"a@md5:{HEX}", HEX, "a" * 300])
+@pytest.mark.parametrize("text", BAD)
 def test_bad_references_are_refused_with_one_line(text: str) -> None:
     with pytest.raises(InvalidSpec) as caught:
         Reference.parse(text)
