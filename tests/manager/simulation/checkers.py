@@ -27,12 +27,16 @@ class Checkers:
         self._states: dict[str, tuple[int, int, str]] = {}
         self._vips: dict[tuple[str, str], str] = {}
         self._start_first: set[str] = set()
+        self._checked = -1
         self._paused: dict[str, int] = {}
         world.on_commit.append(self.always)
         world.on_decided.append(self.one_wished_task_a_place)
         world.on_settled.append(self.one_container_a_place)
 
     def always(self) -> None:
+        if self._checked == self._world.view.revision:
+            return
+        self._checked = self._world.view.revision
         self.states_only_rise()
         self.no_address_given_twice()
         self.vips_stay()

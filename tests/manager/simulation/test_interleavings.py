@@ -263,4 +263,4 @@ class Cluster(RuleBasedStateMachine):
 
 
 def test_every_interleaving_keeps_the_invariants_and_converges():
-    run_state_machine_as_test(Cluster, settings=bounded(250))
+    run_state_machine_as_test(Cluster, settings=bounded(150))

@@ -335,7 +335,10 @@ class Agent:
 
     def _step(self, task: Task) -> None:
         world, state = self._world, task.status.state
-        if task.desired_state > RUNNING or state > RUNNING:
+        if state > RUNNING:
+            self.containers.pop(task.id, None)
+            return
+        if task.desired_state > RUNNING:
             if not self.slow or task.desired_state == REMOVE:
                 self.containers.pop(task.id, None)
                 world.report(task.id, SHUTDOWN)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import service_spec
+
+from swarmlite.errors import AlreadyExists, InvalidSpec, ResourceExhausted
+from swarmlite.manager.allocator.ipam import AddressPool, NumberPool, SubnetPool, mac_of
+from swarmlite.manager.store.api import Delete
+from swarmlite.model.task_states import NEW, RUNNING
+from swarmlite.proto.types_pb2 import EndpointSpec, PortConfig
+
+
+def network(text):
+    return ipaddress.ip_network(text)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=80), st.integers(28, 32))
+def test_no_address_is_given_twice_and_all_of_a_subnet_are_given(steps, length):
+    """Whatever is taken and given back, addresses are hosts of the subnet with one owner each."""
+    subnet = network(f"10.1.2.0/{length}")
+    pool, held = AddressPool(subnet), []
+    hosts = {int(a) for a in subnet.hosts()} if length < 31 else set(map(int, subnet))
+    for step in steps:
+        if step is not None and held:
+            pool.release(held.pop(step % len(held)))
+            continue
+        try:
+            address = pool.allocate()
+        except ResourceExhausted:
+            assert set(held) == hosts
+        else:
+            assert address in hosts and address not in held
+            held.append(address)
+
+
+def test_an_address_that_was_freed_is_the_last_to_be_given_again():
+    pool = AddressPool(network("10.1.2.0/29"))
+    first = pool.allocate()
+    pool.release(first)
+    assert [pool.allocate() for _ in range(6)][-1] == first
+
+
+def test_after_a_restart_addresses_go_on_behind_the_highest_taken():
+    pool = AddressPool(network("10.1.2.0/24"))
+    pool.take(int(ipaddress.ip_address("10.1.2.9")))
+    pool.skip_used()
+    assert pool.text(pool.allocate()) == "10.1.2.10/24"
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(st.sampled_from(["10.0.0.0/26", "10.0.0.64/25", "10.0.0.192/27", None]), max_size=12)
+)
+def test_subnets_never_overlap(wishes):
+    pool, taken = SubnetPool([network("10.0.0.0/24")], 27), []
+    for wish in wishes:
+        try:
+            if wish is None:
+                subnet = pool.allocate()
+            else:
+                subnet = ipaddress.ip_network(wish, strict=False)
+                pool.take(subnet)
+        except (AlreadyExists, ResourceExhausted):
+            continue
+        assert not any(subnet.overlaps(other) for other in taken)
+        taken.append(subnet)
+
+
+def test_a_subnet_pool_says_when_it_is_empty():
+    pool = SubnetPool([network("10.0.0.0/23")], 24)
+    assert [str(pool.allocate()) for _ in range(2)] == ["10.0.0.0/24", "10.0.1.0/24"]
+    with pytest.raises(ResourceExhausted, match="no subnet of /24 left"):
+        pool.allocate()
+
+
+def test_numbers_go_round_and_skip_those_taken():
+    pool = NumberPool(1, 3, "VNI")
+    pool.take(2)
+    assert (pool.allocate(), pool.allocate()) == (1, 3)
+    with pytest.raises(ResourceExhausted):
+        pool.allocate()
+    pool.release([1])
+    assert pool.allocate() == 1
+
+
+def test_the_mac_is_made_of_the_address():
+    assert mac_of(int(ipaddress.ip_address("10.0.1.5"))) == "02:42:0a:00:01:05"
+
+
+def test_addresses_outside_of_the_subnet_are_refused():
+    with pytest.raises(InvalidSpec):
+        AddressPool(network("10.1.2.0/24")).take(int(ipaddress.ip_address("10.1.3.1")))
+
+
+def test_networks_get_a_subnet_a_gateway_and_a_vni(world):
+    first, second = world.add_network("a"), world.add_network("b", "192.168.7.0/24")
+    world.settle()
+    got = [world.view.networks.get(i) for i in ("ingress", first, second)]
+    assert [n.ipam.configs[0].subnet for n in got] == [
+        "10.0.0.0/24", "10.0.1.0/24", "192.168.7.0/24",
+    ]  # fmt: skip
+    assert got[2].ipam.configs[0].gateway == "192.168.7.1"
+    assert {n.driver_state.options["vni"] for n in got} == {"4096", "4097", "4098"}
+
+
+def test_a_subnet_that_overlaps_waits_until_the_other_is_gone(world):
+    first = world.add_network("a", "192.168.0.0/16")
+    world.settle()
+    second = world.add_network("b", "192.168.7.0/24")
+    service_id = world.create_service(on_network(second))
+    world.settle()
+    assert not world.view.networks.get(second).ipam.configs
+    world.write(Delete(world.view.networks.get(first)))
+    world.settle()
+    assert world.view.networks.get(second).ipam.configs[0].subnet == "192.168.7.0/24"
+    assert len(world.running(service_id)) == 1
+
+
+def on_network(*networks, replicas=1, **options):
+    spec = service_spec(options.get("name", "web"), replicas=replicas)
+    for target in networks:
+        spec.task.networks.add(target=target, aliases=["w"])
+    return spec
+
+
+def test_services_get_a_vip_on_each_network_and_tasks_an_address(world):
+    one, two = world.add_network("a"), world.add_network("b")
+    spec = on_network(one, two)
+    spec.endpoint.ports.add(target_port=80)
+    service_id = world.create_service(spec)
+    world.settle()
+    service = world.view.services.get(service_id)
+    (task,) = world.running(service_id)
+    assert {v.network_id for v in service.endpoint.virtual_ips} == {one, two, "ingress"}
+    assert [a.network_id for a in task.networks] == [one, two, "ingress"]
+    assert list(task.networks[0].aliases) == ["w"]
+    assert task.networks[0].mac == mac_of(
+        int(ipaddress.ip_interface(task.networks[0].addresses[0]))
+    )
+    assert service.endpoint.ports[0].published_port == 30000
+    assert task.endpoint == service.endpoint
+
+
+def test_dnsrr_has_no_vip(world):
+    spec = on_network(world.add_network("a"))
+    spec.endpoint.mode = EndpointSpec.DNSRR
+    service_id = world.create_service(spec)
+    world.settle()
+    assert not world.view.services.get(service_id).endpoint.virtual_ips
+    assert len(world.running(service_id)) == 1
+
+
+def test_the_networks_of_each_node_need_no_address(world):
+    service_id = world.create_service(on_network("host"))
+    world.settle()
+    (task,) = world.running(service_id)
+    assert (task.networks[0].network_name, list(task.networks[0].addresses)) == ("host", [])
+
+
+def test_nodes_get_an_address_on_the_ingress_network(world):
+    world.settle()
+    attachments = [n.attachments[0] for n in world.view.nodes]
+    assert len({a.addresses[0] for a in attachments}) == 3
+    assert {a.network_name for a in attachments} == {"ingress"}
+
+
+def test_a_full_subnet_is_said_in_the_tasks_and_filled_when_one_ends(world):
+    tiny = world.add_network("tiny", "10.9.0.0/29")
+    service_id = world.create_service(on_network(tiny, replicas=5))
+    world.settle()
+    waiting = [t for t in world.tasks(service_id) if t.status.state == NEW]
+    assert len(world.running(service_id)) == 4
+    assert [t.status.err for t in waiting] == ["no address left in 10.9.0.0/29"]
+    world.scale(service_id, 4)
+    other = world.create_service(on_network(tiny, name="other"))
+    world.settle()
+    assert len(world.running(service_id)) == 4
+    world.scale(service_id, 2)
+    world.settle()
+    assert len(world.running(other)) == 1
+
+
+def test_a_port_that_is_taken_is_said_in_the_tasks(world):
+    spec = service_spec("a")
+    spec.endpoint.ports.add(target_port=80, published_port=8080)
+    first = world.create_service(spec)
+    spec.annotations.name = "b"
+    second = world.create_service(spec)
+    world.settle()
+    assert world.tasks(second)[0].status.err == f"port 8080 is already published by service {first}"
+    world.remove_service(first)
+    world.settle()
+    assert world.running(second)[0].status.state == RUNNING
+
+
+def test_an_automatic_port_stays_through_updates(world):
+    spec = service_spec("a")
+    spec.endpoint.ports.add(target_port=80)
+    service_id = world.create_service(spec)
+    world.settle()
+    world.update_service(
+        service_id, lambda s: s.endpoint.ports.add(target_port=81, protocol=PortConfig.UDP)
+    )
+    world.run(10)
+    ports = world.view.services.get(service_id).endpoint.ports
+    assert [(p.target_port, p.published_port) for p in ports] == [(80, 30000), (81, 30001)]
