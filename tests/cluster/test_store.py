@@ -254,3 +254,27 @@ async def test_the_fence_is_the_election_keys_create_revision(client: EtcdClient
         with pytest.raises(Fenced):
             await store.commit([Put(a_task(2))], fence)
         assert len(store.view.tasks) == 1
+
+
+async def test_a_write_whose_answer_was_lost_is_written_once(client: EtcdClient) -> None:
+    async with open_store(client) as store:
+        task, gone = a_task(1), a_task(2)
+        await store.commit([Put(gone)])
+        send, lost = client.txn, []
+
+        async def losing(request: Any, timeout_s: float = 5) -> Any:
+            answer = await send(request, timeout_s)
+            if not lost:
+                lost.append(answer.header.revision)
+                raise Unavailable("the answer was lost")
+            return answer
+
+        client.txn = losing  # type: ignore[method-assign]
+        changes = [Put(task), Delete(store.view.tasks.get(gone.id))]
+        assert await store.commit(changes) == lost[0]
+        assert {t.id for t in store.view.tasks} == {task.id}
+        # One that another wrote meanwhile is a conflict all the same.
+        lost.clear()
+        client.txn = send  # type: ignore[method-assign]
+        with pytest.raises(Conflict):
+            await store.commit([Put(task)])

@@ -264,6 +264,8 @@ def main(arguments: list[str] | None = None) -> int:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # For the children: gRPC tells every refused handshake in lines of its own.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
     try:
         return _main(paths, options)

@@ -8,6 +8,7 @@ its else branch tells which keys differ, so that the others of a batch are tried
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from aetcd import rpc as etcd
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarmlite.errors import Conflict, InvalidSpec
+from swarmlite.errors import Conflict, InvalidSpec, Unavailable
 
 from .api import MAX_OPERATIONS, Change, Fence, Fenced, Put, Subscription, kind_of
 from .etcd_client import EtcdClient
@@ -27,6 +28,9 @@ MAX_BYTES = 1_300_000
 """Of the objects in one transaction; etcd takes 1.5 MiB with the keys and compares."""
 IN_FLIGHT = 4
 REACH_TIMEOUT_S = 10.0
+WRITE_TIMEOUT_S = 6.0
+ATTEMPT_S = 1.5
+RETRY_S = 0.1
 
 
 @asynccontextmanager
@@ -155,19 +159,37 @@ class EtcdStore:
     async def _transact(
         self, items: Sequence[_Item], fence: Fence | None
     ) -> tuple[int, list[_Item]]:
-        """The revision and the items that differ, when there are any. Raises Fenced."""
-        request = _request(items, fence)
-        answer = await self.client.txn(request)
+        """The revision and the items that differ, when there are any. Raises Fenced, Unavailable.
+
+        A request that was under way to an etcd leader that died is lost, and nobody says so: it
+        is sent again. What compares versions cannot be written twice, and when the first had been
+        written after all, the values that are found are this one's own.
+        """
+        deadline = time.monotonic() + WRITE_TIMEOUT_S
+        repeated = False
+        while True:
+            left_s = deadline - time.monotonic()
+            try:
+                request = _request(items, fence, values=repeated)
+                answer = await self.client.txn(request, min(ATTEMPT_S, max(left_s, 0.1)))
+                break
+            except Unavailable:
+                if time.monotonic() + RETRY_S > deadline:
+                    raise
+                repeated = True
+                await asyncio.sleep(RETRY_S)
         if answer.succeeded:
             return answer.header.revision, []
         found = [
             response.response_range.kvs[0] if response.response_range.kvs else None
             for response in answer.responses
         ]
-        if fence is not None:
-            leader = found.pop()
-            if leader is None or leader.create_revision != fence.epoch:
-                raise Fenced
+        leader = found.pop() if fence is not None else None
+        if repeated and all(_is_own(item, kv) for item, kv in zip(items, found, strict=True)):
+            written = (kv.mod_revision for kv in found if kv is not None)
+            return max(written, default=self.view.revision), []
+        if fence is not None and (leader is None or leader.create_revision != fence.epoch):
+            raise Fenced
         return 0, [
             item
             for item, kv in zip(items, found, strict=True)
@@ -175,7 +197,14 @@ class EtcdStore:
         ]
 
 
-def _request(items: Sequence[_Item], fence: Fence | None) -> etcd.TxnRequest:
+def _is_own(item: _Item, kv: etcd.KeyValue | None) -> bool:
+    """Whether what lies there is what `item` writes; its time of writing makes it unmistakable."""
+    if kv is None:
+        return item.value is None
+    return bool(kv.value == item.value)
+
+
+def _request(items: Sequence[_Item], fence: Fence | None, values: bool) -> etcd.TxnRequest:
     request = etcd.TxnRequest()
     for item in items:
         # EQUAL and MOD; for a key that does not exist etcd compares with 0.
@@ -186,7 +215,7 @@ def _request(items: Sequence[_Item], fence: Fence | None) -> etcd.TxnRequest:
             put = request.success.add().request_put
             put.key, put.value = item.key, item.value
         request.failure.add().request_range.MergeFrom(
-            etcd.RangeRequest(key=item.key, keys_only=True)
+            etcd.RangeRequest(key=item.key, keys_only=not values)
         )
     if fence is not None:
         request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=fence.epoch)

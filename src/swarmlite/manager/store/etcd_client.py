@@ -117,9 +117,11 @@ class EtcdClient:
             return await method(request, timeout=timeout_s, metadata=_METADATA, wait_for_ready=True)
 
     # keys
-    async def txn(self, request: etcd.TxnRequest) -> etcd.TxnResponse:
+    async def txn(
+        self, request: etcd.TxnRequest, timeout_s: float = CALL_TIMEOUT_S
+    ) -> etcd.TxnResponse:
         """One transaction. Not repeated: after Unavailable it may have been written."""
-        return await self._call(self._kv.Txn, request)
+        return await self._call(self._kv.Txn, request, timeout_s)
 
     async def get(self, key: bytes) -> tuple[etcd.KeyValue | None, int]:
         """A key's value and the revision that it was read at."""
