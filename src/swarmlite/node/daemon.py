@@ -151,7 +151,9 @@ class Daemon:
     async def join(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
         """Into the cluster of another manager."""
         async with self._changes():
-            asked = {**request, "etcd_binary": self._options.etcd_binary}
+            # Of use to a manager alone; which role it is, the token's cluster knows.
+            missing = hostcheck.check_etcd(self._options.etcd_binary)
+            asked = {**request, "etcd_missing": missing}
             answer = await oneshot.run("join", self._paths, asked, progress)
             await self._restart(progress)
             return answer

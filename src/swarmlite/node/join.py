@@ -8,6 +8,7 @@ that is checked against that root.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -59,7 +60,7 @@ async def join(
         node = _node_file(answer, remote, advertise, listen, data_path)
         if answer.role == NodeRole.MANAGER:
             progress("adding this manager's member to etcd")
-            await _become_member(remote, certificates, node)
+            await _become_member(remote, certificates, node, request.get("etcd_missing"))
         nodefile.put_in_place(paths, folder, node)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -156,19 +157,25 @@ def _node_file(
     }
 
 
-async def _become_member(remote: str, certificates: Path, node: dict[str, Any]) -> None:
+async def _become_member(
+    remote: str, certificates: Path, node: dict[str, Any], etcd_missing: str | None
+) -> None:
     """Adds the learner that this node's etcd will be. What fails is told to the cluster."""
     channel = rpc.secure_channel([remote], certificates)
     try:
+        if etcd_missing:
+            raise FailedPrecondition(etcd_missing)
         init.check_free(node["listen_addr"])
         client, peer = init.member_urls(node["advertise_addr"])
         request = pb.AddMemberRequest(name=node["node_id"], peer_url=peer)
         with rpc.translated(f"manager {remote}"):
             answer = await CAStub(channel).AddMember(request, timeout=CALL_TIMEOUT_S)
     except SwarmliteError:
-        await CAStub(channel).LeaveCluster(
-            pb.LeaveClusterRequest(force=True), timeout=CALL_TIMEOUT_S
-        )
+        # The first error is the one to tell, whether or not the cluster hears of it.
+        with contextlib.suppress(SwarmliteError), rpc.translated():
+            await CAStub(channel).LeaveCluster(
+                pb.LeaveClusterRequest(force=True), timeout=CALL_TIMEOUT_S
+            )
         raise
     finally:
         await channel.close()

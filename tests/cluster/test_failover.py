@@ -1,0 +1,75 @@
+"""Three managers: the leader's machine loses its power, and the cluster is written again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from test_daemon import Node, until
+
+from swarmlite.proto.control_pb2 import CreateSecretRequest
+from swarmlite.testing.namespaces import Lan
+
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd-server is not installed"),
+]
+
+
+@pytest.fixture
+def managers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    root = tmp_path_factory.mktemp("f")
+    lan = Lan("clfail")
+    nodes: list[Node] = []
+    try:
+        nodes.extend(Node(f"f{i}", lan, root) for i in range(3))
+        made = nodes[0].request("init", listen_addr=f"{nodes[0].addr}:2377")
+        token = nodes[0].tokens().manager
+        for node in nodes[1:]:
+            node.request("join", token=token, remote=made["manager_addr"])
+        yield nodes
+    finally:
+        for node in nodes:
+            node.close()
+        lan.close()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def leader(seen_by: Node) -> str:
+    names = [n.description.hostname for n in seen_by.nodes().values() if n.manager_status.leader]
+    return names[0] if len(names) == 1 else ""
+
+
+def create_secret(node: Node, name: str) -> None:
+    request = CreateSecretRequest()
+    request.spec.annotations.name = name
+    request.spec.data = b"x"
+    node.control().CreateSecret(request, timeout=10)
+
+
+def test_another_manager_leads_and_acknowledged_writes_survive(managers: list[Node]) -> None:
+    until(lambda: leader(managers[1]), "there is a leader")
+    dead = next(n for n in managers if n.name == leader(managers[1]))
+    left = [n for n in managers if n is not dead]
+    create_secret(left[0], "before")
+    begun = time.monotonic()
+    dead.machine.kill()
+    create_secret(left[0], "after")
+    assert time.monotonic() - begun < 6
+    until(lambda: leader(left[0]) not in ("", dead.name), "another leads", 15)
+    until(lambda: leader(left[1]) == leader(left[0]), "both agree")
+    with pytest.raises(grpc.RpcError, match=r"ALREADY_EXISTS|already exists"):
+        create_secret(left[1], "before")
+
+    # Two of three dead: a clear error, and soon.
+    left[0].machine.kill()
+    begun = time.monotonic()
+    with pytest.raises(grpc.RpcError) as error:
+        create_secret(left[1], "no-quorum")
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE, error.value
+    assert time.monotonic() - begun < 9
