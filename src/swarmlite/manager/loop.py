@@ -54,25 +54,32 @@ async def run(
         pending: asyncio.Future[Sequence[Event]] | None = None
         try:
             while True:
+                # Each plan knows all that the view shows: no event of it is left unread.
+                try:
+                    loop.observe(subscription.drain())
+                except Resync:
+                    loop.reset(store.view)
                 changes = loop.plan(store.view, clock())
                 if changes:
                     refused = await store.commit_many(changes, fence)
-                    loop.refused(refused)
                     if refused:
-                        continue
-                pending = pending or asyncio.ensure_future(anext(events))
+                        loop.refused(refused)
                 wake_at = loop.wake_at()
-                timeout = None if wake_at is None else max(0.0, wake_at - clock())
+                timeout = None if wake_at is None else wake_at - clock()
+                if timeout is not None and timeout <= 0:
+                    await asyncio.sleep(0)
+                    continue
+                pending = pending or asyncio.ensure_future(anext(events))
                 await asyncio.wait([pending], timeout=timeout)
                 if pending.done():
                     try:
                         loop.observe(pending.result())
-                        await asyncio.sleep(settle_s)
-                        loop.observe(subscription.drain())
                     except Resync:
                         events = aiter(subscription)
                         loop.reset(store.view)
                     pending = None
+                    if settle_s:
+                        await asyncio.sleep(settle_s)
         finally:
             if pending is not None:
                 pending.cancel()
