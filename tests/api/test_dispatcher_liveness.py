@@ -157,3 +157,11 @@ def test_deadlines_are_answered_once_and_forgotten_nodes_never() -> None:
     assert liveness.expired(16) == []
     assert liveness.expired(30) == ["c"]
     assert liveness.wake_at() is None
+
+
+def test_a_manager_that_did_not_listen_blames_nobody() -> None:
+    liveness = Liveness(5)
+    liveness.heard("a", 0)
+    liveness.postpone(60)
+    assert liveness.expired(70) == []
+    assert liveness.expired(75) == ["a"]

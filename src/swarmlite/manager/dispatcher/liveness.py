@@ -38,6 +38,11 @@ class Liveness:
         """The node was removed, or is another manager's to watch."""
         self._deadlines.pop(node_id, None)
 
+    def postpone(self, seconds: float) -> None:
+        """The manager itself did not listen for so long: nobody is to blame for that time."""
+        for node_id in self._deadlines:
+            self._deadlines[node_id] += seconds
+
     def expired(self, now: float) -> list[str]:
         """The nodes whose deadline has passed; each is answered once."""
         late = [node_id for node_id, deadline in self._deadlines.items() if deadline <= now]

@@ -34,6 +34,7 @@ CHUNK = 1000
 
 RETRY_S = 0.5
 CHECK_S = 0.25
+STALL_S = 2.0
 ADOPT_S = 5.0
 REPAIR_S = 5.0
 ORPHAN_AFTER = timedelta(hours=24)
@@ -81,6 +82,7 @@ class Dispatcher:
         self._liveness = Liveness(self._period_s())
         self._subscription: Subscription | None = None
         self._led = False
+        self._peers: list[ManagerPeer] | None = None
 
     # sessions
     def open(self, node_id: str, address: str, hello: Hello) -> Session:
@@ -162,14 +164,21 @@ class Dispatcher:
         info.node.ClearField("meta")
         info.node.ClearField("status")
         info.heartbeat_period.CopyFrom(units.duration(int(self._period_s() * units.SECOND)))
-        for manager in view.nodes:
-            if manager.role == MANAGER and manager.manager_status.addr:
-                peer = ManagerPeer(node_id=manager.id, addr=manager.manager_status.addr)
-                info.managers.append(peer)
+        info.managers.extend(self._managers())
         if view.cluster is not None:
             info.vxlan_udp_port = view.cluster.vxlan_udp_port
             info.ca_cert = view.cluster.root_ca.ca_cert
         return info
+
+    def _managers(self) -> list[ManagerPeer]:
+        """Where managers are; looked for among all nodes only after one of them changed."""
+        if self._peers is None:
+            self._peers = [
+                ManagerPeer(node_id=manager.id, addr=manager.manager_status.addr)
+                for manager in self._store.view.nodes
+                if manager.role == MANAGER and manager.manager_status.addr
+            ]
+        return self._peers
 
     def _period_s(self) -> float:
         cluster = self._store.view.cluster
@@ -227,6 +236,7 @@ class Dispatcher:
     def _start_over(self) -> None:
         """Events were lost: compare everything."""
         self._set.reset(self._store.view)
+        self._peers = None
         for session in self.sessions:
             node = self._store.view.nodes.get(session.node_id)
             if node is None:
@@ -244,10 +254,11 @@ class Dispatcher:
                 self._node_changed(event, event.obj)
 
     def _node_changed(self, event: Event, node: Node) -> None:
+        if _moved(node, event.old):
+            self._peers = None
+            self._introduce_all()
         if event.action is Action.REMOVE:
             self._removed(node.id)
-        elif node.role == MANAGER and _moved(node, event.old):
-            self._introduce_all()
         else:
             self._introduce(node.id)
 
@@ -302,14 +313,22 @@ class Dispatcher:
 
     # nodes
     async def _watch_nodes(self) -> None:
-        adopted_at = float("-inf")
+        adopted_at, listened_at = float("-inf"), time.monotonic()
         while True:
             now = self._clock()
             if now - adopted_at >= ADOPT_S or self._led != self._is_leader():
                 self.adopt(now)
                 adopted_at = now
+            self._own_stall(time.monotonic() - listened_at)
+            listened_at = time.monotonic()
             self.check_nodes(now)
             await asyncio.sleep(CHECK_S)
+
+    def _own_stall(self, elapsed_s: float) -> None:
+        """A manager that was frozen or busy must not take its own silence for its nodes'."""
+        if elapsed_s > STALL_S:
+            log.warning("manager stalled seconds=%.1f", elapsed_s)
+            self._liveness.postpone(elapsed_s)
 
     def adopt(self, now: float) -> None:
         """Give a deadline to nodes that nobody hears of, and that are ours to judge."""
@@ -386,9 +405,8 @@ class Dispatcher:
 
 
 def _moved(node: Node, old: object) -> bool:
-    """Whether a manager's address, or its being one, is news."""
-    return (
-        not isinstance(old, Node)
-        or old.role != node.role
-        or old.manager_status.addr != node.manager_status.addr
-    )
+    """Whether the list of managers may differ: one came, went, or has another address."""
+    before = old if isinstance(old, Node) else Node()
+    if MANAGER not in (node.role, before.role):
+        return False
+    return before.role != node.role or before.manager_status.addr != node.manager_status.addr
