@@ -138,7 +138,8 @@ class Egress:
                     bridge=self.index,
                 ),
                 netlink.set_port(port.name, PORT),
-                netlink.set_link(port.name, no_ipv6=True),
+                netlink.no_ipv6(port.name),
+                netlink.set_link(port.name),
             ]
         )
         self._netlink.send(self._entries(port, self._netlink.index(port.name)))

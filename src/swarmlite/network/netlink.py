@@ -164,20 +164,23 @@ def set_link(
     up: bool = True,
     master: int | None = None,
     mtu: int | None = None,
-    no_ipv6: bool = False,
 ) -> Message:
-    """Bring a link up (or leave it), give it a bridge or a size.
-
-    `no_ipv6`: it gets no link-local address, so nothing is detected, solicited or announced.
-    """
+    """Bring a link up (or leave it), give it a bridge or a size."""
     index, name = _name_or_index(link)
     body = _link(index, IFF_UP if up else 0, IFF_UP if up else 0) + name
     body += u32(10, master) if master is not None else b""
     body += u32(4, mtu) if mtu is not None else b""
-    if no_ipv6:
-        # IFLA_AF_SPEC, AF_INET6, IFLA_INET6_ADDR_GEN_MODE none
-        body += nested(26, nested(socket.AF_INET6, u8(8, 1)))
     return NEWLINK, 0, body
+
+
+def no_ipv6(link: str | int) -> Message:
+    """It gets no link-local address when it comes up: nothing is detected, solicited, announced.
+
+    A message of its own, before the one that brings it up: the kernel takes the flags first.
+    """
+    index, name = _name_or_index(link)
+    # IFLA_AF_SPEC, AF_INET6, IFLA_INET6_ADDR_GEN_MODE none
+    return NEWLINK, 0, _link(index) + name + nested(26, nested(socket.AF_INET6, u8(8, 1)))
 
 
 def delete_link(link: str | int) -> Message:

@@ -264,8 +264,9 @@ class Overlay:
             with netns.inside(self.namespace, self._host):
                 changed = self._generation != nft.generation()
             if changed and self._ports:
+                if self._generation >= 0:
+                    repairs.append("nftables guard loaded again")
                 self._guard()
-                repairs.append("nftables guard loaded again")
             return repairs
 
     def _reconcile_peers(self) -> int:

@@ -29,13 +29,16 @@ class SandboxWiring:
         self.namespace, self._host, self._start = namespace, host, start
         self._members: Members | None = None
         self._generation = -1
+        self._fresh = False
         self.dns_ports = (0, 0)
         """Of the resolver's sockets, UDP and TCP."""
 
     @classmethod
     def create(cls, host: int, start: int) -> SandboxWiring:
         """A new namespace, not pinned yet. Raises OSError."""
-        return cls(netns.create(host), host, start)
+        wiring = cls(netns.create(host), host, start)
+        wiring._fresh = True
+        return wiring
 
     def configure(self, record: SandboxRecord, gateway: str) -> None:
         """Addresses and routes, once the interfaces are there. Raises OSError."""
@@ -50,7 +53,7 @@ class SandboxWiring:
                         batch.append(
                             netlink.add_address(link, attachment.address, attachment.prefix)
                         )
-                        batch.append(netlink.set_link(link, no_ipv6=True))
+                        batch += [netlink.no_ipv6(link), netlink.set_link(link)]
                 if record.egress_port:
                     batch += _way_out(record, index[egress_interface(record)], gateway)
                 channel.send(batch)
@@ -63,7 +66,8 @@ class SandboxWiring:
         if wanted == self._members:
             return False
         known = self._members
-        text = TABLE.load(wanted) if known is None else TABLE.change(known, wanted)
+        text = TABLE.change(known, wanted) if known else TABLE.load(wanted, fresh=self._fresh)
+        self._members, self._fresh = None, False  # unknown, should it fail
         self._run(text)
         self._members = wanted
         return True
@@ -134,7 +138,7 @@ def _way_out(record: SandboxRecord, link: int, gateway: str) -> list[netlink.Mes
     to be the one that was asked, so the ingress address goes first where there is one.
     """
     batch = [netlink.add_address(link, record.egress_address, 32)]
-    batch.append(netlink.set_link(link, no_ipv6=True))
+    batch += [netlink.no_ipv6(link), netlink.set_link(link)]
     batch += [netlink.add_address(link, address, 32) for address in record.ingress_addresses]
     source = record.outer_address
     return [
