@@ -25,6 +25,7 @@ from swarmlite.proto.dispatcher_pb2 import (
     ManagerMessage,
     ManagerPeer,
     SessionInfo,
+    VirtualService,
 )
 from swarmlite.proto.dispatcher_pb2_grpc import (
     DispatcherServicer,
@@ -185,6 +186,12 @@ class ScriptedManager(DispatcherServicer, CAServicer):
             change = AssignmentChange(action=AssignmentChange.REMOVE, task=Task(id=task_id))
             message = self._numbered(Assignments.INCREMENTAL, [change])
             self.send(ManagerMessage(assignments=message))
+
+    def remove_service(self, service: VirtualService) -> None:
+        del self.items["virtual_service", service.id]
+        change = AssignmentChange(action=AssignmentChange.REMOVE, virtual_service=service)
+        message = self._numbered(Assignments.INCREMENTAL, [change])
+        self.send(ManagerMessage(assignments=message))
 
     async def until(self, predicate: Callable[[], Any], what: str = "") -> Any:
         """Wait until `predicate` holds; its value. Fails with what was heard so far."""

@@ -10,7 +10,7 @@ from agent_node import AgentNode
 
 from swarmlite.agent.workload import container_id_of
 from swarmlite.model import task_states
-from swarmlite.proto.dispatcher_pb2 import LogSubscription, ManagerMessage
+from swarmlite.proto.dispatcher_pb2 import LogSubscription, ManagerMessage, VirtualService
 from swarmlite.proto.objects_pb2 import Config, Secret
 from swarmlite.proto.types_pb2 import Mount, PortConfig
 
@@ -302,6 +302,26 @@ async def test_a_supervisor_that_dies_fails_its_tasks_and_the_next_one_serves(
     node.manager.assign(again)
     status = await node.manager.status(again.id, task_states.RUNNING)
     assert status.state == task_states.RUNNING
+
+
+async def test_a_task_leaves_its_vip_first_unless_the_service_goes_too(node: AgentNode) -> None:
+    scaled, removed = node.task(SLEEP), node.task(SLEEP)
+    for task in (scaled, removed):
+        task.endpoint.virtual_ips.add(network_id="n1", addr="10.0.1.2/24")
+    service = VirtualService(id="service1", name="web")
+    node.manager.assign(service, scaled, removed)
+    for task in (scaled, removed):
+        await node.manager.status(task.id, task_states.RUNNING)
+    began = time.monotonic()
+    node.manager.desire(scaled.id, task_states.REMOVE)
+    await node.manager.status(scaled.id, task_states.SHUTDOWN)
+    assert time.monotonic() - began >= 2
+    began = time.monotonic()
+    node.manager.desire(removed.id, task_states.REMOVE)
+    await asyncio.sleep(0.2)
+    node.manager.remove_service(service)
+    await node.manager.status(removed.id, task_states.SHUTDOWN)
+    assert time.monotonic() - began < 1.5
 
 
 async def test_many_tasks_start_and_end_quickly(node: AgentNode) -> None:

@@ -28,6 +28,7 @@ class Delta:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     services: dict[str, VirtualService] = field(default_factory=dict)
     payloads_changed: bool = False
+    services_gone: bool = False
 
 
 class AssignmentSet:
@@ -38,6 +39,7 @@ class AssignmentSet:
         self.task_ids: set[str] = set()
         self.secrets: dict[str, Secret] = {}
         self.configs: dict[str, Config] = {}
+        self.service_ids: set[str] = set()
         self._sequence: str | None = None
         self._parts: list[AssignmentChange] = []
 
@@ -76,6 +78,8 @@ class AssignmentSet:
         self.task_ids, self.secrets, self.configs = set(), {}, {}
         for change in changes:
             self._add(delta, change)
+        delta.services_gone = bool(self.service_ids - delta.services.keys())
+        self.service_ids = set(delta.services)
         delta.removed_tasks = sorted(before - self.task_ids)
         return delta
 
@@ -95,11 +99,21 @@ class AssignmentSet:
         for change in changes:
             if change.WhichOneof("item") in NETWORK_ITEMS:
                 delta.network_changes.append(change)
+                self._follow_service(delta, change)
             elif change.action == AssignmentChange.REMOVE:
                 self._remove(delta, change)
             else:
                 self._update(delta, change)
         return delta
+
+    def _follow_service(self, delta: Delta, change: AssignmentChange) -> None:
+        if change.WhichOneof("item") != "virtual_service":
+            return
+        if change.action == AssignmentChange.REMOVE:
+            self.service_ids.discard(change.virtual_service.id)
+            delta.services_gone = True
+        else:
+            self.service_ids.add(change.virtual_service.id)
 
     def _update(self, delta: Delta, change: AssignmentChange) -> None:
         kind = change.WhichOneof("item")

@@ -102,8 +102,10 @@ class Controller:
             self._go.set()
         if state > task_states.COMPLETE:
             self._stop.set()
-        if state >= task_states.REMOVE:
-            self._urgent.set()
+
+    def hurry(self) -> None:
+        """Nobody can reach the task by its service any longer: it stops without leaving a VIP."""
+        self._urgent.set()
 
     def found_ended(self, end: Exit) -> None:
         """Before `run`: the container was started earlier and has ended meanwhile."""

@@ -117,6 +117,9 @@ class Worker:
                 self._reporter.managers_have(task.id, task.status)
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
+        if delta.services_gone:
+            for controller in self._controllers.values():
+                self._hurry_if_service_gone(controller)
         if delta.complete:
             self._complete_seen = True
 
@@ -139,6 +142,14 @@ class Worker:
             controller.task.desired_state = max(task.desired_state, controller.task.desired_state)
             self._journal.put_desired(task.id, controller.task.desired_state)
             controller.desire(task.desired_state)
+            self._hurry_if_service_gone(controller)
+
+    def _hurry_if_service_gone(self, controller: Controller) -> None:
+        """A task of a service that is removed, not just scaled down, has no VIP to leave."""
+        task = controller.task
+        removed = task.desired_state >= task_states.REMOVE
+        if removed and task.service_id not in self.assignments.service_ids:
+            controller.hurry()
 
     def _begin(self, task: Task) -> None:
         own = Task()
@@ -173,6 +184,7 @@ class Worker:
         if controller is None:
             return
         controller.desire(task_states.REMOVE)
+        controller.hurry()
         self._spawn(self._forget(task_id, controller))
 
     async def _forget(self, task_id: str, controller: Controller) -> None:
