@@ -41,6 +41,8 @@ def put(*keys: Any) -> Callable[[Spec], None]:
         (put("process", "oomScoreAdj", 2000), "oomScoreAdj"),
         (put("process", "rlimits", [{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]), "soft"),
         (put("hostname", "x" * 65), "hostname"),
+        (put("hooks", {"prestart": [{}]}), "hooks is not supported"),
+        (put("process", "selinuxLabel", "x"), "selinuxLabel"),
         (put("root", "path", ""), "root.path"),
         (put("linux", "namespaces", [{"type": "mount"}, {"type": "user"}]), "'user'"),
         (put("linux", "namespaces", []), "mount namespace"),

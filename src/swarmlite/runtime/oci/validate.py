@@ -16,6 +16,26 @@ PROC_FILES = {
     for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "net/dev")
 }
 MAX_ID = 2**31 - 1
+#: What other runtimes honour and this one does not: an error, never silence.
+UNSUPPORTED = {
+    "config.json": ("hooks", "solaris", "windows", "vm", "zos"),
+    "process": (
+        "apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "commandLine",
+        "execCPUAffinity",
+    ),
+    "linux": (
+        "uidMappings", "gidMappings", "mountLabel", "intelRdt", "personality", "timeOffsets",
+        "memoryPolicy", "netDevices",
+    ),
+}  # fmt: skip
+
+
+def _refuse_unsupported(holder: dict, where: str) -> None:  # type: ignore[type-arg]
+    for key in UNSUPPORTED[where]:
+        if holder.get(key):
+            raise errors.InvalidSpec(f"{where}: {key} is not supported")
+
+
 IPC_SYSCTLS = {
     f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni")
 } | {"kernel.shm_rmid_forced"}
@@ -48,6 +68,7 @@ def validate_spec(spec: object) -> None:
     for key in ("hostname", "domainname"):
         if len(str(spec.get(key) or "")) > 64:
             raise errors.InvalidSpec(f"{key}: at most 64 characters")
+    _refuse_unsupported(spec, "config.json")
     validate_process(spec["process"])
     _is(spec.get("mounts", []), list, "mounts")
     for index, mount in enumerate(spec.get("mounts", [])):
@@ -60,6 +81,9 @@ def validate_spec(spec: object) -> None:
 
 
 def _linux(linux: dict) -> None:  # type: ignore[type-arg]
+    _refuse_unsupported(linux, "linux")
+    if linux.get("rootfsPropagation") not in (None, "private", "rprivate", "slave", "rslave"):
+        raise errors.InvalidSpec("linux.rootfsPropagation: only private and slave are supported")
     kinds = [namespace.get("type") for namespace in linux.get("namespaces") or []]
     for kind in kinds:
         if kind not in NAMESPACES:
@@ -95,6 +119,7 @@ def validate_process(process: object) -> None:
     """A `process`, of a container or of an exec; raises InvalidSpec."""
     _is(process, dict, "process")
     assert isinstance(process, dict)
+    _refuse_unsupported(process, "process")
     _strings(process.get("args"), "process.args")
     if not process["args"] or not process["args"][0]:
         raise errors.InvalidSpec("process.args: no command was given")

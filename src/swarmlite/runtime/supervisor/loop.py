@@ -75,10 +75,23 @@ class Loop:
             for fd, events in self._epoll.poll(timeout):
                 callback = self._readers.get(fd)
                 if callback is not None:  # an earlier one of this round may have removed it
-                    callback(events)
+                    _guarded(callback, events)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
-                heapq.heappop(self._timers)[2]()
+                _guarded(heapq.heappop(self._timers)[2])
+
+
+def _guarded(callback: Callable[..., None], *arguments: object) -> None:
+    """A mistake in one container's handling is reported; it must not end all the others."""
+    try:
+        callback(*arguments)
+    except Exception as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+        with contextlib.suppress(OSError):
+            os.write(2, f"swarmlite-supervisor: {where}: {error!r}\n".encode())
 
 
 class Client:

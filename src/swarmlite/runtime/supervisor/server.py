@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 4  # starts at once: more only wait for the same kernel locks
 REMOVE_RETRY_S, REMOVE_TRIES = 0.005, 400
 LOST_EXIT_CODE = 137
+CREATE_TIMEOUT_S = 60.0  # a mount of a dead server must not hold a place for ever
 
 Reply = tuple[Client, object]  # whom to answer, and the id of the call
 
@@ -127,10 +128,19 @@ class Server:
         self.in_flight += 1
         self.by_pid[container.pid] = container
         container.start_time_ticks = containers.start_time_ticks(container.pid)
+        self.loop.later(CREATE_TIMEOUT_S, lambda: self._give_up(container, container.pid))
         assert container.channel is not None
         self.loop.add(container.channel.fileno(), lambda _events: self.hear(container))
         for stream in container.streams:
             self._follow(container, stream)
+
+    def _give_up(self, container: Container, pid: int) -> None:
+        if container.status == containers.CREATING and self.by_pid.get(pid) is container:
+            container.report = {
+                "step": "setup",
+                "error": f"took more than {CREATE_TIMEOUT_S:.0f} s",
+            }
+            os.kill(pid, signal.SIGKILL)
 
     def _follow(self, container: Container, stream: Stream) -> None:
         def ready(_events: int) -> None:
