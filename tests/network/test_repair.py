@@ -167,3 +167,33 @@ async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s
         return "sl" not in (await one.arun("ip", "-o", "link")).replace("slave", "")
 
     await until(gone, 5)
+
+
+async def test_a_network_is_kept_while_a_sandbox_uses_it_and_goes_after(world: World) -> None:
+    """The managers forget a network before its last container is gone; its VNI is free at once."""
+    await build(world)
+    one = world.hosts[0]
+    pin = one.paths.netns_dir / "net-front-id"
+    net = world.networks.pop("front-id")
+    await world.tell()
+    assert pin.exists()
+    await one.network.delete_sandbox("client")
+
+    async def gone() -> bool:
+        return not pin.exists()
+
+    await until(gone)
+    again = world.network("again", 4097, "10.1.0.0/24")
+    world.endpoints = {k: e for k, e in world.endpoints.items() if e.network_id != net.id}
+    await world.task(one, "next", (again, "10.1.0.11/24"))
+
+
+async def test_a_sandbox_of_the_hosts_network_is_the_hosts(world: World) -> None:
+    """Its namespace is the host's own, its resolver the host's."""
+    one = await world.add_host()
+    place = NetworkAttachment(network_id="x", network_name="host")
+    sandbox = await one.network.create_sandbox("t1", attachments=[place], dns=DNSConfig())
+    assert "swarmlite0" in await one.arun("ip", "link", netns=sandbox.netns)
+    assert "127.0.0.11" not in sandbox.resolv_conf
+    await one.network.delete_sandbox("t1")
+    assert "swarmlite0" in await one.arun("ip", "link")

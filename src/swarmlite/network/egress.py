@@ -209,6 +209,11 @@ class Egress:
         self._netlink.close()
 
     def destroy(self) -> None:
-        """Take the bridge away."""
-        self._netlink.send([netlink.delete_link(BRIDGE)], ignore=[errno.ENODEV])
+        """Take the bridge away, and what is still plugged into it."""
+        gone = [
+            netlink.delete_link(link.index)
+            for link in self._netlink.links().values()
+            if link.master == self.index or link.name == BRIDGE
+        ]
+        self._netlink.send(gone, ignore=[errno.ENODEV])
         self.close()

@@ -78,7 +78,11 @@ class HostWiring:
         finally:
             channel.close()
         self.mtu = min(max(sizes, default=DEFAULT_MTU), 65535)
-        netns.write_sysctl("ipv4/ip_forward", "1")
+        if netns.read_sysctl("ipv4/ip_forward") != "1":
+            log.info(
+                "IPv4 forwarding is switched on: containers reach the network through this host"
+            )
+            netns.write_sysctl("ipv4/ip_forward", "1")
         self.egress = Egress(min(self.mtu, 9000))
         self.ingress = Ingress(self._threads.host)
 
@@ -218,8 +222,9 @@ class HostWiring:
             return repairs
 
         repairs = await self._threads.run(work)
-        if changed or self._members is None:
-            await self.refresh(force=True)
+        lost = changed or self._members is None
+        await self.refresh(force=lost)
+        if lost:
             repairs.append("the host's nftables loaded again")
         return repairs
 

@@ -42,7 +42,8 @@ def lay_out(
     Raises FailedPrecondition for a network that the node was not told of, InvalidSpec for
     attachments that exclude each other or have no address.
     """
-    if not sandbox_id or "/" in sandbox_id or sandbox_id.startswith((".", "net-")):
+    wrong = not sandbox_id or "/" in sandbox_id or sandbox_id == "host"
+    if wrong or sandbox_id.startswith((".", "net-")):
         raise InvalidSpec(f"{sandbox_id!r} is no id of a sandbox")
     needs = _Needs(egress=not attachments or bool(host_ports), external=not attachments)
     places: list[AttachmentRecord] = []

@@ -102,6 +102,14 @@ def write_sysctl(name: str, value: str) -> bool:
     return True
 
 
+def read_sysctl(name: str) -> str:
+    """The value of `net/...` in the calling thread's namespace; empty where there is no such."""
+    try:
+        return Path(f"/proc/sys/net/{name}").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 class Threads:
     """A few threads for synchronous kernel work, at home in the host's network namespace."""
 

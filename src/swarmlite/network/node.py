@@ -252,6 +252,8 @@ class NodeNetwork:
     async def delete_sandbox(self, sandbox_id: str) -> None:
         """Let a sandbox go; safe to repeat. The kernel ends it with its last process."""
         await asyncio.shield(self._sandboxes.delete(sandbox_id))
+        if self._informed:
+            self._wake.set()  # its networks may have been kept for it alone
 
     def sandboxes(self) -> list[str]:
         """The ids of what exists."""
@@ -272,6 +274,7 @@ class NodeNetwork:
             return
         for line in await self._overlays.reconcile():
             log.warning("network repaired: %s", line)
+        await self._ingress()
         network = self._view.ingress()
         overlay = self._overlays.held(network.id) if network else None
         for line in await self._host.reconcile(overlay):

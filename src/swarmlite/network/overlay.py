@@ -213,13 +213,15 @@ class Overlay:
             self._generation = nft.generation()
 
     def set_peers(self, peers: Peers) -> None:
-        """Tell the kernel what changed among the endpoints elsewhere. Raises OSError."""
+        """Tell the kernel what changed among the endpoints elsewhere.
+
+        Raises OSError; the next `reconcile` tries what failed again.
+        """
         with self._lock:
+            known, self._peers = self._peers, peers
             self._netlink.send(
-                self._difference(self._peers.neighbours, self._peers.forwards, peers),
-                ignore=[errno.ENOENT],
+                self._difference(known.neighbours, known.forwards, peers), ignore=[errno.ENOENT]
             )
-            self._peers = peers
 
     def adopt_peers(self, peers: Peers) -> None:
         """As `set_peers`, when what the kernel has is not known. Raises OSError."""

@@ -32,6 +32,7 @@ class Overlays:
         self._local, self._port = local, port
         self._overlays: dict[str, Overlay] = {}
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._swept = False
         self.mtu = DEFAULT_MTU
 
     async def get(self, network_id: str) -> Overlay:
@@ -91,15 +92,22 @@ class Overlays:
             if network_id in self._view.networks:
                 peers = self._peers(network_id)
                 await self._threads.run(lambda o=overlay, p=peers: o.set_peers(p))  # type: ignore[misc]
-        for network_id in list(self._overlays):
+        for network_id in {*self._overlays, *self._left_behind()}:
             if network_id not in self._view.networks and network_id not in in_use:
                 await self._drop(network_id)
+
+    def _left_behind(self) -> list[str]:
+        """Networks that an earlier process pinned, once: nothing else pins any behind our back."""
+        if self._swept:
+            return []
+        self._swept = True
+        return [path.name.removeprefix(PREFIX) for path in self._directory.glob(f"{PREFIX}*")]
 
     async def _drop(self, network_id: str) -> None:
         async with self._locks[network_id]:
             overlay = self._overlays.pop(network_id, None)
-            if overlay is not None:
-                await self._threads.run(overlay.destroy)
+            pin = self._directory / f"{PREFIX}{network_id}"
+            await self._threads.run(overlay.destroy if overlay else lambda: netns.unpin(pin))
 
     async def reconcile(self) -> list[str]:
         """Repair all; one line for each repair. Raises OSError, FailedPrecondition."""
