@@ -10,7 +10,7 @@ from swarmlite.proto.types_pb2 import EndpointSpec, NetworkAttachmentConfig
 
 from ..store.tables import Tables
 from ..times import stamp
-from .ipam import mac_of, parse_address
+from .ipam import mac_of
 from .ports import is_ingress
 from .state import PREDEFINED, State, find_network, ingress_network, needs_addresses
 
@@ -60,7 +60,7 @@ def allocate_service(state: State, service: Service, view: Tables) -> Service:
     del endpoint.virtual_ips[:]
     try:
         for network in vip_networks(service, view):
-            addr = before.get(network.id) or state.give(owner, network.id)[0]
+            addr = before.get(network.id) or state.give(owner, network.id)[0][0]
             endpoint.virtual_ips.add(network_id=network.id, addr=addr)
         ports = state.ports.allocate(
             service.id, service.spec.endpoint.ports, service.endpoint.ports
@@ -135,9 +135,9 @@ def _attach(
     attachment.network_id = network.id
     attachment.network_name = network.spec.annotations.name
     if needs_addresses(network):
-        addresses = state.give(f"task/{task.id}", network.id, list(config.addresses))
-        attachment.addresses.extend(addresses)
-        attachment.mac = mac_of(parse_address(addresses[0]))
+        given = state.give(f"task/{task.id}", network.id, config.addresses)
+        attachment.addresses.extend(text for text, _ in given)
+        attachment.mac = mac_of(given[0][1])
 
 
 def allocate_node(state: State, node: Node, ingress: Network) -> Node:
@@ -147,11 +147,11 @@ def allocate_node(state: State, node: Node, ingress: Network) -> Node:
     allocated = Node()
     allocated.CopyFrom(node)
     del allocated.attachments[:]
-    addresses = state.give(owner, ingress.id)
+    given = state.give(owner, ingress.id)
     allocated.attachments.add(
         network_id=ingress.id,
         network_name=ingress.spec.annotations.name,
-        addresses=addresses,
-        mac=mac_of(parse_address(addresses[0])),
+        addresses=[text for text, _ in given],
+        mac=mac_of(given[0][1]),
     )
     return allocated

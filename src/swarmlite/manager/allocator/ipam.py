@@ -61,11 +61,9 @@ class AddressPool:
         return f"{self._bare(address)}/{self.subnet.prefixlen}"
 
     def _bare(self, address: int) -> str:
-        return str(
-            ipaddress.IPv4Address(address)
-            if self.subnet.version == 4
-            else ipaddress.IPv6Address(address)
-        )
+        if self.subnet.version == 4:
+            return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+        return str(ipaddress.IPv6Address(address))
 
     def take(self, address: int) -> None:
         """Take this very address. Raises AlreadyExists, InvalidSpec when it is outside."""
@@ -199,4 +197,4 @@ class NumberPool:
 
 def mac_of(address: int) -> str:
     """The MAC of an endpoint: 02:42 and the four bytes of its IPv4 address."""
-    return "02:42:" + ":".join(f"{byte:02x}" for byte in (address & 0xFFFFFFFF).to_bytes(4, "big"))
+    return "02:42:" + (address & 0xFFFFFFFF).to_bytes(4, "big").hex(":")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 
 from swarmlite.errors import AlreadyExists, InvalidSpec, ResourceExhausted
@@ -19,6 +20,9 @@ DEFAULT_SUBNET_SIZE = 24
 FIRST_VNI, LAST_VNI = 4096, (1 << 24) - 1
 PREDEFINED = frozenset({"host", "bridge", "none"})
 """Networks of each node's own, which need nothing from the managers."""
+
+Given = tuple[str, int]
+"""An address as a CIDR and as a number."""
 
 
 def needs_addresses(network: Network) -> bool:
@@ -108,16 +112,16 @@ class State:
                 self._held[owner].append((pool, number))
                 return
 
-    def give(self, owner: str, network_id: str, wished: list[str] | None = None) -> list[str]:
-        """One address of each subnet of a network, as CIDRs, or those `wished`.
+    def give(self, owner: str, network_id: str, wished: Sequence[str] = ()) -> list[Given]:
+        """One address of each subnet of a network, or those `wished`.
 
         Raises ResourceExhausted, AlreadyExists, InvalidSpec; the caller releases the owner.
         """
         pools = self.pools.get(network_id)
         if pools is None:
             raise ResourceExhausted(f"network {network_id} has no subnet yet")
-        given = []
-        numbers = [parse_address(text) for text in wished or []]
+        given: list[Given] = []
+        numbers = [parse_address(text) for text in wished]
         for pool in pools:
             number = next((n for n in numbers if n in pool), None)
             if number is None:
@@ -125,7 +129,7 @@ class State:
             else:
                 pool.take(number)
             self._held[owner].append((pool, number))
-            given.append(pool.text(number))
+            given.append((pool.text(number), number))
         return given
 
     def release(self, owner: str) -> bool:

@@ -108,7 +108,20 @@ def sort_places(tasks: Mapping[str, Task], view: Tables) -> dict[Key, Place]:
     by_key: defaultdict[Key, list[Task]] = defaultdict(list)
     for task in tasks.values():
         by_key[task.slot or task.node_id].append(task)
-    return {key: sort_place(key, of_key, view) for key, of_key in by_key.items()}
+    places = {}
+    stays = {"": True}
+    for key, of_key in by_key.items():
+        task = of_key[0]
+        # Most places of a large service hold one task that is as wished.
+        if len(of_key) == 1 and task.desired_state <= RUNNING and task.status.state <= RUNNING:
+            node_id = task.node_id
+            if node_id not in stays:
+                stays[node_id] = not must_leave(view.nodes.get(node_id))
+            if stays[node_id]:
+                places[key] = Place(key, of_key, of_key)
+                continue
+        places[key] = sort_place(key, of_key, view)
+    return places
 
 
 def removable(task: Task) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from swarmlite.model.task_states import RUNNING
+
 from ..updater import advance
 from .places import Key, Place, sort_places
 from .turn import Turn
@@ -23,9 +25,9 @@ def reconcile(turn: Turn) -> None:
     filled = [place for place in filled if place.key not in given_up]
     filled.sort(key=lambda place: int(place.key))
     for place in filled:
-        if turn.spent:
-            return
-        if place.wished:
+        if place.wished and not as_wished(place):
+            if turn.spent:
+                return
             turn.settle(place)
     for slot in free_slots((place.key for place in filled), wanted - len(filled)):
         if turn.spent:
@@ -33,6 +35,11 @@ def reconcile(turn: Turn) -> None:
         place = places.get(slot) or Place(slot, [])
         turn.fill(slot, place.tasks)
     advance(turn, filled)
+
+
+def as_wished(place: Place) -> bool:
+    """Whether the place holds one task and nothing is to be done about it."""
+    return len(place.live) == 1 and not place.lost and place.live[0].desired_state == RUNNING
 
 
 def victims(filled: Sequence[Place], count: int) -> list[Place]:

@@ -65,10 +65,12 @@ def is_outdated(turn: Turn, place: Place) -> bool:
     Where a new task was tried beside the old one and ended, the restart policy goes on trying.
     """
     if place.live:
+        if not all(turn.dirty(task) for task in place.live):
+            return False
         tried = any(
             t in place.lost or t.status.state in ENDED_BY_ITSELF for t in new_tasks(turn, place)
         )
-        return not tried and all(turn.dirty(task) for task in place.live)
+        return not tried
     if place.held is not None:
         return turn.dirty(place.held)
     return False
