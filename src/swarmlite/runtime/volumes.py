@@ -249,5 +249,6 @@ def _run(command: Sequence[str], failure: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FailedPrecondition(f"{failure}: {error}") from error
     if result.returncode:
-        why = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        # the first line says what; mount(8) adds a hint at dmesg
+        why = (result.stderr.strip().splitlines() or ["no message"])[0]
         raise FailedPrecondition(f"{failure}: {why}")
