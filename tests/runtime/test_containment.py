@@ -288,3 +288,66 @@ async def test_a_terminal_is_the_containers_own(containers: Containers) -> None:
                                          change=change)  # fmt: skip
     assert state.exit_code == 0
     assert "/dev/pts/0" in output
+
+
+async def test_links_swapped_while_mounts_are_made_lead_nowhere(
+    containers: Containers, tmp_path: Path
+) -> None:
+    """CVE-2021-30465: a volume's link changes under the feet of another container's start."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+
+    def shared(spec: dict[str, Any]) -> None:
+        spec["mounts"].append(
+            {"type": "bind", "source": str(volume), "destination": "/vol", "options": ["rbind"]}
+        )
+
+    def with_mount(spec: dict[str, Any]) -> None:
+        shared(spec)
+        spec["mounts"].append(
+            {"type": "tmpfs", "source": "tmpfs", "destination": "/vol/swap/in", "options": []}
+        )
+
+    before = Path("/proc/self/mountinfo").read_text()
+    await containers.start(
+        "sh", "-c",
+        f"while :; do mkdir -p /vol/swap; rm -rf /vol/swap; ln -s /../../..{tmp_path} /vol/swap;"
+        "rm -f /vol/swap; done",
+        change=shared,
+    )  # fmt: skip
+    for _ in range(15):
+        try:
+            await containers.run("true", change=with_mount)
+        except errors.FailedPrecondition as error:
+            assert "mount /vol" in str(error)
+    assert not (tmp_path / "in").exists()
+    assert Path("/proc/self/mountinfo").read_text().count(str(tmp_path)) == before.count(
+        str(tmp_path)
+    )
+
+
+async def test_the_release_agent_and_new_mounts_are_out_of_reach(containers: Containers) -> None:
+    """CVE-2022-0492."""
+    _, output = await containers.run(
+        "sh", "-c",
+        "mkdir /tmp/c; mount -t cgroup -o memory cgroup /tmp/c && echo MOUNTED;"
+        "unshare -UrC true && echo UNSHARED;"
+        "for f in /sys/fs/cgroup/*/release_agent; do echo /x > $f && echo WRITTEN; done;"
+        "mount -o remount,rw /sys/fs/cgroup && echo REMOUNTED; cat /proc/1/status | head -1",
+    )  # fmt: skip
+    for word in ("MOUNTED", "UNSHARED", "WRITTEN"):
+        assert word not in output
+
+
+async def test_logs_are_compressed_when_asked(containers: Containers, tmp_path: Path) -> None:
+    cid = await containers.start(
+        "sh", "-c", "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done; sleep 0.5",
+        log={"max_bytes": 20_000, "max_files": 2, "compress": True},
+    )  # fmt: skip
+    await containers.supervisor.wait(cid)
+    for _ in range(100):
+        if (tmp_path / cid / "log.1.gz").exists():
+            break
+        await asyncio.sleep(0.05)
+    assert {p.name for p in (tmp_path / cid).glob("log*")} == {"log", "log.1.gz"}
+    assert (await containers.output(cid)).endswith("line 299\n")

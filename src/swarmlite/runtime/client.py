@@ -212,9 +212,16 @@ class Supervisor:
         return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self)
 
     async def console(self, container_id: str) -> int:
-        """A duplicate of the master of the container's pty; FailedPrecondition if it has none."""
+        """A duplicate of the master of the container's pty; FailedPrecondition if it has none.
+
+        Its output comes to whoever reads first: create without `log` what is to be attached to.
+        """
         _, fds = await self._call_fds("console", [], container=container_id)
         return int(fds[0])
+
+    async def resize(self, container_id: str, width: int, height: int) -> None:
+        """Tell its pty a new size, in characters."""
+        await self._call("console", container=container_id, width=width, height=height)
 
     # descriptors
     async def keep_fds(self, name: str, fds: Sequence[int]) -> None:

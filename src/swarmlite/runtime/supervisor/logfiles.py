@@ -138,9 +138,14 @@ def _compress(path: str) -> None:
         import shutil
 
         os.nice(10)
-        with open(path, "rb") as source, gzip.open(path + ".new", "wb") as target:  # noqa: PTH123
+        new = f"{path}.{os.getpid()}"
+        with open(path, "rb") as source, gzip.open(new, "wb") as target:  # noqa: PTH123
             shutil.copyfileobj(source, target)
-        os.rename(path + ".new", path + ".gz")  # noqa: PTH104
-        os.unlink(path)  # noqa: PTH108
+            same = os.fstat(source.fileno()).st_ino == os.stat(path).st_ino  # noqa: PTH116
+        if same:
+            os.rename(new, path + ".gz")  # noqa: PTH104
+            os.unlink(path)  # noqa: PTH108
+        else:  # a flood has rotated again meanwhile: that one's turn
+            os.unlink(new)  # noqa: PTH108
     finally:
         os._exit(0)
