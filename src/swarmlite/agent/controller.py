@@ -148,7 +148,7 @@ class Controller:
             if not self._pid:
                 await self._begin()
             await self._supervise()
-        except SwarmliteError as error:
+        except (SwarmliteError, OSError) as error:  # OSError: a disk that is full, say
             await self._end_by_error(error)
 
     async def _begin(self) -> None:
@@ -212,7 +212,7 @@ class Controller:
         self._report(task_states.FAILED, "started", err="task: unhealthy container", end=end)
         await self._clear()
 
-    async def _end_by_error(self, error: SwarmliteError) -> None:
+    async def _end_by_error(self, error: Exception) -> None:
         started = self._state >= task_states.STARTING
         message = "starting" if started else "preparing"
         state = task_states.FAILED if started else task_states.REJECTED

@@ -207,6 +207,8 @@ class Worker:
             text = f"internal error: {type(error).__name__}: {error}"
             failed = status(task_states.FAILED, "failed", node_id=self._node_id, err=text)
             self._reporter.report(controller.task.id, failed)
+            with contextlib.suppress(SwarmliteError, OSError):
+                await self._workloads[controller.task.id].release()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         future: asyncio.Future[None] = asyncio.ensure_future(work)

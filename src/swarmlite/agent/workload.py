@@ -26,7 +26,7 @@ from swarmlite.agent.probe import run_probe
 from swarmlite.agent.process_spec import HealthCheck
 from swarmlite.agent.statuses import Exit
 from swarmlite.agent.volumes import ContainerVolumes, remove_anonymous
-from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError
 from swarmlite.model import defaults, templates, units
 from swarmlite.network.node import HOST_PIN, NodeNetwork, Sandbox
 from swarmlite.proto.objects_pb2 import Node, Task
@@ -171,6 +171,8 @@ class TaskWorkload:
         )
         secret_mounts = []
         if self._spec.secrets or self._spec.configs:
+            if missing := host.payloads.missing(self._task):  # taken away during the pull
+                raise FailedPrecondition(f"removed while the task was prepared: {missing[0]}")
             secret_mounts = host.payload_files.write(
                 self.container_id, self._task, host.node, host.payloads
             )
