@@ -52,7 +52,9 @@ async def test_an_image_of_docker_itself(store: ImageStore, tmp_path: Path) -> N
     socket = tmp_path / "docker.sock"
     command = ["dockerd", "--data-root", tmp_path / "d", "--exec-root", tmp_path / "e"]
     command += ["--host", f"unix://{socket}", "--iptables=false", "--bridge=none"]
-    command += ["--pidfile", tmp_path / "pid", "--storage-driver=vfs", "--config-file=/dev/null"]
+    command += ["--pidfile", tmp_path / "pid", "--storage-driver=vfs"]
+    (tmp_path / "config.json").write_text("{}")
+    command += ["--config-file", tmp_path / "config.json"]
     inner = f"ip link set lo up; exec {' '.join(map(str, command))}"
     daemon = subprocess.Popen(  # noqa: ASYNC220
         ["unshare", "-m", "-n", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c", inner],
@@ -70,19 +72,23 @@ async def test_an_image_of_docker_itself(store: ImageStore, tmp_path: Path) -> N
         ).stdout
 
     try:
-        deadline = time.monotonic() + 20
-        while not socket.exists() and daemon.poll() is None and time.monotonic() < deadline:
-            await asyncio.sleep(0.1)
+        await asyncio.to_thread(_wait_for, socket, daemon)
         if not socket.exists():
             pytest.skip("dockerd does not start on this machine")
         docker("load", data=docker_archive([tar]))
         saved = docker("save", "busybox:latest")
     finally:
-        daemon.terminate()
+        daemon.kill()  # unshare, whose death ends its namespace's first process
         await asyncio.to_thread(daemon.wait, 20)
     (image,) = await store.load(io.BytesIO(saved))
     assert image.repo_tags == ("busybox:latest",) and image.id == tar.id
     assert (store.lower_dirs(image)[0] / "bin/busybox").stat().st_size > 500_000
+
+
+def _wait_for(socket: Path, daemon: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 20
+    while not socket.exists() and daemon.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def edited(change: object) -> bytes:
