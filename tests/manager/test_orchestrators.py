@@ -242,3 +242,32 @@ def test_a_global_job_completes_once_on_each_node(world):
     world.run(30)
     tasks = world.tasks(service_id)
     assert {t.node_id for t in tasks} == set(world.agents) and len(tasks) == 3
+
+
+def test_a_drained_node_gives_its_part_of_a_global_job_up(world):
+    """Its task is stopped and not left to complete."""
+    spec = ServiceSpec()
+    spec.annotations.name = "job"
+    spec.task.container.image = "web:1"
+    spec.global_job.SetInParent()
+    service_id = world.create_service(spec)
+    world.run(1)
+    drained = sorted(world.agents)[0]
+    world.set_availability(drained, NodeSpec.DRAIN)
+    world.run(1)
+    assert {t.node_id for t in world.running(service_id)} == set(world.agents) - {drained}
+    assert not world.agents[drained].containers
+
+
+def test_tasks_are_found_by_their_place(world):
+    """Slot or node; what is deleted is found no longer."""
+    service_id = world.create_service(service_spec("web", replicas=2))
+    global_id = world.create_service(service_spec("log", replicas=None))
+    world.run(1)
+    tasks = world.view.tasks
+    assert [t.slot for t in tasks.of_place((service_id, 2)).values()] == [2]
+    node_id = sorted(world.agents)[0]
+    assert [t.node_id for t in tasks.of_place((global_id, node_id)).values()] == [node_id]
+    world.remove_service(service_id)
+    world.run(1)
+    assert not tasks.of_place((service_id, 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from swarmlite.model import constraints
-from swarmlite.model.task_states import COMPLETE, RUNNING
+from swarmlite.model.task_states import COMPLETE, RUNNING, SHUTDOWN
 from swarmlite.proto.objects_pb2 import Task
 
 from .global_ import takes_new
@@ -89,6 +89,7 @@ def see_to(turn: Turn, place: Place) -> int:
 
 
 def end(turn: Turn, tasks: Iterable[Task]) -> None:
-    """Wish nothing more of tasks whose place is done."""
+    """Wish nothing more of tasks whose place is done or has to be left."""
     for task in tasks:
-        turn.wish(task, COMPLETE)
+        # What an agent is to complete, it lets run on: only what has done so is wished COMPLETE.
+        turn.wish(task, COMPLETE if task.status.state == COMPLETE else SHUTDOWN)
