@@ -216,3 +216,34 @@ def test_a_stack_is_deployed_changed_pruned_and_removed(
     ]
     assert run("stack", "ls").out == "NAME      SERVICES\n"
     assert run("stack", "services", "x").status == 1
+
+
+def test_a_stack_that_cannot_be_finished_changes_nothing(
+    run: Any, world: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "compose.yml"
+    for body, said in (
+        ("{image: x, secrets: [s]}}\nsecrets: {s: {external: true}}", "secret not found: s"),
+        ("{image: x, networks: [n]}}\nnetworks: {n: {external: true}}", "network 'n' is declared"),
+        ("{image: x, deploy: {resources: {limits: {memory: 1k}}}}}", "service x_web: "),
+    ):
+        path.write_text("services: {web: " + body)
+        result = run("stack", "deploy", "--resolve-image", "never", "-c", str(path), "x")
+        assert (result.status, result.out) == (1, "")
+        assert said in result.err and result.err.count("\n") == 1
+    assert run("network", "ls", "-q").out == run("service", "ls", "-q").out == ""
+
+
+def test_a_secret_that_changed_is_refused_with_one_line(
+    run: Any, world: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text("services: {w: {image: x, secrets: [s]}}\nsecrets: {s: {file: data}}")
+    (tmp_path / "data").write_text("one")
+    deploy = ("stack", "deploy", "--resolve-image", "never", "-c", str(path), "x")
+    assert run(*deploy).status == 0
+    assert run(*deploy).status == 0
+    (tmp_path / "data").write_text("two")
+    result = run(*deploy)
+    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert "two" not in result.err

@@ -109,7 +109,10 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "rm": "Remove one or more volumes",
         },
     ),
-    "container": ("Show this host's containers", {"ls": "List containers"}),
+    "container": (
+        "Manage this host's containers",
+        {"exec": "Run a command in a running container", "ls": "List containers"},
+    ),
     "dev": (
         "A cluster of hosts on this machine, made of namespaces",
         {"up": "Bring hosts up and form a swarm of them", "down": "End the hosts"},
@@ -117,6 +120,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 _SHORTCUTS = {
+    "exec": ("swarmlite.cli.container.exec", "Run a command in a running container"),
     "images": ("swarmlite.cli.image.ls", "List this host's images"),
     "load": ("swarmlite.cli.image.load", "Load an image from a tar archive or STDIN"),
     "ps": ("swarmlite.cli.container.ls", "List this host's containers"),

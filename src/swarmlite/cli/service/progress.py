@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -113,7 +114,7 @@ class _Follower:
         )
         if left > 0 and not updated and ended is None:
             if self._display.terminal or self._converged_at == now:
-                text = f"Waiting {int(left) + 1} seconds to verify that tasks are stable..."
+                text = f"Waiting {math.ceil(left)} seconds to verify that tasks are stable..."
                 self._display.show([("verify", text)])
             return False
         self._display.show([("verify", f"Service {self._id} converged")])

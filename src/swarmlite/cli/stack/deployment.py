@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from swarmlite.cli.service import changing
 from swarmlite.cli.session import Session
 from swarmlite.cli.stack import members
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.model import validate
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.proto.control_pb2 import (
     CreateConfigRequest,
@@ -43,7 +45,12 @@ class Deployment:
         self._present = members.of(session, stack.namespace)
 
     def check(self) -> None:
-        """Refuse before anything is made what could not be finished. Raises FailedPrecondition."""
+        """Refuse before anything is made what could not be finished.
+
+        Raises InvalidSpec and FailedPrecondition; nothing has changed then.
+        """
+        self._check_specs()
+        self._check_payloads()
         known = {network.spec.annotations.name: network for network in self._networks()}
         for name in self._stack.external_networks:
             if name in PREDEFINED_NETWORKS:
@@ -58,6 +65,37 @@ class Deployment:
                     f"network {name!r} is declared as external, but it is not in the right scope:"
                     ' "local" instead of "swarm"'
                 )
+
+    def _check_specs(self) -> None:
+        checks: list[tuple[str, Any, Callable[[Any], None]]] = [
+            ("network", self._stack.networks, validate.validate_network),
+            ("secret", self._stack.secrets, validate.validate_secret),
+            ("config", self._stack.configs, validate.validate_config),
+            ("service", self._stack.services, validate.validate_service),
+        ]
+        for kind, specs, check in checks:
+            for spec in specs:
+                try:
+                    check(spec)
+                except InvalidSpec as error:
+                    raise InvalidSpec(f"{kind} {spec.annotations.name}: {error}") from error
+
+    def _check_payloads(self) -> None:
+        """Secrets and configs that are named must be there, or made here."""
+        secrets = client.call(self._control.ListSecrets, ListRequest()).secrets
+        configs = client.call(self._control.ListConfigs, ListRequest()).configs
+        known_secrets = {s.spec.annotations.name for s in secrets}
+        known_secrets |= {s.annotations.name for s in self._stack.secrets}
+        known_configs = {c.spec.annotations.name for c in configs}
+        known_configs |= {c.annotations.name for c in self._stack.configs}
+        for spec in self._stack.services:
+            container = spec.task.container
+            for secret in container.secrets:
+                if secret.secret_name not in known_secrets:
+                    raise FailedPrecondition(f"secret not found: {secret.secret_name}")
+            for config in container.configs:
+                if config.config_name not in known_configs:
+                    raise FailedPrecondition(f"config not found: {config.config_name}")
 
     def prune(self) -> None:
         """Remove the stack's services that the file no longer has."""
@@ -93,8 +131,8 @@ class Deployment:
             if found is None:
                 click.echo(f"Creating secret {spec.annotations.name}")
                 client.call(self._control.CreateSecret, CreateSecretRequest(spec=spec))
-            elif dict(found.spec.annotations.labels) != dict(spec.annotations.labels):
-                # Data cannot be compared, since nobody is shown it; the managers do, and refuse.
+            else:
+                # Nobody is shown a secret's data: the managers compare, and refuse other data.
                 request = UpdateSecretRequest(
                     secret_id=found.id, version=found.meta.version, spec=spec
                 )
