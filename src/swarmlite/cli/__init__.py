@@ -9,6 +9,7 @@ file is imported when it is called, so that `--help` loads neither gRPC nor prot
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -16,4 +17,8 @@ def main() -> None:
     """The entry point `swarmlite`; exits with the command's status."""
     from swarmlite.cli.app import run
 
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8 gets a question mark for what it cannot show, not an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))

@@ -43,6 +43,7 @@ IGNORED = (
 """Keys of a service that Docker's stacks ignore, with a warning."""
 
 REFUSED = {
+    "credential_spec": "it is for Windows",
     "extends": "write the service out, or give several files",
     "volume_driver": "set the driver in the volumes at the top of the file",
     "volumes_from": "name a volume in both services",
