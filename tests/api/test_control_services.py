@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
-from swarmlite.proto.types_pb2 import PortConfig, UpdateStatus
+from swarmlite.proto.types_pb2 import NodeStatus, PortConfig, UpdateStatus
 
 
 async def ask(call: Any) -> Any:
@@ -271,8 +272,6 @@ async def test_a_watch_of_one_services_tasks_shows_no_others(
 async def test_removing_a_network_waits_for_tasks_whose_service_is_gone(
     control: ControlStub, manager: Manager
 ) -> None:
-    import asyncio
-
     wanted = pb.CreateNetworkRequest()
     wanted.spec.annotations.name = "front"
     network = await ask(control.CreateNetwork(wanted))
@@ -287,3 +286,18 @@ async def test_removing_a_network_waits_for_tasks_whose_service_is_gone(
     manager.put(leaving)
     await removal
     assert not len(manager.store.view.networks)
+
+
+async def test_a_network_of_a_task_on_a_dead_node_is_removed(
+    control: ControlStub, manager: Manager
+) -> None:
+    wanted = pb.CreateNetworkRequest()
+    wanted.spec.annotations.name = "front"
+    network = await ask(control.CreateNetwork(wanted))
+    dead, lost = node("n1"), task("n1")
+    dead.status.state = NodeStatus.DOWN
+    lost.status.state = task_states.RUNNING
+    lost.desired_state = task_states.REMOVE
+    lost.networks.add(network_id=network.id)
+    manager.put(dead, lost)
+    await ask(control.RemoveNetwork(pb.RemoveRequest(ref="front")))

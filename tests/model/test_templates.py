@@ -93,6 +93,10 @@ def test_payloads_see_secrets_configs_and_the_environment() -> None:
     context = templates.payload_context(task(), node(), {"key": b"hush"}, {"conf": b"\xff"})
     data = b'{{secret "key"}} {{config "conf"}} {{env "MODE"}}{{env "NONE"}}'
     assert templates.expand_payload(data, context) == b"hush \xff fast"
+    varied = task()
+    varied.spec.container.env.append("WHERE=on {{.Node.Hostname}}")
+    context = templates.payload_context(varied, node(), {}, {})
+    assert templates.expand_payload(b'{{env "WHERE"}}', context) == b"on alpha"
     with pytest.raises(InvalidSpec, match="no secret 'other'"):
         templates.expand_payload(b'{{secret "other"}}', context)
 

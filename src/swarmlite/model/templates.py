@@ -69,7 +69,7 @@ def payload_context(
     base = context_of(task, node)
     env = dict(entry.partition("=")[::2] for entry in task.spec.container.env)
     functions = {
-        "env": lambda name: env.get(name, ""),
+        "env": lambda name: expand(env.get(name, ""), base),  # as the container has it
         "secret": lambda name: _data("secret", secrets, name),
         "config": lambda name: _data("config", configs, name),
     }

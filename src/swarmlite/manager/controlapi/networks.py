@@ -20,6 +20,7 @@ from swarmlite.proto.control_pb2 import (
     RemoveRequest,
 )
 from swarmlite.proto.objects_pb2 import Network, Task
+from swarmlite.proto.types_pb2 import NodeStatus
 
 from .api import Api, check_free, resolve
 from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
@@ -117,6 +118,14 @@ class Networks:
 
     def _live_tasks(self, network: Network) -> Iterator[Task]:
         for task in self._api.view.tasks:
-            ended = task_states.is_terminal(task.status.state)
-            if not ended and any(n.network_id == network.id for n in task.networks):
+            attached = any(n.network_id == network.id for n in task.networks)
+            if attached and not self._ended(task):
                 yield task
+
+    def _ended(self, task: Task) -> bool:
+        """Whether the task has let go of its networks; of a node that is gone nobody will say."""
+        if task_states.is_terminal(task.status.state):
+            return True
+        node = self._api.view.nodes.get(task.node_id)
+        gone = node is None or node.status.state == NodeStatus.DOWN
+        return gone and task.desired_state > task_states.RUNNING
