@@ -301,3 +301,21 @@ async def test_a_network_of_a_task_on_a_dead_node_is_removed(
     lost.networks.add(network_id=network.id)
     manager.put(dead, lost)
     await ask(control.RemoveNetwork(pb.RemoveRequest(ref="front")))
+
+
+async def test_jobs_count_what_runs_and_what_completed(
+    control: ControlStub, manager: Manager
+) -> None:
+    spec = service_spec("job")
+    spec.replicated_job.total_completions = 5
+    spec.replicated_job.max_concurrent = 2
+    made = await create(control, spec)
+    assert made.spec.task.restart.condition == made.spec.task.restart.ON_FAILURE
+    for slot, state in enumerate((task_states.COMPLETE, task_states.RUNNING), 1):
+        one = task("n1", made.id, slot)
+        one.desired_state = task_states.COMPLETE
+        one.status.state = state
+        one.job_iteration.index = made.job_status.job_iteration
+        manager.put(one)
+    status = (await ask(control.ListServices(pb.ListRequest()))).status[made.id]
+    assert (status.running_tasks, status.desired_tasks, status.completed_tasks) == (1, 2, 1)

@@ -120,7 +120,7 @@ class Services:
         if service.spec.WhichOneof("mode") == "replicated":
             status.desired_tasks = service.spec.replicated.replicas
         elif service.spec.WhichOneof("mode") == "replicated_job":
-            status.desired_tasks = service.spec.replicated_job.total_completions
+            status.desired_tasks = service.spec.replicated_job.max_concurrent
         elif not tasks:
             status.desired_tasks = self._eligible(service)
         return status
@@ -136,15 +136,18 @@ class Services:
 
 
 def _counted(tasks: Iterable[Task], iteration: int, down: frozenset[str]) -> ServiceStatus:
-    """Counts of a service's tasks, in one pass: there may be a hundred thousand of them."""
+    """Counts of a service's tasks, in one pass: there may be a hundred thousand of them.
+
+    Tasks of jobs are wished COMPLETE from the start; `desired` has those that are yet to be.
+    """
     running = completed = desired = 0
     for task in tasks:
         state, wished = task.status.state, task.desired_state
+        if state == task_states.RUNNING and wished <= task_states.COMPLETE:
+            running += task.node_id not in down
         if wished <= task_states.RUNNING:
             desired += 1
-            if state == task_states.RUNNING and task.node_id not in down:
-                running += 1
-        elif wished == task_states.COMPLETE:
+        elif wished == task_states.COMPLETE and not task_states.is_terminal(state):
             desired += 1
         if state == task_states.COMPLETE and task.job_iteration.index == iteration:
             completed += 1
