@@ -193,3 +193,11 @@ def test_credentials_come_from_docker_s_file(
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InvalidSpec, match=r"config\.json: no JSON"):
         credentials.registry_auth("x")
+
+
+def test_what_follows_a_container_is_its_command_s() -> None:
+    from swarmlite.cli.container import exec as exec_
+
+    values = values_of(exec_.command, ["-i", "c", "ls", "-t", "--env", "x"])
+    assert (values["interactive"], values["tty"], values["env"]) == (True, False, ())
+    assert values["words"] == ("ls", "-t", "--env", "x")

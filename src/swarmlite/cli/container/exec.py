@@ -1,4 +1,4 @@
-"""`swarmlite container exec` and `swarmlite exec`: a command in a running container of this host."""
+"""`swarmlite container exec` and `swarmlite exec`: a command in a container of this host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from swarmlite.proto.engine_pb2 import ExecInput
 CHUNK = 32 * 1024
 
 
-@click.command("exec", cls=Command, context_settings={"ignore_unknown_options": True})
+@click.command("exec", cls=Command, swallow=True)
 @flag("-i", "--interactive", help="Keep STDIN open.")
 @flag("-t", "--tty", help="Allocate a terminal.")
 @click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="Set environment variables.")
