@@ -19,6 +19,13 @@ def main() -> int:
     except SwarmliteError as error:
         print(f"swarmlite agent: {error}", file=sys.stderr)
         return 1
+    except ExceptionGroup as group:
+        known, unknown = group.split(SwarmliteError)
+        if unknown is not None or known is None:
+            raise
+        for error in known.exceptions:
+            print(f"swarmlite agent: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
