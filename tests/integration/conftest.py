@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from swarmlite.testing.registry import Registry
 
-from swarmlite.testing import Cluster
+from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
+from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.testing import Cluster, Host
 from swarmlite.testing import images as debian_images
+from swarmlite.testing.registry import Registry
 
 
 @pytest.fixture(scope="session")
@@ -42,22 +46,31 @@ def swarm(shared_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[C
     for host in shared_cluster.hosts:
         if host.machine is None:
             host.boot()
-    manager = shared_cluster.manager
-    for kind in ("service", "network", "secret", "config"):
-        names = manager.cli(kind, "ls", "--format", "{{.Name}}").split()
-        names = [name for name in names if name not in ("ingress", "bridge", "host", "none")]
-        if names:
-            shared_cluster.wait(
-                lambda kind=kind, names=names: (
-                    manager.try_cli(kind, "rm", *names).returncode == 0
-                    or not set(names)
-                    & set(manager.cli(kind, "ls", "--format", "{{.Name}}").split())
-                ),
-                20,
-                f"{kind}s {names} to be removed",
-            )
-    for host in shared_cluster.hosts:
-        manager.cli("node", "update", "--availability", "active", host.name)
+    with shared_cluster.control() as control:
+        remove_everything(shared_cluster, control)
+
+
+def remove_everything(cluster: Cluster, control: ControlStub) -> None:
+    """Services first, then what they used, once their containers are gone."""
+    for service in control.ListServices(ListRequest()).services:
+        control.RemoveService(RemoveRequest(ref=service.id))
+    cluster.wait(lambda: not any(map(containers_of, cluster.hosts)), 30, "containers to go")
+    cluster.wait(lambda: not control.ListTasks(ListTasksRequest()).tasks, 10, "tasks to go")
+    for network in control.ListNetworks(ListRequest()).networks:
+        if not network.spec.ingress:
+            control.RemoveNetwork(RemoveRequest(ref=network.id))
+    for secret in control.ListSecrets(ListRequest()).secrets:
+        control.RemoveSecret(RemoveRequest(ref=secret.id))
+    for config in control.ListConfigs(ListRequest()).configs:
+        control.RemoveConfig(RemoveRequest(ref=config.id))
+    for node in control.ListNodes(ListRequest()).nodes:
+        if node.spec.availability != NodeSpec.ACTIVE:
+            cluster.manager.cli("node", "update", "--availability", "active", node.id)
+
+
+def containers_of(host: Host) -> list[Path]:
+    """The bundles of containers that were not removed yet."""
+    return list(host.paths.containers_dir.glob("*/config.json"))
 
 
 @pytest.hookimpl(hookwrapper=True)

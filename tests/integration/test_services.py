@@ -11,7 +11,8 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def create(swarm: Cluster, *args: str) -> str:
-    return swarm.manager.cli("service", "create", "--quiet", *args).strip()
+    options = ("--detach", "--quiet", "--stop-grace-period", "1s")
+    return swarm.manager.cli("service", "create", *options, *args).strip()
 
 
 def containers(swarm: Cluster) -> dict[str, tuple[str, int]]:
@@ -103,7 +104,8 @@ def test_a_task_that_dies_is_replaced(swarm: Cluster, busybox: str) -> None:
 
 def test_update_replaces_every_task_and_keeps_serving(swarm: Cluster, busybox: str) -> None:
     create(swarm, "--name", "web", "--replicas", "4", "--update-parallelism", "2",
-           "--update-order", "start-first", "--env", "V=1", busybox, "sleep", "3600")  # fmt: skip
+           "--update-order", "start-first", "--update-monitor", "1s", "--env", "V=1",
+           busybox, "sleep", "3600")  # fmt: skip
     swarm.wait_running("web", 4)
     before = set(containers(swarm))
     swarm.manager.cli("service", "update", "--quiet", "--env-add", "V=2", "web", timeout_s=90)
@@ -188,7 +190,7 @@ def test_secret_is_readable_in_the_container_and_nowhere_on_disk(
 ) -> None:
     swarm.manager.cli("secret", "create", "key", "-", input="s3cr3t-of-the-test")
     create(swarm, "--name", "safe", "--secret", "key", "--constraint", "node.role==worker",
-           busybox, "sh", "-c", "cat /run/secrets/key; sleep 3600")  # fmt: skip
+           busybox, "sh", "-c", "cat /run/secrets/key; echo; sleep 3600")  # fmt: skip
     [host] = swarm.wait_running("safe", 1)
     swarm.wait(
         lambda: "s3cr3t-of-the-test" in swarm.manager.cli("service", "logs", "--raw", "safe"),

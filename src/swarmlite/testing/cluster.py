@@ -7,10 +7,15 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
+
+import grpc
+
+from swarmlite.proto.control_pb2_grpc import ControlStub
 
 from . import cgroup_sweep, diagnostics
 from .host import CommandFailed, Host
@@ -191,6 +196,12 @@ class Cluster:
         )
         if check and done.returncode:
             raise RuntimeError(f"nft: {done.stderr.strip()}")
+
+    @contextmanager
+    def control(self) -> Iterator[ControlStub]:
+        """The first manager's API, for what a command line would be slow to ask."""
+        with grpc.insecure_channel(f"unix:{self.manager.paths.manager_socket}") as channel:
+            yield ControlStub(channel)
 
     # waits
     def wait(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from swarmlite.errors import SwarmliteError
 
-from . import images
+from swarmlite.testing import images
 from .cluster import Cluster
 from .host import CommandFailed, Host
 from .registry import Registry
