@@ -341,13 +341,13 @@ async def test_the_release_agent_and_new_mounts_are_out_of_reach(containers: Con
 
 async def test_logs_are_compressed_when_asked(containers: Containers, tmp_path: Path) -> None:
     cid = await containers.start(
-        "sh", "-c", "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done; sleep 0.5",
+        "sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; sleep 0.5",
         log={"max_bytes": 20_000, "max_files": 2, "compress": True},
     )  # fmt: skip
     await containers.supervisor.wait(cid)
     for _ in range(100):
-        if (tmp_path / cid / "log.1.gz").exists():
+        if {p.name for p in (tmp_path / cid).glob("log*")} == {"log", "log.1.gz"}:
             break
         await asyncio.sleep(0.05)
     assert {p.name for p in (tmp_path / cid).glob("log*")} == {"log", "log.1.gz"}
-    assert (await containers.output(cid)).endswith("line 299\n")
+    assert (await containers.output(cid)).endswith("line 2999\n")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rt_harness import PARENT, Containers, connect, start_supervisor
@@ -254,3 +255,55 @@ async def test_the_supervisor_stays_small(supervisor_dir: Path, containers: Cont
     status = Path(f"/proc/{pid}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     assert int(fields["VmRSS"].split()[0]) < 20_000  # kB, half of it shared with other Pythons
+
+
+async def test_a_network_namespace_is_joined_by_its_path(
+    containers: Containers, tmp_path: Path
+) -> None:
+    sandbox = tmp_path / "netns"
+    sandbox.touch()
+    made = await asyncio.to_thread(
+        subprocess.run, ["unshare", f"--net={sandbox}", "true"], check=False
+    )
+    if made.returncode:
+        pytest.skip("unshare cannot keep a network namespace here")
+
+    def change(spec: dict[str, Any]) -> None:
+        for namespace in spec["linux"]["namespaces"]:
+            if namespace["type"] == "network":
+                namespace["path"] = str(sandbox)
+
+    try:
+        inode = sandbox.stat().st_ino
+        cid = await containers.start("sleep", "10", change=change)
+        assert Path(f"/proc/{(await containers.supervisor.state(cid)).pid}/ns/net").readlink() == (
+            Path(f"net:[{inode}]")
+        )
+        assert (await containers.exec(cid, "readlink", "/proc/self/ns/net"))[
+            1
+        ] == f"net:[{inode}]\n"
+        await containers.supervisor.delete(cid, force=True)
+        assert sandbox.stat().st_ino == inode
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", str(sandbox)], check=False)
+
+
+async def test_a_client_that_is_cancelled_leaves_the_connection_whole(
+    containers: Containers,
+) -> None:
+    cid = await containers.start("sleep", "100")
+    waiting = asyncio.create_task(containers.supervisor.wait(cid))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    await containers.supervisor.kill(cid, signal.SIGKILL, everything=True)
+    assert (await containers.supervisor.wait(cid)).exit_code == 137
+    readable = os.pipe()
+    keeping = asyncio.create_task(containers.supervisor.keep_fds("mid-air", list(readable)))
+    await asyncio.sleep(0)
+    keeping.cancel()
+    for fd in readable:
+        os.close(fd)
+    assert (await containers.supervisor.state(cid)).status == "stopped"
+    await containers.supervisor.drop_fds("mid-air")
