@@ -30,6 +30,9 @@ from swarmlite.runtime.images.auth import RegistryAuth
 from swarmlite.runtime.images.manifest import OCI_INDEX, OCI_MANIFEST
 from swarmlite.runtime.images.store import ImageStore
 from swarmlite.runtime.images.token import same_site
+from swarmlite.runtime.images.types import Platform
+from swarmlite.testing.oci import digest
+from swarmlite.testing.push import Pusher
 from swarmlite.testing.registry import Registry, make_certificates
 
 pytestmark = needs_root
@@ -219,6 +222,24 @@ async def test_a_manifest_of_another_digest_is_refused(pushed: str, store: Image
     async with Proxy(pushed, other).running() as proxy:
         with pytest.raises(InvalidSpec, match="arrived with the digest"):
             await store.pull(f"{proxy.address}/x@sha256:{'1' * 64}")
+
+
+async def test_indexes_of_indexes_end_somewhere(registry: Registry, store: ImageStore) -> None:
+    pusher = Pusher(registry.url)
+    built = image_of("nested:0", one_file("a", "nested"))
+    pusher.push(built, built.name)
+    data, media_type = built.manifest, OCI_MANIFEST
+    for depth in range(1, 5):
+        entry = {"mediaType": media_type, "digest": digest(data), "size": len(data)}
+        platform = {"os": "linux", "architecture": Platform.of_host().architecture}
+        index = {"schemaVersion": 2, "manifests": [entry | {"platform": platform}]}
+        data, media_type = json.dumps(index | {"mediaType": OCI_INDEX}).encode(), OCI_INDEX
+        pusher.push_manifest("nested", str(depth), data, OCI_INDEX)
+    for depth in (1, 2):
+        image = await store.pull(f"{registry.address}/nested:{depth}")
+        assert image.id == built.id
+    with pytest.raises(InvalidSpec, match="further indexes more than 3 deep"):
+        await store.pull(f"{registry.address}/nested:4")
 
 
 async def test_a_stalled_registry_does_not_hold_a_pull_for_ever(store: ImageStore) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def test_a_volume_is_made_once_and_found_again(volumes: VolumeStore, tmp_path: P
     assert VolumeStore(tmp_path / "volumes").list() == [made]
     assert len(volumes.create().name) == 64
     assert (tmp_path / "volumes").stat().st_mode & 0o777 == 0o700
+
+
+def test_threads_that_want_the_same_volume_get_one(volumes: VolumeStore, image: list[Path]) -> None:
+    def use(_: int) -> tuple[float, bool]:
+        created = volumes.create("shared").created
+        return created, volumes.copy_up("shared", image, "/data")
+
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(use, range(8)))
+    assert len({created for created, _ in results}) == 1
+    assert [copied for _, copied in results].count(True) == 1
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "-x", "a\0b", "x" * 256, "a b", "../../etc"])

@@ -48,13 +48,16 @@ class Volume:
 
 
 class VolumeStore:
-    """The volumes below `root`, which one process at a time may use."""
+    """The volumes below `root`, which one process at a time may use, from any of its threads."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._locks: dict[str, threading.Lock] = {}
+        self._changing = threading.Lock()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
+        for leftover in root.glob(".removed-*"):  # of a removal that was cut short
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def create(
         self,
@@ -72,11 +75,13 @@ class VolumeStore:
         name = name or secrets.token_hex(32)
         check_name(name)
         _check_driver(driver, options or {})
-        with contextlib.suppress(NotFound):
-            return self._same(self.get(name), options or {})
-        volume = Volume(
-            name, self._data(name), driver, dict(labels or {}), dict(options or {}), time.time()
-        )
+        with self._changing:
+            with contextlib.suppress(NotFound):
+                return self._same(self.get(name), options or {})
+            return self._make(name, dict(labels or {}), dict(options or {}))
+
+    def _make(self, name: str, labels: dict[str, str], options: dict[str, str]) -> Volume:
+        volume = Volume(name, self._data(name), DRIVER, labels, options, time.time())
         try:
             self._write(volume)
         except OSError as error:
@@ -110,11 +115,18 @@ class VolumeStore:
 
         `in_use` are the names that containers use. Raises NotFound, FailedPrecondition.
         """
+        with self._changing:
+            trash = self._take_away(name, force, in_use)
+        if trash is not None:
+            what = f"volume {name} is not all gone"
+            _run(["rm", "-rf", "--one-file-system", "--", str(trash)], what)
+
+    def _take_away(self, name: str, force: bool, in_use: Collection[str]) -> Path | None:
         try:
             volume = self.get(name)
         except NotFound:
             if force:
-                return
+                return None
             raise
         if name in in_use:
             raise FailedPrecondition(f"volume {name} is in use by a container")
@@ -122,7 +134,7 @@ class VolumeStore:
             _run(["umount", str(volume.mountpoint)], f"volume {name} cannot be unmounted")
         trash = self._root / f".removed-{secrets.token_hex(8)}"
         (self._root / name).rename(trash)
-        _run(["rm", "-rf", "--one-file-system", "--", str(trash)], f"volume {name} is not all gone")
+        return trash
 
     def mount(self, name: str) -> Path:
         """The directory to bind into a container; mounts what `options` name, once. Blocks.
@@ -182,7 +194,7 @@ class VolumeStore:
         return volume
 
     def _write(self, volume: Volume) -> None:
-        volume.mountpoint.mkdir(mode=0o755, parents=True)
+        volume.mountpoint.mkdir(mode=0o755, parents=True, exist_ok=True)
         volume.mountpoint.parent.chmod(0o700)
         volume.mountpoint.chmod(0o755)
         document = {**asdict(volume), "mountpoint": str(volume.mountpoint)}
