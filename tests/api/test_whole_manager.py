@@ -78,6 +78,8 @@ async def test_a_service_comes_up_scales_moves_off_a_dead_node_and_goes(
         made.description.platform.os = "linux"
         leader.put(made)
     sessions = [await agents(name).connect() for name in names]
+    view = leader.store.view
+    await until(lambda: all(view.nodes.get(n).status.state == NodeStatus.READY for n in names))
     obeying = {s.node_id: asyncio.ensure_future(obey(s)) for s in sessions}
     try:
         spec = service_spec()

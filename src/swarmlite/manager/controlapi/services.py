@@ -145,9 +145,9 @@ def _counted(tasks: Iterable[Task], iteration: int, down: frozenset[str]) -> Ser
         state, wished = task.status.state, task.desired_state
         if state == task_states.RUNNING and wished <= task_states.COMPLETE:
             running += task.node_id not in down
-        if wished <= task_states.RUNNING:
-            desired += 1
-        elif wished == task_states.COMPLETE and not task_states.is_terminal(state):
+        if wished <= task_states.RUNNING or (
+            wished == task_states.COMPLETE and not task_states.is_terminal(state)
+        ):
             desired += 1
         if state == task_states.COMPLETE and task.job_iteration.index == iteration:
             completed += 1
