@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -424,3 +425,19 @@ async def test_a_manager_leaves_by_force_alone_and_takes_its_member_out(manager:
     node = manager.store.view.nodes.get(joined.node_id)
     assert node is not None
     assert node.role == NodeRole.WORKER
+
+
+async def test_a_renewed_certificate_is_shown_without_a_restart(manager: Manager) -> None:
+    from swarmlite.node.join import presented
+
+    before, _ = await asyncio.to_thread(presented, manager.addr)
+    key, cert = manager.certified(MANAGER, "m1")
+    folder = manager.folder / "certificates"
+    (folder / "node.key").write_bytes(key)
+    (folder / "node.crt").write_bytes(cert)
+    after, _ = await asyncio.to_thread(presented, manager.addr)
+    assert after.strip() == cert.strip() != before.strip()
+    answer = await call(
+        manager.anyone(), CAStub, "GetRootCertificate", pb.GetRootCertificateRequest()
+    )
+    assert answer.ca_cert == manager.root.cert

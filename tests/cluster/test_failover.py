@@ -12,6 +12,7 @@ import pytest
 from test_daemon import Node, until
 
 from swarmlite.proto.control_pb2 import CreateSecretRequest
+from swarmlite.proto.types_pb2 import ManagerStatus
 from swarmlite.testing.namespaces import Lan
 
 pytestmark = [
@@ -63,6 +64,16 @@ def test_another_manager_leads_and_acknowledged_writes_survive(managers: list[No
     assert time.monotonic() - begun < 6
     until(lambda: leader(left[0]) not in ("", dead.name), "another leads", 15)
     until(lambda: leader(left[1]) == leader(left[0]), "both agree")
+
+    def unreachable() -> set[str]:
+        nodes = left[0].nodes().values()
+        return {
+            n.description.hostname
+            for n in nodes
+            if n.manager_status.reachability == ManagerStatus.UNREACHABLE
+        }
+
+    until(lambda: unreachable() == {dead.name}, "the dead one is unreachable", 40)
     with pytest.raises(grpc.RpcError, match=r"ALREADY_EXISTS|already exists"):
         create_secret(left[1], "before")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Iterator
 
 from swarmlite.errors import SwarmliteError
 from swarmlite.manager.process import parse_arguments, run_until_signalled
@@ -16,12 +17,20 @@ def main() -> int:
     try:
         asyncio.run(run_until_signalled(parse_arguments()))
     except* SwarmliteError as group:
-        for error in group.exceptions:
+        for error in _leaves(group):
             print(f"swarmlite manager: {error}", file=sys.stderr)
-        return_code = 1
+        failed = True
     else:
-        return_code = 0
-    return return_code
+        failed = False
+    return int(failed)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

@@ -13,18 +13,21 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
+from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.proto.ca_pb2 import AddMemberResponse
 from swarmlite.proto.objects_pb2 import Node
-from swarmlite.proto.types_pb2 import NodeRole
+from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole
 
 from .store.api import Fence, Put, Store
-from .store.etcd_client import EtcdClient
+from .store.etcd_client import Compacted, EtcdClient
+from .store.etcd_mirror import PREFIX
 
 log = logging.getLogger(__name__)
 
 PROMOTE_S = 0.5
 SETTLE_S = 10.0
+PRESENCE = PREFIX + b"managers/"
+PRESENCE_TTL_S = 6
 T = TypeVar("T")
 
 
@@ -94,30 +97,70 @@ async def _settled(change: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(PROMOTE_S)
 
 
-def leadership(store: Store, node_id: str) -> list[Put]:
-    """What to write so that just this node's manager status says leader."""
+class Presence:
+    """Which managers answer: each keeps a key under a lease, and the leader reads them all."""
+
+    def __init__(self, client: EtcdClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+
+    async def announce(self, node_id: str) -> None:
+        """Keep this manager's key, until cancelled, through every failure of etcd."""
+        while True:
+            try:
+                lease = await self._client.grant(PRESENCE_TTL_S)
+                await self._client.put(PRESENCE + node_id.encode(), b"", lease)
+                while await self._client.keep_alive(lease, PRESENCE_TTL_S / 2):  # noqa: ASYNC110
+                    await asyncio.sleep(PRESENCE_TTL_S / 3)
+            except SwarmliteError as error:
+                log.info("presence: %s", error)
+                await asyncio.sleep(PROMOTE_S)
+
+    async def refresh(self) -> None:
+        """Read who is there now."""
+        now = self._clock()
+        async for _, kvs in self._client.pages(PRESENCE):
+            for kv in kvs:
+                self._seen[kv.key[len(PRESENCE) :].decode()] = now
+
+    def answers(self, node_id: str) -> bool:
+        """Whether the manager was there lately; one that is new has a moment to appear."""
+        now = self._clock()
+        return now - self._seen.setdefault(node_id, now) < PRESENCE_TTL_S
+
+
+def manager_statuses(
+    store: Store, node_id: str, answers: Callable[[str], bool] = lambda _: True
+) -> list[Put]:
+    """What to write so that this node alone is the leader, and who does not answer unreachable."""
     changes = []
     for node in store.view.nodes:
-        leads = node.id == node_id
-        if node.role == NodeRole.MANAGER and node.manager_status.leader != leads:
-            copy = Node()
-            copy.CopyFrom(node)
-            copy.manager_status.leader = leads
+        if node.role != NodeRole.MANAGER:
+            continue
+        copy = Node()
+        copy.CopyFrom(node)
+        copy.manager_status.leader = node.id == node_id
+        copy.manager_status.reachability = (
+            ManagerStatus.REACHABLE if answers(node.id) else ManagerStatus.UNREACHABLE
+        )
+        if copy != node:
             changes.append(Put(copy))
     return changes
 
 
-async def keep(members: EtcdMembers | None, store: Store, node_id: str, fence: Fence) -> None:
-    """A leader's duty: says who leads, promotes learners. Raises Fenced."""
+async def keep(
+    members: EtcdMembers | None, presence: Presence, store: Store, node_id: str, fence: Fence
+) -> None:
+    """A leader's duty: keeps the managers' statuses, promotes learners. Raises Fenced."""
     while True:
         try:
-            changes = leadership(store, node_id)
+            await presence.refresh()
+            changes = manager_statuses(store, node_id, presence.answers)
             if changes:
                 await store.commit_many(changes, fence)
             if members is not None:
                 await members.promote_learners()
-        except Conflict:
-            continue
-        except SwarmliteError as error:
+        except (SwarmliteError, Compacted) as error:
             log.info("members: %s", error)
         await asyncio.sleep(PROMOTE_S)

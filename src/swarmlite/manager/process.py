@@ -102,6 +102,7 @@ async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: Etcd
     broker = LogBroker(store, dispatcher.sessions)
     dispatcher.logs = broker
     etcd_members = members.EtcdMembers(client)
+    presence = members.Presence(client)
     control = ControlService(store, config.node_id, broker)
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
@@ -110,11 +111,18 @@ async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: Etcd
     ]
     duties: list[Callable[[Fence], Awaitable[None]]] = [
         leading.duty,
-        partial(members.keep, etcd_members if config.embedded else None, store, config.node_id),
+        partial(
+            members.keep,
+            etcd_members if config.embedded else None,
+            presence,
+            store,
+            config.node_id,
+        ),
     ]
     election = Election(client, config.node_id)
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run(), name="dispatcher")
+        group.create_task(presence.announce(config.node_id), name="presence")
         async with serving(
             services,
             lambda: store.view,

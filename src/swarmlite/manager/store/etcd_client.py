@@ -128,6 +128,10 @@ class EtcdClient:
         answer = await self._call(self._kv.Range, etcd.RangeRequest(key=key))
         return (answer.kvs[0] if answer.kvs else None), answer.header.revision
 
+    async def put(self, key: bytes, value: bytes, lease: int = 0) -> None:
+        """Write a key without comparing."""
+        await self._call(self._kv.Put, etcd.PutRequest(key=key, value=value, lease=lease))
+
     async def pages(self, prefix: bytes) -> AsyncIterator[tuple[int, Sequence[etcd.KeyValue]]]:
         """Everything under `prefix` at one revision, page by page. Raises Compacted."""
         key, revision = prefix, 0
