@@ -15,8 +15,12 @@ def keep_image(wanted: ServiceSpec, current: Service, resolve: str) -> bool:
 
     `resolve` is always, changed or never. Under always the registry is asked each time.
     """
-    same = current.spec.annotations.labels.get(IMAGE_LABEL) == wanted.task.container.image
-    return resolve == "changed" and same
+    return resolve == "changed" and same_image(wanted, current)
+
+
+def same_image(wanted: ServiceSpec, current: Service) -> bool:
+    """Whether the file says the image that the service was deployed from."""
+    return current.spec.annotations.labels.get(IMAGE_LABEL) == wanted.task.container.image
 
 
 def kept(wanted: ServiceSpec, current: Service) -> ServiceSpec:

@@ -33,11 +33,11 @@ def pin(session: Session, task: TaskSpec, *, resolve: bool, send_auth: bool) -> 
     if "@" in container.image:
         return
     container.image = with_tag(container.image)
+    del task.placement.platforms[:]  # they were another image's
     if resolve:
         found = _resolved(session, container.image, auth)
         if found is not None:
             container.image = f"{container.image}@{found.digest}"
-            del task.placement.platforms[:]
             task.placement.platforms.extend(found.platforms)
 
 

@@ -179,7 +179,11 @@ class Deployment:
             if self._send_auth:
                 pin(self._session, spec.task, resolve=False, send_auth=True)
         else:
+            same = plan.same_image(spec, current)
             self._pin(spec)
+            if self._resolve == "always" and same and "@" not in spec.task.container.image:
+                # No registry answers: that is no reason to restart what runs the same tag.
+                spec = plan.kept(spec, current)
         spec = plan.forced(spec, current)
         if not plan.differs(spec, current, ids):
             click.echo(f"Unchanged service {name} (id: {current.id})")
