@@ -149,7 +149,9 @@ class Checkers:
     def _converged(self, service: Service) -> None:
         running = Counter(place_of(t)[1] for t in self._world.running(service.id))
         if any(count > 1 for count in running.values()):
-            raise Broken(f"{service.id} has more than one task running in a place: {running}")
+            raise Broken(
+                f"{service.id} has more than one task running in a place\n{self.dump(service)}"
+            )
         state = service.update_status.state
         if state in (UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED):
             raise Broken(f"the update of {service.id} never ends: {service.update_status}")
@@ -208,7 +210,7 @@ class Checkers:
                 raise Broken(f"{used} addresses of {network_id} are taken, not {pools[0].used}")
 
     def dump(self, service: Service) -> str:
-        return "\n".join(
+        return f"{service.update_status.message} v{service.spec_version.index}\n" + "\n".join(
             f"{t.id} slot {t.slot} v{t.spec_version.index} {t.node_id} "
             f"{t.status.state}/{t.desired_state} {t.status.err}"
             for t in self._world.tasks(service.id)

@@ -23,6 +23,7 @@ from swarmlite.model.units import duration
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import NodeStatus, PortConfig, UpdateConfig
 
+MEMORY = 1 << 30
 PICK = st.integers(0, 1000)
 CONVERGES_WITHIN_S = 60.0
 
@@ -84,8 +85,9 @@ class Cluster(RuleBasedStateMachine):
         parallelism=st.integers(0, 2),
         delay=st.integers(0, 3),
         ratio=st.sampled_from([0.0, 0.5]),
+        memory=st.sampled_from([0, MEMORY // 10]),
     )
-    def create(self, replicas, networks, port, order, action, parallelism, delay, ratio):
+    def create(self, replicas, networks, port, order, action, parallelism, delay, ratio, memory=0):
         self.names += 1
         spec = service_spec(f"s{self.names}", "web:1", replicas)
         for network in self.networks[:networks]:
@@ -102,6 +104,7 @@ class Cluster(RuleBasedStateMachine):
             config.monitor.CopyFrom(duration(2 * 10**9))
             config.delay.CopyFrom(duration(delay * 10**9))
         spec.rollback.failure_action = UpdateConfig.PAUSE
+        spec.task.resources.reservations.memory_bytes = memory
         self.world.create_service(spec)
 
     def taken(self, port: int) -> bool:
@@ -235,6 +238,28 @@ class Cluster(RuleBasedStateMachine):
                 raise Broken("the writes of a former leader were taken")
             assert self.world.view.revision == revision
 
+    @rule(which=st.integers(0, 4), written=st.integers(0, 5))
+    def leader_dies_in_mid_write(self, which, written):
+        """A part of what a loop decided is written; its successor makes the rest good."""
+        leader = self.world.leader
+        if not leader.loops:
+            return
+        loop, subscription = leader.loops[which]
+        with suppress(Resync):
+            loop.observe(subscription.drain())
+        changes = loop.plan(self.world.view, self.world.now)
+        self.world.store.commit_many_now(changes[:written], leader.fence)
+        leader.elect()
+
+    @rule(pick=PICK, size=st.sampled_from([MEMORY // 4, MEMORY]))
+    def resize(self, pick, size):
+        """A node has less memory than before, or has it back."""
+
+        def change(node):
+            node.description.resources.memory_bytes = size
+
+        self.world.change_node(self.node(pick), change)
+
     @rule()
     def all_act(self):
         self.world.settle()
@@ -253,6 +278,10 @@ class Cluster(RuleBasedStateMachine):
         world.leader.interfere = None
         for node_id, agent in world.agents.items():
             agent.slow = False
+            if world.view.nodes.get(node_id).description.resources.memory_bytes != MEMORY:
+                world.change_node(
+                    node_id, lambda n: setattr(n.description.resources, "memory_bytes", MEMORY)
+                )
             node = world.view.nodes.get(node_id)
             if node.status.state != NodeStatus.READY:
                 world.heal(node_id)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from swarmlite.model.task_states import READY, RUNNING
 from swarmlite.proto.objects_pb2 import Node, Service, Task
+from swarmlite.proto.types_pb2 import UpdateConfig
 
 from ..store.api import Action, Change, Event
 from ..store.tables import Place as PlaceKey
@@ -43,7 +44,7 @@ class Orchestrator:
         self._services: dict[str, None] = {}
         self._places: dict[PlaceKey, None] = {}
         self._nodes: set[str] = set()
-        self._progressed: set[str] = set()
+        self._progressed: dict[PlaceKey, None] = {}
         self._timers: list[tuple[float, str]] = []
         self._timer_of: dict[str, float] = {}
         self._ran_since: dict[str, float] = {}
@@ -87,7 +88,7 @@ class Orchestrator:
         elif task.desired_state != old.desired_state:
             self._places[place_of(task)] = None
         elif task.status.state == RUNNING != old.status.state:
-            self._progressed.add(task.service_id)
+            self._progressed[place_of(task)] = None
 
     def plan(self, view: Tables, now: float) -> list[Change]:
         """As Loop.plan."""
@@ -126,10 +127,10 @@ class Orchestrator:
             on_nodes = (s.id for s in view.services if s.spec.WhichOneof("mode") in PER_NODE)
             self._services.update(dict.fromkeys(on_nodes))
             self._nodes.clear()
-        for service_id in self._progressed:
-            service = view.services.get(service_id)
-            if service is not None and needs_whole_turns(service):
-                self._services[service_id] = None
+        for place in self._progressed:
+            service = view.services.get(place[0])
+            if service is not None and awaits_running(service):
+                self._places[place] = None
         self._progressed.clear()
         while self._timers and self._timers[0][0] <= now:
             at, service_id = heapq.heappop(self._timers)
@@ -189,6 +190,15 @@ def needs_whole_turns(service: Service) -> bool:
     """Whether one place's change concerns others: of such a mode, or while updating."""
     mode = service.spec.WhichOneof("mode")
     return mode in PER_NODE or service.update_status.state in IN_PROGRESS
+
+
+def awaits_running(service: Service) -> bool:
+    """Whether something is decided when a task reaches RUNNING: a predecessor may then end, also
+    when the update that left it there is over.
+    """
+    configs = (service.spec.update, service.spec.rollback)
+    start_first = any(config.order == UpdateConfig.START_FIRST for config in configs)
+    return start_first or needs_whole_turns(service)
 
 
 def matters(node: Node, old: Node) -> bool:
