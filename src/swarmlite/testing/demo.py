@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from swarmlite.errors import SwarmliteError
-
 from swarmlite.testing import images
+
 from .cluster import Cluster
 from .host import CommandFailed, Host
 from .registry import Registry
