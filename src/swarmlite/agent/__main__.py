@@ -23,8 +23,8 @@ def main() -> int:
         known, unknown = group.split(SwarmliteError)
         if unknown is not None or known is None:
             raise
-        for error in known.exceptions:
-            print(f"swarmlite agent: {error}", file=sys.stderr)
+        for reason in known.exceptions:
+            print(f"swarmlite agent: {reason}", file=sys.stderr)
         return 1
     return 0
 
