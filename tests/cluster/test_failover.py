@@ -12,7 +12,7 @@ import pytest
 from test_daemon import Node, until
 
 from swarmlite.proto.control_pb2 import CreateSecretRequest
-from swarmlite.proto.types_pb2 import ManagerStatus
+from swarmlite.proto.types_pb2 import ManagerStatus, NodeStatus
 from swarmlite.testing.namespaces import Lan
 
 pytestmark = [
@@ -73,7 +73,13 @@ def test_another_manager_leads_and_acknowledged_writes_survive(managers: list[No
             if n.manager_status.reachability == ManagerStatus.UNREACHABLE
         }
 
-    until(lambda: unreachable() == {dead.name}, "the dead one is unreachable", 40)
+    until(lambda: unreachable() == {dead.name}, "the dead one is unreachable", 20)
+
+    def down() -> set[str]:
+        nodes = left[0].nodes().values()
+        return {n.description.hostname for n in nodes if n.status.state == NodeStatus.DOWN}
+
+    until(lambda: down() == {dead.name}, "its node is down", 45)
     with pytest.raises(grpc.RpcError, match=r"ALREADY_EXISTS|already exists"):
         create_secret(left[1], "before")
 

@@ -14,7 +14,7 @@ from swarmlite.manager.store.api import Action, Change, Event, Put, Resync, Stor
 from swarmlite.model import defaults, task_states, units
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello, LogChunk, ManagerPeer, SessionInfo
 from swarmlite.proto.objects_pb2 import Node, Task
-from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
+from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 from . import assignments
 from .liveness import Liveness
@@ -347,7 +347,12 @@ class Dispatcher:
         if holder_id == self._node_id:
             return True
         holder = self._store.view.nodes.get(holder_id)
-        answers = holder is not None and holder.status.state == NodeStatus.READY
+        # A manager's own agent mostly has its session there: its status alone never turns DOWN.
+        answers = (
+            holder is not None
+            and holder.status.state == NodeStatus.READY
+            and holder.manager_status.reachability != ManagerStatus.UNREACHABLE
+        )
         return self._led and not answers
 
     def check_nodes(self, now: float) -> None:
