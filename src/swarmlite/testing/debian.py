@@ -36,6 +36,7 @@ _RELATIONS = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enha
 _TIMEOUT_S = 150
 
 BaseFiles = Callable[[TarWriter], None]
+_graph: dict[str, list[str]] = {}  # package to packages, as apt has told so far
 
 
 def cache_dir() -> Path:
@@ -109,21 +110,20 @@ class Packages:
 
 def closure(names: Sequence[str]) -> list[str]:
     """`names` and the libraries that they depend on, directly or not."""
-    graph = _dependencies(names)
+    if missing := [name for name in names if name not in _graph]:
+        _graph.update(_dependencies(missing))
     found: dict[str, None] = {}
     queue = list(names)
     while queue:
         name = queue.pop(0)
         if name not in found:
             found[name] = None
-            queue += graph.get(name, [])
+            queue += _graph.get(name, [])
     return list(found)
 
 
 def _dependencies(names: Sequence[str]) -> dict[str, list[str]]:
     """Which followed packages each package needs; of alternatives the first."""
-    if not names:
-        return {}
     without = [f"--no-{kind}" for kind in _RELATIONS]
     output = _run("apt-cache", "depends", "--recurse", *without, *names)
     graph: dict[str, list[str]] = {}
