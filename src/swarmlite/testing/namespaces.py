@@ -28,7 +28,8 @@ class Machine:
         self.hostname = hostname
         command = ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork"]
         if not outlive:
-            command.append("--kill-child")
+            # However this process ends, the kernel ends the machine: first unshare, then its child.
+            command = ["setpriv", "--pdeathsig", "KILL", *command, "--kill-child"]
         # The base interpreter: a virtual environment's needs site, which -S leaves out.
         command += [sys.executable, "-I", "-S", str(INIT), hostname]
         self._process = subprocess.Popen(
