@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -91,12 +92,17 @@ class Ingress:
 
     def __init__(self, host: int) -> None:
         self._host = host
+        self._lock = threading.RLock()
         self._netlink = netlink.Socket()
         self._plan: IngressPlan | None = None
         self._loaded = False
 
     def apply(self, wanted: IngressPlan, overlay: Overlay) -> None:
         """Bring the kernel there. Safe to repeat: all of it is set again. Raises OSError."""
+        with self._lock:
+            self._apply(wanted, overlay)
+
+    def _apply(self, wanted: IngressPlan, overlay: Overlay) -> None:
         overlay.set_peers(wanted.peers)
         old = self._plan
         links = self._netlink.links()
@@ -150,9 +156,10 @@ class Ingress:
 
     def reconcile(self, overlay: Overlay, *, rules_changed: bool) -> None:
         """Set everything again; the rules only if someone changed any. Raises OSError."""
-        if self._plan is not None:
-            self._loaded = self._loaded and not rules_changed
-            self.apply(self._plan, overlay)
+        with self._lock:
+            if self._plan is not None:
+                self._loaded = self._loaded and not rules_changed
+                self._apply(self._plan, overlay)
 
     @property
     def plan(self) -> IngressPlan | None:
@@ -165,6 +172,10 @@ class Ingress:
 
     def destroy(self) -> None:
         """Take the interface, the rules and the return table away; safe when nothing is there."""
+        with self._lock:
+            self._destroy()
+
+    def _destroy(self) -> None:
         subnet = self._plan.subnet if self._plan else None
         gone = [netlink.rule(table=TABLE_ID, priority=PRIORITY + 1, delete=True)]
         if subnet is not None:

@@ -301,6 +301,8 @@ class Socket:
         )
         self._socket.bind((0, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        # The kernel always answers; a mistake of ours is an error then, not a thread that hangs.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 10, 0))
         self._sequence = 0
 
     def close(self) -> None:

@@ -98,6 +98,7 @@ class NodeNetwork:
         self._idle = asyncio.Event()
         self._idle.set()
         self._informed = False
+        self._ingress_lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -195,11 +196,12 @@ class NodeNetwork:
         await self._host.forget(gone)
 
     async def _ingress(self) -> None:
-        plan, network = self._host.plan(), self._view.ingress()
-        if plan is None or network is None:
-            await self._host.drop_ingress()
-            return
-        await self._host.set_ingress(await self._overlays.get(network.id), plan)
+        async with self._ingress_lock:
+            plan, network = self._host.plan(), self._view.ingress()
+            if plan is None or network is None:
+                await self._host.drop_ingress()
+                return
+            await self._host.set_ingress(await self._overlays.get(network.id), plan)
 
     # sandboxes
     async def create_sandbox(
