@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from swarmlite import rpc
+from swarmlite.manager.ca import anyone
 from swarmlite.proto.ca_pb2 import IssueNodeCertificateRequest
 from swarmlite.proto.ca_pb2_grpc import CAStub
 from swarmlite.proto.dispatcher_pb2 import (
@@ -59,7 +60,7 @@ class SimulatedAgent:
             .subject_name(name)
             .sign(self._key, hashes.SHA256())
         )
-        credentials = grpc.ssl_channel_credentials(self.root)
+        credentials = grpc.ssl_channel_credentials(self.root, anyone.key(), anyone.CERT)
         async with grpc.aio.secure_channel(self.address, credentials, TARGET) as channel:
             issued = await CAStub(channel).IssueNodeCertificate(
                 IssueNodeCertificateRequest(
