@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from swarmlite.testing.registry import Registry
 
 from swarmlite.testing import Cluster, demo
 from swarmlite.testing import images as debian_images
+from swarmlite.testing.registry import Registry
 
 pytestmark = pytest.mark.timeout(240)
 EXAMPLES = Path(__file__).parents[2] / "compose-examples"
