@@ -60,7 +60,7 @@ def outer_pid(cluster: Cluster, inner: int) -> int:
 
 def measure() -> list[Row]:
     """Seconds from create to all RUNNING, the manager's memory, the API's p99 meanwhile."""
-    with Cluster(1, 0, name="bench") as cluster:
+    with Cluster(1, 0, name="plane") as cluster:
         manager = cluster.manager
         manager.cli("node", "update", "--availability", "drain", "manager1")
         token = manager.cli("swarm", "join-token", "-q", "worker").strip()

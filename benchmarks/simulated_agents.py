@@ -1,13 +1,16 @@
 """Agents without containers, over real mTLS streams: `python -m benchmarks.simulated_agents ...`.
 
-Each joins with the worker's token, holds a session as an agent does, and says RUNNING of every
-task that it is told to run. It prints "ready" once all have a session.
+Each joins with the worker's token, holds a session as an agent does and begins another when it
+ends, and says RUNNING of every task that it is told to run. Once all have a session it prints
+"ready".
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import random
+import sys
 import time
 
 import grpc
@@ -35,6 +38,7 @@ from swarmlite.proto.types_pb2 import (
     TaskStatus,
 )
 
+PERIOD_S, RETRY_S = 5.0, 0.5
 TARGET = (("grpc.ssl_target_name_override", "swarm-manager"),)
 
 
@@ -71,7 +75,8 @@ class SimulatedAgent:
             )
         self._certificate = issued.certificate
 
-    async def run(self) -> None:
+    async def run(self, gate: asyncio.Semaphore) -> None:
+        """Sessions, one after the other; `gate` bounds how many agents begin one at a time."""
         key = self._key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -79,23 +84,34 @@ class SimulatedAgent:
         )
         credentials = grpc.ssl_channel_credentials(self.root, key, self._certificate)
         options = (*rpc.CHANNEL_OPTIONS, *TARGET, ("grpc.use_local_subchannel_pool", 1))
-        async with grpc.aio.secure_channel(self.address, credentials, options) as channel:
-            call = DispatcherStub(channel).Session()
-            hello = Hello(description=description(self.number), instance=str(self.number))
+        while True:
+            async with grpc.aio.secure_channel(self.address, credentials, options) as channel:
+                try:
+                    await self._hold(DispatcherStub(channel), gate)
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                    print(f"sim{self.number}: session ended: {error!r}", file=sys.stderr)
+            await asyncio.sleep(RETRY_S)
+
+    async def _hold(self, dispatcher: DispatcherStub, gate: asyncio.Semaphore) -> None:
+        hello = Hello(description=description(self.number), instance=str(self.number))
+        async with gate:  # the connection is made within: a thousand handshakes at once time out
+            call = dispatcher.Session()
             await call.write(AgentMessage(hello=hello))
-            beats = asyncio.create_task(self._beat(call))
-            try:
-                while (message := await call.read()) is not grpc.aio.EOF:
-                    self.session.set()
-                    if reply := self._react(message):
-                        await call.write(reply)
-            finally:
-                beats.cancel()
+            message = await call.read()
+        beats = asyncio.create_task(self._beat(call))
+        try:
+            while message is not grpc.aio.EOF:
+                self.session.set()
+                if reply := self._react(message):
+                    await call.write(reply)
+                message = await call.read()
+        finally:
+            beats.cancel()
 
     @staticmethod
     async def _beat(call: grpc.aio.StreamStreamCall) -> None:
         while True:
-            await asyncio.sleep(4)
+            await asyncio.sleep(PERIOD_S - 0.5 * random.random())  # noqa: S311 - as agents do
             await call.write(AgentMessage())
 
     @staticmethod
@@ -130,9 +146,7 @@ async def main(options: argparse.Namespace) -> None:
     await asyncio.gather(*map(join, agents))
     async with asyncio.TaskGroup() as group:
         for agent in agents:
-            group.create_task(agent.run())
-            if agent.number % 50 == 49:
-                await asyncio.sleep(0.1)
+            group.create_task(agent.run(gate))
         for agent in agents:
             await agent.session.wait()
         print("ready", flush=True)
