@@ -161,6 +161,12 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
     node = make("a")
     assert node.request("status")["swarm"] == "inactive"
 
+    # root's alone; and no child started while a socket was being bound has its narrow umask
+    until(lambda: node.paths.agent_dir.exists(), "the agent has its folder")
+    for folder in (node.paths.state_dir, node.paths.run_dir, node.paths.agent_dir):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    assert node.paths.daemon_socket.stat().st_mode & 0o777 == 0o600
+
     # a second daemon on the same state
     second = subprocess.run(node.command(), capture_output=True, text=True, timeout=30)
     assert second.returncode == 1

@@ -292,6 +292,8 @@ def _main(paths: Paths, options: argparse.Namespace) -> int:
     if options.shutdown_containers:
         return asyncio.run(_shutdown_containers(paths))
     lock = _lock(paths.state_dir)
+    # Volumes' folders are the containers' to read, whoever started this and with what umask.
+    os.umask(0o022)
     # Children are waited for by pidfd: no thread a child, so that forking stays safe.
     if sys.version_info < (3, 12):
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,16 +38,25 @@ async def serving(path: Path, operations: Mapping[str, Operation]) -> AsyncItera
         finally:
             writer.close()
 
-    mask = os.umask(0o177)
-    try:
-        server = await asyncio.start_unix_server(connected, str(path), limit=MAX_LINE_BYTES)
-    finally:
-        os.umask(mask)
+    server = await asyncio.start_unix_server(
+        connected, sock=_private_socket(path), limit=MAX_LINE_BYTES
+    )
     try:
         yield
     finally:
         server.close()
         path.unlink(missing_ok=True)
+
+
+def _private_socket(path: Path) -> socket.socket:
+    """Bound, mode 0600. No await while the umask is changed: a child started then would keep it."""
+    bound = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    finally:
+        os.umask(mask)
+    return bound
 
 
 async def _answer(
