@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -16,7 +17,7 @@ from typing import Any
 
 from swarmlite.paths import Paths
 
-from .namespaces import Lan, Machine
+from .namespaces import Lan, Machine, pids_inside
 
 COMMAND_TIMEOUT_S = 60.0
 DAEMON_TIMEOUT_S = 15.0
@@ -163,6 +164,47 @@ class Host:
                         raise CommandFailed(answer["error"])
         raise CommandFailed(f"swarmlited of {self.name} closed the connection")
 
+    # processes
+    def node_pid(self, name: str) -> int:
+        """The machine's pid of swarmlited ("daemon"), agent, manager, etcd or supervisor.
+
+        Found by their command lines, so that a node that does not answer is found too.
+        Raises CommandFailed when it does not run.
+        """
+        mark = {
+            "daemon": "swarmlite.node.daemon",
+            "agent": "swarmlite.agent",
+            "manager": "swarmlite.manager",
+            "etcd": "etcd",
+            "supervisor": str(self.paths.supervisor_socket),
+        }[name]
+        if self.machine is None:
+            raise RuntimeError(f"host {self.name} is off")
+        for pid in pids_inside(self.pid):
+            words = _command_line(pid)
+            if words and (mark == words[0] or mark in words[1:]) and words[0] != "nsenter":
+                return pid
+        raise CommandFailed(f"{name} of {self.name} does not run")
+
+    def signal_process(self, name: str, number: signal.Signals) -> int:
+        """Signal one of the node's processes, as `node_pid` names them; its pid."""
+        pid = self.node_pid(name)
+        os.kill(pid, number)
+        return pid
+
+    def freeze(self, name: str = "") -> None:
+        """Stop one of the node's processes, or all that runs on the host, until `thaw`."""
+        self._stop_or_go(name, signal.SIGSTOP)
+
+    def thaw(self, name: str = "") -> None:
+        """Undo `freeze`."""
+        self._stop_or_go(name, signal.SIGCONT)
+
+    def _stop_or_go(self, name: str, number: signal.Signals) -> None:
+        for pid in [self.node_pid(name)] if name else pids_inside(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     # commands
     def _enter(self, command: Sequence[str]) -> list[str]:
         if self.machine is None:
@@ -229,3 +271,10 @@ class Host:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://{self.addr}:{port}{path}", timeout=timeout_s) as answer:
             return str(answer.read().decode())
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []

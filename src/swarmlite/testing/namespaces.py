@@ -7,6 +7,7 @@ the machine that all of this runs on.
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import os
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 
 INIT = Path(__file__).with_name("host_init.py")
 START_TIMEOUT_S = 10.0
+_NS_GET_PARENT = 0xB702
 
 
 class Machine:
@@ -80,6 +82,38 @@ def kill_machine(pid: int) -> None:
         if _is_zombie(pid):
             return
         time.sleep(0.005)
+
+
+def pids_inside(first: int) -> list[int]:
+    """The machine's pids of all that runs on a host but its first process, containers included.
+
+    They are in the host's pid namespace or in one below it: all have an ancestor that is.
+    """
+    found = []
+    namespace = Path(f"/proc/{first}/ns/pid").stat().st_ino
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        try:
+            if pid != first and _is_below(pid, namespace):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def _is_below(pid: int, namespace: int) -> bool:
+    """Whether a process's pid namespace is this one or one inside it."""
+    descriptor = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY)
+    try:
+        while os.fstat(descriptor).st_ino != namespace:
+            parent = fcntl.ioctl(descriptor, _NS_GET_PARENT)
+            os.close(descriptor)
+            descriptor = parent
+        return True
+    except OSError:  # EPERM: above is the machine's own
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _is_zombie(pid: int) -> bool:
