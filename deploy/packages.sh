@@ -5,7 +5,7 @@
 set -eu
 
 run="etcd-server nftables libnftables1 iproute2 python3-venv"
-test="docker-registry busybox-static iputils-ping procps conntrack crun"
+test="docker-registry busybox-static iputils-ping procps conntrack crun curl etcd-client"
 bench="docker.io runc"
 
 [ "$(id -u)" = 0 ] || { echo "packages.sh installs Debian packages: run it as root, or with sudo" >&2; exit 1; }
