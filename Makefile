@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Images of Debian packages are built once; what a clone makes stays in the clone.
+export SWARMLITE_IMAGE_CACHE ?= $(CURDIR)/.cache/images
 
 .PHONY: help root venv demo test lint bench chaos stubs lock clean
 
@@ -58,4 +60,4 @@ lock: venv
 	$(BIN)/pip freeze --exclude-editable | grep -v '^swarmlite' > requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

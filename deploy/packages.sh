@@ -22,6 +22,10 @@ for group in "$@"; do
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing="$missing $name"
     done
 done
+# Images are built of packages that are fetched, not installed: that takes apt's lists.
+case " $* " in
+    *" test "*) apt-cache show redis-server >/dev/null 2>&1 || apt-get update -q >/dev/null ;;
+esac
 [ -n "$missing" ] || exit 0
 
 echo "installing$missing"

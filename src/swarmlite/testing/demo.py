@@ -67,8 +67,9 @@ def run(cluster: Cluster, registry: Registry) -> None:
 
     say("Deploying compose-examples/voting")
     os.environ["REGISTRY"] = registry.address
-    show(manager, "stack", "deploy", "--detach=false", "-c",
-         str(EXAMPLES / "voting" / "compose.yml"), "voting", timeout_s=120)  # fmt: skip
+    compose = str(EXAMPLES / "voting" / "compose.yml")
+    show(manager, "stack", "deploy", "-c", compose, "voting", timeout_s=60)
+    cluster.wait(lambda: whole(cluster), 60, "every service to have its replicas")
     show(manager, "service", "ls")
     show(manager, "service", "ps", "voting_vote")
 
@@ -105,13 +106,13 @@ def counted_votes(host: Host) -> str:
     return " ".join(text.split())
 
 
-def whole(cluster: Cluster, gone: Host) -> bool:
+def whole(cluster: Cluster, gone: Host | None = None) -> bool:
     """Whether every service has all its tasks running, none of them on `gone`."""
     shown = cluster.manager.cli("service", "ls", "--format", "{{.Name}} {{.Replicas}}")
     rows = [line.split()[:2] for line in shown.splitlines() if line]
     if not rows or any(count.split("/")[0] != count.split("/")[1] for _, count in rows):
         return False
-    return all(gone.name not in cluster.running(name) for name, _ in rows)
+    return gone is None or all(gone.name not in cluster.running(name) for name, _ in rows)
 
 
 def main() -> int:
