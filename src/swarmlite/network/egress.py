@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import random
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Egress:
         self.subnet = self._find_subnet() or preferred or choose_subnet(self._taken())
         self.gateway = str(self.subnet[1])
         self._next = int(self.subnet[1])
+        # Far from those that the kernel gives to others' links.
+        self._next_index = random.randrange(1 << 24, 1 << 28)
         self._build()
 
     def _find_subnet(self) -> ipaddress.IPv4Network | None:
@@ -112,13 +115,15 @@ class Egress:
                     return address
         raise ResourceExhausted(f"no free address in {self.subnet} for a container's way out")
 
-    def attach(self, name: str, extra: tuple[str, ...], *, peer: str, namespace: int) -> EgressPort:
+    def attach(
+        self, name: str, extra: tuple[str, ...], *, peer: str, peer_index: int, namespace: int
+    ) -> EgressPort:
         """Make a veth between the bridge and `peer` in a sandbox. Raises OSError."""
         with self._lock:
             port = EgressPort(name, self.reserve(), extra)
             self._ports[name] = port
             try:
-                self._attach(port, peer, namespace)
+                self._attach(port, peer, peer_index, namespace)
             except OSError as error:
                 del self._ports[name]
                 if error.errno == errno.EXFULL:
@@ -126,7 +131,8 @@ class Egress:
                 raise
             return port
 
-    def _attach(self, port: EgressPort, peer: str, namespace: int) -> None:
+    def _attach(self, port: EgressPort, peer: str, peer_index: int, namespace: int) -> None:
+        index, self._next_index = self._next_index, self._next_index + 1
         self._netlink.send(
             [
                 netlink.make_veth(
@@ -136,13 +142,15 @@ class Egress:
                     mtu=self.mtu,
                     peer_mac=mac_of(port.address),
                     bridge=self.index,
+                    index=index,
+                    peer_index=peer_index,
                 ),
-                netlink.set_port(port.name, PORT),
-                netlink.no_ipv6(port.name),
-                netlink.set_link(port.name),
+                netlink.set_port(index, PORT),
+                netlink.no_ipv6(index),
+                netlink.set_link(index),
+                *self._entries(port, index),
             ]
         )
-        self._netlink.send(self._entries(port, self._netlink.index(port.name)))
 
     def _entries(self, port: EgressPort, index: int) -> list[netlink.Message]:
         mac = mac_of(port.address)

@@ -52,6 +52,7 @@ class HostWiring:
         self._lock = asyncio.Lock()
         self._members: Members | None = None
         self._generation = -1
+        self._asked = self._answered = 0
         self._host_ports: dict[str, list[HostPort]] = {}
         self._held: dict[tuple[str, int], str] = {}
         self.mtu = DEFAULT_MTU
@@ -105,9 +106,15 @@ class HostWiring:
 
         Raises FailedPrecondition when the kernel refuses.
         """
+        self._asked += 1
+        asked = self._asked
         async with self._lock:
+            if self._answered >= asked and not force:
+                return  # whoever had the lock before began after this was asked
+            answers = self._asked
             wanted, known = self._wanted(), self._members
             if wanted == known and not force:
+                self._answered = answers
                 return
             if known is None or force:
                 text = self._table.load(wanted)
@@ -115,7 +122,7 @@ class HostWiring:
                 text = self._table.change(known, wanted)
             self._members = None  # unknown, should it fail or be cancelled
             await self._threads.run(lambda: self._load(text))
-            self._members = wanted
+            self._members, self._answered = wanted, answers
 
     def _load(self, text: str) -> None:
         nft.run(text)

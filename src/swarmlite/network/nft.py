@@ -15,12 +15,19 @@ import threading
 from collections.abc import Callable
 
 from swarmlite.errors import FailedPrecondition
+from swarmlite.network import netlink
 from swarmlite.network.netlink import Socket
 
 LIBRARY = "libnftables.so.1"
 NETFILTER = 12
 _GET_GENERATION = 10 << 8 | 16
 _GENERATION_ID = 1
+_TABLES = 10
+_ADD_ELEMENT, _DELETE_ELEMENT = 10 << 8 | 12, 10 << 8 | 14
+_BRIDGE_FAMILY = 7
+
+QUIET_S = 1.0
+_libc = ctypes.CDLL(None)
 
 # The library keeps some of its tables in globals; calls are short, one at a time is enough.
 _lock = threading.Lock()
@@ -34,7 +41,7 @@ class Later:
     """
 
     def __init__(self, limit: int) -> None:
-        """`limit`: with more pending `put` waits, so that sockets cannot pile up."""
+        """`limit`: with more pending `put` waits, so that sockets and memory cannot pile up."""
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue(limit)
         self._thread: threading.Thread | None = None
 
@@ -46,16 +53,25 @@ class Later:
         self._queue.put(work)
 
     def _run(self) -> None:
+        trimmed = True
         while True:
-            self._queue.get()()
+            try:
+                work = self._queue.get(timeout=None if trimmed else QUIET_S)
+            except queue.Empty:
+                # Contexts that waited here together hold tens of megabytes: given back at once.
+                _libc.malloc_trim(0)
+                trimmed = True
+                continue
+            work()
             self._queue.task_done()
+            trimmed = False
 
     def finish(self) -> None:
         """Until all that was put is done."""
         self._queue.join()
 
 
-later = Later(256)
+later = Later(64)
 
 
 @functools.cache
@@ -116,7 +132,29 @@ def generation() -> int:
     """A number that every change of the namespace's rules, whoever makes it, raises."""
     channel = Socket(NETFILTER)
     try:
-        values = channel.ask(_GET_GENERATION, struct.pack(">BBH", 0, 0, 0), 4)
-        return int.from_bytes(values.get(_GENERATION_ID, b""), "big")
+        return generation_of(channel)
     finally:
         later.put(channel.close)
+
+
+def generation_of(channel: Socket) -> int:
+    """As `generation`, of the namespace that a netfilter socket was made in."""
+    values = channel.ask(_GET_GENERATION, struct.pack(">BBH", 0, 0, 0), 4)
+    return int.from_bytes(values.get(_GENERATION_ID, b""), "big")
+
+
+def bridge_element(
+    channel: Socket, table: str, name: str, mac: bytes, address: str, *, delete: bool = False
+) -> None:
+    """Add a pair of MAC and address to a set of a bridge table, or take it out. Raises OSError.
+
+    Hand-packed, for this is done at each container's start and end: 0.03 ms, where the library,
+    which reads the whole rule set first, takes 0.5.
+    """
+    key = mac + bytes(2) + netlink.address_bytes(address)  # fields of a key fill four bytes each
+    body = struct.pack(">BBH", _BRIDGE_FAMILY, 0, 0)
+    body += netlink.text(1, table) + netlink.text(2, name)
+    element = netlink.nested(1, netlink.nested(1, netlink.attribute(1, key)))
+    body += netlink.nested(3, element)
+    message = (_DELETE_ELEMENT, 0, body) if delete else (_ADD_ELEMENT, netlink.CREATE, body)
+    channel.transaction(_TABLES, message)

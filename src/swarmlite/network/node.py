@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,11 @@ __all__ = ["FdStore", "NodeNetwork", "Sandbox", "probe"]
 
 log = logging.getLogger(__name__)
 BURST_S = 0.010
+FLUSH_SHARE = 5
+FLUSH_PAUSE_S = 0.5
+"""At most one part in so many of the time, with pauses no longer than this, goes to changes of
+what is there: while a hundred containers start, each batch of new addresses would otherwise load a
+hundred VIP tables anew."""
 RECONCILE_S = 5.0
 HOST_PIN = "host"
 
@@ -179,6 +185,7 @@ class NodeNetwork:
             await asyncio.sleep(BURST_S)
             self._wake.clear()
             touched, self._touched = self._touched, Touched()
+            started = time.monotonic()
             try:
                 await self._flush(touched)
             except (OSError, SwarmliteError) as error:
@@ -186,6 +193,8 @@ class NodeNetwork:
                 log.error("network change failed: %s", error)
             if not self._wake.is_set():
                 self._idle.set()
+            took_s = time.monotonic() - started
+            await asyncio.sleep(min(took_s * (FLUSH_SHARE - 1), FLUSH_PAUSE_S))
 
     async def _flush(self, touched: Touched) -> None:
         await self._overlays.flush(touched, in_use=self._sandboxes.networks())

@@ -79,6 +79,7 @@ class Overlay:
         try:
             with netns.inside(self.namespace, host):
                 self._netlink = netlink.Socket()
+                self._filter = netlink.Socket(nft.NETFILTER)
                 if not self._adopted:
                     netns.write_sysctl("ipv6/conf/all/disable_ipv6", "1")
                     netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
@@ -100,6 +101,8 @@ class Overlay:
             self._make_vxlan()
         links = self._netlink.links()
         self.bridge, self.vxlan = links[BRIDGE].index, links[VXLAN].index
+        # The namespace is ours alone, so are the indexes in it.
+        self._next_index = 1 + max(link.index for link in links.values())
         wanted = [netlink.set_link("lo")]
         if not links[BRIDGE].up:
             wanted.append(netlink.set_link(self.bridge))
@@ -134,9 +137,10 @@ class Overlay:
         finally:
             channel.close()
 
-    def attach(self, port: Port, *, peer: str, peer_namespace: int) -> None:
+    def attach(self, port: Port, *, peer: str, peer_namespace: int, peer_index: int = 0) -> None:
         """Make a veth between the bridge and `peer` in another namespace. Raises OSError."""
         with self._lock:
+            index, self._next_index = self._next_index, self._next_index + 1
             self._netlink.send(
                 [
                     netlink.make_veth(
@@ -146,13 +150,14 @@ class Overlay:
                         mtu=self.mtu,
                         peer_mac=port.mac,
                         bridge=self.bridge,
+                        index=index,
+                        peer_index=peer_index,
                     ),
-                    netlink.set_port(port.name, port.flags),
-                    netlink.set_link(port.name),
+                    netlink.set_port(index, port.flags),
+                    netlink.set_link(index),
+                    *self._entries(port, index),
                 ]
             )
-            index = self._netlink.index(port.name)
-            self._netlink.send(self._entries(port, index))
             self._ports[port.name] = port
             self._guard_add(port)
 
@@ -180,19 +185,26 @@ class Overlay:
                 )
                 self._netlink.send([message], ignore=[errno.ENOENT, errno.ENODEV])
             if port.flags.locked:
-                element = f"{netlink.mac_text(port.mac)} . {port.address}"
-                with contextlib.suppress(FailedPrecondition):
-                    self._nft(f"delete element bridge swarmlite local {{ {element} }}")
+                with contextlib.suppress(OSError):
+                    self._element(port, delete=True)
 
     def _guard_add(self, port: Port) -> None:
         if not port.flags.locked:
             self._guard()
             return
-        element = f"{netlink.mac_text(port.mac)} . {port.address}"
         if self._generation < 0:
             self._guard()
-        else:
-            self._nft(f"add element bridge swarmlite local {{ {element} }}")
+            return
+        try:
+            self._element(port)
+        except FileNotFoundError:  # someone took the table away
+            self._guard()
+
+    def _element(self, port: Port, *, delete: bool = False) -> None:
+        nft.bridge_element(
+            self._filter, "swarmlite", "local", port.mac, port.address, delete=delete
+        )
+        self._generation = nft.generation_of(self._filter)
 
     def _guard(self) -> None:
         """Load the whole guard anew. The host's own port is trusted."""
@@ -210,7 +222,7 @@ class Overlay:
     def _nft(self, text: str) -> None:
         with netns.inside(self.namespace, self._host):
             nft.run(text)
-            self._generation = nft.generation()
+        self._generation = nft.generation_of(self._filter)
 
     def set_peers(self, peers: Peers) -> None:
         """Tell the kernel what changed among the endpoints elsewhere.
@@ -263,8 +275,7 @@ class Overlay:
             changes = self._reconcile_peers()
             if changes:
                 repairs.append(f"{changes} forwarding or neighbour entries set again")
-            with netns.inside(self.namespace, self._host):
-                changed = self._generation != nft.generation()
+            changed = self._generation != nft.generation_of(self._filter)
             if changed and self._ports:
                 if self._generation >= 0:
                     repairs.append("nftables guard loaded again")
@@ -316,6 +327,7 @@ class Overlay:
     def close(self) -> None:
         """Let go of the descriptors; the kernel's objects stay."""
         self._netlink.close()
+        nft.later.put(self._filter.close)
         os.close(self.namespace)
 
     def destroy(self) -> None:

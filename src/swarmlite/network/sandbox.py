@@ -30,35 +30,38 @@ class SandboxWiring:
         self._members: Members | None = None
         self._generation = -1
         self._fresh = False
+        self._channel: netlink.Socket | None = None
         self.dns_ports = (0, 0)
         """Of the resolver's sockets, UDP and TCP."""
 
     @classmethod
     def create(cls, host: int, start: int) -> SandboxWiring:
-        """A new namespace, not pinned yet. Raises OSError."""
+        """A new namespace, not pinned yet, with `lo` up. Raises OSError."""
         wiring = cls(netns.create(host), host, start)
         wiring._fresh = True
+        try:
+            with netns.inside(wiring.namespace, host):
+                wiring._channel = netlink.Socket()
+            wiring._channel.send([netlink.set_link(netlink.LOOPBACK)])
+        except BaseException:
+            wiring.close()
+            raise
         return wiring
 
     def configure(self, record: SandboxRecord, gateway: str) -> None:
         """Addresses and routes, once the interfaces are there. Raises OSError."""
-        with netns.inside(self.namespace, self._host):
-            channel = netlink.Socket()
-            try:
-                index = {name: link.index for name, link in channel.links().items()}
-                batch = [netlink.set_link(index["lo"])]
-                for attachment in record.attachments:
-                    if attachment.interface:
-                        link = index[attachment.interface]
-                        batch.append(
-                            netlink.add_address(link, attachment.address, attachment.prefix)
-                        )
-                        batch += [netlink.no_ipv6(link), netlink.set_link(link)]
-                if record.egress_port:
-                    batch += _way_out(record, index[egress_interface(record)], gateway)
-                channel.send(batch)
-            finally:
-                channel.close()
+        assert self._channel is not None
+        batch: list[netlink.Message] = []
+        for attachment in record.attachments:
+            if attachment.interface:
+                link = link_index(attachment.interface)
+                batch.append(netlink.add_address(link, attachment.address, attachment.prefix))
+                batch += [netlink.no_ipv6(link), netlink.set_link(link)]
+        if record.egress_port:
+            batch += _way_out(record, link_index(egress_interface(record)), gateway)
+        self._channel.send(batch)
+        self._channel.close()
+        self._channel = None
 
     def balance(self, vips: Mapping[str, Sequence[str]]) -> bool:
         """Load what changed of the VIPs; whether anything did. Raises FailedPrecondition."""
@@ -120,10 +123,18 @@ class SandboxWiring:
         netns.pin(self.namespace, path)
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Let go of the descriptors."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
         if self.namespace >= 0:
             os.close(self.namespace)
             self.namespace = -1
+
+
+def link_index(interface: str) -> int:
+    """The index that eth0, eth1 and so on get in their sandbox: after that of `lo`."""
+    return netlink.LOOPBACK + 1 + int(interface.removeprefix("eth"))
 
 
 def egress_interface(record: SandboxRecord) -> str:

@@ -20,7 +20,7 @@ from swarmlite.network.netns import Threads
 from swarmlite.network.overlay import Overlay, Port
 from swarmlite.network.overlays import Overlays
 from swarmlite.network.resolvers import Resolvers
-from swarmlite.network.sandbox import SandboxWiring, egress_interface
+from swarmlite.network.sandbox import SandboxWiring, egress_interface, link_index
 from swarmlite.network.state import Records, SandboxRecord, encode
 from swarmlite.network.view import Touched, View
 
@@ -116,13 +116,18 @@ class Sandboxes:
         for attachment in record.attachments:
             port = Port(attachment.port, attachment.address, mac_bytes(attachment.mac))
             overlays[attachment.network_id].attach(
-                port, peer=attachment.interface, peer_namespace=wiring.namespace
+                port,
+                peer=attachment.interface,
+                peer_namespace=wiring.namespace,
+                peer_index=link_index(attachment.interface),
             )
         if record.egress_port:
+            interface = egress_interface(record)
             egress = self._host.egress.attach(
                 record.egress_port,
                 record.ingress_addresses,
-                peer=egress_interface(record),
+                peer=interface,
+                peer_index=link_index(interface),
                 namespace=wiring.namespace,
             )
             held.record = record = dataclasses.replace(record, egress_address=egress.address)
