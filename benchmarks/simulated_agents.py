@@ -55,6 +55,7 @@ class SimulatedAgent:
     def __init__(self, number: int, address: str, root: bytes) -> None:
         self.number, self.address, self.root = number, address, root
         self.session = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._key = ec.generate_private_key(ec.SECP256R1())
 
     async def join(self, token: str) -> None:
@@ -103,16 +104,19 @@ class SimulatedAgent:
             while message is not grpc.aio.EOF:
                 self.session.set()
                 if reply := self._react(message):
-                    await call.write(reply)
+                    await self._write(call, reply)
                 message = await call.read()
         finally:
             beats.cancel()
 
-    @staticmethod
-    async def _beat(call: grpc.aio.StreamStreamCall) -> None:
+    async def _write(self, call: grpc.aio.StreamStreamCall, message: AgentMessage) -> None:
+        async with self._writing:  # gRPC takes one at a time
+            await call.write(message)
+
+    async def _beat(self, call: grpc.aio.StreamStreamCall) -> None:
         while True:
-            await asyncio.sleep(PERIOD_S - 0.5 * random.random())  # noqa: S311 - as agents do
-            await call.write(AgentMessage())
+            await asyncio.sleep(PERIOD_S - 0.5 * random.random())
+            await self._write(call, AgentMessage())
 
     @staticmethod
     def _react(message: ManagerMessage) -> AgentMessage | None:

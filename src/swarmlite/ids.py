@@ -6,15 +6,17 @@ import secrets
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 LENGTH = 25
+_PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 
 
 def base36(number: int, length: int) -> str:
     """`number` in base 36, padded with zeros to `length` characters."""
-    digits = []
+    pairs = []
     while number:
-        number, digit = divmod(number, 36)
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits)).rjust(length, "0")
+        number, pair = divmod(number, 36 * 36)
+        pairs.append(_PAIRS[pair])
+    pairs.reverse()
+    return "".join(pairs).lstrip("0").rjust(length, "0")
 
 
 def new_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,16 @@ from collections.abc import Iterator
 from swarmlite.errors import SwarmliteError
 from swarmlite.manager.process import parse_arguments, run_until_signalled
 
+GC_THRESHOLDS = (10_000, 50, 50)
+"""The objects of a burst live on in the store: to look for garbage among them often finds none, and
+each full collection stops the API for as long as it takes."""
+
 
 def main() -> int:
     """Run until a signal; 1 with one line on stderr when the manager cannot go on."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    gc.freeze()  # what the imports made is never garbage
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         asyncio.run(run_until_signalled(parse_arguments()))
     except* SwarmliteError as group:

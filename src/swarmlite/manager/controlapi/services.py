@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.ids import new_id
 from swarmlite.manager.store.api import Delete
+from swarmlite.manager.store.tables import Tally
 from swarmlite.model import defaults, dirty, task_states
 from swarmlite.model.validate import validate_change, validate_service
 from swarmlite.proto.control_pb2 import (
@@ -19,9 +21,9 @@ from swarmlite.proto.control_pb2 import (
     ServiceStatus,
     UpdateServiceRequest,
 )
-from swarmlite.proto.objects_pb2 import Service, Task
+from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import NodeSpec, ServiceSpec
-from swarmlite.proto.types_pb2 import NodeStatus, UpdateStatus
+from swarmlite.proto.types_pb2 import NodeStatus, TaskState, UpdateStatus
 
 from .api import Api, check_free, check_version, copy_of, resolve
 from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
@@ -59,8 +61,14 @@ class Services:
         """Services that pass the filters, with the counts of their tasks."""
         matches = compile_filters("services", request.filters, FILTERS)
         services = [s for s in self._api.view.services if matches(s)]
-        down = frozenset(n.id for n in self._api.view.nodes if n.status.state == NodeStatus.DOWN)
-        status = {service.id: self._status(service, down) for service in services}
+        down = [n.id for n in self._api.view.nodes if n.status.state == NodeStatus.DOWN]
+        lost = Counter(
+            task.service_id
+            for node_id in down
+            for task in self._api.view.tasks.of_node(node_id).values()
+            if _runs(task.status.state, task.desired_state)
+        )
+        status = {service.id: self._status(service, lost[service.id]) for service in services}
         return ListServicesResponse(services=services, status=status)
 
     async def create(self, request: CreateServiceRequest) -> Service:
@@ -114,14 +122,16 @@ class Services:
         service.update_status.message = "manually requested rollback"
         service.update_status.started_at.FromDatetime(self._api.now())
 
-    def _status(self, service: Service, down: frozenset[str]) -> ServiceStatus:
-        tasks = self._api.view.tasks.of_service(service.id).values()
-        status = _counted(tasks, service.job_status.job_iteration, down)
+    def _status(self, service: Service, lost: int) -> ServiceStatus:
+        """`lost`: running tasks, as far as is known, on nodes that are down."""
+        tallies = self._api.view.tasks.tallies(service.id)
+        status = _counted(tallies, service.job_status.job_iteration)
+        status.running_tasks -= lost
         if service.spec.WhichOneof("mode") == "replicated":
             status.desired_tasks = service.spec.replicated.replicas
         elif service.spec.WhichOneof("mode") == "replicated_job":
             status.desired_tasks = service.spec.replicated_job.max_concurrent
-        elif not tasks:
+        elif not tallies:
             status.desired_tasks = self._eligible(service)
         return status
 
@@ -135,23 +145,27 @@ class Services:
         )
 
 
-def _counted(tasks: Iterable[Task], iteration: int, down: frozenset[str]) -> ServiceStatus:
-    """Counts of a service's tasks, in one pass: there may be a hundred thousand of them.
+def _counted(tallies: Mapping[Tally, int], iteration: int) -> ServiceStatus:
+    """Counts of a service's tasks; there may be a hundred thousand of them.
 
     Tasks of jobs are wished COMPLETE from the start; `desired` has those that are yet to be.
     """
     running = completed = desired = 0
-    for task in tasks:
-        state, wished = task.status.state, task.desired_state
-        if state == task_states.RUNNING and wished <= task_states.COMPLETE:
-            running += task.node_id not in down
+    for (state, wished, of_iteration), count in tallies.items():
+        if _runs(state, wished):
+            running += count
         if wished <= task_states.RUNNING or (
             wished == task_states.COMPLETE and not task_states.is_terminal(state)
         ):
-            desired += 1
-        if state == task_states.COMPLETE and task.job_iteration.index == iteration:
-            completed += 1
+            desired += count
+        if state == task_states.COMPLETE and of_iteration == iteration:
+            completed += count
     return ServiceStatus(running_tasks=running, completed_tasks=completed, desired_tasks=desired)
+
+
+def _runs(state: TaskState.ValueType, wished: TaskState.ValueType) -> bool:
+    """Whether a task in this state counts as running, if its node lives."""
+    return state == task_states.RUNNING and wished <= task_states.COMPLETE
 
 
 def _change(service: Service, spec: ServiceSpec) -> None:

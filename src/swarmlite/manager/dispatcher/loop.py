@@ -12,7 +12,14 @@ from typing import Protocol
 from swarmlite.errors import Conflict, PermissionDenied, Unavailable
 from swarmlite.manager.store.api import Action, Change, Event, Put, Resync, Store, Subscription
 from swarmlite.model import defaults, task_states, units
-from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello, LogChunk, ManagerPeer, SessionInfo
+from swarmlite.proto.dispatcher_pb2 import (
+    AgentMessage,
+    AssignmentChange,
+    Hello,
+    LogChunk,
+    ManagerPeer,
+    SessionInfo,
+)
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
@@ -29,8 +36,15 @@ SETTLE_S = 0.01
 PERIOD_S = 0.06
 """The least time from one batch to the next, of assignments and of writes alike."""
 
-CHUNK = 1000
+PERIOD_PER_NODE_S = 0.0005
+"""What a message to an agent and its answer cost, about twice over: a batch to many nodes makes
+the next one wait longer and grow, so that a burst is a few messages a node and not one a task."""
+
+CHUNK = 250
 """Tasks handled without giving way to other work."""
+
+MESSAGES = 50
+"""Sessions served without giving way: each writes its own message."""
 
 RETRY_S = 0.5
 CHECK_S = 0.25
@@ -77,6 +91,7 @@ class Dispatcher:
         self._clock = clock
         self._now = now
         self._set = assignments.AssignmentSet()
+        self._undelivered: dict[str, list[AssignmentChange]] = {}
         self._reports = Reports()
         self._reported = asyncio.Event()
         self._liveness = Liveness(self._period_s())
@@ -204,19 +219,18 @@ class Dispatcher:
         await self._take()
         self._deliver()
         events = aiter(subscription)
-        flushed_at = 0.0
+        next_at = 0.0
         while True:
             try:
                 self._observe(await anext(events))
-                pause = flushed_at + PERIOD_S - time.monotonic()
-                await asyncio.sleep(max(SETTLE_S, pause))
+                await asyncio.sleep(max(SETTLE_S, next_at - time.monotonic()))
                 self._observe(subscription.drain())
             except Resync:
                 events = aiter(subscription)
                 self._start_over()
             await self._take()
-            self._deliver()
-            flushed_at = time.monotonic()
+            reached = await self._deliver_gently()
+            next_at = time.monotonic() + max(PERIOD_S, PERIOD_PER_NODE_S * reached)
 
     async def _take(self) -> None:
         while self._set.take(self._store.view, CHUNK):  # noqa: ASYNC110
@@ -279,10 +293,33 @@ class Dispatcher:
             session.end(PermissionDenied(f"node {node_id} was removed from the swarm"))
 
     def _deliver(self) -> None:
-        for node_id, changes in self._set.render(self.sessions.node_ids()).items():
-            session = self.sessions.get(node_id)
-            if session is not None and session.info is not None:
-                session.assign(changes)
+        """Hand every node what it has to hear, now."""
+        self._render()
+        while self._undelivered:
+            self._assign(*self._undelivered.popitem())
+
+    async def _deliver_gently(self) -> int:
+        """As _deliver, a few nodes at a time; answer how many there were.
+
+        A session that begins meanwhile has the rest delivered at once, so that order is kept.
+        """
+        self._render()
+        reached = len(self._undelivered)
+        while self._undelivered:
+            for _ in range(min(MESSAGES, len(self._undelivered))):
+                self._assign(*self._undelivered.popitem())
+            await asyncio.sleep(0)
+        return reached
+
+    def _render(self) -> None:
+        while self._undelivered:
+            self._assign(*self._undelivered.popitem())
+        self._undelivered = self._set.render(self.sessions.node_ids())
+
+    def _assign(self, node_id: str, changes: Sequence[AssignmentChange]) -> None:
+        session = self.sessions.get(node_id)
+        if session is not None and session.info is not None:
+            session.assign(changes)
 
     async def _write_forever(self) -> None:
         written_at = 0.0

@@ -43,6 +43,7 @@ class Orchestrator:
     def _forget(self) -> None:
         self._services: dict[str, None] = {}
         self._places: dict[PlaceKey, None] = {}
+        self._unfilled: dict[str, Sequence[int]] = {}
         self._nodes: set[str] = set()
         self._progressed: dict[PlaceKey, None] = {}
         self._timers: list[tuple[float, str]] = []
@@ -109,12 +110,19 @@ class Orchestrator:
             del self._services[service_id]
             decided.add(service_id)
             changes += self._plan_service(view, service_id, now, self._budget - len(changes))
+        settled: set[PlaceKey] = set()
         for place in list(self._places):
             if len(changes) >= self._budget:
                 return changes
             if place[0] not in decided:
                 del self._places[place]
+                settled.add(place)
                 changes += self._plan_place(view, place, now)
+        for service_id in self._unfilled.keys() - decided:
+            if len(changes) >= self._budget:
+                return changes
+            left = self._budget - len(changes)
+            changes += self._go_on(view, service_id, now, left, settled)
         return changes
 
     def _mark(self, view: Tables, now: float) -> None:
@@ -138,15 +146,35 @@ class Orchestrator:
                 del self._timer_of[service_id]
                 self._services[service_id] = None
 
+    def _go_on(
+        self, view: Tables, service_id: str, now: float, budget: int, settled: set[PlaceKey]
+    ) -> list[Change]:
+        """The next part of filling a large service's slots, but for those just `settled`."""
+        slots, service = self._unfilled.pop(service_id), view.services.get(service_id)
+        if service is None:
+            self._services[service_id] = None
+            return []
+        turn = Turn(service, view, now, budget, self._ran_since)
+        replicated.go_on(turn, [s for s in slots if (service_id, s) not in settled])
+        self._again(turn)
+        return turn.changes
+
+    def _again(self, turn: Turn) -> None:
+        """Come back to a service of which the budget left a part."""
+        if turn.unfilled:
+            self._unfilled[turn.service.id] = turn.unfilled
+        elif turn.cut_short:
+            self._services[turn.service.id] = None
+
     def _plan_service(self, view: Tables, service_id: str, now: float, budget: int) -> list[Change]:
+        self._unfilled.pop(service_id, None)
         service = view.services.get(service_id)
-        turn = Turn(service or Service(), view, now, budget, self._ran_since)
+        turn = Turn(service or Service(id=service_id), view, now, budget, self._ran_since)
         if service is None or service.pending_delete:
             turn.remove(view.tasks.of_service(service_id).values())
         else:
             RECONCILE[service.spec.WhichOneof("mode") or "replicated"](turn)
-        if turn.cut_short:
-            self._services[service_id] = None
+        self._again(turn)
         self._set_timer(service_id, turn.wake_at)
         return turn.changes
 
@@ -177,7 +205,7 @@ class Orchestrator:
 
     def wake_at(self) -> float | None:
         """As Loop.wake_at."""
-        if self._services or self._places or self._nodes or self._progressed:
+        if self._services or self._places or self._unfilled or self._nodes or self._progressed:
             return 0.0
         return self._timers[0][0] if self._timers else None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from swarmlite.model.task_states import RUNNING
 
 from ..updater import advance
-from .places import Key, Place, sort_places
+from .places import Key, Place, sort_place, sort_places
 from .turn import Turn
 
 
@@ -29,12 +29,30 @@ def reconcile(turn: Turn) -> None:
             if turn.spent:
                 return
             turn.settle(place)
-    for slot in free_slots((place.key for place in filled), wanted - len(filled)):
+    slots = free_slots((place.key for place in filled), wanted - len(filled))
+    for number, slot in enumerate(slots):
         if turn.spent:
+            turn.unfilled = slots[number:]
             return
         place = places.get(slot) or Place(slot, [])
         turn.fill(slot, place.tasks)
     advance(turn, filled)
+
+
+def go_on(turn: Turn, slots: Sequence[int]) -> None:
+    """Fill more of the slots that a turn before left, without looking at all the others again.
+
+    It holds as long as nothing but those new tasks made the service dirty.
+    """
+    view, service_id = turn.view, turn.service.id
+    for number, slot in enumerate(slots):
+        if turn.spent:
+            turn.unfilled = slots[number:]
+            return
+        tasks = view.tasks.of_place((service_id, slot)).values()
+        if not tasks or not sort_place(slot, tasks, view).filled:
+            turn.fill(slot, tasks)
+    turn.cut_short = True  # a whole turn has the last word
 
 
 def as_wished(place: Place) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swarmlite.model.defaults import rollback_config, update_config
@@ -35,6 +35,8 @@ class Turn:
     wake_at: float | None = None
     cut_short: bool = False
     """The budget was spent before all was decided: another turn is needed."""
+    unfilled: Sequence[int] = ()
+    """Slots that are yet to be filled, when the budget was spent and nothing else is left to do."""
 
     def __post_init__(self) -> None:
         self._template: Task | None = None

@@ -60,14 +60,14 @@ class Fence:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Put:
     """Write `obj`, if the stored version still is `obj.meta.version.index` (0: does not exist)."""
 
     obj: Object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delete:
     """Remove `obj`, if the stored version still is `obj.meta.version.index`."""
 
@@ -85,7 +85,7 @@ class Action(Enum):
     REMOVE = "remove"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """One object's change. `obj` is the new state (for REMOVE the last), `old` the one before."""
 

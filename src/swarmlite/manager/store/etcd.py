@@ -17,8 +17,9 @@ from aetcd import rpc as etcd
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.errors import Conflict, InvalidSpec, Unavailable
+from swarmlite.proto.types_pb2 import Meta
 
-from .api import MAX_OPERATIONS, Change, Fence, Fenced, Put, Subscription, kind_of
+from .api import MAX_OPERATIONS, Change, Fence, Fenced, Object, Put, Subscription, kind_of
 from .etcd_client import EtcdClient
 from .etcd_mirror import PREFIX, RELIST_S, Mirror, key_of
 from .tables import Tables, name_of
@@ -27,6 +28,8 @@ ELECTION_KEY = PREFIX + b"election/leader"
 MAX_BYTES = 1_300_000
 """Of the objects in one transaction; etcd takes 1.5 MiB with the keys and compares."""
 IN_FLIGHT = 4
+YIELD_EVERY = 250
+"""Changes that are serialized before other work has its turn."""
 REACH_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 6.0
 ATTEMPT_S = 1.5
@@ -51,24 +54,40 @@ async def open_store(client: EtcdClient, relist_s: float = RELIST_S) -> AsyncIte
         raise
 
 
+class _Stamp:
+    """The times of a write, as bytes to append to an object: a message that is read later in the
+    same bytes overrides. That spares a copy of every object.
+    """
+
+    def __init__(self, now: Timestamp) -> None:
+        # A field of 0 is not written, and would not override.
+        now = Timestamp(seconds=now.seconds, nanos=now.nanos or 1)
+        self._meta = {True: Meta(created_at=now, updated_at=now), False: Meta(updated_at=now)}
+        self._suffixes: dict[tuple[type, bool], bytes] = {}
+
+    def of(self, obj: Object) -> bytes:
+        """What to append to `obj`."""
+        key = type(obj), not obj.meta.version.index
+        suffix = self._suffixes.get(key)
+        if suffix is None:
+            suffix = self._suffixes[key] = key[0](meta=self._meta[key[1]]).SerializeToString()
+        return suffix
+
+
 class _Item:
     """One change, serialized: what a transaction needs of it."""
 
     __slots__ = ("change", "key", "value", "version")
 
-    def __init__(self, change: Change, now: Timestamp) -> None:
+    def __init__(self, change: Change, stamp: _Stamp) -> None:
+        obj = change.obj
         self.change = change
-        self.version = change.obj.meta.version.index
-        self.key = key_of(kind_of(change.obj), change.obj.id)
+        self.version = obj.meta.version.index
+        self.key = key_of(kind_of(obj), obj.id)
         self.value: bytes | None = None
         if isinstance(change, Put):
-            obj = type(change.obj)()
-            obj.CopyFrom(change.obj)  # type: ignore[arg-type]  # same type, by construction
-            obj.meta.ClearField("version")  # etcd's own mod revision says it
-            obj.meta.updated_at.CopyFrom(now)
-            if not self.version:
-                obj.meta.created_at.CopyFrom(now)
-            self.value = obj.SerializeToString()
+            # The version in it is an old one: etcd's own mod revision says it.
+            self.value = obj.SerializeToString() + stamp.of(obj)
 
     @property
     def size(self) -> int:
@@ -138,7 +157,11 @@ class EtcdStore:
                 keys = {item.key for item in differing}
                 items = [item for item in items if item.key not in keys]
 
-        for wave in _waves(self._items(changes)):
+        items: list[_Item] = []
+        for start in range(0, len(changes), YIELD_EVERY):
+            items += self._items(changes[start : start + YIELD_EVERY])
+            await asyncio.sleep(0)
+        for wave in _waves(items):
             writers = []
             try:
                 for chunk in _chunks(wave):
@@ -154,7 +177,8 @@ class EtcdStore:
     def _items(self, changes: Sequence[Change]) -> list[_Item]:
         now = Timestamp()
         now.FromDatetime(self._now())
-        return [_Item(change, now) for change in changes]
+        stamp = _Stamp(now)
+        return [_Item(change, stamp) for change in changes]
 
     async def _transact(
         self, items: Sequence[_Item], fence: Fence | None
@@ -214,9 +238,8 @@ def _request(items: Sequence[_Item], fence: Fence | None, values: bool) -> etcd.
         else:
             put = request.success.add().request_put
             put.key, put.value = item.key, item.value
-        request.failure.add().request_range.MergeFrom(
-            etcd.RangeRequest(key=item.key, keys_only=not values)
-        )
+        found = request.failure.add().request_range
+        found.key, found.keys_only = item.key, not values
     if fence is not None:
         request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=fence.epoch)
         request.failure.add().request_range.MergeFrom(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import ItemsView, Iterator, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -16,6 +16,7 @@ from swarmlite.proto.objects_pb2 import (
     Task,
     Volume,
 )
+from swarmlite.proto.types_pb2 import TaskState
 
 if TYPE_CHECKING:
     from .api import Object
@@ -91,14 +92,25 @@ class Table(Generic[T]):
         return old
 
 
+Tally = tuple[TaskState.ValueType, TaskState.ValueType, int]
+"""What the tasks of a service are counted by: observed state, desired state, job iteration."""
+
+NO_TALLIES: Mapping[Tally, int] = {}
+
+
 class TaskTable(Table[Task]):
-    """Tasks, also by service, node and place."""
+    """Tasks, also by service, node and place, and counted."""
 
     def __init__(self) -> None:
         super().__init__()
         self._by_service: defaultdict[str, dict[str, Task]] = defaultdict(dict)
         self._by_node: defaultdict[str, dict[str, Task]] = defaultdict(dict)
         self._by_place: defaultdict[Place, dict[str, Task]] = defaultdict(dict)
+        self._tallies: defaultdict[str, Counter[Tally]] = defaultdict(Counter)
+
+    def tallies(self, service_id: str) -> Mapping[Tally, int]:
+        """How many tasks a service has of each tally: counting a large service costs nothing."""
+        return self._tallies.get(service_id, NO_TALLIES)
 
     def of_service(self, service_id: str) -> Mapping[str, Task]:
         """The tasks of a service, by id, ended ones included."""
@@ -118,8 +130,10 @@ class TaskTable(Table[Task]):
         old = self._objects.get(obj.id)
         if old is not None and old.node_id == obj.node_id:
             self._objects[obj.id] = obj
+            self._count(old, -1)
         else:
             super().put(obj)
+        self._count(obj, 1)
         if obj.service_id:
             self._by_service[obj.service_id][obj.id] = obj
             self._by_place[place_of(obj)][obj.id] = obj
@@ -131,10 +145,25 @@ class TaskTable(Table[Task]):
         """As Table.pop."""
         old = super().pop(object_id)
         if old is not None:
+            self._count(old, -1)
             _forget(self._by_service, old.service_id, object_id)
             _forget(self._by_node, old.node_id, object_id)
             _forget(self._by_place, place_of(old), object_id)
         return old
+
+    def _count(self, task: Task, sign: int) -> None:
+        service_id, tally = task.service_id, tally_of(task)
+        counts = self._tallies[service_id]
+        counts[tally] += sign
+        if not counts[tally]:
+            del counts[tally]
+            if not counts:
+                del self._tallies[service_id]
+
+
+def tally_of(task: Task) -> Tally:
+    """What a task counts as."""
+    return task.status.state, task.desired_state, task.job_iteration.index
 
 
 K = TypeVar("K")
