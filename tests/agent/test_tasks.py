@@ -193,6 +193,7 @@ async def test_health_decides_when_a_task_runs_and_when_it_has_failed(node: Agen
     health.start_interval.FromMilliseconds(100)
     health.start_period.FromSeconds(5)
     health.retries = 2
+    task.status.healthy = True  # as the orchestrator makes tasks
     began = time.monotonic()
     node.manager.assign(task)
     status = await node.manager.status(task.id, task_states.RUNNING)

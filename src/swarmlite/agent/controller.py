@@ -78,7 +78,8 @@ class Controller:
         self._report_status = report
         self._node_id = node_id
         self._state: TaskState.ValueType = task.status.state
-        self._healthy = task.status.healthy
+        # Who has not run yet has not passed a test either, whatever its managers assumed.
+        self._healthy = task.status.healthy and task.status.state >= task_states.RUNNING
         self._pid = adopted_pid
         self._found_end: Exit | None = None
         self._go = asyncio.Event()
