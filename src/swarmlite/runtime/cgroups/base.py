@@ -92,10 +92,16 @@ def write(path: str, value: object) -> None:
 def read(path: str) -> str:
     """A control file's text; empty when it does not exist."""
     try:
-        with open(path, encoding="ascii") as file:  # noqa: PTH123
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return ""
+    try:
+        data = b""
+        while chunk := os.read(fd, 65536):
+            data += chunk
+        return data.decode("ascii")
+    finally:
+        os.close(fd)
 
 
 def read_int(path: str) -> int:

@@ -424,7 +424,7 @@ class Server:
                 continue
             with open(f"{self.state_dir}/{entry}", encoding="utf-8") as file:  # noqa: PTH123
                 try:
-                    container = containers.load(json.loads(file.read()))
+                    container = containers.load(file.read())
                 except (ValueError, KeyError):
                     continue
             with contextlib.suppress(errors.SwarmliteError):
