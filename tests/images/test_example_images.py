@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import FAST, needs_root
+from image_world import FAST, needs_root
 
 from swarmlite.errors import Unavailable
 from swarmlite.runtime.images.store import ImageStore

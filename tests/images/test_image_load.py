@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from conftest import FAST, Tar, image_of, left_behind, needs_root, one_file
+from image_world import FAST, Tar, image_of, left_behind, needs_root, one_file
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.runtime.images.store import ImageStore

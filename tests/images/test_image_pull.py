@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import FAST, SMALL, image_of, left_behind, needs_root, one_file
+from image_world import FAST, SMALL, image_of, left_behind, needs_root, one_file
 
 from swarmlite.errors import (
     FailedPrecondition,

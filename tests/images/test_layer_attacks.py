@@ -9,9 +9,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import Tar, needs_root, snapshot, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_world import Tar, needs_root, snapshot, unpack
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.runtime.images.store import ImageStore

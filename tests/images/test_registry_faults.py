@@ -12,11 +12,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from conftest import FAST, SMALL, image_of, left_behind, needs_root, one_file
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from image_world import FAST, SMALL, image_of, left_behind, needs_root, one_file
 from yarl import URL
 
 from swarmlite.errors import (

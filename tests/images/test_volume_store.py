@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import needs_root, snapshot
+from image_world import needs_root, snapshot
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
 from swarmlite.runtime.volumes import VolumeStore

@@ -7,9 +7,9 @@ import socket
 import struct
 
 import pytest
-from conftest import World, resolve
 from hypothesis import given
 from hypothesis import strategies as st
+from network_world import World, resolve
 
 from swarmlite.network.dns import forward, packet
 from swarmlite.proto.types_pb2 import DNSConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import Host, World
+from network_world import Host, World
 
 from swarmlite.errors import AlreadyExists
 from swarmlite.paths import Paths

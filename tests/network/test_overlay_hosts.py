@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import World
+from network_world import World
 
 
 async def test_containers_reach_each_other_across_hosts_by_address(world: World) -> None:

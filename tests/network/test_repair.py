@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from conftest import World, resolve
+from network_world import World, resolve
 
 from swarmlite.network import nft
 from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig

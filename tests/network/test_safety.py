@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from conftest import World
+from network_world import World
 
 FORGE = """
 import socket, struct, sys

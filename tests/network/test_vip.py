@@ -8,7 +8,7 @@ import os
 import socket
 import time
 
-from conftest import World, in_thread
+from network_world import World, in_thread
 
 from swarmlite.network import netns
 
