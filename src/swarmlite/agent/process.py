@@ -22,6 +22,7 @@ from swarmlite.agent.images import TaskImages
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
+from swarmlite.agent.network_memory import NetworkMemory
 from swarmlite.agent.payloads import PayloadFiles, Payloads
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
@@ -70,13 +71,17 @@ class Agent:
             *info.get("warnings", []),
             *await asyncio.to_thread(probe),
         ]
+        for warning in self._warnings:
+            log.warning("this host lacks something: %s", warning)
         node = self._config.node
         network = self._network(node)
         if node is not None or self._has_leftovers():
             await network.start()
         host = self._host(network, node)
         host.payload_files.mount()
-        worker = Worker(host, self._journal, self._reporter, node_id=node.node_id if node else "")
+        node_id = node.node_id if node else ""
+        memory = NetworkMemory(self._config.paths.agent_dir / "networks", node_id)
+        worker = Worker(host, self._journal, self._reporter, memory, node_id=node_id)
         server = await self._serve()
         try:
             await worker.start()

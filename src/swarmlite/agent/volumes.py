@@ -31,9 +31,10 @@ class ContainerVolumes:
             labels=dict(options.labels) if name else {CONTAINER_LABEL: self._container_id},
             options=dict(options.driver_config.options),
         )
+        mountpoint = self._store.mount(volume.name)
         if not options.nocopy and not options.subpath:
             self._store.copy_up(volume.name, self._lower_dirs, target)
-        return self._inside(self._store.mount(volume.name), options.subpath)
+        return self._inside(mountpoint, options.subpath)
 
     def _inside(self, mountpoint: Path, subpath: str) -> Path:
         """The subpath below the volume; symbolic links do not lead out of it."""

@@ -16,6 +16,7 @@ from swarmlite.agent.controller import Controller
 from swarmlite.agent.exits import exit_of
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.logs import LogShipper, Source
+from swarmlite.agent.network_memory import NetworkMemory
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.statuses import Exit, status
 from swarmlite.agent.sweep import Owners, sweep
@@ -36,13 +37,22 @@ LOST = "task: the container is gone: the node or its supervisor was started agai
 class Worker:
     """Holds one controller a task; `run` applies what is assigned."""
 
-    def __init__(self, host: Host, journal: Journal, reporter: Reporter, *, node_id: str) -> None:
+    def __init__(
+        self,
+        host: Host,
+        journal: Journal,
+        reporter: Reporter,
+        memory: NetworkMemory,
+        *,
+        node_id: str,
+    ) -> None:
         """Nothing is touched before `start`."""
         self.assignments = AssignmentSet()
         self.logs = LogShipper(self._log_sources)
         self._host = host
         self._journal = journal
         self._reporter = reporter
+        self._memory = memory
         self._node_id = node_id
         self._deltas: asyncio.Queue[Delta] = asyncio.Queue()
         self._controllers: dict[str, Controller] = {}
@@ -66,6 +76,8 @@ class Worker:
             self._reporter.known(task.id, task.status)
             self._begin(task)
         self.assignments.adopt(set(self._controllers))
+        if self._node_id and (remembered := self._memory.load()):
+            await self._network_told(remembered)
         log.info("tasks taken up tasks=%d containers=%d", len(self._controllers), len(self._found))
 
     async def run(self) -> None:
@@ -77,6 +89,7 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._apply_deltas())
                 group.create_task(self._sweep_often())
+                group.create_task(self._memory.run())
         finally:
             for future in list(self._running):
                 future.cancel()
@@ -85,6 +98,7 @@ class Worker:
 
     async def abandon(self) -> None:
         """This node is in no swarm any longer: stop every task and forget it."""
+        self._memory.forget()
         for task_id in list(self._controllers):
             self._remove(task_id)
         if self._running:
@@ -103,10 +117,8 @@ class Worker:
             await self._apply(await self._deltas.get())
 
     async def _apply(self, delta: Delta) -> None:
-        try:
-            await self._apply_network(delta)
-        except SwarmliteError as error:  # its own reconciliation tries again
-            log.warning("network not applied error=%s", error)
+        await self._network_told(delta)
+        self._memory.take(delta)
         if delta.payloads_changed:
             self._host.payloads.replace(self.assignments.secrets, self.assignments.configs)
         for task_id in delta.removed_tasks:
@@ -122,6 +134,12 @@ class Worker:
                 self._hurry_if_service_gone(controller)
         if delta.complete:
             self._complete_seen = True
+
+    async def _network_told(self, delta: Delta) -> None:
+        try:
+            await self._apply_network(delta)
+        except SwarmliteError as error:  # its own reconciliation tries again
+            log.warning("network not applied error=%s", error)
 
     async def _apply_network(self, delta: Delta) -> None:
         network = self._host.network

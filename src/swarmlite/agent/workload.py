@@ -84,6 +84,7 @@ class TaskWorkload:
         self._check: HealthCheck | None = None
         self._stop_signal = 0
         self._anonymous_volumes = True  # until it is known better
+        self._begun = False
         self._end: asyncio.Future[Exit] | None = None
         self.container_id = container_id_of(task.id)
         self.host_ports: Sequence[PortConfig] = list(task.status.host_ports)
@@ -120,11 +121,22 @@ class TaskWorkload:
         context = templates.context_of(self._task, self._host.node)
         self._spec = templates.expand_container(self._task.spec.container, context)
 
+    def _say_what_is_left_out(self) -> None:
+        resources = self._task.spec.resources
+        if not resources.HasField("memory_swappiness"):
+            return
+        if "cgroup.v2" in self._host.node.description.engine.capabilities:
+            log.warning("memory swappiness left out, cgroup v2 has none task=%s", self._task.id)
+
     def _waiting(self, missing: list[str]) -> None:
         log.info("task waits task=%s for=%s", self._task.id, ", ".join(missing))
 
     async def _make(self, image: Image, config: dict[str, Any]) -> None:
         host, task = self._host, self._task
+        self._say_what_is_left_out()
+        self._begun = True
+        # First of all: it tells a later start of the agent that there may be something to release.
+        make_folders(self.bundle)
         ports = [port for port in task.endpoint.ports if port.publish_mode == PortConfig.HOST]
         sandbox = await _finished(
             host.network.create_sandbox(
@@ -158,10 +170,6 @@ class TaskWorkload:
     ) -> None:
         bundle, host = self.bundle, self._host
         hostname = self._spec.hostname or self.container_id[:12]
-        for name in ("", "rootfs", "upper", "work", "logs"):
-            (bundle / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The root of the upper directory is the root of the container: its users must pass.
-        (bundle / "upper").chmod(0o755)
         addresses = [address for address, _ in sandbox.hosts]
         files = host_files.write(
             bundle,
@@ -239,7 +247,8 @@ class TaskWorkload:
 
     async def release(self) -> None:
         """See controller.Workload."""
-        await _finished(self._release())
+        if self._begun or self._end is not None or self.bundle.exists():
+            await _finished(self._release())
 
     async def _release(self) -> None:
         try:
@@ -292,6 +301,15 @@ def _remove_but_logs(bundle: Path) -> None:
             shutil.rmtree(entry.path)
         else:
             os.unlink(entry.path)  # noqa: PTH108
+
+
+def make_folders(bundle: Path) -> None:
+    """The folders of a bundle, those that are missing."""
+    for folder in (bundle, *(bundle / name for name in ("rootfs", "upper", "work", "logs"))):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)  # noqa: PTH102
+    # The root of the upper directory is the root of the container: its users must pass.
+    os.chmod(bundle / "upper", 0o755)  # noqa: PTH101
 
 
 def _log_file(task: Task, path: Path) -> LogFile | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from swarmlite.network.view import (
 from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
 
 RESOLVER = "127.0.0.11"
+HOST_SEARCH_TTL_S = 5.0
+"""How long the host's search list is taken as read: a burst of starts reads it once."""
 
 
 @dataclass
@@ -109,9 +113,14 @@ def _place(attachment: NetworkAttachment, ingress: bool, number: int) -> Attachm
     )
 
 
+@functools.lru_cache(maxsize=1)
+def _host_search(_period: int) -> list[str]:
+    return host_search()
+
+
 def resolv_conf(dns: DNSConfig) -> str:
     """The content of a sandbox's /etc/resolv.conf."""
-    search = list(dns.search) or host_search()
+    search = list(dns.search) or _host_search(int(time.monotonic() / HOST_SEARCH_TTL_S))
     lines = [f"search {' '.join(search)}"] if search and search != ["."] else []
     lines.append(f"nameserver {RESOLVER}")
     options = list(dns.options)

@@ -227,12 +227,15 @@ class Sandboxes:
                 networks = [a.network_id for a in held.record.attachments]
                 vips = load_balancer.vips(self._view, networks)
 
-                def work(wiring: SandboxWiring = wiring) -> bool:
-                    return wiring.repair()
+                def work(
+                    wiring: SandboxWiring = wiring, vips: dict[str, Sequence[str]] = vips
+                ) -> bool:
+                    repaired = wiring.repair()
+                    wiring.balance(vips)
+                    return repaired
 
                 if await self._threads.run(work):
                     repairs.append(f"sandbox {held.record.id}: VIP table loaded again")
-                await self._threads.run(lambda w=wiring, v=vips: w.balance(v))  # type: ignore[misc]
         return repairs
 
     # letting go

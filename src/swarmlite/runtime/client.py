@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -40,7 +41,11 @@ class State:
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> State:
         """From the supervisor's JSON."""
-        return cls(**{**data, "bundle": Path(data["bundle"])})
+        return cls(**{**data, "bundle": _path(data["bundle"])})
+
+
+_path = functools.lru_cache(4096)(Path)
+"""A container's state comes several times in its life; making the Path is half of reading it."""
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,10 @@ class V2(base.Cgroup):
 
 
 def settings(resources: dict) -> list[tuple[str, object]]:  # type: ignore[type-arg]
-    """The files and values that OCI's v1-shaped limits amount to; raises InvalidSpec."""
+    """The files and values that OCI's v1-shaped limits amount to; raises InvalidSpec.
+
+    `memory.swappiness` amounts to none: v2 has no such setting, so it is left out.
+    """
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
     result: list[tuple[str, object]] = []
     limit, swap = memory.get("limit"), memory.get("swap")

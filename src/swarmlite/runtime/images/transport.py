@@ -29,16 +29,21 @@ from swarmlite.runtime.images.token import Challenge, fetch_token, parse_challen
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+NOBODY_RETRIES = 2
 NETWORK_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, ConnectionError)
 
 
 class Retryable(Exception):
     """An attempt failed in a way that may pass; `error` is what to raise when it does not."""
 
-    def __init__(self, error: SwarmliteError, wait_s: float | None = None) -> None:
+    def __init__(
+        self, error: SwarmliteError, wait_s: float | None = None, *, nobody: bool = False
+    ) -> None:
+        """`nobody`: refused, no route, no such name: it passes within seconds or not at all."""
         super().__init__(str(error))
         self.error = error
         self.wait_s = wait_s
+        self.nobody = nobody
 
 
 class Transport:
@@ -86,7 +91,11 @@ class Transport:
             async with self._authorized(method, url, scope, headers or {}) as response:
                 yield response
         except NETWORK_ERRORS as error:
-            raise Retryable(self._unreachable(error)) from error
+            # Errors of TLS come as errors of connecting too, though somebody is there.
+            nobody = isinstance(error, aiohttp.ClientConnectorError) and not isinstance(
+                error, aiohttp.ClientSSLError
+            )
+            raise Retryable(self._unreachable(error), nobody=nobody) from error
 
     async def base(self) -> URL:
         """https://HOST, or http://HOST where that is allowed and HTTPS is not spoken."""
@@ -203,7 +212,10 @@ class Transport:
 
     async def pause(self, failure: Retryable, attempt: int) -> None:
         """Wait before attempt number `attempt` + 1, or raise what failed when there is none."""
-        if attempt >= self._settings.retries or isinstance(failure.error, PermissionDenied):
+        retries = self._settings.retries
+        if failure.nobody:
+            retries = min(retries, NOBODY_RETRIES)
+        if attempt >= retries or isinstance(failure.error, PermissionDenied):
             raise failure.error from failure
         backoff = self._settings.backoff_s * 2**attempt * random.uniform(0.8, 1.2)
         wait = failure.wait_s if failure.wait_s is not None else backoff
