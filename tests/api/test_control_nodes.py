@@ -10,7 +10,7 @@ from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import WORKER
+from swarmlite.proto.types_pb2 import MANAGER, WORKER
 
 
 async def test_availability_and_labels_are_updated_against_the_version_read(
@@ -44,6 +44,22 @@ async def test_the_last_manager_cannot_be_demoted_nor_the_quorum_lost(
     await refused(control.UpdateNode(request), FailedPrecondition, "no quorum")
 
 
+async def test_a_running_nodes_role_stays_what_it_joined_with(
+    control: ControlStub, manager: Manager
+) -> None:
+    nodes = [node(f"m{n}", manager=True, ready=True) for n in (2, 3)]
+    manager.put(node(manager.node_id, manager=True, ready=True), node("w1", ready=True), *nodes)
+    for ref, role, says in (("w1", MANAGER, "manager token"), ("m2", WORKER, "worker token")):
+        found = await ask(control.GetNode(pb.GetRequest(ref=ref)))
+        request = pb.UpdateNodeRequest(
+            node_id=found.id, version=found.meta.version, spec=found.spec
+        )
+        request.spec.desired_role = role
+        await refused(control.UpdateNode(request), FailedPrecondition, says)
+        kept = await ask(control.GetNode(pb.GetRequest(ref=ref)))
+        assert kept.spec.desired_role != role
+
+
 async def test_a_node_is_removed_when_down_its_certificate_refused_its_tasks_orphaned(
     control: ControlStub, manager: Manager
 ) -> None:
@@ -54,7 +70,7 @@ async def test_a_node_is_removed_when_down_its_certificate_refused_its_tasks_orp
     await refused(
         control.RemoveNode(pb.RemoveNodeRequest(ref="m2", force=True)),
         FailedPrecondition,
-        "demote it",
+        "swarm leave --force",
     )
     request.force = True
     await ask(control.RemoveNode(request))

@@ -143,7 +143,7 @@ async def test_networks_secrets_and_configs_must_exist_and_are_stored_by_id(
     assert network.spec.driver.name == "overlay"
     spec.task.container.secrets.add(secret_name="key")
     request = pb.CreateServiceRequest(spec=spec)
-    await refused(control.CreateService(request), NotFound, "secret key not found")
+    await refused(control.CreateService(request), NotFound, "secret not found: key")
     payload = pb.CreateSecretRequest()
     payload.spec.annotations.name = "key"
     payload.spec.data = b"hush"

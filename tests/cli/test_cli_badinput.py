@@ -22,7 +22,7 @@ import pytest
         ("service create", 2, '"swarmlite service create" requires at least 1 argument.'),
         ("service inspect", 2, '"swarmlite service inspect" requires at least 1 argument.'),
         ("swarm join --token t", 2, '"swarmlite swarm join" requires exactly 1 argument.'),
-        ("nonsense", 2, "No such command 'nonsense'. See 'swarmlite --help'."),
+        ("nonsense", 2, "unknown command: swarmlite nonsense. See 'swarmlite --help'."),
         (
             "service create -p 99999:80 x",
             2,

@@ -247,3 +247,42 @@ def test_a_secret_that_changed_is_refused_with_one_line(
     result = run(*deploy)
     assert (result.status, result.err.count("\n")) == (1, 1)
     assert "two" not in result.err
+
+
+def test_secrets_and_configs_are_shown_to_people_in_dockers_lines(
+    run: Any, world: Any, tmp_path: Path
+) -> None:
+    """A line is a label, blanks or tabs, and the value, as Docker's templates have them."""
+    (tmp_path / "f").write_text("text\n")
+    assert run("secret", "create", "-l", "a=b", "key", str(tmp_path / "f")).status == 0
+    shown = run("secret", "inspect", "--pretty", "key").out
+    assert "\nName:              key\nLabels:\n - a=b\nDriver:            \nCreated at:  " in shown
+    assert shown.endswith(" +0000 utc\n") and "text" not in shown
+    assert run("config", "create", "site", str(tmp_path / "f")).status == 0
+    shown = run("config", "inspect", "--pretty", "site").out
+    assert "\nName:\t\t\tsite\n" in shown and shown.endswith("\nData:\ntext\n\n")
+
+
+def test_what_a_flag_may_have_meant_is_never_a_form_that_no_help_shows(
+    run: Any, world: Any, tmp_path: Path
+) -> None:
+    assert run("service", "ls", "--nope").err.startswith("unknown flag: --nope. See")
+    assert "did you mean --format" in run("service", "ls", "--forma", "x").err
+    assert run("service", "foo").err.startswith("unknown command: swarmlite service foo. See")
+
+
+def test_a_bad_spec_is_refused_before_any_registry_is_asked(
+    run: Any, world: Any, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    create = ("service", "create", "-d", "--name", "w")
+    for flags, says in (
+        (("--limit-memory", "1k"), "--limit-memory: 1024 bytes are too few"),
+        (("--secret", "nowhere"), "secret not found: nowhere"),
+        (("--network", "nowhere"), "network nowhere not found"),
+    ):
+        refused = run(*create, *flags, "192.0.2.1:5000/nope:1")
+        assert (refused.status, refused.out) == (1, "")
+        assert says in refused.err and refused.err.count("\n") == 1
+    assert time.monotonic() - began < 4
+    assert run("service", "ls", "-q").out == ""

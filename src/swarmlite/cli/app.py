@@ -57,7 +57,9 @@ def usage_line(error: click.UsageError) -> str:
     see = f"See '{path} --help'."
     if isinstance(error, click.NoSuchOption):
         kind = "flag" if error.option_name.startswith("--") else "shorthand flag"
-        near = (error.possibilities and f" (did you mean {', '.join(error.possibilities)}?)") or ""
+        # --no-FLAG is how click spells --FLAG=false; nobody is told of it.
+        close = [name for name in error.possibilities or () if name not in _hidden(error.ctx)]
+        near = f" (did you mean {', '.join(close)}?)" if close else ""
         return f"unknown {kind}: {error.option_name}{near}. {see}"
     if isinstance(error, BadFlag):
         return f"{error.line()}. {see}"
@@ -65,7 +67,15 @@ def usage_line(error: click.UsageError) -> str:
         return f'"{path}" requires {_wanted(error.ctx)}. {see}'
     if error.message.startswith("Got unexpected extra argument"):
         return f'"{path}" requires {_wanted(error.ctx)}. {see}'
+    if error.message.startswith("No such command"):
+        word = error.message.partition("'")[2].partition("'")[0]
+        return f"unknown command: {path} {word}. {see}"
     return f"{error.format_message().rstrip('.')}. {see}"
+
+
+def _hidden(ctx: click.Context | None) -> set[str]:
+    options = [p for p in ctx.command.params if isinstance(p, click.Option)] if ctx else []
+    return {name for option in options for name in option.secondary_opts}
 
 
 def _wanted(ctx: click.Context | None) -> str:

@@ -346,15 +346,19 @@ class CreateServiceRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SPEC_FIELD_NUMBER: builtins.int
+    CHECK_ONLY_FIELD_NUMBER: builtins.int
+    check_only: builtins.bool
+    """refuse what creating would refuse, make nothing"""
     @property
     def spec(self) -> swarmlite.proto.specs_pb2.ServiceSpec: ...
     def __init__(
         self,
         *,
         spec: swarmlite.proto.specs_pb2.ServiceSpec | None = ...,
+        check_only: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["spec", b"spec"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["check_only", b"check_only", "spec", b"spec"]) -> None: ...
 
 Global___CreateServiceRequest: typing_extensions.TypeAlias = CreateServiceRequest
 

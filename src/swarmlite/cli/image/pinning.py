@@ -12,7 +12,8 @@ from swarmlite.errors import SwarmliteError
 from swarmlite.proto.engine_pb2 import PullImageRequest, ResolvedImage
 from swarmlite.proto.specs_pb2 import TaskSpec
 
-RESOLVE_TIMEOUT_S = 20.0
+RESOLVE_TIMEOUT_S = 5.0
+"""A registry that has not answered by then is said not to answer; nodes ask it themselves."""
 
 _WARNING = (
     "image {image} could not be accessed on a registry to record its digest. Each node will access"

@@ -70,7 +70,9 @@ def node_spec(spec: NodeSpec) -> Json:
 def network(value: Network) -> Json:
     """A network as `network inspect` shows it."""
     spec = value.spec
-    options = {**spec.driver.options, **value.driver_state.options}
+    options = dict(spec.driver.options)
+    if vni := value.driver_state.options.get("vni"):
+        options["com.docker.network.driver.overlay.vxlanid_list"] = vni
     return {
         "Name": spec.annotations.name,
         "Id": value.id,
@@ -86,7 +88,7 @@ def network(value: Network) -> Json:
         "ConfigOnly": spec.config_only,
         "Containers": None,
         "Options": dict(sorted(options.items())) or None,
-        "Labels": dict(sorted(spec.annotations.labels.items())) or None,
+        "Labels": dict(sorted(spec.annotations.labels.items())),
     }
 
 

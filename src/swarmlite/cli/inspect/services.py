@@ -182,7 +182,8 @@ def update_config(value: UpdateConfig) -> Json:
     if value.HasField("monitor"):
         result["Monitor"] = nanoseconds(value.monitor)
     # The field is a float of 32 bits: its shortest decimal form, not 0.20000000298.
-    result["MaxFailureRatio"] = float(f"{value.max_failure_ratio:.7g}")
+    ratio = float(f"{value.max_failure_ratio:.7g}")
+    result["MaxFailureRatio"] = int(ratio) if ratio.is_integer() else ratio
     result["Order"] = word(UpdateConfig.Order.Name(value.order))
     if value.HasField("progress_deadline"):
         result["ProgressDeadline"] = nanoseconds(value.progress_deadline)

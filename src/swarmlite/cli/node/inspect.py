@@ -9,6 +9,7 @@ import click
 from swarmlite.cli.inspect import cluster as shapes
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.node import changing
+from swarmlite.cli.output import human
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.showing import inspect_each, inspect_options
 from swarmlite.model import units
@@ -37,13 +38,13 @@ def _pretty(node: Node) -> Iterator[str]:
         yield "Labels:"
         for key, value in spec["Labels"].items():
             yield f" - {key}={value}" if value else f" - {key}"
-    yield f"Hostname:\t\t{described['Hostname']}"
-    yield f"Joined at:\t\t{shape['CreatedAt']}"
+    yield f"Hostname:              \t{described['Hostname']}"
+    yield f"Joined at:             \t{human.go_time(node.meta.created_at)}"
     yield "Status:"
     yield f" State:\t\t\t{shape['Status']['State'].capitalize()}"
     if node.status.message:
         yield f" Message:\t\t{node.status.message}"
-    yield f" Availability:\t\t{spec['Availability'].capitalize()}"
+    yield f" Availability:         \t{spec['Availability'].capitalize()}"
     yield f" Address:\t\t{node.status.addr}"
     if "ManagerStatus" in shape:
         manager = shape["ManagerStatus"]

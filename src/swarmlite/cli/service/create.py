@@ -41,6 +41,8 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
     if not wanted.annotations.name:
         wanted.annotations.name = _free_name()
     control = session.control
+    # What is wrong with the spec is said before a registry is asked, which takes its time.
+    client.call(control.CreateService, CreateServiceRequest(spec=wanted, check_only=True))
     pin(
         session,
         wanted.task,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from swarmlite.cli import client
@@ -24,7 +26,14 @@ def command(session: Session, services: tuple[str, ...], form: str, pretty: bool
     """Display detailed information on one or more services."""
     if pretty or form == "pretty":
         return _print_pretty(session, services)
-    return inspect_each(services, lambda ref: shapes.service(changing.get(session, ref)), form)
+
+    def shape(ref: str) -> dict[str, Any]:
+        try:
+            return shapes.service(changing.get(session, ref))
+        except NotFound as error:
+            raise NotFound(f"no such service: {ref}") from error
+
+    return inspect_each(services, shape, form)
 
 
 def _print_pretty(session: Session, refs: tuple[str, ...]) -> int:
@@ -34,7 +43,7 @@ def _print_pretty(session: Session, refs: tuple[str, ...]) -> int:
     for ref in refs:
         try:
             click.echo(pretty(changing.get(session, ref), names))
-        except NotFound as error:
-            click.echo(str(error), err=True)
+        except NotFound:
+            click.echo(f"no such service: {ref}", err=True)
             status = 1
     return status

@@ -190,11 +190,12 @@ def _endpoint(service: Service) -> Iterator[str]:
     ports = service.endpoint.ports or service.spec.endpoint.ports
     if ports:
         yield "Ports:"
-    for port in ports:
+    for index, port in enumerate(ports, 1):
+        end = " " if index == len(ports) else ""  # Docker's template has it so
         yield f" PublishedPort = {port.published_port}"
         yield f"  Protocol = {PortConfig.Protocol.Name(port.protocol).lower()}"
         yield f"  TargetPort = {port.target_port}"
-        yield f"  PublishMode = {PortConfig.PublishMode.Name(port.publish_mode).lower()}"
+        yield f"  PublishMode = {PortConfig.PublishMode.Name(port.publish_mode).lower()}{end}"
 
 
 def _health(spec: ContainerSpec) -> Iterator[str]:
@@ -208,5 +209,5 @@ def _health(spec: ContainerSpec) -> Iterator[str]:
     yield f"  Timeout =\t{units.format_duration(health.timeout.ToNanoseconds())}"
     if health.test:
         yield "  Tests:"
-        for word in health.test:
-            yield f"\t Test = {word}"
+        for index, word in enumerate(health.test, 1):
+            yield f"\t Test = {word}{' ' if index == len(health.test) else ''}"

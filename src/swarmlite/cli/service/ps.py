@@ -36,8 +36,8 @@ def command(
     for ref in services:
         try:
             ids.append(changing.get(session, ref).id)
-        except NotFound as error:
-            click.echo(str(error), err=True)
+        except NotFound:
+            click.echo(f"no such service: {ref}", err=True)
             status = 1
     if ids:
         wanted = [*filters, *(("service", i) for i in ids)]

@@ -17,6 +17,7 @@ from swarmlite.cli.service.flags.scalars import SCALARS, WORDS
 from swarmlite.cli.service.flags.table import update_options
 from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.model.validate import validate_service
 from swarmlite.proto.control_pb2 import ListNetworksResponse, ListRequest
 from swarmlite.proto.specs_pb2 import ServiceSpec
 
@@ -59,6 +60,7 @@ def _edit(session: Session, spec: ServiceSpec, values: dict[str, Any]) -> Servic
     if values["network_add"] or values["network_rm"]:
         _name_networks(session, named)
     changed = specs.updated(named, values)
+    validate_service(changed)
     if values["image"] is not None or values["with_registry_auth"]:
         pin(
             session,

@@ -19,7 +19,7 @@ from swarmlite.proto.control_pb2 import (
 )
 from swarmlite.proto.objects_pb2 import Cluster, Node, Task
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import MANAGER, WORKER, ManagerStatus, NodeStatus
+from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeRole, NodeStatus
 
 from .api import Api, check_version, copy_of, resolve_node
 from .filters import Holds, compile_filters, has_label, one_of
@@ -63,14 +63,13 @@ class Nodes:
         return ListNodesResponse(nodes=[n for n in self._api.view.nodes if matches(n)])
 
     async def update(self, request: UpdateNodeRequest) -> Node:
-        """Availability, labels, name and the wished role."""
+        """Availability, labels and name; another role is refused."""
         validate_node(request.spec)
         node = copy_of(resolve_node(self._api, request.node_id))
         check_version("node", node, request.version)
         if request.spec.membership != node.spec.membership:
             raise InvalidSpec(f"node {node.id}: its membership is not changed by an update")
-        if node.spec.desired_role == MANAGER and request.spec.desired_role == WORKER:
-            _check_demotion(list(self._api.view.nodes), node)
+        _check_role(list(self._api.view.nodes), node, request.spec.desired_role)
         node.spec.CopyFrom(request.spec)
         return await self._api.put(node)
 
@@ -110,10 +109,28 @@ class Nodes:
 def _check_removal(node: Node, force: bool) -> None:
     if node.role == MANAGER or node.spec.desired_role == MANAGER:
         raise FailedPrecondition(
-            f"node {node.id} is a cluster manager: demote it to worker before removal"
+            f"node {node.id} is a cluster manager: run 'swarm leave --force' there before"
+            " its removal"
         )
     if node.status.state == NodeStatus.READY and not force:
         raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+
+
+def _check_role(nodes: list[Node], node: Node, wished: NodeRole.ValueType) -> None:
+    """A role is given by the token that a node joins with: nothing changes it while it runs."""
+    name = node.description.hostname or node.id
+    if node.spec.desired_role == wished:
+        return
+    if wished == MANAGER:
+        raise FailedPrecondition(
+            f"node {name}: promotion is not supported yet: leave the swarm there, and join with"
+            " the manager token instead (swarm join-token manager)"
+        )
+    _check_demotion(nodes, node)
+    raise FailedPrecondition(
+        f"node {name}: demotion is not supported yet: run 'swarm leave --force' there, and join"
+        " with the worker token instead (swarm join-token worker)"
+    )
 
 
 def _check_demotion(nodes: list[Node], node: Node) -> None:

@@ -45,11 +45,11 @@ def _payload(
     if object_id:
         found = table.get(object_id)
         if found is None:
-            raise NotFound(f"{kind} {name or object_id} not found")
+            raise NotFound(f"{kind} not found: {name or object_id}")
     else:
         named = table.named(name)
         if not named:
-            raise NotFound(f"{kind} {name} not found")
+            raise NotFound(f"{kind} not found: {name}")
         found = named[0]
     actual = found.spec.annotations.name
     if name and name != actual:

@@ -72,7 +72,7 @@ class Services:
         return ListServicesResponse(services=services, status=status)
 
     async def create(self, request: CreateServiceRequest) -> Service:
-        """A new service; the allocator and the orchestrators take it from there."""
+        """A new service, which the allocator and the orchestrators take up; or only its checks."""
         service = Service(id=new_id())
         service.spec.CopyFrom(self._complete(request.spec))
         service.spec_version.index = 1
@@ -82,7 +82,7 @@ class Services:
         async with self._api.naming:
             check_free("service", self._api.view.services, service.spec.annotations.name)
             check_ports(self._api.view, service)
-            return await self._api.put(service)
+            return service if request.check_only else await self._api.put(service)
 
     async def update(self, request: UpdateServiceRequest) -> Service:
         """A new spec, or the one before; the updater brings the tasks there."""
