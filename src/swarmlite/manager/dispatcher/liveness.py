@@ -10,8 +10,9 @@ MISSED_PERIODS = 3
 START_PERIODS = 6
 """Periods that a node has to come back in after the managers started, or a leader was elected."""
 
-RECONNECT_S = 2.0
-"""What a node whose stream ended has to open another."""
+RECONNECT_S = 5.0
+"""What a node whose stream ended has to open another: an agent that was killed or upgraded is back
+in one to four seconds on a busy host, and its containers, which run on, must not be replaced."""
 
 
 class Liveness:
