@@ -8,8 +8,7 @@ An event that is seen twice, or a view that is ahead of the events, changes noth
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 
 from swarmlite.manager.store.api import Event
@@ -41,6 +40,7 @@ class AssignmentSet:
 
     def __init__(self) -> None:
         self._dirty: dict[str, dict[str, None]] = {kind: {} for kind in KINDS}
+        self._tasks_to_take: deque[str] = deque()
         self._tasks: dict[str, Task] = {}
         self._needs: dict[str, tuple[str, frozenset[Topic]]] = {}  # of live tasks: node and topics
         self._follows: defaultdict[str, Counter[Topic]] = defaultdict(Counter)
@@ -85,21 +85,20 @@ class AssignmentSet:
 
     def take(self, view: Tables, limit: int = 1_000_000) -> bool:
         """Compare marks with the view, `limit` tasks at most; answer whether there are more."""
-        dirty, batch = self._dirty, self._batch
-        tasks = dirty["task"]
+        dirty, batch, tasks = self._dirty, self._batch, self._tasks_to_take
         self._dirty = {kind: {} for kind in KINDS}
+        tasks.extend(dirty["task"])
         self._take_networks(view, dirty["network"], batch)
         for kind in ("secret", "config"):
             for object_id in dirty[kind]:
                 self._take_object((kind, object_id), view.table(kind).get(object_id), batch)
         for node_id in dirty["node"]:
             self._take_node(view, node_id, batch)
-        for task_id in itertools.islice(tasks, limit):
-            self._take_task(view, task_id, batch)
+        for _ in range(min(limit, len(tasks))):
+            self._take_task(view, tasks.popleft(), batch)
         for service_id in dirty["service"]:
             self._take_service(view, service_id, batch)
-        self._dirty["task"] = dict(itertools.islice(tasks.items(), limit, None))
-        return bool(self._dirty["task"])
+        return bool(tasks)
 
     def render(self, wanted: Iterable[str]) -> dict[str, list[AssignmentChange]]:
         """What each of the `wanted` nodes has to hear of what was taken since the last time."""
@@ -169,7 +168,8 @@ class AssignmentSet:
                 if old is None or items.task_changed(old, task):
                     batch.tasks[task.node_id][task_id] = task
         self._take_needs(task_id, task, batch)
-        if (task and task.networks) or task_id in self._endpoints_of:
+        needs = self._needs.get(task_id)
+        if (needs and needs[1]) or task_id in self._endpoints_of:
             node = view.nodes.get(task.node_id) if task else None
             endpoints = items.task_endpoints(task, node) if task else ()
             self._put_endpoints(task_id, endpoints, batch)

@@ -36,7 +36,7 @@ SETTLE_S = 0.01
 PERIOD_S = 0.06
 """The least time from one batch to the next, of assignments and of writes alike."""
 
-PERIOD_PER_NODE_S = 0.0005
+PERIOD_PER_NODE_S = 0.0007
 """What a message to an agent and its answer cost, about twice over: a batch to many nodes makes
 the next one wait longer and grow, so that a burst is a few messages a node and not one a task."""
 

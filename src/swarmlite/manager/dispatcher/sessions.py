@@ -18,6 +18,10 @@ MAX_CHANGES = 2000
 MAX_CHANGES_BYTES = 4 * 1024 * 1024
 """Of one message: agents receive up to 64 MiB, and a big one delays heartbeats' answers."""
 
+FEW_CHANGES = 4
+"""That need not be measured: no item is larger than what the store takes, which is 1 MiB and some.
+"""
+
 MAX_OUTBOX = 1000
 """Messages that an agent may be behind before its session is ended; it gets a COMPLETE set."""
 
@@ -55,16 +59,16 @@ class Session:
         """Queue assignments, in as many messages as it takes."""
         parts = list(_parts(changes)) or [[]]
         for number, part in enumerate(parts):
-            applies_to = "" if complete else str(self._sequence)
+            # Filled in place: each assignment of a message copies it.
+            message = ManagerMessage()
+            assignments = message.assignments
+            assignments.type = Assignments.COMPLETE if complete else Assignments.INCREMENTAL
+            assignments.applies_to = "" if complete else str(self._sequence)
             self._sequence += 1
-            assignments = Assignments(
-                type=Assignments.COMPLETE if complete else Assignments.INCREMENTAL,
-                applies_to=applies_to,
-                results_in=str(self._sequence),
-                changes=part,
-                more=complete and number < len(parts) - 1,
-            )
-            self.send(ManagerMessage(assignments=assignments))
+            assignments.results_in = str(self._sequence)
+            assignments.changes.extend(part)
+            assignments.more = complete and number < len(parts) - 1
+            self.send(message)
 
     def end(self, error: SwarmliteError) -> None:
         """The stream ends with this error."""
@@ -82,6 +86,9 @@ class Session:
 
 
 def _parts(changes: Sequence[AssignmentChange]) -> Iterator[list[AssignmentChange]]:
+    if len(changes) <= FEW_CHANGES:
+        yield list(changes)
+        return
     part: list[AssignmentChange] = []
     size = 0
     for change in changes:
