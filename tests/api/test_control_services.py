@@ -17,6 +17,7 @@ from swarmlite.errors import (
     NotFound,
     SwarmliteError,
 )
+from swarmlite.manager.store.api import Delete
 from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -301,6 +302,28 @@ async def test_a_network_of_a_task_on_a_dead_node_is_removed(
     lost.networks.add(network_id=network.id)
     manager.put(dead, lost)
     await ask(control.RemoveNetwork(pb.RemoveRequest(ref="front")))
+
+
+async def test_tasks_on_a_node_that_is_down_do_not_count_as_running(
+    control: ControlStub, manager: Manager
+) -> None:
+    made = await create(control, service_spec())
+    tasks = [task(f"n{slot}", made.id, slot) for slot in (1, 2)]
+    for one in tasks:
+        one.status.state = task_states.RUNNING
+    dead = node("n2", ready=True)
+    dead.status.state = NodeStatus.DOWN
+    manager.put(node("n1", ready=True), dead, *tasks)
+
+    async def counts() -> tuple[int, int]:
+        status = (await ask(control.ListServices(pb.ListRequest()))).status[made.id]
+        return status.running_tasks, status.desired_tasks
+
+    assert await counts() == (1, 2)
+    manager.store.commit_now([Delete(manager.store.view.tasks.get(tasks[1].id))])
+    assert await counts() == (1, 1)
+    manager.store.commit_now([Delete(manager.store.view.tasks.get(tasks[0].id))])
+    assert await counts() == (0, 0)
 
 
 async def test_jobs_count_what_runs_and_what_completed(

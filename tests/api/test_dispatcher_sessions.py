@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 from api_world import Agent, Manager, failure, node, task, until
 
+import swarmlite.manager.dispatcher.loop as dispatcher_loop
 from swarmlite.errors import InvalidSpec, PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.manager.store.api import Delete
 from swarmlite.model import task_states
@@ -71,6 +72,30 @@ async def test_tasks_arrive_complete_then_as_they_come_and_go(
     await agent.until(lambda: agent.of("task")[second.id].desired_state == task_states.SHUTDOWN)
     manager.store.commit_now([Delete(manager.store.view.tasks.get(second.id))])
     await agent.until(lambda: set(agent.of("task")) == {first.id})
+
+
+async def test_a_session_that_begins_while_a_batch_is_handed_out_keeps_the_order(
+    manager: Manager, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is handed out a few nodes at a time; agents check the sequence of what they get."""
+    monkeypatch.setattr(dispatcher_loop, "MESSAGES", 1)
+    names = [f"n{k}" for k in range(12)]
+    manager.put(*(node(name) for name in names))
+    early = [await agents(name).connect() for name in names[:8]]
+    tasks = [task(name, slot=slot) for slot in range(1, 6) for name in names]
+    joining = asyncio.gather(*(agents(name).connect() for name in names[8:]))
+    for start in range(0, len(tasks), 12):
+        manager.put(*tasks[start : start + 12])
+        await asyncio.sleep(0.013)
+    for one in tasks:
+        one.desired_state = task_states.SHUTDOWN
+    manager.put(*tasks)
+    for agent in [*early, *await joining]:
+        await agent.until(
+            lambda agent=agent: (
+                [t.desired_state for t in agent.of("task").values()] == 5 * [task_states.SHUTDOWN]
+            )
+        )
 
 
 async def test_a_task_that_is_not_assigned_yet_is_not_sent(

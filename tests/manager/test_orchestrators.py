@@ -4,12 +4,14 @@ from collections import Counter
 
 from world import service_spec
 
+from swarmlite.manager.orchestrator.loop import Orchestrator
 from swarmlite.manager.orchestrator.places import Place
 from swarmlite.manager.orchestrator.replicated import free_slots, victims
-from swarmlite.manager.store.api import Put
+from swarmlite.manager.store.api import Action, Event, Put
+from swarmlite.manager.store.tables import Tables
 from swarmlite.model.task_states import COMPLETE, FAILED, READY, REMOVE, RUNNING, SHUTDOWN
 from swarmlite.model.units import duration
-from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.specs_pb2 import NodeSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import RestartPolicy
 
@@ -33,6 +35,42 @@ def test_a_replicated_service_gets_a_task_in_each_slot(world):
     assert all(t.spec_version.index for t in tasks)
     assert tasks[0].annotations.name == f"web.1.{tasks[0].id}"
     assert tasks[0].service_annotations.name == "web"
+
+
+def test_a_crash_is_answered_while_a_large_service_is_being_filled():
+    """Filling goes on where it stopped, and nothing is made twice."""
+    service = Service(id="s")
+    service.spec.CopyFrom(service_spec("web", replicas=35))
+    service.spec.task.restart.delay.CopyFrom(duration(0))
+    service.spec_version.index = 1
+    view, orchestrator = Tables(), Orchestrator(budget=10)
+    view.services.put(service)
+    orchestrator.reset(view)
+    filled: list[list[int]] = []
+    for round_ in range(8):
+        changes = orchestrator.plan(view, 1000.0 + round_)
+        assert len(changes) <= 12
+        filled.append([c.obj.slot for c in changes if not c.obj.meta.version.index])
+        events = []
+        for number, change in enumerate(changes):
+            change.obj.meta.version.index = 1000 * round_ + number + 1
+            events.append(Event(Action.UPDATE, "task", change.obj, view.tasks.put(change.obj)))
+        if round_ == 0:
+            events.append(crash(view, next(t for t in view.tasks if t.slot == 3)))
+        orchestrator.observe(events)
+    assert filled[0] == list(range(1, 11))
+    assert filled[1][0] == 3
+    wished = Counter(t.slot for t in view.tasks if t.desired_state <= RUNNING)
+    assert wished == Counter(range(1, 36))
+    assert len(view.tasks) == 36
+
+
+def crash(view, task):
+    ended = Task()
+    ended.CopyFrom(task)
+    ended.status.state = FAILED
+    ended.meta.version.index += 1
+    return Event(Action.UPDATE, "task", ended, view.tasks.put(ended))
 
 
 def test_scale_down_removes_from_the_busiest_node_first():
