@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import random
 import subprocess
 from pathlib import Path
 
@@ -228,10 +229,12 @@ async def test_directories_that_a_layer_does_not_describe_keep_their_mode(
     assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o1777, 5, 6)
 
 
+@pytest.mark.parametrize("content", [bytes(20_000_000), random.Random(1).randbytes(9_000_000)],
+                         ids=["unpacking", "downloading"])  # fmt: skip
 async def test_a_full_disk_is_one_line_and_leaves_nothing(
-    registry: Registry, tmp_path: Path
+    registry: Registry, tmp_path: Path, content: bytes
 ) -> None:
-    ref = registry.push(image_of("large:1", one_file("zeros", b"\0" * 20_000_000)))
+    ref = registry.push(image_of(f"large:{content[0]}", one_file("file", content)))
     folder = tmp_path / "small"
     folder.mkdir()
     run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder)
@@ -241,6 +244,7 @@ async def test_a_full_disk_is_one_line_and_leaves_nothing(
         with pytest.raises(Exception, match="no space left on the disk of"):
             await store.pull(ref)
         assert store.list() == [] and left_behind(store) == []
+        assert list((store.root / "ingest").iterdir()) == []
         for _ in range(100):
             if not list((store.root / "tmp").iterdir()):
                 break

@@ -35,6 +35,9 @@ class Source(ABC):
     def done(self) -> None:
         """It is unpacked: what `fetch` brought is not needed any more."""
 
+    def abandon(self) -> None:  # noqa: B027 - nothing to do where nothing was brought
+        """The disk is full: drop what `fetch` has brought so far."""
+
 
 class RemoteLayer(Source):
     """A layer in a registry; its blob lies in `folder` until it is unpacked."""
@@ -57,6 +60,10 @@ class RemoteLayer(Source):
         """Drop the blob."""
         self._path.unlink(missing_ok=True)
         self.say("Pull complete")
+
+    def abandon(self) -> None:
+        """Half a blob is worth keeping for the next pull, but not at the price of the disk."""
+        self._path.unlink(missing_ok=True)
 
     def _downloaded(self, have: int) -> None:
         now = time.monotonic()

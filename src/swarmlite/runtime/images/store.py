@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, ResourceExhausted
 from swarmlite.runtime.images import archive
 from swarmlite.runtime.images.auth import RegistryAuth
 from swarmlite.runtime.images.flight import Flights, Locks
@@ -232,9 +232,13 @@ class ImageStore:
                 raise
 
     async def _unpack(self, source: Source, diff_id: str, *, base: bool) -> Scratch:
-        part = await source.fetch()
-        source.say("Extracting")
-        scratch = await self._layers.unpack(part, base=base, name=source.name)
+        try:
+            part = await source.fetch()
+            source.say("Extracting")
+            scratch = await self._layers.unpack(part, base=base, name=source.name)
+        except (ResourceExhausted, OSError):
+            source.abandon()
+            raise
         source.done()
         if scratch.unpacked.diff_id != diff_id:
             discard(scratch.path)
