@@ -1,0 +1,130 @@
+"""What the chaos tests share: a service with clients, and probes that ask it from inside."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from swarmlite.testing import Cluster, Host, checkers, sampler
+from swarmlite.testing.sampler import Seen
+
+SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -p 80 -h /w"
+PORT = 8080
+
+
+def web(cluster: Cluster, image: str, replicas: int = 3, *options: str) -> None:
+    """Service `web` on network `net1`, published, and a client of it on every host."""
+    manager = cluster.manager
+    shared = ("-d", "-q", "--network", "net1", "--stop-grace-period", "1s")
+    manager.cli("network", "create", "-d", "overlay", "net1")
+    manager.cli("service", "create", *shared, "--name", "web", "--replicas", str(replicas),
+                "--restart-delay", "0s", "-p", f"{PORT}:80", *options,
+                image, "sh", "-c", SERVE)  # fmt: skip
+    manager.cli("service", "create", *shared, "--name", "client", "--mode", "global",
+                image, "sleep", "36000")  # fmt: skip
+    cluster.wait_running("web", replicas)
+    cluster.wait_running("client", len(cluster.hosts))
+    for host in cluster.hosts:
+        cluster.wait(lambda host=host: ask(host) and host.get(PORT), 10, f"web from {host.name}")  # type: ignore[misc]
+
+
+def inside(seen: Seen, *command: str, timeout_s: float = 15) -> str:
+    """A command in a container, entered by its pid. Raises OSError with what it said."""
+    done = subprocess.run(
+        ["nsenter", "-t", str(seen.pid), "-n", "-m", "-p", "--", *command],
+        capture_output=True, text=True, timeout=timeout_s, env={"PATH": "/bin"},
+    )  # fmt: skip
+    if done.returncode:
+        raise OSError(f"{command}: {done.returncode} {done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+def client_of(host: Host) -> Seen:
+    """The client that runs on a host."""
+    for seen in sampler.containers([host]):
+        if seen.task.startswith("client."):
+            return seen
+    raise OSError(f"no client on {host.name}")
+
+
+def ask(host: Host, url: str = "http://web/", timeout_s: int = 10) -> str:
+    """What the service answers a client on `host`, by its name and VIP. Raises OSError."""
+    # Not wget's own -T: in Debian's static busybox it ends with a segmentation fault.
+    within = ("/bin/busybox", "timeout", str(timeout_s))
+    return inside(client_of(host), *within, "/bin/busybox", "wget", "-qO-", url)
+
+
+def vip(host: Host) -> str:
+    """The service's virtual address, as a client on `host` is told."""
+    return inside(client_of(host), "/bin/busybox", "nslookup", "web").split()[-1]
+
+
+class Prober:
+    """Asks the published port of a host all the time; `gaps` are what was not answered."""
+
+    def __init__(self, host: Host, timeout_s: float = 2.0, every_s: float = 0.1) -> None:
+        self.failures: list[tuple[float, str]] = []
+        self.slowest_s = 0.0
+        self.asked = 0
+        self._host, self._timeout_s, self._every_s = host, timeout_s, every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            begun = time.monotonic()
+            self.asked += 1
+            try:
+                self._host.get(PORT, timeout_s=self._timeout_s)
+            except OSError as error:
+                self.failures.append((begun, str(error)))
+            self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def converged(cluster: Cluster, service: str, count: int, timeout_s: float = 30) -> float:
+    """Wait until as many tasks run, as pids, as are wished; the seconds it took."""
+    begun = time.monotonic()
+
+    def reached() -> bool:
+        on = [host for host in cluster.hosts if host.machine is not None]
+        live = [s for s in sampler.containers(on) if s.task.startswith(f"{service}.")]
+        return len(live) == count and len(cluster.running(service)) == count
+
+    cluster.wait(reached, timeout_s, f"{count} containers of {service}")
+    return time.monotonic() - begun
+
+
+def no_leaks(cluster: Cluster, timeout_s: float = 10) -> None:
+    """Nothing stays behind on any host that is on; clean-up gets a moment to end."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = [
+            line for host in cluster.hosts if host.machine is not None
+            for line in checkers.leaks(host)
+        ]  # fmt: skip
+        if not found or time.monotonic() > deadline:
+            return checkers.none(found, "left behind:")
+        time.sleep(0.3)
+
+
+def moments(seed: int, count: int, longest_s: float) -> list[float]:
+    """Random moments, the same for the same seed."""
+    chance = random.Random(seed)
+    return [chance.uniform(0.02, longest_s) for _ in range(count)]

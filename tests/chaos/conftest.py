@@ -1,0 +1,33 @@
+"""Real clusters for faults; `make chaos` runs these, `make test` does not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from swarmlite.testing import Cluster
+from swarmlite.testing import images as debian_images
+from swarmlite.testing.registry import Registry
+
+World = tuple[Cluster, str]
+
+
+@pytest.fixture
+def world() -> Iterator[Callable[..., World]]:
+    """Makes a cluster and a registry beside it; the cluster and an image of busybox."""
+    if os.geteuid() != 0:
+        pytest.skip("a cluster of namespaces needs root")
+    with ExitStack() as stack:
+
+        def make(managers: int = 1, workers: int = 2, **options: object) -> World:
+            name = f"c{os.getpid()}"
+            cluster = stack.enter_context(Cluster(managers, workers, name=name, **options))  # type: ignore[arg-type]
+            assert cluster.lan is not None
+            registry = stack.enter_context(Registry(cluster.lan.gateway))
+            registry.push(debian_images.busybox())
+            return cluster, f"{registry.address}/busybox:latest"
+
+        yield make

@@ -1,0 +1,119 @@
+"""The checkers are proved: a bug put into the agents on purpose turns each of them red."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from chaos_world import converged, no_leaks, web
+
+from swarmlite.testing import Cluster, CommandFailed, checkers, sampler
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+World = tuple[Cluster, str]
+
+# Run by every Python process of a host at its start; it changes the agent alone.
+PLANT = """
+import sys, importlib.abc, importlib.util
+
+class Plant(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != {module!r}:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            plant(module)
+        spec.loader.exec_module = exec_module
+        return spec
+
+def plant(module):
+{body}
+
+sys.meta_path.insert(0, Plant())
+"""
+
+KEEPS_SANDBOXES = (
+    "swarmlite.network.node",
+    """
+    async def delete_sandbox(self, sandbox_id):
+        pass
+    module.NodeNetwork.delete_sandbox = delete_sandbox
+    module.NodeNetwork.sandboxes = lambda self: []
+""",
+)
+KEEPS_CONTAINERS = (
+    "swarmlite.agent.worker",
+    """
+    module.Worker._remove = lambda self, task_id: None
+    module.Worker._update = lambda self, task, old=module.Worker._update: (
+        old(self, task) if task.desired_state <= 512 else None
+    )
+    async def sweep(*_):
+        pass
+    module.sweep = sweep
+""",
+)
+FORGETS_ITS_CONTAINERS = (
+    "swarmlite.agent.worker",
+    """
+    old = module.Worker.start
+    async def start(self):
+        for state in await self._host.supervisor.client.list():
+            await self._host.supervisor.client.delete(state.id, force=True)
+        await old(self)
+    module.Worker.start = start
+""",
+)
+
+
+def plant(folder: Path, monkeypatch: pytest.MonkeyPatch, bug: tuple[str, str]) -> None:
+    (folder / "sitecustomize.py").write_text(PLANT.format(module=bug[0], body=bug[1]))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=":")
+
+
+def test_a_kept_sandbox_is_seen_as_a_leak(
+    world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, monkeypatch, KEEPS_SANDBOXES)
+    cluster, image = world(1, 1)
+    web(cluster, image, 4)
+    cluster.manager.cli("service", "scale", "-d", "web=1")
+    converged(cluster, "web", 1)
+    with pytest.raises(CommandFailed, match=r"sandboxes of \d containers"):
+        no_leaks(cluster, 3)
+
+
+def test_a_copy_that_is_not_stopped_is_seen_in_its_place(
+    world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, monkeypatch, KEEPS_CONTAINERS)
+    cluster, image = world(1, 2)
+    web(cluster, image, 2, "--constraint", "node.role==worker")
+    cluster.isolate(cluster.workers[1])
+    on_one = lambda: [  # noqa: E731
+        s for s in sampler.containers([cluster.workers[0]]) if s.task.startswith("web.")
+    ]
+    cluster.wait(lambda: len(on_one()) == 2, 25, "both tasks on one worker")
+    with sampler.Sampler(cluster.hosts) as watched:
+        cluster.heal()
+        time.sleep(12)
+    assert checkers.one_a_place(watched.samples, grace_s=10)
+
+
+def test_a_container_begun_again_is_seen_as_touched(
+    world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, monkeypatch, FORGETS_ITS_CONTAINERS)
+    cluster, image = world(1, 1)
+    web(cluster, image, 2)
+    before = sampler.containers(cluster.hosts)
+    cluster.workers[0].signal_process("agent", signal.SIGKILL)
+    time.sleep(3)
+    assert checkers.untouched(before, sampler.containers(cluster.hosts))

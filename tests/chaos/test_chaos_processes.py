@@ -1,0 +1,135 @@
+"""A node's own processes die, at any moment: containers, VIPs, names and ports go on."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from chaos_world import Prober, ask, converged, moments, no_leaks, vip, web
+
+from swarmlite.testing import Cluster, checkers, sampler
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+World = tuple[Cluster, str]
+SEEDS = (1, 7)
+
+
+def test_containers_outlive_every_process_of_their_node(world: Callable[..., World]) -> None:
+    cluster, image = world()
+    web(cluster, image)
+    worker, manager = cluster.workers[0], cluster.manager
+    before = sampler.containers(cluster.hosts)
+    # Not to be refused or cut even once: what is down is the control, not the data.
+    with Prober(worker) as prober, Prober(manager) as at_manager:
+        for name, host in (
+            ("agent", worker), ("agent", manager), ("manager", manager), ("etcd", manager),
+        ):  # fmt: skip
+            host.signal_process(name, signal.SIGKILL)
+            assert ask(host), name
+            checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)), name)
+            converged(cluster, "web", 3)
+        for host in (worker, manager):
+            address = vip(host)  # nobody answers for names while no agent runs
+            host.kill_daemon()
+            assert ask(host, f"http://{address}/")
+            time.sleep(0.5)
+            host.start_daemon()
+            converged(cluster, "web", 3)
+        time.sleep(1)
+    checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)))
+    assert prober.asked > 20
+    assert (prober.failures, at_manager.failures) == ([], [])
+    no_leaks(cluster)
+
+
+def test_names_are_answered_late_when_the_agent_was_frozen(world: Callable[..., World]) -> None:
+    cluster, image = world()
+    web(cluster, image)
+    worker = cluster.workers[0]
+    before = sampler.containers(cluster.hosts)
+    address = vip(worker)
+    worker.freeze("agent")
+    assert ask(worker, f"http://{address}/")
+    assert worker.get(8080)
+    worker.thaw("agent")
+    assert ask(worker)
+    # A whole manager host: its own tasks stand still, the others' go on.
+    with Prober(worker) as prober:
+        cluster.manager.freeze("manager")
+        cluster.manager.freeze("etcd")
+        time.sleep(8)
+        assert ask(worker)
+        cluster.manager.thaw("etcd")
+        cluster.manager.thaw("manager")
+        converged(cluster, "web", 3)
+    assert prober.failures == []
+    checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)))
+
+
+def test_a_dead_supervisor_costs_its_containers_and_nothing_else(
+    world: Callable[..., World],
+) -> None:
+    cluster, image = world()
+    web(cluster, image)
+    worker = cluster.workers[0]
+    others = [h for h in cluster.hosts if h is not worker]
+    before = sampler.containers(others)
+    with sampler.Sampler(cluster.hosts) as watched:
+        worker.signal_process("supervisor", signal.SIGKILL)
+        time.sleep(1)
+        assert converged(cluster, "web", 3) < 20
+        converged(cluster, "client", 3)
+        time.sleep(1)
+    checkers.none(checkers.untouched(before, sampler.containers(others)))
+    checkers.none(checkers.one_a_place(watched.samples, grace_s=10))
+    assert ask(worker)
+    no_leaks(cluster)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_agents_killed_in_every_step_leave_nothing(world: Callable[..., World], seed: int) -> None:
+    cluster, image = world(1, 1)
+    web(cluster, image, 2)
+    chance = random.Random(seed)
+    with cluster.control(), sampler.Sampler(cluster.hosts) as watched:
+        for pause_s in moments(seed, 8, 2.5):
+            cluster.manager.cli("service", "scale", "-d", f"web={chance.choice((0, 2, 8, 14))}")
+            time.sleep(pause_s)
+            for host in cluster.hosts:
+                host.signal_process("agent", signal.SIGKILL)
+            cluster.wait(lambda: all(h.node_pid("agent") for h in cluster.hosts), 15, "agents")
+        quiet = time.monotonic()
+        cluster.manager.cli("service", "scale", "-d", "web=4")
+        assert converged(cluster, "web", 4, 60) < 30
+        time.sleep(1)
+    after = [(at, seen) for at, seen in watched.samples if at > quiet]
+    checkers.none(checkers.one_a_place(after, grace_s=10))
+    no_leaks(cluster, 40)
+    for host in cluster.hosts:
+        assert ask(host)
+    cluster.manager.cli("service", "rm", "web", "client")
+    cluster.wait(lambda: not sampler.containers(cluster.hosts), 20, "no container")
+    no_leaks(cluster, 15)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_daemons_killed_at_random_moments_converge(world: Callable[..., World], seed: int) -> None:
+    cluster, image = world(1, 1)
+    web(cluster, image, 2)
+    chance = random.Random(seed)
+    for pause_s in moments(seed, 6, 1.0):
+        cluster.manager.cli("service", "scale", "-d", f"web={chance.choice((1, 4, 8))}")
+        time.sleep(pause_s)
+        host = chance.choice(cluster.hosts)
+        if chance.random() < 0.5:
+            host.signal_process("supervisor", signal.SIGKILL)
+        host.kill_daemon()
+        host.start_daemon()
+        cluster.wait(cluster._all_ready, 30, "every node to be Ready")
+    cluster.manager.cli("service", "scale", "-d", "web=4")
+    assert converged(cluster, "web", 4, 60) < 30
+    no_leaks(cluster, 40)
