@@ -28,6 +28,7 @@ from swarmlite.errors import (
 )
 from swarmlite.runtime.images.auth import RegistryAuth
 from swarmlite.runtime.images.manifest import OCI_INDEX, OCI_MANIFEST
+from swarmlite.runtime.images.settings import RegistrySettings
 from swarmlite.runtime.images.store import ImageStore
 from swarmlite.runtime.images.token import same_site
 from swarmlite.runtime.images.types import Platform
@@ -159,6 +160,16 @@ async def test_too_many_requests_are_waited_out(pushed: str, store: ImageStore) 
         with pytest.raises(ResourceExhausted, match="answers 429"):
             await store.pull(f"{proxy.address}/faulty:1")
         assert 3 <= len(proxy.requests) < 12
+
+
+async def test_where_nobody_listens_a_pull_fails_soon(store: ImageStore) -> None:
+    """Refused connections and unknown names are not waited out as a busy registry is."""
+    store.settings = RegistrySettings()
+    for host in ("127.0.0.1:9", "no-such-registry.invalid"):
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="does not answer"):
+            await store.pull(f"{host}/image:1")
+        assert time.monotonic() - began < 4
 
 
 async def test_content_that_is_not_what_its_digest_says(pushed: str, store: ImageStore) -> None:

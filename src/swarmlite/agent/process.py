@@ -27,7 +27,7 @@ from swarmlite.agent.payloads import PayloadFiles, Payloads
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
 from swarmlite.agent.worker import Worker
-from swarmlite.agent.workload import Host
+from swarmlite.agent.workload import Host, make_init_layer
 from swarmlite.errors import PermissionDenied, SwarmliteError
 from swarmlite.network.node import NodeNetwork, probe
 from swarmlite.proto.engine_pb2 import EngineInfo
@@ -125,8 +125,11 @@ class Agent:
 
     def _host(self, network: NodeNetwork, node: NodeConfig | None) -> Host:
         paths = self._config.paths
+        init_layer = paths.state_dir / "init-layer"
+        make_init_layer(init_layer)
         return Host(
             containers_dir=paths.containers_dir,
+            init_layer=init_layer,
             cgroup_parent=self._config.cgroup_parent,
             supervisor=self._supervisor,
             network=network,

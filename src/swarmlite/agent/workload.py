@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 KILL_TIMEOUT_S = 10.0
 SIGKILL = 9
 LOG_NAME = "container.log"
+INIT_FOLDERS = ("proc", "sys", "dev", "etc")
+INIT_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 T = TypeVar("T")
 
 
@@ -50,6 +52,7 @@ class Host:
     """What the workloads of one node share."""
 
     containers_dir: Path
+    init_layer: Path
     cgroup_parent: str
     supervisor: SupervisorLink
     network: NodeNetwork
@@ -190,7 +193,8 @@ class TaskWorkload:
                 spec=self._spec,
                 image=_image_config(image),
                 image_id=image.id,
-                lower_dirs=lower_dirs,
+                # Below the image's own, so that what an image has is as the image has it.
+                lower_dirs=[*lower_dirs, host.init_layer],
                 bundle=bundle,
                 container_id=self.container_id,
                 cgroups_path=f"{host.cgroup_parent.rstrip('/')}/{self.container_id}",
@@ -301,6 +305,22 @@ def _remove_but_logs(bundle: Path) -> None:
             shutil.rmtree(entry.path)
         else:
             os.unlink(entry.path)  # noqa: PTH108
+
+
+def make_init_layer(layer: Path) -> None:
+    """The layer below every image: the places that each container's mounts go to.
+
+    What an image lacks of them would otherwise be made in each container's upper directory, and
+    removed with it: seven new files, half a millisecond at a start and again at the end.
+    """
+    layer.mkdir(mode=0o755, parents=True, exist_ok=True)
+    layer.chmod(0o755)
+    for name in INIT_FOLDERS:
+        (layer / name).mkdir(exist_ok=True)
+        (layer / name).chmod(0o755)
+    for name in INIT_FILES:
+        (layer / name).touch()
+        (layer / name).chmod(0o644)
 
 
 def make_folders(bundle: Path) -> None:
