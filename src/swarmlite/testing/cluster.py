@@ -17,7 +17,7 @@ import grpc
 
 from swarmlite.proto.control_pb2_grpc import ControlStub
 
-from . import cgroup_sweep, diagnostics
+from . import cgroup_sweep, diagnostics, leftovers
 from .host import CommandFailed, Host
 from .namespaces import Lan
 
@@ -87,7 +87,10 @@ class Cluster:
         return self
 
     def _boot(self) -> None:
-        self.root = self._root or Path(tempfile.mkdtemp(prefix=f"swl-{self.name}-"))
+        leftovers.sweep()
+        self.root = self._root or Path(tempfile.mkdtemp(prefix=f"{leftovers.PREFIX}{self.name}-"))
+        if self._root is None:
+            leftovers.claim(self.root, self.cgroup_parent)
         self.lan = Lan(self.name, outlive=self._outlive)
         managers, workers = self._counts
         for number in range(managers + workers):
