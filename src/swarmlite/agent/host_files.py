@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,18 @@ def write(
     contents = {"hosts": hosts_content, "hostname": f"{hostname}\n", "resolv.conf": resolv_conf}
     mounts = []
     for name, content in contents.items():
-        path = folder / name
-        path.write_text(content)
-        path.chmod(0o644)
+        path = f"{folder}/{name}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, content.encode())
+            os.fchmod(fd, 0o644)  # whatever the umask
+        finally:
+            os.close(fd)
         mounts.append(
             {
                 "destination": f"/etc/{name}",
                 "type": "bind",
-                "source": str(path),
+                "source": path,
                 "options": ["rbind", "rprivate", "rw"],
             }
         )

@@ -73,7 +73,7 @@ def container_id_of(task_id: str) -> str:
 
 def log_path(containers_dir: Path, container_id: str) -> Path:
     """Where a container's output goes."""
-    return containers_dir / container_id / "logs" / LOG_NAME
+    return containers_dir.joinpath(container_id, "logs", LOG_NAME)
 
 
 class TaskWorkload:
@@ -325,9 +325,9 @@ def make_init_layer(layer: Path) -> None:
 
 def make_folders(bundle: Path) -> None:
     """The folders of a bundle, those that are missing."""
-    for folder in (bundle, *(bundle / name for name in ("rootfs", "upper", "work", "logs"))):
+    for name in ("", "/rootfs", "/upper", "/work", "/logs"):
         with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)  # noqa: PTH102
+            os.mkdir(f"{bundle}{name}", 0o700)  # noqa: PTH102
     # The root of the upper directory is the root of the container: its users must pass.
     os.chmod(bundle / "upper", 0o755)  # noqa: PTH101
 

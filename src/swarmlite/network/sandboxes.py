@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,11 @@ class _Held:
     wiring: SandboxWiring | None = None
     sockets: _Sockets | None = None
     """Taken up, but not answered on before the managers' word is known."""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Ids of the networks that it is on."""
+        return tuple(a.network_id for a in self.record.attachments)
 
 
 class Sandboxes:
@@ -95,7 +101,7 @@ class Sandboxes:
         overlays = {
             a.network_id: await self._overlays.get(a.network_id) for a in held.record.attachments
         }
-        vips = load_balancer.vips(self._view, [a.network_id for a in held.record.attachments])
+        vips = load_balancer.vips(self._view, held.networks)
         await self._threads.run(lambda: self._wire(held, overlays, vips))
         assert held.wiring is not None and held.sockets is not None
         self._host.hold(held.record.id, held.record.outer_address, held.record.ports())
@@ -189,21 +195,34 @@ class Sandboxes:
     # changes
     async def flush(self, touched: Touched) -> None:
         """Balance anew, and cut connections to what is gone, where a change concerns it."""
+        vips = self._all_vips()
         for held in list(self._held.values()):
-            networks = [a.network_id for a in held.record.attachments]
+            networks = held.networks
             if held.sockets is None and not touched.networks.intersection(networks):
                 continue
             async with held.lock:
                 if held.wiring is None or held.record.id not in self._held:
                     continue
-                await self._flush_one(held, networks, touched)
+                await self._flush_one(held, networks, touched, vips(networks))
 
-    async def _flush_one(self, held: _Held, networks: list[str], touched: Touched) -> None:
+    def _all_vips(self) -> Callable[[tuple[str, ...]], dict[str, Sequence[str]]]:
+        """The VIPs of some networks as they are now, computed once for all sandboxes on them.
+
+        For a flush: what changes while it lasts is followed by another.
+        """
+        return functools.cache(lambda networks: load_balancer.vips(self._view, networks))
+
+    async def _flush_one(
+        self,
+        held: _Held,
+        networks: tuple[str, ...],
+        touched: Touched,
+        vips: dict[str, Sequence[str]],
+    ) -> None:
         if held.sockets is not None:
             await self._resume(held)
         wiring = held.wiring
         assert wiring is not None
-        vips = load_balancer.vips(self._view, networks)
         gone = sorted(address for network, address in touched.gone if network in networks)
 
         def work() -> None:
@@ -224,8 +243,8 @@ class Sandboxes:
                 if held.wiring is None or held.record.id not in self._held:
                     continue
                 wiring = held.wiring
-                networks = [a.network_id for a in held.record.attachments]
-                vips = load_balancer.vips(self._view, networks)
+                # Computed for each: what a flush has loaded meanwhile must not be taken back.
+                vips = load_balancer.vips(self._view, held.networks)
 
                 def work(
                     wiring: SandboxWiring = wiring, vips: dict[str, Sequence[str]] = vips
