@@ -1,6 +1,7 @@
 """The compose examples, deployed and asked over HTTP."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ pytestmark = pytest.mark.timeout(240)
 EXAMPLES = Path(__file__).parents[2] / "compose-examples"
 
 
+Deploy = Callable[[str], Cluster]
+
+
 @pytest.fixture
-def deploy(swarm: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch):
-    deployed = []
+def deploy(swarm: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    deployed: list[str] = []
     monkeypatch.setenv("REGISTRY", registry.address)
 
     def deploy(example: str) -> Cluster:
@@ -39,7 +43,7 @@ def deploy(swarm: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch):
     os.environ.pop("REGISTRY", None)
 
 
-def test_web_example_answers_with_three_replicas(deploy) -> None:
+def test_web_example_answers_with_three_replicas(deploy: Deploy) -> None:
     cluster = deploy("web")
     shown = cluster.manager.cli("stack", "services", "web", "--format", "{{.Name}} {{.Replicas}}")
     assert "3/3" in shown
@@ -48,7 +52,7 @@ def test_web_example_answers_with_three_replicas(deploy) -> None:
         assert len(answers) == 3
 
 
-def test_webapp_example_counts_in_redis(deploy) -> None:
+def test_webapp_example_counts_in_redis(deploy: Deploy) -> None:
     cluster = deploy("webapp-redis")
     first = demo.until(lambda: cluster.manager.get(8000), 40, "the web application")
     second = cluster.workers[0].get(8000)
@@ -58,7 +62,7 @@ def test_webapp_example_counts_in_redis(deploy) -> None:
     assert numbers[0] and numbers[1] and numbers[1][0] > numbers[0][0]
 
 
-def test_voting_example_counts_votes_from_every_host(deploy) -> None:
+def test_voting_example_counts_votes_from_every_host(deploy: Deploy) -> None:
     cluster = deploy("voting")
     for host in cluster.hosts:
         demo.until(lambda h=host: h.get(demo.VOTE_PORT), 40, f"{host.name} vote")

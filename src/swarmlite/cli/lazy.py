@@ -147,6 +147,22 @@ def flag(*names: str, default: bool = False, help: str, **kwargs: Any) -> Callab
     return click.option(*declared, cls=_Flag, default=default, help=help, **kwargs)
 
 
+def refused(*names: str) -> Callable[[Any], Any]:
+    """Docker's options that take a value and are not honoured: each is refused by its name."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        if value is not None:
+            raise InvalidSpec(f"{param.opts[0]}: not supported yet")
+
+    def decorate(command: Any) -> Any:
+        for name in names:
+            option = click.option(name, callback=refuse, hidden=True, expose_value=False)
+            command = option(command)
+        return command
+
+    return decorate
+
+
 class Group(click.Group):
     """Verbs by name, each a module with a `command`, or a Group; imported when called."""
 

@@ -9,6 +9,7 @@ import click
 from swarmlite.cli.lazy import Command, one_of, parsed
 from swarmlite.cli.node import changing
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import FailedPrecondition
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import MANAGER, WORKER
 from swarmlite.stack.syntax import fields
@@ -36,7 +37,9 @@ def command(session: Session, /, node: str, **values: Any) -> None:
         if values["role"] is not None:
             spec.desired_role = values["role"]
         for name in values["label_rm"]:
-            spec.annotations.labels.pop(name, None)
+            if name not in spec.annotations.labels:
+                raise FailedPrecondition(f"key {name} doesn't exist in node's labels")
+            del spec.annotations.labels[name]
         for name, value in values["label_add"]:
             spec.annotations.labels[name] = value
         return True

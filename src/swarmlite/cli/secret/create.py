@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.lazy import Command, parsed
+from swarmlite.cli.lazy import Command, parsed, refused
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.proto.control_pb2 import CreateSecretRequest
 from swarmlite.proto.objects_pb2 import Secret
@@ -22,6 +22,7 @@ from swarmlite.stack.syntax import fields
 @click.option("--template-driver", help="Template driver (golang).")
 @click.argument("name")
 @click.argument("file", metavar="file|-", required=False)
+@refused("--driver")
 @pass_session
 def command(session: Session, /, name: str, file: str | None, **values: Any) -> None:
     """Create a secret from a file or STDIN as content."""

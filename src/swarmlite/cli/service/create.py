@@ -8,7 +8,7 @@ import click
 
 from swarmlite.cli import client
 from swarmlite.cli.image.pinning import pin
-from swarmlite.cli.lazy import COUNT, Command, flag
+from swarmlite.cli.lazy import COUNT, Command, flag, refused
 from swarmlite.cli.service import spec as specs
 from swarmlite.cli.service.flags.lists import LISTS, plain_options
 from swarmlite.cli.service.flags.policies import POLICIES
@@ -34,6 +34,7 @@ from swarmlite.proto.objects_pb2 import Service
 @flag("-q", "--quiet", help="Suppress progress output.")
 @click.argument("image")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
+@refused("--credential-spec")
 @pass_session
 def command(session: Session, /, image: str, args: tuple[str, ...], **values: Any) -> None:
     """Create a new service."""

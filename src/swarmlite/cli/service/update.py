@@ -8,7 +8,7 @@ import click
 
 from swarmlite.cli import client
 from swarmlite.cli.image.pinning import pin
-from swarmlite.cli.lazy import COUNT, Command, flag
+from swarmlite.cli.lazy import COUNT, Command, flag, refused
 from swarmlite.cli.service import changing
 from swarmlite.cli.service import spec as specs
 from swarmlite.cli.service.flags.lists import LISTS, plain_options
@@ -36,6 +36,7 @@ from swarmlite.proto.specs_pb2 import ServiceSpec
 @flag("-d", "--detach", help="Exit immediately instead of waiting for the service to converge.")
 @flag("-q", "--quiet", help="Suppress progress output.")
 @click.argument("service")
+@refused("--credential-spec")
 @pass_session
 def command(session: Session, /, service: str, **values: Any) -> None:
     """Update a service."""

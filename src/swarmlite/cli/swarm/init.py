@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from swarmlite.cli import daemon
-from swarmlite.cli.lazy import INTEGER, Command, flag
+from swarmlite.cli.lazy import INTEGER, Command, flag, refused
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.swarm.values import AVAILABILITY, seconds_option
 
@@ -39,14 +39,12 @@ the instructions.
 @seconds_option("--cert-expiry", "Validity period for node certificates (2160h0m0s).")
 @seconds_option("--dispatcher-heartbeat", "Dispatcher heartbeat period (5s).")
 @click.option("--task-history-limit", type=INTEGER, help="Task history retention limit (5).")
-@click.option("--external-ca", multiple=True, help="Specifications of certificate signing.")
+@refused("--external-ca")
 @flag("--force-new-cluster", help="Force create a new cluster from current state.")
 @click.option("--etcd-endpoints", multiple=True, help="An etcd cluster that exists: URL[,URL].")
 @pass_session
-def command(session: Session, /, external_ca: tuple[str, ...], **values: Any) -> None:
+def command(session: Session, /, **values: Any) -> None:
     """Initialize a swarm."""
-    if external_ca:
-        raise click.UsageError("--external-ca is not supported")
     names = {"cert_expiry": "cert_expiry_s", "dispatcher_heartbeat": "dispatcher_heartbeat_s"}
     message: dict[str, Any] = {"op": "init"}
     for key, value in values.items():

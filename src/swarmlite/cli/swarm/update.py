@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.lazy import INTEGER, Command, flag
+from swarmlite.cli.lazy import INTEGER, Command, flag, refused
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.swarm.values import seconds_option
 from swarmlite.model import units
@@ -20,6 +20,7 @@ from swarmlite.proto.objects_pb2 import Cluster
 @seconds_option("--cert-expiry", "Validity period for node certificates.")
 @seconds_option("--dispatcher-heartbeat", "Dispatcher heartbeat period.")
 @click.option("--task-history-limit", type=INTEGER, help="Task history retention limit.")
+@refused("--external-ca")
 @pass_session
 def command(session: Session, /, **values: Any) -> None:
     """Update the swarm."""
