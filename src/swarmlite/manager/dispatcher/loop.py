@@ -36,12 +36,15 @@ SETTLE_S = 0.01
 PERIOD_S = 0.06
 """The least time from one batch to the next, of assignments and of writes alike."""
 
-PERIOD_PER_NODE_S = 0.0007
+PERIOD_PER_NODE_S = 0.0008
 """What a message to an agent and its answer cost, about twice over: a batch to many nodes makes
 the next one wait longer and grow, so that a burst is a few messages a node and not one a task."""
 
 CHUNK = 250
 """Tasks handled without giving way to other work."""
+
+REPORTS = 1000
+"""Tasks written at a time: enough for all the transactions that the store has under way at once."""
 
 MESSAGES = 50
 """Sessions served without giving way: each writes its own message."""
@@ -328,7 +331,7 @@ class Dispatcher:
             await asyncio.sleep(max(SETTLE_S, written_at + PERIOD_S - time.monotonic()))
             self._reported.clear()
             while self._reports:
-                changes = self._reports.take(self._store.view, self._now(), CHUNK)
+                changes = self._reports.take(self._store.view, self._now(), REPORTS)
                 if not await self._write(changes):
                     break
             written_at = time.monotonic()
