@@ -199,6 +199,8 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
     assert made["manager_addr"] == f"{node.addr}:2377"
     tokens.parse(made["worker_token"])
     assert state_of(node.paths) == {"node.json", "certificates", "etcd"}
+    # the agent that was ended for it, perhaps before it had begun, went quietly
+    assert "Traceback" not in (node.paths.logs_dir / "agent.log").read_text()
     assert (node.paths.certificates_dir / "node.key").stat().st_mode & 0o777 == 0o600
     status = node.request("status")
     assert (status["swarm"], status["role"]) == ("active", "manager")

@@ -237,8 +237,9 @@ class HostWiring:
 
     async def close(self) -> None:
         """Let go of sockets; what is in the kernel stays."""
-        self.egress.close()
-        self.ingress.close()
+        if hasattr(self, "ingress"):  # else this was ended before it had started
+            self.egress.close()
+            self.ingress.close()
 
     async def destroy(self) -> None:
         """Take everything away. Raises OSError, FailedPrecondition."""
