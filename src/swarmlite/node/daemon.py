@@ -179,6 +179,8 @@ class Daemon:
 
     async def _restart(self, progress: requests.Progress) -> None:
         """The agent anew, and the manager's processes; waits until a manager answers."""
+        # The manager's processes need not wait for the agent, which ends in its own time.
+        self._start_children()
         await self._children["agent"].stop()
         self._start_children()
         node = nodefile.read(self._paths)
