@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -106,29 +107,39 @@ class Cluster:
                 outlive=self._outlive,
             )
             (self.managers if role == "manager" else self.workers).append(host)
-            host.boot()
+            host.boot(wait=False)  # all at once: no host waits for another here
+        for host in self.hosts:
+            host.wait_daemon()
 
     def form_swarm(self) -> None:
         """Init on the first host, join the others, wait until all are Ready."""
         first = self.manager
         first.cli("swarm", "init", "--advertise-addr", first.addr, *self._init_options)
-        for host in self.hosts[1:]:
+        for host in self.managers[1:]:  # one after the other: etcd takes one new member at a time
             self.join(host)
+        token = self._token("worker") if self.workers else ""
+        joining = [(host, host.popen(*self._join_command(host, token))) for host in self.workers]
+        failed = ""
+        for host, command in joining:
+            said, _ = command.communicate()
+            if command.returncode:
+                failed += f"{host.name}$ swarm join: exit {command.returncode}\n{said}"
+        if failed:
+            raise CommandFailed(failed)
         self.wait(self._all_ready, 30, "every node to be Ready")
 
     def join(self, host: Host) -> None:
         """Join a host with the token of its role."""
         role = "manager" if host in self.managers else "worker"
-        token = self.manager.cli("swarm", "join-token", "-q", role).strip()
-        host.cli(
-            "swarm",
-            "join",
-            "--token",
-            token,
-            "--advertise-addr",
-            host.addr,
-            f"{self.manager.addr}:2377",
-        )
+        host.run(*self._join_command(host, self._token(role)))
+
+    def _token(self, role: str) -> str:
+        return self.manager.cli("swarm", "join-token", "-q", role).strip()
+
+    def _join_command(self, host: Host, token: str) -> list[str]:
+        swarmlite = [sys.executable, "-m", "swarmlite.cli"]
+        options = ["--token", token, "--advertise-addr", host.addr]
+        return [*swarmlite, "swarm", "join", *options, f"{self.manager.addr}:2377"]
 
     def _all_ready(self) -> bool:
         states = self.manager.cli("node", "ls", "--format", "{{.Hostname}} {{.Status}}").split("\n")

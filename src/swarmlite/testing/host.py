@@ -70,8 +70,8 @@ class Host:
         return self.machine.pid
 
     # power
-    def boot(self) -> None:
-        """Power on: namespaces, link, daemon. Returns when the daemon answers."""
+    def boot(self, *, wait: bool = True) -> None:
+        """Power on: namespaces, link, daemon. Returns when the daemon answers, if `wait`."""
         for folder in (self.paths.state_dir, self.paths.run_dir):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # The run directory does not survive a boot, as on a real machine.
@@ -79,7 +79,7 @@ class Host:
         self._boots += 1
         self.machine = Machine(self.name, outlive=self._outlive)
         self.lan.plug(self.machine, f"p{self._boots}-{self.name}"[:15], self.addr)
-        self.start_daemon()
+        self.start_daemon(wait=wait)
 
     def kill(self) -> None:
         """Cut the power."""
@@ -94,10 +94,9 @@ class Host:
         self.boot()
 
     # the daemon
-    def start_daemon(self) -> None:
-        """Start swarmlited and wait until it answers. Raises CommandFailed with its output."""
-        log = self.paths.state_dir / "swarmlited.log"
-        with log.open("ab") as output:
+    def start_daemon(self, *, wait: bool = True) -> None:
+        """Start swarmlited, and wait until it answers unless told not to. Raises CommandFailed."""
+        with self._daemon_log.open("ab") as output:
             self._daemon = subprocess.Popen(
                 self._enter(
                     [
@@ -115,12 +114,21 @@ class Host:
                 env=os.environ | self.environment,
                 start_new_session=True,
             )
+        if wait:
+            self.wait_daemon()
+
+    @property
+    def _daemon_log(self) -> Path:
+        return self.paths.state_dir / "swarmlited.log"
+
+    def wait_daemon(self) -> None:
+        """Until swarmlited and the agent answer. Raises CommandFailed with the daemon's output."""
         deadline = time.monotonic() + DAEMON_TIMEOUT_S
+        assert self._daemon is not None
         while not (self.paths.daemon_socket.exists() and self.paths.agent_socket.exists()):
             if self._daemon.poll() is not None or time.monotonic() > deadline:
-                raise CommandFailed(
-                    f"swarmlited of {self.name} did not start:\n{log.read_text()[-4000:]}"
-                )
+                said = self._daemon_log.read_text()[-4000:]
+                raise CommandFailed(f"swarmlited of {self.name} did not start:\n{said}")
             time.sleep(0.02)
 
     def stop_daemon(self) -> None:
