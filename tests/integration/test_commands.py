@@ -125,6 +125,21 @@ def test_a_task_that_cannot_run_says_why(
     swarm.wait(lambda: says in state(swarm, "sad"), 15, says)
 
 
+def test_exec_ends_as_its_command_did(swarm: Cluster, busybox: str) -> None:
+    create(swarm, "--name", "box", "--constraint", "node.role==manager", busybox, "sleep", "1000")
+    swarm.wait_running("box", 1)
+    [box] = swarm.manager.cli("container", "ls", "-q").split()
+    for words, status in (
+        (("true",), 0),
+        (("sh", "-c", "exit 7"), 7),
+        (("nonexistent",), 127),
+        (("/etc",), 126),
+    ):
+        done = swarm.manager.try_cli("exec", box, *words)
+        assert done.returncode == status, done.stderr
+        assert len(done.stderr.splitlines()) == (status > 100)
+
+
 def test_jobs_run_to_their_end(swarm: Cluster, busybox: str) -> None:
     create_job = ("service", "create", "--quiet", "--mode")
     swarm.manager.cli(*create_job, "replicated-job", "--replicas", "4", "--max-concurrent", "2",

@@ -16,10 +16,15 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import FailedPrecondition
 from swarmlite.proto.control_pb2 import LOG_STDERR
 from swarmlite.proto.engine_pb2 import ExecInput
 
 CHUNK = 32 * 1024
+
+
+NOT_RUN, NOT_FOUND = 126, 127
+"""A shell's exit codes for a command that is no program, and for one that is not there."""
 
 
 @click.command("exec", cls=Command, swallow=True)
@@ -47,8 +52,14 @@ def command(
     start = ExecInput.Start(
         container=container, command=words, env=env, user=user, dir=workdir, tty=tty
     )
-    with _raw_terminal(tty and interactive):
-        code = _converse(session, start, interactive)
+    try:
+        with _raw_terminal(tty and interactive):
+            code = _converse(session, start, interactive)
+    except FailedPrecondition as error:
+        if not str(error).startswith("exec: "):
+            raise
+        click.echo(str(error), err=True)
+        code = NOT_FOUND if "not found" in str(error) or "no such file" in str(error) else NOT_RUN
     sys.exit(code)
 
 
