@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -64,11 +65,15 @@ def no_leaks(swarm: Cluster) -> None:
 
 
 # joining
+STRANGERS = itertools.count(1)
+
+
 @pytest.fixture
 def stranger(swarm: Cluster) -> Iterator[Host]:
     """A host on the same link that is in no swarm."""
     assert swarm.lan is not None
-    host = Host("stranger", swarm.lan, swarm.root, swarm.cgroup_parent)
+    # A name of its own each time: the kernel takes a dead host's veth away in its own time.
+    host = Host(f"s{next(STRANGERS)}", swarm.lan, swarm.root, swarm.cgroup_parent)
     host.boot()
     yield host
     host.kill()
@@ -321,8 +326,8 @@ def test_a_registry_that_dies_in_mid_pull_rejects_the_task_and_says_so(
     assert swarm.lan is not None
     proxy = Proxy(registry.address, swarm.lan.gateway, 300_000)
     image = f"{proxy.address}/busybox:latest"
-    for host in swarm.hosts:
-        host.try_cli("image", "rm", "-f", f"{registry.address}/busybox:latest")
+    for image_id in set(swarm.workers[1].cli("image", "ls", "-q").split()):
+        swarm.workers[1].cli("image", "rm", "-f", image_id)
     create(swarm, "--name", "cut", "--restart-condition", "none", "--no-resolve-image",
            "--constraint", "node.hostname==worker2", image, "sleep", "3600")  # fmt: skip
     shown = swarm.wait(

@@ -144,13 +144,19 @@ def _of_the_node(command: str) -> bool:
     return any(name in command for name in names)
 
 
+PRIVATE = ("agent", "certificates", "containers", "etcd", "images", "logs", "netns", "secrets")
+
+
 def open_to_others(top: Path) -> list[str]:
-    """A node's folders, sockets and keys that anyone but root may enter or read."""
+    """A node's directory, its sockets, keys and private folders that anyone but root may enter.
+
+    What is a part of containers' file systems is theirs to read, below a directory of 0700.
+    """
     found = []
     for path in (top, *top.glob("*"), *top.glob("certificates/*")):
         mode = path.lstat().st_mode
-        private = stat.S_ISDIR(mode) or stat.S_ISSOCK(mode) or path.suffix == ".key"
-        if private and stat.S_IMODE(mode) & 0o077:
+        private = path == top or path.name in PRIVATE or path.suffix == ".key"
+        if (private or stat.S_ISSOCK(mode)) and stat.S_IMODE(mode) & 0o077:
             found.append(f"{path} has mode {stat.S_IMODE(mode):o}")
     return found
 
