@@ -25,7 +25,7 @@ from swarmlite.proto.types_pb2 import NodeStatus, PortConfig, UpdateConfig
 
 MEMORY = 1 << 30
 PICK = st.integers(0, 1000)
-CONVERGES_WITHIN_S = 60.0
+CONVERGES_WITHIN_S = 30.0
 
 
 def bounded(examples: int) -> settings:
