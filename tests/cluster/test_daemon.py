@@ -361,3 +361,18 @@ def test_the_root_certificate_is_told_to_anyone_and_nothing_else(
         assert answer.ca_cert == root
         with pytest.raises(grpc.RpcError, match="may not call ListNodes"):
             ControlStub(channel).ListNodes(ListRequest(), timeout=5)
+
+
+def test_init_on_a_full_disk_says_so_and_leaves_nothing(make: Callable[[str], Node]) -> None:
+    node = make("f")
+    node.signal(signal.SIGTERM)
+    small = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", str(node.paths.state_dir)]
+    subprocess.run(node.machine.enter(small), check=True)
+    node.start()
+    with pytest.raises(Refused, match="no space left on the disk of"):
+        node.request("init", listen_addr=f"{node.addr}:2377")
+    listed = subprocess.run(
+        node.machine.enter(["ls", str(node.paths.state_dir)]), capture_output=True, text=True
+    ).stdout.split()
+    assert not {"node.json", "certificates", "etcd", "joining"} & set(listed)
+    assert node.request("status")["swarm"] == "inactive"

@@ -48,8 +48,12 @@ async def init(
             request.get("etcd_binary") or "etcd",
             member, folder / "etcd", folder / "certificates",
         )  # fmt: skip
-        with _etcd(command, paths.logs_dir / "etcd-init.log") as process:
-            await made.write(etcdcmd.client_endpoint(member), process, data_path)
+        log = paths.logs_dir / "etcd-init.log"
+        try:
+            with _etcd(command, log) as process:
+                await made.write(etcdcmd.client_endpoint(member), process, data_path)
+        except Unavailable as error:
+            raise Unavailable(f"{error}{_reason(log)}") from error
         nodefile.put_in_place(paths, folder, made.node_file(listen, data_path, member))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -128,6 +132,14 @@ def _etcd(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _reason(log: Path) -> str:
+    """What etcd's log says of a start that failed, in short."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    if "no space left on device" in text:
+        return f": no space left on the disk of {log.parent.parent}"
+    return f"; see {log}"
 
 
 class _Made:
