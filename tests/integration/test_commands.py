@@ -220,7 +220,7 @@ def test_a_registry_that_does_not_answer_is_a_warning_within_seconds(swarm: Clus
     lan = swarm.lan
     assert lan is not None
     image = f"{lan.gateway}:1/nope:1"
-    done = swarm.manager.try_cli("service", "create", "-d", "--name", "far", image, timeout_s=10)
+    done = swarm.manager.try_cli("service", "create", "-d", "--name", "far", image, timeout_s=20)
     assert done.returncode == 0
     assert done.stderr.startswith(f"image {image} could not be accessed on a registry")
     assert len(done.stderr.splitlines()) == 1
