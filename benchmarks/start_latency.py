@@ -19,7 +19,7 @@ from swarmlite.testing import cgroup_sweep
 from swarmlite.testing.namespaces import Machine
 
 from .docker_peer import DockerPeer
-from .table import Row, median, percentile, ratio_row
+from .table import Row, median, percentile, ratio_row, watched_row
 
 ROUNDS = 60
 DOCKER_ROUNDS = 10
@@ -153,6 +153,7 @@ def measure(docker: DockerPeer, image: str) -> list[Row]:
                   median(mine) * millis, median(peer) * millis, at_most=1.0),
         ratio_row("start to exit of `true`, median, against docker run", "ms",
                   median(mine) * millis, median(docker_runs) * millis, at_most=0.05),
-        ratio_row("start to exit of `true`, p99, against crun", "ms",
-                  percentile(mine, 0.99) * millis, percentile(peer, 0.99) * millis, at_most=1.0),
+        # One in sixty is the slowest of all: a figure to watch, too noisy for a goal.
+        watched_row("start to exit of `true`, p99, against crun", "ms",
+                    percentile(mine, 0.99) * millis, percentile(peer, 0.99) * millis),
     ]  # fmt: skip

@@ -31,6 +31,11 @@ def ratio_row(what: str, unit: str, ours: float, peer: float, *, at_least: float
     return Row(what, f"{ours:.4g} {unit}", f"{peer:.4g} {unit}", ratio, goal, met)
 
 
+def watched_row(what: str, unit: str, ours: float, peer: float) -> Row:
+    """A row with a peer and without a goal."""
+    return Row(what, f"{ours:.4g} {unit}", f"{peer:.4g} {unit}", ours / peer, "", None)
+
+
 def alone_row(what: str, unit: str, ours: float, *, at_most: float | None = None) -> Row:
     """A row without a peer."""
     goal = f"<= {at_most:g} {unit}" if at_most is not None else ""
