@@ -69,6 +69,11 @@ class Worker:
     async def start(self) -> None:
         """Take up the tasks on disk and the containers that run. Raises Unavailable."""
         self._found = {state.id: state for state in await self._host.supervisor.client.list()}
+        # The journal is written behind: a task that it lost is told by the managers again, maybe
+        # only after its container has ended, and that end must not be missed until then.
+        for state in self._found.values():
+            if state.status == "running":
+                self._host.supervisor.expect(state.id)
         for task in self._journal.load().values():
             if task.node_id != self._node_id:  # of another life in another swarm
                 self._journal.forget(task.id)
