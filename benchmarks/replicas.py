@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from .docker_peer import DockerPeer, pss_bytes
@@ -31,8 +32,23 @@ def wait(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def cycle(engine: Engine, image: str, name: str, *options: str) -> tuple[float, float, int]:
-    """Seconds to all running, seconds to all gone, memory of the daemons in bytes meanwhile."""
+def memory_bytes(engine: Engine) -> int:
+    return sum(pss_bytes(pid) for pid in engine.daemon_pids())
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """A service's life: seconds to all running and to all gone, the daemons' memory meanwhile."""
+
+    up_s: float
+    down_s: float
+    memory_bytes: int
+    container_bytes: int
+
+
+def cycle(engine: Engine, image: str, name: str, *options: str) -> Cycle:
+    """Create a service of REPLICAS, wait until all run, remove it, wait until all are gone."""
+    idle = memory_bytes(engine)
     started = time.monotonic()
     engine.cli(
         "service", "create", "-d", "--no-resolve-image", "--name", name, "--replicas",
@@ -41,11 +57,12 @@ def cycle(engine: Engine, image: str, name: str, *options: str) -> tuple[float, 
     wait(lambda: engine.running(name) == REPLICAS, f"{name} running")
     up_s = time.monotonic() - started
     time.sleep(2)
-    memory = sum(pss_bytes(pid) for pid in engine.daemon_pids())
+    memory = memory_bytes(engine)
     started = time.monotonic()
     engine.cli("service", "rm", name)
     wait(lambda: engine.containers() == 0, f"{name} gone")
-    return up_s, time.monotonic() - started, memory
+    down_s = time.monotonic() - started
+    return Cycle(up_s, down_s, memory, (memory - idle) // REPLICAS)
 
 
 def measure(docker: DockerPeer, ours: SwarmliteHost, image: str) -> list[Row]:
@@ -56,19 +73,17 @@ def measure(docker: DockerPeer, ours: SwarmliteHost, image: str) -> list[Row]:
         if options:
             docker.cli("network", "create", "-d", "overlay", "bench")
             ours.cli("network", "create", "-d", "overlay", "bench")
-        ours_up, ours_down, ours_memory = cycle(ours, ours.image, f"ours-{network}", *options)
-        peer_up, peer_down, peer_memory = cycle(docker, image, f"peer-{network}", *options)
+        mine = cycle(ours, ours.image, f"ours-{network}", *options)
+        peer = cycle(docker, image, f"peer-{network}", *options)
         label = "on an overlay" if options else "without a network"
-        rows.append(
+        rows += [
             ratio_row(f"{REPLICAS} replicas {label}: rate", "containers/s",
-                      REPLICAS / ours_up, REPLICAS / peer_up, at_least=goal)
-        )  # fmt: skip
-        rows.append(
+                      REPLICAS / mine.up_s, REPLICAS / peer.up_s, at_least=goal),
             ratio_row(f"{REPLICAS} replicas {label}: removal rate", "containers/s",
-                      REPLICAS / ours_down, REPLICAS / peer_down, at_least=5)
-        )  # fmt: skip
-        rows.append(
+                      REPLICAS / mine.down_s, REPLICAS / peer.down_s, at_least=5),
             ratio_row(f"daemons' memory at {REPLICAS} containers, {label}", "MiB",
-                      ours_memory / 2**20, peer_memory / 2**20, at_most=0.5)
-        )  # fmt: skip
+                      mine.memory_bytes / 2**20, peer.memory_bytes / 2**20, at_most=0.5),
+            ratio_row(f"of it a container, {label}", "KiB",
+                      mine.container_bytes / 2**10, peer.container_bytes / 2**10, at_most=0.5),
+        ]  # fmt: skip
     return rows
