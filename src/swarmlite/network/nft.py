@@ -75,7 +75,7 @@ later = Later(64)
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def load() -> ctypes.CDLL | None:
     """libnftables, None where it is not installed."""
     try:
         loaded = ctypes.CDLL(LIBRARY)
@@ -97,7 +97,7 @@ def run(text: str) -> None:
 
     Raises FailedPrecondition with what nft said.
     """
-    loaded = library()
+    loaded = load()
     failure = _by_command(text) if loaded is None else _by_library(loaded, text)
     if failure is not None:
         raise FailedPrecondition(

@@ -17,7 +17,7 @@ def probe() -> list[str]:
     Synchronous, some 10 ms, on a thread of its own (see `netns.Threads.run`); nothing is left.
     """
     warnings = []
-    if nft.library() is None:
+    if nft.load() is None:
         if shutil.which("nft") is None and not os.access("/usr/sbin/nft", os.X_OK):
             return ["nftables is missing: install the packages nftables and libnftables1"]
         warnings.append(
