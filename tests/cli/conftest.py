@@ -103,7 +103,8 @@ class World(threading.Thread):
             if service is None or dirty.is_task_dirty(service, task):
                 changes.append(Delete(task))
         for service in list(view.services) if self.running else []:
-            have = {t.slot for t in view.tasks.of_service(service.id).values()}
+            tasks = view.tasks.of_service(service.id).values()
+            have = {t.slot for t in tasks if not dirty.is_task_dirty(service, t)}
             for slot in range(1, service.spec.replicated.replicas + 1):
                 if slot not in have:
                     changes.append(Put(self._task(service, slot)))

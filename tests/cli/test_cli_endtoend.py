@@ -45,9 +45,11 @@ def test_a_service_lives_from_create_to_rm(run: Any, world: Any) -> None:
     assert run("service", "scale", "-d", "web=1").out == "web scaled to 1\n"
     assert run("service", "rollback", "-d", "web").status == 0
     until(lambda: run("service", "ps", "web").out.count("web.") == 3)
-    lines = run("service", "ps", "web").out.splitlines()
+    shown = run("service", "ps", "web")
+    assert shown.status == 0, shown.err
+    lines = shown.out.splitlines()
     assert lines[0].split("  ")[0] == "ID"
-    assert "Running less than a second ago" in lines[1] or "seconds ago" in lines[1]
+    assert "Running less than a second ago" in shown.out or "seconds ago" in shown.out, shown.out
     assert "Service Mode:\tReplicated" in run("service", "inspect", "--pretty", "web").out
     assert run("service", "rm", "web").out == "web\n"
     gone = run("service", "inspect", "web")

@@ -139,13 +139,17 @@ def _compress(path: str) -> None:
 
         os.nice(10)
         new = f"{path}.{os.getpid()}"
-        with open(path, "rb") as source, gzip.open(new, "wb") as target:  # noqa: PTH123
-            shutil.copyfileobj(source, target)
-            same = os.fstat(source.fileno()).st_ino == os.stat(path).st_ino  # noqa: PTH116
-        if same:
-            os.rename(new, path + ".gz")  # noqa: PTH104
-            os.unlink(path)  # noqa: PTH108
-        else:  # a flood has rotated again meanwhile: that one's turn
-            os.unlink(new)  # noqa: PTH108
+        try:
+            with open(path, "rb") as source, gzip.open(new, "wb") as target:  # noqa: PTH123
+                shutil.copyfileobj(source, target)
+                inode = os.fstat(source.fileno()).st_ino
+            # A flood may have rotated again meanwhile: then the file that is there now has its own
+            # process, which may be done with it, and this one's content is no longer wanted.
+            if os.stat(path).st_ino == inode:  # noqa: PTH116
+                os.rename(new, path + ".gz")  # noqa: PTH104
+                os.unlink(path)  # noqa: PTH108
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new)  # noqa: PTH108
     finally:
         os._exit(0)
