@@ -40,17 +40,10 @@ def test_environment_replaces_and_removes() -> None:
     assert env == ["PATH=/bin", "TERM=xterm", "X=2", "Y=3=4"]
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("SIGTERM", 15), ("usr1", 10), ("9", 9), ("RTMIN+3", 37)]
-)
-def test_stop_signals(text: str, number: int) -> None:
-    assert process_spec.signal_number(text) == number
-
-
-@pytest.mark.parametrize("text", ["SIGNOPE", "0", "99", "-1", "RTMIN+x"])
-def test_a_bad_stop_signal_is_named(text: str) -> None:
-    with pytest.raises(InvalidSpec, match="invalid signal"):
-        process_spec.signal_number(text)
+def test_the_stop_signal_is_the_specs_then_the_images_then_sigterm() -> None:
+    assert process_spec.stop_signal(ContainerSpec(stop_signal="RTMAX-3"), {}) == 61
+    assert process_spec.stop_signal(ContainerSpec(), {"StopSignal": "SIGQUIT"}) == 3
+    assert process_spec.stop_signal(ContainerSpec(), {}) == 15
 
 
 def test_capabilities() -> None:

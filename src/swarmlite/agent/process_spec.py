@@ -5,12 +5,12 @@ Docker's rules of merging a container spec with its image's configuration. Pure.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.signals import signal_number
 from swarmlite.model.units import seconds
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import HealthConfig
@@ -71,20 +71,6 @@ def working_directory(spec: ContainerSpec, image: Mapping[str, Any]) -> str:
 def stop_signal(spec: ContainerSpec, image: Mapping[str, Any]) -> int:
     """The number of the stop signal: the spec's, the image's, or SIGTERM."""
     return signal_number(spec.stop_signal or str(image.get("StopSignal") or "") or "SIGTERM")
-
-
-def signal_number(text: str) -> int:
-    """The number of "SIGUSR1", "usr1", "10" or "RTMIN+3". Raises InvalidSpec for anything else."""
-    name = text.upper().removeprefix("SIG")
-    if name.isascii() and name.isdigit() and 0 < int(name) < signal.NSIG:
-        return int(name)
-    base, plus, offset = name.partition("+")
-    if base == "RTMIN" and plus and offset.isdigit() and int(offset) <= 30:
-        return signal.SIGRTMIN + int(offset)
-    try:
-        return signal.Signals[f"SIG{name}"].value
-    except KeyError as error:
-        raise InvalidSpec(f"invalid signal: {text}") from error
 
 
 def rlimits(spec: ContainerSpec) -> list[dict[str, Any]]:

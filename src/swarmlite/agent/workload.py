@@ -40,7 +40,7 @@ from swarmlite.runtime.volumes import VolumeStore
 log = logging.getLogger(__name__)
 
 KILL_TIMEOUT_S = 10.0
-SIGKILL = 9
+SIGTERM, SIGKILL = 15, 9
 LOG_NAME = "container.log"
 INIT_FOLDERS = ("proc", "sys", "dev", "etc")
 INIT_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
@@ -237,7 +237,7 @@ class TaskWorkload:
             return None
         if grace_s is None:
             grace_s = defaults.stop_grace_s(self._spec)
-        signal_number = self._stop_signal or process_spec.signal_number("SIGTERM")
+        signal_number = self._stop_signal or SIGTERM
         for number, timeout_s in ((signal_number, grace_s), (SIGKILL, KILL_TIMEOUT_S)):
             if number == SIGKILL or timeout_s > 0:
                 try:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import templates
+from swarmlite.model.references import Reference
+from swarmlite.model.signals import signal_number
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import FileTarget, HealthConfig
 
@@ -34,7 +35,6 @@ _IPC_SYSCTLS = frozenset(
     f"kernel.{name}" for name in ("msgmax msgmnb msgmni sem shmall shmmax shmmni"
                                   " shm_rmid_forced").split()
 )  # fmt: skip
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-/:@+]*")
 _USER = re.compile(r"[A-Za-z0-9_.\-$]+(:[A-Za-z0-9_.\-$]+)?")
 _HEALTH_TESTS = ("NONE", "CMD", "CMD-SHELL")
 
@@ -48,8 +48,7 @@ def validate_container(spec: ContainerSpec) -> None:
 def _image(spec: ContainerSpec) -> None:
     if not spec.image:
         raise InvalidSpec("image: must be provided")
-    if len(spec.image) > 4096 or not _IMAGE.fullmatch(spec.image) or ".." in spec.image:
-        raise InvalidSpec(f"image: {spec.image[:80]!r} is no image reference such as nginx:1.27")
+    Reference.parse(spec.image)
 
 
 def _command(spec: ContainerSpec) -> None:
@@ -84,23 +83,8 @@ def _identity(spec: ContainerSpec) -> None:
 
 def _stopping(spec: ContainerSpec) -> None:
     if spec.stop_signal:
-        parse_signal(spec.stop_signal)
+        signal_number(spec.stop_signal, "--stop-signal")
     checks.duration("--stop-grace-period", spec.stop_grace_period)
-
-
-def parse_signal(text: str) -> int:
-    """The number of "SIGTERM", "term", "15" or "RTMIN+3". Raises InvalidSpec."""
-    name = text.upper().removeprefix("SIG")
-    if name.isdecimal() and name.isascii() and 1 <= int(name) <= 64:
-        return int(name)
-    real_time = re.fullmatch(r"RTM(?:IN\+|AX-)(\d{1,2})", name)
-    if real_time and int(real_time[1]) <= 30:
-        offset = int(real_time[1])
-        return int(signal.SIGRTMIN) + offset if "IN" in name else int(signal.SIGRTMAX) - offset
-    try:
-        return int(signal.Signals[f"SIG{name}"])
-    except KeyError as error:
-        raise InvalidSpec(f"--stop-signal {text[:40]!r}: no such signal") from error
 
 
 def _kernel(spec: ContainerSpec) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
+from swarmlite.model.references import Reference
 from swarmlite.runtime.images.layers import disk_full
 from swarmlite.runtime.images.manifest import (
     MAX_CONFIG_BYTES,
@@ -26,7 +27,6 @@ from swarmlite.runtime.images.manifest import (
     parse_config,
     select,
 )
-from swarmlite.runtime.images.reference import Reference
 from swarmlite.runtime.images.types import LayerSource, Limits, Platform
 from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig
 from swarmlite.runtime.images.unpack.extract import clean_path

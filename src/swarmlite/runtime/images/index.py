@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite.errors import NotFound
-from swarmlite.runtime.images.reference import Reference
+from swarmlite.model.references import Reference
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
-from swarmlite.runtime.images.reference import is_digest
+from swarmlite.model.references import is_digest
 from swarmlite.runtime.images.types import Platform
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from swarmlite.errors import InvalidSpec, NotFound, Unavailable
+from swarmlite.model.references import Reference
 from swarmlite.runtime.images.auth import RegistryAuth
 from swarmlite.runtime.images.manifest import (
     ACCEPTED,
@@ -23,7 +24,6 @@ from swarmlite.runtime.images.manifest import (
     Descriptor,
     digest_of,
 )
-from swarmlite.runtime.images.reference import Reference
 from swarmlite.runtime.images.settings import RegistrySettings
 from swarmlite.runtime.images.transport import NETWORK_ERRORS, Retryable, Transport
 

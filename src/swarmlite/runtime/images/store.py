@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, ResourceExhausted
+from swarmlite.model.references import Reference
 from swarmlite.runtime.images import archive
 from swarmlite.runtime.images.auth import RegistryAuth
 from swarmlite.runtime.images.flight import Flights, Locks
@@ -29,7 +30,6 @@ from swarmlite.runtime.images.manifest import (
     platforms,
     select,
 )
-from swarmlite.runtime.images.reference import Reference
 from swarmlite.runtime.images.registry import Document, Repository
 from swarmlite.runtime.images.settings import RegistrySettings
 from swarmlite.runtime.images.sources import LocalLayer, RemoteLayer, Report, Source

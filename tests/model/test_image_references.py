@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.references import Reference
 from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.reference import Reference
 
 HEX = "a" * 64
 
