@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import sys
@@ -11,8 +10,7 @@ import sys
 from swarmlite.agent.config import parse_arguments
 from swarmlite.agent.process import run_until_signalled
 from swarmlite.errors import SwarmliteError
-
-M_ARENA_MAX = -8
+from swarmlite.kernel import memory
 
 
 def tune() -> None:
@@ -25,7 +23,7 @@ def tune() -> None:
     # sandbox's dozens of calls would take most of a second.
     sys.setswitchinterval(0.0005)
     # One pool of memory and not one a thread: what netlink and nftables took there stays there.
-    ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    memory.use_one_arena()
 
 
 def main() -> int:

@@ -7,7 +7,6 @@ on /run/secrets) and `files/N` (bound read-only where their targets say).
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import posixpath
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.kernel import mounting
 from swarmlite.model import templates
 from swarmlite.proto.objects_pb2 import Config, Node, Secret, Task
 from swarmlite.proto.types_pb2 import FileTarget
@@ -25,10 +25,7 @@ log = logging.getLogger(__name__)
 
 SECRETS_TARGET = "/run/secrets"
 TMPFS_MAGIC = 0x01021994
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 READ_ONLY = ["ro", "nosuid", "nodev", "noexec"]
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class PayloadFiles:
@@ -44,10 +41,14 @@ class PayloadFiles:
         if self._root.is_mount():
             return
         options = b"mode=0700,size=256m"
-        flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-        if _libc.mount(b"tmpfs", os.fsencode(self._root), b"tmpfs", flags, options):
-            reason = os.strerror(ctypes.get_errno())
-            raise FailedPrecondition(f"cannot mount a tmpfs for secrets on {self._root}: {reason}")
+        flags = mounting.MS_NOSUID | mounting.MS_NODEV | mounting.MS_NOEXEC
+        try:
+            mounting.mount(b"tmpfs", os.fsencode(self._root), b"tmpfs", flags, options)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise FailedPrecondition(
+                f"cannot mount a tmpfs for secrets on {self._root}: {reason}"
+            ) from error
 
     def containers(self) -> list[str]:
         """Ids of containers that have a folder."""

@@ -8,34 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-CLONE_NEWNET = 0x40000000
-MS_BIND = 4096
-MNT_DETACH = 2
+from swarmlite.kernel import mounting, namespaces
+
 _OWN = "/proc/thread-self/ns/net"
 
 T = TypeVar("T")
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mount.argtypes = [
-    ctypes.c_char_p,
-    ctypes.c_char_p,
-    ctypes.c_char_p,
-    ctypes.c_ulong,
-    ctypes.c_char_p,
-]
-
-
-def _check(result: int, what: str) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def open_own() -> int:
@@ -45,7 +28,7 @@ def open_own() -> int:
 
 def enter(namespace: int) -> None:
     """Move the calling thread into the namespace of a descriptor. Raises OSError."""
-    _check(_libc.setns(namespace, CLONE_NEWNET), "setns")
+    namespaces.setns(namespace, namespaces.CLONE_NEWNET)
 
 
 def pin(namespace: int, path: Path) -> None:
@@ -53,7 +36,7 @@ def pin(namespace: int, path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o400))
     source = f"/proc/self/fd/{namespace}".encode()
     try:
-        _check(_libc.mount(source, os.fsencode(path), None, MS_BIND, None), f"bind {path}")
+        mounting.mount(source, os.fsencode(path), None, mounting.MS_BIND)
     except OSError:
         path.unlink()
         raise
@@ -61,8 +44,9 @@ def pin(namespace: int, path: Path) -> None:
 
 def unpin(path: Path) -> None:
     """Undo `pin`; safe to repeat. The namespace goes with the last that uses it."""
-    while path.exists() and _libc.umount2(os.fsencode(path), MNT_DETACH) == 0:
-        continue
+    with contextlib.suppress(OSError):
+        while path.exists():
+            mounting.umount(os.fsencode(path), mounting.MNT_DETACH)
     path.unlink(missing_ok=True)
 
 
@@ -76,7 +60,7 @@ def is_pinned(path: Path) -> bool:
 
 def create(host: int) -> int:
     """A new namespace's descriptor; the calling thread is left in `host`. Raises OSError."""
-    _check(_libc.unshare(CLONE_NEWNET), "unshare")
+    namespaces.unshare(namespaces.CLONE_NEWNET)
     try:
         return open_own()
     finally:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 
 from swarmlite.errors import FailedPrecondition
+from swarmlite.kernel import memory
 from swarmlite.network import netlink
 from swarmlite.network.netlink import Socket
 
@@ -27,7 +28,6 @@ _ADD_ELEMENT, _DELETE_ELEMENT = 10 << 8 | 12, 10 << 8 | 14
 _BRIDGE_FAMILY = 7
 
 QUIET_S = 1.0
-_libc = ctypes.CDLL(None)
 
 # The library keeps some of its tables in globals; calls are short, one at a time is enough.
 _lock = threading.Lock()
@@ -59,7 +59,7 @@ class Later:
                 work = self._queue.get(timeout=None if trimmed else QUIET_S)
             except queue.Empty:
                 # Contexts that waited here together hold tens of megabytes: given back at once.
-                _libc.malloc_trim(0)
+                memory.trim()
                 trimmed = True
                 continue
             work()

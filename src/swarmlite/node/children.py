@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from swarmlite.kernel.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +18,6 @@ STEADY_S = 10.0
 """A child that ran this long starts again without delay."""
 GRACE_S = 10.0
 MAX_LOG_BYTES = 20 * 1024 * 1024
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """In the child, before exec. The daemon is single-threaded, so running Python here is safe."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Child:
@@ -81,6 +73,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE if self._debug else output,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,  # a terminal's Ctrl-C is the daemon's to handle
+                # The daemon is single-threaded, so running Python before exec is safe.
                 preexec_fn=die_with_parent,
             )
             self.pid = process.pid

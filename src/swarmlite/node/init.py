@@ -19,10 +19,10 @@ from typing import Any
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, Unavailable
 from swarmlite.ids import new_id
+from swarmlite.kernel.processes import die_with_parent
 from swarmlite.paths import Paths
 
 from . import addresses, etcdcmd, nodefile, oneshot
-from .children import die_with_parent
 
 ETCD_START_S = 20.0
 ETCD_STOP_S = 10.0

@@ -8,7 +8,6 @@ follows no links. Exits with 3 where the image has no such directory.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -17,26 +16,19 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from swarmlite.runtime.images.unpack.syscalls import open_in_root
+from swarmlite.kernel import mounting, namespaces
+from swarmlite.kernel.paths import open_in_root
 
-_CLONE_NEWNS = 0x00020000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 0x1, 0x2, 0x4, 0x4000, 0x40000
 _NOTHING_THERE = 3
 
 
 def main() -> None:
     """Become cp."""
     job = json.load(sys.stdin)
-    libc = ctypes.CDLL(None, use_errno=True)
-    _check(libc.unshare(_CLONE_NEWNS), "unshare")
-    _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount /")
-    # over the volume's folder "empty": seen by this process alone
-    place = job["lowers"][-1]
-    options = "lowerdir=" + ":".join(_escaped(path) for path in job["lowers"])
-    flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV
-    mounted = libc.mount(b"overlay", os.fsencode(place), b"overlay", flags, os.fsencode(options))
-    _check(mounted, "mount the image")
-    root = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        root = _mount_image(job["lowers"])
+    except OSError as error:
+        sys.exit(f"mount the image: {error.strerror}")
     try:
         source = open_in_root(root, job["target"])
     except OSError as error:
@@ -47,10 +39,16 @@ def main() -> None:
     os.execvp("cp", ["cp", "-a", "--", f"/proc/self/fd/{source}/.", job["destination"]])
 
 
-def _check(result: int, what: str) -> None:
-    if result:
-        code = ctypes.get_errno()
-        sys.exit(f"{what}: {os.strerror(code)}")
+def _mount_image(lowers: list[str]) -> int:
+    """A descriptor of its root, in a mount namespace of this process."""
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    mounting.mount(b"none", b"/", None, mounting.MS_REC | mounting.MS_PRIVATE)
+    # over the volume's folder "empty": seen by this process alone
+    place = lowers[-1]
+    options = "lowerdir=" + ":".join(_escaped(path) for path in lowers)
+    flags = mounting.MS_RDONLY | mounting.MS_NOSUID | mounting.MS_NODEV
+    mounting.mount(b"overlay", os.fsencode(place), b"overlay", flags, os.fsencode(options))
+    return os.open(place, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _escaped(path: str) -> str:

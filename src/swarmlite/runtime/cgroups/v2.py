@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from swarmlite import errors
-from swarmlite.runtime import kernel
+from swarmlite.kernel import bpf
 from swarmlite.runtime.cgroups import base, devices
 
 CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
@@ -64,10 +64,10 @@ class V2(base.Cgroup):
             self._attach(devices.program(rules))
 
     def _attach(self, program: bytes) -> None:
-        loaded = kernel.load_device_program(program)
+        loaded = bpf.load_device_program(program)
         directory = os.open(self._at, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            kernel.attach_device_program(loaded, directory)
+            bpf.attach_device_program(loaded, directory)
         finally:
             os.close(directory)
             os.close(loaded)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel.filters import FilterProgram
+from swarmlite.kernel.libc import MACHINE
 from swarmlite.runtime.seccomp import compile as compiler
 from swarmlite.runtime.seccomp import profile as rules
 
@@ -14,10 +14,12 @@ class Filter:
     """A program ready to be installed in a child, and the flags it is installed with."""
 
     def __init__(self, profile: rules.Profile) -> None:
-        code = compiler.compile_profile(profile)
-        self.code = ctypes.create_string_buffer(code, len(code))
-        self.program = kernel.FilterProgram(len(code) // 8, ctypes.addressof(self.code))
-        self.flags = profile.flags
+        self._program = FilterProgram(compiler.compile_profile(profile))
+        self._flags = profile.flags
+
+    def install(self) -> None:
+        """For this process, for ever; raises OSError."""
+        self._program.install(self._flags)
 
 
 class Cache:
@@ -32,12 +34,12 @@ class Cache:
         """The built-in profile for a bounding set."""
         key = "default:" + ",".join(sorted(caps))
         found = self._filters.get(key)
-        return found or self._add(key, rules.default_profile(caps, kernel.MACHINE))
+        return found or self._add(key, rules.default_profile(caps, MACHINE))
 
     def oci(self, seccomp: dict[str, object]) -> Filter:
         """An OCI profile; raises InvalidSpec."""
         key = "oci:" + json.dumps(seccomp, sort_keys=True)
-        return self._filters.get(key) or self._add(key, rules.from_oci(seccomp, kernel.MACHINE))
+        return self._filters.get(key) or self._add(key, rules.from_oci(seccomp, MACHINE))
 
     def _add(self, key: str, profile: rules.Profile) -> Filter:
         if len(self._filters) >= self.MAX:

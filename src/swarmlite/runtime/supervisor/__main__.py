@@ -23,7 +23,7 @@ import os  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 
-from swarmlite.runtime import kernel  # noqa: E402
+from swarmlite.kernel import mounting, processes  # noqa: E402
 
 USAGE = "usage: swarmlite-supervisor --socket PATH --state-dir DIR"
 OPTIONS = ("--socket", "--state-dir")
@@ -50,11 +50,11 @@ def seal(arguments: list[str]) -> None:
     """Run again from a detached, read-only mount of the interpreter; returns when it cannot."""
     try:
         path = os.path.realpath(sys.executable).encode()
-        tree = kernel.open_tree(kernel.AT_FDCWD, path, kernel.OPEN_TREE_CLONE)
-        kernel.mount_setattr(tree, b"", kernel.AT_EMPTY_PATH, kernel.MOUNT_ATTR_RDONLY)
+        tree = mounting.open_tree(mounting.AT_FDCWD, path, mounting.OPEN_TREE_CLONE)
+        mounting.mount_setattr(tree, b"", mounting.AT_EMPTY_PATH, mounting.MOUNT_ATTR_RDONLY)
         argv = [sys.executable, "-I", "-S", __file__, "--sealed", *arguments]
         environment = [b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL=C.UTF-8"]
-        kernel.execveat(tree, [os.fsencode(word) for word in argv], environment)
+        processes.execveat(tree, [os.fsencode(word) for word in argv], environment)
     except OSError as error:
         print(f"swarmlite-supervisor: the interpreter is not sealed: {error}", file=sys.stderr)
 
@@ -94,9 +94,9 @@ def main() -> None:
         os.set_inheritable(fd, True)  # a pipe must never become somebody's stdout
     os.close(fd)
     # Nothing that joins a container may be looked into, or traced, from there.
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-    kernel.prctl(kernel.PR_SET_NAME, _address(b"swarmlite-sup\0"))
+    processes.prctl(processes.PR_SET_DUMPABLE, 0)
+    processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+    processes.set_name(b"swarmlite-sup")
     state_dir = os.path.abspath(options["--state-dir"])  # noqa: PTH100
     os.makedirs(state_dir, 0o700, exist_ok=True)  # noqa: PTH103
     socket_dir = os.path.dirname(os.path.abspath(options["--socket"]))  # noqa: PTH100, PTH120
@@ -120,16 +120,6 @@ def main() -> None:
     server.loop.run()
     os.unlink(options["--socket"])  # noqa: PTH108
 
-
-def _address(name: bytes) -> int:
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(name)
-    _kept.append(buffer)
-    return ctypes.addressof(buffer)
-
-
-_kept: list[object] = []
 
 if __name__ == "__main__":
     main()

@@ -17,7 +17,7 @@ import struct
 import sys
 import termios
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel import mounting, namespaces, paths, processes
 from swarmlite.runtime.supervisor import finish, identity, init
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 from swarmlite.runtime.supervisor.rootfs import Rootfs, open_null
@@ -95,9 +95,9 @@ class Child:
         first = 3
         for fd in sorted(set(keep)):
             if fd > first:
-                kernel.close_range(first, fd - 1)
+                processes.close_range(first, fd - 1)
             first = max(first, fd + 1)
-        kernel.close_range(first)
+        processes.close_range(first)
 
     def set_oom_score(self) -> None:
         """By the host's /proc, which the container's would not be yet."""
@@ -187,7 +187,7 @@ class ContainerChild(Child):
         self.step = "cgroup"
         self.join_cgroup()
         if self.plan.own_cgroup_namespace:
-            kernel.unshare(kernel.CLONE_NEWCGROUP)
+            namespaces.unshare(namespaces.CLONE_NEWCGROUP)
         # Paths of the host: while the host's root is still ours.
         self.step = "namespaces"
         self.join_namespaces()
@@ -238,7 +238,7 @@ class ContainerChild(Child):
         """Those that the spec names by a path, such as the sandbox's network."""
         for path, flag in self.plan.joins:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            kernel.setns(fd, flag)
+            namespaces.setns(fd, flag)
             os.close(fd)
 
     def set_sysctls(self) -> None:
@@ -252,13 +252,13 @@ class ContainerChild(Child):
 
     def set_names(self) -> None:
         """Of the container's own UTS namespace."""
-        own = self.plan.clone_flags & kernel.CLONE_NEWUTS or any(
-            flag == kernel.CLONE_NEWUTS for _, flag in self.plan.joins
+        own = self.plan.clone_flags & namespaces.CLONE_NEWUTS or any(
+            flag == namespaces.CLONE_NEWUTS for _, flag in self.plan.joins
         )
         if own and self.plan.hostname:
-            kernel.set_hostname(self.plan.hostname)
+            namespaces.set_hostname(self.plan.hostname)
         if own and self.plan.domainname:
-            kernel.set_domainname(self.plan.domainname)
+            namespaces.set_domainname(self.plan.domainname)
 
     def make_console(self) -> None:
         """The pty, bound to /dev/console by descriptors alone."""
@@ -267,9 +267,9 @@ class ContainerChild(Child):
         self.open_console(
             os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self.rootfs.devpts)
         )
-        tree = kernel.open_tree(0, b"", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
+        tree = mounting.open_tree(0, b"", mounting.OPEN_TREE_CLONE | mounting.AT_EMPTY_PATH)
         place = self.rootfs.place(b"/dev/console", False)
-        kernel.move_mount(tree, place)
+        mounting.move_mount(tree, place)
         os.close(place)
         os.close(tree)
 
@@ -303,10 +303,10 @@ class ExecChild(Child):
         self.forget_modules()
         # The pid namespace is entered already, by the clone that made us.
         self.step = "namespaces"
-        kernel.setns(
+        namespaces.setns(
             self.container,
-            kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWNET
-            | kernel.CLONE_NEWCGROUP,
+            namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWIPC
+            | namespaces.CLONE_NEWNET | namespaces.CLONE_NEWCGROUP,
         )  # fmt: skip
         os.close(self.container)
         self.step = "console"
@@ -336,11 +336,11 @@ class ExecChild(Child):
 def _container_ptmx() -> int:
     """/dev/pts/ptmx of a running container, who may have put anything there: checked."""
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    resolve = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_SYMLINKS
-    place = kernel.openat2(root, b"dev/pts/ptmx", os.O_PATH, resolve)
+    resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_SYMLINKS
+    place = paths.openat2(root, b"dev/pts/ptmx", os.O_PATH, resolve)
     if os.fstat(place).st_rdev != os.makedev(5, 2):
         raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
-    fd = kernel.openat2(root, b"dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve)
+    fd = paths.openat2(root, b"dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve)
     if os.fstat(fd).st_rdev != os.makedev(5, 2):
         raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
     os.close(place)

@@ -11,7 +11,7 @@ import os
 import resource
 import stat
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel import credentials, paths, processes
 from swarmlite.runtime.supervisor import identity
 from swarmlite.runtime.supervisor.plan import CAP_SYS_ADMIN, ProcessPlan
 
@@ -28,11 +28,11 @@ class ExecError(Exception):
 
 def enter_cwd(cwd: bytes) -> None:
     """Go to the working directory, made if missing; raises OSError if it is not in the root."""
-    resolve = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+    resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     flags = os.O_PATH | os.O_DIRECTORY
     try:
-        directory = kernel.openat2(root, cwd, flags, resolve)
+        directory = paths.openat2(root, cwd, flags, resolve)
     except FileNotFoundError:
         directory = os.dup(root)
         path = b""
@@ -42,7 +42,7 @@ def enter_cwd(cwd: bytes) -> None:
             path += b"/" + name
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=directory)
-            below = kernel.openat2(root, path, flags, resolve)
+            below = paths.openat2(root, path, flags, resolve)
             os.close(directory)
             directory = below
     os.fchdir(directory)
@@ -65,19 +65,21 @@ def become(plan: ProcessPlan, who: identity.Identity) -> None:
     CAP_SYS_ADMIN stays permitted where the filter is loaded without no_new_privs, for loading it
     needs that. exec takes it away: there the bounding, inheritable and ambient sets decide alone.
     """
-    kernel.drop_bounding(plan.bounding, plan.last_cap)  # while CAP_SETPCAP is still there
-    kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)  # or leaving uid 0 would drop what is set below
+    credentials.drop_bounding(plan.bounding, plan.last_cap)  # while CAP_SETPCAP is still there
+    processes.prctl(processes.PR_SET_KEEPCAPS, 1)  # or leaving uid 0 would drop what is set below
     os.setgroups(who.gids)
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
     extra = CAP_SYS_ADMIN if plan.filter is not None and not plan.no_new_privs else 0
-    kernel.capset(plan.effective & plan.permitted | extra, plan.permitted | extra, plan.inheritable)
-    kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_CLEAR_ALL)
+    credentials.capset(
+        plan.effective & plan.permitted | extra, plan.permitted | extra, plan.inheritable
+    )
+    credentials.clear_ambient()
     for number in range(plan.last_cap + 1):
         if plan.ambient >> number & 1:
-            kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_RAISE, number)
+            credentials.raise_ambient(number)
     if plan.no_new_privs:
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def environment(plan: ProcessPlan, who: identity.Identity) -> dict[bytes, bytes]:
@@ -94,7 +96,7 @@ def environment(plan: ProcessPlan, who: identity.Identity) -> dict[bytes, bytes]
 def execute(plan: ProcessPlan, variables: dict[bytes, bytes]) -> None:
     """Load the filter and exec, looking the program up in the container's PATH; ExecError."""
     # exec marks descriptors, not the child's code: whatever was forgotten is closed there.
-    kernel.close_range(3, cloexec=True)
+    processes.close_range(3, cloexec=True)
     program = plan.args[0]
     named = b"/" in program
     candidates = (
@@ -107,7 +109,7 @@ def execute(plan: ProcessPlan, variables: dict[bytes, bytes]) -> None:
     )
     # Last of all, so that a narrow filter need allow no more than exec (and write, to report).
     if plan.filter is not None:
-        kernel.load_filter(plan.filter.program, plan.filter.flags)
+        plan.filter.install()
     refused: OSError | None = None
     for candidate in candidates:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel import paths
 from swarmlite.runtime.oci.validate import MAX_ID
 
 MAX_BYTES = 8 << 20
@@ -23,8 +23,8 @@ def _lines(path: bytes) -> list[list[str]]:
     """The file's lines, split at colons; none if it is missing."""
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
-        resolve = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
-        fd = kernel.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve)
+        resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
+        fd = paths.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve)
     except FileNotFoundError:
         return []
     finally:

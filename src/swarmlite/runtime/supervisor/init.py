@@ -11,17 +11,17 @@ import os
 import signal
 import socket
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel import processes
 
 
 def split(channel: socket.socket) -> None:
     """Returns in the process that is to exec; the other one never returns."""
-    child = kernel.clone(0)
+    child = processes.clone(0)
     if child == 0:
         return
     try:
         channel.close()
-        kernel.close_range(0)  # the program's output ends when the program does
+        processes.close_range(0)  # the program's output ends when the program does
         _serve(child)
     finally:
         os._exit(127)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel import namespaces, processes
 from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.supervisor.child import Child, ContainerChild, ExecChild
 from swarmlite.runtime.supervisor.container import Container
@@ -72,19 +72,19 @@ def launch_exec(
     ours, theirs = make_channel()
     opened: list[int] = []
     try:
-        target = kernel.pidfd_open(container.pid)
+        target = processes.pidfd_open(container.pid)
         opened.append(target)
         files = _open_all(container.cgroup.join_files(), opened)
         child = ExecChild(process, theirs, stdio, files, target)
         # Only children are affected, and we come straight back: so the process is our child, with
         # no process in between that would have to be waited for.
         if container.own_pid_namespace:
-            kernel.setns(target, kernel.CLONE_NEWPID)
+            namespaces.setns(target, namespaces.CLONE_NEWPID)
         try:
             pid = _clone(child, 0, container.cgroup.directory())
         finally:
             if container.own_pid_namespace:
-                kernel.setns(own_pid_namespace, kernel.CLONE_NEWPID)
+                namespaces.setns(own_pid_namespace, namespaces.CLONE_NEWPID)
     except BaseException:
         ours.close()
         raise
@@ -108,7 +108,7 @@ def _clone(child: Child, flags: int, cgroup_directory: str | None) -> int:
         directory = os.open(cgroup_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
     try:
-        pid = kernel.clone(flags, directory)
+        pid = processes.clone(flags, directory)
         if pid == 0:
             child.guarded_run()
     finally:

@@ -13,7 +13,7 @@ import struct
 import time
 from json.encoder import encode_basestring
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel import processes
 
 READ_BYTES = 16 << 10  # a round's share of one stream
 MAX_LINE_BYTES = 16 << 10
@@ -130,10 +130,10 @@ def _available(fd: int) -> int:
 
 def _compress(path: str) -> None:
     """In a process of its own (the supervisor reaps it): a big file takes a second."""
-    if kernel.clone(0) != 0:
+    if processes.clone(0) != 0:
         return
     try:
-        kernel.close_range(3)
+        processes.close_range(3)
         import gzip
         import shutil
 

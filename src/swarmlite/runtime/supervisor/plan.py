@@ -10,18 +10,18 @@ import os
 import resource
 
 from swarmlite import errors
-from swarmlite.runtime import kernel
+from swarmlite.kernel import namespaces
 from swarmlite.runtime.oci import capabilities, mounts
 from swarmlite.runtime.oci.validate import validate_process, validate_spec
 from swarmlite.runtime.seccomp.cache import Cache, Filter
 
 NAMESPACE_FLAGS = {
-    "mount": kernel.CLONE_NEWNS,
-    "uts": kernel.CLONE_NEWUTS,
-    "ipc": kernel.CLONE_NEWIPC,
-    "pid": kernel.CLONE_NEWPID,
-    "network": kernel.CLONE_NEWNET,
-    "cgroup": kernel.CLONE_NEWCGROUP,
+    "mount": namespaces.CLONE_NEWNS,
+    "uts": namespaces.CLONE_NEWUTS,
+    "ipc": namespaces.CLONE_NEWIPC,
+    "pid": namespaces.CLONE_NEWPID,
+    "network": namespaces.CLONE_NEWNET,
+    "cgroup": namespaces.CLONE_NEWCGROUP,
 }
 CAP_SYS_ADMIN = 1 << capabilities.NUMBERS["CAP_SYS_ADMIN"]
 
@@ -153,7 +153,7 @@ class Plan:
         self.own_cgroup_namespace = False
         for namespace in linux.get("namespaces") or []:
             self._namespace(namespace["type"], namespace.get("path"))
-        self.own_pid_namespace = bool(self.clone_flags & kernel.CLONE_NEWPID)
+        self.own_pid_namespace = bool(self.clone_flags & namespaces.CLONE_NEWPID)
         self.root = os.fsencode(os.path.join(bundle, spec["root"]["path"]))  # noqa: PTH118
         self.readonly = bool(spec["root"].get("readonly"))
         self.overlay = os.fsencode(annotations.get("swarmlite.overlay", ""))

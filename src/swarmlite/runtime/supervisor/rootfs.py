@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import stat
 
-from swarmlite.runtime import kernel
+from swarmlite.kernel import mounting, paths
+from swarmlite.kernel.mounting import AT_EMPTY_PATH, OPEN_TREE_CLONE
 from swarmlite.runtime.oci.mounts import Mount
 from swarmlite.runtime.supervisor.plan import Plan
 
-IN_ROOT = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
-STRICT = IN_ROOT | kernel.RESOLVE_NO_SYMLINKS
+IN_ROOT = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
+STRICT = IN_ROOT | paths.RESOLVE_NO_SYMLINKS
 SYSTEM = (b"proc", b"sys", b"dev")
 MAX_LINKS = 40
 DATA_BYTES = 4000  # mount(2) passes one page
@@ -40,11 +41,11 @@ class Rootfs:
         """Mount the overlay, or the directory on itself, and open it."""
         plan = self.plan
         # First of all: nothing that follows may show on the host.
-        kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_SLAVE, b"")
+        mounting.mount(None, b"/", None, mounting.MS_REC | mounting.MS_SLAVE, b"")
         if plan.overlay:
             _mount_overlay(plan.overlay, plan.root)
         else:
-            kernel.mount(plan.root, plan.root, None, 4096 | kernel.MS_REC, b"")  # MS_BIND
+            mounting.mount(plan.root, plan.root, None, 4096 | mounting.MS_REC, b"")  # MS_BIND
         self.root = os.open(plan.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def mount(self, mount: Mount, cgroup_binds: list[tuple[str, str]]) -> None:
@@ -53,7 +54,7 @@ class Rootfs:
         try:
             target = self.place(os.fsencode(mount.destination), is_directory)
             try:
-                kernel.move_mount(tree, target)
+                mounting.move_mount(tree, target)
             finally:
                 os.close(target)
             if mount.kind == "cgroup":
@@ -66,12 +67,12 @@ class Rootfs:
     def _tree(self, mount: Mount) -> tuple[int, bool]:
         """The mount, made but not attached, and whether it is a directory."""
         if mount.kind == "bind":
-            flags = kernel.OPEN_TREE_CLONE | (kernel.AT_RECURSIVE if mount.recursive else 0)
-            tree = kernel.open_tree(kernel.AT_FDCWD, mount.source, flags)
-            recursive = kernel.AT_RECURSIVE if mount.recursive else 0
-            kernel.mount_setattr(
-                tree, b"", kernel.AT_EMPTY_PATH | recursive, mount.attributes, mount.clear,
-                mount.propagation or kernel.MS_PRIVATE,
+            flags = OPEN_TREE_CLONE | (mounting.AT_RECURSIVE if mount.recursive else 0)
+            tree = mounting.open_tree(mounting.AT_FDCWD, mount.source, flags)
+            recursive = mounting.AT_RECURSIVE if mount.recursive else 0
+            mounting.mount_setattr(
+                tree, b"", AT_EMPTY_PATH | recursive, mount.attributes, mount.clear,
+                mount.propagation or mounting.MS_PRIVATE,
             )  # fmt: skip
             return tree, stat.S_ISDIR(os.fstat(tree).st_mode)
         attributes = mount.attributes
@@ -79,8 +80,8 @@ class Rootfs:
         if mount.kind == "cgroup":
             # made read-only at the end, once the hierarchies hang in it
             kind, data = b"tmpfs", [(b"mode", b"755")]
-            attributes &= ~kernel.MOUNT_ATTR_RDONLY
-        tree = kernel.new_filesystem(kind, data, attributes)
+            attributes &= ~mounting.MOUNT_ATTR_RDONLY
+        tree = mounting.new_filesystem(kind, data, attributes)
         if mount.destination == "/dev" and mount.kind == "tmpfs":
             self._populate_dev(tree)
         return tree, True
@@ -99,17 +100,17 @@ class Rootfs:
     def _fill_cgroup(self, tree: int, mount: Mount, binds: list[tuple[str, str]]) -> None:
         """Show the container its own groups alone: with its cgroup namespace they are the roots."""
         for name, directory in binds:
-            bind = kernel.open_tree(kernel.AT_FDCWD, directory.encode(), kernel.OPEN_TREE_CLONE)
-            kernel.mount_setattr(bind, b"", kernel.AT_EMPTY_PATH, mount.attributes)
+            bind = mounting.open_tree(mounting.AT_FDCWD, directory.encode(), OPEN_TREE_CLONE)
+            mounting.mount_setattr(bind, b"", AT_EMPTY_PATH, mount.attributes)
             if name:
                 os.mkdir(name, 0o755, dir_fd=tree)
-                target = kernel.openat2(tree, name.encode(), os.O_PATH, STRICT)
+                target = paths.openat2(tree, name.encode(), os.O_PATH, STRICT)
             else:
                 target = os.dup(tree)
-            kernel.move_mount(bind, target)
+            mounting.move_mount(bind, target)
             os.close(target)
             os.close(bind)
-        kernel.mount_setattr(tree, b"", kernel.AT_EMPTY_PATH, mount.attributes)
+        mounting.mount_setattr(tree, b"", AT_EMPTY_PATH, mount.attributes)
 
     def place(self, path: bytes, directory: bool) -> int:
         """Open a mount's place in the root (O_PATH), making what is missing.
@@ -119,7 +120,7 @@ class Rootfs:
         """
         resolve = STRICT if path.split(b"/", 2)[1] in SYSTEM else IN_ROOT
         try:
-            fd = kernel.openat2(self.root, path, os.O_PATH, resolve)
+            fd = paths.openat2(self.root, path, os.O_PATH, resolve)
         except FileNotFoundError:
             fd = self._make(path, directory, resolve)
         except OSError as error:
@@ -152,7 +153,7 @@ class Rootfs:
                 if not _exists(way[-1], name):
                     _make_entry(way[-1], name, bool(todo) or directory)
                 flags = os.O_PATH | os.O_NOFOLLOW
-                below = kernel.openat2(way[-1], name, flags, kernel.RESOLVE_BENEATH)
+                below = paths.openat2(way[-1], name, flags, paths.RESOLVE_BENEATH)
                 if not stat.S_ISLNK(os.fstat(below).st_mode):
                     way.append(below)
                     continue
@@ -175,14 +176,14 @@ class Rootfs:
         if target < 0:
             return
         if not stat.S_ISDIR(os.fstat(target).st_mode):
-            tree = kernel.open_tree(null, b"", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
+            tree = mounting.open_tree(null, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH)
         elif self._masks < 0:
             options: list[tuple[bytes, bytes | None]] = [(b"size", b"0"), (b"nr_inodes", b"2")]
-            tree = kernel.new_filesystem(b"tmpfs", options, kernel.MOUNT_ATTR_RDONLY)
+            tree = mounting.new_filesystem(b"tmpfs", options, mounting.MOUNT_ATTR_RDONLY)
             self._masks = os.dup(tree)
         else:
-            tree = kernel.open_tree(self._masks, b"", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
-        kernel.move_mount(tree, target)
+            tree = mounting.open_tree(self._masks, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH)
+        mounting.move_mount(tree, target)
         os.close(tree)
         os.close(target)
 
@@ -191,27 +192,27 @@ class Rootfs:
         target = self._existing(path)
         if target < 0:
             return
-        flags = kernel.AT_EMPTY_PATH | kernel.AT_RECURSIVE
-        tree = kernel.open_tree(target, b"", kernel.OPEN_TREE_CLONE | flags)
-        kernel.mount_setattr(tree, b"", flags, kernel.MOUNT_ATTR_RDONLY)
-        kernel.move_mount(tree, target)
+        flags = AT_EMPTY_PATH | mounting.AT_RECURSIVE
+        tree = mounting.open_tree(target, b"", OPEN_TREE_CLONE | flags)
+        mounting.mount_setattr(tree, b"", flags, mounting.MOUNT_ATTR_RDONLY)
+        mounting.move_mount(tree, target)
         os.close(tree)
         os.close(target)
 
     def _existing(self, path: bytes) -> int:
         try:
-            return kernel.openat2(self.root, path, os.O_PATH, STRICT)
+            return paths.openat2(self.root, path, os.O_PATH, STRICT)
         except (FileNotFoundError, NotADirectoryError):
             return -1
 
     def pivot(self) -> None:
         """Make it the root, and let the host's go."""
         if self.plan.readonly:
-            kernel.mount_setattr(self.root, b"", kernel.AT_EMPTY_PATH, kernel.MOUNT_ATTR_RDONLY)
+            mounting.mount_setattr(self.root, b"", AT_EMPTY_PATH, mounting.MOUNT_ATTR_RDONLY)
         os.fchdir(self.root)
         # The old root lands over the new one, and "." names it: no directory for it is needed.
-        kernel.pivot_root(b".", b".")
-        kernel.umount(b".", kernel.MNT_DETACH)
+        mounting.pivot_root(b".", b".")
+        mounting.umount(b".", mounting.MNT_DETACH)
         os.chdir(b"/")
 
 
@@ -251,7 +252,7 @@ def _make_device(dev: int, device: dict[str, object]) -> None:
     for part in parts[1:-1]:
         if not _exists(directory, os.fsencode(part)):
             os.mkdir(part, 0o755, dir_fd=directory)
-        below = kernel.openat2(directory, os.fsencode(part), os.O_PATH, STRICT)
+        below = paths.openat2(directory, os.fsencode(part), os.O_PATH, STRICT)
         os.close(directory)
         directory = below
     mode = kinds[str(device.get("type"))] | int(str(device.get("fileMode", 0o666)))
@@ -266,7 +267,7 @@ def _make_device(dev: int, device: dict[str, object]) -> None:
 
 def _mount_overlay(options: bytes, target: bytes) -> None:
     if len(options) <= DATA_BYTES:
-        kernel.mount(b"overlay", target, b"overlay", 0, options)
+        mounting.mount(b"overlay", target, b"overlay", 0, options)
         return
     # More layers than fit: each by itself, which the new calls can (Linux 6.8)
     data: list[tuple[bytes, bytes | None]] = []
@@ -276,8 +277,8 @@ def _mount_overlay(options: bytes, target: bytes) -> None:
             data += [(b"lowerdir+", layer) for layer in value.split(b":")]
         else:
             data.append((key, value))
-    tree = kernel.new_filesystem(b"overlay", data, 0)
+    tree = mounting.new_filesystem(b"overlay", data, 0)
     place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    kernel.move_mount(tree, place)
+    mounting.move_mount(tree, place)
     os.close(place)
     os.close(tree)

@@ -7,30 +7,27 @@ Standard input is one JSON line {"path", "offset", "length", "target", "base", "
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[4]))
 
+from swarmlite.kernel import processes
 from swarmlite.runtime.images.types import Limits
 from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig
 from swarmlite.runtime.images.unpack.extract import Extractor
 from swarmlite.runtime.images.unpack.streams import FilePart, Hashed, decompressed
 from swarmlite.runtime.images.unpack.tar import TarReader
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Do the job of standard input and say how it went."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    processes.die_with_parent()
     job = json.loads(sys.stdin.buffer.readline())
     sys.path.append(job["libraries"])
     print(json.dumps(_outcome(job)))

@@ -13,10 +13,10 @@ import shutil
 import stat
 from collections.abc import Iterator
 
+from swarmlite.kernel.paths import DIRECTORY as OPEN_DIRECTORY
+from swarmlite.kernel.paths import open_in_root
 from swarmlite.runtime.images.types import Limits
 from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig, shown
-from swarmlite.runtime.images.unpack.syscalls import DIRECTORY as OPEN_DIRECTORY
-from swarmlite.runtime.images.unpack.syscalls import open_in_root
 from swarmlite.runtime.images.unpack.tar import (
     BLOCKDEV,
     CHARACTER,

@@ -1,0 +1,80 @@
+"""Mounts, by paths and by descriptors. Source: linux/mount.h for structures and constants."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from swarmlite.kernel.libc import LIBC, call, check
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 1, 2, 4, 8, 4096
+MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 14, 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MNT_DETACH = 2
+AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW = -100, 0x1000, 0x8000, 0x100
+OPEN_TREE_CLONE = 1
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+MOUNT_ATTR_ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME, MOUNT_ATTR_NODIRATIME = (
+    0x70, 0x10, 0x20, 0x80,
+)  # fmt: skip
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_MOVE_F_EMPTY_PATH, _MOVE_T_EMPTY_PATH = 0x4, 0x40
+
+_mount = LIBC.mount
+_mount.argtypes = [*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p]
+_umount2 = LIBC.umount2
+_umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+
+
+def mount(
+    source: bytes | None, target: bytes, kind: bytes | None, flags: int, data: bytes = b""
+) -> None:
+    """mount(2)."""
+    check(_mount(source, target, kind, flags, data or None), "mount")
+
+
+def umount(target: bytes, flags: int = 0) -> None:
+    """umount2(2)."""
+    check(_umount2(target, flags), "umount")
+
+
+def pivot_root(new: bytes, old: bytes) -> None:
+    """pivot_root(2)."""
+    call("pivot_root", new, old)
+
+
+def open_tree(directory: int, path: bytes, flags: int) -> int:
+    """With OPEN_TREE_CLONE: a detached copy of a mount, to be attached with move_mount."""
+    return call("open_tree", directory, path, ctypes.c_uint(flags | os.O_CLOEXEC))
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach a detached mount over what the descriptor `target` names: no path, so no link."""
+    flags = _MOVE_F_EMPTY_PATH | _MOVE_T_EMPTY_PATH
+    call("move_mount", tree, b"", target, b"", ctypes.c_uint(flags))
+
+
+def mount_setattr(
+    directory: int, path: bytes, flags: int, set_: int, clear: int = 0, propagation: int = 0
+) -> None:
+    """Change a mount's attributes."""
+    attributes = struct.pack("=4Q", set_, clear, propagation, 0)
+    call("mount_setattr", directory, path, ctypes.c_uint(flags), attributes, ctypes.c_size_t(32))
+
+
+def new_filesystem(kind: bytes, options: list[tuple[bytes, bytes | None]], attributes: int) -> int:
+    """A new, detached mount of file system `kind`; an option without a value is a flag."""
+    context = call("fsopen", kind, _FSOPEN_CLOEXEC)
+    try:
+        for key, value in options:
+            command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
+            try:
+                call("fsconfig", context, command, key, value, 0)
+            except OSError as error:
+                words = f"{kind.decode()} option {key.decode()}: {os.strerror(error.errno or 0)}"
+                raise OSError(error.errno, words) from error
+        call("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0)
+        return call("fsmount", context, _FSMOUNT_CLOEXEC, ctypes.c_uint(attributes))
+    finally:
+        os.close(context)

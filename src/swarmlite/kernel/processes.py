@@ -1,0 +1,67 @@
+"""Processes: making them, naming them by descriptor, what they are given and running programs.
+
+Source: linux/sched.h for struct clone_args; clone(2), pidfd_open(2), close_range(2), execveat(2),
+prctl(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+from swarmlite.kernel.libc import LIBC, call, check, held_call
+
+CLONE_INTO_CGROUP = 0x200000000
+SIGCHLD = 17
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_SET_NAME = 36, 38, 47, 15
+_AT_EMPTY_PATH = 0x1000
+_CLOSE_RANGE_CLOEXEC = 4
+
+_prctl = LIBC.prctl
+_prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+
+
+def clone(flags: int, cgroup_fd: int = -1) -> int:
+    """fork with new namespaces, into the v2 cgroup of `cgroup_fd` if given; 0 in the child."""
+    if cgroup_fd >= 0:
+        flags |= CLONE_INTO_CGROUP
+    # struct clone_args: flags, pidfd, two tids, exit_signal, stack (3), tid sets (2), cgroup
+    arguments = struct.pack(
+        "=11Q", flags, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, cgroup_fd if cgroup_fd >= 0 else 0
+    )
+    return held_call("clone3", arguments, ctypes.c_size_t(len(arguments)))
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor of a process."""
+    return call("pidfd_open", pid, 0)
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF, *, cloexec: bool = False) -> None:
+    """Close, or mark close-on-exec, every descriptor in the range."""
+    flags = _CLOSE_RANGE_CLOEXEC if cloexec else 0
+    call("close_range", ctypes.c_uint(first), ctypes.c_uint(last), flags)
+
+
+def execveat(fd: int, arguments: list[bytes], environment: list[bytes]) -> None:
+    """Run the program that `fd` is."""
+    argv = (ctypes.c_char_p * (len(arguments) + 1))(*arguments, None)
+    envp = (ctypes.c_char_p * (len(environment) + 1))(*environment, None)
+    call("execveat", fd, b"", argv, envp, _AT_EMPTY_PATH)
+
+
+def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+    """prctl(2)."""
+    return check(_prctl(option, a, b, c, d), "prctl")
+
+
+def set_name(name: bytes) -> None:
+    """What ps shows of this thread: at most 15 bytes."""
+    buffer = ctypes.create_string_buffer(name)
+    prctl(PR_SET_NAME, ctypes.addressof(buffer))
+
+
+def die_with_parent(signal: int = 9) -> None:
+    """Have the kernel send `signal` when the thread that forked us ends."""
+    prctl(PR_SET_PDEATHSIG, signal)
