@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from agent_node import AgentNode
 
-from swarmlite.runtime.images.store import ImageStore
+from swarmlite.storage.images.store import ImageStore
 from swarmlite.testing import images
 from swarmlite.testing.registry import Registry
 

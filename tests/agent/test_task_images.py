@@ -9,7 +9,7 @@ import pytest
 
 from swarmlite.agent.images import TaskImages
 from swarmlite.errors import NotFound
-from swarmlite.runtime.images.store import ImageStore
+from swarmlite.storage.images.store import ImageStore
 from swarmlite.testing import images
 from swarmlite.testing.registry import Registry
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.references import Reference
-from swarmlite.runtime.images.auth import RegistryAuth
+from swarmlite.storage.images.auth import RegistryAuth
 
 HEX = "a" * 64
 

@@ -14,7 +14,7 @@ from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.proto.control_pb2 import Filter
 from swarmlite.proto.engine_pb2 import LocalContainer
 from swarmlite.runtime.client import State
-from swarmlite.runtime.volumes import Volume
+from swarmlite.storage.volumes.store import Volume
 
 STATES = {"created": "created", "running": "running", "stopped": "exited"}
 FILTERS = ("id", "label", "name", "status")

@@ -14,7 +14,7 @@ from swarmlite.proto.types_pb2 import (
     Platform,
     Resources,
 )
-from swarmlite.runtime.images.types import Platform as HostPlatform
+from swarmlite.storage.images.types import Platform as HostPlatform
 
 NANO = 1_000_000_000
 FILESYSTEMS = ("overlay", "tmpfs", "mqueue")

@@ -17,10 +17,10 @@ from swarmlite.proto import engine_pb2 as pb
 from swarmlite.proto.control_pb2 import Empty, ListRequest, RemoveRequest
 from swarmlite.proto.engine_pb2_grpc import EngineServicer
 from swarmlite.proto.types_pb2 import Platform as PlatformMessage
-from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.types import Image, Platform, Progress
-from swarmlite.runtime.volumes import Volume, VolumeStore
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Image, Platform, Progress
+from swarmlite.storage.volumes.store import Volume, VolumeStore
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 

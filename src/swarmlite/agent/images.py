@@ -7,9 +7,9 @@ import logging
 import time
 
 from swarmlite.errors import NotFound, SwarmliteError
-from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.types import Image
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Image
 
 log = logging.getLogger(__name__)
 

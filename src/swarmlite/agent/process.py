@@ -34,8 +34,8 @@ from swarmlite.proto.engine_pb2 import EngineInfo
 from swarmlite.proto.engine_pb2_grpc import add_EngineServicer_to_server
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import NodeDescription
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.volumes import VolumeStore
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.volumes.store import VolumeStore
 
 log = logging.getLogger(__name__)
 

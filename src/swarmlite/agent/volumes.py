@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.types_pb2 import Mount
-from swarmlite.runtime.volumes import VolumeStore
+from swarmlite.storage.volumes.store import VolumeStore
 
 CONTAINER_LABEL = "swarmlite.container"
 

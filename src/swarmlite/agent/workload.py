@@ -33,9 +33,9 @@ from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import PortConfig
 from swarmlite.runtime.client import LogFile
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.types import Image
-from swarmlite.runtime.volumes import VolumeStore
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Image
+from swarmlite.storage.volumes.store import VolumeStore
 
 log = logging.getLogger(__name__)
 

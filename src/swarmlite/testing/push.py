@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from swarmlite.errors import Unavailable
-from swarmlite.runtime.images.auth import RegistryAuth
+from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.testing.oci import MANIFEST_TYPE, BuiltImage, digest
 
 _TIMEOUT_S = 60

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from swarmlite.errors import FailedPrecondition, Unavailable
-from swarmlite.runtime.images.auth import RegistryAuth
+from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.testing.oci import BuiltImage
 from swarmlite.testing.push import Pusher
 

@@ -11,7 +11,7 @@ import yaml
 from image_world import FAST, needs_root
 
 from swarmlite.errors import Unavailable
-from swarmlite.runtime.images.store import ImageStore
+from swarmlite.storage.images.store import ImageStore
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 

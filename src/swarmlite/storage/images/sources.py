@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from swarmlite.runtime.images.manifest import Descriptor
-from swarmlite.runtime.images.registry import Repository
-from swarmlite.runtime.images.types import LayerSource, Progress
+from swarmlite.storage.images.manifest import Descriptor
+from swarmlite.storage.images.registry import Repository
+from swarmlite.storage.images.types import LayerSource, Progress
 
 Report = Callable[[Progress], None]
 _REPORT_EVERY_S = 0.1

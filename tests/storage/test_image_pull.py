@@ -18,11 +18,11 @@ from swarmlite.errors import (
     PermissionDenied,
     Unavailable,
 )
-from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.manifest import OCI_INDEX
-from swarmlite.runtime.images.settings import RegistrySettings
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.types import Platform, Progress
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.manifest import OCI_INDEX
+from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Platform, Progress
 from swarmlite.testing.oci import MANIFEST_TYPE, BuiltImage, TarWriter, digest, docker_archive
 from swarmlite.testing.push import Pusher
 from swarmlite.testing.registry import Registry

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.model.references import Reference
-from swarmlite.runtime.images.layers import disk_full
-from swarmlite.runtime.images.manifest import (
+from swarmlite.storage.images.layers import disk_full
+from swarmlite.storage.images.manifest import (
     MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
     Descriptor,
@@ -27,11 +27,11 @@ from swarmlite.runtime.images.manifest import (
     parse_config,
     select,
 )
-from swarmlite.runtime.images.types import LayerSource, Limits, Platform
-from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig
-from swarmlite.runtime.images.unpack.extract import clean_path
-from swarmlite.runtime.images.unpack.streams import CHUNK, FilePart, decompressed
-from swarmlite.runtime.images.unpack.tar import FILE, HARDLINK, SYMLINK, TarReader
+from swarmlite.storage.images.types import LayerSource, Limits, Platform
+from swarmlite.storage.images.unpack.errors import BadLayer, TooBig
+from swarmlite.storage.images.unpack.extract import clean_path
+from swarmlite.storage.images.unpack.streams import CHUNK, FilePart, decompressed
+from swarmlite.storage.images.unpack.tar import FILE, HARDLINK, SYMLINK, TarReader
 
 _MAX_MEMBERS = 100_000
 _MAX_LINKS = 8

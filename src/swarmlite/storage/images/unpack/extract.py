@@ -15,9 +15,9 @@ from collections.abc import Iterator
 
 from swarmlite.kernel.paths import DIRECTORY as OPEN_DIRECTORY
 from swarmlite.kernel.paths import open_in_root
-from swarmlite.runtime.images.types import Limits
-from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig, shown
-from swarmlite.runtime.images.unpack.tar import (
+from swarmlite.storage.images.types import Limits
+from swarmlite.storage.images.unpack.errors import BadLayer, TooBig, shown
+from swarmlite.storage.images.unpack.tar import (
     BLOCKDEV,
     CHARACTER,
     DIRECTORY,

@@ -13,7 +13,7 @@ from typing import Any
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.model.references import is_digest
-from swarmlite.runtime.images.types import Platform
+from swarmlite.storage.images.types import Platform
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"

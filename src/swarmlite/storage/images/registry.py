@@ -16,16 +16,16 @@ import aiohttp
 
 from swarmlite.errors import InvalidSpec, NotFound, Unavailable
 from swarmlite.model.references import Reference
-from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.manifest import (
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.manifest import (
     ACCEPTED,
     MAX_CONFIG_BYTES,
     MAX_MANIFEST_BYTES,
     Descriptor,
     digest_of,
 )
-from swarmlite.runtime.images.settings import RegistrySettings
-from swarmlite.runtime.images.transport import NETWORK_ERRORS, Retryable, Transport
+from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.transport import NETWORK_ERRORS, Retryable, Transport
 
 _CHUNK = 256 << 10
 

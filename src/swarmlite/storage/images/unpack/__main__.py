@@ -18,11 +18,11 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[4]))
 
 from swarmlite.kernel import processes
-from swarmlite.runtime.images.types import Limits
-from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig
-from swarmlite.runtime.images.unpack.extract import Extractor
-from swarmlite.runtime.images.unpack.streams import FilePart, Hashed, decompressed
-from swarmlite.runtime.images.unpack.tar import TarReader
+from swarmlite.storage.images.types import Limits
+from swarmlite.storage.images.unpack.errors import BadLayer, TooBig
+from swarmlite.storage.images.unpack.extract import Extractor
+from swarmlite.storage.images.unpack.streams import FilePart, Hashed, decompressed
+from swarmlite.storage.images.unpack.tar import TarReader
 
 
 def main() -> None:

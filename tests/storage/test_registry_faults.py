@@ -26,12 +26,12 @@ from swarmlite.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.manifest import OCI_INDEX, OCI_MANIFEST
-from swarmlite.runtime.images.settings import RegistrySettings
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.token import same_site
-from swarmlite.runtime.images.types import Platform
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.manifest import OCI_INDEX, OCI_MANIFEST
+from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.token import same_site
+from swarmlite.storage.images.types import Platform
 from swarmlite.testing.oci import digest
 from swarmlite.testing.push import Pusher
 from swarmlite.testing.registry import Registry, make_certificates

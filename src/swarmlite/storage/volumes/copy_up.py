@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from swarmlite.kernel import mounting, namespaces
 from swarmlite.kernel.paths import open_in_root

@@ -23,9 +23,9 @@ from swarmlite.errors import (
     SwarmliteError,
     Unavailable,
 )
-from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.settings import RegistrySettings
-from swarmlite.runtime.images.token import Challenge, fetch_token, parse_challenges
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.token import Challenge, fetch_token, parse_challenges
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

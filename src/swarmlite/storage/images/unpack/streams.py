@@ -7,7 +7,7 @@ import os
 import zlib
 from typing import IO, Any, Protocol
 
-from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig
+from swarmlite.storage.images.unpack.errors import BadLayer, TooBig
 
 CHUNK = 256 << 10
 _GZIP = b"\x1f\x8b"

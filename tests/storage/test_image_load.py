@@ -15,8 +15,8 @@ import zstandard
 from image_world import FAST, Tar, image_of, left_behind, needs_root, one_file
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.types import Limits
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Limits
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.oci import TarWriter, digest, docker_archive, oci_archive
 

@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from swarmlite.errors import FailedPrecondition, PermissionDenied, Unavailable
-from swarmlite.runtime.images.auth import RegistryAuth
+from swarmlite.storage.images.auth import RegistryAuth
 
 _MAX_TOKEN_BYTES = 1 << 20
 _SCHEME = re.compile(r"\s*([A-Za-z]+)\s*(.*)", re.DOTALL)

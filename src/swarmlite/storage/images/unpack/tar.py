@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig, shown
-from swarmlite.runtime.images.unpack.streams import CHUNK, Reader
+from swarmlite.storage.images.unpack.errors import BadLayer, TooBig, shown
+from swarmlite.storage.images.unpack.streams import CHUNK, Reader
 
 BLOCK = 512
 _MAX_HEADER = 1 << 20  # bytes of one pax or long-name header

@@ -9,7 +9,7 @@ import pytest
 from image_world import needs_root, snapshot
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
-from swarmlite.runtime.volumes import VolumeStore
+from swarmlite.storage.volumes.store import VolumeStore
 
 pytestmark = needs_root
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from swarmlite.runtime.images.settings import RegistrySettings
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.types import LayerSource, Limits
+from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import LayerSource, Limits
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.oci import BuiltImage, TarWriter, layer
 from swarmlite.testing.registry import Registry

@@ -31,7 +31,7 @@ from swarmlite.errors import (
 DRIVER = "local"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 _OPTIONS = frozenset({"type", "o", "device"})
-_COPIER = Path(__file__).with_name("volume_copy.py")
+_COPIER = Path(__file__).with_name("copy_up.py")
 _MOUNT_TIMEOUT_S = 60
 
 

@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, ResourceExhausted
 from swarmlite.model.references import Reference
-from swarmlite.runtime.images import archive
-from swarmlite.runtime.images.auth import RegistryAuth
-from swarmlite.runtime.images.flight import Flights, Locks
-from swarmlite.runtime.images.index import Entry
-from swarmlite.runtime.images.index import Index as ImageIndex
-from swarmlite.runtime.images.layers import Layer, LayerStore, Scratch, discard, os_error
-from swarmlite.runtime.images.manifest import (
+from swarmlite.storage.images import archive
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.flight import Flights, Locks
+from swarmlite.storage.images.index import Entry
+from swarmlite.storage.images.index import Index as ImageIndex
+from swarmlite.storage.images.layers import Layer, LayerStore, Scratch, discard, os_error
+from swarmlite.storage.images.manifest import (
     Index,
     Manifest,
     chain_ids,
@@ -30,10 +30,10 @@ from swarmlite.runtime.images.manifest import (
     platforms,
     select,
 )
-from swarmlite.runtime.images.registry import Document, Repository
-from swarmlite.runtime.images.settings import RegistrySettings
-from swarmlite.runtime.images.sources import LocalLayer, RemoteLayer, Report, Source
-from swarmlite.runtime.images.types import (
+from swarmlite.storage.images.registry import Document, Repository
+from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.sources import LocalLayer, RemoteLayer, Report, Source
+from swarmlite.storage.images.types import (
     Image,
     Limits,
     Platform,

@@ -29,8 +29,8 @@ from swarmlite.errors import (
     SwarmliteError,
 )
 from swarmlite.ids import base36
-from swarmlite.runtime.images.types import LayerSource, Limits, Unpacked
-from swarmlite.runtime.images.unpack.extract import inherit
+from swarmlite.storage.images.types import LayerSource, Limits, Unpacked
+from swarmlite.storage.images.unpack.extract import inherit
 
 _UNPACKER = Path(__file__).with_name("unpack") / "__main__.py"
 _MAX_OPTIONS = 3900  # bytes of lowerdir=: a page, less the upper and work directories

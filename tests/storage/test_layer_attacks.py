@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from image_world import Tar, needs_root, snapshot, unpack
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
-from swarmlite.runtime.images.store import ImageStore
-from swarmlite.runtime.images.types import Limits
-from swarmlite.runtime.images.unpack.errors import BadLayer, TooBig
-from swarmlite.runtime.images.unpack.extract import OPAQUE_XATTR, Extractor
-from swarmlite.runtime.images.unpack.streams import FilePart
-from swarmlite.runtime.images.unpack.tar import TarReader
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Limits
+from swarmlite.storage.images.unpack.errors import BadLayer, TooBig
+from swarmlite.storage.images.unpack.extract import OPAQUE_XATTR, Extractor
+from swarmlite.storage.images.unpack.streams import FilePart
+from swarmlite.storage.images.unpack.tar import TarReader
 
 pytestmark = needs_root
 CAPABILITY = "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
