@@ -22,8 +22,11 @@ from swarmlite.ids import new_id
 from swarmlite.manager.ca.root import WORKER, RootCA
 from swarmlite.model import task_states
 from swarmlite.paths import Paths
-from swarmlite.proto.engine_pb2_grpc import EngineStub
+from swarmlite.proto.containers_pb2_grpc import ContainersStub
+from swarmlite.proto.host_pb2_grpc import HostStub
+from swarmlite.proto.images_pb2_grpc import ImagesStub
 from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.volumes_pb2_grpc import VolumesStub
 from swarmlite.runtime.client import State, Supervisor
 from swarmlite.testing import cgroup_sweep
 from swarmlite.testing.namespaces import Machine, ip_batch
@@ -32,6 +35,16 @@ FORWARDER = Path(__file__).with_name("forwarder.py")
 MANAGER_PORT = 23770
 START_S = 20.0
 CGROUP_ROOT = "/swarmlite-agent-tests"
+
+
+class EngineStubs:
+    """The services of one host's engine."""
+
+    def __init__(self, channel: Any) -> None:
+        self.containers: Any = ContainersStub(channel)
+        self.images: Any = ImagesStub(channel)
+        self.volumes: Any = VolumesStub(channel)
+        self.host: Any = HostStub(channel)
 
 
 class AgentNode:
@@ -127,7 +140,7 @@ class AgentNode:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 from swarmlite.proto.control_pb2 import Empty
 
-                await self.engine.Info(Empty(), timeout=2)
+                await self.engine.host.Info(Empty(), timeout=2)
                 return
             await asyncio.sleep(0.05)
 
@@ -182,10 +195,10 @@ class AgentNode:
 
     # looking and doing
     @property
-    def engine(self) -> Any:
+    def engine(self) -> EngineStubs:
         if self._channel is None:
             self._channel = rpc.unix_channel(self.paths.agent_socket)
-        return EngineStub(self._channel)
+        return EngineStubs(self._channel)
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         assert self._machine is not None
@@ -226,15 +239,15 @@ class AgentNode:
 
     async def exec(self, task_id: str, *command: str) -> tuple[int, str]:
         from swarmlite.agent.workload import container_id_of
-        from swarmlite.proto.engine_pb2 import ExecInput
+        from swarmlite.proto.containers_pb2 import ExecConfig, ExecInput
 
         async def inputs() -> Any:
-            start = ExecInput.Start(container=container_id_of(task_id), command=command)
-            yield ExecInput(start=start)
+            start = ExecConfig(container=container_id_of(task_id), command=command)
+            yield ExecInput(config=start)
             yield ExecInput(stdin_close=True)
 
         output, code = b"", -1
-        async for message in self.engine.Exec(inputs(), timeout=20):
+        async for message in self.engine.containers.Exec(inputs(), timeout=20):
             output += message.data
             if message.HasField("exit_code"):
                 code = message.exit_code

@@ -1,4 +1,4 @@
-"""The Engine service on the node's own socket, and nodes that are in no swarm any longer."""
+"""The engine's services on the node's own socket, and nodes that are in no swarm any longer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from agent_node import AgentNode
 
 from swarmlite.agent.workload import container_id_of
 from swarmlite.model import task_states
-from swarmlite.proto import engine_pb2 as pb
-from swarmlite.proto.control_pb2 import Empty, ListRequest, RemoveRequest
+from swarmlite.proto import containers_pb2 as pb
+from swarmlite.proto.control_pb2 import Empty, ListRequest
+from swarmlite.proto.images_pb2 import RemoveImageRequest
 from swarmlite.proto.types_pb2 import Mount
+from swarmlite.proto.volumes_pb2 import LocalVolume, RemoveVolumeRequest
 
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
@@ -33,31 +35,31 @@ async def test_info_images_containers_and_volumes(node: AgentNode) -> None:
     node.manager.assign(task)
     await node.manager.status(task.id, task_states.RUNNING)
     engine = node.engine
-    info = await engine.Info(Empty())
+    info = await engine.host.Info(Empty())
     assert (info.swarm_state, info.node_id) == ("active", node.node_id)
     assert (info.containers_running, info.images) == (1, 1)
     assert info.description.resources.nano_cpus >= 10**9
 
-    listed = (await engine.ListContainers(pb.ListContainersRequest())).containers
+    listed = (await engine.containers.List(pb.ListContainersRequest())).containers
     assert [entry.id for entry in listed] == [container_id_of(task.id)]
-    assert listed[0].name == f"web.1.{task.id}"
+    assert listed[0].config.name == f"web.1.{task.id}"
     assert listed[0].labels["com.docker.swarm.service.name"] == "web"
 
-    image = (await engine.ListImages(ListRequest())).images[0]
+    image = (await engine.images.List(ListRequest())).images[0]
     said = await refused(
-        engine.RemoveImage(pb.RemoveImageRequest(ref=image.id)),
+        engine.images.Remove(RemoveImageRequest(ref=image.id)),
         grpc.StatusCode.FAILED_PRECONDITION,
     )
     assert "in use" in said
 
-    volumes = (await engine.ListVolumes(ListRequest())).volumes
+    volumes = (await engine.volumes.List(ListRequest())).volumes
     assert [volume.name for volume in volumes] == ["used"]
     await refused(
-        engine.RemoveVolume(RemoveRequest(ref="used")), grpc.StatusCode.FAILED_PRECONDITION
+        engine.volumes.Remove(RemoveVolumeRequest(ref="used")), grpc.StatusCode.FAILED_PRECONDITION
     )
-    await engine.CreateVolume(pb.LocalVolume(name="mine", labels={"a": "b"}))
-    await engine.RemoveVolume(RemoveRequest(ref="mine"))
-    await refused(engine.RemoveVolume(RemoveRequest(ref="mine")), grpc.StatusCode.NOT_FOUND)
+    await engine.volumes.Create(LocalVolume(name="mine", labels={"a": "b"}))
+    await engine.volumes.Remove(RemoveVolumeRequest(ref="mine"))
+    await refused(engine.volumes.Remove(RemoveVolumeRequest(ref="mine")), grpc.StatusCode.NOT_FOUND)
 
 
 async def test_exec_passes_input_and_keeps_streams_apart(node: AgentNode) -> None:
@@ -67,21 +69,21 @@ async def test_exec_passes_input_and_keeps_streams_apart(node: AgentNode) -> Non
 
     async def inputs() -> Any:
         command = ["sh", "-c", "read line; echo got $line; echo bad >&2; exit 4"]
-        start = pb.ExecInput.Start(container=f"web.1.{task.id}", command=command)
-        yield pb.ExecInput(start=start)
+        start = pb.ExecConfig(container=f"web.1.{task.id}", command=command)
+        yield pb.ExecInput(config=start)
         yield pb.ExecInput(stdin=b"hello\n")
         yield pb.ExecInput(stdin_close=True)
 
-    messages = [message async for message in node.engine.Exec(inputs(), timeout=20)]
+    messages = [message async for message in node.engine.containers.Exec(inputs(), timeout=20)]
     assert b"".join(m.data for m in messages if m.stream == 1) == b"got hello\n"
     assert b"".join(m.data for m in messages if m.stream == 2) == b"bad\n"
     assert messages[-1].exit_code == 4
 
     async def unknown() -> Any:
-        yield pb.ExecInput(start=pb.ExecInput.Start(container="nope", command=["true"]))
+        yield pb.ExecInput(config=pb.ExecConfig(container="nope", command=["true"]))
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async for _ in node.engine.Exec(unknown(), timeout=20):
+        async for _ in node.engine.containers.Exec(unknown(), timeout=20):
             pass
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
@@ -97,7 +99,7 @@ async def test_a_node_removed_from_the_swarm_stops_its_tasks_and_says_so(node: A
     node.manager.refusal = (grpc.StatusCode.PERMISSION_DENIED, "node was removed")
     node.manager.end_session()
     await gone(node)
-    info = await node.engine.Info(Empty())
+    info = await node.engine.host.Info(Empty())
     assert info.swarm_state == "error"
     assert "removed from the swarm" in info.error
 
@@ -111,7 +113,7 @@ async def test_a_node_that_left_keeps_nothing_of_the_swarm(node: AgentNode) -> N
     node.paths.node_file.unlink()
     await node.start_agent()
     await gone(node)
-    assert (await node.engine.Info(Empty())).swarm_state == "inactive"
+    assert (await node.engine.host.Info(Empty())).swarm_state == "inactive"
 
 
 async def test_a_frozen_manager_is_noticed_and_left(node: AgentNode) -> None:
@@ -120,7 +122,7 @@ async def test_a_frozen_manager_is_noticed_and_left(node: AgentNode) -> None:
     state = "active"
     while state == "active":
         await asyncio.sleep(0.2)
-        state = (await node.engine.Info(Empty())).swarm_state
+        state = (await node.engine.host.Info(Empty())).swarm_state
         assert time.monotonic() - began < 12
     node.send_signal("forwarder", signal.SIGCONT)
     await node.manager.session(2)

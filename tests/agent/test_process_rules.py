@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from swarmlite.agent import container_spec, host_files, mounts, process_spec
+from swarmlite.engine import container_spec, host_files, mounts, process_spec
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.proto.specs_pb2 import ContainerSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmlite.agent.images import TaskImages
+from swarmlite.engine.images import TaskImages
 from swarmlite.errors import NotFound
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.testing import images

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from swarmlite.agent.health import Health, watch_health
-from swarmlite.agent.process_spec import HealthCheck
-from swarmlite.agent.statuses import Exit, status
+from swarmlite.agent.statuses import status
+from swarmlite.engine.exits import Exit
+from swarmlite.engine.health import Health, watch_health
+from swarmlite.engine.process_spec import HealthCheck
 from swarmlite.errors import SwarmliteError
 from swarmlite.model import task_states
 from swarmlite.proto.objects_pb2 import Task

@@ -16,9 +16,6 @@ from swarmlite import rpc
 from swarmlite.agent import description
 from swarmlite.agent.certificate import Renewal, finish_replacement
 from swarmlite.agent.config import DEFAULT_VXLAN_PORT, AgentConfig, NodeConfig
-from swarmlite.agent.engine import EngineService
-from swarmlite.agent.exits import SupervisorLink
-from swarmlite.agent.images import TaskImages
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
@@ -28,10 +25,12 @@ from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
 from swarmlite.agent.worker import Worker
 from swarmlite.agent.workload import Host, make_init_layer
+from swarmlite.engine.api import add_services
+from swarmlite.engine.exits import SupervisorLink
+from swarmlite.engine.images import TaskImages
 from swarmlite.errors import PermissionDenied, SwarmliteError
 from swarmlite.network.node import NodeNetwork, probe
-from swarmlite.proto.engine_pb2 import EngineInfo
-from swarmlite.proto.engine_pb2_grpc import add_EngineServicer_to_server
+from swarmlite.proto.host_pb2 import HostInfo
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import NodeDescription
 from swarmlite.storage.images.store import ImageStore
@@ -180,13 +179,13 @@ class Agent:
     # the host's own socket
     async def _serve(self) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[rpc.TranslateErrors()], options=rpc.SERVER_OPTIONS)
-        service = EngineService(
-            store=self._store,
+        add_services(
+            server,
+            images=self._store,
             volumes=self._volumes,
             supervisor=self._supervisor,
-            info=self._engine_info,
+            info=self._host_info,
         )
-        add_EngineServicer_to_server(service, server)
         path = self._config.paths.agent_socket
         path.unlink(missing_ok=True)
         server.add_insecure_port(f"unix:{path}")
@@ -194,9 +193,9 @@ class Agent:
         path.chmod(0o600)  # the run directory is 0700 too
         return server
 
-    def _engine_info(self) -> EngineInfo:
+    def _host_info(self) -> HostInfo:
         node = self._config.node
-        return EngineInfo(
+        return HostInfo(
             description=self._describe(),
             node_id=node.node_id if node else "",
             cluster_id=node.cluster_id if node else "",

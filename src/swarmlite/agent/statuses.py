@@ -1,33 +1,15 @@
-"""How a process ended, and statuses made from it."""
+"""Statuses of tasks, as an agent reports them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from swarmlite.engine.exits import Exit
 from swarmlite.model import task_states
 from swarmlite.proto.types_pb2 import ContainerStatus, PortConfig, TaskState, TaskStatus
-
-
-@dataclass(frozen=True)
-class Exit:
-    """The end of a container's first process; `code` is 128 + signal when it was killed."""
-
-    code: int
-    oom_killed: bool = False
-    lost: str = ""
-
-    def error(self) -> str:
-        """The error of a task that ended like this by itself; empty for a good end."""
-        if self.lost:
-            return self.lost
-        if self.code == 0:
-            return ""
-        cause = ": killed, out of memory" if self.oom_killed else ""
-        return f"task: non-zero exit ({self.code}){cause}"
 
 
 def now() -> Timestamp:

@@ -13,14 +13,14 @@ from typing import Any
 
 from swarmlite.agent.assignments import AssignmentSet, Delta
 from swarmlite.agent.controller import Controller
-from swarmlite.agent.exits import exit_of
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.logs import LogShipper, Source
 from swarmlite.agent.network_memory import NetworkMemory
 from swarmlite.agent.reporter import Reporter
-from swarmlite.agent.statuses import Exit, status
+from swarmlite.agent.statuses import status
 from swarmlite.agent.sweep import Owners, sweep
 from swarmlite.agent.workload import Host, TaskWorkload, container_id_of, log_path
+from swarmlite.engine.exits import Exit, exit_of
 from swarmlite.errors import SwarmliteError
 from swarmlite.model import task_states
 from swarmlite.proto.dispatcher_pb2 import Assignments

@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from swarmlite.agent import container_spec, host_files, mounts, process_spec
-from swarmlite.agent.exits import SupervisorLink
-from swarmlite.agent.images import TaskImages
 from swarmlite.agent.payloads import PayloadFiles, Payloads
-from swarmlite.agent.probe import run_probe
-from swarmlite.agent.process_spec import HealthCheck
-from swarmlite.agent.statuses import Exit
-from swarmlite.agent.volumes import ContainerVolumes, remove_anonymous
+from swarmlite.engine import container_spec, host_files, mounts, process_spec
+from swarmlite.engine.exits import Exit, SupervisorLink
+from swarmlite.engine.images import TaskImages
+from swarmlite.engine.io.probe import run_probe
+from swarmlite.engine.process_spec import HealthCheck
+from swarmlite.engine.volumes import ContainerVolumes, remove_anonymous
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError
 from swarmlite.model import defaults, templates, units
 from swarmlite.network.node import HOST_PIN, NodeNetwork, Sandbox

@@ -20,7 +20,6 @@ from swarmlite.cli import daemon
 from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.engine_pb2_grpc import EngineStub
 
 Reply = TypeVar("Reply")
 
@@ -53,8 +52,8 @@ def control(paths: Paths) -> ControlStub:
     return ControlStub(_channel(paths.manager_socket))
 
 
-def engine(paths: Paths) -> EngineStub:
-    """The agent's API, answering. Raises what Session says."""
+def engine_channel(paths: Paths) -> grpc.Channel:
+    """To this host's engine, which answers. Raises what Session says."""
     deadline = time.monotonic() + STARTING_S
     while not _answers(paths.agent_socket):
         daemon.request(paths, {"op": "status"})
@@ -63,7 +62,7 @@ def engine(paths: Paths) -> EngineStub:
                 f"the agent of this node does not answer; see {paths.logs_dir / 'agent.log'}"
             )
         time.sleep(0.1)
-    return EngineStub(_channel(paths.agent_socket))
+    return _channel(paths.agent_socket)
 
 
 def call(

@@ -14,7 +14,7 @@ from swarmlite.cli.output.gotemplate import Template
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.model import units
 from swarmlite.proto.control_pb2 import Empty
-from swarmlite.proto.engine_pb2 import EngineInfo
+from swarmlite.proto.host_pb2 import HostInfo
 
 
 @click.command("info", cls=Command)
@@ -22,7 +22,7 @@ from swarmlite.proto.engine_pb2 import EngineInfo
 @pass_session
 def command(session: Session, form: str) -> None:
     """Display information about this host and its swarm."""
-    info: EngineInfo = client.call(session.engine.Info, Empty())
+    info: HostInfo = client.call(session.host.Info, Empty())
     if form == "json":
         click.echo(to_json(_shape(info)))
     elif form:
@@ -33,7 +33,7 @@ def command(session: Session, form: str) -> None:
         click.echo(f"WARNING: {warning}", err=True)
 
 
-def _shape(info: EngineInfo) -> dict[str, Any]:
+def _shape(info: HostInfo) -> dict[str, Any]:
     described = info.description
     return {
         "ContainersRunning": info.containers_running,
@@ -61,7 +61,7 @@ def _shape(info: EngineInfo) -> dict[str, Any]:
     }
 
 
-def _lines(info: EngineInfo) -> Iterator[str]:
+def _lines(info: HostInfo) -> Iterator[str]:
     described = info.description
     yield f"Containers Running: {info.containers_running}"
     yield f"Images: {info.images}"

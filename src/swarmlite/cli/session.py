@@ -10,8 +10,14 @@ import click
 from swarmlite.paths import Paths
 
 if TYPE_CHECKING:
+    from grpc import Channel
+
+    from swarmlite.proto.containers_pb2_grpc import ContainersStub
     from swarmlite.proto.control_pb2_grpc import ControlStub
-    from swarmlite.proto.engine_pb2_grpc import EngineStub
+    from swarmlite.proto.host_pb2_grpc import HostStub
+    from swarmlite.proto.hostnetworks_pb2_grpc import HostNetworksStub
+    from swarmlite.proto.images_pb2_grpc import ImagesStub
+    from swarmlite.proto.volumes_pb2_grpc import VolumesStub
 
 
 class Session:
@@ -32,11 +38,45 @@ class Session:
         return client.control(self.paths)
 
     @cached_property
-    def engine(self) -> EngineStub:
-        """The agent of this node."""
+    def _engine(self) -> Channel:
         from swarmlite.cli import client
 
-        return client.engine(self.paths)
+        return client.engine_channel(self.paths)
+
+    @cached_property
+    def containers(self) -> ContainersStub:
+        """This host's containers."""
+        from swarmlite.proto.containers_pb2_grpc import ContainersStub
+
+        return ContainersStub(self._engine)
+
+    @cached_property
+    def images(self) -> ImagesStub:
+        """This host's images."""
+        from swarmlite.proto.images_pb2_grpc import ImagesStub
+
+        return ImagesStub(self._engine)
+
+    @cached_property
+    def volumes(self) -> VolumesStub:
+        """This host's volumes."""
+        from swarmlite.proto.volumes_pb2_grpc import VolumesStub
+
+        return VolumesStub(self._engine)
+
+    @cached_property
+    def host_networks(self) -> HostNetworksStub:
+        """This host's networks."""
+        from swarmlite.proto.hostnetworks_pb2_grpc import HostNetworksStub
+
+        return HostNetworksStub(self._engine)
+
+    @cached_property
+    def host(self) -> HostStub:
+        """This host as a whole."""
+        from swarmlite.proto.host_pb2_grpc import HostStub
+
+        return HostStub(self._engine)
 
 
 pass_session = click.make_pass_decorator(Session)

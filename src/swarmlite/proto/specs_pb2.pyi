@@ -303,6 +303,13 @@ class ContainerSpec(google.protobuf.message.Message):
     PRIVILEGED_FIELD_NUMBER: builtins.int
     DEVICES_FIELD_NUMBER: builtins.int
     SHM_SIZE_BYTES_FIELD_NUMBER: builtins.int
+    PID_MODE_FIELD_NUMBER: builtins.int
+    IPC_MODE_FIELD_NUMBER: builtins.int
+    UTS_MODE_FIELD_NUMBER: builtins.int
+    USERNS_MODE_FIELD_NUMBER: builtins.int
+    CGROUPNS_MODE_FIELD_NUMBER: builtins.int
+    DOMAINNAME_FIELD_NUMBER: builtins.int
+    SECURITY_OPTIONS_FIELD_NUMBER: builtins.int
     image: builtins.str
     """name:tag@digest once pinned by the client"""
     hostname: builtins.str
@@ -318,8 +325,19 @@ class ContainerSpec(google.protobuf.message.Message):
     isolation: builtins.str
     """Windows only; refused"""
     privileged: builtins.bool
-    """Beyond Swarm; honoured by later releases, refused by name until then."""
+    """Beyond Swarm; services refuse by name what they do not honour yet (model/validate/unsupported.py), containers honour it."""
     shm_size_bytes: builtins.int
+    pid_mode: builtins.str
+    """"", host, container:REF"""
+    ipc_mode: builtins.str
+    """"", private, shareable, host, none, container:REF"""
+    uts_mode: builtins.str
+    """"", host"""
+    userns_mode: builtins.str
+    """"", host, auto, auto:size=N"""
+    cgroupns_mode: builtins.str
+    """"", private, host"""
+    domainname: builtins.str
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     @property
@@ -368,6 +386,10 @@ class ContainerSpec(google.protobuf.message.Message):
     def pull_options(self) -> Global___ContainerSpec.PullOptions: ...
     @property
     def devices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def security_options(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """label=..., apparmor=..., systempaths=unconfined; the rest is in privileges"""
+
     def __init__(
         self,
         *,
@@ -403,9 +425,16 @@ class ContainerSpec(google.protobuf.message.Message):
         privileged: builtins.bool = ...,
         devices: collections.abc.Iterable[builtins.str] | None = ...,
         shm_size_bytes: builtins.int = ...,
+        pid_mode: builtins.str = ...,
+        ipc_mode: builtins.str = ...,
+        uts_mode: builtins.str = ...,
+        userns_mode: builtins.str = ...,
+        cgroupns_mode: builtins.str = ...,
+        domainname: builtins.str = ...,
+        security_options: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_init", b"_init", "dns_config", b"dns_config", "healthcheck", b"healthcheck", "init", b"init", "privileges", b"privileges", "pull_options", b"pull_options", "stop_grace_period", b"stop_grace_period"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_init", b"_init", "args", b"args", "capability_add", b"capability_add", "capability_drop", b"capability_drop", "command", b"command", "configs", b"configs", "devices", b"devices", "dir", b"dir", "dns_config", b"dns_config", "env", b"env", "groups", b"groups", "healthcheck", b"healthcheck", "hostname", b"hostname", "hosts", b"hosts", "image", b"image", "init", b"init", "isolation", b"isolation", "labels", b"labels", "mounts", b"mounts", "oom_score_adj", b"oom_score_adj", "open_stdin", b"open_stdin", "privileged", b"privileged", "privileges", b"privileges", "pull_options", b"pull_options", "read_only", b"read_only", "secrets", b"secrets", "shm_size_bytes", b"shm_size_bytes", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "sysctls", b"sysctls", "tty", b"tty", "ulimits", b"ulimits", "user", b"user"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_init", b"_init", "args", b"args", "capability_add", b"capability_add", "capability_drop", b"capability_drop", "cgroupns_mode", b"cgroupns_mode", "command", b"command", "configs", b"configs", "devices", b"devices", "dir", b"dir", "dns_config", b"dns_config", "domainname", b"domainname", "env", b"env", "groups", b"groups", "healthcheck", b"healthcheck", "hostname", b"hostname", "hosts", b"hosts", "image", b"image", "init", b"init", "ipc_mode", b"ipc_mode", "isolation", b"isolation", "labels", b"labels", "mounts", b"mounts", "oom_score_adj", b"oom_score_adj", "open_stdin", b"open_stdin", "pid_mode", b"pid_mode", "privileged", b"privileged", "privileges", b"privileges", "pull_options", b"pull_options", "read_only", b"read_only", "secrets", b"secrets", "security_options", b"security_options", "shm_size_bytes", b"shm_size_bytes", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "sysctls", b"sysctls", "tty", b"tty", "ulimits", b"ulimits", "user", b"user", "userns_mode", b"userns_mode", "uts_mode", b"uts_mode"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_init", b"_init"]) -> typing.Literal["init"] | None: ...
 
 Global___ContainerSpec: typing_extensions.TypeAlias = ContainerSpec

@@ -17,8 +17,8 @@ from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import FailedPrecondition
+from swarmlite.proto.containers_pb2 import ExecConfig, ExecInput
 from swarmlite.proto.control_pb2 import LOG_STDERR
-from swarmlite.proto.engine_pb2 import ExecInput
 
 CHUNK = 32 * 1024
 
@@ -49,9 +49,7 @@ def command(
     words: tuple[str, ...],
 ) -> None:
     """Run a command in a running container of this host; its exit code becomes ours."""
-    start = ExecInput.Start(
-        container=container, command=words, env=env, user=user, dir=workdir, tty=tty
-    )
+    start = ExecConfig(container=container, command=words, env=env, user=user, dir=workdir, tty=tty)
     try:
         with _raw_terminal(tty and interactive):
             code = _converse(session, start, interactive)
@@ -63,17 +61,17 @@ def command(
     sys.exit(code)
 
 
-def _converse(session: Session, start: ExecInput.Start, interactive: bool) -> int:
+def _converse(session: Session, start: ExecConfig, interactive: bool) -> int:
     # A call's requests are read by gRPC's own thread until None comes.
     requests: SimpleQueue[ExecInput | None] = SimpleQueue()
-    requests.put(ExecInput(start=start))
+    requests.put(ExecInput(config=start))
     if interactive:
         threading.Thread(target=_feed, args=(requests,), daemon=True).start()
     else:
         requests.put(ExecInput(stdin_close=True))
     code = 0
     try:
-        for output in client.stream(session.engine.Exec(iter(requests.get, None))):
+        for output in client.stream(session.containers.Exec(iter(requests.get, None))):
             if output.data:
                 stream = sys.stderr if output.stream == LOG_STDERR else sys.stdout
                 stream.buffer.write(output.data)

@@ -11,10 +11,11 @@ from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.output import human
 from swarmlite.cli.output.listing import Listing, filters_of, list_options, no_trunc_option
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.proto.engine_pb2 import (
+from swarmlite.proto.containers_pb2 import (
+    Container,
+    ContainerState,
     ListContainersRequest,
     ListContainersResponse,
-    LocalContainer,
 )
 
 LISTING = Listing(
@@ -45,28 +46,30 @@ def command(
 ) -> None:
     """List containers."""
     request = ListContainersRequest(all=all, filters=filters_of(filters))
-    reply: ListContainersResponse = client.call(session.engine.ListContainers, request)
+    reply: ListContainersResponse = client.call(session.containers.List, request)
     LISTING.print([row(c, no_trunc) for c in reply.containers], form, quiet=quiet)
 
 
-def row(container: LocalContainer, no_trunc: bool = False, now: float | None = None) -> Any:
+def row(container: Container, no_trunc: bool = False, now: float | None = None) -> Any:
     """One container's row."""
-    command = " ".join(container.command)
+    command = " ".join(container.args)
     shown = command if no_trunc else human.ellipsis(command, COMMAND_WIDTH)
-    status = container.state.capitalize()
-    if container.state == "running":
-        status = f"Up {human.ago(container.started, now).removesuffix(' ago').lower()}"
-    elif container.state == "exited":
-        status = f"Exited ({container.exit_code})"
+    state = container.state
+    word = ContainerState.Status.Name(state.status).lower()
+    status = word.capitalize()
+    if state.status == ContainerState.RUNNING:
+        status = f"Up {human.ago(state.started, now).removesuffix(' ago').lower()}"
+    elif state.status == ContainerState.EXITED:
+        status = f"Exited ({state.exit_code})"
     return {
         "ID": container.id if no_trunc else human.short_id(container.id),
-        "Image": human.familiar_image(container.image),
+        "Image": human.familiar_image(container.config.spec.image),
         "Command": f'"{shown}"',
         "RunningFor": human.ago(container.created, now),
         "Status": status,
         "Ports": "",
-        "Names": container.name,
-        "State": container.state,
-        "Pid": container.pid,
+        "Names": container.config.name,
+        "State": word,
+        "Pid": state.pid,
         "Labels": ",".join(f"{k}={v}" for k, v in sorted(container.labels.items())),
     }

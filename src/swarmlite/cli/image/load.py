@@ -14,7 +14,7 @@ from swarmlite.cli.image.transfer import follow
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import InvalidSpec
-from swarmlite.proto.engine_pb2 import LoadImageRequest
+from swarmlite.proto.images_pb2 import LoadImageRequest
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -27,9 +27,9 @@ def command(session: Session, path: str | None, quiet: bool) -> None:
     """Load an image from a tar archive or STDIN."""
     if path is None and sys.stdin.isatty():
         raise InvalidSpec("requested load from stdin, but stdin is empty: give --input FILE")
-    engine = session.engine
+    engine = session.images
     with Path(path).open("rb") if path else nullcontext(sys.stdin.buffer) as stream:
-        for image in follow(engine.LoadImage(_chunks(stream)), quiet=quiet):
+        for image in follow(engine.Load(_chunks(stream)), quiet=quiet):
             for tag in image.repo_tags:
                 click.echo(f"Loaded image: {tag}")
             if not image.repo_tags:

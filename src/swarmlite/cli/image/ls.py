@@ -13,7 +13,7 @@ from swarmlite.cli.output.listing import Listing, filters_of, list_options, no_t
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.model import units
 from swarmlite.proto.control_pb2 import ListRequest
-from swarmlite.proto.engine_pb2 import ListImagesResponse, LocalImage
+from swarmlite.proto.images_pb2 import ListImagesResponse, LocalImage
 
 LISTING = Listing(
     "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
@@ -35,7 +35,7 @@ LISTING = Listing(
 def command(session: Session, filters: Any, form: str, quiet: bool, no_trunc: bool) -> None:
     """List images."""
     request = ListRequest(filters=filters_of(filters))
-    reply: ListImagesResponse = client.call(session.engine.ListImages, request)
+    reply: ListImagesResponse = client.call(session.images.List, request)
     rows = [row for image in reply.images for row in rows_of(image, no_trunc)]
     if quiet:
         rows = list({row["ID"]: row for row in rows}.values())

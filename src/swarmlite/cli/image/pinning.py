@@ -9,7 +9,7 @@ from swarmlite.cli.image.credentials import registry_auth
 from swarmlite.cli.image.naming import with_tag
 from swarmlite.cli.session import Session
 from swarmlite.errors import SwarmliteError
-from swarmlite.proto.engine_pb2 import PullImageRequest, ResolvedImage
+from swarmlite.proto.images_pb2 import PullImageRequest, ResolvedImage
 from swarmlite.proto.specs_pb2 import TaskSpec
 
 RESOLVE_TIMEOUT_S = 5.0
@@ -46,7 +46,7 @@ def _resolved(session: Session, image: str, auth: str) -> ResolvedImage | None:
     try:
         request = PullImageRequest(ref=image, registry_auth=auth)
         found: ResolvedImage = client.call(
-            session.engine.ResolveImage, request, timeout_s=RESOLVE_TIMEOUT_S
+            session.images.Resolve, request, timeout_s=RESOLVE_TIMEOUT_S
         )
     except SwarmliteError:
         click.echo(_WARNING.format(image=image), err=True)

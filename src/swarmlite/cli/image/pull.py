@@ -10,7 +10,7 @@ from swarmlite.cli.image.transfer import follow
 from swarmlite.cli.lazy import Command, flag, parsed
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import InvalidSpec
-from swarmlite.proto.engine_pb2 import PullImageRequest
+from swarmlite.proto.images_pb2 import PullImageRequest
 from swarmlite.proto.types_pb2 import Platform
 
 
@@ -32,7 +32,7 @@ def command(session: Session, name: str, quiet: bool, platform: Platform | None)
     if ref != name and not quiet:
         click.echo("Using default tag: latest")
     request = PullImageRequest(ref=ref, registry_auth=registry_auth(ref), platform=platform)
-    images = follow(session.engine.PullImage(request), quiet=quiet)
+    images = follow(session.images.Pull(request), quiet=quiet)
     for image in images if not quiet else []:
         for digest in image.repo_digests[:1]:
             click.echo(f"Digest: {digest.partition('@')[2]}")

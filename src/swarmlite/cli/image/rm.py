@@ -8,7 +8,7 @@ from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import NotFound, SwarmliteError
-from swarmlite.proto.engine_pb2 import RemoveImageRequest, RemoveImageResponse
+from swarmlite.proto.images_pb2 import RemoveImageRequest, RemoveImageResponse
 
 
 @click.command("rm", cls=Command)
@@ -17,11 +17,11 @@ from swarmlite.proto.engine_pb2 import RemoveImageRequest, RemoveImageResponse
 @pass_session
 def command(session: Session, images: tuple[str, ...], force: bool) -> int:
     """Remove one or more images."""
-    status, engine = 0, session.engine
+    status, engine = 0, session.images
     for ref in images:
         try:
             request = RemoveImageRequest(ref=ref, force=force)
-            reply: RemoveImageResponse = client.call(engine.RemoveImage, request)
+            reply: RemoveImageResponse = client.call(engine.Remove, request)
         except SwarmliteError as error:
             click.echo(str(error), err=True)
             status = status if force and isinstance(error, NotFound) else 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from swarmlite.cli import client
 from swarmlite.cli.output.display import Display
 from swarmlite.model import units
-from swarmlite.proto.engine_pb2 import ImageProgress, LocalImage
+from swarmlite.proto.images_pb2 import ImageProgress, LocalImage
 
 _MOVING = ("Downloading", "Extracting", "Loading")
 

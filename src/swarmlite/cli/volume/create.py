@@ -10,7 +10,7 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, parsed
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.proto.engine_pb2 import LocalVolume
+from swarmlite.proto.volumes_pb2 import LocalVolume
 from swarmlite.stack.syntax import fields
 
 
@@ -25,5 +25,5 @@ def command(session: Session, /, name: str | None, **values: Any) -> None:
     volume = LocalVolume(name=name or secrets.token_hex(32), driver=values["driver"])
     volume.labels.update(dict(values["label"]))
     volume.options.update(dict(values["opt"]))
-    created: LocalVolume = client.call(session.engine.CreateVolume, volume)
+    created: LocalVolume = client.call(session.volumes.Create, volume)
     click.echo(created.name)

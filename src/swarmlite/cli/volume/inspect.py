@@ -13,7 +13,7 @@ from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.showing import inspect_each, inspect_options
 from swarmlite.errors import NotFound
 from swarmlite.proto.control_pb2 import ListRequest
-from swarmlite.proto.engine_pb2 import ListVolumesResponse
+from swarmlite.proto.volumes_pb2 import ListVolumesResponse
 
 
 @click.command("inspect", cls=Command)
@@ -22,7 +22,7 @@ from swarmlite.proto.engine_pb2 import ListVolumesResponse
 @pass_session
 def command(session: Session, names: tuple[str, ...], form: str) -> int:
     """Display detailed information on one or more volumes."""
-    reply: ListVolumesResponse = client.call(session.engine.ListVolumes, ListRequest())
+    reply: ListVolumesResponse = client.call(session.volumes.List, ListRequest())
     known = {volume.name: volume for volume in reply.volumes}
 
     def shape(name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from swarmlite.cli.output.listing import Listing, filters_of, list_options
 from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.proto.control_pb2 import ListRequest
-from swarmlite.proto.engine_pb2 import ListVolumesResponse
+from swarmlite.proto.volumes_pb2 import ListVolumesResponse
 
 LISTING = Listing(
     "{{.Driver}}\t{{.Name}}",
@@ -33,7 +33,7 @@ LISTING = Listing(
 def command(session: Session, filters: Any, form: str, quiet: bool) -> None:
     """List volumes."""
     request = ListRequest(filters=filters_of(filters))
-    reply: ListVolumesResponse = client.call(session.engine.ListVolumes, request)
+    reply: ListVolumesResponse = client.call(session.volumes.List, request)
     rows = [
         {
             "Driver": v.driver or "local",

@@ -17,9 +17,9 @@ from swarmlite.proto.control_pb2 import RemoveRequest
 @pass_session
 def command(session: Session, names: tuple[str, ...], force: bool) -> int:
     """Remove one or more volumes."""
-    engine = session.engine
+    engine = session.volumes
     return remove_each(
         names,
-        lambda ref: client.call(engine.RemoveVolume, RemoveRequest(ref=ref)),
+        lambda ref: client.call(engine.Remove, RemoveRequest(ref=ref)),
         force=force,
     )

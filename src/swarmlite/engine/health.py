@@ -7,7 +7,7 @@ import enum
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from swarmlite.agent.process_spec import HealthCheck
+from swarmlite.engine.process_spec import HealthCheck
 from swarmlite.errors import SwarmliteError
 
 Probe = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]

@@ -1,4 +1,4 @@
-"""One command in a running container, its input and output as messages of `Engine.Exec`."""
+"""One command in a running container, its input and output as messages of `Containers.Exec`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from swarmlite.agent.containers import read_spec
-from swarmlite.agent.descriptors import Owned, read_chunks, write_all
+from swarmlite.engine.containers import read_spec
+from swarmlite.engine.io.descriptors import Owned, read_chunks, write_all
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.proto.containers_pb2 import ExecConfig, ExecInput, StreamOutput
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogStream
-from swarmlite.proto.engine_pb2 import ExecInput, ExecOutput
 from swarmlite.runtime.client import Exec, State, Supervisor
 
 SIGKILL = 9
 QUEUE_CHUNKS = 16
 
 
-def process_of(state: State, start: ExecInput.Start) -> dict[str, Any]:
+def process_of(state: State, start: ExecConfig) -> dict[str, Any]:
     """The OCI process: as the container's own, but for what `start` says. Raises InvalidSpec."""
     if state.status != "running":
         raise FailedPrecondition(f"container {state.id[:12]} is not running")
@@ -40,7 +40,7 @@ async def execute(
     container_id: str,
     process: dict[str, Any],
     inputs: AsyncIterator[ExecInput],
-) -> AsyncGenerator[ExecOutput, None]:
+) -> AsyncGenerator[StreamOutput, None]:
     """Output as it comes; the last message carries the exit code.
 
     Raises SwarmliteError when it cannot be run. Cancelled or closed: the process is killed.
@@ -74,8 +74,8 @@ async def _converse(
     stdin: int,
     streams: dict[int, LogStream.ValueType],
     inputs: AsyncIterator[ExecInput],
-) -> AsyncGenerator[ExecOutput, None]:
-    queue: asyncio.Queue[ExecOutput | None] = asyncio.Queue(QUEUE_CHUNKS)
+) -> AsyncGenerator[StreamOutput, None]:
+    queue: asyncio.Queue[StreamOutput | None] = asyncio.Queue(QUEUE_CHUNKS)
     feeding = asyncio.ensure_future(_feed(owned, stdin, inputs))
     reading = [asyncio.ensure_future(_read(fd, kind, queue)) for fd, kind in streams.items()]
     ended = False
@@ -85,7 +85,7 @@ async def _converse(
                 yield output
         code = await running.wait()
         ended = True
-        yield ExecOutput(exit_code=code)
+        yield StreamOutput(exit_code=code)
     finally:
         for future in (feeding, *reading):
             future.cancel()
@@ -96,10 +96,10 @@ async def _converse(
 
 
 async def _read(
-    descriptor: int, kind: LogStream.ValueType, queue: asyncio.Queue[ExecOutput | None]
+    descriptor: int, kind: LogStream.ValueType, queue: asyncio.Queue[StreamOutput | None]
 ) -> None:
     async for data in read_chunks(descriptor):
-        await queue.put(ExecOutput(stream=kind, data=data))
+        await queue.put(StreamOutput(stream=kind, data=data))
     await queue.put(None)
 
 

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlite.agent.statuses import Exit
 from swarmlite.errors import NotFound, Unavailable
 from swarmlite.runtime.client import State, Supervisor
 
@@ -20,6 +20,24 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 0.1
 LOST = "task: the container is gone: the node or its supervisor was started again"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The end of a container's first process; `code` is 128 + signal when it was killed."""
+
+    code: int
+    oom_killed: bool = False
+    lost: str = ""
+
+    def error(self) -> str:
+        """The error of a task that ended like this by itself; empty for a good end."""
+        if self.lost:
+            return self.lost
+        if self.code == 0:
+            return ""
+        cause = ": killed, out of memory" if self.oom_killed else ""
+        return f"task: non-zero exit ({self.code}){cause}"
 
 
 class SupervisorLink:

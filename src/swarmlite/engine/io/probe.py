@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import Any
 
-from swarmlite.agent.descriptors import Owned, read_chunks
+from swarmlite.engine.io.descriptors import Owned, read_chunks
 from swarmlite.errors import NotFound
 from swarmlite.runtime.client import Exec, Supervisor
 

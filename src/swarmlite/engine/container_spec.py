@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swarmlite.agent import process_spec
+from swarmlite.engine import process_spec
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import names
 from swarmlite.proto.objects_pb2 import Task

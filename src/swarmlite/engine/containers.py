@@ -9,14 +9,18 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarmlite.agent.container_spec import IMAGE_ANNOTATION, IMAGE_ID_ANNOTATION, NAME_ANNOTATION
+from swarmlite.engine.container_spec import IMAGE_ANNOTATION, IMAGE_ID_ANNOTATION, NAME_ANNOTATION
 from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerState
 from swarmlite.proto.control_pb2 import Filter
-from swarmlite.proto.engine_pb2 import LocalContainer
 from swarmlite.runtime.client import State
 from swarmlite.storage.volumes.store import Volume
 
-STATES = {"created": "created", "running": "running", "stopped": "exited"}
+STATES = {
+    "created": ContainerState.CREATED,
+    "running": ContainerState.RUNNING,
+    "stopped": ContainerState.EXITED,
+}
 FILTERS = ("id", "label", "name", "status")
 
 
@@ -29,22 +33,31 @@ def read_spec(bundle: Path) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else {}
 
 
-def local_container(state: State) -> LocalContainer:
+def local_container(state: State) -> Container:
     """One container with its labels."""
     spec = read_spec(state.bundle)
     annotations = spec.get("annotations", {})
-    return LocalContainer(
+    config = ContainerConfig(name=annotations.get(NAME_ANNOTATION, state.id[:12]))
+    config.spec.image = annotations.get(IMAGE_ANNOTATION, "")
+    return Container(
         id=state.id,
-        name=annotations.get(NAME_ANNOTATION, state.id[:12]),
-        image=annotations.get(IMAGE_ANNOTATION, ""),
-        command=spec.get("process", {}).get("args", []),
-        state=STATES.get(state.status, state.status),
-        pid=state.pid,
-        exit_code=state.exit_code or 0,
+        config=config,
         created=_moment(state.created_at),
-        started=_moment(state.started_at),
+        state=ContainerState(
+            status=STATES[state.status],
+            pid=state.pid,
+            exit_code=state.exit_code or 0,
+            started=_moment(state.started_at),
+            finished=_moment(state.finished_at),
+        ),
+        args=spec.get("process", {}).get("args", []),
         labels={k: v for k, v in annotations.items() if not k.startswith("swarmlite.")},
     )
+
+
+def status_word(container: Container) -> str:
+    """Docker's word for its status."""
+    return ContainerState.Status.Name(container.state.status).lower()
 
 
 def image_ids_in_use(states: Iterable[State]) -> set[str]:
@@ -76,26 +89,26 @@ def find(states: Iterable[State], ref: str) -> State:
             return state
     matches = [state for state in listed if ref and state.id.startswith(ref)]
     if len(matches) > 1:
-        raise InvalidSpec(f"{ref} matches {len(matches)} containers: write more of the id")
+        raise InvalidSpec(f"{ref} matches {len(matches)} containers: use a longer id prefix")
     if not matches:
         raise NotFound(f"No such container: {ref}")
     return matches[0]
 
 
-def matches(container: LocalContainer, filters: Iterable[Filter]) -> bool:
+def matches(container: Container, filters: Iterable[Filter]) -> bool:
     """Whether every filter holds. Raises InvalidSpec for an unknown one."""
     return all(
         any(_holds(container, entry.key, value) for value in entry.values) for entry in filters
     )
 
 
-def _holds(container: LocalContainer, key: str, value: str) -> bool:
+def _holds(container: Container, key: str, value: str) -> bool:
     if key == "id":
         return container.id.startswith(value)
     if key == "name":
-        return value in container.name
+        return value in container.config.name
     if key == "status":
-        return container.state == value
+        return status_word(container) == value
     if key == "label":
         name, separator, wanted = value.partition("=")
         return name in container.labels and (not separator or container.labels[name] == wanted)

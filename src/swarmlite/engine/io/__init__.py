@@ -1,0 +1,1 @@
+"""Standard streams of containers: exec, attach, probes, logs."""
