@@ -92,6 +92,11 @@ class Paths:
         return self.state_dir / "volumes"
 
     @property
+    def networks_dir(self) -> Path:
+        """The networks of this host: a file each."""
+        return self.state_dir / "networks"
+
+    @property
     def logs_dir(self) -> Path:
         """What the node's own processes write: agent.log, manager.log, etcd.log."""
         return self.state_dir / "logs"

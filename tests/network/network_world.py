@@ -16,7 +16,8 @@ from typing import TypeVar
 import pytest
 
 from swarmlite.network import netlink, netns
-from swarmlite.network.node import NodeNetwork, Sandbox
+from swarmlite.network.api import Sandbox, SandboxRequest
+from swarmlite.network.node import NodeNetwork
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
@@ -349,7 +350,8 @@ class World:
             )
         await self.tell()
         sandbox = await host.network.create_sandbox(
-            task, attachments=attachments, dns=dns or DNSConfig(), host_ports=host_ports
+            task,
+            SandboxRequest(attachments=attachments, dns=dns or DNSConfig(), ports=host_ports),
         )
         self.sandboxes[task] = (host, sandbox)
         if serve:

@@ -12,7 +12,8 @@ import pytest
 from network_world import World, resolve
 
 from swarmlite.network import nft
-from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
+from swarmlite.network.api import SandboxRequest
+from swarmlite.proto.types_pb2 import NetworkAttachment, PortConfig
 
 
 async def until(check: Callable[[], Awaitable[bool]], limit_s: float = 10.0) -> None:
@@ -147,7 +148,7 @@ async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s
     place = NetworkAttachment(network_id=net.id, addresses=["10.1.0.9/24"])
     fds = len(list(Path("/proc/self/fd").iterdir()))
     creation = asyncio.create_task(
-        one.network.create_sandbox("t1", attachments=[place], dns=DNSConfig())
+        one.network.create_sandbox("t1", SandboxRequest(attachments=[place]))
     )
     await asyncio.sleep(after_s)
     if creation.done():
@@ -192,7 +193,7 @@ async def test_a_sandbox_of_the_hosts_network_is_the_hosts(world: World) -> None
     """Its namespace is the host's own, its resolver the host's."""
     one = await world.add_host()
     place = NetworkAttachment(network_id="x", network_name="host")
-    sandbox = await one.network.create_sandbox("t1", attachments=[place], dns=DNSConfig())
+    sandbox = await one.network.create_sandbox("t1", SandboxRequest(attachments=[place]))
     assert "swarmlite0" in await one.arun("ip", "link", netns=sandbox.netns)
     assert "127.0.0.11" not in sandbox.resolv_conf
     await one.network.delete_sandbox("t1")

@@ -27,7 +27,8 @@ from swarmlite.engine.process_spec import HealthCheck
 from swarmlite.engine.volumes import ContainerVolumes, remove_anonymous
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError
 from swarmlite.model import defaults, templates, units
-from swarmlite.network.node import HOST_PIN, NodeNetwork, Sandbox
+from swarmlite.network.api import Sandbox, SandboxRequest
+from swarmlite.network.node import NodeNetwork
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import PortConfig
@@ -143,9 +144,9 @@ class TaskWorkload:
         sandbox = await _finished(
             host.network.create_sandbox(
                 task.id,
-                attachments=list(task.networks),
-                dns=self._spec.dns_config,
-                host_ports=ports,
+                SandboxRequest(
+                    attachments=list(task.networks), dns=self._spec.dns_config, ports=ports
+                ),
             )
         )
         self.host_ports = sandbox.host_ports
@@ -200,7 +201,7 @@ class TaskWorkload:
                 hostname=hostname,
                 netns=sandbox.netns,
                 mounts=[*files, *resolved, *secret_mounts],
-                host_network=sandbox.netns.name == HOST_PIN,
+                host_network=sandbox.host_stack,
             )
         )
         (bundle / "config.json").write_text(json.dumps(spec, separators=(",", ":")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import random
 import socket
@@ -86,6 +87,18 @@ class HostWiring:
             netns.write_sysctl("ipv4/ip_forward", "1")
         self.egress = Egress(min(self.mtu, 9000))
         self.ingress = Ingress(self._threads.host)
+
+    async def taken(self) -> list[ipaddress.IPv4Network]:
+        """What the host has routes to. Raises OSError."""
+
+        def work() -> list[ipaddress.IPv4Network]:
+            channel = netlink.Socket()
+            try:
+                return [network for network, _ in channel.routes()]
+            finally:
+                channel.close()
+
+        return await self._threads.run(work)
 
     # the table
     def _wanted(self) -> Members:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import functools
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.network.api import (
+    BRIDGE,
+    CONTAINER,
+    HOST,
+    NONE,
+    EndpointInfo,
+    SandboxRequest,
+)
 from swarmlite.network.dns.forward import host_search
 from swarmlite.network.egress import mac_of
 from swarmlite.network.netlink import mac_text
@@ -20,7 +28,7 @@ from swarmlite.network.view import (
     View,
     driver_of,
 )
-from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
+from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment
 
 RESOLVER = "127.0.0.11"
 HOST_SEARCH_TTL_S = 5.0
@@ -36,12 +44,11 @@ class _Needs:
 
 def lay_out(
     sandbox_id: str,
-    attachments: Sequence[NetworkAttachment],
-    dns: DNSConfig,
-    host_ports: Sequence[PortConfig],
+    request: SandboxRequest,
     view: View,
+    others: Callable[[str], SandboxRecord],
 ) -> SandboxRecord:
-    """The record of a sandbox that is not there yet.
+    """The record of a sandbox that is not there yet. `others`: the record of one that is.
 
     Raises FailedPrecondition for a network that the node was not told of, InvalidSpec for
     attachments that exclude each other or have no address.
@@ -49,10 +56,35 @@ def lay_out(
     wrong = not sandbox_id or "/" in sandbox_id or sandbox_id == "host"
     if wrong or sandbox_id.startswith((".", "net-")):
         raise InvalidSpec(f"{sandbox_id!r} is no id of a sandbox")
-    needs = _Needs(egress=not attachments or bool(host_ports), external=not attachments)
+    record = _stackless(sandbox_id, request, others)
+    return record if record is not None else _own_stack(sandbox_id, request, view)
+
+
+def _stackless(
+    sandbox_id: str, request: SandboxRequest, others: Callable[[str], SandboxRecord]
+) -> SandboxRecord | None:
+    """A sandbox without a stack of its own, or with an empty one; None for every other."""
+    if request.mode == "":
+        return None
+    if request.attachments or request.endpoints:
+        raise InvalidSpec(f"network mode {request.mode} excludes every other network")
+    blank = SandboxRecord(id=sandbox_id, dns=encode(request.dns))
+    ports = tuple(encode(port) for port in request.ports)
+    if request.mode == HOST:
+        return replace(blank, host=True, host_ports=ports)
+    if request.mode == NONE:
+        return replace(blank, internal=True)
+    if request.mode != CONTAINER:
+        raise InvalidSpec(f"unknown network mode {request.mode!r}: use host, none or container")
+    other = others(request.join)
+    return replace(blank, host=other.host, join="" if other.host else other.join or other.id)
+
+
+def _own_stack(sandbox_id: str, request: SandboxRequest, view: View) -> SandboxRecord:
+    needs = _Needs()
     places: list[AttachmentRecord] = []
     ingress: list[str] = []
-    for attachment in attachments:
+    for attachment in request.attachments:
         network = view.networks.get(attachment.network_id)
         driver = driver_of(network)
         if network is None and attachment.network_name in HOST_DRIVERS | NULL_DRIVERS | {"bridge"}:
@@ -76,7 +108,14 @@ def lay_out(
                 places.append(place)
             needs.egress |= not network.spec.internal
             needs.external |= not network.spec.internal
-    if needs.host and len(attachments) > 1:
+    for endpoint in request.endpoints:
+        if endpoint.network != BRIDGE:
+            raise NotFound(f"network {endpoint.network} not found")
+        needs.egress = needs.external = True
+    alone = not request.attachments and not request.endpoints
+    needs.egress |= alone or bool(request.ports)
+    needs.external |= alone
+    if needs.host and len(request.attachments) + len(request.endpoints) > 1:
         raise InvalidSpec("the host's network excludes every other")
     return SandboxRecord(
         id=sandbox_id,
@@ -85,9 +124,28 @@ def lay_out(
         ingress_addresses=tuple(ingress),
         internal=not needs.external,
         host=needs.host,
-        dns=encode(dns),
-        host_ports=tuple(encode(port) for port in host_ports),
+        dns=encode(request.dns),
+        host_ports=tuple(encode(port) for port in request.ports),
     )
+
+
+def describe(record: SandboxRecord) -> list[EndpointInfo]:
+    """Where a sandbox is."""
+    found = [
+        EndpointInfo(
+            network_id=place.network_id,
+            network_name=place.network_name,
+            interface=place.interface,
+            address=f"{place.address}/{place.prefix}",
+            mac=place.mac,
+        )
+        for place in record.attachments
+    ]
+    if not found and record.egress_address:
+        address = record.egress_address
+        mac = mac_text(mac_of(address))
+        found.append(EndpointInfo(BRIDGE, BRIDGE, "eth0", f"{address}/32", mac))
+    return found
 
 
 def _place(attachment: NetworkAttachment, ingress: bool, number: int) -> AttachmentRecord:

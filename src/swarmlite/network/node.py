@@ -7,13 +7,14 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
 from swarmlite.network import layout, netns
+from swarmlite.network.api import EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.host import HostWiring
 from swarmlite.network.netns import Threads
+from swarmlite.network.networks import HostNetworks
 from swarmlite.network.overlays import Overlays
 from swarmlite.network.probe import probe
 from swarmlite.network.resolvers import FdStore, Resolvers
@@ -23,9 +24,9 @@ from swarmlite.network.view import Touched, View
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
-from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
+from swarmlite.proto.types_pb2 import NetworkAttachment
 
-__all__ = ["FdStore", "NodeNetwork", "Sandbox", "probe"]
+__all__ = ["EndpointRequest", "FdStore", "NodeNetwork", "Sandbox", "SandboxRequest", "probe"]
 
 log = logging.getLogger(__name__)
 BURST_S = 0.010
@@ -36,20 +37,6 @@ what is there: while a hundred containers start, each batch of new addresses wou
 hundred VIP tables anew."""
 RECONCILE_S = 5.0
 HOST_PIN = "host"
-
-
-@dataclass(frozen=True)
-class Sandbox:
-    """A container's network stack, ready to be entered."""
-
-    netns: Path
-    """For the OCI spec's network namespace; of a sandbox on driver `host` the host's own."""
-    resolv_conf: str
-    """The content of /etc/resolv.conf."""
-    hosts: list[tuple[str, str]] = field(default_factory=list)
-    """(address, network's name) in the order of the attachments."""
-    host_ports: list[PortConfig] = field(default_factory=list)
-    """As asked, every published_port set."""
 
 
 class NodeNetwork:
@@ -99,6 +86,10 @@ class NodeNetwork:
             self._overlays,
             self._resolvers,
         )
+        self.networks = HostNetworks(
+            paths.networks_dir, self._host.taken, self._sandboxes.users, self._drop_network
+        )
+        """The networks of this host that are not the managers'."""
         self._touched = Touched()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -115,6 +106,7 @@ class NodeNetwork:
         self._paths.netns_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             await self._threads.run(self._pin_host)
+            await self.networks.load()
             records = self._sandboxes.load()
             await self._host.start(records)
         except OSError as error:
@@ -125,6 +117,9 @@ class NodeNetwork:
             asyncio.create_task(self._flush_forever(), name="network-flush"),
             asyncio.create_task(self._reconcile_forever(), name="network-reconcile"),
         ]
+
+    async def _drop_network(self, network_id: str) -> None:
+        """Nothing of a network is in the kernel yet."""
 
     def _pin_host(self) -> None:
         path = self._paths.netns_dir / HOST_PIN
@@ -213,23 +208,17 @@ class NodeNetwork:
             await self._host.set_ingress(await self._overlays.get(network.id), plan)
 
     # sandboxes
-    async def create_sandbox(
-        self,
-        sandbox_id: str,
-        *,
-        attachments: Sequence[NetworkAttachment],
-        dns: DNSConfig,
-        host_ports: Sequence[PortConfig] = (),
-    ) -> Sandbox:
+    async def create_sandbox(self, sandbox_id: str, request: SandboxRequest) -> Sandbox:
         """Make a sandbox: interfaces, VIPs and names are there when this returns.
 
-        Raises AlreadyExists for an id or a host port that is taken, FailedPrecondition for a
-        network that is not known yet or a kernel that refuses, InvalidSpec, ResourceExhausted.
+        Raises AlreadyExists for an id, an address or a host port that is taken, NotFound for a
+        network or a sandbox to join that is not there, FailedPrecondition for a network that is
+        not known yet or a kernel that refuses, InvalidSpec, ResourceExhausted.
         Cancelled or failed: nothing of it is left.
         """
         if sandbox_id in self._sandboxes:
             raise AlreadyExists(f"sandbox {sandbox_id} exists")
-        record = layout.lay_out(sandbox_id, attachments, dns, host_ports, self._view)
+        record = layout.lay_out(sandbox_id, request, self._view, self._sandboxes.record)
         task = asyncio.ensure_future(self._sandboxes.create(record))
         try:
             await asyncio.shield(task)
@@ -238,27 +227,42 @@ class NodeNetwork:
             raise
         except OSError as error:
             raise FailedPrecondition(f"the kernel refused a sandbox: {error}") from error
-        return self._describe(task.result(), attachments)
+        return self._describe(task.result())
+
+    async def connect(
+        self, sandbox_id: str, place: EndpointRequest | NetworkAttachment
+    ) -> EndpointInfo:
+        """Give a sandbox that is there one more place.
+
+        Raises NotFound, AlreadyExists for a network that it is on, InvalidSpec for a sandbox
+        without a stack of its own, and what `create_sandbox` raises.
+        """
+        raise FailedPrecondition("network connect is not supported yet")
+
+    async def disconnect(self, sandbox_id: str, network: str) -> None:
+        """Take a sandbox off a network, named by name, id or prefix. Raises NotFound."""
+        raise FailedPrecondition("network disconnect is not supported yet")
+
+    def sandbox(self, sandbox_id: str) -> Sandbox:
+        """What a sandbox that is there consists of now. Raises NotFound."""
+        return self._describe(self._sandboxes.record(sandbox_id))
 
     async def _undo(self, task: asyncio.Task[SandboxRecord], sandbox_id: str) -> None:
         with contextlib.suppress(OSError, SwarmliteError, asyncio.CancelledError):
             await task
         await self.delete_sandbox(sandbox_id)
 
-    def _describe(self, record: SandboxRecord, attachments: Sequence[NetworkAttachment]) -> Sandbox:
-        hosts = [
-            (cidr.partition("/")[0], attachment.network_name)
-            for attachment in attachments
-            for cidr in attachment.addresses[:1]
-        ]
+    def _describe(self, record: SandboxRecord) -> Sandbox:
+        endpoints = layout.describe(record)
+        hosts = [(e.address.partition("/")[0], e.network_name) for e in endpoints if e.address]
         if record.host:
             text = Path("/etc/resolv.conf")
             content = text.read_text(errors="replace") if text.exists() else ""
-            return Sandbox(self._paths.netns_dir / HOST_PIN, content, hosts, record.ports())
-        if not hosts and record.egress_address:
-            hosts = [(record.egress_address, "bridge")]
+            pin = self._paths.netns_dir / HOST_PIN
+            return Sandbox(pin, content, hosts, record.ports(), endpoints, host_stack=True)
         conf = layout.resolv_conf(record.dns_config())
-        return Sandbox(self._paths.netns_dir / record.id, conf, hosts, record.ports())
+        pin = self._paths.netns_dir / (record.join or record.id)
+        return Sandbox(pin, conf, hosts, record.ports(), endpoints)
 
     async def delete_sandbox(self, sandbox_id: str) -> None:
         """Let a sandbox go; safe to repeat. The kernel ends it with its last process."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from swarmlite.errors import SwarmliteError
+from swarmlite.errors import NotFound, SwarmliteError
 from swarmlite.network import load_balancer, netns
 from swarmlite.network.host import HostWiring
 from swarmlite.network.netlink import mac_bytes
@@ -75,6 +75,17 @@ class Sandboxes:
         """The networks that any of them is on."""
         return {a.network_id for held in self._held.values() for a in held.record.attachments}
 
+    def users(self, network_id: str) -> list[str]:
+        """The ids of those on a network."""
+        return [i for i, held in self._held.items() if network_id in held.networks]
+
+    def record(self, sandbox_id: str) -> SandboxRecord:
+        """What is known of one. Raises NotFound."""
+        held = self._held.get(sandbox_id)
+        if held is None:
+            raise NotFound(f"sandbox {sandbox_id} is not there")
+        return held.record
+
     # making
     async def create(self, record: SandboxRecord) -> SandboxRecord:
         """Make one; the record with what was chosen. Raises OSError and SwarmliteError.
@@ -95,7 +106,7 @@ class Sandboxes:
         held.record = dataclasses.replace(
             held.record, host_ports=tuple(encode(port) for port in ports)
         )
-        if held.record.host:
+        if held.record.host or held.record.join:
             self._records.save(held.record)
             return
         overlays = {
@@ -153,7 +164,7 @@ class Sandboxes:
         """The records whose sandboxes are still there; others, and pins without one, go."""
         found = []
         for record in self._records.load():
-            if record.host or netns.is_pinned(self._directory / record.id):
+            if record.host or netns.is_pinned(self._directory / (record.join or record.id)):
                 found.append(record)
             else:
                 self._records.remove(record.id)
@@ -167,7 +178,7 @@ class Sandboxes:
         """Count what an earlier process made as ours. Raises OSError."""
         for record in records:
             held = self._held[record.id] = _Held(record)
-            if record.host:
+            if record.host or record.join:
                 continue
             namespace = os.open(self._directory / record.id, os.O_RDONLY | os.O_CLOEXEC)
             start = load_balancer.spread(record.id)

@@ -38,6 +38,8 @@ class SandboxRecord:
     internal: bool = False
     host: bool = False
     """On driver `host`: no namespace of its own."""
+    join: str = ""
+    """The sandbox whose namespace it shares."""
     dns: str = ""
     host_ports: tuple[str, ...] = ()
 
