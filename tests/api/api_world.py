@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,13 @@ from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.model import task_states
 from swarmlite.proto import options_pb2
 from swarmlite.proto.control_pb2_grpc import ControlStub, add_ControlServicer_to_server
-from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello, ManagerMessage, TaskStatusUpdate
+from swarmlite.proto.dispatcher_pb2 import (
+    AgentMessage,
+    HeldAttachment,
+    Hello,
+    ManagerMessage,
+    TaskStatusUpdate,
+)
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub, add_DispatcherServicer_to_server
 from swarmlite.proto.objects_pb2 import Cluster, Node, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec
@@ -120,9 +126,11 @@ class Agent:
         self.changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
-    async def connect(self, instance: str = "one") -> Agent:
+    async def connect(
+        self, instance: str = "one", attachments: Sequence[HeldAttachment] = ()
+    ) -> Agent:
         self.call = DispatcherStub(self.channel).Session(metadata=(("node", self.node_id),))
-        hello = Hello(instance=instance)
+        hello = Hello(instance=instance, attachments=attachments)
         hello.description.hostname = f"host-{self.node_id}"
         hello.description.data_path_addr = "192.0.2.9"
         with rpc.translated():

@@ -102,6 +102,9 @@ def network(name: str) -> Network:
 
 def make_task(number: int, on: str, state: int, networks: set[str], secret: bool) -> Task:
     made = Task(id=f"t{number}", node_id=on, service_id="s1")
+    if number == 4:
+        made.service_id = ""
+        made.spec.attachment.container_id = "c"
     made.status.state = state  # type: ignore[assignment]
     made.status.healthy = True
     made.desired_state = task_states.RUNNING

@@ -69,3 +69,8 @@ def is_running(task: Task) -> bool:
 def in_rotation(task: Task) -> bool:
     """Whether the VIP and the names of its service answer with this task."""
     return is_running(task) and task.status.healthy
+
+
+def is_attachment(task: Task) -> bool:
+    """Whether the task only holds a plain container's place on a network: nothing is run for it."""
+    return not task.service_id and task.spec.HasField("attachment")

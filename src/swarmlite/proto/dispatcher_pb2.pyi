@@ -24,6 +24,81 @@ else:
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
+class AttachContainerRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NETWORK_FIELD_NUMBER: builtins.int
+    CONTAINER_ID_FIELD_NUMBER: builtins.int
+    CONTAINER_NAME_FIELD_NUMBER: builtins.int
+    HOSTNAME_FIELD_NUMBER: builtins.int
+    ALIASES_FIELD_NUMBER: builtins.int
+    ADDRESSES_FIELD_NUMBER: builtins.int
+    network: builtins.str
+    """id or name"""
+    container_id: builtins.str
+    container_name: builtins.str
+    hostname: builtins.str
+    @property
+    def aliases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def addresses(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """asked for, without a prefix length; empty = any that is free"""
+
+    def __init__(
+        self,
+        *,
+        network: builtins.str = ...,
+        container_id: builtins.str = ...,
+        container_name: builtins.str = ...,
+        hostname: builtins.str = ...,
+        aliases: collections.abc.Iterable[builtins.str] | None = ...,
+        addresses: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addresses", b"addresses", "aliases", b"aliases", "container_id", b"container_id", "container_name", b"container_name", "hostname", b"hostname", "network", b"network"]) -> None: ...
+
+Global___AttachContainerRequest: typing_extensions.TypeAlias = AttachContainerRequest
+
+@typing.final
+class AttachContainerResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ATTACHMENT_FIELD_NUMBER: builtins.int
+    NETWORK_FIELD_NUMBER: builtins.int
+    @property
+    def attachment(self) -> swarmlite.proto.types_pb2.NetworkAttachment: ...
+    @property
+    def network(self) -> swarmlite.proto.objects_pb2.Network: ...
+    def __init__(
+        self,
+        *,
+        attachment: swarmlite.proto.types_pb2.NetworkAttachment | None = ...,
+        network: swarmlite.proto.objects_pb2.Network | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["attachment", b"attachment", "network", b"network"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attachment", b"attachment", "network", b"network"]) -> None: ...
+
+Global___AttachContainerResponse: typing_extensions.TypeAlias = AttachContainerResponse
+
+@typing.final
+class DetachContainerRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONTAINER_ID_FIELD_NUMBER: builtins.int
+    NETWORK_FIELD_NUMBER: builtins.int
+    container_id: builtins.str
+    network: builtins.str
+    """id or name; empty = all"""
+    def __init__(
+        self,
+        *,
+        container_id: builtins.str = ...,
+        network: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["container_id", b"container_id", "network", b"network"]) -> None: ...
+
+Global___DetachContainerRequest: typing_extensions.TypeAlias = DetachContainerRequest
+
+@typing.final
 class AgentMessage(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -67,23 +142,49 @@ class Hello(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     SESSION_ID_FIELD_NUMBER: builtins.int
     INSTANCE_FIELD_NUMBER: builtins.int
+    ATTACHMENTS_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """of the session before, if any"""
     instance: builtins.str
     """random, one a start of the agent: tells a restart from a node id used twice"""
     @property
     def description(self) -> swarmlite.proto.types_pb2.NodeDescription: ...
+    @property
+    def attachments(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HeldAttachment]:
+        """Every attachment that the node's containers have, and those that it has asked for and got no answer about yet: what is
+        not among them is released.
+        """
+
     def __init__(
         self,
         *,
         description: swarmlite.proto.types_pb2.NodeDescription | None = ...,
         session_id: builtins.str = ...,
         instance: builtins.str = ...,
+        attachments: collections.abc.Iterable[Global___HeldAttachment] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["description", b"description"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "instance", b"instance", "session_id", b"session_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attachments", b"attachments", "description", b"description", "instance", b"instance", "session_id", b"session_id"]) -> None: ...
 
 Global___Hello: typing_extensions.TypeAlias = Hello
+
+@typing.final
+class HeldAttachment(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONTAINER_ID_FIELD_NUMBER: builtins.int
+    NETWORK_ID_FIELD_NUMBER: builtins.int
+    container_id: builtins.str
+    network_id: builtins.str
+    def __init__(
+        self,
+        *,
+        container_id: builtins.str = ...,
+        network_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["container_id", b"container_id", "network_id", b"network_id"]) -> None: ...
+
+Global___HeldAttachment: typing_extensions.TypeAlias = HeldAttachment
 
 @typing.final
 class TaskStatusUpdate(google.protobuf.message.Message):
@@ -335,6 +436,8 @@ class Endpoint(google.protobuf.message.Message):
     ALIASES_FIELD_NUMBER: builtins.int
     IN_ROTATION_FIELD_NUMBER: builtins.int
     HOSTNAME_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    CONTAINER_ID_FIELD_NUMBER: builtins.int
     id: builtins.str
     network_id: builtins.str
     addr: builtins.str
@@ -348,9 +451,13 @@ class Endpoint(google.protobuf.message.Message):
     service_id: builtins.str
     service_name: builtins.str
     in_rotation: builtins.bool
-    """the task is RUNNING, healthy and wished RUNNING: VIP and names answer with it"""
+    """the task is RUNNING, healthy and desired RUNNING: VIP and names answer with it"""
     hostname: builtins.str
     """answered too, when set"""
+    name: builtins.str
+    """its own: a task's "web.1.<task id>", a plain container's name"""
+    container_id: builtins.str
+    """once it runs; its first 12 characters are a name too"""
     @property
     def aliases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
@@ -368,8 +475,10 @@ class Endpoint(google.protobuf.message.Message):
         aliases: collections.abc.Iterable[builtins.str] | None = ...,
         in_rotation: builtins.bool = ...,
         hostname: builtins.str = ...,
+        name: builtins.str = ...,
+        container_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["addr", b"addr", "aliases", b"aliases", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "network_id", b"network_id", "node_addr", b"node_addr", "node_id", b"node_id", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "aliases", b"aliases", "container_id", b"container_id", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "name", b"name", "network_id", b"network_id", "node_addr", b"node_addr", "node_id", b"node_id", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
 
 Global___Endpoint: typing_extensions.TypeAlias = Endpoint
 

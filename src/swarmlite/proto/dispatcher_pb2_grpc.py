@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from swarmlite.proto import control_pb2 as swarmlite_dot_proto_dot_control__pb2
 from swarmlite.proto import dispatcher_pb2 as swarmlite_dot_proto_dot_dispatcher__pb2
 
 GRPC_GENERATED_VERSION = '1.71.2'
@@ -39,6 +40,16 @@ class DispatcherStub(object):
                 request_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.AgentMessage.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.ManagerMessage.FromString,
                 _registered_method=True)
+        self.AttachContainer = channel.unary_unary(
+                '/swarmlite.Dispatcher/AttachContainer',
+                request_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.AttachContainerRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.AttachContainerResponse.FromString,
+                _registered_method=True)
+        self.DetachContainer = channel.unary_unary(
+                '/swarmlite.Dispatcher/DetachContainer',
+                request_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.DetachContainerRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class DispatcherServicer(object):
@@ -53,6 +64,23 @@ class DispatcherServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttachContainer(self, request, context):
+        """Puts a plain container of the caller's node on an attachable network; answered once it has an address, within 10 s. Asking
+        again for the same container and network answers the attachment that is there. The session brings the endpoints.
+        NOT_FOUND: no such network. FAILED_PRECONDITION: not attachable, or no address left. ALREADY_EXISTS: the address is taken.
+        INVALID_ARGUMENT: the address is not a host's of its subnets, or a name is malformed. UNAVAILABLE: no leader; try again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetachContainer(self, request, context):
+        """Gives a container's addresses back; of what is not attached there is nothing to do, and no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatcherServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +88,16 @@ def add_DispatcherServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.AgentMessage.FromString,
                     response_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.ManagerMessage.SerializeToString,
+            ),
+            'AttachContainer': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachContainer,
+                    request_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.AttachContainerRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.AttachContainerResponse.SerializeToString,
+            ),
+            'DetachContainer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetachContainer,
+                    request_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.DetachContainerRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +127,60 @@ class Dispatcher(object):
             '/swarmlite.Dispatcher/Session',
             swarmlite_dot_proto_dot_dispatcher__pb2.AgentMessage.SerializeToString,
             swarmlite_dot_proto_dot_dispatcher__pb2.ManagerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachContainer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Dispatcher/AttachContainer',
+            swarmlite_dot_proto_dot_dispatcher__pb2.AttachContainerRequest.SerializeToString,
+            swarmlite_dot_proto_dot_dispatcher__pb2.AttachContainerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetachContainer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Dispatcher/DetachContainer',
+            swarmlite_dot_proto_dot_dispatcher__pb2.DetachContainerRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

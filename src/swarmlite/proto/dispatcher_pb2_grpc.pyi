@@ -7,6 +7,7 @@ import abc
 import collections.abc
 import grpc
 import grpc.aio
+import swarmlite.proto.control_pb2
 import swarmlite.proto.dispatcher_pb2
 import sys
 import typing
@@ -41,12 +42,52 @@ _DispatcherSessionType = typing_extensions.TypeVar(
     ],
 )
 
-class DispatcherStub(typing.Generic[_DispatcherSessionType]):
+_DispatcherAttachContainerType = typing_extensions.TypeVar(
+    '_DispatcherAttachContainerType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.AttachContainerRequest,
+        swarmlite.proto.dispatcher_pb2.AttachContainerResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.AttachContainerRequest,
+        swarmlite.proto.dispatcher_pb2.AttachContainerResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.AttachContainerRequest,
+        swarmlite.proto.dispatcher_pb2.AttachContainerResponse,
+    ],
+)
+
+_DispatcherDetachContainerType = typing_extensions.TypeVar(
+    '_DispatcherDetachContainerType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
+        swarmlite.proto.control_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
+        swarmlite.proto.control_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
+        swarmlite.proto.control_pb2.Empty,
+    ],
+)
+
+class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachContainerType, _DispatcherDetachContainerType]):
     @typing.overload
     def __init__(self: DispatcherStub[
         grpc.StreamStreamMultiCallable[
             swarmlite.proto.dispatcher_pb2.AgentMessage,
             swarmlite.proto.dispatcher_pb2.ManagerMessage,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.dispatcher_pb2.AttachContainerRequest,
+            swarmlite.proto.dispatcher_pb2.AttachContainerResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
+            swarmlite.proto.control_pb2.Empty,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -56,6 +97,14 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType]):
             swarmlite.proto.dispatcher_pb2.AgentMessage,
             swarmlite.proto.dispatcher_pb2.ManagerMessage,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.dispatcher_pb2.AttachContainerRequest,
+            swarmlite.proto.dispatcher_pb2.AttachContainerResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
+            swarmlite.proto.control_pb2.Empty,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     Session: _DispatcherSessionType
@@ -64,10 +113,28 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType]):
     PERMISSION_DENIED: the node was removed from the cluster; it stops its tasks and does not come back.
     """
 
+    AttachContainer: _DispatcherAttachContainerType
+    """Puts a plain container of the caller's node on an attachable network; answered once it has an address, within 10 s. Asking
+    again for the same container and network answers the attachment that is there. The session brings the endpoints.
+    NOT_FOUND: no such network. FAILED_PRECONDITION: not attachable, or no address left. ALREADY_EXISTS: the address is taken.
+    INVALID_ARGUMENT: the address is not a host's of its subnets, or a name is malformed. UNAVAILABLE: no leader; try again.
+    """
+
+    DetachContainer: _DispatcherDetachContainerType
+    """Gives a container's addresses back; of what is not attached there is nothing to do, and no error."""
+
 DispatcherAsyncStub: typing_extensions.TypeAlias = DispatcherStub[
     grpc.aio.StreamStreamMultiCallable[
         swarmlite.proto.dispatcher_pb2.AgentMessage,
         swarmlite.proto.dispatcher_pb2.ManagerMessage,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.AttachContainerRequest,
+        swarmlite.proto.dispatcher_pb2.AttachContainerResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
+        swarmlite.proto.control_pb2.Empty,
     ],
 ]
 
@@ -82,5 +149,25 @@ class DispatcherServicer(metaclass=abc.ABCMeta):
         A second session of a node id ends the first one with ABORTED. UNAVAILABLE: try another manager.
         PERMISSION_DENIED: the node was removed from the cluster; it stops its tasks and does not come back.
         """
+
+    @abc.abstractmethod
+    def AttachContainer(
+        self,
+        request: swarmlite.proto.dispatcher_pb2.AttachContainerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.dispatcher_pb2.AttachContainerResponse, collections.abc.Awaitable[swarmlite.proto.dispatcher_pb2.AttachContainerResponse]]:
+        """Puts a plain container of the caller's node on an attachable network; answered once it has an address, within 10 s. Asking
+        again for the same container and network answers the attachment that is there. The session brings the endpoints.
+        NOT_FOUND: no such network. FAILED_PRECONDITION: not attachable, or no address left. ALREADY_EXISTS: the address is taken.
+        INVALID_ARGUMENT: the address is not a host's of its subnets, or a name is malformed. UNAVAILABLE: no leader; try again.
+        """
+
+    @abc.abstractmethod
+    def DetachContainer(
+        self,
+        request: swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.control_pb2.Empty, collections.abc.Awaitable[swarmlite.proto.control_pb2.Empty]]:
+        """Gives a container's addresses back; of what is not attached there is nothing to do, and no error."""
 
 def add_DispatcherServicer_to_server(servicer: DispatcherServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

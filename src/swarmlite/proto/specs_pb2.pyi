@@ -188,6 +188,7 @@ class TaskSpec(google.protobuf.message.Message):
     NETWORKS_FIELD_NUMBER: builtins.int
     FORCE_UPDATE_FIELD_NUMBER: builtins.int
     RESOURCE_REFERENCES_FIELD_NUMBER: builtins.int
+    ATTACHMENT_FIELD_NUMBER: builtins.int
     force_update: builtins.int
     """bumped by --force"""
     @property
@@ -204,6 +205,10 @@ class TaskSpec(google.protobuf.message.Message):
     def networks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.NetworkAttachmentConfig]: ...
     @property
     def resource_references(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def attachment(self) -> Global___ContainerAttachment:
+        """Set only for a plain container's place on an attachable network: nothing is run for it, the managers give it an address."""
+
     def __init__(
         self,
         *,
@@ -215,11 +220,35 @@ class TaskSpec(google.protobuf.message.Message):
         networks: collections.abc.Iterable[swarmlite.proto.types_pb2.NetworkAttachmentConfig] | None = ...,
         force_update: builtins.int = ...,
         resource_references: collections.abc.Iterable[builtins.str] | None = ...,
+        attachment: Global___ContainerAttachment | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["container", b"container", "log_driver", b"log_driver", "placement", b"placement", "resources", b"resources", "restart", b"restart"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["container", b"container", "force_update", b"force_update", "log_driver", b"log_driver", "networks", b"networks", "placement", b"placement", "resource_references", b"resource_references", "resources", b"resources", "restart", b"restart"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["attachment", b"attachment", "container", b"container", "log_driver", b"log_driver", "placement", b"placement", "resources", b"resources", "restart", b"restart"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attachment", b"attachment", "container", b"container", "force_update", b"force_update", "log_driver", b"log_driver", "networks", b"networks", "placement", b"placement", "resource_references", b"resource_references", "resources", b"resources", "restart", b"restart"]) -> None: ...
 
 Global___TaskSpec: typing_extensions.TypeAlias = TaskSpec
+
+@typing.final
+class ContainerAttachment(google.protobuf.message.Message):
+    """A container that no service asked for. Its network, aliases and addresses stand in `networks`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONTAINER_ID_FIELD_NUMBER: builtins.int
+    CONTAINER_NAME_FIELD_NUMBER: builtins.int
+    HOSTNAME_FIELD_NUMBER: builtins.int
+    container_id: builtins.str
+    container_name: builtins.str
+    hostname: builtins.str
+    def __init__(
+        self,
+        *,
+        container_id: builtins.str = ...,
+        container_name: builtins.str = ...,
+        hostname: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["container_id", b"container_id", "container_name", b"container_name", "hostname", b"hostname"]) -> None: ...
+
+Global___ContainerAttachment: typing_extensions.TypeAlias = ContainerAttachment
 
 @typing.final
 class ContainerSpec(google.protobuf.message.Message):

@@ -165,10 +165,13 @@ class ContainerStatus(google.protobuf.message.Message):
     PID_FIELD_NUMBER: builtins.int
     EXIT_CODE_FIELD_NUMBER: builtins.int
     OOM_KILLED_FIELD_NUMBER: builtins.int
+    HEALTH_FIELD_NUMBER: builtins.int
     container_id: builtins.str
     pid: builtins.int
     exit_code: builtins.int
     oom_killed: builtins.bool
+    health: builtins.str
+    """starting, healthy or unhealthy; empty without a health check"""
     def __init__(
         self,
         *,
@@ -176,8 +179,9 @@ class ContainerStatus(google.protobuf.message.Message):
         pid: builtins.int = ...,
         exit_code: builtins.int = ...,
         oom_killed: builtins.bool = ...,
+        health: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["container_id", b"container_id", "exit_code", b"exit_code", "oom_killed", b"oom_killed", "pid", b"pid"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["container_id", b"container_id", "exit_code", b"exit_code", "health", b"health", "oom_killed", b"oom_killed", "pid", b"pid"]) -> None: ...
 
 Global___ContainerStatus: typing_extensions.TypeAlias = ContainerStatus
 

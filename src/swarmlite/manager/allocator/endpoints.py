@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from swarmlite.model.task_states import PENDING
+from swarmlite.model.task_states import PENDING, RUNNING, is_attachment
 from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
 from swarmlite.proto.types_pb2 import EndpointSpec, NetworkAttachmentConfig
 
@@ -86,9 +86,10 @@ Wanted = Sequence[tuple[Network | str, NetworkAttachmentConfig]]
 def allocate_task(
     state: State, task: Task, service: Service | None, networks: Wanted, now: float
 ) -> Task:
-    """A copy in PENDING with an address on each of `networks`, its `task_networks`.
+    """A copy with an address on each of `networks`, its `task_networks`.
 
-    Raises ResourceExhausted and the like; the caller releases the task.
+    A task is PENDING then, a plain container's place on a network RUNNING. Raises
+    ResourceExhausted and the like; the caller releases the task.
     """
     allocated = Task()
     allocated.CopyFrom(task)
@@ -98,6 +99,11 @@ def allocate_task(
         _attach(state, allocated, network, config)
     allocated.status.state = PENDING
     allocated.status.message = "pending task scheduling"
+    if is_attachment(task):
+        # Its node asked for it, and has nothing to report: with its addresses it is complete.
+        allocated.status.state = RUNNING
+        allocated.status.message = "attached"
+        allocated.status.healthy = True
     allocated.status.err = ""
     stamp(allocated.status.timestamp, now)
     return allocated

@@ -196,7 +196,7 @@ class Allocator:
             task = view.tasks.get(task_id)
             if task is None or task.status.state != NEW or task.desired_state > RUNNING:
                 continue
-            key = task.service_id, task.spec_version.index
+            key = task.service_id or task.id, task.spec_version.index
             recipe = recipes.get(key)
             if recipe is None:
                 recipe = recipes[key] = self._recipe(task, view)
@@ -223,7 +223,18 @@ class Allocator:
             recipe.obstacle = f"network {missing} does not exist"
         elif service is not None and not is_current(service, view):
             recipe.obstacle = self._errors.get(service.id, "")
+        else:
+            recipe.obstacle = self._unallocated(recipe.networks)
         return recipe
+
+    def _unallocated(self, networks: Wanted) -> str | None:
+        """Why one of the networks has no subnet; "" while it is a matter of moments."""
+        for network, _ in networks:
+            if isinstance(network, str) or not needs_addresses(network):
+                continue
+            if network.id not in self.state.pools:
+                return self._errors.get(network.id, "")
+        return None
 
     def _wait(self, task: Task, reason: str, changes: list[Change]) -> None:
         self._waiting[task.id] = None

@@ -78,7 +78,7 @@ class Networks:
         one right after the other.
         """
         network = resolve("network", self._api.view.networks, request.ref)
-        self._check_services(network)
+        self._check_unused(network)
         try:
             async with asyncio.timeout(REMOVAL_WAIT_S):
                 await self._tasks_ended(network)
@@ -90,14 +90,14 @@ class Networks:
             ) from error
         async with self._api.naming:
             network = resolve("network", self._api.view.networks, network.id)
-            self._check_services(network)
+            self._check_unused(network)
             await self._api.store.commit([Delete(network)])
         return Empty()
 
     def _ingress(self) -> Network | None:
         return next((n for n in self._api.view.networks if n.spec.ingress), None)
 
-    def _check_services(self, network: Network) -> None:
+    def _check_unused(self, network: Network) -> None:
         name = network.spec.annotations.name
         for service in self._api.view.services:
             attached = network.id in network_targets(service.spec.task)
@@ -106,6 +106,13 @@ class Networks:
             if attached or published:
                 raise FailedPrecondition(
                     f"network {name} is in use by service {service.spec.annotations.name}"
+                )
+        for task in self._live_tasks(network):
+            if task_states.is_attachment(task):
+                node = self._api.view.nodes.get(task.node_id)
+                host = node.description.hostname if node else task.node_id
+                raise FailedPrecondition(
+                    f"network {name} is in use by container {task.annotations.name} on node {host}"
                 )
 
     async def _tasks_ended(self, network: Network) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
@@ -83,7 +83,7 @@ class Nodes:
             changes.append(Put(self._blacklisted(cluster, node.id)))
         await self._api.store.commit(changes)
         tasks = list(self._api.view.tasks.of_node(node.id).values())
-        await self._api.store.commit_many([Put(t) for t in map(self._orphaned, tasks) if t])
+        await self._api.store.commit_many([c for t in tasks for c in self._orphaned(t)])
         return Empty()
 
     def _blacklisted(self, cluster: Cluster, node_id: str) -> Cluster:
@@ -96,14 +96,17 @@ class Nodes:
         copy.blacklisted_certificates[node_id].expiry.FromDatetime(expiry)
         return copy
 
-    def _orphaned(self, task: Task) -> Task | None:
+    def _orphaned(self, task: Task) -> Iterator[Change]:
+        if task_states.is_attachment(task):
+            yield Delete(task)
+            return
         if task_states.is_terminal(task.status.state):
-            return None
+            return
         copy = copy_of(task)
         copy.status.state = task_states.ORPHANED
         copy.status.message = "node removed"
         copy.status.timestamp.FromDatetime(self._api.now())
-        return copy
+        yield Put(copy)
 
 
 def _check_removal(node: Node, force: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model import dirty, names, task_states
 from swarmlite.proto.control_pb2 import Filter, GetRequest, ListTasksRequest, ListTasksResponse
@@ -63,12 +63,16 @@ class Tasks:
 
     def get(self, request: GetRequest) -> Task:
         """One task."""
-        return resolve_task(self._api, request.ref)
+        task = resolve_task(self._api, request.ref)
+        if task_states.is_attachment(task):
+            raise NotFound(f"task {request.ref} not found")
+        return task
 
     def list(self, request: ListTasksRequest) -> ListTasksResponse:
         """Tasks that pass the filters."""
         matches = task_filter(self._api.view, request.filters)
-        return ListTasksResponse(tasks=[t for t in self._candidates(request) if matches(t)])
+        found = (t for t in self._candidates(request) if not task_states.is_attachment(t))
+        return ListTasksResponse(tasks=[t for t in found if matches(t)])
 
     def _candidates(self, request: ListTasksRequest) -> Iterable[Task]:
         """All tasks, or by the indexes those of the services asked for, when these are ids."""

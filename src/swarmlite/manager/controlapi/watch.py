@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.manager.store.api import Action, Event, Resync
+from swarmlite.model.task_states import is_attachment
 from swarmlite.proto import control_pb2
 from swarmlite.proto.control_pb2 import WatchRequest, WatchResponse
 from swarmlite.proto.objects_pb2 import Cluster, Secret, Task
@@ -47,9 +48,14 @@ async def watch(api: Api, request: WatchRequest) -> AsyncIterator[WatchResponse]
 
 
 def _wanted(api: Api, request: WatchRequest) -> Callable[[Event], bool]:
-    """Filters are of tasks; objects of other kinds pass them."""
+    """Filters are of tasks; objects of other kinds pass them. Attachments are not shown."""
     matches = task_filter(api.view, request.filters)
-    return lambda event: not isinstance(event.obj, Task) or matches(event.obj)
+
+    def wanted(event: Event) -> bool:
+        task = event.obj
+        return not isinstance(task, Task) or (not is_attachment(task) and matches(task))
+
+    return wanted
 
 
 def _response(events: Sequence[Event]) -> WatchResponse:

@@ -59,7 +59,7 @@ class AssignmentSet:
         """Everything may have changed: events were lost."""
         objects = {kind: [i for k, i in self._objects if k == kind] for kind in KINDS}
         known: tuple[Iterable[str], ...] = (
-            self._tasks,
+            {*self._tasks, *self._needs},
             self._nodes,
             objects["network"],
             self._services,
@@ -158,15 +158,16 @@ class AssignmentSet:
         task, old = view.tasks.get(task_id), self._tasks.get(task_id)
         if task is not None and not items.is_assigned(task):
             task = None
-        if task is not old:
-            if task is None:
+        sent = task if task is not None and items.is_sent(task) else None
+        if sent is not old:
+            if sent is None:
                 assert old is not None
                 del self._tasks[task_id]
                 batch.tasks[old.node_id][task_id] = None
             else:
-                self._tasks[task_id] = task
-                if old is None or items.task_changed(old, task):
-                    batch.tasks[task.node_id][task_id] = task
+                self._tasks[task_id] = sent
+                if old is None or items.task_changed(old, sent):
+                    batch.tasks[sent.node_id][task_id] = sent
         self._take_needs(task_id, task, batch)
         needs = self._needs.get(task_id)
         if (needs and needs[1]) or task_id in self._endpoints_of:

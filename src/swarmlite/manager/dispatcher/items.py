@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import task_states, templates
+from swarmlite.model.names import full_task_name
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Config, Network, Node, Secret, Service, Task
@@ -40,8 +41,13 @@ def remove(field: str, item_id: str) -> AssignmentChange:
 
 
 def is_assigned(task: Task) -> bool:
-    """Whether the task's node has to know of it."""
+    """Whether the task is its node's: the node may need what it names."""
     return bool(task.node_id) and task.status.state >= task_states.ASSIGNED
+
+
+def is_sent(task: Task) -> bool:
+    """Whether the task's node has to know of it: a place on a network alone is not to be run."""
+    return is_assigned(task) and not task_states.is_attachment(task)
 
 
 def is_live(task: Task) -> bool:
@@ -63,6 +69,8 @@ def task_endpoints(task: Task, node: Node | None) -> Iterator[Endpoint]:
         return
     rotation = task_states.in_rotation(task) and node.status.state != NodeStatus.DOWN
     hostname = _hostname(task, node)
+    name = full_task_name(task)
+    container_id = _container_id(task) if rotation else ""
     for attachment in task.networks:
         for address in attachment.addresses[:1]:
             yield Endpoint(
@@ -78,6 +86,8 @@ def task_endpoints(task: Task, node: Node | None) -> Iterator[Endpoint]:
                 aliases=attachment.aliases,
                 in_rotation=rotation,
                 hostname=hostname,
+                name=name,
+                container_id=container_id,
             )
 
 
@@ -130,8 +140,14 @@ def _ingress_ports(service: Service) -> list[PortConfig]:
     ]
 
 
+def _container_id(task: Task) -> str:
+    if task_states.is_attachment(task):
+        return task.spec.attachment.container_id
+    return task.status.container.container_id
+
+
 def _hostname(task: Task, node: Node) -> str:
-    hostname = task.spec.container.hostname
+    hostname = task.spec.attachment.hostname or task.spec.container.hostname
     if "{{" not in hostname:
         return hostname
     try:

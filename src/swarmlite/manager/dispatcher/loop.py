@@ -10,7 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from swarmlite.errors import Conflict, PermissionDenied, Unavailable
-from swarmlite.manager.store.api import Action, Change, Event, Put, Resync, Store, Subscription
+from swarmlite.manager.store.api import (
+    Action,
+    Change,
+    Delete,
+    Event,
+    Put,
+    Resync,
+    Store,
+    Subscription,
+)
 from swarmlite.model import defaults, task_states, units
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
@@ -24,6 +33,7 @@ from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 from . import assignments
+from .attachments import Attachments, stale
 from .liveness import Liveness
 from .reports import Reports
 from .sessions import Session, Sessions
@@ -56,6 +66,7 @@ ADOPT_S = 5.0
 REPAIR_S = 5.0
 ORPHAN_AFTER = timedelta(hours=24)
 ORPHAN_CHECK_S = 60.0
+FORGOTTEN_AFTER = timedelta(minutes=1)
 KINDS = (*assignments.KINDS, "cluster")
 
 
@@ -88,6 +99,7 @@ class Dispatcher:
     ) -> None:
         self.sessions = Sessions()
         self.logs: LogSink | None = None
+        self.attachments = Attachments(store)
         self._store = store
         self._node_id = node_id
         self._is_leader = is_leader
@@ -123,6 +135,7 @@ class Dispatcher:
         self._liveness.heard(node_id, self._clock())
         self._report_ready(node_id, address)
         self._describe(node, hello)
+        self._reports.released(stale(self._store.view, node_id, hello.attachments))
         log.info("session began node=%s session=%s", node_id, session.id)
         return session
 
@@ -430,6 +443,10 @@ class Dispatcher:
         """Tasks of nodes that are gone, or DOWN for a day: nobody will report of them again."""
         view, changes = self._store.view, list[Change]()
         for task in view.tasks:
+            if task_states.is_attachment(task):
+                if self._long_gone(view.nodes.get(task.node_id)) or self._forgotten(task):
+                    changes.append(Delete(task))
+                continue
             live = task_states.ASSIGNED <= task.status.state <= task_states.RUNNING
             if live and task.node_id and self._long_gone(view.nodes.get(task.node_id)):
                 copy = Task()
@@ -441,6 +458,11 @@ class Dispatcher:
                 copy.status.applied_at.FromDatetime(self._now())
                 changes.append(Put(copy))
         return changes
+
+    def _forgotten(self, task: Task) -> bool:
+        """An attachment without an address whose caller, and its manager, are long gone."""
+        age = self._now() - task.meta.created_at.ToDatetime(UTC)
+        return task.status.state < task_states.ASSIGNED and age > FORGOTTEN_AFTER
 
     def _long_gone(self, node: Node | None) -> bool:
         if node is None:

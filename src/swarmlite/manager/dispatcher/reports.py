@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from swarmlite.manager.store.api import Change, Put
+from swarmlite.manager.store.api import Change, Delete, Put
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model import task_states
 from swarmlite.proto.dispatcher_pb2 import TaskStatusUpdate
@@ -49,9 +49,11 @@ class Reports:
         self._nodes: dict[str, NodeReport] = {}
         self._tasks_in_flight: dict[str, TaskReport] = {}
         self._nodes_in_flight: dict[str, NodeReport] = {}
+        self._released: dict[str, None] = {}
+        self._released_in_flight: dict[str, None] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._tasks or self._nodes)
+        return bool(self._tasks or self._nodes or self._released)
 
     # what comes in
     def task(self, node_id: str, update: TaskStatusUpdate) -> None:
@@ -69,6 +71,10 @@ class Reports:
         """What a node says of itself."""
         self._nodes.setdefault(node_id, NodeReport()).description = description
 
+    def released(self, attachments: Iterable[Task]) -> None:
+        """A node no longer has these attachments."""
+        self._released.update((task.id, None) for task in attachments)
+
     # what goes out
     def take(self, view: Tables, now: datetime, limit: int = 1_000_000) -> list[Change]:
         """The writes that bring the store to what was reported, `limit` tasks at most.
@@ -78,7 +84,9 @@ class Reports:
         taken = list(itertools.islice(self._tasks, limit))
         self._tasks_in_flight = {task_id: self._tasks.pop(task_id) for task_id in taken}
         self._nodes, self._nodes_in_flight = {}, self._nodes
-        changes: list[Change] = []
+        self._released, self._released_in_flight = {}, self._released
+        gone = map(view.tasks.get, self._released_in_flight)
+        changes: list[Change] = [Delete(task) for task in gone if task is not None]
         for node_id, node_report in self._nodes_in_flight.items():
             node = _node_with(view.nodes.get(node_id), node_report, now)
             if node is not None:
@@ -92,13 +100,16 @@ class Reports:
     def refused(self, changes: Iterable[Change]) -> None:
         """These conflicted: they are merged with what came since, and taken again."""
         for change in changes:
-            if isinstance(change.obj, Task):
+            if isinstance(change, Delete):
+                self._released[change.obj.id] = None
+            elif isinstance(change.obj, Task):
                 self._merge_task(change.obj.id, self._tasks_in_flight[change.obj.id])
             elif isinstance(change.obj, Node):
                 self._merge_node(change.obj.id)
 
     def failed(self) -> None:
         """Nothing is known of the write: all of it is taken again."""
+        self._released.update(self._released_in_flight)
         for task_id, report in self._tasks_in_flight.items():
             self._merge_task(task_id, report)
         for node_id in self._nodes_in_flight:
@@ -144,6 +155,8 @@ def _task_with(task: Task | None, report: TaskReport, task_id: str, now: datetim
         log.warning("task of another node reported node=%s task=%s", report.node_id, task_id)
         return None
     stored = task.status
+    if task_states.is_attachment(task):
+        return None  # nothing of it runs: only the managers say what becomes of it
     if stored.state < task_states.ASSIGNED or not _follows(report.status, stored):
         return None
     copy = Task()

@@ -10,7 +10,14 @@ import grpc.aio
 
 from swarmlite.errors import InvalidSpec, Unavailable
 from swarmlite.manager import auth
-from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
+from swarmlite.proto.control_pb2 import Empty
+from swarmlite.proto.dispatcher_pb2 import (
+    AgentMessage,
+    AttachContainerRequest,
+    AttachContainerResponse,
+    DetachContainerRequest,
+    Hello,
+)
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherServicer
 
 from . import sessions
@@ -29,6 +36,7 @@ class DispatcherService(DispatcherServicer):
         caller: Callable[[Context], auth.Caller] = auth.caller,
     ) -> None:
         self._dispatcher = dispatcher
+        self._attachments = dispatcher.attachments
         self._caller = caller
 
     async def Session(  # type: ignore[override]  # grpc.aio takes a coroutine that reads and writes
@@ -42,6 +50,17 @@ class DispatcherService(DispatcherServicer):
             await self._serve(session, context)
         finally:
             self._dispatcher.close(session)
+
+    async def AttachContainer(
+        self, request: AttachContainerRequest, context: Context
+    ) -> AttachContainerResponse:
+        """See dispatcher.proto."""
+        return await self._attachments.attach(self._caller(context).node_id, request)
+
+    async def DetachContainer(self, request: DetachContainerRequest, context: Context) -> Empty:
+        """See dispatcher.proto."""
+        await self._attachments.detach(self._caller(context).node_id, request)
+        return Empty()
 
     async def _serve(self, session: sessions.Session, context: Context) -> None:
         """Raises why the session ended, unless the agent closed it itself."""

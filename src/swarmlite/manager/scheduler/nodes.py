@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 
-from swarmlite.model.task_states import ASSIGNED, FAILED, REJECTED, RUNNING
+from swarmlite.model.task_states import ASSIGNED, FAILED, REJECTED, RUNNING, is_attachment
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import PortConfig
 
@@ -160,6 +160,8 @@ class Nodes:
 
     def put_task(self, task: Task) -> bool:
         """A task came or changed; answer whether its node has more left than before."""
+        if is_attachment(task):
+            return False  # a place on a network takes nothing of its node
         held = self._held.get(task.id)
         if not task.node_id or task.status.state > RUNNING:
             return self.remove_task(task.id) if held is not None else False

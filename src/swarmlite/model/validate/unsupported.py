@@ -41,6 +41,7 @@ REFUSED_SERVICE = {
     "task.networks.addresses": "--network ip",
     "task.networks.driver_attachment_opts": "--network driver-opt",
     "task.resource_references": "resource references",
+    "task.attachment": "a container's place on a network",
 }
 
 HONOURED_SERVICE = frozenset(
