@@ -11,7 +11,7 @@ help:
 	@echo "make demo   three hosts on this machine, the voting example on them, a worker killed (root)"
 	@echo "make test   lint, types and all tests (root)"
 	@echo "make bench  against Docker's engine, in the same run (root)"
-	@echo "make stubs  the protobuf stubs anew"
+	@echo "make stubs  make the protobuf stubs"
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "swarmlite makes namespaces: run this as root, or with sudo make" >&2; exit 1; }

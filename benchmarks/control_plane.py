@@ -1,4 +1,4 @@
-"""The manager alone: 1,000 simulated agents and a service of 10,000 tasks, to RUNNING in etcd."""
+"""Only the manager: 1,000 simulated agents and a service of 10,000 tasks, to RUNNING in etcd."""
 
 from __future__ import annotations
 

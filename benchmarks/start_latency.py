@@ -98,7 +98,7 @@ def crun(folder: Path, root: Path) -> list[float]:
     """Seconds of each `crun run` of the same profile, on a root file system that is mounted."""
     machine = Machine("bench-crun")
     try:
-        # crun refuses hybrid cgroups: it sees the version 1 hierarchies alone.
+        # crun refuses hybrid cgroups: it sees only the version 1 hierarchies.
         subprocess.run(machine.enter(["umount", "/sys/fs/cgroup/unified"]), capture_output=True)
         samples = []
         for number in range(ROUNDS + 5):

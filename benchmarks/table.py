@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One measure: ours, the peer's (None: measured alone), the ratio that the goal is about."""
+    """One measure: ours, the peer's (None: no peer), the ratio that the goal is about."""
 
     what: str
     ours: str

@@ -16,7 +16,7 @@ if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null 2>&1 || fail "must run as root: there is no sudo"
     exec sudo -- sh "$0" "$@"
 fi
-[ -f "$SOURCE/pyproject.toml" ] || fail "$SOURCE is no clone of swarmlite"
+[ -f "$SOURCE/pyproject.toml" ] || fail "$SOURCE is not a clone of swarmlite"
 command -v apt-get >/dev/null 2>&1 || fail "needs a Debian host: there is no apt-get"
 
 with_systemd() { [ -d /run/systemd/system ]; }

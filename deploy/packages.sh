@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages of the groups that are named, those that are missing alone.
+# Installs the Debian packages of the groups that are named, those that are missing.
 #   deploy/packages.sh run|test|bench...
 # run: what a node needs. test: registries and the contents of images. bench: the peers.
 set -eu

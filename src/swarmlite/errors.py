@@ -1,7 +1,7 @@
 """The errors of swarmlite, one class for each thing that a caller does about them.
 
 Each carries one line for the user: what is wrong, where, and what would be right. They are made
-from foreign errors (etcd, netlink, system calls, gRPC, HTTP) at the boundaries alone, always with
+from foreign errors (etcd, netlink, system calls, gRPC, HTTP) at the boundaries only, always with
 `raise ... from`.
 """
 

@@ -1,7 +1,7 @@
 """gRPC's edges, the same for everyone: channels, their options, and errors in both directions.
 
 A server wraps its services with `TranslateErrors`; a client wraps its calls with `translated()`
-(or calls `translate`). In between, code raises and catches `swarmlite.errors` alone.
+(or calls `translate`). In between, code raises and catches only `swarmlite.errors`.
 """
 
 from __future__ import annotations

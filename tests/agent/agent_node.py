@@ -220,7 +220,7 @@ class AgentNode:
         return next(state for state in await self.containers() if state.id == wanted)
 
     def task(self, *args: str, command: tuple[str, ...] = ("sh", "-c"), **fields: Any) -> Task:
-        """A task of this node that wishes to run `command` with `args`."""
+        """A task of this node that is to run `command` with `args`."""
         task = Task(
             id=new_id(),
             node_id=self.node_id,

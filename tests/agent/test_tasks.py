@@ -129,7 +129,7 @@ async def test_shutdown_sends_the_stop_signal_then_kills(node: AgentNode) -> Non
     assert (status.state, status.container.exit_code) == (task_states.SHUTDOWN, 137)
 
 
-async def test_a_task_held_at_ready_starts_when_it_is_wished(node: AgentNode) -> None:
+async def test_a_task_held_at_ready_starts_when_it_is_desired(node: AgentNode) -> None:
     task = node.task("sleep 600")
     task.desired_state = task_states.READY
     node.manager.assign(task)

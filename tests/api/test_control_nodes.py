@@ -41,7 +41,7 @@ async def test_the_last_manager_cannot_be_demoted_nor_the_quorum_lost(
     request.spec.desired_role = WORKER
     await refused(control.UpdateNode(request), FailedPrecondition, "last manager")
     manager.put(node("m2", manager=True), node("m3", manager=True, ready=True))
-    await refused(control.UpdateNode(request), FailedPrecondition, "no quorum")
+    await refused(control.UpdateNode(request), FailedPrecondition, "not a quorum")
 
 
 async def test_a_running_nodes_role_stays_what_it_joined_with(

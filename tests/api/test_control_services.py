@@ -267,7 +267,9 @@ async def test_a_watch_of_one_services_tasks_shows_no_others(
     event = (await watch.read()).events[0]
     assert (event.action, event.task.id) == (pb.CREATE, mine.id)
     watch.cancel()
-    await refused(control.Watch(pb.WatchRequest(kinds=["pods"])).read(), InvalidSpec, "no kind")
+    await refused(
+        control.Watch(pb.WatchRequest(kinds=["pods"])).read(), InvalidSpec, "unknown kind"
+    )
 
 
 async def test_removing_a_network_waits_for_tasks_whose_service_is_gone(

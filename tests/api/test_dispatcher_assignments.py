@@ -75,8 +75,8 @@ class World:
         for name in NODES:
             complete = applied({}, self.set.complete(self.store.view, name))
             assert without_status(self.told[name]) == without_status(complete)
-            anew = applied({}, fresh.complete(self.store.view, name))
-            assert without_status(complete) == without_status(anew)
+            rebuilt = applied({}, fresh.complete(self.store.view, name))
+            assert without_status(complete) == without_status(rebuilt)
 
 
 def without_status(items: Items) -> Items:

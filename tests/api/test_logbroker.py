@@ -57,7 +57,7 @@ async def test_lines_of_all_nodes_come_and_the_stream_ends(
         asked = agent.subscriptions[0]
         assert asked.options.tail == -1
         await agent.call.write(chunk(asked.id, mine.id, agent.node_id.encode() + b"\n"))
-        # A node is believed about its own tasks alone.
+        # A node is believed about its own tasks only.
         await agent.call.write(chunk(asked.id, "another", b"forged\n"))
         await agent.call.write(chunk(asked.id, mine.id, close=True))
     assert sorted(await reading) == [b"n1\n", b"n2\n"]

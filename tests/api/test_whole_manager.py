@@ -47,7 +47,7 @@ async def leader(manager: Manager) -> AsyncIterator[Manager]:
 
 
 async def obey(agent: Agent) -> None:
-    """What an agent does, without containers: reports what was wished."""
+    """What an agent does, without containers: reports what was desired."""
     reported: dict[str, int] = {}
     while True:
         for task_id, task in agent.of("task").items():

@@ -99,7 +99,7 @@ class Prober:
 
 
 def converged(cluster: Cluster, service: str, count: int, timeout_s: float = 30) -> float:
-    """Wait until as many tasks run, as pids, as are wished; the seconds it took."""
+    """Wait until as many tasks run, as pids, as are desired; the seconds it took."""
     begun = time.monotonic()
 
     def reached() -> bool:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
 World = tuple[Cluster, str]
 
-# Run by every Python process of a host at its start; it changes the agent alone.
+# Run by every Python process of a host at its start; it changes the agent only.
 PLANT = """
 import sys, importlib.abc, importlib.util
 

@@ -378,7 +378,7 @@ def test_what_states_no_role_is_refused_to_everyone() -> None:
 
 
 # life of a node
-async def test_a_renewal_keeps_the_node_and_takes_the_role_that_the_cluster_wishes(
+async def test_a_renewal_keeps_the_node_and_takes_the_role_that_the_cluster_desires(
     manager: Manager,
 ) -> None:
     joined = await issue(manager.anyone(), token=manager.cluster.root_ca.join_tokens.worker)

@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd-server is not installed"),
 ]
 
-# gRPC is imported in the module above, but forks here are vfork and exec of subprocess alone.
+# gRPC is imported in the module above, but forks here are vfork and exec of subprocess only.
 
 
 class Refused(Exception):
@@ -161,7 +161,7 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
     node = make("a")
     assert node.request("status")["swarm"] == "inactive"
 
-    # root's alone; and no child started while a socket was being bound has its narrow umask
+    # root's own; and no child started while a socket was being bound has its narrow umask
     until(lambda: node.paths.agent_dir.exists(), "the agent has its folder")
     for folder in (node.paths.state_dir, node.paths.run_dir, node.paths.agent_dir):
         assert folder.stat().st_mode & 0o777 == 0o700, folder
@@ -213,7 +213,7 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
     with pytest.raises(Refused, match="already part of a swarm"):
         node.request("join", token=made["worker_token"], remote="127.0.0.1")
 
-    # etcd is for managers' certificates alone
+    # etcd is for managers' certificates only
     cluster = status["cluster_id"]
     assert not _etcd_answers(node, None)
     worker = _certificate(node, Subject("w", WORKER, cluster))
@@ -308,7 +308,7 @@ def test_a_worker_and_a_manager_join_and_leave(make: Callable[[str], Node]) -> N
         ({"token": other}, "does not match fingerprint"),
         ({"token": tokens.new_token(pinned)}, "join token is not valid"),
         ({"remote": f"{first.addr}:2"}, "cannot reach"),
-        ({"remote": f"{first.addr}:2382"}, "is no manager|does not answer"),
+        ({"remote": f"{first.addr}:2382"}, "is not a manager|does not answer"),
         ({"availability": "lazy"}, "invalid availability"),
     ):
         asked = {"token": made["worker_token"], "remote": remote, **fields}

@@ -132,7 +132,7 @@ async def test_nodes_are_found_by_hostname(store: Any) -> None:
     assert [n.id for n in store.view.nodes.named("alpha")] == [node.id]
 
 
-# etcd alone
+# etcd only
 async def test_two_managers_see_each_others_writes(client: EtcdClient) -> None:
     async with (
         open_store(client) as one,

@@ -356,7 +356,7 @@ def test_a_full_disk_rejects_a_task_and_the_node_goes_on(
     worker = swarm.workers[1]
     images = str(worker.paths.images_dir)
     worker.run("mount", "--bind", images, images, check=False)
-    # What the agent sees at its images is a disk of 256 KiB; it is one of this test alone.
+    # What the agent sees at its images is a disk of 256 KiB; it is one of this test only.
     worker.stop_daemon()
     worker.run("umount", images, check=False)
     worker.run("mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", images)

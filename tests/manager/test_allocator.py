@@ -56,14 +56,14 @@ def test_after_a_restart_addresses_go_on_behind_the_highest_taken():
 @given(
     st.lists(st.sampled_from(["10.0.0.0/26", "10.0.0.64/25", "10.0.0.192/27", None]), max_size=12)
 )
-def test_subnets_never_overlap(wishes):
+def test_subnets_never_overlap(wanted_subnets):
     pool, taken = SubnetPool([network("10.0.0.0/24")], 27), []
-    for wish in wishes:
+    for wanted in wanted_subnets:
         try:
-            if wish is None:
+            if wanted is None:
                 subnet = pool.allocate()
             else:
-                subnet = ipaddress.ip_network(wish, strict=False)
+                subnet = ipaddress.ip_network(wanted, strict=False)
                 pool.take(subnet)
         except (AlreadyExists, ResourceExhausted):
             continue

@@ -60,8 +60,8 @@ def test_a_crash_is_answered_while_a_large_service_is_being_filled():
         orchestrator.observe(events)
     assert filled[0] == list(range(1, 11))
     assert filled[1][0] == 3
-    wished = Counter(t.slot for t in view.tasks if t.desired_state <= RUNNING)
-    assert wished == Counter(range(1, 36))
+    desired = Counter(t.slot for t in view.tasks if t.desired_state <= RUNNING)
+    assert desired == Counter(range(1, 36))
     assert len(view.tasks) == 36
 
 
@@ -144,7 +144,7 @@ def test_a_delay_goes_on_under_a_new_leader(world):
 
 
 def test_without_a_delay_the_replacement_runs_at_once(world):
-    """No clock is waited for: the loops' turns alone bring it to RUNNING."""
+    """No clock is waited for: just the loops' turns bring it to RUNNING."""
     spec = service_spec("web")
     spec.task.restart.delay.CopyFrom(duration(0))
     service_id = world.create_service(spec)

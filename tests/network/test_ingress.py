@@ -13,7 +13,7 @@ from swarmlite.proto.types_pb2 import PortConfig
 
 
 async def outside(world: World) -> Host:
-    """A machine on the LAN that is no node."""
+    """A machine on the LAN that is not a node."""
     address = "192.168.77.99"
     path = await asyncio.to_thread(world.plug, "client", address)
     return Host("client", address, path, Paths(world.directory, world.directory))
@@ -84,7 +84,7 @@ async def test_a_port_without_tasks_refuses(world: World) -> None:
 
 
 async def test_a_host_port_leads_to_its_container(world: World) -> None:
-    """Published on its own host alone; 0 is chosen; a taken port is refused and nothing stays."""
+    """Published on its own host only; 0 is chosen; a taken port is refused and nothing stays."""
     one = await world.add_host()
     net = world.network("front", 4097, "10.1.0.0/24")
     port = PortConfig(target_port=80, published_port=8081, publish_mode=PortConfig.HOST)

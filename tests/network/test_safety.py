@@ -86,7 +86,7 @@ async def test_containers_reach_the_world_but_no_control_port_and_no_other_conta
     address = shown.split()[3].split("/")[0]
     (said,) = await one.ask("tcp", address, 80, netns=client.netns)
     assert said.startswith("error")
-    # A node is no router into other nodes' containers.
+    # A node is not a router into other nodes' containers.
     await two.arun("ip", "route", "add", "172.18.9.0/24", "via", one.address)
     assert (await one.ask("tcp", "127.0.0.1", 2377)) == ["manager 127.0.0.1"]
 

@@ -1,4 +1,4 @@
-"""pytest loads test files by their name alone: two of one name would hide each other."""
+"""pytest loads test files by their name only: two of one name would hide each other."""
 
 from collections import Counter
 from pathlib import Path

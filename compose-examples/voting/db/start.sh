@@ -12,7 +12,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
         --encoding=UTF8 --no-sync --no-instructions
     rm /tmp/password
     echo "host all all all scram-sha-256" >>"$PGDATA/new/pg_hba.conf"
-    # PG_VERSION last: a start that was interrupted begins anew
+    # PG_VERSION last: a start that was interrupted begins again
     for file in "$PGDATA"/new/*; do
         [ "${file##*/}" = PG_VERSION ] || { rm -rf "$PGDATA/${file##*/}"; mv "$file" "$PGDATA/"; }
     done

@@ -37,12 +37,12 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a request of this method."""
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > _MAX_FORM_BYTES:
-            self.page(400, "That is no vote.")
+            self.page(400, "That is not a vote.")
             return
         form = parse_qs(self.rfile.read(int(length)).decode(errors="replace"))
         choice = form.get("vote", [""])[0]
         if choice not in OPTIONS:
-            self.page(400, "That is no vote.")
+            self.page(400, "That is not a vote.")
             return
         voter = self.voter()
         try:

@@ -1,7 +1,7 @@
 """What a manager assigned to this node: COMPLETE sets and INCREMENTAL changes, made into one delta.
 
 Pure: `AssignmentSet.receive` changes its own memory and says what differs; `worker` acts on it.
-Secrets and configs stay in memory alone.
+Secrets and configs stay in memory only.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Renewal:
         self._renewed = renewed
 
     async def run(self) -> None:
-        """Ends by cancellation alone."""
+        """Ends only by cancellation."""
         due = self._due()
         while True:
             delay = due - datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""What the agent is told at its start: its directories, and node.json of a node in a swarm."""
+"""What the agent is given at its start: its directories, and node.json of a node in a swarm."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Controller:
         return self._pid if self._state in (task_states.STARTING, task_states.RUNNING) else 0
 
     def desire(self, state: TaskState.ValueType) -> None:
-        """Managers wish `state`; it never goes back."""
+        """Managers desire `state`; it never goes back."""
         if state >= task_states.RUNNING:
             self._go.set()
         if state > task_states.COMPLETE:

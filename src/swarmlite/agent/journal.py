@@ -3,7 +3,7 @@
 Shape: records of a 4-byte length, a 4-byte CRC-32, one kind byte and a protobuf message: `T` a Task
 as assigned (its status the last observed one), `S` a TaskStatusUpdate, `R` a TaskStatusUpdate whose
 task is forgotten. A torn tail (a power cut) is dropped at the next start, when the file is written
-anew. Registry credentials of a task are left out: nothing secret is on disk.
+again. Registry credentials of a task are left out: nothing secret is on disk.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Journal:
         self._append(b"S", update.SerializeToString())
 
     def put_desired(self, task_id: str, desired: TaskState.ValueType) -> None:
-        """Remember what is wished of a task that is known."""
+        """Remember the desired state of a task that is known."""
         task = self._tasks.get(task_id)
         if task is not None and task.desired_state != desired:
             task.desired_state = desired

@@ -1,7 +1,7 @@
-"""What the managers told of networks last, on disk: an agent that starts while no manager answers
+"""What the managers last said of networks, on disk: an agent that starts while no manager answers
 still answers names, balances and repairs as before.
 
-Shape: one `Assignments` message, COMPLETE, of network, endpoint and virtual_service items alone,
+Shape: one `Assignments` message, COMPLETE, of network, endpoint and virtual_service items only,
 with the node's id as `results_in`; replaced as a whole, some seconds behind. Nothing in it is
 secret, and the first COMPLETE set of a session replaces all of it.
 """
@@ -52,7 +52,7 @@ class NetworkMemory:
         return delta
 
     def take(self, delta: Delta) -> None:
-        """The network was told this."""
+        """The network was given this."""
         if delta.complete:
             self._networks = dict(delta.networks)
             self._endpoints = dict(delta.endpoints)

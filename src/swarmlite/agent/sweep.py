@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Owners:
-    """Task ids with their container ids; those that have ended keep their folder alone."""
+    """Task ids with their container ids; those that have ended keep only their folder."""
 
     live: dict[str, str] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)

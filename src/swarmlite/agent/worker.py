@@ -69,7 +69,7 @@ class Worker:
     async def start(self) -> None:
         """Take up the tasks on disk and the containers that run. Raises Unavailable."""
         self._found = {state.id: state for state in await self._host.supervisor.client.list()}
-        # The journal is written behind: a task that it lost is told by the managers again, maybe
+        # The journal is written behind: a task that it lost is sent by the managers again, maybe
         # only after its container has ended, and that end must not be missed until then.
         for state in self._found.values():
             if state.status == "running":
@@ -220,7 +220,7 @@ class Worker:
         self._reporter.forget(task_id)
 
     async def _guard(self, controller: Controller) -> None:
-        """The named supervisor of controllers: a defect in one task's path ends that task alone."""
+        """The named supervisor of controllers: a defect in one task's path ends only that task."""
         try:
             await controller.run()
         except asyncio.CancelledError:

@@ -1,7 +1,7 @@
 """Runs one command line and turns every way to fail into one line and a status.
 
 1: the command was understood and failed; 2: it was not understood; 130: interrupted. A traceback is
-shown with -D alone.
+shown only with -D.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def usage_line(error: click.UsageError) -> str:
     see = f"See '{path} --help'."
     if isinstance(error, click.NoSuchOption):
         kind = "flag" if error.option_name.startswith("--") else "shorthand flag"
-        # --no-FLAG is how click spells --FLAG=false; nobody is told of it.
+        # --no-FLAG is how click spells --FLAG=false; it is not advertised.
         close = [name for name in error.possibilities or () if name not in _hidden(error.ctx)]
         near = f" (did you mean {', '.join(close)}?)" if close else ""
         return f"unknown {kind}: {error.option_name}{near}. {see}"

@@ -35,7 +35,7 @@ class BadFlag(click.BadParameter):
 if TYPE_CHECKING:
     _Type = click.ParamType[Any]
 else:
-    _Type = click.ParamType  # generic in newer releases alone
+    _Type = click.ParamType  # generic in newer releases only
 
 
 class _Parsed(_Type):

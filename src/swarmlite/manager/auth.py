@@ -120,7 +120,7 @@ class Authorize(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has n
     """Refuses calls whose caller's role the RPC does not name, and sets `caller()` for the rest."""
 
     def __init__(self, view: Callable[[], Tables], *, local: bool) -> None:
-        """`local`: the server listens on the unix socket alone, which only root can open."""
+        """`local`: the server listens only on the unix socket, which only root can open."""
         self._view = view
         self._local = local
 

@@ -1,7 +1,7 @@
 """The constraint enforcer: tasks that no longer fit their node are rejected.
 
 It writes the observed state, as an agent would, and not the desired one: the orchestrators then
-replace the task as any that ended. Nodes that are down or drained are theirs alone.
+replace the task as any that ended. Nodes that are down or drained are theirs.
 """
 
 from __future__ import annotations

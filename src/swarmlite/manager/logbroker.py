@@ -81,7 +81,7 @@ class LogBroker:
         """Lines of the selected tasks as they come; with `follow` also of tasks made later.
 
         Ends when every node has sent what it has. Raises Unavailable after the last line when some
-        nodes' lines are missing, which it names; a following call is told by a line of stream
+        nodes' lines are missing, which it names; a following call hears of it by a line of stream
         LOG_UNKNOWN instead. Raises InvalidSpec, NotFound, and ResourceExhausted for a client that
         reads too slowly.
         """

@@ -27,7 +27,7 @@ class Loop(Protocol):
         """Mark what is dirty. It decides nothing here."""
 
     def plan(self, view: Tables, now: float) -> list[Change]:
-        """What to write, from the view and the clock (seconds) alone. Safe to repeat.
+        """What to write, from the view and the clock (seconds) only. Safe to repeat.
 
         Objects in the changes are copies, with the version that was read. What is planned is
         taken off the dirty marks; what the store refuses comes back through `refused`.

@@ -1,4 +1,4 @@
-"""The embedded etcd's members: added as learners, promoted, told in the nodes' manager status.
+"""The embedded etcd's members: added as learners, promoted, shown in the nodes' manager status.
 
 One member a manager, named by its node id. `keep` is the leader's duty.
 """
@@ -41,7 +41,7 @@ class EtcdMembers:
         """As ca.service.Members.add. One learner at a time: another raises FailedPrecondition."""
         url = urlsplit(peer_url)
         if url.scheme != "https" or not url.hostname or not url.port:
-            raise InvalidSpec(f"{peer_url} is no peer URL: expected https://IP:PORT")
+            raise InvalidSpec(f"{peer_url} is not a peer URL: expected https://IP:PORT")
         members = await self._client.members()
         known = next((m for m in members if peer_url in m.peerURLs), None)
         if known is not None and known.name not in ("", node_id):
@@ -53,7 +53,7 @@ class EtcdMembers:
                 raise FailedPrecondition(f"etcd takes no member now: {error}") from error
         else:
             member_id = known.ID
-        # Started members have a name; this one's is known here alone until it starts.
+        # Started members have a name; this one's is known only here until it starts.
         peers = [
             f"{node_id if member_id == m.ID else m.name}={url}"
             for m in members
@@ -133,7 +133,7 @@ class Presence:
 def manager_statuses(
     store: Store, node_id: str, answers: Callable[[str], bool] = lambda _: True
 ) -> list[Put]:
-    """What to write so that this node alone is the leader, and who does not answer unreachable."""
+    """What to write so that only this node leads, and who does not answer unreachable."""
     changes = []
     for node in store.view.nodes:
         if node.role != NodeRole.MANAGER:

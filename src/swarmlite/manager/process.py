@@ -1,6 +1,6 @@
 """The manager's process: the store, the servers and the election, one task group for its life.
 
-Everything is told by node.json and the certificates beside it; SIGTERM and SIGINT end it, after
+Everything is in node.json and the certificates beside it; SIGTERM and SIGINT end it, after
 the leadership was given up.
 """
 
@@ -146,7 +146,7 @@ async def _follow_certificate(client: EtcdClient, certificate: Path) -> None:
             continue
         if found != seen:
             seen = found
-            log.info("the certificate was renewed: connecting to etcd anew")
+            log.info("the certificate was renewed: connecting to etcd again")
             await client.reconnect()
 
 

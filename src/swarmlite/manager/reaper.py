@@ -1,4 +1,4 @@
-"""The task reaper: it alone deletes tasks.
+"""The task reaper: only it deletes tasks.
 
 What was removed goes once it has ended (or can never be heard of again), what was never assigned
 at once, and of each place only the last few ended tasks are kept.
@@ -21,7 +21,7 @@ BUDGET = 1000
 
 
 class Reaper:
-    """Implements Loop. Places are dirty when one of their tasks ended or is no longer wished."""
+    """Implements Loop. Places are dirty when one of their tasks ended or is no longer desired."""
 
     kinds: tuple[str, ...] = ("task", "node", "cluster", "service")
 

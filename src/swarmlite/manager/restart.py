@@ -78,9 +78,9 @@ def delay_s(previous: Task, service_version: int, view: Tables) -> float:
 
 
 def start_at(task: Task, place: Iterable[Task], view: Tables) -> float:
-    """When `task`, wished READY, may be wished RUNNING; at most a minute after its creation.
+    """When `task`, desired READY, may be desired RUNNING; at most a minute after its creation.
 
-    An older task that is still going holds it back; its end is an event that asks anew.
+    An older task that is still going holds it back; its end is an event that asks again.
     """
     others = [t for t in place if t.id != task.id]
     if not others:

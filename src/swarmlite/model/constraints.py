@@ -120,7 +120,7 @@ def _check_value(constraint: Constraint, text: str) -> None:
             ipaddress.ip_network(constraint.value, strict=False)
         except ValueError as error:
             raise InvalidSpec(
-                f"constraint {text!r}: {constraint.value!r} is no address and no CIDR"
+                f"constraint {text!r}: {constraint.value!r} is neither an address nor a CIDR"
             ) from error
     if constraint.key == "node.role" and constraint.value.lower() not in ("manager", "worker"):
         raise InvalidSpec(f"constraint {text!r}: expected manager or worker")

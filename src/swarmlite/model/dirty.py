@@ -11,7 +11,7 @@ from . import constraints
 def is_task_dirty(service: Service, task: Task, node: Node | None = None) -> bool:
     """Whether `task` has to be replaced for `service`: its task spec or its endpoint differs.
 
-    A change of placement alone replaces nothing on a node that still satisfies it, so give the
+    Changing only the placement replaces nothing on a node that still satisfies it: give the
     node where it is known.
     """
     if task.spec_version.index and task.spec_version == service.spec_version:

@@ -18,7 +18,7 @@ def short_task_name(task: Task) -> str:
 
 
 def full_task_name(task: Task) -> str:
-    """A task's full name from the task alone."""
+    """A task's full name from nothing but the task."""
     if not task.service_annotations.name:
         return task.annotations.name or task.id
     return task_name(task.service_annotations.name, task.slot, task.node_id, task.id)

@@ -31,7 +31,7 @@ FAILURES = frozenset({FAILED, REJECTED, ORPHANED})
 AGENT_REPORTS = frozenset(
     {ACCEPTED, PREPARING, READY, STARTING, RUNNING, COMPLETE, SHUTDOWN, FAILED, REJECTED}
 )
-"""What an agent may report; the rest is the managers' alone."""
+"""What an agent may report; the rest is only the managers'."""
 
 _PREFIX = "TASK_STATE_"
 
@@ -57,12 +57,12 @@ def parse(text: str) -> TaskState.ValueType:
 
 
 def is_live(task: Task) -> bool:
-    """Whether the task is wished to run and has not ended: it fills its slot."""
+    """Whether the task is desired to run and has not ended: it fills its slot."""
     return task.desired_state <= RUNNING and task.status.state <= RUNNING
 
 
 def is_running(task: Task) -> bool:
-    """Whether the task runs, is healthy as far as is known, and is wished to run."""
+    """Whether the task runs, is healthy as far as is known, and is desired to run."""
     return task.status.state == RUNNING and task.desired_state == RUNNING
 
 

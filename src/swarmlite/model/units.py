@@ -42,7 +42,7 @@ def parse_duration(text: str) -> int:
         total += Decimal(term[1]) * _NANOSECONDS[term[2]]
         position = term.end()
     if not rest or position != len(rest) or not rest.isprintable():
-        raise InvalidSpec(f"{text!r} is no duration; write for example 10s, 1m30s, 100ms")
+        raise InvalidSpec(f"{text!r} is not a duration; write for example 10s, 1m30s, 100ms")
     if total > _MAX:
         raise InvalidSpec(f"{text!r} is too long a duration")
     return sign * int(total)
@@ -81,7 +81,7 @@ def parse_bytes(text: str) -> int:
     """Bytes of a size: "512m", "1.5GiB", "64 MB", "1024" (powers of 1024). Raises InvalidSpec."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or not text.isascii():
-        raise InvalidSpec(f"{text!r} is no size; write for example 512m, 1g, 64MiB")
+        raise InvalidSpec(f"{text!r} is not a size; write for example 512m, 1g, 64MiB")
     value = int(Decimal(match[1]) * 1024 ** (" kmgtp".index(match[2].lower() or " ")))
     if value > _MAX:
         raise InvalidSpec(f"{text!r} is too large a size")
@@ -105,7 +105,7 @@ def parse_cpus(text: str) -> int:
     except InvalidOperation:
         value = Decimal("NaN")
     if value.is_nan() or value != int(value) or value > _MAX:
-        raise InvalidSpec(f"{text!r} is no number of CPUs; write for example 0.5 or 2")
+        raise InvalidSpec(f"{text!r} is not a number of CPUs; write for example 0.5 or 2")
     return int(value)
 
 

@@ -1,7 +1,7 @@
 """The way out of a host's containers: a bridge in the host's namespace.
 
 Its ports are isolated from each other and locked to their container's MAC; the host forwards and
-masquerades (see `host_table`). The containers' addresses on it matter to this host alone.
+masquerades (see `host_table`). The containers' addresses on it matter to this host only.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EgressPort:
 
 
 class Egress:
-    """The bridge and its ports. Synchronous; on threads in the host's namespace alone."""
+    """The bridge and its ports. Synchronous; on threads in the host's namespace only."""
 
     def __init__(self, mtu: int, preferred: ipaddress.IPv4Network | None = None) -> None:
         """Make or take up the bridge. Raises OSError, ResourceExhausted."""

@@ -115,7 +115,7 @@ class HostWiring:
         return host_table.members(self._view, state)
 
     async def refresh(self, *, force: bool = False) -> None:
-        """Bring the table to what is wished now; callers that come together share one change.
+        """Bring the table to what is desired now; callers that come together share one change.
 
         Raises FailedPrecondition when the kernel refuses.
         """
@@ -212,7 +212,7 @@ class HostWiring:
             if error.errno == errno.EADDRINUSE:
                 raise AlreadyExists(what) from error
             if error.errno == errno.EADDRNOTAVAIL:
-                raise InvalidSpec(f"{port.host_ip} is no address of this host") from error
+                raise InvalidSpec(f"{port.host_ip} is not an address of this host") from error
             raise FailedPrecondition(f"{what}: {error}") from error
 
     def hold(self, sandbox_id: str, address: str, ports: Sequence[PortConfig]) -> None:

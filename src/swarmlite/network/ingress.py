@@ -1,6 +1,6 @@
 """This node's own place on the ingress network: the interface that published ports' traffic takes.
 
-Synchronous; on threads in the host's namespace alone. A task's ingress address is not on the
+Synchronous; on threads in the host's namespace only. A task's ingress address is not on the
 ingress network itself: its host answers for it, so that tasks need neither an interface nor
 routing rules for it, and those of different services cannot reach each other over it.
 """
@@ -40,13 +40,13 @@ RETURN = Table(
 
 @dataclass(frozen=True)
 class IngressPlan:
-    """What the node was told of the ingress network, worked out."""
+    """What the node knows of the ingress network, worked out."""
 
     subnet: ipaddress.IPv4Network
     address: str
     mac: bytes
     peers: Peers
-    """For the network's bridge: the other nodes alone."""
+    """For the network's bridge: the other nodes only."""
     neighbours: Mapping[str, bytes] = field(default_factory=dict)
     """For the interface: nodes and tasks elsewhere, each at its node's MAC."""
     marks: Mapping[bytes, int] = field(default_factory=dict)

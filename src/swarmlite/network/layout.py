@@ -50,12 +50,12 @@ def lay_out(
 ) -> SandboxRecord:
     """The record of a sandbox that is not there yet. `others`: the record of one that is.
 
-    Raises FailedPrecondition for a network that the node was not told of, InvalidSpec for
+    Raises FailedPrecondition for a network that the node does not know, InvalidSpec for
     attachments that exclude each other or have no address.
     """
     wrong = not sandbox_id or "/" in sandbox_id or sandbox_id == "host"
     if wrong or sandbox_id.startswith((".", "net-")):
-        raise InvalidSpec(f"{sandbox_id!r} is no id of a sandbox")
+        raise InvalidSpec(f"{sandbox_id!r} is not an id of a sandbox")
     record = _stackless(sandbox_id, request, others)
     return record if record is not None else _own_stack(sandbox_id, request, view)
 
@@ -112,9 +112,9 @@ def _own_stack(sandbox_id: str, request: SandboxRequest, view: View) -> SandboxR
         if endpoint.network != BRIDGE:
             raise NotFound(f"network {endpoint.network} not found")
         needs.egress = needs.external = True
-    alone = not request.attachments and not request.endpoints
-    needs.egress |= alone or bool(request.ports)
-    needs.external |= alone
+    unattached = not request.attachments and not request.endpoints
+    needs.egress |= unattached or bool(request.ports)
+    needs.external |= unattached
     if needs.host and len(request.attachments) + len(request.endpoints) > 1:
         raise InvalidSpec("the host's network excludes every other")
     return SandboxRecord(

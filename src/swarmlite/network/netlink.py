@@ -65,7 +65,7 @@ def mac_bytes(mac: str) -> bytes:
     """The six bytes of aa:bb:cc:dd:ee:ff. Raises ValueError."""
     data = bytes.fromhex(mac.replace(":", ""))
     if len(data) != 6:
-        raise ValueError(f"{mac!r} is no MAC address")
+        raise ValueError(f"{mac!r} is not a MAC address")
     return data
 
 

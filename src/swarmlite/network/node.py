@@ -34,7 +34,7 @@ FLUSH_SHARE = 5
 FLUSH_PAUSE_S = 0.5
 """At most one part in so many of the time, with pauses no longer than this, goes to changes of
 what is there: while a hundred containers start, each batch of new addresses would otherwise load a
-hundred VIP tables anew."""
+hundred VIP tables again."""
 RECONCILE_S = 5.0
 HOST_PIN = "host"
 
@@ -171,7 +171,7 @@ class NodeNetwork:
             self._wake.set()
 
     async def settled(self) -> None:
-        """Until the kernel has what was told so far."""
+        """Until the kernel has what is known so far."""
         await self._idle.wait()
 
     async def _flush_forever(self) -> None:
@@ -268,7 +268,7 @@ class NodeNetwork:
         """Let a sandbox go; safe to repeat. The kernel ends it with its last process."""
         await asyncio.shield(self._sandboxes.delete(sandbox_id))
         if self._informed:
-            self._wake.set()  # its networks may have been kept for it alone
+            self._wake.set()  # its networks may have been kept for it only
 
     def sandboxes(self) -> list[str]:
         """The ids of what exists."""

@@ -1,6 +1,6 @@
 """One overlay network on one host: a bridge and a VXLAN device in a namespace of their own.
 
-Nothing floods and nothing learns. The bridge forwards to the MACs that it was told of, answers
+Nothing floods and nothing learns. The bridge forwards to the MACs that it knows, answers
 ARP itself from its neighbour table, and takes from a container only frames with that container's
 own MAC and address: what a container forges goes nowhere.
 """
@@ -60,7 +60,7 @@ class Peers:
 
 
 class Overlay:
-    """The kernel objects of one network. Synchronous; on threads of `netns.Threads` alone."""
+    """The kernel objects of one network. Synchronous; on threads of `netns.Threads` only."""
 
     def __init__(self, pin: Path, host: int, *, vni: int, local: str, port: int, mtu: int) -> None:
         """Make or take up the namespace at `pin`. Raises OSError, FailedPrecondition."""
@@ -101,7 +101,7 @@ class Overlay:
             self._make_vxlan()
         links = self._netlink.links()
         self.bridge, self.vxlan = links[BRIDGE].index, links[VXLAN].index
-        # The namespace is ours alone, so are the indexes in it.
+        # The namespace is ours only, so are the indexes in it.
         self._next_index = 1 + max(link.index for link in links.values())
         wanted = [netlink.set_link("lo")]
         if not links[BRIDGE].up:
@@ -178,7 +178,7 @@ class Overlay:
             if port is None:
                 return
             if all(other.address != port.address for other in self._ports.values()):
-                # What followed it at the same address elsewhere was told by `set_peers` since.
+                # What followed it at the same address elsewhere was said by `set_peers` since.
                 mac = self._peers.neighbours.get(port.address)
                 message = netlink.neighbour(
                     self.bridge, port.address, mac or port.mac, delete=not mac
@@ -207,7 +207,7 @@ class Overlay:
         self._generation = nft.generation_of(self._filter)
 
     def _guard(self) -> None:
-        """Load the whole guard anew. The host's own port is trusted."""
+        """Load the whole guard again. The host's own port is trusted."""
         elements = [
             f"{netlink.mac_text(p.mac)} . {p.address}"
             for p in self._ports.values()

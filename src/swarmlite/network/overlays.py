@@ -145,5 +145,5 @@ def _mtu(network: Network, underlay: int) -> int:
     if not asked:
         return underlay - VXLAN_OVERHEAD
     if not asked.isdigit() or not 68 <= int(asked) <= 65485:
-        raise InvalidSpec(f"{MTU_OPTION}: {asked!r} is no MTU; a number from 68 to 65485 is")
+        raise InvalidSpec(f"{MTU_OPTION}: {asked!r} is not an MTU; a number from 68 to 65485 is")
     return int(asked)

@@ -84,7 +84,7 @@ class Resolvers:
                 self._shared = Forwarder(made, self._maker(self._threads.host), self._host_servers)
 
     def _forwarder(self, record: SandboxRecord) -> Callable[[], Forwarder | None]:
-        # A sandbox of internal networks alone has no way out, by names neither.
+        # A sandbox of internal networks only has no way out, by names neither.
         return lambda: self._own.get(record.id) or (None if record.internal else self._shared)
 
     def _maker(self, namespace: int) -> MakeSocket:

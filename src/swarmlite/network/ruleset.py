@@ -1,4 +1,4 @@
-"""A table of nftables as data: what is wished, and the transaction that leads there from what is.
+"""A table of nftables as data: what is desired, and the transaction that leads there from what is.
 
 Pure. A table has a fixed skeleton (its base chains and the declarations of its sets and maps) and
 members that come and go: elements of sets, elements of maps, and chains with their rules.

@@ -1,6 +1,6 @@
 """A sandbox in the kernel: its namespace, interfaces, routes, VIP table and DNS sockets.
 
-Synchronous; on threads of `netns.Threads` alone.
+Synchronous; on threads of `netns.Threads` only.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SandboxWiring:
         return True
 
     def repair(self) -> bool:
-        """Load all anew if anyone else changed the rules. Raises FailedPrecondition."""
+        """Load all again if anyone else changed the rules. Raises FailedPrecondition."""
         if self._members is None:
             return False
         with netns.inside(self.namespace, self._host):

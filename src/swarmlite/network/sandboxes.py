@@ -205,7 +205,7 @@ class Sandboxes:
 
     # changes
     async def flush(self, touched: Touched) -> None:
-        """Balance anew, and cut connections to what is gone, where a change concerns it."""
+        """Balance again, and cut connections to what is gone, where a change concerns it."""
         vips = self._all_vips()
         for held in list(self._held.values()):
             networks = held.networks

@@ -1,4 +1,4 @@
-"""What the managers told this node, indexed: pure, no I/O.
+"""What the managers said to this node, indexed: pure, no I/O.
 
 Every query answers from the latest of what was applied. `take` says what a change touches, so that
 the wiring of nothing else is computed again.
@@ -177,7 +177,7 @@ class View:
         return network is not None and network.spec.ingress
 
     def ingress(self) -> Network | None:
-        """The ingress network, if the node was told of one."""
+        """The ingress network, if the node knows of one."""
         return next((n for n in self.networks.values() if n.spec.ingress), None)
 
     def endpoints(self, network_id: str) -> list[Endpoint]:

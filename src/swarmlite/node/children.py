@@ -26,7 +26,7 @@ class Child:
     def __init__(
         self, name: str, command: Callable[[], Sequence[str]], logs_dir: Path, debug: bool = False
     ) -> None:
-        """`command` is asked anew at each start."""
+        """`command` is asked again at each start."""
         self.name = name
         self.pid: int | None = None
         self.restarts = 0

@@ -1,5 +1,5 @@
 """swarmlited: one daemon a node. It holds the state directory's lock, keeps the node's processes
-running and takes the node into a cluster and out of it. The standard library alone: no gRPC.
+running and takes the node into a cluster and out of it. The standard library only: no gRPC.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Daemon:
     async def join(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
         """Into the cluster of another manager."""
         async with self._changes():
-            # Of use to a manager alone; which role it is, the token's cluster knows.
+            # Of use only to a manager; which role it is, the token's cluster knows.
             missing = hostcheck.check_etcd(self._options.etcd_binary)
             asked = {**request, "etcd_missing": missing}
             answer = await oneshot.run("join", self._paths, asked, progress)
@@ -178,7 +178,7 @@ class Daemon:
             yield
 
     async def _restart(self, progress: requests.Progress) -> None:
-        """The agent anew, and the manager's processes; waits until a manager answers."""
+        """The agent again, and the manager's processes; waits until a manager answers."""
         # The manager's processes need not wait for the agent, which ends in its own time.
         self._start_children()
         await self._children["agent"].stop()

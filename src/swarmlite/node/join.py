@@ -85,7 +85,7 @@ def presented(remote: str) -> tuple[bytes, str]:
             with context.wrap_socket(plain) as secured:
                 der = secured.getpeercert(binary_form=True)
     except ssl.SSLError as error:
-        raise FailedPrecondition(f"{remote} is no manager: it speaks no TLS there") from error
+        raise FailedPrecondition(f"{remote} is not a manager: it speaks no TLS there") from error
     except TimeoutError as error:
         raise Unavailable(
             f"{remote} does not answer: is it a manager, and does a firewall let port {port} pass?"
@@ -160,7 +160,7 @@ def _node_file(
 async def _become_member(
     remote: str, certificates: Path, node: dict[str, Any], etcd_missing: str | None
 ) -> None:
-    """Adds the learner that this node's etcd will be. What fails is told to the cluster."""
+    """Adds the learner that this node's etcd will be. What fails is reported to the cluster."""
     channel = rpc.secure_channel([remote], certificates)
     try:
         if etcd_missing:

@@ -63,10 +63,10 @@ async def leave(
                 )
             return {}
         except SwarmliteError as error:
-            progress(f"not told to {address}: {error}")
+            progress(f"{address} was not notified: {error}")
         finally:
             await channel.close()
-    progress("no manager was told: they will see this node as down")
+    progress("no manager was notified: they will see this node as down")
     return {}
 
 

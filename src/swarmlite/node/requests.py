@@ -24,7 +24,7 @@ Operation = Callable[[Mapping[str, Any], Progress], Awaitable[dict[str, Any]]]
 
 @asynccontextmanager
 async def serving(path: Path, operations: Mapping[str, Operation]) -> AsyncIterator[None]:
-    """Answer requests on the socket, root's alone, until leaving."""
+    """Answer requests on the socket, root's own, until leaving."""
     path.unlink(missing_ok=True)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

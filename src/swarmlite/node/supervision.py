@@ -1,6 +1,6 @@
 """The supervisor's place: found by its socket, or started in a session of its own and left running.
 
-It is no child like the others: it holds the containers, outlives the daemon, and is looked for
+It is not a child like the others: it holds the containers, outlives the daemon, and is looked for
 again. Under systemd it is a unit of its own (`--supervisor external`), and only waited for.
 """
 

@@ -58,7 +58,7 @@ class IssueNodeCertificateRequest(google.protobuf.message.Message):
     csr: builtins.bytes
     """PEM"""
     availability: builtins.int
-    """NodeSpec.Availability, wished at join"""
+    """NodeSpec.Availability, requested at join"""
     advertise_addr: builtins.str
     """HOST:2377; of a manager, in its certificate and for the other nodes"""
     @property

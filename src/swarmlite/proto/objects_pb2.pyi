@@ -38,7 +38,7 @@ class Node(google.protobuf.message.Message):
     id: builtins.str
     """25 characters of base36, also the certificate's CN"""
     role: swarmlite.proto.types_pb2.NodeRole.ValueType
-    """observed; spec.desired_role is what is wished"""
+    """observed; spec.desired_role is what is desired"""
     @property
     def meta(self) -> swarmlite.proto.types_pb2.Meta: ...
     @property

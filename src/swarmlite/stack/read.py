@@ -170,7 +170,7 @@ def command(node: Node) -> list[str]:
 
 
 def pairs(node: Node) -> dict[str, str | None]:
-    """A mapping of scalars, or a list of NAME=value; None for a name alone."""
+    """A mapping of scalars, or a list of NAME=value; None for a bare name."""
     if isinstance(node.value, dict):
         return {
             key: None if item.value is None else scalar(item) for key, item in node.value.items()
@@ -187,7 +187,7 @@ def pairs(node: Node) -> dict[str, str | None]:
 
 
 def labels(node: Node) -> dict[str, str]:
-    """Labels: a name alone has an empty value."""
+    """Labels: a bare name has an empty value."""
     return {name: value or "" for name, value in pairs(node).items()}
 
 

@@ -4,5 +4,5 @@ Owns the images directory (`images`) and the volumes directory (`volumes`). It k
 containers, tasks and services, runs nothing of an image, and never talks to a manager.
 
 Nothing is imported here, because the processes that unpack layers and fill volumes start with the
-standard library alone.
+standard library only.
 """

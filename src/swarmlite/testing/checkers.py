@@ -48,7 +48,7 @@ def leaks(host: Host) -> list[str]:
 
     Looks at sandboxes' namespaces, veths, mounts, cgroups, bundles, the supervisor's records and
     the processes of the host's pid namespace. Networks' own namespaces (`net-*`) are not judged:
-    they are there while the node has a task on them or is told of them.
+    they are there while the node has a task on them or knows of them.
     """
     running = {seen.container_id for seen in containers([host])}
     count = len(running)

@@ -36,7 +36,7 @@ _RELATIONS = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enha
 _TIMEOUT_S = 150
 
 BaseFiles = Callable[[TarWriter], None]
-_graph: dict[str, list[str]] = {}  # package to packages, as apt has told so far
+_graph: dict[str, list[str]] = {}  # package to packages, as apt has said so far
 
 
 def cache_dir() -> Path:

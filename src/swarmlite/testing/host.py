@@ -95,7 +95,7 @@ class Host:
 
     # the daemon
     def start_daemon(self, *, wait: bool = True) -> None:
-        """Start swarmlited, and wait until it answers unless told not to. Raises CommandFailed."""
+        """Start swarmlited, and wait until it answers unless not `wait`. Raises CommandFailed."""
         with self._daemon_log.open("ab") as output:
             self._daemon = subprocess.Popen(
                 self._enter(

@@ -2,7 +2,7 @@
 
 Run as `python -I -S host_init.py HOSTNAME` under unshare(1) with new mount, pid, uts, ipc and
 network namespaces. It prints its pid as the machine sees it, in one line, once the host is ready.
-Standard library alone, and no import of the package: every host keeps one of these in memory.
+Standard library only, and no import of the package: every host keeps one of these in memory.
 """
 
 import ctypes

@@ -30,7 +30,7 @@ class Checkers:
         self._checked = -1
         self._paused: dict[str, int] = {}
         world.on_commit.append(self.always)
-        world.on_decided.append(self.one_wished_task_a_place)
+        world.on_decided.append(self.one_desired_task_a_place)
         world.on_settled.append(self.one_container_a_place)
 
     def always(self) -> None:
@@ -52,18 +52,18 @@ class Checkers:
                 raise Broken(f"task {task.id} moved from {node_id} to {task.node_id}")
             self._states[task.id] = task.status.state, task.desired_state, task.node_id
 
-    def one_wished_task_a_place(self) -> None:
+    def one_desired_task_a_place(self) -> None:
         view = self._world.view
-        wished: Counter[object] = Counter()
+        desired: Counter[object] = Counter()
         for task in view.tasks:
             if task.desired_state != RUNNING or task.status.state > RUNNING:
                 continue
             if task.node_id and must_leave(view.nodes.get(task.node_id)):
                 continue
-            wished[place_of(task)] += 1
-        for place, count in wished.items():
+            desired[place_of(task)] += 1
+        for place, count in desired.items():
             if count > 1 + self._may_start_first(place[0]):
-                raise Broken(f"{count} tasks are wished to run in {place}")
+                raise Broken(f"{count} tasks are desired to run in {place}")
 
     def one_container_a_place(self) -> None:
         """On nodes that answer; a minute is all that a slow one is waited for."""
@@ -142,7 +142,7 @@ class Checkers:
         orphans = [t.id for t in view.tasks if t.service_id not in known]
         if orphans:
             raise Broken(f"tasks of removed services are left: {orphans}")
-        self._containers_are_wished()
+        self._containers_are_desired()
         self._history_is_bounded()
         self._nothing_leaked()
 
@@ -177,7 +177,7 @@ class Checkers:
             for node in self._world.view.nodes
         )
 
-    def _containers_are_wished(self) -> None:
+    def _containers_are_desired(self) -> None:
         for agent in self._world.agents.values():
             for task_id in agent.containers:
                 task = self._world.view.tasks.get(task_id)

@@ -28,7 +28,7 @@ def replacements_do_not_wait_for_the_old_task(patch):
     patch.setattr(turn_module, "still_going", lambda task, view: False)
     patch.setattr(turn_module, "delay_s", lambda *args: 0.0)
     patch.setattr(turn_module, "start_at", lambda *args: 0.0)
-    patch.setattr(Turn, "wish", lambda self, task, desired: None)
+    patch.setattr(Turn, "set_desired", lambda self, task, desired: None)
 
 
 def every_address_is_the_first(patch):
@@ -81,7 +81,7 @@ def test_a_bug_put_in_on_purpose_is_found(bug, monkeypatch):
 
 
 def broken(error: BaseException) -> bool:
-    """Whether a checker raised it, alone or in a group (the teardown fails too)."""
+    """Whether a checker raised it, by itself or in a group (the teardown fails too)."""
     if isinstance(error, BaseExceptionGroup):
         return any(broken(e) for e in error.exceptions)
     seen: BaseException | None = error

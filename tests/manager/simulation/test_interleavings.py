@@ -30,11 +30,11 @@ CONVERGES_WITHIN_S = 30.0
 
 def bounded(examples: int) -> settings:
     """The same examples at every run; SWARMLITE_SIMULATION=N runs other ones, N of them."""
-    wished = int(os.environ.get("SWARMLITE_SIMULATION", "0"))
+    wanted = int(os.environ.get("SWARMLITE_SIMULATION", "0"))
     return settings(
-        max_examples=wished or examples,
+        max_examples=wanted or examples,
         stateful_step_count=40,
-        derandomize=not wished,
+        derandomize=not wanted,
         database=None,
         deadline=None,
         phases=[Phase.generate, *([Phase.shrink] if os.environ.get("SHRINK") else [])],
@@ -273,7 +273,7 @@ class Cluster(RuleBasedStateMachine):
         self.world.run(seconds)
 
     def teardown(self) -> None:
-        """The last fault is over: everything comes to rest as wished."""
+        """The last fault is over: everything comes to rest as desired."""
         world = self.world
         world.leader.interfere = None
         for node_id, agent in world.agents.items():

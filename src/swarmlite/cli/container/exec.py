@@ -24,7 +24,7 @@ CHUNK = 32 * 1024
 
 
 NOT_RUN, NOT_FOUND = 126, 127
-"""A shell's exit codes for a command that is no program, and for one that is not there."""
+"""A shell's exit codes for a command that is not a program, and for one that is not there."""
 
 
 @click.command("exec", cls=Command, swallow=True)

@@ -19,7 +19,7 @@ def registry_auth(image: str) -> str:
     """What a registry is sent for `image`: base64 of JSON; empty without credentials.
 
     Credential helpers are other programs that hold the password; they are not asked, and the user
-    is told so. Raises InvalidSpec for a file that does not parse.
+    hears so. Raises InvalidSpec for a file that does not parse.
     """
     registry = registry_of(image)
     config = _config()
@@ -58,7 +58,7 @@ def _split(auth: str, registry: str) -> tuple[str, str]:
     try:
         user, colon, password = base64.b64decode(auth).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"the credentials of {registry} in config.json are no base64") from error
+        raise InvalidSpec(f"the credentials of {registry} in config.json are not base64") from error
     if not colon:
         raise InvalidSpec(f"the credentials of {registry} in config.json are not USER:PASSWORD")
     return user, password.rstrip("\0")

@@ -38,7 +38,7 @@ class Template:
     """A parsed template; `render(data)` as often as wanted."""
 
     def __init__(self, text: str, *, lenient: bool = False) -> None:
-        """Raises InvalidSpec for what is no template; `lenient`: a field may be missing."""
+        """Raises InvalidSpec for what is not a template; `lenient`: a field may be missing."""
         self._nodes = _parse(text)
         self._lenient = lenient
 

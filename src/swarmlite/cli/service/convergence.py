@@ -97,7 +97,7 @@ def _look_at_job(service: Service, tasks: Sequence[Task]) -> View:
 
 
 def _best(tasks: Iterable[Task], down_nodes: set[str], *, by_slot: bool) -> dict[str, Task]:
-    """One task a place: where several are, the one that is wished to go on."""
+    """One task a place: where several are, the one that is desired to go on."""
     best: dict[str, Task] = {}
     for task in tasks:
         if task.node_id in down_nodes or task.desired_state >= task_states.REMOVE:

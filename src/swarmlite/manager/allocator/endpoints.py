@@ -110,7 +110,7 @@ def allocate_task(
 
 
 def task_networks(task: Task, service: Service | None, view: Tables) -> Wanted:
-    """The networks of a task, the ingress last; a name alone is one that is each node's own."""
+    """The networks of a task, the ingress last; a bare name is one that is each node's own."""
     wanted: list[tuple[Network | str, NetworkAttachmentConfig]] = []
     for config in task.spec.networks:
         network = find_network(view, config.target)

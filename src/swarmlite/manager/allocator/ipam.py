@@ -24,11 +24,11 @@ def parse_address(text: str) -> int:
     try:
         return int(ipaddress.ip_interface(text).ip)
     except ValueError as error:
-        raise InvalidSpec(f"{text!r} is no IP address") from error
+        raise InvalidSpec(f"{text!r} is not an IP address") from error
 
 
 class AddressPool:
-    """The addresses of one subnet. The next one is given, not the lowest: who was told of an
+    """The addresses of one subnet. The next one is given, not the lowest: who knew of an
     address that was freed a moment ago must not meet somebody else there.
     """
 

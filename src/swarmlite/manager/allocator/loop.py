@@ -125,7 +125,7 @@ class Allocator:
         """Something was given back or came: try again what waits."""
         self._tasks.update(self._waiting)
         self._waiting.clear()
-        # By id alone it is not known what failed: a look-up in each table is cheap.
+        # By id it is not known what failed: a look-up in each table is cheap.
         for dirty in (self._networks, self._services, self._nodes):
             dirty.update(dict.fromkeys(self._errors))
 

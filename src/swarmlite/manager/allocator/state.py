@@ -112,8 +112,8 @@ class State:
                 self._held[owner].append((pool, number))
                 return
 
-    def give(self, owner: str, network_id: str, wished: Sequence[str] = ()) -> list[Given]:
-        """One address of each subnet of a network, or those `wished`.
+    def give(self, owner: str, network_id: str, requested: Sequence[str] = ()) -> list[Given]:
+        """One address of each subnet of a network, or those `requested`.
 
         Raises ResourceExhausted, AlreadyExists, InvalidSpec; the caller releases the owner.
         """
@@ -121,7 +121,7 @@ class State:
         if pools is None:
             raise ResourceExhausted(f"network {network_id} has no subnet yet")
         given: list[Given] = []
-        numbers = [parse_address(text) for text in wished]
+        numbers = [parse_address(text) for text in requested]
         for pool in pools:
             number = next((n for n in numbers if n in pool), None)
             if number is None:

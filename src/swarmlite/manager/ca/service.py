@@ -111,7 +111,7 @@ class CAService(CAServicer):
         """See ca.proto."""
         who = auth.caller(context)
         if request.name != who.node_id:
-            raise PermissionDenied("a manager adds its own member alone")
+            raise PermissionDenied("a manager adds only its own member")
         answer = await self._members.add(request.name, request.peer_url)
         node = self._node(who.node_id)
         node.manager_status.etcd_member_id = f"{answer.member_id:x}"

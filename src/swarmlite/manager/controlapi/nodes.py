@@ -119,12 +119,12 @@ def _check_removal(node: Node, force: bool) -> None:
         raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
 
 
-def _check_role(nodes: list[Node], node: Node, wished: NodeRole.ValueType) -> None:
+def _check_role(nodes: list[Node], node: Node, desired: NodeRole.ValueType) -> None:
     """A role is given by the token that a node joins with: nothing changes it while it runs."""
     name = node.description.hostname or node.id
-    if node.spec.desired_role == wished:
+    if node.spec.desired_role == desired:
         return
-    if wished == MANAGER:
+    if desired == MANAGER:
         raise FailedPrecondition(
             f"node {name}: promotion is not supported yet: leave the swarm there, and join with"
             " the manager token instead (swarm join-token manager)"
@@ -144,7 +144,7 @@ def _check_demotion(nodes: list[Node], node: Node) -> None:
     if len(reachable) < len(managers) // 2 + 1:
         raise FailedPrecondition(
             f"can't demote node {node.id}: of the {len(managers)} managers left only"
-            f" {len(reachable)} answer, which is no quorum"
+            f" {len(reachable)} answer, which is not a quorum"
         )
 
 

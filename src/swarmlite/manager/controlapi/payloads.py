@@ -1,4 +1,4 @@
-"""Secrets and configs: stored once, changed in labels alone, removed when nothing uses them."""
+"""Secrets and configs: stored once, changed in labels only, removed when nothing uses them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def resolve_references(view: Tables, spec: ServiceSpec) -> ServiceSpec:
         if network.pending_delete:
             raise NotFound(f"network {name} is being removed")
         if network.id in seen:
-            raise InvalidSpec(f"--network {name}: is there twice")
+            raise InvalidSpec(f"--network {name}: specified twice")
         seen.add(network.id)
         attachment.target = network.id
     for secret in spec.task.container.secrets:

@@ -148,24 +148,24 @@ class Services:
 def _counted(tallies: Mapping[Tally, int], iteration: int) -> ServiceStatus:
     """Counts of a service's tasks; there may be a hundred thousand of them.
 
-    Tasks of jobs are wished COMPLETE from the start; `desired` has those that are yet to be.
+    Tasks of jobs are desired COMPLETE from the start; `expected` has those that are yet to be.
     """
-    running = completed = desired = 0
-    for (state, wished, of_iteration), count in tallies.items():
-        if _runs(state, wished):
+    running = completed = expected = 0
+    for (state, desired, of_iteration), count in tallies.items():
+        if _runs(state, desired):
             running += count
-        if wished <= task_states.RUNNING or (
-            wished == task_states.COMPLETE and not task_states.is_terminal(state)
+        if desired <= task_states.RUNNING or (
+            desired == task_states.COMPLETE and not task_states.is_terminal(state)
         ):
-            desired += count
+            expected += count
         if state == task_states.COMPLETE and of_iteration == iteration:
             completed += count
-    return ServiceStatus(running_tasks=running, completed_tasks=completed, desired_tasks=desired)
+    return ServiceStatus(running_tasks=running, completed_tasks=completed, desired_tasks=expected)
 
 
-def _runs(state: TaskState.ValueType, wished: TaskState.ValueType) -> bool:
+def _runs(state: TaskState.ValueType, desired: TaskState.ValueType) -> bool:
     """Whether a task in this state counts as running, if its node lives."""
-    return state == task_states.RUNNING and wished <= task_states.COMPLETE
+    return state == task_states.RUNNING and desired <= task_states.COMPLETE
 
 
 def _change(service: Service, spec: ServiceSpec) -> None:

@@ -1,4 +1,4 @@
-"""Tasks: they are read alone."""
+"""Tasks: they are only read."""
 
 from __future__ import annotations
 

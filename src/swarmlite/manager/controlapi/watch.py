@@ -33,7 +33,7 @@ async def watch(api: Api, request: WatchRequest) -> AsyncIterator[WatchResponse]
     for kind in request.kinds:
         if kind not in KINDS:
             raise InvalidSpec(
-                f"watch: {kind[:40]!r} is no kind, expected one of {', '.join(KINDS)}"
+                f"watch: unknown kind {kind[:40]!r}, expected one of {', '.join(KINDS)}"
             )
     wanted = _wanted(api, request)
     async with api.store.subscribe(*(request.kinds or KINDS)) as subscription:

@@ -384,5 +384,5 @@ def _topics(task: Task) -> Iterable[Topic]:
 
 
 def _looks_same(old: Service, new: Service, networks: frozenset[str]) -> bool:
-    """Whether nodes see no difference: an update of replicas alone, say."""
+    """Whether nodes see no difference: an update of only the replicas, say."""
     return items.virtual_service(old, networks) == items.virtual_service(new, networks)

@@ -46,7 +46,7 @@ def is_assigned(task: Task) -> bool:
 
 
 def is_sent(task: Task) -> bool:
-    """Whether the task's node has to know of it: a place on a network alone is not to be run."""
+    """Whether the task's node has to know of it: a mere place on a network is not to be run."""
     return is_assigned(task) and not task_states.is_attachment(task)
 
 
@@ -58,7 +58,7 @@ def is_live(task: Task) -> bool:
 def task_changed(old: Task, new: Task) -> bool:
     """Whether a node has to hear of the change: what it reported itself is no news.
 
-    From ASSIGNED on only the wish changes: a new spec makes a new task.
+    From ASSIGNED on only the desired state changes: a new spec makes a new task.
     """
     return old.desired_state != new.desired_state or old.node_id != new.node_id
 

@@ -84,7 +84,7 @@ def _utc_now() -> datetime:
 class Dispatcher:
     """Sessions, assignments, reports and liveness of the nodes that talk to this manager.
 
-    `is_leader` says whether this manager leads: the leader alone judges nodes that no manager hears
+    `is_leader` says whether this manager leads: only the leader judges nodes that no manager hears
     of. `clock` counts seconds for deadlines; `now` is the time for what is stored.
     """
 
@@ -400,7 +400,7 @@ class Dispatcher:
         if holder_id == self._node_id:
             return True
         holder = self._store.view.nodes.get(holder_id)
-        # A manager's own agent mostly has its session there: its status alone never turns DOWN.
+        # A manager's own agent mostly has its session there: only its status never turns DOWN.
         answers = (
             holder is not None
             and holder.status.state == NodeStatus.READY

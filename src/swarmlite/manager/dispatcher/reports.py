@@ -1,7 +1,7 @@
 """What agents reported and what the dispatcher saw of nodes, merged until it is written.
 
 Pure: `take` answers the changes against the view of that moment; what the store refused comes back
-through `refused` and is merged anew.
+through `refused` and is merged again.
 """
 
 from __future__ import annotations

@@ -47,4 +47,4 @@ def give_up(turn: Turn, place: Place) -> None:
     """End what a node should not run; its history goes too once the node is gone."""
     gone = turn.view.nodes.get(str(place.key)) is None
     for task in place.tasks:
-        turn.wish(task, REMOVE if gone else SHUTDOWN)
+        turn.set_desired(task, REMOVE if gone else SHUTDOWN)

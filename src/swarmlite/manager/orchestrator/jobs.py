@@ -82,14 +82,14 @@ def see_to(turn: Turn, place: Place) -> int:
         end(turn, (t for t in place.tasks if t.desired_state <= RUNNING))
         return 0
     before = len(turn.changes)
-    if place.wished:
+    if place.desired:
         turn.settle(place)
     created = any(not c.obj.meta.version.index for c in turn.changes[before:])
     return 1 if place.live or created else 0
 
 
 def end(turn: Turn, tasks: Iterable[Task]) -> None:
-    """Wish nothing more of tasks whose place is done or has to be left."""
+    """End tasks whose place is done or has to be left."""
     for task in tasks:
-        # What an agent is to complete, it lets run on: only what has done so is wished COMPLETE.
-        turn.wish(task, COMPLETE if task.status.state == COMPLETE else SHUTDOWN)
+        # What an agent is to complete, it lets run on: only what has done so is desired COMPLETE.
+        turn.set_desired(task, COMPLETE if task.status.state == COMPLETE else SHUTDOWN)

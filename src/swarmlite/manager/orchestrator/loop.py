@@ -181,7 +181,7 @@ class Orchestrator:
     def _plan_place(self, view: Tables, key: PlaceKey, now: float) -> list[Change]:
         service = view.services.get(key[0])
         place = sort_place(key[1], view.tasks.of_place(key).values(), view)
-        if service is None or not place.wished:
+        if service is None or not place.desired:
             self._services[key[0]] = None
             return []
         turn = Turn(service, view, now, self._budget, self._ran_since)

@@ -51,15 +51,15 @@ class Place:
     key: Key
     tasks: list[Task]
     live: list[Task] = field(default_factory=list)
-    """Wished to run, not ended, on a node that may run them."""
+    """Desired to run, not ended, on a node that may run them."""
     lost: list[Task] = field(default_factory=list)
-    """Wished to run, but ended or on a node that they have to leave."""
+    """Desired to run, but ended or on a node that they have to leave."""
     held: Task | None = None
-    """The newest task, when nothing is wished to run: it ended and its policy says to leave it."""
+    """The newest task, when nothing is desired to run: it ended and its policy says to leave it."""
 
     @property
-    def wished(self) -> bool:
-        """Whether anything in it is wished to run."""
+    def desired(self) -> bool:
+        """Whether anything in it is desired to run."""
         return bool(self.live or self.lost)
 
     @property
@@ -95,7 +95,7 @@ def sort_place(key: Key, tasks: Iterable[Task], view: Tables) -> Place:
             place.lost.append(task)
         else:
             place.live.append(task)
-    if not place.wished:
+    if not place.desired:
         kept = [t for t in place.tasks if t.desired_state == SHUTDOWN]
         last = newest(kept) if kept else None
         if last and last.status.state in ENDED_BY_ITSELF and not should_restart(last, kept):
@@ -112,7 +112,7 @@ def sort_places(tasks: Mapping[str, Task], view: Tables) -> dict[Key, Place]:
     stays = {"": True}
     for key, of_key in by_key.items():
         task = of_key[0]
-        # Most places of a large service hold one task that is as wished.
+        # Most places of a large service hold one task that is as desired.
         if len(of_key) == 1 and task.desired_state <= RUNNING and task.status.state <= RUNNING:
             node_id = task.node_id
             if node_id not in stays:
@@ -125,5 +125,5 @@ def sort_places(tasks: Mapping[str, Task], view: Tables) -> dict[Key, Place]:
 
 
 def removable(task: Task) -> bool:
-    """Whether the task still has to be told that it is removed."""
+    """Whether the task still has to hear that it is removed."""
     return task.desired_state < REMOVE

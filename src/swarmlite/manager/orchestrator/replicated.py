@@ -1,4 +1,4 @@
-"""Replicated services: slots from 1, as many as wished."""
+"""Replicated services: slots from 1, as many as desired."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .turn import Turn
 
 
 def reconcile(turn: Turn) -> None:
-    """Bring the number of filled slots to what is wished, then see to each."""
+    """Bring the number of filled slots to what is desired, then see to each."""
     wanted = turn.service.spec.replicated.replicas
     places = sort_places(turn.view.tasks.of_service(turn.service.id), turn.view)
     filled = [place for place in places.values() if place.filled]
@@ -25,7 +25,7 @@ def reconcile(turn: Turn) -> None:
     filled = [place for place in filled if place.key not in given_up]
     filled.sort(key=lambda place: int(place.key))
     for place in filled:
-        if place.wished and not as_wished(place):
+        if place.desired and not as_desired(place):
             if turn.spent:
                 return
             turn.settle(place)
@@ -55,7 +55,7 @@ def go_on(turn: Turn, slots: Sequence[int]) -> None:
     turn.cut_short = True  # a whole turn has the last word
 
 
-def as_wished(place: Place) -> bool:
+def as_desired(place: Place) -> bool:
     """Whether the place holds one task and nothing is to be done about it."""
     return len(place.live) == 1 and not place.lost and place.live[0].desired_state == RUNNING
 

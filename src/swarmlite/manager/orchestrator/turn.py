@@ -61,8 +61,8 @@ class Turn:
         """Look again at this time."""
         self.wake_at = at if self.wake_at is None else min(at, self.wake_at)
 
-    def wish(self, task: Task, desired: TaskState.ValueType) -> None:
-        """Change what is wished of a task; it only ever rises."""
+    def set_desired(self, task: Task, desired: TaskState.ValueType) -> None:
+        """Raise a task's desired state; it only ever rises."""
         if desired <= task.desired_state:
             return
         changed = Task()
@@ -78,14 +78,14 @@ class Turn:
         self.changes.append(Put(make(self._template, key, self.now)))
 
     def remove(self, tasks: Iterable[Task]) -> None:
-        """Wish tasks removed, history included: their place is no longer wanted."""
+        """Remove tasks, history included: their place is no longer wanted."""
         for task in tasks:
             if self.spent:
                 return
-            self.wish(task, REMOVE)
+            self.set_desired(task, REMOVE)
 
     def fill(self, key: Key, tasks: Iterable[Task], previous: Task | None = None) -> None:
-        """A task for a place in which nothing is wished to run.
+        """A task for a place in which nothing is desired to run.
 
         It starts at once, unless something of the place is still going, or its restart is delayed.
         """
@@ -118,7 +118,7 @@ class Turn:
         kept = {t.id for t in keep}
         for task in ranked:
             if task.id not in kept:
-                self.wish(task, SHUTDOWN)
+                self.set_desired(task, SHUTDOWN)
         place.live = keep
 
     def _waits_for(self, successor: Task) -> bool:
@@ -144,7 +144,7 @@ class Turn:
         elif self._held_up_by_update(place, last):
             self.create(place.key, hold=True)
         for task in place.lost:
-            self.wish(task, SHUTDOWN)
+            self.set_desired(task, SHUTDOWN)
 
     def _held_up_by_update(self, place: Place, last: Task) -> bool:
         """Whether a successor that ended beside the task it was to replace is tried again."""
@@ -161,7 +161,7 @@ class Turn:
             return
         at = self._due_at(task, place)
         if at <= self.now:
-            self.wish(task, RUNNING)
+            self.set_desired(task, RUNNING)
         else:
             self.later(at)
 

@@ -86,7 +86,7 @@ class NodeInfo:
             self.host_ports[port] += sign
 
     def count(self, service_id: str, sign: int) -> None:
-        """A task that is wished to run came (1) or went (-1)."""
+        """A task that is desired to run came (1) or went (-1)."""
         self.total += sign
         self.of_service[service_id] += sign
         if not self.of_service[service_id]:

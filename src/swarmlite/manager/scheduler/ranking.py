@@ -25,7 +25,7 @@ class Ranking(Protocol):
 class Leaf:
     """Nodes by: failed often lately, tasks of this service, tasks at all.
 
-    Its heap changes with its own placements alone, so it lives for one group.
+    Its heap changes with its own placements only, so it lives for one group.
     """
 
     def __init__(

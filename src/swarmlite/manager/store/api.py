@@ -96,7 +96,7 @@ class Event:
 
 
 class Resync(Exception):
-    """A subscriber fell behind or the mirror was read anew: take the view again, all is dirty."""
+    """A subscriber fell behind or the mirror was read again: take the view again, all is dirty."""
 
 
 class Subscription(Protocol):
@@ -130,7 +130,7 @@ class Store(Protocol):
     ) -> list[Change]:
         """Write `changes` in transactions of MAX_OPERATIONS; answer those that conflicted.
 
-        For loops, whose passes are safe to repeat: what conflicted is decided anew. Changes
+        For loops, whose passes are safe to repeat: what conflicted is decided again. Changes
         of one object keep their order. Returns once the own view has reached the last
         revision. Raises Fenced and Unavailable, when a part may have been written.
         """

@@ -263,7 +263,7 @@ def _waves(items: Sequence[_Item]) -> Iterator[list[_Item]]:
 
 
 def _chunks(items: Sequence[_Item]) -> Iterator[list[_Item]]:
-    """Under MAX_OPERATIONS and MAX_BYTES each; an object larger than that goes alone."""
+    """Under MAX_OPERATIONS and MAX_BYTES each; a larger object goes by itself."""
     chunk: list[_Item] = []
     size = 0
     for item in items:

@@ -31,7 +31,7 @@ _METADATA = (("hasleader", "true"),)
 
 
 class Compacted(Exception):
-    """The revision that was asked for is gone: list anew."""
+    """The revision that was asked for is gone: list again."""
 
 
 def prefix_end(prefix: bytes) -> bytes:
@@ -97,7 +97,7 @@ class EtcdClient:
 
     @property
     def endpoints(self) -> list[str]:
-        """The members' client addresses, as last told."""
+        """The members' client addresses, as last known."""
         return list(self._endpoints)
 
     async def reconnect(self, endpoints: Sequence[str] | None = None) -> None:

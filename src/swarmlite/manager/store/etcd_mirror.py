@@ -36,7 +36,7 @@ def key_of(kind: str, object_id: str) -> bytes:
 
 
 def decode(kv: etcd.KeyValue) -> tuple[str, Object] | None:
-    """A key's kind and object with its version; None for keys that are no objects."""
+    """A key's kind and object with its version; None for keys that are not objects."""
     kind = kv.key[len(PREFIX) :].partition(b"/")[0].decode()
     message = type_of_kind.get(kind)
     if message is None:
@@ -92,7 +92,7 @@ class Mirror:
                 await self._watch()
                 await self._list(resync=False)
             except Compacted:
-                log.warning("the watch was compacted: listing anew")
+                log.warning("the watch was compacted: listing again")
                 relist = True
             except SwarmliteError as error:
                 if self.connected:

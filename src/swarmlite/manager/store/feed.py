@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from .api import Event, Resync
 
 MAX_BACKLOG = 200_000
-"""Events that a subscriber may be behind before it is told to start over."""
+"""Events that a subscriber may be behind before it has to start over."""
 
 
 class FeedSubscription:

@@ -191,7 +191,7 @@ class Tables:
         self.configs: Table[Config] = Table()
         self.volumes: Table[Volume] = Table()
 
-    def table(self, kind: str) -> Table:  # type: ignore[type-arg]  # the kind is known at run time alone
+    def table(self, kind: str) -> Table:  # type: ignore[type-arg]  # the kind is known at run time only
         """The table of a kind, "task" for tasks."""
         table: Table = getattr(self, f"{kind}s")  # type: ignore[type-arg]
         return table

@@ -72,7 +72,7 @@ def replace_place(turn: Turn, place: Place, config: UpdateConfig) -> None:
         return
     turn.fill(place.key, place.tasks)
     for task in place.live:
-        turn.wish(task, SHUTDOWN)
+        turn.set_desired(task, SHUTDOWN)
 
 
 def _stop_when_failing(turn: Turn, progress: Progress) -> bool:
@@ -98,7 +98,7 @@ def _stop_when_failing(turn: Turn, progress: Progress) -> bool:
 
 
 def _roll_back(service: Service, message: str, now: float) -> None:
-    # A version is never used twice: tasks of the old spec are told by their content.
+    # A version is never used twice: tasks of the old spec are recognised by their content.
     newest = max(service.spec_version.index, service.previous_spec_version.index)
     service.spec.CopyFrom(service.previous_spec)
     service.spec_version.index = newest + 1

@@ -60,7 +60,7 @@ def measure(turn: Turn, places: Sequence[Place]) -> Progress:
 
 
 def is_outdated(turn: Turn, place: Place) -> bool:
-    """Whether the place waits to be replaced: nothing in it is of the wished spec.
+    """Whether the place waits to be replaced: nothing in it is of the desired spec.
 
     Where a new task was tried beside the old one and ended, the restart policy goes on trying.
     """

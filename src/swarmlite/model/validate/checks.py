@@ -58,7 +58,7 @@ def object_name(where: str, value: str, longest: int = 63) -> None:
 def host_name(where: str, value: str) -> None:
     """A host's name, dots allowed."""
     if len(value) > 63 or not value.isascii() or not _HOST_NAME.fullmatch(value):
-        raise InvalidSpec(f"{where}: {value[:70]!r} is no host name")
+        raise InvalidSpec(f"{where}: {value[:70]!r} is not a host name")
 
 
 def labels(where: str, values: Mapping[str, str]) -> None:
@@ -107,17 +107,17 @@ def address(where: str, value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Add
     try:
         return ipaddress.ip_address(value)
     except ValueError as error:
-        raise InvalidSpec(f"{where}: {value[:60]!r} is no IP address") from error
+        raise InvalidSpec(f"{where}: {value[:60]!r} is not an IP address") from error
 
 
 def network(where: str, value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """A CIDR whose host bits are zero."""
     if "/" not in value:
-        raise InvalidSpec(f"{where}: {value[:60]!r} is no CIDR such as 10.1.0.0/24")
+        raise InvalidSpec(f"{where}: {value[:60]!r} is not a CIDR such as 10.1.0.0/24")
     try:
         return ipaddress.ip_network(value)
     except ValueError as error:
-        raise InvalidSpec(f"{where}: {value[:60]!r} is no CIDR such as 10.1.0.0/24") from error
+        raise InvalidSpec(f"{where}: {value[:60]!r} is not a CIDR such as 10.1.0.0/24") from error
 
 
 def unique(where: str, values: Iterable[str]) -> None:
@@ -125,11 +125,11 @@ def unique(where: str, values: Iterable[str]) -> None:
     seen: set[str] = set()
     for value in values:
         if value in seen:
-            raise InvalidSpec(f"{where}: {value} is there twice")
+            raise InvalidSpec(f"{where}: {value} is specified twice")
         seen.add(value)
 
 
 def member(where: str, number: int, enum: object) -> None:
     """A number that the enum knows."""
     if number not in enum.values():  # type: ignore[attr-defined]  # EnumTypeWrapper has no common type
-        raise InvalidSpec(f"{where}: {number} is no known value")
+        raise InvalidSpec(f"{where}: {number} is not a known value")

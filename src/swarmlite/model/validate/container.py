@@ -137,7 +137,7 @@ def _health(spec: ContainerSpec) -> None:
     health: HealthConfig = spec.healthcheck
     if health.test and health.test[0] not in _HEALTH_TESTS:
         raise InvalidSpec(
-            f"--health-cmd: {health.test[0][:40]!r} is no kind of test, expected"
+            f"--health-cmd: {health.test[0][:40]!r} is not a kind of test, expected"
             f" {', '.join(_HEALTH_TESTS)}"
         )
     if health.test and health.test[0] != "NONE" and len(health.test) < 2:
@@ -174,7 +174,7 @@ def _file(kind: str, source: str, file: FileTarget, base: str) -> str:
         raise InvalidSpec(f"{where}: target: names no file")
     for what, value in (("uid", file.uid), ("gid", file.gid)):
         if value and not (value.isascii() and value.isdecimal() and int(value) < 2**31):
-            raise InvalidSpec(f"{where}: {what} {value[:40]!r} is no number")
+            raise InvalidSpec(f"{where}: {what} {value[:40]!r} is not a number")
     checks.between(f"{where}: mode", file.mode, 0, 0o7777)
     return mounts.normal(target)
 

@@ -39,7 +39,7 @@ def _mtu(spec: NetworkSpec) -> None:
     for key in ("com.docker.network.driver.mtu",):
         value = spec.driver.options.get(key, "1450")
         if not (value.isascii() and value.isdecimal() and 576 <= int(value) <= 65535):
-            raise InvalidSpec(f"-o {key}: {value[:20]!r} is no number from 576 to 65535")
+            raise InvalidSpec(f"-o {key}: {value[:20]!r} is not a number from 576 to 65535")
 
 
 def _ipam(config: IPAMConfig) -> ipaddress.IPv4Network:
@@ -51,7 +51,7 @@ def _ipam(config: IPAMConfig) -> ipaddress.IPv4Network:
     if subnet.prefixlen > 29 or subnet.prefixlen < 8:
         raise InvalidSpec(f"--subnet {config.subnet}: expected a prefix length from 8 to 29")
     if subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.is_unspecified:
-        raise InvalidSpec(f"--subnet {config.subnet}: is no range of host addresses")
+        raise InvalidSpec(f"--subnet {config.subnet}: is not a range of host addresses")
     if config.range:
         inner = checks.network("--ip-range", config.range)
         if not isinstance(inner, ipaddress.IPv4Network) or not inner.subnet_of(subnet):
@@ -68,4 +68,4 @@ def _inside(where: str, text: str, subnet: ipaddress.IPv4Network) -> None:
     if address not in subnet:
         raise InvalidSpec(f"{where} {address}: is not within --subnet {subnet}")
     if address in (subnet.network_address, subnet.broadcast_address):
-        raise InvalidSpec(f"{where} {address}: is no host address of --subnet {subnet}")
+        raise InvalidSpec(f"{where} {address}: is not a host address of --subnet {subnet}")

@@ -128,7 +128,7 @@ def _placement(spec: ServiceSpec) -> None:
         constraints.check_spread(preference.spread.spread_descriptor)
     checks.between("--replicas-max-per-node", placement.max_replicas, 0, MAX_REPLICAS)
     if placement.max_replicas and spec.WhichOneof("mode") in ("global", "global_job"):
-        raise InvalidSpec("--replicas-max-per-node: goes with --mode replicated alone")
+        raise InvalidSpec("--replicas-max-per-node: only valid with --mode replicated")
     for platform in placement.platforms:
         checks.text("platform", platform.os + platform.architecture)
 
@@ -142,7 +142,7 @@ def _networks(spec: ServiceSpec) -> None:
             checks.host_name(f"--network {network.target}: alias", alias)
     own = PREDEFINED_NETWORKS.intersection(targets)
     if own and len(targets) > 1:
-        raise InvalidSpec(f"--network {min(own)}: goes with no other network")
+        raise InvalidSpec(f"--network {min(own)}: cannot be combined with other networks")
     if own and any(p.publish_mode == p.INGRESS for p in spec.endpoint.ports):
         raise InvalidSpec(
             f"--publish: ports of a service on network {min(own)} need mode=host or no publishing"
@@ -155,7 +155,7 @@ def _log_driver(spec: ServiceSpec) -> None:
         raise InvalidSpec("--log-opt max-size: must be positive")
     count = options.get("max-file", "1")
     if not (count.isascii() and count.isdecimal() and 1 <= int(count) <= 1000):
-        raise InvalidSpec(f"--log-opt max-file: {count[:20]!r} is no number from 1 to 1000")
+        raise InvalidSpec(f"--log-opt max-file: {count[:20]!r} is not a number from 1 to 1000")
 
 
 def _endpoint(spec: ServiceSpec) -> None:

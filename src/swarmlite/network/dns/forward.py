@@ -34,7 +34,7 @@ class _Pending:
 
 
 def host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
-    """The IPv4 nameservers of the host, read anew each time it is called."""
+    """The IPv4 nameservers of the host, read again each time it is called."""
     servers = []
     with contextlib.suppress(OSError):
         for line in path.read_text(errors="replace").splitlines():

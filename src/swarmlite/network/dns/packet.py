@@ -89,7 +89,7 @@ def wire_name(name: str) -> bytes:
     labels = []
     for label in name.rstrip(".").lower().encode("utf-8", "replace").split(b"."):
         if not 0 < len(label) < 64:
-            raise Malformed(f"{name!r} is no DNS name")
+            raise Malformed(f"{name!r} is not a DNS name")
         labels.append(bytes([len(label)]) + label)
     return b"".join(labels) + b"\0"
 

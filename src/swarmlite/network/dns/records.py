@@ -23,7 +23,7 @@ class Zone:
 
 
 def build(view: View, network_id: str) -> Zone:
-    """The zone of a network from what the managers told. Pure."""
+    """The zone of a network from what the managers said. Pure."""
     builder = _Builder(view, network_id)
     return builder.build()
 
@@ -124,7 +124,7 @@ class Zones:
         self.version += 1
 
     def get(self, network_id: str) -> Zone:
-        """The zone of a network; empty for one that nobody told of."""
+        """The zone of a network; empty for one that is not known."""
         zone = self._zones.get(network_id)
         if zone is None:
             zone = self._zones[network_id] = build(self._view, network_id)

@@ -1,7 +1,7 @@
 """What is wrong with a spec, before anything is made: one line that says where and what.
 
 What depends on the container's own files (users, programs) or on the host (rlimits) shows later.
-Shapes alone are checked here; names of mounts, devices and seccomp are where they are understood.
+Only shapes are checked here; names of mounts, devices and seccomp are where they are understood.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _linux(linux: dict) -> None:  # type: ignore[type-arg]
         if kind not in NAMESPACES:
             raise errors.InvalidSpec(f"linux.namespaces: {kind!r} is not supported")
         if kinds.count(kind) > 1:
-            raise errors.InvalidSpec(f"linux.namespaces: {kind!r} is there twice")
+            raise errors.InvalidSpec(f"linux.namespaces: {kind!r} is specified twice")
     if "mount" not in kinds:
         raise errors.InvalidSpec("linux.namespaces: a mount namespace is needed")
     for key in ("maskedPaths", "readonlyPaths"):

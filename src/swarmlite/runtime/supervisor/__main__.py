@@ -60,7 +60,7 @@ def seal(arguments: list[str]) -> None:
 
 
 def listen(path: str) -> socket.socket:
-    """The socket, 0600; one supervisor alone holds it. A stale one is removed."""
+    """The socket, 0600; only one supervisor holds it. A stale one is removed."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +80,7 @@ def listen(path: str) -> socket.socket:
 
 
 def main() -> None:
-    """Serve until told to shut down."""
+    """Serve until asked to shut down."""
     arguments = sys.argv[1:]
     options = parse(arguments)
     if os.geteuid() != 0:

@@ -151,7 +151,7 @@ class Child:
             os.write(self.channel.fileno(), READY)
 
     def wait_for_start(self) -> None:
-        """Until told; an end of file is the supervisor's death, or a delete."""
+        """Until the supervisor says so; an end of file is the supervisor's death, or a delete."""
         if os.read(self.channel.fileno(), 64) != START:
             os._exit(127)
 
@@ -261,7 +261,7 @@ class ContainerChild(Child):
             namespaces.set_domainname(self.plan.domainname)
 
     def make_console(self) -> None:
-        """The pty, bound to /dev/console by descriptors alone."""
+        """The pty, bound to /dev/console by descriptors only."""
         if self.rootfs.devpts < 0:
             raise OSError(errno.ENOENT, "process.terminal: the spec mounts no devpts")
         self.open_console(
@@ -339,10 +339,10 @@ def _container_ptmx() -> int:
     resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_SYMLINKS
     place = paths.openat2(root, b"dev/pts/ptmx", os.O_PATH, resolve)
     if os.fstat(place).st_rdev != os.makedev(5, 2):
-        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
+        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is not a pty multiplexer")
     fd = paths.openat2(root, b"dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve)
     if os.fstat(fd).st_rdev != os.makedev(5, 2):
-        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
+        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is not a pty multiplexer")
     os.close(place)
     os.close(root)
     return fd

@@ -59,7 +59,7 @@ class Container:
         }
 
     def save(self, directory: str) -> None:
-        """To disk, so that an exit code outlives the supervisor; a full disk is borne.
+        """To disk, so that an exit code outlives the supervisor; a full disk is tolerated.
 
         A line more each time, of which the last whole one counts: a file beside it, renamed over
         it, costs 0.3 ms more (new inodes, three times in a short life).

@@ -63,7 +63,7 @@ def become(plan: ProcessPlan, who: identity.Identity) -> None:
     """Take the user, groups and capabilities.
 
     CAP_SYS_ADMIN stays permitted where the filter is loaded without no_new_privs, for loading it
-    needs that. exec takes it away: there the bounding, inheritable and ambient sets decide alone.
+    needs that. exec takes it away: there only the bounding, inheritable and ambient sets decide.
     """
     credentials.drop_bounding(plan.bounding, plan.last_cap)  # while CAP_SETPCAP is still there
     processes.prctl(processes.PR_SET_KEEPCAPS, 1)  # or leaving uid 0 would drop what is set below

@@ -43,7 +43,7 @@ def _lines(path: bytes) -> list[list[str]]:
 
 
 def _number(text: str) -> int | None:
-    """An id of digits alone; raises IdentityError when it is out of range."""
+    """An id of digits only; raises IdentityError when it is out of range."""
     if not (text.isascii() and text.isdigit()):
         return None
     if len(text) > 10 or int(text) > MAX_ID:

@@ -128,7 +128,9 @@ def _filter(linux: dict, annotations: dict, process: dict, filters: Cache) -> Fi
     if kind == "unconfined":
         return None
     if kind != "default":
-        raise errors.InvalidSpec(f"annotation swarmlite.seccomp: {kind!r} is no built-in profile")
+        raise errors.InvalidSpec(
+            f"annotation swarmlite.seccomp: {kind!r} is not a built-in profile"
+        )
     return filters.default((process.get("capabilities") or {}).get("bounding") or [])
 
 

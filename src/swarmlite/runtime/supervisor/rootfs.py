@@ -98,7 +98,7 @@ class Rootfs:
             _make_device(dev, device)
 
     def _fill_cgroup(self, tree: int, mount: Mount, binds: list[tuple[str, str]]) -> None:
-        """Show the container its own groups alone: with its cgroup namespace they are the roots."""
+        """Show the container its own groups only: with its cgroup namespace they are the roots."""
         for name, directory in binds:
             bind = mounting.open_tree(mounting.AT_FDCWD, directory.encode(), OPEN_TREE_CLONE)
             mounting.mount_setattr(bind, b"", AT_EMPTY_PATH, mount.attributes)
@@ -220,7 +220,7 @@ def open_null() -> int:
     """The host's own /dev/null, checked to be that."""
     fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if os.fstat(fd).st_rdev != os.makedev(1, 3):
-        raise OSError(22, "the host's /dev/null is no null device")
+        raise OSError(22, "the host's /dev/null is not a null device")
     return fd
 
 
@@ -242,7 +242,7 @@ def _make_entry(directory: int, name: bytes, is_directory: bool) -> None:
 
 
 def _make_device(dev: int, device: dict[str, object]) -> None:
-    """A node of `linux.devices`, below /dev alone."""
+    """A node of `linux.devices`, below /dev only."""
     path = str(device.get("path", ""))
     parts = [part for part in path.split("/") if part]
     if len(parts) < 2 or parts[0] != "dev" or ".." in parts:

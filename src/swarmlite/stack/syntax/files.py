@@ -26,7 +26,7 @@ def parse_config(text: str) -> ConfigReference:
 def check_target(target: str) -> None:
     """Refuse a file name that could leave its folder. Raises InvalidSpec."""
     if not target or "\0" in target or ".." in target.split("/"):
-        raise InvalidSpec(f"target {target!r} is no file name: no empty parts and no ..")
+        raise InvalidSpec(f"target {target!r} is not a file name: no empty parts and no ..")
 
 
 def _parse(text: str) -> tuple[str, FileTarget]:

@@ -96,4 +96,4 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError as error:
-        raise InvalidSpec(f"{text!r} is no IP address") from error
+        raise InvalidSpec(f"{text!r} is not an IP address") from error

@@ -93,7 +93,7 @@ def address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError as error:
-        raise InvalidSpec(f"{text!r} is no IP address") from error
+        raise InvalidSpec(f"{text!r} is not an IP address") from error
 
 
 def environment(items: Iterable[str], outside: dict[str, str]) -> list[str]:
@@ -102,7 +102,7 @@ def environment(items: Iterable[str], outside: dict[str, str]) -> list[str]:
     for item in items:
         name, equals, value = item.partition("=")
         if not name or "\0" in item:
-            raise InvalidSpec(f"{item!r} is no variable: NAME=VALUE or NAME")
+            raise InvalidSpec(f"{item!r} is not a variable: NAME=VALUE or NAME")
         if equals:
             values[name] = value
         elif name in outside:

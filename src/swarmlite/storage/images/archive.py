@@ -152,7 +152,7 @@ class _Archive:
     def part(self, name: object) -> LayerSource:
         """Where a member lies, links followed; raises InvalidSpec."""
         if not isinstance(name, str):
-            raise InvalidSpec("the archive's manifest names a file that is no string")
+            raise InvalidSpec("the archive's manifest names a file that is not a string")
         wanted = name
         for _ in range(_MAX_LINKS):
             if wanted in self._files:
@@ -182,14 +182,16 @@ def _docker_images(archive: _Archive) -> list[Archived]:
     except (ValueError, RecursionError) as error:
         raise InvalidSpec("the archive's manifest.json is not JSON") from error
     if not isinstance(manifest, list) or not all(isinstance(entry, dict) for entry in manifest):
-        raise InvalidSpec("the archive's manifest.json is no list of images")
+        raise InvalidSpec("the archive's manifest.json is not a list of images")
     images = []
     for entry in manifest:
         raw = archive.read(entry.get("Config"), MAX_CONFIG_BYTES)
         names = entry.get("Layers") or []
         tags = entry.get("RepoTags") or []
         if not isinstance(names, list) or not isinstance(tags, list):
-            raise InvalidSpec("the archive's manifest.json has Layers or RepoTags that is no list")
+            raise InvalidSpec(
+                "the archive's manifest.json has Layers or RepoTags that is not a list"
+            )
         layers = tuple(archive.part(name) for name in names)
         images.append(_archived(raw, layers, tuple(_tag(tag) for tag in tags)))
     return images
@@ -198,7 +200,7 @@ def _docker_images(archive: _Archive) -> list[Archived]:
 def _layout_images(archive: _Archive, wanted: Platform) -> list[Archived]:
     index = parse(archive.read("index.json", MAX_MANIFEST_BYTES))
     if not isinstance(index, Index):
-        raise InvalidSpec("the archive's index.json is no index")
+        raise InvalidSpec("the archive's index.json is not an index")
     images = []
     for descriptor in index.manifests:
         document = parse(archive.blob(descriptor, MAX_MANIFEST_BYTES), descriptor.media_type)

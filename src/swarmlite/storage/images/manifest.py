@@ -117,7 +117,7 @@ def parse_config(data: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
     if not isinstance(diff_ids, list) or not all(is_digest(diff) for diff in diff_ids):
         raise InvalidSpec("the image's config has no valid rootfs.diff_ids")
     if not isinstance(config.get("config") or {}, dict):
-        raise InvalidSpec("the image's config has a config that is no object")
+        raise InvalidSpec("the image's config has a config that is not an object")
     return config, tuple(diff_ids)
 
 
@@ -169,7 +169,7 @@ def _variant_distance(entry: Descriptor, wanted: Platform) -> int:
 
 def _descriptors(raw: object, what: str) -> tuple[Descriptor, ...]:
     if not isinstance(raw, list) or len(raw) > 1000:
-        raise InvalidSpec(f"the manifest's {what} are no list, or more than 1000")
+        raise InvalidSpec(f"the manifest's {what} are not a list, or more than 1000")
     return tuple(_descriptor(entry, what) for entry in raw)
 
 

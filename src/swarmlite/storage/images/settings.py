@@ -64,7 +64,7 @@ class RegistrySettings:
             try:
                 context.load_verify_locations(ca_file)
             except (ssl.SSLError, OSError) as error:
-                raise FailedPrecondition(f"{ca_file} is no PEM certificate: {error}") from error
+                raise FailedPrecondition(f"{ca_file} is not a PEM certificate: {error}") from error
         elif self.is_insecure(host):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

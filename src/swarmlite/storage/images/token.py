@@ -52,7 +52,7 @@ async def fetch_token(
 ) -> str:
     """A Bearer Authorization header; raises PermissionDenied, FailedPrecondition, Unavailable.
 
-    Credentials are sent to a realm of the registry's own site alone; another realm is asked for an
+    Credentials are sent to a realm of the registry's own site only; another realm is asked for an
     anonymous token.
     """
     realm = _realm(registry, challenge)

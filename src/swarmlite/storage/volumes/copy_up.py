@@ -1,7 +1,7 @@
 """Copies a directory of an image into a volume, in a process of its own (`python -I -S`).
 
 Standard input is JSON {"lowers", "target", "destination"}. The image is mounted read-only in a
-mount namespace of this process alone, so that layers merge as they do in a container, and `target`
+mount namespace of this process only, so that layers merge as they do in a container, and `target`
 is opened as if the image were the root: no link in it leads to the host. Then cp copies, which
 follows no links. Exits with 3 where the image has no such directory.
 """
@@ -43,7 +43,7 @@ def _mount_image(lowers: list[str]) -> int:
     """A descriptor of its root, in a mount namespace of this process."""
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounting.mount(b"none", b"/", None, mounting.MS_REC | mounting.MS_PRIVATE)
-    # over the volume's folder "empty": seen by this process alone
+    # over the volume's folder "empty": seen by this process only
     place = lowers[-1]
     options = "lowerdir=" + ":".join(_escaped(path) for path in lowers)
     flags = mounting.MS_RDONLY | mounting.MS_NOSUID | mounting.MS_NODEV

@@ -1,7 +1,7 @@
 """Volumes of one host: the driver `local`.
 
 Owns the volumes directory: `NAME/volume.json` and the data in `NAME/_data`. Who uses a volume is
-told to it when one is removed; it knows nothing of containers and tasks.
+passed to it when one is removed; it knows nothing of containers and tasks.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def _is_mounted(path: Path) -> bool:
 
 
 def _in_mountinfo(path: Path) -> bool:
-    """A bind mount of the same disk shows there alone."""
+    """A bind mount of the same disk shows there only."""
     wanted = str(path.resolve()).replace(" ", "\\040")
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return any(line.split(" ", 5)[4] == wanted for line in lines)

@@ -130,7 +130,7 @@ SCALARS = [
     Scalar(("--stop-signal",), _container("stop_signal"), help="Signal to stop the container"),
     Scalar(("--stop-grace-period",), _grace, DURATION, "Time to wait before force killing (10s)"),
     Scalar(("--oom-score-adj",), _container("oom_score_adj"), INTEGER, "Host's OOM preferences"),
-    Scalar(("--isolation",), _isolation, help="Isolation mode; default alone on Linux"),
+    Scalar(("--isolation",), _isolation, help="Isolation mode; only default on Linux"),
     Scalar(("--health-cmd",), _health_cmd, help="Command to run to check health"),
     Scalar(("--health-interval",), _health_duration("interval"), DURATION, "Time between checks"),
     Scalar(("--health-timeout",), _health_duration("timeout"), DURATION, "Time a check may take"),

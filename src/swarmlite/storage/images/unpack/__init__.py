@@ -1,4 +1,4 @@
-"""Unpacks one layer into a directory, in a process of its own, with the standard library alone.
+"""Unpacks one layer into a directory, in a process of its own, with the standard library only.
 
 Owns everything that touches what an archive's author wrote: decompression, tar, paths, links,
 devices, extended attributes, whiteouts. Never writes outside of the directory it was given: each

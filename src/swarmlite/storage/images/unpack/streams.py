@@ -126,7 +126,7 @@ class _Peeked:
 
 
 def decompressed(source: Reader) -> Reader:
-    """`source` without its gzip or zstd, told by the first bytes as Docker does."""
+    """`source` without its gzip or zstd, recognised by its first bytes as Docker does."""
     head = source.read(4)
     peeked = _Peeked(source, head)
     if head.startswith(_GZIP):

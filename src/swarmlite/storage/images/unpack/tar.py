@@ -95,7 +95,7 @@ class TarReader:
         stored = _number(block[148:156], "checksum")
         unsigned = sum(block) - sum(block[148:156]) + 8 * 32
         if stored != unsigned and stored != _signed_sum(block):
-            raise BadLayer("a tar header's checksum is wrong: this is no tar, or a damaged one")
+            raise BadLayer("a tar header's checksum is wrong: this is not a tar, or a damaged one")
         return block
 
     def _extension(self, header: bytes) -> bytes:
