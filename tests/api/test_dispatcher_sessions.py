@@ -13,6 +13,7 @@ import swarmlite.manager.dispatcher.loop as dispatcher_loop
 from swarmlite.errors import InvalidSpec, PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.manager.store.api import Delete
 from swarmlite.model import task_states
+from swarmlite.model.timestamps import set_now
 from swarmlite.proto.dispatcher_pb2 import AgentMessage
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub
 from swarmlite.proto.objects_pb2 import Config, Network, Secret, Service
@@ -185,7 +186,7 @@ async def test_a_removed_node_is_told_so(manager: Manager, agents: Agents) -> No
     await until(lambda: manager.store.view.nodes.get("n1").status.state == NodeStatus.READY)
     cluster = type(manager.store.view.cluster)()
     cluster.CopyFrom(manager.store.view.cluster)
-    cluster.blacklisted_certificates["n1"].expiry.GetCurrentTime()
+    set_now(cluster.blacklisted_certificates["n1"].expiry)
     manager.put(cluster)
     manager.store.commit_now([Delete(manager.store.view.nodes.get("n1"))])
     assert isinstance(await agent.ended(), PermissionDenied)

@@ -22,6 +22,7 @@ from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Delete, Put
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.model import dirty, task_states
+from swarmlite.model.timestamps import set_now
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage, LogsResponse
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
 from swarmlite.proto.objects_pb2 import Cluster, Node, Service, Task
@@ -120,7 +121,7 @@ class World(threading.Thread):
         task.desired_state = task_states.RUNNING
         task.status.state = task_states.PENDING if self.error else task_states.RUNNING
         task.status.err = self.error
-        task.status.timestamp.GetCurrentTime()
+        set_now(task.status.timestamp)
         return task
 
     def stop(self) -> None:

@@ -32,6 +32,7 @@ from swarmlite.manager.ca.service import MAX_FAILURES, CAService, new_node
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.memory import MemoryStore
+from swarmlite.model.timestamps import set_now
 from swarmlite.proto import ca_pb2 as pb
 from swarmlite.proto import control_pb2, objects_pb2
 from swarmlite.proto.ca_pb2_grpc import CAStub, add_CAServicer_to_server
@@ -308,7 +309,7 @@ async def test_a_removed_node_is_refused_whatever_its_certificate_says(manager: 
     assert (await get_node(manager.channel(key, cert))).id == "gone"
     cluster = objects_pb2.Cluster()
     cluster.CopyFrom(manager.stored())
-    cluster.blacklisted_certificates["gone"].expiry.GetCurrentTime()
+    set_now(cluster.blacklisted_certificates["gone"].expiry)
     await manager.store.commit([Put(cluster)])
     with pytest.raises(PermissionDenied, match="removed"):
         await get_node(manager.channel(key, cert))

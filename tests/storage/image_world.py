@@ -2,8 +2,10 @@
 
 import io
 import os
+import subprocess
+import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,28 @@ def one_file(path: str, content: str | bytes) -> bytes:
     writer = TarWriter()
     writer.file(path, content)
     return writer.tar()
+
+
+# By mount(2): mount(8) of util-linux 2.41 ends an option at 256 bytes.
+_IN_OVERLAY = """
+import os, sys
+from swarmlite.kernel import mounting
+options = os.fsencode("lowerdir=" + sys.argv[1])
+mounting.mount(b"overlay", b"/mnt", b"overlay", 0, options)
+os.chdir("/mnt")
+os.execvpe(sys.argv[2], sys.argv[2:], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+"""
+
+
+def in_overlay(lowers: Sequence[Path], *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the root of an overlay of `lowers`, in a mount namespace of its own."""
+    joined = ":".join(map(str, lowers))
+    return subprocess.run(
+        ["unshare", "-m", sys.executable, "-c", _IN_OVERLAY, joined, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def left_behind(store: ImageStore) -> list[str]:

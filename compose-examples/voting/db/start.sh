@@ -1,7 +1,7 @@
 #!/bin/sh
 # PostgreSQL, its cluster made at the first start with the password of POSTGRES_PASSWORD.
 set -eu
-bin=/usr/lib/postgresql/15/bin
+bin=$(echo /usr/lib/postgresql/*/bin) # of the one version that the image's Debian has
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     : "${POSTGRES_PASSWORD:?POSTGRES_PASSWORD must be set}"

@@ -20,6 +20,7 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.model.timestamps import set_now
 from swarmlite.network import ipam, options
 from swarmlite.network.api import BRIDGE, HOST, NONE
 from swarmlite.proto.objects_pb2 import Network
@@ -73,7 +74,7 @@ class HostNetworks:
         network.spec.annotations.name = name
         network.spec.scope = "local"
         network.spec.driver.name = network.driver_state.name = driver
-        network.meta.created_at.GetCurrentTime()
+        set_now(network.meta.created_at)
         if name == BRIDGE:
             network.spec.driver.options[options.NAME] = BRIDGE_INTERFACE
             subnet = ipam.choose([*await self._taken(), *self.subnets()])
@@ -139,7 +140,7 @@ class HostNetworks:
             raise AlreadyExists(f"network with name {name} already exists")
         network = Network(id=secrets.token_hex(32), spec=spec)
         network.spec.scope = "local"
-        network.meta.created_at.GetCurrentTime()
+        set_now(network.meta.created_at)
         if spec.config_only:
             network.spec.driver.name = network.driver_state.name = "null"
             return network

@@ -12,6 +12,7 @@ import inspect
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -24,7 +25,10 @@ from pathlib import Path
 from swarmlite.errors import FailedPrecondition, Unavailable
 from swarmlite.testing.oci import BuiltLayer, TarWriter, layer
 
-_FOLLOWED = re.compile(r"lib[a-z0-9.+-]+|zlib1g|python3[a-z0-9.-]*|media-types|tzdata|redis-tools")
+_FOLLOWED = re.compile(
+    r"lib[a-z0-9.+-]+|zlib1g|python3[a-z0-9.-]*|media-types|tzdata|redis-tools"
+    r"|postgresql(-client)?-\d+"  # which version, only the release's own packages say
+)
 _NOT_NEEDED = re.compile(r"libllvm.*|libperl.*|.*-dev|.*-doc|libpam-.*|libjs-.*|libc-bin|libc-l10n")
 _LEFT_OUT = re.compile(
     r"usr/share/(doc|man|info|locale|lintian|bash-completion|bug|zoneinfo/(right|posix))/"
@@ -85,21 +89,12 @@ class Packages:
         writer = TarWriter()
         if len(groups) == 1:
             base_files(writer)
-        for package in self._download(wanted):
-            _repack(package, writer)
-        return layer(writer.tar(), "zstd", blob)
-
-    def _download(self, names: Sequence[str]) -> list[Path]:
-        folder = self._cache / "packages"
-        folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._cache, prefix="download-") as scratch:
-            _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *names, cwd=scratch)
-            for path in Path(scratch).glob("*.deb"):
-                path.replace(folder / path.name)
-        newest = {}
-        for path in sorted(folder.glob("*.deb"), key=lambda path: path.stat().st_mtime):
-            newest[path.name.partition("_")[0]] = path
-        return [newest[name] for name in names]
+            _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *wanted, cwd=scratch)
+            found = {path.name.partition("_")[0]: path for path in Path(scratch).glob("*.deb")}
+            for name in wanted:
+                _repack(found[name], writer)
+        return layer(writer.tar(), "zstd", blob)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -169,6 +164,7 @@ def _repack(package: Path, writer: TarWriter) -> None:
 
 def _key(groups: Sequence[Sequence[str]], base_files: BaseFiles) -> str:
     recipe = [
+        platform.freedesktop_os_release().get("VERSION_ID", ""),  # a release has its own packages
         [list(group) for group in groups],
         inspect.getsource(inspect.getmodule(base_files) or base_files),
         Path(__file__).read_text(),

@@ -24,6 +24,8 @@ class Pusher:
         self._url = url
         self._headers = {"Authorization": auth.basic()} if auth else {}
         context = ssl.create_default_context(cafile=str(ca_file)) if ca_file else None
+        if context is not None:
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # a registry may have a bare CA
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if context is not None:
             handlers.append(urllib.request.HTTPSHandler(context=context))

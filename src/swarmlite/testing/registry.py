@@ -32,7 +32,8 @@ _START_TIMEOUT_S = 15.0
 class Registry:
     """A context manager, plain or async, of a registry on `host`.
 
-    `address` is HOST:PORT. With `tls` it has a certificate of a CA of its own, in `ca_file`;
+    `address` is HOST:PORT. With `tls` it has a certificate of a CA of its own, in `ca_file`; with
+    `bare_certificates` neither says its key's usage or identifiers, as old private CAs do not.
     `certs_dir` is laid out for RegistrySettings and SWARMLITE_CERTS_DIR. `users` (name to password)
     asks for a login. `token` is docker-registry's `auth.token` section as it stands. `root` keeps
     the content; without it, it goes with the registry. Raises FailedPrecondition where
@@ -45,6 +46,7 @@ class Registry:
         *,
         port: int = 0,
         tls: bool = False,
+        bare_certificates: bool = False,
         users: Mapping[str, str] | None = None,
         token: Mapping[str, str] | None = None,
         root: Path | None = None,
@@ -52,6 +54,7 @@ class Registry:
         self.host = host
         self.port = port or _free_port(host)
         self._tls = tls
+        self._bare = bare_certificates
         self._users = dict(users or {})
         self._token = dict(token or {})
         self._root = root
@@ -186,7 +189,7 @@ class Registry:
         ca_file = self.certs_dir / self.address / "ca.crt"
         ca_file.parent.mkdir(parents=True)
         certificate, key = self.folder / "registry.crt", self.folder / "registry.key"
-        make_certificates(self.host, ca_file, certificate, key)
+        make_certificates(self.host, ca_file, certificate, key, bare=self._bare)
         return {"certificate": str(certificate), "key": str(key)}
 
     def _make_htpasswd(self) -> str:
@@ -201,14 +204,19 @@ class Registry:
         return str(path)
 
 
-def make_certificates(host: str, ca_file: Path, certificate: Path, key: Path) -> None:
-    """A CA, and a certificate of it for the address or name `host`, PEM, good for a day."""
+def make_certificates(
+    host: str, ca_file: Path, certificate: Path, key: Path, *, bare: bool = False
+) -> None:
+    """A CA, and a certificate of it for the address or name `host`, PEM, good for a day.
+
+    `bare`: without key usages and key identifiers.
+    """
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "swarmlite testing CA")])
-    ca = _signed(ca_name, ca_name, ca_key.public_key(), ca_key, ca=True)
+    ca = _signed(ca_name, ca_name, ca_key.public_key(), ca_key, ca=True, bare=bare)
     own_key = ec.generate_private_key(ec.SECP256R1())
     own_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
-    own = _signed(own_name, ca_name, own_key.public_key(), ca_key, host=host)
+    own = _signed(own_name, ca_name, own_key.public_key(), ca_key, host=host, bare=bare)
     ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     certificate.write_bytes(own.public_bytes(serialization.Encoding.PEM))
     key.write_bytes(
@@ -228,6 +236,7 @@ def _signed(
     *,
     ca: bool = False,
     host: str = "",
+    bare: bool = False,
 ) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
     builder = (
@@ -244,7 +253,27 @@ def _signed(
         builder = builder.add_extension(
             x509.SubjectAlternativeName([_alternative(host)]), critical=False
         )
+    if not bare:
+        builder = _described(builder, public, key, ca=ca)
     return builder.sign(key, hashes.SHA256())
+
+
+def _described(
+    builder: x509.CertificateBuilder,
+    public: ec.EllipticCurvePublicKey,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    ca: bool,
+) -> x509.CertificateBuilder:
+    """With what RFC 5280 demands of certificates, and Python 3.13 with it."""
+    usage = x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    own = x509.SubjectKeyIdentifier.from_public_key(public)
+    return (
+        builder.add_extension(usage, critical=True)
+        .add_extension(own, critical=False)
+        .add_extension(issuer, critical=False)
+    )
 
 
 def _alternative(host: str) -> x509.GeneralName:

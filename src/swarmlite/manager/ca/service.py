@@ -16,6 +16,7 @@ from swarmlite.errors import (
     Unavailable,
 )
 from swarmlite.ids import new_id
+from swarmlite.model.timestamps import set_now
 from swarmlite.proto import ca_pb2 as pb
 from swarmlite.proto import options_pb2
 from swarmlite.proto.ca_pb2_grpc import CAServicer
@@ -209,7 +210,7 @@ def new_node(node_id: str, role: NodeRole.ValueType) -> Node:
     node = Node(id=node_id, role=role)
     node.spec.desired_role = role
     node.spec.membership = NodeSpec.ACCEPTED
-    node.joined_at.GetCurrentTime()
+    set_now(node.joined_at)
     if role == NodeRole.MANAGER:
         node.manager_status.reachability = ManagerStatus.REACHABLE
     return node

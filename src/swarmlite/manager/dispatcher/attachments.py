@@ -27,6 +27,7 @@ from swarmlite.manager.controlapi.api import resolve
 from swarmlite.manager.store.api import Delete, Put, Resync, Store, Subscription
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model import task_states
+from swarmlite.model.timestamps import set_now
 from swarmlite.model.validate import checks
 from swarmlite.proto.dispatcher_pb2 import (
     AttachContainerRequest,
@@ -189,7 +190,7 @@ def new_attachment(node_id: str, network: Network, request: AttachContainerReque
     task.spec.networks.add(target=network.id, addresses=request.addresses)
     name_attachment(task, request)
     task.status.message = "created"
-    task.status.timestamp.GetCurrentTime()
+    set_now(task.status.timestamp)
     return task
 
 
