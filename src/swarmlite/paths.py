@@ -87,6 +87,16 @@ class Paths:
         return self.state_dir / "containers"
 
     @property
+    def snapshots_dir(self) -> Path:
+        """One folder a container's file system: upper and work, or a whole tree."""
+        return self.state_dir / "snapshots"
+
+    @property
+    def leases_file(self) -> Path:
+        """Who needs which images, volumes and blobs."""
+        return self.state_dir / "leases"
+
+    @property
     def volumes_dir(self) -> Path:
         """One folder a volume, its data in _data."""
         return self.state_dir / "volumes"

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +31,7 @@ from swarmlite.errors import (
 from swarmlite.ids import base36
 from swarmlite.storage.images.types import LayerSource, Limits, Unpacked
 from swarmlite.storage.images.unpack.extract import inherit
+from swarmlite.storage.trees import discard
 
 _UNPACKER = Path(__file__).with_name("unpack") / "__main__.py"
 _MAX_OPTIONS = 3900  # bytes of lowerdir=: a page, less the upper and work directories
@@ -54,6 +55,10 @@ class LayerStore:
         self._limits = limits
         self._layers: dict[str, Layer] = {}
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+        self.users: list[Callable[[], Set[str]]] = []
+        """Each says which layers somebody stands on; those are never collected."""
+        self.guard = threading.Lock()
+        """Held while what is used is looked at, and by whoever becomes a user."""
         for name in ("layers", "l", "tmp", "empty"):
             (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         (root / "empty").chmod(0o755)
@@ -113,19 +118,44 @@ class LayerStore:
         self._layers[chain_id] = layer
         return layer
 
-    def remove(self, chain_id: str) -> None:
-        """Forget a layer at once; its files go in the background."""
-        layer = self._layers.pop(chain_id, None)
-        if layer is None:
-            return
+    def collect(self, needed: Set[str]) -> list[str]:
+        """Forget every layer that is neither in `needed` nor has users, topmost first.
+
+        Their files go in the background.
+        """
+        with self.guard:
+            used = set(needed).union(*(users() for users in self.users))
+            gone = [layer for key, layer in self._layers.items() if key not in used]
+            for layer in gone:
+                del self._layers[layer.chain_id]
+        for layer in gone:
+            self._remove(layer)
+        return [layer.chain_id for layer in reversed(gone)]
+
+    def _remove(self, layer: Layer) -> None:
         (self._root / "l" / layer.short).unlink(missing_ok=True)
         trash = Path(tempfile.mkdtemp(prefix="trash-", dir=self._root / "tmp"))
-        self._path(chain_id).rename(trash / "layer")
+        self._path(layer.chain_id).rename(trash / "layer")
         discard(trash)
 
     def chain_ids(self) -> list[str]:
         """All layers that are unpacked."""
         return list(self._layers)
+
+    # what stands on layers names them in one short line
+    def record(self, chain: Sequence[str]) -> str:
+        """The layers `chain` by their short names, and the whole name of the topmost."""
+        shorts = ":".join(self._layers[chain_id].short for chain_id in chain)
+        return f"{shorts}@{chain[-1].partition(':')[2]}" if chain else "@"
+
+    def read_record(self, text: str) -> tuple[str, ...]:
+        """The chain that `record` wrote down; raises NotFound where a layer of it is gone."""
+        names, _, top = text.partition("@")
+        by_short = {layer.short: layer.chain_id for layer in self._layers.values()}
+        chain = tuple(by_short.get(name, "") for name in names.split(":") if name)
+        if "" in chain or (chain[-1] if chain else ":").partition(":")[2] != top:
+            raise NotFound(f"layer {top[:12]} is not unpacked")
+        return chain
 
     async def _run(self, source: LayerSource, target: Path, *, base: bool, name: str) -> Unpacked:
         job = {
@@ -203,15 +233,6 @@ class Scratch:
 
     path: Path
     unpacked: Unpacked
-
-
-def discard(path: Path) -> None:
-    """Remove a tree in the background, however deep it is."""
-    process = subprocess.Popen(
-        ["rm", "-rf", "--one-file-system", "--", str(path)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    threading.Thread(target=process.wait, name="images-discard", daemon=True).start()
 
 
 def disk_full(root: Path) -> ResourceExhausted:

@@ -18,7 +18,7 @@ from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.flight import Flights, Locks
 from swarmlite.storage.images.index import Entry
 from swarmlite.storage.images.index import Index as ImageIndex
-from swarmlite.storage.images.layers import Layer, LayerStore, Scratch, discard, os_error
+from swarmlite.storage.images.layers import Layer, LayerStore, Scratch, os_error
 from swarmlite.storage.images.manifest import (
     Index,
     Manifest,
@@ -41,6 +41,8 @@ from swarmlite.storage.images.types import (
     Removed,
     Resolved,
 )
+from swarmlite.storage.leases import Leases, holding
+from swarmlite.storage.trees import discard
 
 # named here, because ImageStore.list hides the type in its class
 Images = list[Image]
@@ -69,7 +71,10 @@ class ImageStore:
         *,
         settings: RegistrySettings | None = None,
         limits: Limits | None = None,
+        leases: Leases | None = None,
+        collect: bool = True,
     ) -> None:
+        """With `collect` false, layers of no image stay until `collect`: users come first."""
         self.root = root
         self.settings = settings or RegistrySettings.from_environment()
         self.limits = limits or Limits()
@@ -77,13 +82,16 @@ class ImageStore:
         root.chmod(0o700)
         self._ingest = root / "ingest"
         self._ingest.mkdir(mode=0o700, exist_ok=True)
-        self._layers = LayerStore(root, self.limits)
+        self.layers = LayerStore(root, self.limits)
+        self.leases = leases or Leases(root / "leases")
         self._index = ImageIndex(root / "images.json")
         self._pulls: Flights[Image] = Flights()
         self._locks = Locks()
         self._held: Counter[str] = Counter()
         self._drop_stale_blobs()
         self._drop_broken_images()
+        if collect:
+            self.collect()
 
     # reading
     def get(self, ref: str) -> Image:
@@ -97,7 +105,13 @@ class ImageStore:
 
     def lower_dirs(self, image: Image) -> Paths:
         """The image's directories for overlayfs, topmost first; never empty."""
-        return self._layers.lower_dirs(image.layers)
+        return self.layers.lower_dirs(image.layers)
+
+    def use(self, ref: str, owner: str, *, sync: bool = False) -> Image:
+        """`get`, with the image held for `owner` from then on: nothing comes in between."""
+        image = self.get(ref)
+        self.leases.hold(owner, images=[image.id], sync=sync)
+        return image
 
     # pulling
     async def resolve(
@@ -125,20 +139,30 @@ class ImageStore:
         auth: RegistryAuth | None = None,
         platform: Platform | None = None,
         progress: Report | None = None,
+        owner: str = "",
     ) -> Image:
         """Bring an image here; one that is pinned by digest and complete is not asked for again.
 
-        An identical pull in flight is shared; its progress goes to whoever started it.
+        An identical pull in flight is shared; its progress goes to whoever started it. The image
+        is held for `owner`, where one is named, before anybody else can remove it.
         """
         reference = Reference.parse(ref)
         wanted = platform or Platform.of_host()
         report = progress or _ignore
         if reference.digest and (image := self._complete(str(reference), wanted)):
             report(Progress("", "Image is up to date"))
+            self._hold(owner, image)
             return image
-        return await self._pulls.run(
-            (str(reference), wanted, auth), lambda: self._pull(reference, auth, wanted, report)
-        )
+        key = (str(reference), wanted, auth)
+        while True:
+            image = await self._pulls.run(key, lambda: self._pull(reference, auth, wanted, report))
+            if not owner or image.id in self._index.entries:
+                self._hold(owner, image)
+                return image
+
+    def _hold(self, owner: str, image: Image) -> None:
+        if owner:
+            self.leases.hold(owner, images=[image.id])
 
     def _complete(self, ref: str, wanted: Platform) -> Image | None:
         try:
@@ -218,7 +242,7 @@ class ImageStore:
         """One layer; a pull that wants the same waits, and goes on itself where this one fails."""
         # two kinds of key: an uncompressed base layer's digest is its chain id too
         async with self._locks.hold(("layer", chain[-1])):
-            if layer := self._layers.get(chain[-1]):
+            if layer := self.layers.get(chain[-1]):
                 source.say("Already exists")
                 return layer
             async with limit, self._locks.hold(("source", source.key)):
@@ -226,7 +250,7 @@ class ImageStore:
             try:
                 if below is not None:
                     await below
-                return await self._layers.commit(scratch, chain[-1], chain[:-1])
+                return await self.layers.commit(scratch, chain[-1], chain[:-1])
             except BaseException:
                 discard(scratch.path)
                 raise
@@ -235,7 +259,7 @@ class ImageStore:
         try:
             part = await source.fetch()
             source.say("Extracting")
-            scratch = await self._layers.unpack(part, base=base, name=source.name)
+            scratch = await self.layers.unpack(part, base=base, name=source.name)
         except (ResourceExhausted, OSError):
             source.abandon()
             raise
@@ -297,11 +321,13 @@ class ImageStore:
     def remove(self, ref: str, *, force: bool = False, in_use: Collection[str] = ()) -> Removed:
         """Take a name from an image, and the image away with its last name.
 
-        By id: all names, which needs `force` where there are several. `in_use` are ids of images
-        that containers use: those lose names only with `force`, and never their layers.
+        By id: all names, which needs `force` where there are several. An image that is leased, or
+        whose id is in `in_use`, loses its last name only with `force`, and never its layers.
         Raises NotFound, FailedPrecondition.
         """
         entry = self._index.find(ref)
+        holders = self.leases.holders(image=entry.id)
+        used = entry.id in in_use or bool(holders)
         names = _names_to_drop(entry, ref)
         if names is None and len(entry.tags) > 1 and not force:
             raise FailedPrecondition(
@@ -309,25 +335,22 @@ class ImageStore:
             )
         untagged = entry.names if names is None else names
         last = not set(entry.tags) - set(untagged)
-        if last and entry.id in in_use and not force:
-            raise FailedPrecondition(f"image {ref} is in use by a container")
+        if last and used and not force:
+            raise FailedPrecondition(f"image {ref} is in use by {holding(holders)}")
         entry.tags = [tag for tag in entry.tags if tag not in untagged]
         entry.digests = [name for name in entry.digests if name not in (names or ())]
-        if not last or entry.id in in_use:
+        if not last or used:
             self._index.save()
             return Removed(untagged=tuple(untagged))
         untagged = list(dict.fromkeys([*untagged, *entry.digests]))
         del self._index.entries[entry.id]
         self._index.save()
-        return Removed(tuple(untagged), (entry.id, *self._collect(self._layers.chain_ids())))
+        return Removed(tuple(untagged), (entry.id, *self.collect()))
 
-    def _collect(self, candidates: Sequence[str]) -> Iterator[str]:
-        """Delete those of the layers that no image and no pull needs; topmost first."""
+    def collect(self) -> Sequence[str]:
+        """Delete the layers that no image, pull or snapshot needs; their chain ids."""
         needed = {chain for entry in self._index.entries.values() for chain in entry.layers}
-        for chain_id in reversed(candidates):
-            if chain_id not in needed and not self._held[chain_id]:
-                self._layers.remove(chain_id)
-                yield chain_id
+        return self.layers.collect(needed | set(self._held))
 
     @contextmanager
     def _holding(self, chain: Collection[str]) -> Iterator[None]:
@@ -345,12 +368,11 @@ class ImageStore:
                 path.unlink()
 
     def _drop_broken_images(self) -> None:
-        """An image whose layers someone deleted is gone; so are layers of no image."""
+        """An image whose layers someone deleted is gone."""
         entries = self._index.entries
         for entry in [*entries.values()]:
-            if any(self._layers.get(chain_id) is None for chain_id in entry.layers):
+            if any(self.layers.get(chain_id) is None for chain_id in entry.layers):
                 del entries[entry.id]
-        list(self._collect(self._layers.chain_ids()))
 
 
 async def _manifest(

@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 import secrets
-import shutil
 import subprocess
 import sys
 import threading
@@ -27,6 +26,9 @@ from swarmlite.errors import (
     NotFound,
     ResourceExhausted,
 )
+from swarmlite.kernel import durable
+from swarmlite.storage import trees
+from swarmlite.storage.leases import Leases, holding
 
 DRIVER = "local"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
@@ -50,14 +52,15 @@ class Volume:
 class VolumeStore:
     """The volumes below `root`, which one process at a time may use, from any of its threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, leases: Leases | None = None) -> None:
         self._root = root
+        self._leases = leases
         self._locks: dict[str, threading.Lock] = {}
         self._changing = threading.Lock()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
         for leftover in root.glob(".removed-*"):  # of a removal that was cut short
-            shutil.rmtree(leftover, ignore_errors=True)
+            trees.discard(leftover)
 
     def create(
         self,
@@ -66,26 +69,32 @@ class VolumeStore:
         driver: str = DRIVER,
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
+        owner: str = "",
     ) -> Volume:
         """A new volume, or the one of this name and options that is there; empty names are random.
 
-        `options` are those of Docker's local driver: type, o, device. Raises InvalidSpec,
-        AlreadyExists (the name has other options), ResourceExhausted (the disk is full).
+        `options` are those of Docker's local driver: type, o, device. It is held for `owner`,
+        where one is named, before anybody else can remove it. Raises InvalidSpec, AlreadyExists
+        (the name has other options), ResourceExhausted (the disk is full).
         """
         name = name or secrets.token_hex(32)
         check_name(name)
         _check_driver(driver, options or {})
         with self._changing:
-            with contextlib.suppress(NotFound):
-                return self._same(self.get(name), options or {})
-            return self._make(name, dict(labels or {}), dict(options or {}))
+            try:
+                volume = self._same(self.get(name), options or {})
+            except NotFound:
+                volume = self._make(name, dict(labels or {}), dict(options or {}))
+            if owner and self._leases:
+                self._leases.hold(owner, volumes=[name])
+            return volume
 
     def _make(self, name: str, labels: dict[str, str], options: dict[str, str]) -> Volume:
         volume = Volume(name, self._data(name), DRIVER, labels, options, time.time())
         try:
             self._write(volume)
         except OSError as error:
-            shutil.rmtree(self._root / name, ignore_errors=True)
+            trees.sweep(self._root / name)
             raise ResourceExhausted(
                 f"volume {name} cannot be made in {self._root}: {error.strerror}"
             ) from error
@@ -113,13 +122,16 @@ class VolumeStore:
     def remove(self, name: str, *, force: bool = False, in_use: Collection[str] = ()) -> None:
         """Remove a volume and its data; with `force` a missing one is no error.
 
-        `in_use` are the names that containers use. Raises NotFound, FailedPrecondition.
+        One that is leased, or named in `in_use`, stays. Raises NotFound, FailedPrecondition.
         """
         with self._changing:
             trash = self._take_away(name, force, in_use)
-        if trash is not None:
-            what = f"volume {name} is not all gone"
-            _run(["rm", "-rf", "--one-file-system", "--", str(trash)], what)
+        if trash is None:
+            return
+        try:
+            trees.remove(trash)
+        except OSError as error:
+            raise FailedPrecondition(f"volume {name} is not all gone: {error}") from error
 
     def _take_away(self, name: str, force: bool, in_use: Collection[str]) -> Path | None:
         try:
@@ -128,8 +140,9 @@ class VolumeStore:
             if force:
                 return None
             raise
-        if name in in_use:
-            raise FailedPrecondition(f"volume {name} is in use by a container")
+        holders = self._leases.holders(volume=name) if self._leases else []
+        if name in in_use or holders:
+            raise FailedPrecondition(f"volume {name} is in use by {holding(holders)}")
         if _is_mounted(volume.mountpoint):
             _run(["umount", str(volume.mountpoint)], f"volume {name} cannot be unmounted")
         trash = self._root / f".removed-{secrets.token_hex(8)}"
@@ -198,9 +211,7 @@ class VolumeStore:
         volume.mountpoint.parent.chmod(0o700)
         volume.mountpoint.chmod(0o755)
         document = {**asdict(volume), "mountpoint": str(volume.mountpoint)}
-        scratch = volume.mountpoint.parent / "volume.new"
-        scratch.write_text(json.dumps(document))
-        scratch.rename(scratch.with_name("volume.json"))
+        durable.write(volume.mountpoint.parent / "volume.json", json.dumps(document).encode())
 
     def _data(self, name: str) -> Path:
         return self._root / name / "_data"

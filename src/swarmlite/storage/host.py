@@ -1,0 +1,49 @@
+"""The storage of one host, as one object: the only one that a process makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from swarmlite.paths import Paths
+from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Limits
+from swarmlite.storage.leases import Leases
+from swarmlite.storage.snapshots.overlay import OverlaySnapshots
+from swarmlite.storage.snapshots.types import Snapshots
+from swarmlite.storage.volumes.store import VolumeStore
+
+
+class Storage:
+    """Images, snapshots, leases and volumes below a state directory, for one process at a time.
+
+    What a container needs is held before it is looked up: `images.use`, `pull(owner=)`,
+    `volumes.create(owner=)`. Whoever owns leases holds again at its start what its own records
+    name, and releases owners that it does not know any more (`leases.owners`).
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        settings: RegistrySettings | None = None,
+        limits: Limits | None = None,
+        below: Sequence[Path] = (),
+    ) -> None:
+        """`below` are directories that lie below every container's image, lowest last."""
+        self.leases = Leases(paths.leases_file)
+        self.images = ImageStore(
+            paths.images_dir,
+            settings=settings,
+            limits=limits,
+            leases=self.leases,
+            collect=False,
+        )
+        self.snapshots: Snapshots = OverlaySnapshots(paths.snapshots_dir, self.images.layers, below)
+        self.images.collect()  # now that snapshots say which layers they stand on
+        self.volumes = VolumeStore(paths.volumes_dir, leases=self.leases)
+
+    def close(self) -> None:
+        """Give files back; nothing on the disk changes."""
+        self.leases.close()
