@@ -150,14 +150,17 @@ class Containers:
         path = self.directory / container_id / "log"
         return b"".join([line.data async for line in logs.read(path)]).decode()
 
-    async def exec(self, container_id: str, *args: str, **process: Any) -> tuple[int, str]:
+    async def exec(
+        self, container_id: str, *args: str, start_timeout_s: float = 30.0, **process: Any
+    ) -> tuple[int, str]:
         reader, writer = os.pipe()
         null = os.open("/dev/null", os.O_RDONLY)
         try:
             spec = {"args": list(args), "env": ["PATH=/bin"], "cwd": "/", **process}
             running = await self.supervisor.exec(
-                container_id, spec, stdin=null, stdout=writer, stderr=writer
-            )
+                container_id, spec, stdin=null, stdout=writer, stderr=writer,
+                start_timeout_s=start_timeout_s,
+            )  # fmt: skip
             code = await running.wait()
         finally:
             os.close(writer)

@@ -204,16 +204,25 @@ class Supervisor:
             self._subscribers.discard(queue)
 
     async def exec(
-        self, container_id: str, process: dict[str, Any], *, stdin: int, stdout: int, stderr: int
+        self,
+        container_id: str,
+        process: dict[str, Any],
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        start_timeout_s: float = 30.0,
     ) -> Exec:
         """Run an OCI `process` in a running container with these descriptors (which stay yours).
 
         With `process["terminal"]` a pty is made in the container instead, and its master is
-        `Exec.console`. Raises FailedPrecondition with exec's error, NotFound.
+        `Exec.console`. Raises FailedPrecondition with exec's error, or when the program has not
+        begun in time, whatever the container does to it; NotFound.
         """
         answer, fds = await self._call_fds(
-            "exec", [stdin, stdout, stderr], container=container_id, process=process
-        )
+            "exec", [stdin, stdout, stderr], container=container_id, process=process,
+            start_timeout_s=start_timeout_s,
+        )  # fmt: skip
         return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self)
 
     async def console(self, container_id: str) -> int:

@@ -6,16 +6,22 @@ import json
 
 from swarmlite.kernel.filters import FilterProgram
 from swarmlite.kernel.libc import MACHINE
+from swarmlite.kernel.processes import SIBLING_FLAGS
 from swarmlite.runtime.seccomp import compile as compiler
 from swarmlite.runtime.seccomp import profile as rules
 
 
 class Filter:
-    """A program ready to be installed in a child, and the flags it is installed with."""
+    """A program ready to be installed in a child, and the flags it is installed with.
+
+    `lets_fork`: a process under it may make a child; `lets_drop`: it may give up capabilities.
+    """
 
     def __init__(self, profile: rules.Profile) -> None:
         self._program = FilterProgram(compiler.compile_profile(profile))
         self._flags = profile.flags
+        self.lets_fork = profile.allows("clone", [SIBLING_FLAGS, 0, 0, 0, 0, 0])
+        self.lets_drop = profile.allows("capset", [0] * 6)
 
     def install(self) -> None:
         """For this process, for ever; raises OSError."""

@@ -8,7 +8,7 @@ import os
 from swarmlite import errors
 
 DATA = os.path.join(os.path.dirname(__file__), "data")  # noqa: PTH118, PTH120
-ALLOW = 0x7FFF0000
+ALLOW, LOG = 0x7FFF0000, 0x7FFC0000
 ERRNO = 0x00050000
 KILL_PROCESS = 0x80000000
 ACTIONS = {
@@ -18,7 +18,7 @@ ACTIONS = {
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": ERRNO,
     "SCMP_ACT_TRACE": 0x7FF00000,
-    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_LOG": LOG,
     "SCMP_ACT_ALLOW": ALLOW,
 }
 ARCHITECTURES = {
@@ -49,6 +49,24 @@ class Profile:
         self.flags = 0
         self.always: dict[str, int] = {}
         self.when: dict[str, list[tuple[list[Condition], int]]] = {}
+
+    def allows(self, name: str, arguments: list[int]) -> bool:
+        """Whether a call passes: what the compiled filter will answer."""
+        for conditions, action in self.when.get(name, ()):
+            if all(_holds(condition, arguments) for condition in conditions):
+                return action in (ALLOW, LOG)
+        return self.always.get(name, self.default) in (ALLOW, LOG)
+
+
+def _holds(condition: Condition, arguments: list[int]) -> bool:
+    index, operator, value, second = condition
+    argument = arguments[index]
+    if operator == "MASKED_EQ":
+        return argument & value == second
+    return {
+        "EQ": argument == value, "NE": argument != value, "LT": argument < value,
+        "LE": argument <= value, "GT": argument > value, "GE": argument >= value,
+    }[operator]  # fmt: skip
 
 
 def load(name: str) -> dict[str, object]:

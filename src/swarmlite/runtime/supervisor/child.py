@@ -129,7 +129,6 @@ class Child:
         for number in range(3):
             os.dup2(slave, number, inheritable=True)
         os.close(slave)
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def look_up_user(self) -> None:
         """In the container's files: after the pivot, and before giving up rights."""
@@ -231,8 +230,12 @@ class ContainerChild(Child):
         self.wait_for_start()
         self.step = "exec"
         if self.plan.init:
-            init.split(self.channel)
-        finish.execute(self.process, self.variables)
+            # What stays at pid 1 is beside the program, which might trace it: it holds no more.
+            processes.close_range(3, cloexec=True)
+            if self.plan.filtered_init:
+                finish.load_filter(self.process)
+            init.split(self.channel, lambda: finish.keep_no_more(self.process))
+        finish.execute(self.process, self.variables, filtered=self.plan.filtered_init)
 
     def join_namespaces(self) -> None:
         """Those that the spec names by a path, such as the sandbox's network."""
@@ -267,6 +270,7 @@ class ContainerChild(Child):
         self.open_console(
             os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self.rootfs.devpts)
         )
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         tree = mounting.open_tree(0, b"", mounting.OPEN_TREE_CLONE | mounting.AT_EMPTY_PATH)
         place = self.rootfs.place(b"/dev/console", False)
         mounting.move_mount(tree, place)
@@ -275,7 +279,13 @@ class ContainerChild(Child):
 
 
 class ExecChild(Child):
-    """A further process in a running container."""
+    """A further process in a running container, made by one that nothing in there can see.
+
+    The first one stays in the supervisor's pid namespace, gives up what it has of the host, enters
+    everything else of the container and becomes who the program runs as. Only then its sibling is
+    born into the container's pid namespace, which holds nothing that a process there with
+    CAP_SYS_PTRACE could take (CVE-2016-9962). The kernel writes its pid into `handover`.
+    """
 
     def __init__(
         self,
@@ -284,9 +294,14 @@ class ExecChild(Child):
         stdio: list[int],
         cgroup_files: list[int],
         container: int,
+        namespace_flags: int,
+        filtered: bool,
     ) -> None:
         super().__init__(process, channel, stdio, cgroup_files)
         self.container = container  # a pidfd of its first process
+        self.namespace_flags = namespace_flags
+        self.filtered = filtered
+        self.handover = processes.Handover()
 
     def run(self) -> None:
         """As for the first process, but everything is there to be joined."""
@@ -294,20 +309,15 @@ class ExecChild(Child):
         self.reset_signals()
         self.step = "descriptors"
         self.take_descriptors()
-        os.setsid()
         self.step = "oom_score_adj"
         self.set_oom_score()
         # In the cgroup first: what is joined may never see us outside of its limits.
         self.step = "cgroup"
         self.join_cgroup()
         self.forget_modules()
-        # The pid namespace is entered already, by the clone that made us.
+        # The pid namespace among them, which takes our children and not us.
         self.step = "namespaces"
-        namespaces.setns(
-            self.container,
-            namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWIPC
-            | namespaces.CLONE_NEWNET | namespaces.CLONE_NEWCGROUP,
-        )  # fmt: skip
+        namespaces.setns(self.container, self.namespace_flags)
         os.close(self.container)
         self.step = "console"
         if self.process.terminal:
@@ -323,8 +333,26 @@ class ExecChild(Child):
         finish.become(self.process, self.who)
         if self.console >= 0:
             self.say_ready()
+        processes.close_range(3, cloexec=True)
+        if self.filtered:
+            self.step = "seccomp"
+            finish.load_filter(self.process)
+        self.step = "clone"
+        if self.handover.clone_sibling() == 0:
+            self._run_inside()
+
+    def _run_inside(self) -> None:
+        """What the program's own process has to do itself, and a filter may look at."""
+        self.step = "session"
+        try:
+            os.setsid()
+            if self.process.terminal:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        except PermissionError:
+            if self.process.terminal:
+                raise
         self.step = "exec"
-        finish.execute(self.process, self.variables)
+        finish.execute(self.process, self.variables, filtered=self.filtered)
 
     def take_descriptors(self) -> None:
         """The container's pidfd is needed a moment longer."""

@@ -42,6 +42,11 @@ class Container:
         self.streams: list[Stream] = []
         self.console = -1
 
+    def bounding(self) -> list[str]:
+        """The capabilities that its processes may come to have."""
+        names = self.capabilities.get("bounding") or []
+        return names if isinstance(names, list) else []
+
     def wire(self) -> dict[str, object]:
         """The fields of client.State."""
         return {

@@ -63,23 +63,43 @@ def become(plan: ProcessPlan, who: identity.Identity) -> None:
     """Take the user, groups and capabilities.
 
     CAP_SYS_ADMIN stays permitted where the filter is loaded without no_new_privs, for loading it
-    needs that. exec takes it away: there only the bounding, inheritable and ambient sets decide.
+    needs that. `load_filter` takes it away, or exec: there only the bounding, inheritable and
+    ambient sets decide.
     """
     credentials.drop_bounding(plan.bounding, plan.last_cap)  # while CAP_SETPCAP is still there
     processes.prctl(processes.PR_SET_KEEPCAPS, 1)  # or leaving uid 0 would drop what is set below
     os.setgroups(who.gids)
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
-    extra = CAP_SYS_ADMIN if plan.filter is not None and not plan.no_new_privs else 0
-    credentials.capset(
-        plan.effective & plan.permitted | extra, plan.permitted | extra, plan.inheritable
-    )
+    _set_capabilities(plan, CAP_SYS_ADMIN if _filter_needs_admin(plan) else 0)
     credentials.clear_ambient()
     for number in range(plan.last_cap + 1):
         if plan.ambient >> number & 1:
             credentials.raise_ambient(number)
     if plan.no_new_privs:
         processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _filter_needs_admin(plan: ProcessPlan) -> bool:
+    return plan.filter is not None and not plan.no_new_privs
+
+
+def _set_capabilities(plan: ProcessPlan, extra: int) -> None:
+    effective = plan.effective & plan.permitted | extra
+    credentials.capset(effective, plan.permitted | extra, plan.inheritable)
+
+
+def load_filter(plan: ProcessPlan) -> None:
+    """Install the filter before exec, and keep nothing of what that took."""
+    if plan.filter is not None:
+        plan.filter.install()
+        keep_no_more(plan)
+
+
+def keep_no_more(plan: ProcessPlan) -> None:
+    """Give up what only installing a filter took."""
+    if _filter_needs_admin(plan):
+        _set_capabilities(plan, 0)
 
 
 def environment(plan: ProcessPlan, who: identity.Identity) -> dict[bytes, bytes]:
@@ -93,10 +113,11 @@ def environment(plan: ProcessPlan, who: identity.Identity) -> dict[bytes, bytes]
     return variables
 
 
-def execute(plan: ProcessPlan, variables: dict[bytes, bytes]) -> None:
-    """Load the filter and exec, looking the program up in the container's PATH; ExecError."""
+def execute(plan: ProcessPlan, variables: dict[bytes, bytes], *, filtered: bool = False) -> None:
+    """Load the filter unless `filtered`, and exec, by the container's PATH; raises ExecError."""
     # exec marks descriptors, not the child's code: whatever was forgotten is closed there.
-    processes.close_range(3, cloexec=True)
+    if not filtered:
+        processes.close_range(3, cloexec=True)
     program = plan.args[0]
     named = b"/" in program
     candidates = (
@@ -108,7 +129,7 @@ def execute(plan: ProcessPlan, variables: dict[bytes, bytes]) -> None:
         ]
     )
     # Last of all, so that a narrow filter need allow no more than exec (and write, to report).
-    if plan.filter is not None:
+    if plan.filter is not None and not filtered:
         plan.filter.install()
     refused: OSError | None = None
     for candidate in candidates:

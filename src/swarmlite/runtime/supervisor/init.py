@@ -13,15 +13,21 @@ import socket
 
 from swarmlite.kernel import processes
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def split(channel: socket.socket) -> None:
-    """Returns in the process that is to exec; the other one never returns."""
-    child = processes.clone(0)
+
+def split(channel: socket.socket, give_up: Callable[[], None]) -> None:
+    """Returns in the process that is to exec; the other one does `give_up` and never returns."""
+    child = processes.fork()
     if child == 0:
         return
     try:
         channel.close()
-        processes.close_range(0)  # the program's output ends when the program does
+        for fd in range(3):
+            os.close(fd)  # the program's output ends when the program does
+        give_up()
         _serve(child)
     finally:
         os._exit(127)

@@ -8,12 +8,23 @@ import socket
 
 from swarmlite.kernel import namespaces, processes
 from swarmlite.runtime.cgroups.base import Cgroup
+from swarmlite.runtime.oci import capabilities
 from swarmlite.runtime.supervisor.child import Child, ContainerChild, ExecChild
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.logfiles import Stream
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 
 EVERY_SIGNAL = signal.valid_signals()
+NAMESPACES = {
+    "user": namespaces.CLONE_NEWUSER,
+    "mnt": namespaces.CLONE_NEWNS,
+    "uts": namespaces.CLONE_NEWUTS,
+    "ipc": namespaces.CLONE_NEWIPC,
+    "net": namespaces.CLONE_NEWNET,
+    "cgroup": namespaces.CLONE_NEWCGROUP,
+    "pid": namespaces.CLONE_NEWPID,
+    "time": namespaces.CLONE_NEWTIME,
+}
 CHANNEL = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
@@ -64,27 +75,34 @@ def launch_container(
     container.channel, container.streams = ours, streams
 
 
+class Joining:
+    """A process on its way into a container: who makes it (`maker`), then itself (`pid`)."""
+
+    def __init__(self, maker: int, handover: processes.Handover) -> None:
+        self.maker, self._handover = maker, handover
+
+    @property
+    def pid(self) -> int:
+        """Its pid; 0 before it is born."""
+        return self._handover.pid
+
+
 def launch_exec(
-    container: Container, process: ProcessPlan, stdio: list[int], own_pid_namespace: int
-) -> tuple[int, socket.socket]:
-    """Clone a process into the container's pid namespace; its pid, and the channel to it."""
+    container: Container, process: ProcessPlan, stdio: list[int]
+) -> tuple[Joining, socket.socket]:
+    """Clone what makes a process in the container, and the channel to both."""
     assert container.cgroup is not None
+    others = capabilities.mask(container.bounding()) | process.bounding
+    filtered = process.filtered_at_birth(others)
     ours, theirs = make_channel()
     opened: list[int] = []
     try:
         target = processes.pidfd_open(container.pid)
         opened.append(target)
         files = _open_all(container.cgroup.join_files(), opened)
-        child = ExecChild(process, theirs, stdio, files, target)
-        # Only children are affected, and we come straight back: so the process is our child, with
-        # no process in between that would have to be waited for.
-        if container.own_pid_namespace:
-            namespaces.setns(target, namespaces.CLONE_NEWPID)
-        try:
-            pid = _clone(child, 0, container.cgroup.directory())
-        finally:
-            if container.own_pid_namespace:
-                namespaces.setns(own_pid_namespace, namespaces.CLONE_NEWPID)
+        flags = _namespaces_of(container.pid)
+        child = ExecChild(process, theirs, stdio, files, target, flags, filtered)
+        maker = _clone(child, 0, container.cgroup.directory())
     except BaseException:
         ours.close()
         raise
@@ -92,7 +110,20 @@ def launch_exec(
         theirs.close()
         for fd in opened:
             os.close(fd)
-    return pid, ours
+    return Joining(maker, child.handover), ours
+
+
+def _namespaces_of(pid: int) -> int:
+    """The flags of those namespaces of a process that are not ours: joining our own is refused."""
+    flags = 0
+    for kind, flag in NAMESPACES.items():
+        try:
+            theirs = os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115
+        except FileNotFoundError:
+            continue  # a kernel without this kind
+        if theirs != os.readlink(f"/proc/self/ns/{kind}"):  # noqa: PTH115
+            flags |= flag
+    return flags
 
 
 def _open_all(paths: list[str], opened: list[int]) -> list[int]:

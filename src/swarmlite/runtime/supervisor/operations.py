@@ -23,6 +23,7 @@ from swarmlite.runtime.supervisor.server import Reply, Server, Start
 
 ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 MAX_SPEC_BYTES = 8 << 20
+START_TIMEOUT_S = 30.0
 TIOCSWINSZ = 0x5414
 Message = dict  # of JSON values, checked where they are used
 Answer = dict  # likewise
@@ -192,7 +193,8 @@ class Operations:
         plan = ProcessPlan(
             process, self.server.powers, self.server.filters, container.linux, container.annotations
         )
-        self.server.start_exec(container, plan, list(fds), reply)
+        timeout_s = float(message.get("start_timeout_s", START_TIMEOUT_S))
+        self.server.start_exec(container, plan, list(fds), reply, timeout_s)
 
     def op_exec_wait(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
         """Its exit code, once."""
@@ -206,7 +208,7 @@ class Operations:
         process = self.server.execs.get(message["exec_id"])
         if process is None or process.exit_code is not None:
             raise errors.NotFound(f"exec {message['exec_id']} is not running")
-        os.kill(process.pid, int(message["signal"]))
+        os.kill(process.pid or process.joining.maker, int(message["signal"]))
         return {}
 
     def op_console(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]

@@ -23,6 +23,7 @@ NAMESPACE_FLAGS = {
     "network": namespaces.CLONE_NEWNET,
     "cgroup": namespaces.CLONE_NEWCGROUP,
 }
+CAP_SYS_PTRACE = 1 << capabilities.NUMBERS["CAP_SYS_PTRACE"]
 CAP_SYS_ADMIN = 1 << capabilities.NUMBERS["CAP_SYS_ADMIN"]
 
 
@@ -82,6 +83,24 @@ class ProcessPlan:
         self.oom_score_adj = 0 if score is None and powers.oom_score_adj < 0 else score
         self.filter = _filter(linux, annotations, process, filters)
         self.last_cap = powers.last_cap
+
+    def filtered_at_birth(self, others: int) -> bool:
+        """Whether the filter is in force before the process appears among others.
+
+        `others`: the capabilities that those may have. Until the filter is in force the process
+        holds more than it will, so that who may trace it would gain that. Raises FailedPrecondition
+        where neither order is safe.
+        """
+        if self.filter is None:
+            return False
+        if self.filter.lets_fork and (self.no_new_privs or self.filter.lets_drop):
+            return True
+        if others & CAP_SYS_PTRACE:
+            raise errors.FailedPrecondition(
+                "linux.seccomp: a profile without clone and capset cannot be put in force unseen "
+                "beside processes with CAP_SYS_PTRACE: allow both calls, or leave that out"
+            )
+        return False
 
     def _capabilities(self, sets: dict, powers: HostPowers) -> None:  # type: ignore[type-arg]
         known = (1 << powers.last_cap + 1) - 1
@@ -174,6 +193,7 @@ class Plan:
         self.hostname = os.fsencode(spec.get("hostname") or "")
         self.domainname = os.fsencode(spec.get("domainname") or "")
         self.process = ProcessPlan(spec["process"], powers, filters, linux, annotations)
+        self.filtered_init = self.init and self.process.filtered_at_birth(self.process.bounding)
 
     def _namespace(self, kind: str, path: str | None) -> None:
         flag = NAMESPACE_FLAGS[kind]

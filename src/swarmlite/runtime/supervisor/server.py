@@ -47,14 +47,22 @@ class Start:
 class ExecProcess:
     """A further process in a container, until somebody asked for its exit code."""
 
-    def __init__(self, exec_id: str, container: Container, pid: int, reply: Reply) -> None:
-        self.id, self.container, self.pid = exec_id, container, pid
+    def __init__(
+        self, exec_id: str, container: Container, joining: launch.Joining, reply: Reply
+    ) -> None:
+        self.id, self.container, self.joining = exec_id, container, joining
         self.reply: Reply | None = reply
         self.channel: socket.socket | None = None
         self.console = -1
         self.report: dict[str, object] | None = None
         self.exit_code: int | None = None
         self.waiters: list[Reply] = []
+        self.given_up = False
+
+    @property
+    def pid(self) -> int:
+        """Its pid; 0 before it is born into the container."""
+        return self.joining.pid
 
 
 class Server:
@@ -67,7 +75,6 @@ class Server:
         self.powers = HostPowers()
         self.filters = Cache()
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self.pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.containers: dict[str, Container] = {}
         self.by_pid: dict[int, Container] = {}
         self.execs: dict[str, ExecProcess] = {}
@@ -236,8 +243,16 @@ class Server:
             code = code if code >= 0 else 128 - code
             if (container := self.by_pid.pop(pid, None)) is not None:
                 self._ended(container, code)
-            elif (process := self.execs_by_pid.pop(pid, None)) is not None:
+            elif (process := self._exec_that_ended(pid)) is not None:
                 self._exec_ended(process, code)
+
+    def _exec_that_ended(self, pid: int) -> ExecProcess | None:
+        """The exec that is over with this child's end: its own process, or its maker alone."""
+        process = self.execs_by_pid.pop(pid, None)
+        if process is not None:
+            return None if process.pid else process
+        # the maker is often reaped after what it made
+        return next((p for p in self.execs.values() if p.pid == pid and p.exit_code is None), None)
 
     def _ended(self, container: Container, code: int) -> None:
         self.hear(container)  # its last words, and whether exec had succeeded
@@ -348,17 +363,40 @@ class Server:
 
     # exec
     def start_exec(
-        self, container: Container, process: ProcessPlan, stdio: list[int], reply: Reply
+        self,
+        container: Container,
+        process: ProcessPlan,
+        stdio: list[int],
+        reply: Reply,
+        start_timeout_s: float,
     ) -> None:
-        """A further process; answered when its exec has succeeded. Closes `stdio`."""
+        """A further process; answered when its exec has succeeded, or is too late."""
         if process.terminal:
             stdio = stdio and [self.null] * 3
-        pid, channel = launch.launch_exec(container, process, stdio, self.pid_namespace)
-        running = ExecProcess(os.urandom(8).hex(), container, pid, reply)
+        joining, channel = launch.launch_exec(container, process, stdio)
+        running = ExecProcess(os.urandom(8).hex(), container, joining, reply)
         running.channel = channel
         self.execs[running.id] = running
-        self.execs_by_pid[pid] = running
+        self.execs_by_pid[joining.maker] = running
         self.loop.add(channel.fileno(), lambda _events: self._hear_exec(running))
+        self.loop.later(start_timeout_s, lambda: self._give_up_exec(running, start_timeout_s))
+
+    def _give_up_exec(self, process: ExecProcess, after_s: float) -> None:
+        """Something in the container may stop it before its exec: it must not be waited for."""
+        if process.channel is None or process.reply is None:
+            return
+        for pid in (process.joining.maker, process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                if pid and self._is_ours(pid, process):
+                    os.kill(pid, signal.SIGKILL)
+        text = f"exec: it did not start within {after_s:g} s"
+        self.refuse(process.reply, errors.FailedPrecondition(text))
+        process.reply = None
+        process.given_up = True
+
+    def _is_ours(self, pid: int, process: ExecProcess) -> bool:
+        """Whether a pid of an exec has not been reaped: it may be another's else."""
+        return process.exit_code is None if pid == process.pid else pid in self.execs_by_pid
 
     def _hear_exec(self, process: ExecProcess) -> None:
         while process.channel is not None:
@@ -394,7 +432,7 @@ class Server:
             prefix = "" if report.get("exec") else f"{report['step']}: "
             self.refuse(process.reply, errors.FailedPrecondition(f"{prefix}{report['error']}"))
             self._forget_exec(process)
-        elif process.waiters:
+        elif process.waiters or process.given_up:
             self._forget_exec(process)
 
     def _forget_exec(self, process: ExecProcess) -> None:
