@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import os
 import time
 from pathlib import Path
 
 import pytest
 
 from swarmlite.runtime import logs
-from swarmlite.runtime.supervisor.logfiles import LogWriter, Stream, timestamp
+from swarmlite.runtime.supervisor.lines import Lines
+from swarmlite.runtime.supervisor.logfiles import FileLog, timestamp
 
 
 def write(path: Path, count: int, *, max_bytes: int = 1000, max_files: int = 3) -> None:
-    writer = LogWriter(str(path), max_bytes, max_files, False)
+    writer = FileLog(str(path), max_bytes, max_files, False)
     for number in range(count):
         writer.write("stdout", [f"line {number}\n".encode()])
     writer.close()
@@ -52,7 +52,7 @@ async def test_follow_goes_on_across_rotation_and_ends_when_told(tmp_path: Path)
 
     task = asyncio.create_task(read())
     for number in range(30):  # some forty bytes of text each: a rotation every dozen lines
-        writer = LogWriter(str(tmp_path / "log"), 1000, 3, False)
+        writer = FileLog(str(tmp_path / "log"), 1000, 3, False)
         writer.write("stderr", [f"line {number}\n".encode()])
         writer.close()
         await asyncio.sleep(0.02)
@@ -75,15 +75,13 @@ def test_times_are_read_to_the_nanosecond() -> None:
 
 
 async def test_long_lines_are_split_and_odd_bytes_survive(tmp_path: Path) -> None:
-    reader, writer_fd = os.pipe()
-    os.set_blocking(reader, False)
-    writer = LogWriter(str(tmp_path / "log"), 1 << 20, 2, False)
-    stream = Stream(reader, "stdout", writer)
-    os.write(writer_fd, b"x" * 40_000 + b'\n"\\\t\x01 \xc3\xa9 \xff\nrest')
-    os.close(writer_fd)
-    stream.drain()
+    writer = FileLog(str(tmp_path / "log"), 1 << 20, 2, False)
+    cut = Lines("stdout", writer)
+    text = b"x" * 40_000 + b'\n"\\\t\x01 \xc3\xa9 \xff\nrest'
+    for at in range(0, len(text), 10_000):
+        cut.feed(text[at : at + 10_000])
+    cut.flush()
     writer.close()
-    os.close(reader)
     lines = await texts(tmp_path / "log")
     assert "".join(lines[:3]) == "x" * 40_000 + "\n"
     assert len(lines[0]) == 16384
@@ -94,7 +92,7 @@ async def test_a_full_disk_loses_lines_and_says_so(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     (tmp_path / "log").symlink_to("/dev/full")
-    writer = LogWriter(str(tmp_path / "log"), 1000, 2, False)
+    writer = FileLog(str(tmp_path / "log"), 1000, 2, False)
     writer.write("stdout", [b"lost\n"])
     assert writer.lost_bytes > 0
     writer.close()

@@ -13,8 +13,8 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,35 @@ _path = functools.lru_cache(4096)(Path)
 
 @dataclass(frozen=True)
 class LogFile:
-    """Where stdout and stderr go: JSON lines, rotated to path.1, path.2 ... at max_bytes."""
+    """JSON lines, rotated to path.1, path.2 ... at max_bytes; `attrs` stand in each."""
 
     path: Path
     max_bytes: int = 10 << 20
     max_files: int = 3
     compress: bool = False
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Log:
+    """Where stdout and stderr go: into a file, to a driver elsewhere, both, or nowhere."""
+
+    file: LogFile | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """As the supervisor reads it."""
+        wire: dict[str, Any] = {}
+        if self.file is not None:
+            wire["file"] = {**vars(self.file), "path": str(self.file.path)}
+        return wire
+
+
+@dataclass(frozen=True)
+class Attached:
+    """An attachment: a descriptor for standard input, if there is one, and since when it is."""
+
+    stdin: int | None
+    time_ns: int
 
 
 @dataclass
@@ -118,26 +141,51 @@ class Supervisor:
         container_id: str,
         bundle: Path,
         *,
-        log: LogFile | None = None,
+        log: Log | LogFile | None = None,
         stdio: Sequence[int] | None = None,
+        stdin: bool = False,
+        stdin_once: bool = False,
     ) -> State:
         """Set everything up; the process then waits before exec (OCI "created").
 
-        stdout and stderr go to `log`, or to the three descriptors of `stdio`, else to /dev/null.
+        stdout and stderr go to `log` and can be attached to, or to the three descriptors of
+        `stdio`, else to /dev/null. With `log` and `stdin` its standard input is held open for
+        those who attach; with `stdin_once` it ends with the first of them.
         Raises InvalidSpec, AlreadyExists, FailedPrecondition (the step that failed, and why).
         """
         extra: dict[str, Any] = {}
         if log is not None:
-            extra["log"] = {
-                "path": str(log.path),
-                "max_bytes": log.max_bytes,
-                "max_files": log.max_files,
-                "compress": log.compress,
-            }
+            extra["log"] = (Log(log) if isinstance(log, LogFile) else log).to_wire()
+            extra |= {"stdin": stdin, "stdin_once": stdin_once}
         answer = await self._call(
             "create", fds=list(stdio or ()), container=container_id, bundle=str(bundle), **extra
         )
         return State.from_wire(answer)
+
+    async def attach(
+        self,
+        container_id: str,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        stdin: bool = False,
+    ) -> Attached:
+        """Have its output written to these descriptors (which stay yours) from now on.
+
+        They are the writing ends of pipes or sockets, closed there at the stream's end; who stops
+        reading without closing the other end stops the container in time. A terminal's output is
+        stdout. Raises FailedPrecondition when it has ended or was created without a log.
+        """
+        streams = {"stdout": stdout, "stderr": stderr}
+        fds = {name: fd for name, fd in streams.items() if fd is not None}
+        answer, received = await self._call_fds(
+            "attach",
+            list(fds.values()),
+            container=container_id,
+            streams=list(fds),
+            stdin=stdin,
+        )
+        return Attached(received[0] if received else None, answer["time_ns"])
 
     async def start(self, container_id: str) -> State:
         """Exec the user's process; returns once that has succeeded.
@@ -228,7 +276,7 @@ class Supervisor:
     async def console(self, container_id: str) -> int:
         """A duplicate of the master of the container's pty; FailedPrecondition if it has none.
 
-        Its output comes to whoever reads first: create without `log` what is to be attached to.
+        Its output comes to whoever reads first: for what was created with `log` use `attach`.
         """
         _, fds = await self._call_fds("console", [], container=container_id)
         return int(fds[0])

@@ -140,6 +140,8 @@ class Child:
         self.variables = finish.environment(process, self.who)
         if process.terminal:
             os.fchown(0, self.who.uid, -1)
+        elif self.who.uid:
+            finish.own_pipes(self.who.uid)
 
     def say_ready(self) -> None:
         """All that can fail has not: the container is "created"."""

@@ -8,7 +8,7 @@ import os
 import socket
 
 from swarmlite.runtime.cgroups.base import Cgroup
-from swarmlite.runtime.supervisor.logfiles import LogWriter, Stream
+from swarmlite.runtime.supervisor.output import Output
 
 CREATING, CREATED, STARTING, RUNNING, STOPPED = (
     "creating", "created", "starting", "running", "stopped",
@@ -38,8 +38,7 @@ class Container:
         self.capabilities: dict[str, object] = {}
         self.channel: socket.socket | None = None
         self.report: dict[str, object] | None = None  # the child's last words
-        self.writer: LogWriter | None = None
-        self.streams: list[Stream] = []
+        self.output: Output | None = None  # None where its streams are someone else's
         self.console = -1
 
     def bounding(self) -> list[str]:

@@ -53,6 +53,14 @@ def enter_cwd(cwd: bytes) -> None:
         raise OSError(errno.EPERM, "the working directory is outside the container's root")
 
 
+def own_pipes(uid: int) -> None:
+    """Standard streams that are pipes belong to the user, who may open /dev/stderr as a file."""
+    for fd in range(3):
+        status = os.fstat(fd)
+        if stat.S_ISFIFO(status.st_mode) and status.st_uid != uid:
+            os.fchown(fd, uid, -1)
+
+
 def set_rlimits(plan: ProcessPlan) -> None:
     """The limits of the spec, soft and hard."""
     for number, soft, hard in plan.rlimits:

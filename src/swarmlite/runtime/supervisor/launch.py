@@ -11,7 +11,7 @@ from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.oci import capabilities
 from swarmlite.runtime.supervisor.child import Child, ContainerChild, ExecChild
 from swarmlite.runtime.supervisor.container import Container
-from swarmlite.runtime.supervisor.logfiles import Stream
+from swarmlite.runtime.supervisor.output import Output
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 
 EVERY_SIGNAL = signal.valid_signals()
@@ -36,43 +36,61 @@ def make_channel() -> tuple[socket.socket, socket.socket]:
 
 
 def launch_container(
-    container: Container, plan: Plan, cgroup: Cgroup, stdio: list[int], null: int
+    container: Container, plan: Plan, cgroup: Cgroup, stdio: list[int], null: int, stdin: bool
 ) -> None:
-    """Clone the container's first process; its channel and output are then the container's.
+    """Clone the container's first process; its channel and streams are then the container's.
 
-    `stdio` are three descriptors, or none: then output goes to the container's writer. Raises
-    OSError with nothing left behind but the cgroup, which is the caller's.
+    `stdio` are three descriptors, or none: then output goes to the container's, and with `stdin`
+    its input is a pipe that is held open. Raises OSError with nothing left behind but the cgroup,
+    which is the caller's.
     """
     ours, theirs = make_channel()
     opened: list[int] = []
-    streams: list[Stream] = []
+    held: dict[str, int] = {}
     try:
-        child_stdio = list(stdio)
+        child_stdio = list(stdio) or [null, null, null]
         if plan.process.terminal:
             child_stdio = [null, null, null]
-        elif not stdio and container.writer is not None:
-            child_stdio = [null]
-            for name in ("stdout", "stderr"):
-                reader, writer = os.pipe2(os.O_CLOEXEC)
-                os.set_blocking(reader, False)
-                opened.append(writer)
-                streams.append(Stream(reader, name, container.writer))
-                child_stdio.append(writer)
-        elif not stdio:
-            child_stdio = [null, null, null]
+        elif not stdio and container.output is not None:
+            child_stdio = _pipes(held, opened, null, stdin)
         files = _open_all(cgroup.join_files(), opened)
         child = ContainerChild(plan, theirs, child_stdio, files, cgroup.binds())
         container.pid = _clone(child, plan.clone_flags, cgroup.directory())
     except BaseException:
         ours.close()
-        for stream in streams:
-            os.close(stream.fd)
+        for fd in held.values():
+            os.close(fd)
         raise
     finally:
         theirs.close()
         for fd in opened:
             os.close(fd)
-    container.channel, container.streams = ours, streams
+    container.channel = ours
+    if container.output is not None:
+        _hold(container.output, held)
+
+
+def _pipes(held: dict[str, int], opened: list[int], null: int, stdin: bool) -> list[int]:
+    """The child's stdio; our ends are put into `held`, the child's into `opened`."""
+    child_stdio = [null]
+    if stdin:
+        reader, held["stdin"] = os.pipe2(os.O_CLOEXEC)
+        opened.append(reader)
+        child_stdio = [reader]
+    for name in ("stdout", "stderr"):
+        held[name], writer = os.pipe2(os.O_CLOEXEC)
+        opened.append(writer)
+        child_stdio.append(writer)
+    return child_stdio
+
+
+def _hold(output: Output, held: dict[str, int]) -> None:
+    for name, fd in held.items():
+        if name == "stdin":
+            os.set_blocking(fd, False)
+            output.stdin = fd
+        else:
+            output.follow(fd, name)
 
 
 class Joining:

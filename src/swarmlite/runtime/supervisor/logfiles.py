@@ -1,23 +1,19 @@
-"""Log files: what containers write, as JSON lines, rotated by size (runtime/logs.py reads them).
+"""Log files: what containers write, as JSON lines, rotated by size (runtime/logs reads them).
 
-The supervisor reads a bounded number of bytes of each container a round, so that a flood slows its
-own writer down (the pipe fills) and nobody else. A disk that is full loses lines, never the loop.
+Docker's json-file format: `{"log":"text\\n","stream":"stdout","time":"..."}`, with `"attrs"` before
+the time where some were asked for. A disk that is full loses lines, never the loop.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import struct
 import time
+from json import dumps
 from json.encoder import encode_basestring
 
 from swarmlite.kernel import processes
-
-READ_BYTES = 16 << 10  # a round's share of one stream
-MAX_LINE_BYTES = 16 << 10
-DRAIN_BYTES = 1 << 20  # at most so much when the process has ended: a pipe holds less
+from swarmlite.runtime.supervisor.lines import Log
 
 
 def timestamp() -> str:
@@ -26,13 +22,30 @@ def timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
 
 
-class LogWriter:
-    """One container's file; `lost_bytes` counts what a full disk swallowed."""
+def say(text: str) -> None:
+    """One line to the supervisor's own log."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"swarmlite-supervisor: {text}\n".encode())
 
-    def __init__(self, path: str, max_bytes: int, max_files: int, compress: bool) -> None:
+
+class FileLog(Log):
+    """One container's file; `lost_bytes` counts what a full disk swallowed. OSError if not made."""
+
+    def __init__(
+        self,
+        path: str,
+        max_bytes: int,
+        max_files: int,
+        compress: bool,
+        attrs: dict[str, str] | None = None,
+    ) -> None:
         self.path = path
         self.max_bytes, self.max_files, self.compress = max_bytes, max(1, max_files), compress
         self.lost_bytes = 0
+        self._attrs = f',"attrs":{dumps(attrs, separators=(",", ":"))}' if attrs else ""
+        self._fd = -1
+        self._size = 0
+        self._torn = False
         self._open()
 
     def _open(self) -> None:
@@ -42,90 +55,68 @@ class LogWriter:
 
     def write(self, stream: str, lines: list[bytes]) -> None:
         """Append lines, each with its newline or cut; rotates when the file is full."""
-        end = f',"stream":"{stream}","time":"{timestamp()}"}}\n'
+        end = f',"stream":"{stream}"{self._attrs},"time":"{timestamp()}"}}\n'
         text = "".join(
             f'{{"log":{encode_basestring(line.decode("utf-8", "replace"))}{end}' for line in lines
         )
         data = text.encode()
-        if self._size and self.max_bytes > 0 and self._size + len(data) > self.max_bytes:
-            self._rotate()
         try:
-            self._size += os.write(self._fd, data)
-        except OSError:
-            self.lost_bytes += len(data)
+            if self._fd < 0:  # the last rotation could not open a new file
+                self._open()
+            if self._size and self.max_bytes > 0 and self._size + len(data) > self.max_bytes:
+                self._rotate()
+            if self._torn:
+                data = b"\n" + data
+            written = os.write(self._fd, data)
+        except OSError as error:
+            self._lost(len(data), error.strerror or str(error))
+            return
+        self._size += written
+        self._torn = written < len(data)
+        if self._torn:
+            self._lost(len(data) - written, "No space left on device")
+        elif self.lost_bytes:
+            say(f"{self.path}: {self.lost_bytes} bytes of output were lost")
+            self.lost_bytes = 0
+
+    def _lost(self, count: int, why: str) -> None:
+        if not self.lost_bytes:
+            say(f"{self.path}: output is being lost: {why}")
+        self.lost_bytes += count
 
     def _rotate(self) -> None:
-        suffix = ".gz" if self.compress else ""
+        """The number is forgotten before anything can fail: it may soon be someone else's file."""
+        fd, self._fd = self._fd, -1
         try:
-            os.close(self._fd)
+            self._shift()
+        except OSError:
+            os.ftruncate(fd, 0)  # it cannot be moved away: better short than without end
+        finally:
+            os.close(fd)
+        self._open()
+        if self.compress and self.max_files > 1:
+            _compress(f"{self.path}.1")
+
+    def _shift(self) -> None:
+        """path.1 to path.2 and so on, the oldest goes; compressed or (not yet) not."""
+        if self.max_files == 1:
+            os.unlink(self.path)  # noqa: PTH108
+            return
+        for suffix in ("", ".gz"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.path}.{self.max_files - 1}{suffix}")  # noqa: PTH108
             for number in range(self.max_files - 1, 1, -1):
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(  # noqa: PTH104
                         f"{self.path}.{number - 1}{suffix}", f"{self.path}.{number}{suffix}"
                     )
-            if self.max_files == 1:
-                os.unlink(self.path)  # noqa: PTH108
-            else:
-                os.rename(self.path, f"{self.path}.1")  # noqa: PTH104
-        finally:
-            self._open()
-        if self.compress and self.max_files > 1:
-            _compress(f"{self.path}.1")
+        os.rename(self.path, f"{self.path}.1")  # noqa: PTH104
 
     def close(self) -> None:
         """No more lines come."""
-        os.close(self._fd)
-
-
-class Stream:
-    """One end of a container's output: bytes in, whole lines to the writer."""
-
-    def __init__(self, fd: int, name: str, writer: LogWriter | None) -> None:
-        self.fd, self.name, self.writer = fd, name, writer
-        self._rest = b""
-
-    def read(self) -> bool:
-        """A round's share; False at the end of file."""
-        try:
-            data = os.read(self.fd, READ_BYTES)
-        except BlockingIOError:
-            return True
-        except OSError:  # EIO: a pty whose other end is closed
-            data = b""
-        if not data:
-            self._flush()
-            return False
-        if self.writer is None:
-            return True
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        whole = [line + b"\n" for line in lines]
-        while len(self._rest) >= MAX_LINE_BYTES:
-            whole.append(self._rest[:MAX_LINE_BYTES])
-            self._rest = self._rest[MAX_LINE_BYTES:]
-        if whole:
-            self.writer.write(self.name, whole)
-        return True
-
-    def drain(self) -> None:
-        """What the pipe still holds; the process is gone."""
-        before = -1
-        total = 0
-        while total < DRAIN_BYTES and before != 0:
-            before = _available(self.fd)
-            if before and not self.read():
-                return
-            total += READ_BYTES
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._rest and self.writer is not None:
-            self.writer.write(self.name, [self._rest])
-        self._rest = b""
-
-
-def _available(fd: int) -> int:
-    data = fcntl.ioctl(fd, 0x541B, b"\0\0\0\0")  # FIONREAD
-    return int(struct.unpack("i", data)[0])
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _compress(path: str) -> None:

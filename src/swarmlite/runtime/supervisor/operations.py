@@ -10,14 +10,16 @@ import os
 import re
 import signal
 import struct
+import time
 from fcntl import ioctl
 from json import loads
 
 from swarmlite import __version__, errors
 from swarmlite.runtime.supervisor import container as containers
 from swarmlite.runtime.supervisor.container import Container
-from swarmlite.runtime.supervisor.logfiles import LogWriter
+from swarmlite.runtime.supervisor.logdrivers import open_log
 from swarmlite.runtime.supervisor.loop import Client
+from swarmlite.runtime.supervisor.output import Output, duplicate
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 from swarmlite.runtime.supervisor.server import Reply, Server, Start
 
@@ -74,15 +76,13 @@ class Operations:
         container.linux = {"seccomp": linux["seccomp"]} if linux.get("seccomp") else {}
         container.annotations = spec.get("annotations") or {}
         container.capabilities = spec["process"].get("capabilities") or {}
-        log = message.get("log")
-        if log:
-            container.writer = LogWriter(
-                str(log["path"]), int(log["max_bytes"]), int(log["max_files"]),
-                bool(log["compress"]),
-            )  # fmt: skip
         stdio = list(fds)
+        if not stdio and "log" in message:
+            container.output = Output(self.server.loop, open_log(self.server.loop, message["log"]))
+            container.output.stdin_once = bool(message.get("stdin_once"))
         fds.clear()
-        self.server.enqueue(container, Start(plan, stdio, reply))
+        start = Start(plan, stdio, reply, bool(message.get("stdin")))
+        self.server.enqueue(container, start)
 
     def op_start(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
         """Let the child exec."""
@@ -220,6 +220,27 @@ class Operations:
             size = struct.pack("4H", int(message["height"]), int(message["width"]), 0, 0)
             ioctl(container.console, TIOCSWINSZ, size)
         self.server.answer(reply, {}, [os.dup(container.console)])
+
+    def op_attach(self, reply: Reply, message: Message, fds: list[int]) -> None:  # type: ignore[type-arg]
+        """Write its output to the descriptors, one a stream, too; give one for its input."""
+        container = self.server.get(message["container"])
+        output = container.output
+        if container.status in (containers.CREATING, containers.STOPPED):
+            status = container.wire()["status"]
+            raise errors.FailedPrecondition(f"container {container.id} is {status}")
+        if output is None:
+            raise errors.FailedPrecondition(f"container {container.id}: its streams are not ours")
+        names = [str(name) for name in message["streams"]]
+        if len(names) != len(fds):
+            raise errors.InvalidSpec("attach: one descriptor a stream")
+        for name in names:
+            output.attach(name, fds.pop(0))
+        stdin = -1
+        if message.get("stdin"):
+            console = container.console
+            stdin = output.give_stdin() if console < 0 else duplicate(console)
+        now = {"time_ns": time.time_ns()}
+        self.server.answer(reply, {**now}, [stdin] if stdin >= 0 else [])
 
     def op_keep_fds(self, _reply: Reply, message: Message, fds: list[int]) -> Answer:  # type: ignore[type-arg]
         """Hold descriptors."""

@@ -21,8 +21,8 @@ from swarmlite.runtime.seccomp.cache import Cache
 from swarmlite.runtime.supervisor import container as containers
 from swarmlite.runtime.supervisor import launch
 from swarmlite.runtime.supervisor.container import Container
-from swarmlite.runtime.supervisor.logfiles import Stream
 from swarmlite.runtime.supervisor.loop import Client, Loop, is_root
+from swarmlite.runtime.supervisor.output import duplicate
 from swarmlite.runtime.supervisor.plan import HostPowers, Plan, ProcessPlan
 
 TYPE_CHECKING = False
@@ -40,8 +40,8 @@ Reply = tuple[Client, object]  # whom to answer, and the id of the call
 class Start:
     """A create that waits for its turn, or for its child."""
 
-    def __init__(self, plan: Plan, stdio: list[int], reply: Reply) -> None:
-        self.plan, self.stdio, self.reply = plan, stdio, reply
+    def __init__(self, plan: Plan, stdio: list[int], reply: Reply, stdin: bool) -> None:
+        self.plan, self.stdio, self.reply, self.stdin = plan, stdio, reply, stdin
 
 
 class ExecProcess:
@@ -131,15 +131,13 @@ class Server:
         cgroup = self.host.cgroup(plan.cgroup_path, plan.resources)
         cgroup.create(plan.resources)
         container.cgroup = cgroup
-        launch.launch_container(container, plan, cgroup, start.stdio, self.null)
+        launch.launch_container(container, plan, cgroup, start.stdio, self.null, start.stdin)
         self.in_flight += 1
         self.by_pid[container.pid] = container
         container.start_time_ticks = containers.start_time_ticks(container.pid)
         self.loop.later(CREATE_TIMEOUT_S, lambda: self._give_up(container, container.pid))
         assert container.channel is not None
         self.loop.add(container.channel.fileno(), lambda _events: self.hear(container))
-        for stream in container.streams:
-            self._follow(container, stream)
 
     def _give_up(self, container: Container, pid: int) -> None:
         if container.status == containers.CREATING and self.by_pid.get(pid) is container:
@@ -148,20 +146,6 @@ class Server:
                 "error": f"took more than {CREATE_TIMEOUT_S:.0f} s",
             }
             os.kill(pid, signal.SIGKILL)
-
-    def _follow(self, container: Container, stream: Stream) -> None:
-        def ready(_events: int) -> None:
-            if not stream.read():
-                self._close_stream(container, stream)
-
-        self.loop.add(stream.fd, ready)
-
-    def _close_stream(self, container: Container, stream: Stream) -> None:
-        if stream in container.streams:
-            container.streams.remove(stream)
-            self.loop.remove(stream.fd)
-            if stream.fd != container.console:
-                os.close(stream.fd)
 
     def _undo(self, container: Container, error: Exception) -> None:
         """A create that failed: nothing of it stays. The process, if any, has been reaped."""
@@ -208,10 +192,9 @@ class Server:
             os.close(fd)
         if container.console >= 0:
             os.set_blocking(container.console, False)
-            stream = Stream(container.console, "stdout", container.writer)
-            if container.writer is not None:
-                container.streams.append(stream)
-                self._follow(container, stream)
+            if container.output is not None:
+                # a number of its own: the console is still resized after its last user has left
+                container.output.follow(duplicate(container.console), "stdout")
         container.save(self.state_dir)
         self.answer(start.reply, container.wire())
         self._launch_next()
@@ -281,16 +264,11 @@ class Server:
         self._tell(container)
 
     def _close_output(self, container: Container) -> None:
-        for stream in list(container.streams):
-            with contextlib.suppress(OSError):
-                stream.drain()
-            self._close_stream(container, stream)
+        if container.output is not None:
+            container.output.close()
         if container.console >= 0:
             os.close(container.console)
             container.console = -1
-        if container.writer is not None:
-            container.writer.close()
-            container.writer = None
 
     def _tell(self, container: Container) -> None:
         reply = self.start_replies.pop(container.id, None)
