@@ -17,7 +17,6 @@ BACK_OFF_S = (0.1, 10.0)
 STEADY_S = 10.0
 """A child that ran this long starts again without delay."""
 GRACE_S = 10.0
-MAX_LOG_BYTES = 20 * 1024 * 1024
 
 
 class Child:
@@ -64,8 +63,7 @@ class Child:
             delay_s = min(2 * delay_s, BACK_OFF_S[1])
 
     async def _run_once(self) -> None:
-        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
-            self._log.replace(self._log.with_suffix(".log.1"))
+        # To append: `rotation` empties the file under whoever writes it.
         with self._log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *self._command(),

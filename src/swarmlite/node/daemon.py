@@ -23,6 +23,7 @@ from swarmlite.paths import Paths
 
 from . import etcdcmd, hostcheck, nodefile, oneshot, requests
 from .children import Child
+from .rotation import LogRotation
 from .supervision import SupervisorKeeper
 
 log = logging.getLogger(__name__)
@@ -61,18 +62,23 @@ class Daemon:
             "join": self.join,
             "leave": self.leave,
         }
-        supervisor = asyncio.create_task(self._supervisor.run(), name="supervisor")
-        try:
-            self._start_children()
-            async with requests.serving(self._paths.daemon_socket, operations):
-                _notify("READY=1")
-                log.info("swarmlited %s ready", __version__)
-                await stop.wait()
-                _notify("STOPPING=1")
-        finally:
-            supervisor.cancel()
-            await self._stop_children()
-            await asyncio.gather(supervisor, return_exceptions=True)
+        # A loop that dies takes the daemon down, so that it is seen and whoever runs it starts it.
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(self._supervisor.run(), name="supervisor"),
+                group.create_task(LogRotation(self._paths.logs_dir).run(), name="log rotation"),
+            ]
+            try:
+                self._start_children()
+                async with requests.serving(self._paths.daemon_socket, operations):
+                    _notify("READY=1")
+                    log.info("swarmlited %s ready", __version__)
+                    await stop.wait()
+                    _notify("STOPPING=1")
+            finally:
+                for each in loops:
+                    each.cancel()
+                await self._stop_children()
 
     # children
     def _etcd_command(self) -> list[str]:
