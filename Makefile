@@ -62,9 +62,12 @@ bench: root
 stubs: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m swarmlite.proto.generate
 
-# The exact versions that the tests ran with, from the ranges in pyproject.toml.
-lock: venv
-	$(BIN)/pip freeze --exclude-editable | grep -v '^swarmlite' > requirements.lock
+# The newest versions within the ranges of pyproject.toml, and just what these need.
+lock:
+	@rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/pip install -q --disable-pip-version-check --upgrade setuptools -e '.[dev]'
+	.cache/lock/bin/pip freeze --all --exclude-editable | grep -v '^pip==' > requirements.lock
+	@rm -rf .cache/lock
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
