@@ -66,7 +66,7 @@ class AgentNode:
     # power
     async def start(self, *, in_swarm: bool = True) -> None:
         for folder in (self.paths.state_dir, self.paths.run_dir):
-            folder.mkdir(parents=True, mode=0o700)
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         if self._images is not None:
             shutil.copytree(self._images, self.paths.images_dir, symlinks=True)
         self._machine = Machine(f"agent-{self.node_id[:6]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from swarmlite import rpc
 from swarmlite.agent.managers import ManagerList
 from swarmlite.errors import SwarmliteError
+from swarmlite.kernel import durable
 from swarmlite.proto.ca_pb2 import IssueNodeCertificateRequest, IssueNodeCertificateResponse
 from swarmlite.proto.ca_pb2_grpc import CAStub
 
@@ -56,12 +56,12 @@ class Renewal:
             try:
                 await self.renew()
                 due = self._due()
-            except SwarmliteError as error:
+            except (SwarmliteError, OSError) as error:  # OSError: a disk that is full, say
                 log.warning("certificate not renewed error=%s", error)
                 await asyncio.sleep(RETRY_S)
 
     async def renew(self) -> None:
-        """A new key and certificate, now. Raises SwarmliteError; then the old one stays."""
+        """A new key and certificate, now. Raises SwarmliteError, OSError; the old one stays."""
         key = ec.generate_private_key(ec.SECP256R1())
         response = await self._issue(_request(key))
         pem = key.private_bytes(
@@ -87,15 +87,16 @@ class Renewal:
 
     def _replace(self, key: bytes, certificate: bytes) -> None:
         """The key first; `finish_replacement` completes what a crash in between leaves."""
-        for name, content in (("node.key", key), ("node.crt", certificate)):
-            scratch = self._dir / f".{name}.new"
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-        for name in ("node.key", "node.crt"):
-            (self._dir / f".{name}.new").replace(self._dir / name)
+        files = {self._dir / "node.key": key, self._dir / "node.crt": certificate}
+        try:
+            for path, content in files.items():
+                durable.create(durable.scratch_of(path), content)
+        except OSError:
+            for path in files:
+                durable.remove(durable.scratch_of(path), sync=False)
+            raise
+        for path in files:
+            durable.replace(durable.scratch_of(path), path)
 
     def _due(self) -> datetime.datetime:
         certificate = x509.load_pem_x509_certificate((self._dir / "node.crt").read_bytes())

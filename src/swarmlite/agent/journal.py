@@ -9,22 +9,32 @@ again. Registry credentials of a task are left out: nothing secret is on disk.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
+from swarmlite.kernel import durable
 from swarmlite.proto.dispatcher_pb2 import TaskStatusUpdate
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.proto.types_pb2 import TaskState, TaskStatus
 
+log = logging.getLogger(__name__)
+
 HEADER = struct.Struct("<IIc")
 WRITE_BEHIND_S = 0.05
+RETRY_S = 5.0
 COMPACT_BYTES = 16 << 20
 
 
 class Journal:
-    """Remembers tasks and their last observed status across restarts of the agent."""
+    """Remembers tasks and their last observed status across restarts of the agent.
+
+    A disk that cannot be written costs what an untimely end of the agent would lose, and nothing
+    else: everything is in memory too, `failure` says why, and it is written as soon as it can be.
+    """
 
     def __init__(self, path: Path) -> None:
         """Nothing is opened before `load`."""
@@ -33,6 +43,9 @@ class Journal:
         self._pending: list[bytes] = []
         self._dirty = asyncio.Event()
         self._size = 0
+        self._stale = False  # the file lacks what memory has: only a new one will do
+        self._writing = threading.Lock()
+        self.failure = ""
 
     def load(self) -> dict[str, Task]:
         """Every task that was not forgotten, with its last status; the file loses its garbage."""
@@ -42,7 +55,11 @@ class Journal:
         except FileNotFoundError:
             data = b""
         self._tasks = _replay(data)
-        self._compact()
+        # Whole, always: what is appended must not stand behind a torn tail.
+        self._stale = True
+        self._write(*self._taken())
+        if self.failure:
+            self._dirty.set()
         return {task_id: _copy(task) for task_id, task in self._tasks.items()}
 
     def put(self, task: Task) -> None:
@@ -80,28 +97,58 @@ class Journal:
                 await self._dirty.wait()
                 await asyncio.sleep(WRITE_BEHIND_S)
                 self._dirty.clear()
-                data, self._pending = b"".join(self._pending), []
-                await asyncio.to_thread(self._write, data)
                 if self._size > COMPACT_BYTES and self._size > 4 * self._live_bytes():
-                    self._pending.clear()  # the new file holds them
-                    self._compact()
+                    self._stale = True
+                await asyncio.to_thread(self._write, *self._taken())
+                if self.failure:
+                    await asyncio.sleep(RETRY_S)
+                    self._dirty.set()
         finally:
             self.flush()
 
     def flush(self) -> None:
         """Writes what is pending at once."""
         if self._pending:
-            data, self._pending = b"".join(self._pending), []
-            self._write(data)
+            self._write(*self._taken())
+        if self._stale:
+            self._write(*self._taken())
+
+    def _taken(self) -> tuple[bytes, bool]:
+        """What is to be written: the pending records, or all there is where the file is stale."""
+        pending, self._pending = self._pending, []
+        if not self._stale:
+            return b"".join(pending), False
+        tasks = self._tasks.values()
+        return b"".join(_record(b"T", task.SerializeToString()) for task in tasks), True
 
     def _append(self, kind: bytes, body: bytes) -> None:
         self._pending.append(_record(kind, body))
         self._dirty.set()
 
-    def _write(self, data: bytes) -> None:
-        descriptor = os.open(
-            self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+    def _write(self, data: bytes, whole: bool) -> None:
+        """Append, or write the file again; never raises."""
+        with self._writing:
+            self._try_to_write(data, whole)
+
+    def _try_to_write(self, data: bytes, whole: bool) -> None:
+        try:
+            if whole:
+                durable.write(self._path, data)
+                self._size, self._stale = len(data), False
+            elif not self._stale:  # else the next write brings this too
+                self._append_to_file(data)
+        except OSError as error:
+            if not self.failure:
+                log.error("tasks not kept on disk path=%s error=%s", self._path, error)
+            self._stale, self.failure = True, str(error)
+        else:
+            if self.failure and not self._stale:
+                log.info("tasks kept on disk again path=%s", self._path)
+                self.failure = ""
+
+    def _append_to_file(self, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
         try:
             view = memoryview(data)
             while view:
@@ -112,17 +159,6 @@ class Journal:
 
     def _live_bytes(self) -> int:
         return sum(task.ByteSize() + HEADER.size for task in self._tasks.values())
-
-    def _compact(self) -> None:
-        scratch = self._path.with_suffix(".new")
-        data = b"".join(_record(b"T", task.SerializeToString()) for task in self._tasks.values())
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        scratch.replace(self._path)
-        self._size = len(data)
 
 
 def _copy(task: Task) -> Task:

@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from swarmlite.kernel import durable
+
 log = logging.getLogger(__name__)
 
 
@@ -39,10 +41,8 @@ class ManagerList:
             return
         self._learnt = learnt
         self._round = []
-        scratch = self._path.with_suffix(".new")
         try:
-            scratch.write_text(json.dumps(learnt))
-            scratch.replace(self._path)
+            durable.write(self._path, json.dumps(learnt).encode())
         except OSError as error:
             log.warning("cannot keep the list of managers: %s", error)
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError
 
 from swarmlite.agent.assignments import AssignmentSet, Delta
+from swarmlite.kernel import durable
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Assignments, Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
 
@@ -95,9 +96,7 @@ class NetworkMemory:
         return message.SerializeToString()
 
     def _write(self, data: bytes) -> None:
-        scratch = self._path.with_suffix(".new")
-        scratch.write_bytes(data)
-        scratch.replace(self._path)
+        durable.write(self._path, data)
 
     def forget(self) -> None:
         """This node is in no swarm any longer."""

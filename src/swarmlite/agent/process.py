@@ -16,6 +16,7 @@ from swarmlite import rpc
 from swarmlite.agent import description
 from swarmlite.agent.certificate import Renewal, finish_replacement
 from swarmlite.agent.config import DEFAULT_VXLAN_PORT, AgentConfig, NodeConfig
+from swarmlite.agent.disk import DiskWatch
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
@@ -54,6 +55,7 @@ class Agent:
         self._store = ImageStore(paths.images_dir)
         self._volumes = VolumeStore(paths.volumes_dir)
         self._journal = Journal(paths.agent_dir / "tasks.journal")
+        self._disk = DiskWatch(paths.state_dir, lambda: self._journal.failure)
         self._reporter = Reporter(self._journal.put_status)
         self._cgroup = "unknown"
         self._warnings: list[str] = []
@@ -172,9 +174,11 @@ class Agent:
 
     def _describe(self) -> NodeDescription:
         node = self._config.node
-        return description.describe(
+        described = description.describe(
             data_path_addr=node.data_path_addr if node else "", cgroup=self._cgroup
         )
+        described.warnings.extend(self._disk.warnings())
+        return described
 
     # the host's own socket
     async def _serve(self) -> grpc.aio.Server:

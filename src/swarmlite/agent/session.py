@@ -88,6 +88,7 @@ class Session:
         self._renew = asyncio.Event()
         self.connected_to = ""
         self.error = ""
+        self._said = NodeDescription()
 
     def reconnect(self) -> None:
         """End the session and begin another: a new certificate is in place."""
@@ -127,9 +128,8 @@ class Session:
             await channel.close()
 
     async def _converse(self, call: Call, address: str) -> None:
-        hello = Hello(
-            description=self._description(), session_id=self._session_id, instance=self._instance
-        )
+        self._said = self._description()
+        hello = Hello(description=self._said, session_id=self._session_id, instance=self._instance)
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 await call.write(AgentMessage(hello=hello))
@@ -152,6 +152,7 @@ class Session:
                 self._read(wire, address),
                 self._send_statuses(wire),
                 self._send_logs(wire),
+                self._send_descriptions(wire),
                 self._heartbeat(wire),
                 self._renewed(),
             )
@@ -201,6 +202,14 @@ class Session:
     async def _send_logs(self, wire: _Wire) -> None:
         while True:
             await wire.send(AgentMessage(logs=await self._handler.log_chunks()))
+
+    async def _send_descriptions(self, wire: _Wire) -> None:
+        while True:
+            await asyncio.sleep(self._period_s)
+            now = self._description()
+            if now != self._said:
+                await wire.send(AgentMessage(description=now))
+                self._said = now
 
     async def _heartbeat(self, wire: _Wire) -> None:
         while True:

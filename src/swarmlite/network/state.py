@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from swarmlite.kernel import durable
 from swarmlite.proto.types_pb2 import DNSConfig, PortConfig
 
 
@@ -72,9 +73,8 @@ class Records:
         """Write one, whole or not at all. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(record.id)
-        scratch = path.with_suffix(".new")
-        scratch.write_text(json.dumps(asdict(record)))
-        scratch.rename(path)
+        # The directory does not survive a reboot: nothing has to reach a disk.
+        durable.write(path, json.dumps(asdict(record)).encode(), sync=False)
 
     def remove(self, sandbox_id: str) -> None:
         """Forget one; safe to repeat."""

@@ -461,6 +461,7 @@ class NodeDescription(google.protobuf.message.Message):
     DATA_PATH_ADDR_FIELD_NUMBER: builtins.int
     KERNEL_VERSION_FIELD_NUMBER: builtins.int
     OS_NAME_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
     hostname: builtins.str
     data_path_addr: builtins.str
     """where other nodes send VXLAN to"""
@@ -472,6 +473,10 @@ class NodeDescription(google.protobuf.message.Message):
     def resources(self) -> Global___Resources: ...
     @property
     def engine(self) -> Global___EngineDescription: ...
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """what is wrong with the node now, one line each: a full disk, say"""
+
     def __init__(
         self,
         *,
@@ -482,9 +487,10 @@ class NodeDescription(google.protobuf.message.Message):
         data_path_addr: builtins.str = ...,
         kernel_version: builtins.str = ...,
         os_name: builtins.str = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
 

@@ -36,6 +36,7 @@ def node(value: Node) -> Json:
                     "Labels": dict(sorted(described.engine.labels.items())),
                 }
             ),
+            **({"Warnings": list(described.warnings)} if described.warnings else {}),
         },
         "Status": compact(
             {

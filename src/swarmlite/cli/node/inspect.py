@@ -44,6 +44,8 @@ def _pretty(node: Node) -> Iterator[str]:
     yield f" State:\t\t\t{shape['Status']['State'].capitalize()}"
     if node.status.message:
         yield f" Message:\t\t{node.status.message}"
+    for warning in node.description.warnings:
+        yield f" Warning:\t\t{warning}"
     yield f" Availability:         \t{spec['Availability'].capitalize()}"
     yield f" Address:\t\t{node.status.addr}"
     if "ManagerStatus" in shape:

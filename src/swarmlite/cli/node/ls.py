@@ -50,12 +50,19 @@ def row(node: Node, me: str) -> dict[str, Any]:
         "ID": node.id,
         "Self": node.id == me,
         "Hostname": node.description.hostname,
-        "Status": NodeStatus.State.Name(node.status.state).capitalize(),
+        "Status": _status(node),
         "Availability": NodeSpec.Availability.Name(node.spec.availability).capitalize(),
         "ManagerStatus": _manager(node),
         "EngineVersion": node.description.engine.engine_version,
         "TLSStatus": "Ready",
     }
+
+
+def _status(node: Node) -> str:
+    """Docker's word; what a node that goes on complains of stands behind it."""
+    word = NodeStatus.State.Name(node.status.state).capitalize()
+    warnings = "; ".join(node.description.warnings)
+    return f"{word} ({warnings})" if warnings and word == "Ready" else word
 
 
 def _manager(node: Node) -> str:
