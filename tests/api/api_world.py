@@ -122,6 +122,7 @@ class Agent:
         self.sequence = ""
         self.messages = 0
         self.subscriptions: list[Any] = []
+        self.report_again: list[str] = []
         self.info: Any = None
         self.changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -152,6 +153,7 @@ class Agent:
             self.info = message.session
         if message.HasField("log_subscription"):
             self.subscriptions.append(message.log_subscription)
+        self.report_again.extend(message.report_again)
         if message.HasField("assignments"):
             self._assigned(message.assignments)
         self.changed.set()

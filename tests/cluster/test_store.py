@@ -278,3 +278,42 @@ async def test_a_write_whose_answer_was_lost_is_written_once(client: EtcdClient)
         client.txn = send  # type: ignore[method-assign]
         with pytest.raises(Conflict):
             await store.commit([Put(task)])
+
+
+def a_config(name: str, size: int) -> Config:
+    config = Config(id=new_id())
+    config.spec.annotations.name = name
+    config.spec.data = bytes(size)
+    return config
+
+
+async def test_what_is_too_large_is_refused_with_its_size_and_the_limit(store: Any) -> None:
+    with pytest.raises(InvalidSpec, match=r"config big: has 3000\d+ bytes, 1400000 at most"):
+        await store.commit([Put(a_config("big", 3_000_000))])
+    await store.commit([Put(a_config("fits", 1_399_000))])
+
+
+async def test_what_is_too_large_keeps_nothing_else_of_a_batch_from_being_written(
+    store: Any,
+) -> None:
+    changes = [Put(a_config(name, size)) for name, size in (("a", 9), ("b", 3_000_000), ("c", 9))]
+    assert not await store.commit_many(changes)
+    assert sorted(c.spec.annotations.name for c in store.view.configs) == ["a", "c"]
+
+
+async def test_large_objects_are_listed_in_smaller_pages(client: EtcdClient) -> None:
+    """All of them together are more than one message may have."""
+    async with open_store(client) as store:
+        for number in range(60):
+            await store.commit([Put(a_config(f"c{number}", 1_300_000))])
+    async with asyncio.timeout(60), open_store(client) as again:
+        assert len(again.view.configs) == 60
+
+
+async def test_a_value_that_nobody_can_read_is_passed_over(client: EtcdClient) -> None:
+    async with open_store(client) as store:
+        await client.put(b"/swarmlite/v1/service/bad", b"\xff\xff\xff")
+        await store.commit([Put(a_service("web"))])
+        assert [s.spec.annotations.name for s in store.view.services] == ["web"]
+    async with open_store(client) as again:
+        assert len(again.view.services) == 1

@@ -102,3 +102,67 @@ async def test_events_that_were_lost_are_made_up_for(live_world):
         await agents_until(
             world, lambda: sum(t.status.state == RUNNING for t in world.view.tasks) == 5
         )
+
+
+class Failing:
+    """A loop that fails at first, as by a bug that one object brings out."""
+
+    kinds = ("service",)
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.resets = 0
+
+    def reset(self, view):
+        self.resets += 1
+
+    def observe(self, events):
+        pass
+
+    def plan(self, view, now):
+        if self.failures:
+            self.failures -= 1
+            raise ValueError("what nobody foresaw")
+        return []
+
+    def refused(self, changes):
+        pass
+
+    def wake_at(self):
+        return None
+
+
+async def test_a_loop_that_fails_starts_over_and_the_others_go_on(live_world, monkeypatch):
+    monkeypatch.setattr("swarmlite.manager.loop.FIRST_DELAY_S", 0.01)
+    world, loop = live_world, Failing(3)
+    failing = asyncio.ensure_future(run(loop, world.store, Fence(0), time.time))
+    async with leading(world):
+        world.create_service(service_spec("web", replicas=2))
+        await agents_until(world, lambda: running_tasks(world) == 2 and loop.resets == 4)
+    failing.cancel()
+    await asyncio.gather(failing, return_exceptions=True)
+
+
+async def test_a_service_that_breaks_a_rule_is_passed_over(live_world, monkeypatch, caplog):
+    from swarmlite.manager import isolation
+    from swarmlite.manager.orchestrator import loop as orchestrator
+
+    monkeypatch.setattr(isolation.log, "exception", isolation.log.error)
+    reconcile = orchestrator.RECONCILE["replicated"]
+
+    def fail_for_one(turn):
+        if turn.service.spec.annotations.name == "bad":
+            raise ValueError("what nobody foresaw")
+        reconcile(turn)
+
+    monkeypatch.setitem(orchestrator.RECONCILE, "replicated", fail_for_one)
+    world = live_world
+    async with leading(world):
+        world.create_service(service_spec("bad", replicas=1))
+        world.create_service(service_spec("good", replicas=2))
+        await agents_until(world, lambda: running_tasks(world) == 2)
+    assert "passed over service=" in caplog.text
+
+
+def running_tasks(world):
+    return sum(t.status.state == RUNNING for t in world.view.tasks)

@@ -50,6 +50,12 @@ class Reporter:
         if last is not None and (last.state > status.state or _differs(last, status)):
             self._enqueue(task_id, last)
 
+    def again(self, task_id: str) -> None:
+        """The managers did not take the last report of this task: it is sent once more."""
+        last = self._last.get(task_id)
+        if last is not None:
+            self._enqueue(task_id, last)
+
     def forget(self, task_id: str) -> None:
         """The task is removed; what waits to be sent is still sent, the managers may want it."""
         self._last.pop(task_id, None)

@@ -182,6 +182,8 @@ class Session:
             self._handler.assigned(message.assignments)
         if message.HasField("log_subscription"):
             self._handler.log_subscription(message.log_subscription)
+        for task_id in message.report_again:
+            self._reporter.again(task_id)
 
     def _started(self, info: SessionInfo) -> None:
         self._session_id = info.session_id

@@ -14,6 +14,7 @@ from swarmlite.model.task_states import ASSIGNED, REJECTED, RUNNING
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import Resources
 
+from .isolation import apart
 from .restart import must_leave
 from .store.api import Action, Change, Event, Put
 from .store.tables import Tables
@@ -49,7 +50,8 @@ class Enforcer:
             if node is None or must_leave(node):
                 continue
             tasks = view.tasks.of_node(node_id).values()
-            changes.extend(Put(reject(task, why, now)) for task, why in misfits(node, tasks))
+            found = apart("node", node_id, misfits, node, tasks) or ()
+            changes.extend(Put(reject(task, why, now)) for task, why in found)
         self._nodes.clear()
         return changes
 

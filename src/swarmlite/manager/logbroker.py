@@ -15,6 +15,7 @@ from swarmlite.ids import new_id
 from swarmlite.manager.dispatcher.sessions import Sessions
 from swarmlite.manager.store.api import Event, Resync, Store, Subscription
 from swarmlite.manager.store.tables import Tables
+from swarmlite.model.validate.reports import bound_line
 from swarmlite.proto.control_pb2 import (
     LOG_UNKNOWN,
     LogMessage,
@@ -26,6 +27,9 @@ from swarmlite.proto.dispatcher_pb2 import LogChunk, LogSubscription, ManagerMes
 from swarmlite.proto.objects_pb2 import Task
 
 log = logging.getLogger(__name__)
+
+LINE_BYTES = 256
+"""What a line takes in memory, beside its text."""
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """Of lines that a slow client has not taken yet; beyond it its call ends."""
@@ -113,10 +117,11 @@ class LogBroker:
             if task is None or not _selects(subscription.selector, task):
                 log.warning("log line of a task not asked for node=%s", node_id)
                 continue
+            bound_line(message)
             message.context.node_id = node_id
             message.context.service_id = task.service_id
             subscription.lines.append(message)
-            subscription.queued_bytes += len(message.data)
+            subscription.queued_bytes += len(message.data) + LINE_BYTES
         if chunk.close:
             subscription.open.discard(node_id)
         subscription.overflown = subscription.queued_bytes > MAX_QUEUED_BYTES

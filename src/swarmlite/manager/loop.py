@@ -7,11 +7,17 @@ memory with a fake clock.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .store.api import Change, Event, Fence, Resync, Store
+from swarmlite.errors import Unavailable
+
+from .isolation import FIRST_DELAY_S, LAST_DELAY_S
+from .store.api import Change, Event, Fence, Fenced, Resync, Store
 from .store.tables import Tables
+
+log = logging.getLogger(__name__)
 
 
 class Loop(Protocol):
@@ -45,9 +51,24 @@ async def run(
 ) -> None:
     """Drive `loop` until cancelled. `settle_s` waits for more events before each plan.
 
-    Raises Fenced when another leader has been elected, and whatever the loop raises: its term's
-    TaskGroup goes down with it.
+    Raises Fenced when another leader has been elected and Unavailable without a quorum, which end
+    the term. Whatever else it raises is logged, and it starts over: the other loops go on.
     """
+    delay_s = FIRST_DELAY_S
+    while True:
+        try:
+            await _drive(loop, store, fence, clock, settle_s)
+        except (Fenced, Unavailable):
+            raise
+        except Exception:
+            log.exception("a loop of the leader starts over loop=%s", type(loop).__name__)
+        await asyncio.sleep(delay_s)
+        delay_s = min(2 * delay_s, LAST_DELAY_S)
+
+
+async def _drive(
+    loop: Loop, store: Store, fence: Fence, clock: Callable[[], float], settle_s: float
+) -> None:
     async with store.subscribe(*loop.kinds) as subscription:
         loop.reset(store.view)
         events = aiter(subscription)

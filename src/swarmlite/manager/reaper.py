@@ -13,6 +13,7 @@ from swarmlite.model.task_states import ASSIGNED, COMPLETE, REMOVE, RUNNING
 from swarmlite.proto.objects_pb2 import Cluster, Node, Service, Task
 from swarmlite.proto.types_pb2 import NodeStatus
 
+from .isolation import apart
 from .store.api import Action, Change, Delete, Event
 from .store.tables import Place, Tables, place_of
 from .times import created
@@ -68,7 +69,8 @@ class Reaper:
             del self._places[place]
             tasks = view.tasks.of_place(place).values()
             service = view.services.get(place[0])
-            changes.extend(Delete(task) for task in superfluous(tasks, service, limit, view))
+            gone = apart("service", place[0], superfluous, tasks, service, limit, view) or ()
+            changes.extend(Delete(task) for task in gone)
         return changes
 
     def refused(self, changes: Sequence[Change]) -> None:

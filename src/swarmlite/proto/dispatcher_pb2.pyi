@@ -236,21 +236,27 @@ class ManagerMessage(google.protobuf.message.Message):
     SESSION_FIELD_NUMBER: builtins.int
     ASSIGNMENTS_FIELD_NUMBER: builtins.int
     LOG_SUBSCRIPTION_FIELD_NUMBER: builtins.int
+    REPORT_AGAIN_FIELD_NUMBER: builtins.int
     @property
     def session(self) -> Global___SessionInfo: ...
     @property
     def assignments(self) -> Global___Assignments: ...
     @property
     def log_subscription(self) -> Global___LogSubscription: ...
+    @property
+    def report_again(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """tasks whose last report came before this manager knew of them: report them again"""
+
     def __init__(
         self,
         *,
         session: Global___SessionInfo | None = ...,
         assignments: Global___Assignments | None = ...,
         log_subscription: Global___LogSubscription | None = ...,
+        report_again: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["assignments", b"assignments", "log_subscription", b"log_subscription", "session", b"session"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "log_subscription", b"log_subscription", "session", b"session"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "log_subscription", b"log_subscription", "report_again", b"report_again", "session", b"session"]) -> None: ...
 
 Global___ManagerMessage: typing_extensions.TypeAlias = ManagerMessage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,6 +25,8 @@ from .endpoints import (
 )
 from .networks import allocate_network
 from .state import State, ingress_network, is_allocated, needs_addresses
+
+log = logging.getLogger(__name__)
 
 BUDGET = 1000
 T = TypeVar("T")
@@ -205,9 +208,9 @@ class Allocator:
                     allocated = allocate_task(
                         self.state, task, recipe.service, recipe.networks, now
                     )
-                except SwarmliteError as error:
+                except Exception as error:
                     self.state.release(f"task/{task.id}")
-                    recipe.obstacle = str(error)
+                    recipe.obstacle = _line(error, "task", task.id)
                 else:
                     changes.append(Put(allocated))
                     continue
@@ -247,8 +250,8 @@ class Allocator:
     def _try(self, key: str, allocate: Callable[..., T], *args: object) -> T | None:
         try:
             allocated = allocate(*args)
-        except SwarmliteError as error:
-            self._errors[key] = str(error)
+        except Exception as error:
+            self._errors[key] = _line(error, allocate.__name__, key)
             return None
         self._errors.pop(key, None)
         return allocated
@@ -274,3 +277,11 @@ class Allocator:
         """As Loop.wake_at."""
         dirty = self._networks or self._services or self._nodes or self._tasks
         return 0.0 if dirty else None
+
+
+def _line(error: Exception, what: str, object_id: str) -> str:
+    """What a user reads of an error; one that nobody foresaw is in the log, whole."""
+    if isinstance(error, SwarmliteError):
+        return str(error)
+    log.error("not allocated %s=%s", what, object_id, exc_info=error)
+    return "cannot be allocated: internal error; the leader's log has more"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 
+from swarmlite.manager.isolation import apart
 from swarmlite.manager.store.api import Event
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model.references import config_ids, secret_ids
@@ -93,11 +94,12 @@ class AssignmentSet:
             for object_id in dirty[kind]:
                 self._take_object((kind, object_id), view.table(kind).get(object_id), batch)
         for node_id in dirty["node"]:
-            self._take_node(view, node_id, batch)
+            apart("node", node_id, self._take_node, view, node_id, batch)
         for _ in range(min(limit, len(tasks))):
-            self._take_task(view, tasks.popleft(), batch)
+            task_id = tasks.popleft()
+            apart("task", task_id, self._take_task, view, task_id, batch)
         for service_id in dirty["service"]:
-            self._take_service(view, service_id, batch)
+            apart("service", service_id, self._take_service, view, service_id, batch)
         return bool(tasks)
 
     def render(self, wanted: Iterable[str]) -> dict[str, list[AssignmentChange]]:
@@ -129,7 +131,8 @@ class AssignmentSet:
                 old = self._ingress_id
                 self._unfollow(node_id, [("network", old)] if old else [], batch)
             self._ingress_id = ingress_id
-            for service_id in list(self._services):
+            # Also those that were nowhere while there was no such network.
+            for service_id in {*self._services, *(s.id for s in view.services)}:
                 self._take_service(view, service_id, batch)
 
     def _take_object(self, topic: Topic, obj: Single | None, batch: Batch) -> None:

@@ -7,9 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
-from swarmlite.errors import Conflict, PermissionDenied, Unavailable
+from swarmlite.errors import Conflict, PermissionDenied, ResourceExhausted, Unavailable
+from swarmlite.manager.isolation import kept_up
 from swarmlite.manager.store.api import (
     Action,
     Change,
@@ -21,11 +23,13 @@ from swarmlite.manager.store.api import (
     Subscription,
 )
 from swarmlite.model import defaults, task_states, units
+from swarmlite.model.validate.reports import check_hello
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
     AssignmentChange,
     Hello,
     LogChunk,
+    ManagerMessage,
     ManagerPeer,
     SessionInfo,
 )
@@ -112,6 +116,7 @@ class Dispatcher:
         self._liveness = Liveness(self._period_s())
         self._subscription: Subscription | None = None
         self._led = False
+        self._assigning = False
         self._peers: list[ManagerPeer] | None = None
 
     # sessions
@@ -121,6 +126,7 @@ class Dispatcher:
         Raises PermissionDenied for a node that was removed, Unavailable before this manager knows
         the node, or has started.
         """
+        check_hello(hello)
         node = self._known(node_id)
         session = Session(node_id, hello.instance)
         old = self.sessions.add(session)
@@ -151,7 +157,7 @@ class Dispatcher:
             return
         self._liveness.heard(session.node_id, self._clock())
         for update in message.statuses:
-            self._reports.task(session.node_id, update)
+            self._reports.task(session.node_id, update, self._store.view, self._now())
         if message.HasField("description"):
             self._reports.node_description(session.node_id, message.description)
         if self._reports:
@@ -222,16 +228,28 @@ class Dispatcher:
             async with self._store.subscribe(*KINDS) as subscription, asyncio.TaskGroup() as group:
                 self._subscription = subscription
                 self._set.reset(self._store.view)
-                group.create_task(self._assign_forever(subscription))
-                group.create_task(self._write_forever())
-                group.create_task(self._watch_nodes())
-                group.create_task(self._orphan_forever())
+                assigning = partial(self._assign_forever, subscription)
+                for loop in (
+                    partial(kept_up, "assigning", assigning),
+                    partial(kept_up, "writing reports", self._write_forever),
+                    partial(kept_up, "watching nodes", self._watch_nodes),
+                    partial(kept_up, "orphaning", self._orphan_forever),
+                ):
+                    group.create_task(loop())
         finally:
             self._subscription = None
             for session in self.sessions:
                 session.end(Unavailable("this manager is stopping"))
 
     async def _assign_forever(self, subscription: Subscription) -> None:
+        if self._assigning:
+            # It failed: what was under way to some nodes is not known.
+            self._set = assignments.AssignmentSet()
+            self._set.reset(self._store.view)
+            self._undelivered.clear()
+            for session in self.sessions:
+                session.end(Unavailable("this manager starts its assignments over"))
+        self._assigning = True
         await self._take()
         self._deliver()
         events = aiter(subscription)
@@ -246,7 +264,12 @@ class Dispatcher:
                 self._start_over()
             await self._take()
             reached = await self._deliver_gently()
+            self._ask_again()
             next_at = time.monotonic() + max(PERIOD_S, PERIOD_PER_NODE_S * reached)
+
+    def _ask_again(self) -> None:
+        for node_id, task_ids in self._reports.again(self._store.view, self._now()).items():
+            self.sessions.send(node_id, ManagerMessage(report_again=task_ids))
 
     async def _take(self) -> None:
         while self._set.take(self._store.view, CHUNK):  # noqa: ASYNC110
@@ -353,16 +376,30 @@ class Dispatcher:
         """False when it is to be tried again later."""
         try:
             refused = await self._store.commit_many(changes) if changes else []
-        except Unavailable as error:
+        except (Unavailable, ResourceExhausted) as error:
             log.warning("reports not written error=%s", error)
             self._reports.failed()
             self._reported.set()
             await asyncio.sleep(RETRY_S)
             return False
+        except Exception:
+            log.exception("reports not written: each is tried by itself")
+            refused = [c for c in changes if not await self._write_one(c)]
         self._reports.refused(refused)
         if refused:
             self._reported.set()
         return not refused
+
+    async def _write_one(self, change: Change) -> bool:
+        """False when it conflicted; what cannot be written costs itself and nothing else."""
+        try:
+            return not await self._store.commit_many([change])
+        except (Unavailable, ResourceExhausted):
+            return False
+        except Exception:
+            log.exception("report dropped id=%s", change.obj.id)
+            self._reports.dropped(change)
+            return True
 
     # nodes
     async def _watch_nodes(self) -> None:
@@ -435,7 +472,7 @@ class Dispatcher:
                 if changes:
                     try:
                         await self._store.commit_many(changes)
-                    except Unavailable as error:
+                    except (Unavailable, ResourceExhausted) as error:
                         log.warning("orphans not written error=%s", error)
             await asyncio.sleep(ORPHAN_CHECK_S)
 

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from swarmlite.manager.store.api import Change, Delete, Put
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model import task_states
+from swarmlite.model.validate.reports import MAX_ID, bounded_description, bounded_status
 from swarmlite.proto.dispatcher_pb2 import TaskStatusUpdate
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import NodeDescription, NodeStatus, TaskStatus
 
 log = logging.getLogger(__name__)
 
-MAX_TEXT = 1024
-"""Characters kept of a message or an error that an agent reports."""
+MAX_EARLY = 10_000
+EARLY_S = 60.0
+"""How many reports of tasks that are not known here yet are remembered, and how long."""
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Reports:
         self._nodes: dict[str, NodeReport] = {}
         self._tasks_in_flight: dict[str, TaskReport] = {}
         self._nodes_in_flight: dict[str, NodeReport] = {}
+        self._early: dict[str, tuple[str, datetime]] = {}
         self._released: dict[str, None] = {}
         self._released_in_flight: dict[str, None] = {}
 
@@ -56,12 +60,34 @@ class Reports:
         return bool(self._tasks or self._nodes or self._released)
 
     # what comes in
-    def task(self, node_id: str, update: TaskStatusUpdate) -> None:
-        """An agent's report of one task."""
+    def task(self, node_id: str, update: TaskStatusUpdate, view: Tables, now: datetime) -> None:
+        """An agent's report of one task. Taken for the node's own tasks only."""
+        task_id = update.task_id[:MAX_ID]
         if update.status.state not in task_states.AGENT_REPORTS:
-            log.warning("state not an agent's node=%s task=%s", node_id, update.task_id[:64])
+            log.warning("state not an agent's node=%s task=%r", node_id, task_id)
             return
-        self._merge_task(update.task_id, TaskReport(node_id, update.status))
+        task = view.tasks.get(task_id)
+        if task is None or not task.node_id or task.status.state < task_states.ASSIGNED:
+            # This manager's view is behind that of the manager that assigned it, or it is gone.
+            if len(self._early) < MAX_EARLY:
+                self._early[task_id] = (node_id, now)
+        elif task.node_id != node_id:
+            log.warning("task of another node reported node=%s task=%s", node_id, task_id)
+        else:
+            self._merge_task(task_id, TaskReport(node_id, bounded_status(update.status)))
+
+    def again(self, view: Tables, now: datetime) -> dict[str, list[str]]:
+        """By node, the tasks whose reports came too early and could be taken now."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for task_id, (node_id, came) in list(self._early.items()):
+            task = view.tasks.get(task_id)
+            if task is not None and task.node_id and task.status.state >= task_states.ASSIGNED:
+                del self._early[task_id]
+                if task.node_id == node_id:
+                    found[node_id].append(task_id)
+            elif not timedelta() <= now - came < timedelta(seconds=EARLY_S):
+                del self._early[task_id]
+        return found
 
     def node_status(self, node_id: str, status: NodeStatus) -> None:
         """What the dispatcher decided of a node."""
@@ -69,7 +95,8 @@ class Reports:
 
     def node_description(self, node_id: str, description: NodeDescription) -> None:
         """What a node says of itself."""
-        self._nodes.setdefault(node_id, NodeReport()).description = description
+        kept = bounded_description(description)
+        self._nodes.setdefault(node_id, NodeReport()).description = kept
 
     def released(self, attachments: Iterable[Task]) -> None:
         """A node no longer has these attachments."""
@@ -107,6 +134,12 @@ class Reports:
             elif isinstance(change.obj, Node):
                 self._merge_node(change.obj.id)
 
+    def dropped(self, change: Change) -> None:
+        """This one cannot be written, whatever is tried: it is not taken again."""
+        self._tasks_in_flight.pop(change.obj.id, None)
+        self._nodes_in_flight.pop(change.obj.id, None)
+        self._released_in_flight.pop(change.obj.id, None)
+
     def failed(self) -> None:
         """Nothing is known of the write: all of it is taken again."""
         self._released.update(self._released_in_flight)
@@ -117,14 +150,8 @@ class Reports:
 
     def _merge_task(self, task_id: str, report: TaskReport) -> None:
         pending = self._tasks.get(task_id)
-        if pending is None or (
-            report.node_id == pending.node_id and _follows(report.status, pending.status)
-        ):
+        if pending is None or _follows(report.status, pending.status):
             self._tasks[task_id] = report
-        elif report.node_id != pending.node_id:
-            # Two nodes name one task: which of them may is seen against the view, so keep the
-            # first and write the other next time round, if it comes again.
-            log.warning("two nodes report a task task=%s node=%s", task_id[:64], report.node_id)
 
     def _merge_node(self, node_id: str) -> None:
         newer = self._nodes.setdefault(node_id, NodeReport())
@@ -162,8 +189,6 @@ def _task_with(task: Task | None, report: TaskReport, task_id: str, now: datetim
     copy = Task()
     copy.CopyFrom(task)
     copy.status.CopyFrom(report.status)
-    copy.status.message = one_line(report.status.message)
-    copy.status.err = one_line(report.status.err)
     copy.status.applied_by = report.node_id
     copy.status.applied_at.CopyFrom(stored.applied_at)
     if copy.status == stored:
@@ -197,14 +222,3 @@ def _superseded(new: NodeStatus, stored: NodeStatus) -> bool:
         and bool(stored.manager_id)
         and stored.manager_id != new.manager_id
     )
-
-
-def one_line(text: str) -> str:
-    """`text` as one line of bounded length."""
-    if len(text) > MAX_TEXT:
-        text = text[:MAX_TEXT]
-    return text if text.isprintable() else " ".join("".join(_visible(text)).split())
-
-
-def _visible(text: str) -> Sequence[str]:
-    return [c if c.isprintable() else " " for c in text]

@@ -9,6 +9,7 @@ from swarmlite.model.task_states import READY, RUNNING
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.types_pb2 import UpdateConfig
 
+from ..isolation import apart
 from ..store.api import Action, Change, Event
 from ..store.tables import Place as PlaceKey
 from ..store.tables import Tables, place_of
@@ -109,7 +110,9 @@ class Orchestrator:
                 return changes
             del self._services[service_id]
             decided.add(service_id)
-            changes += self._plan_service(view, service_id, now, self._budget - len(changes))
+            left = self._budget - len(changes)
+            planned = apart("service", service_id, self._plan_service, view, service_id, now, left)
+            changes += planned or ()
         settled: set[PlaceKey] = set()
         for place in list(self._places):
             if len(changes) >= self._budget:
@@ -117,12 +120,13 @@ class Orchestrator:
             if place[0] not in decided:
                 del self._places[place]
                 settled.add(place)
-                changes += self._plan_place(view, place, now)
+                changes += apart("service", place[0], self._plan_place, view, place, now) or ()
         for service_id in self._unfilled.keys() - decided:
             if len(changes) >= self._budget:
                 return changes
             left = self._budget - len(changes)
-            changes += self._go_on(view, service_id, now, left, settled)
+            more = apart("service", service_id, self._go_on, view, service_id, now, left, settled)
+            changes += more or ()
         return changes
 
     def _mark(self, view: Tables, now: float) -> None:

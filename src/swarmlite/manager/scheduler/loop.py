@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING
 from swarmlite.proto.objects_pb2 import Node, Task
 
+from ..isolation import apart
 from ..store.api import Action, Change, Event, Put
 from ..store.tables import Tables
 from ..times import stamp
@@ -96,7 +97,7 @@ class Scheduler:
         self._joined.clear()
         changes: list[Change] = []
         for group, tasks in self._take_groups(view).items():
-            self._place(group, tasks, now, changes)
+            apart("service", group[0][0], self._place, group, tasks, now, changes)
         return changes
 
     def _take_groups(self, view: Tables) -> dict[tuple[Group, str], list[Task]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from swarmlite.errors import InvalidSpec
 from swarmlite.proto.objects_pb2 import (
     Cluster,
     Config,
@@ -24,7 +25,7 @@ from swarmlite.proto.objects_pb2 import (
     Volume,
 )
 
-from .tables import Tables
+from .tables import Tables, name_of
 
 type_of_kind = {
     "cluster": Cluster,
@@ -44,9 +45,22 @@ MAX_OPERATIONS = 120
 """Changes in one transaction: etcd's limit is 128, and the fence and the compares need room."""
 
 
+MAX_OBJECT_BYTES = 1_400_000
+"""One object, serialized: etcd takes 1.5 MiB, with the keys and what is compared."""
+
+
 def kind_of(obj: Object) -> str:
     """The kind of an object: "task" for a Task."""
     return kind_of_type[type(obj)]
+
+
+def check_size(obj: Object, size: int) -> None:
+    """Raise InvalidSpec for an object of more bytes than the store takes."""
+    if size > MAX_OBJECT_BYTES:
+        raise InvalidSpec(
+            f"{kind_of(obj)} {name_of(obj)[:63] or obj.id}: has {size} bytes,"
+            f" {MAX_OBJECT_BYTES} at most"
+        )
 
 
 class Fenced(Exception):
@@ -120,9 +134,9 @@ class Store(Protocol):
         """Write all of `changes` in one transaction, or nothing; answer its revision.
 
         Returns once this manager's own view has reached the revision. At most MAX_OPERATIONS.
-        Raises Conflict (something changed since it was read, or exists already), Fenced,
-        Unavailable (no quorum; whether it was written is not known). When cancelled, the
-        transaction may have been written or not, never in part.
+        Raises Conflict (something changed since it was read, or exists already), InvalidSpec for
+        an object above MAX_OBJECT_BYTES, Fenced, Unavailable (no quorum; whether it was written
+        is not known). When cancelled, the transaction may have been written or not, never in part.
         """
 
     async def commit_many(
@@ -131,8 +145,10 @@ class Store(Protocol):
         """Write `changes` in transactions of MAX_OPERATIONS; answer those that conflicted.
 
         For loops, whose passes are safe to repeat: what conflicted is decided again. Changes
-        of one object keep their order. Returns once the own view has reached the last
-        revision. Raises Fenced and Unavailable, when a part may have been written.
+        of one object keep their order; an object above MAX_OBJECT_BYTES is left out, and said in
+        the log: it could never be written, and must not keep the others from it. Returns once the
+        own view has reached the last revision. Raises Fenced and Unavailable, when a part may have
+        been written.
         """
 
     def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:

@@ -8,6 +8,7 @@ its else branch tells which keys differ, so that the others of a batch are tried
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,10 +20,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from swarmlite.errors import Conflict, InvalidSpec, Unavailable
 from swarmlite.proto.types_pb2 import Meta
 
-from .api import MAX_OPERATIONS, Change, Fence, Fenced, Object, Put, Subscription, kind_of
+from .api import (
+    MAX_OPERATIONS,
+    Change,
+    Fence,
+    Fenced,
+    Object,
+    Put,
+    Subscription,
+    check_size,
+    kind_of,
+)
 from .etcd_client import EtcdClient
 from .etcd_mirror import PREFIX, RELIST_S, Mirror, key_of
 from .tables import Tables, name_of
+
+log = logging.getLogger(__name__)
 
 ELECTION_KEY = PREFIX + b"election/leader"
 MAX_BYTES = 1_300_000
@@ -128,6 +141,8 @@ class EtcdStore:
                 f"{len(changes)} changes in one transaction, {MAX_OPERATIONS} at most"
             )
         items = self._items(changes)
+        for item in items:
+            check_size(item.change.obj, item.size)
         if len({item.key for item in items}) < len(items):
             raise InvalidSpec("one transaction changes an object twice")
         revision, differing = await self._transact(items, fence)
@@ -159,7 +174,7 @@ class EtcdStore:
 
         items: list[_Item] = []
         for start in range(0, len(changes), YIELD_EVERY):
-            items += self._items(changes[start : start + YIELD_EVERY])
+            items += filter(_fits, self._items(changes[start : start + YIELD_EVERY]))
             await asyncio.sleep(0)
         for wave in _waves(items):
             writers = []
@@ -219,6 +234,15 @@ class EtcdStore:
             for item, kv in zip(items, found, strict=True)
             if (kv.mod_revision if kv else 0) != item.version
         ]
+
+
+def _fits(item: _Item) -> bool:
+    try:
+        check_size(item.change.obj, item.size)
+    except InvalidSpec as error:
+        log.error("left out of a batch: %s", error)
+        return False
+    return True
 
 
 def _is_own(item: _Item, kv: etcd.KeyValue | None) -> bool:

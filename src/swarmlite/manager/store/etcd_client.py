@@ -45,7 +45,7 @@ def _translate(error: grpc.aio.AioRpcError) -> SwarmliteError | Compacted:
         return Compacted(details)
     if "database space exceeded" in details:
         return ResourceExhausted("the cluster's store is full: raise etcd's quota or remove some")
-    if "request is too large" in details:
+    if "request is too large" in details or "trying to send message larger" in details:
         return ResourceExhausted("the change is larger than the store takes at once (1.5 MiB)")
     if "no leader" in details or "leader changed" in details or "timed out" in details:
         return Unavailable("the managers have no quorum: etcd has no leader")
@@ -134,15 +134,19 @@ class EtcdClient:
 
     async def pages(self, prefix: bytes) -> AsyncIterator[tuple[int, Sequence[etcd.KeyValue]]]:
         """Everything under `prefix` at one revision, page by page. Raises Compacted."""
-        key, revision = prefix, 0
+        key, revision, limit = prefix, 0, PAGE
         while True:
-            answer = await self._call(
-                self._kv.Range,
-                etcd.RangeRequest(
-                    key=key, range_end=prefix_end(prefix), limit=PAGE, revision=revision
-                ),
-                timeout_s=4 * CALL_TIMEOUT_S,
+            request = etcd.RangeRequest(
+                key=key, range_end=prefix_end(prefix), limit=limit, revision=revision
             )
+            try:
+                answer = await self._call(self._kv.Range, request, timeout_s=4 * CALL_TIMEOUT_S)
+            except ResourceExhausted:
+                # A page of large objects, secrets say, is more than a message may have.
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 8)
+                continue
             revision = revision or answer.header.revision
             yield revision, answer.kvs
             if not answer.more:

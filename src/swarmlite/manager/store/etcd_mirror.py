@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 from aetcd import rpc as etcd
+from google.protobuf.message import DecodeError
 
 from swarmlite.errors import SwarmliteError, Unavailable
 
@@ -41,7 +42,11 @@ def decode(kv: etcd.KeyValue) -> tuple[str, Object] | None:
     message = type_of_kind.get(kind)
     if message is None:
         return None
-    obj: Object = message.FromString(kv.value)  # type: ignore[attr-defined]
+    try:
+        obj: Object = message.FromString(kv.value)  # type: ignore[attr-defined]
+    except DecodeError:
+        log.error("passed over key=%r: it is not a %s", kv.key, kind)
+        return None
     obj.meta.version.index = kv.mod_revision
     return kind, obj
 

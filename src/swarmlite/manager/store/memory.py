@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -18,10 +19,13 @@ from .api import (
     Fenced,
     Put,
     Subscription,
+    check_size,
     kind_of,
 )
 from .feed import Feed
 from .tables import Tables, name_of
+
+log = logging.getLogger(__name__)
 
 
 class MemoryStore:
@@ -66,6 +70,8 @@ class MemoryStore:
                 self.commit_now([change], fence)
             except Conflict:
                 refused.append(change)
+            except InvalidSpec as error:
+                log.error("left out of a batch: %s", error)
         return refused
 
     def commit_now(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
@@ -77,6 +83,7 @@ class MemoryStore:
                 f"{len(changes)} changes in one transaction, {MAX_OPERATIONS} at most"
             )
         for change in changes:
+            check_size(change.obj, change.obj.ByteSize())
             stored = self._view.table(kind_of(change.obj)).get(change.obj.id)
             if (stored.meta.version.index if stored else 0) != change.obj.meta.version.index:
                 raise Conflict(

@@ -1,0 +1,179 @@
+"""What agents may say: each field of a report is bounded where it is received.
+
+A node is trusted with its own tasks and with nothing else: whatever it sends ends in the store, in
+other nodes' assignments and on users' terminals. Text is cut and made one line; what has a form is
+left out when it does not have it. Each function answers a copy of the fields that are known.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage
+from swarmlite.proto.dispatcher_pb2 import Hello
+from swarmlite.proto.types_pb2 import (
+    ContainerStatus,
+    EngineDescription,
+    NodeDescription,
+    PortConfig,
+    Resources,
+    TaskStatus,
+)
+
+MAX_TEXT = 1024
+"""Characters of a message or an error."""
+MAX_WORD = 256
+"""Characters of a name, a version, a label's name."""
+MAX_HOST_NAME = 253
+MAX_ID = 64
+MAX_PORTS = 1024
+MAX_LABELS = 128
+MAX_WORDS = 128
+"""Runtimes, capabilities, kinds of resources."""
+MAX_ATTACHMENTS = 10_000
+MAX_LINE_BYTES = 1024 * 1024
+MAX_NUMBER = 2**62
+_FIRST_S, _LAST_S = 0, 253_402_300_799  # the years that can be written
+_HEALTH = frozenset({"", "starting", "healthy", "unhealthy"})
+
+
+def one_line(text: str, longest: int = MAX_TEXT) -> str:
+    """`text` as one line of bounded length, without characters that move a terminal's cursor."""
+    if len(text) > longest:
+        text = text[:longest]
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def bounded_status(status: TaskStatus) -> TaskStatus:
+    """What is kept of an agent's report of a task."""
+    kept = TaskStatus(
+        state=status.state,
+        message=one_line(status.message),
+        err=one_line(status.err),
+        healthy=status.healthy,
+    )
+    if is_time(status.timestamp):
+        kept.timestamp.CopyFrom(status.timestamp)
+    if status.HasField("container"):
+        kept.container.CopyFrom(_container(status.container))
+    kept.host_ports.extend(_ports(status.host_ports))
+    return kept
+
+
+def _container(container: ContainerStatus) -> ContainerStatus:
+    known = container.container_id
+    return ContainerStatus(
+        container_id=known if len(known) <= MAX_ID and known.isalnum() else "",
+        pid=max(0, container.pid),
+        exit_code=container.exit_code,
+        oom_killed=container.oom_killed,
+        health=container.health if container.health in _HEALTH else "",
+    )
+
+
+def _ports(ports: Iterable[PortConfig]) -> list[PortConfig]:
+    kept = []
+    for port in list(ports)[:MAX_PORTS]:
+        if (
+            port.protocol in PortConfig.Protocol.values()
+            and port.publish_mode in PortConfig.PublishMode.values()
+            and 0 < port.target_port < 65536
+            and port.published_port < 65536
+        ):
+            kept.append(
+                PortConfig(
+                    name=one_line(port.name, MAX_WORD),
+                    protocol=port.protocol,
+                    target_port=port.target_port,
+                    published_port=port.published_port,
+                    publish_mode=port.publish_mode,
+                    host_ip=address(port.host_ip),
+                )
+            )
+    return kept
+
+
+def bounded_description(description: NodeDescription) -> NodeDescription:
+    """What is kept of a node's description of itself."""
+    kept = NodeDescription(
+        hostname=one_line(description.hostname, MAX_HOST_NAME),
+        data_path_addr=address(description.data_path_addr),
+        kernel_version=one_line(description.kernel_version, MAX_WORD),
+        os_name=one_line(description.os_name, MAX_WORD),
+    )
+    if description.HasField("platform"):
+        kept.platform.architecture = one_line(description.platform.architecture, MAX_WORD)
+        kept.platform.os = one_line(description.platform.os, MAX_WORD)
+    if description.HasField("resources"):
+        kept.resources.CopyFrom(_resources(description.resources))
+    if description.HasField("engine"):
+        kept.engine.CopyFrom(_engine(description.engine))
+    return kept
+
+
+def _resources(resources: Resources) -> Resources:
+    kept = Resources(
+        nano_cpus=min(max(0, resources.nano_cpus), MAX_NUMBER),
+        memory_bytes=min(max(0, resources.memory_bytes), MAX_NUMBER),
+    )
+    for resource in resources.generic[:MAX_WORDS]:
+        copy = kept.generic.add(kind=one_line(resource.kind, MAX_WORD))
+        if resource.WhichOneof("resource") == "named":
+            copy.named = one_line(resource.named, MAX_WORD)
+        else:
+            copy.discrete = min(max(0, resource.discrete), MAX_NUMBER)
+    return kept
+
+
+def _engine(engine: EngineDescription) -> EngineDescription:
+    kept = EngineDescription(
+        engine_version=one_line(engine.engine_version, MAX_WORD),
+        runtimes=_words(engine.runtimes),
+        capabilities=_words(engine.capabilities),
+    )
+    for name in sorted(engine.labels)[:MAX_LABELS]:
+        if name and len(name) <= MAX_WORD and name.isprintable():
+            kept.labels[name] = one_line(engine.labels[name])
+    return kept
+
+
+def _words(values: Sequence[str]) -> list[str]:
+    return [one_line(value, MAX_WORD) for value in values[:MAX_WORDS]]
+
+
+def check_hello(hello: Hello) -> None:
+    """Raise InvalidSpec for a hello that is out of bounds; its description is not looked at."""
+    for what, text in (("session_id", hello.session_id), ("instance", hello.instance)):
+        if len(text) > MAX_ID or not text.isprintable():
+            raise InvalidSpec(f"hello: {what}: expected {MAX_ID} printable characters at most")
+    if len(hello.attachments) > MAX_ATTACHMENTS:
+        raise InvalidSpec(f"hello: {len(hello.attachments)} attachments, {MAX_ATTACHMENTS} at most")
+
+
+def bound_line(message: LogMessage) -> None:
+    """Bring a line of a container's log within its bounds, in place: there are many of them."""
+    if message.stream not in (LOG_STDOUT, LOG_STDERR):
+        message.stream = LOG_STDOUT  # the others are the managers' own
+    if len(message.data) > MAX_LINE_BYTES:
+        message.data = message.data[: MAX_LINE_BYTES - 1] + b"\n"
+    if message.HasField("timestamp") and not is_time(message.timestamp):
+        message.ClearField("timestamp")
+
+
+def is_time(timestamp: Timestamp) -> bool:
+    """Whether it is a moment between 1970 and 9999, which alone can be written as a date."""
+    return _FIRST_S <= timestamp.seconds <= _LAST_S and 0 <= timestamp.nanos < 1_000_000_000
+
+
+def address(text: str) -> str:
+    """An IP address in its usual form; empty for anything else."""
+    try:
+        return str(ipaddress.ip_address(text[:64]))
+    except ValueError:
+        return ""
