@@ -83,7 +83,7 @@ class Attached:
 
 @dataclass
 class Exec:
-    """A process that was started in a container; `console` is its pty's master, when it has one."""
+    """A process that was started in a container; `console` is its pty's master, yours to close."""
 
     id: str
     pid: int
@@ -260,16 +260,18 @@ class Supervisor:
         stdout: int,
         stderr: int,
         start_timeout_s: float = 30.0,
+        privileged: bool = False,
     ) -> Exec:
         """Run an OCI `process` in a running container with these descriptors (which stay yours).
 
-        With `process["terminal"]` a pty is made in the container instead, and its master is
-        `Exec.console`. Raises FailedPrecondition with exec's error, or when the program has not
+        `privileged`: with every capability of this host's root, and no seccomp filter. With
+        `process["terminal"]` a pty is made in the container instead; its master is `Exec.console`.
+        Raises FailedPrecondition with exec's error, or when the program has not
         begun in time, whatever the container does to it; NotFound.
         """
         answer, fds = await self._call_fds(
             "exec", [stdin, stdout, stderr], container=container_id, process=process,
-            start_timeout_s=start_timeout_s,
+            start_timeout_s=start_timeout_s, privileged=privileged,
         )  # fmt: skip
         return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self)
 

@@ -33,6 +33,13 @@ class Owned:
         self.add(*ends)
         return ends
 
+    def release(self, *descriptors: int) -> Owned:
+        """Those of them that are still owned, with a new owner."""
+        other = Owned()
+        other._descriptors = self._descriptors.intersection(descriptors)
+        self._descriptors -= other._descriptors
+        return other
+
     def close(self, *descriptors: int) -> None:
         """Close those still owned; a number that was closed may be someone else's by now."""
         for descriptor in descriptors:

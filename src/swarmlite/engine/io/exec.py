@@ -1,114 +1,280 @@
-"""One command in a running container, its input and output as messages of `Containers.Exec`."""
+"""Commands in running containers: made under an id, started once, told of until forgotten.
+
+Nothing of an exec outlives the engine's own process but what it runs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any
 
 from swarmlite.engine.containers import read_spec
-from swarmlite.engine.io.descriptors import Owned, read_chunks, write_all
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
-from swarmlite.proto.containers_pb2 import ExecConfig, ExecInput, StreamOutput
-from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogStream
-from swarmlite.runtime.client import Exec, State, Supervisor
+from swarmlite.engine.io import console
+from swarmlite.engine.io.descriptors import Owned
+from swarmlite.engine.io.pumps import ended, feed, outputs
+from swarmlite.errors import (
+    Conflict,
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    ResourceExhausted,
+    SwarmliteError,
+)
+from swarmlite.proto.containers_pb2 import (
+    Container,
+    ContainerState,
+    ExecConfig,
+    ExecInput,
+    ExecState,
+    StreamOutput,
+)
+from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT
+from swarmlite.runtime.client import Exec, Supervisor
 
-SIGKILL = 9
-QUEUE_CHUNKS = 16
+MAX_PER_CONTAINER = 1000  # execs that have not ended
+KEPT_PER_CONTAINER = 64  # execs that have ended, and may still be inspected
+NOT_RUN, NOT_FOUND = 126, 127
 
 
-def process_of(state: State, start: ExecConfig) -> dict[str, Any]:
-    """The OCI process: as the container's own, but for what `start` says. Raises InvalidSpec."""
-    if state.status != "running":
-        raise FailedPrecondition(f"container {state.id[:12]} is not running")
-    if not start.command:
-        raise InvalidSpec("no command to run")
-    process: dict[str, Any] = read_spec(state.bundle).get("process", {})
-    process.update(args=list(start.command), terminal=start.tty)
-    process["env"] = [*process.get("env", []), *start.env]
-    if start.dir:
-        process["cwd"] = start.dir
-    if start.user:
-        process["user"] = {"uid": 0, "gid": 0, "username": start.user}
+def process_of(container: Container, bundle: Path, config: ExecConfig) -> dict[str, Any]:
+    """The OCI process: as the container's own, but for what `config` says.
+
+    Raises FailedPrecondition when the container does not run, InvalidSpec.
+    """
+    if container.state.status == ContainerState.PAUSED:
+        raise FailedPrecondition(
+            f"Container {container.id[:12]} is paused, unpause the container before exec"
+        )
+    if container.state.status != ContainerState.RUNNING:
+        raise FailedPrecondition(f"container {container.id[:12]} is not running")
+    if not config.command or not config.command[0]:
+        raise InvalidSpec("no exec command specified")
+    process: dict[str, Any] = read_spec(bundle).get("process", {})
+    process.update(args=list(config.command), terminal=config.tty)
+    terminal = ["TERM=xterm"] if config.tty else []
+    process["env"] = _merged([*terminal, *process.get("env", []), *config.env])
+    process.pop("consoleSize", None)
+    if config.tty and config.console_height and config.console_width:
+        process["consoleSize"] = {"height": config.console_height, "width": config.console_width}
+    if config.dir:
+        process["cwd"] = config.dir
+    if config.user:
+        process["user"] = {"uid": 0, "gid": 0, "username": config.user}
     return process
 
 
-async def execute(
-    client: Supervisor,
-    container_id: str,
-    process: dict[str, Any],
-    inputs: AsyncIterator[ExecInput],
-) -> AsyncGenerator[StreamOutput, None]:
-    """Output as it comes; the last message carries the exit code.
+def _merged(entries: list[str]) -> list[str]:
+    """A later NAME=value replaces an earlier one; a bare NAME takes it away."""
+    values: dict[str, str] = {}
+    for entry in entries:
+        name, separator, value = entry.partition("=")
+        if separator:
+            values[name] = value
+        else:
+            values.pop(name, None)
+    return [f"{name}={value}" for name, value in values.items()]
 
-    Raises SwarmliteError when it cannot be run. Cancelled or closed: the process is killed.
-    """
-    with Owned() as owned:
-        their_in, stdin = owned.pipe()
-        stdout, their_out = owned.pipe()
-        stderr, their_err = owned.pipe()
-        running = await client.exec(
-            container_id, process, stdin=their_in, stdout=their_out, stderr=their_err
+
+class Execution:
+    """One exec, from its making until it is forgotten."""
+
+    def __init__(self, container: Container, bundle: Path, config: ExecConfig) -> None:
+        self.id = os.urandom(32).hex()
+        self.container_id, self.bundle, self.config = container.id, bundle, config
+        self.started = False
+        self.running: Exec | None = None
+        self.exit_code: int | None = None
+
+    def state(self) -> ExecState:
+        """As clients see it."""
+        return ExecState(
+            id=self.id,
+            container_id=self.container_id,
+            config=self.config,
+            running=self.running is not None and self.exit_code is None,
+            exit_code=self.exit_code,
+            pid=self.running.pid if self.running is not None else 0,
         )
-        owned.close(their_in, their_out, their_err)
-        streams = {stdout: LOG_STDOUT, stderr: LOG_STDERR}
+
+
+class Execs:
+    """The execs of this host's containers."""
+
+    def __init__(self, client: Callable[[], Supervisor]) -> None:
+        """`client` is the connection to the supervisor; raises Unavailable while there is none."""
+        self._client = client
+        self._execs: dict[str, Execution] = {}
+        self._watching: set[asyncio.Future[None]] = set()
+
+    def create(self, container: Container, bundle: Path, config: ExecConfig) -> str:
+        """Its id. Raises as `process_of` does, ResourceExhausted."""
+        process_of(container, bundle, config)
+        mine = [e for e in self._execs.values() if e.container_id == container.id]
+        over = [e for e in mine if e.started and e.exit_code is not None]
+        if len(mine) - len(over) >= MAX_PER_CONTAINER:
+            raise ResourceExhausted(
+                f"container {container.id[:12]} has {MAX_PER_CONTAINER} execs that have not ended"
+            )
+        for execution in over[: max(0, len(over) - KEPT_PER_CONTAINER)]:
+            del self._execs[execution.id]
+        execution = Execution(container, bundle, config)
+        self._execs[execution.id] = execution
+        return execution.id
+
+    def inspect(self, exec_id: str) -> ExecState:
+        """Raises NotFound."""
+        return self._get(exec_id).state()
+
+    def ids_of(self, container_id: str) -> list[str]:
+        """Those of a container that run."""
+        return [
+            execution.id
+            for execution in self._execs.values()
+            if execution.container_id == container_id and execution.state().running
+        ]
+
+    def forget(self, container_id: str) -> None:
+        """The container is gone."""
+        for execution in [e for e in self._execs.values() if e.container_id == container_id]:
+            del self._execs[execution.id]
+
+    def container_of(self, exec_id: str) -> str:
+        """The id of the container that it is for. Raises NotFound."""
+        return self._get(exec_id).container_id
+
+    def resize(self, exec_id: str, height: int, width: int) -> None:
+        """Its terminal's size. Raises NotFound, FailedPrecondition without a terminal."""
+        running = self._get(exec_id).running
+        if running is None or running.console is None:
+            raise FailedPrecondition(f"exec {exec_id[:12]} has no terminal that is open")
+        console.resize(running.console, height, width)
+
+    def _get(self, exec_id: str) -> Execution:
+        found = self._execs.get(exec_id)
+        if found is None:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return found
+
+    async def start(
+        self, exec_id: str, container: Container, inputs: AsyncIterator[ExecInput], detach: bool
+    ) -> AsyncGenerator[StreamOutput, None]:
+        """Output as it comes; the last message carries the exit code. Detached: nothing comes.
+
+        Raises SwarmliteError when it cannot be run; its exit code is then 126 or 127. Closed: what
+        it runs goes on, its input ended, its output read and dropped.
+        """
+        execution = self._get(exec_id)
+        if execution.started:
+            raise Conflict(f"exec {exec_id[:12]} has already been started")
+        execution.started = True
+        try:
+            process = process_of(container, execution.bundle, execution.config)
+        except SwarmliteError:
+            execution.exit_code = NOT_RUN
+            raise
+        with Owned() as owned:
+            if detach or execution.config.detach:
+                await self._run(execution, process, owned, {})
+                return
+            async with contextlib.aclosing(
+                self._attached(execution, process, owned, inputs)
+            ) as messages:
+                async for message in messages:
+                    yield message
+
+    async def _attached(
+        self,
+        execution: Execution,
+        process: dict[str, Any],
+        owned: Owned,
+        inputs: AsyncIterator[ExecInput],
+    ) -> AsyncGenerator[StreamOutput, None]:
+        config = execution.config
+        stdin: int | None = None
+        theirs = {}
+        streams = {}
+        if not config.tty:
+            for name, kind in (("stdout", LOG_STDOUT), ("stderr", LOG_STDERR)):
+                ours, theirs[name] = owned.pipe()
+                streams[ours] = kind
+            theirs["stdin"], stdin = owned.pipe()
+        running, end = await self._run(execution, process, owned, theirs)
+        owned.close(*theirs.values())
         if running.console is not None:
-            owned.add(running.console)
-            owned.close(stdin, stdout, stderr)
-            stdin, streams = os.dup(running.console), {running.console: LOG_STDOUT}
-            owned.add(stdin)
+            stdin, output = os.dup(running.console), os.dup(running.console)
+            owned.add(stdin, output)
+            streams = {output: LOG_STDOUT}
+        assert stdin is not None
         for descriptor in (stdin, *streams):
             os.set_blocking(descriptor, False)
-        async with contextlib.aclosing(
-            _converse(running, owned, stdin, streams, inputs)
-        ) as outputs:
-            async for output in outputs:
-                yield output
+        feeding = asyncio.ensure_future(feed(owned, stdin, inputs))
+        try:
+            async with contextlib.aclosing(outputs(streams)) as messages:
+                async for message in messages:
+                    yield message
+            await asyncio.shield(end)
+            yield StreamOutput(exit_code=execution.exit_code)
+        finally:
+            await ended(feeding)
+            if execution.exit_code is None:
+                self._watch_over(_discard(owned.release(*streams), streams))
+
+    def _watch_over(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        future = asyncio.ensure_future(work)
+        self._watching.add(future)
+        future.add_done_callback(self._watching.discard)
+        return future
+
+    async def _run(
+        self,
+        execution: Execution,
+        process: dict[str, Any],
+        owned: Owned,
+        theirs: dict[str, int],
+    ) -> tuple[Exec, asyncio.Future[None]]:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        owned.add(null)
+        try:
+            running = await self._client().exec(
+                execution.container_id,
+                process,
+                stdin=theirs.get("stdin", null),
+                stdout=theirs.get("stdout", null),
+                stderr=theirs.get("stderr", null),
+                privileged=execution.config.privileged,
+            )
+        except SwarmliteError as error:
+            execution.exit_code = exit_code_of(error)
+            raise
+        execution.running = running
+        return running, self._watch_over(_watch(execution, running))
 
 
-async def _converse(
-    running: Exec,
-    owned: Owned,
-    stdin: int,
-    streams: dict[int, LogStream.ValueType],
-    inputs: AsyncIterator[ExecInput],
-) -> AsyncGenerator[StreamOutput, None]:
-    queue: asyncio.Queue[StreamOutput | None] = asyncio.Queue(QUEUE_CHUNKS)
-    feeding = asyncio.ensure_future(_feed(owned, stdin, inputs))
-    reading = [asyncio.ensure_future(_read(fd, kind, queue)) for fd, kind in streams.items()]
-    ended = False
+async def _watch(execution: Execution, running: Exec) -> None:
+    """Its exit code, whoever still asks; its console is open until then."""
     try:
-        for _ in reading:
-            while (output := await queue.get()) is not None:
-                yield output
-        code = await running.wait()
-        ended = True
-        yield StreamOutput(exit_code=code)
+        execution.exit_code = await running.wait()
+    except SwarmliteError:
+        execution.exit_code = 255  # the supervisor, or the container, is gone
     finally:
-        for future in (feeding, *reading):
-            future.cancel()
-        await asyncio.wait((feeding, *reading))
-        if not ended:
-            with contextlib.suppress(NotFound):
-                await running.kill(SIGKILL)
+        if running.console is not None:
+            os.close(running.console)
+            running.console = None
 
 
-async def _read(
-    descriptor: int, kind: LogStream.ValueType, queue: asyncio.Queue[StreamOutput | None]
-) -> None:
-    async for data in read_chunks(descriptor):
-        await queue.put(StreamOutput(stream=kind, data=data))
-    await queue.put(None)
+async def _discard(owned: Owned, streams: Iterable[int]) -> None:
+    """Read what nobody wants any more, so that its writer neither waits nor dies of it."""
+    with owned:
+        async for _ in outputs(dict.fromkeys(streams, LOG_STDOUT)):
+            pass
 
 
-async def _feed(owned: Owned, stdin: int, inputs: AsyncIterator[ExecInput]) -> None:
-    """Hand input on; a process that reads no more is no error."""
-    with contextlib.suppress(BrokenPipeError):
-        async for message in inputs:
-            if message.stdin:
-                await write_all(stdin, message.stdin)
-            if message.stdin_close:
-                break
-    owned.close(stdin)
+def exit_code_of(error: SwarmliteError) -> int:
+    """A shell's exit code for a command that could not be run: not there, or not a program."""
+    text = str(error)
+    missing = "not found" in text or "no such file" in text or "is missing" in text
+    return NOT_FOUND if text.startswith("exec: ") and missing else NOT_RUN

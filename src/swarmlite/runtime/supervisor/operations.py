@@ -15,6 +15,7 @@ from fcntl import ioctl
 from json import loads
 
 from swarmlite import __version__, errors
+from swarmlite.runtime.oci import capabilities
 from swarmlite.runtime.supervisor import container as containers
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.logdrivers import open_log
@@ -190,9 +191,13 @@ class Operations:
             raise errors.InvalidSpec("exec: needs stdin, stdout and stderr")
         process = dict(message["process"])
         process.setdefault("capabilities", container.capabilities)
-        plan = ProcessPlan(
-            process, self.server.powers, self.server.filters, container.linux, container.annotations
-        )
+        linux, annotations = container.linux, container.annotations
+        if message.get("privileged"):
+            everything = [n for n in capabilities.NAMES if self.server.powers.has(n)]
+            kinds = ("bounding", "effective", "permitted")
+            process["capabilities"] = dict.fromkeys(kinds, everything)
+            linux, annotations = {}, {}
+        plan = ProcessPlan(process, self.server.powers, self.server.filters, linux, annotations)
         timeout_s = float(message.get("start_timeout_s", START_TIMEOUT_S))
         self.server.start_exec(container, plan, list(fds), reply, timeout_s)
 

@@ -1,0 +1,167 @@
+"""Attaching to a container: its output from now on, its input, and its exit code at the end.
+
+A container may be attached to before it is started: `docker run` does, so as to miss nothing. Then
+the attachment waits, and whoever makes the process calls `connect` before letting it go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+from swarmlite.engine.io.descriptors import Owned
+from swarmlite.engine.io.pumps import ended, feed, outputs
+from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError
+from swarmlite.proto.containers_pb2 import AttachInput, Container, ContainerState, StreamOutput
+from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT
+from swarmlite.runtime.client import State, Supervisor
+
+Before = Callable[[int], AsyncIterator[StreamOutput]]
+"""What a container wrote before a time in nanoseconds since the epoch."""
+
+STARTED = (ContainerState.RUNNING,)
+NOT_YET = (ContainerState.CREATED, ContainerState.EXITED, ContainerState.RESTARTING)
+
+
+class _Attachment:
+    """One client's descriptors: ours to read and write, the supervisor's to be handed over."""
+
+    def __init__(self, start: AttachInput.Start, owned: Owned, stdin: bool) -> None:
+        self.owned = owned
+        self.streams = {}
+        self.theirs: dict[str, int] = {}
+        for name, wanted, kind in (
+            ("stdout", start.stdout, LOG_STDOUT),
+            ("stderr", start.stderr, LOG_STDERR),
+        ):
+            if wanted:
+                ours, self.theirs[name] = owned.pipe()
+                os.set_blocking(ours, False)
+                self.streams[ours] = kind
+        self.wants_stdin = stdin
+        self.stdin: int | None = None
+        self.since_ns = 0
+        self.connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.exit: asyncio.Future[State] | None = None
+
+    async def connect(self, client: Supervisor, container_id: str) -> None:
+        """Hand the descriptors over. Raises SwarmliteError, which ends the attachment too."""
+        try:
+            attached = await client.attach(container_id, stdin=self.wants_stdin, **self.theirs)
+        except SwarmliteError as error:
+            self._connected(error)
+            raise
+        self.since_ns = attached.time_ns
+        if attached.stdin is not None:
+            os.set_blocking(attached.stdin, False)
+            self.owned.add(attached.stdin)
+            self.stdin = attached.stdin
+        self.owned.close(*self.theirs.values())
+        self.exit = asyncio.ensure_future(client.wait(container_id))
+        self._connected(None)
+
+    def _connected(self, error: SwarmliteError | None) -> None:
+        if self.connected.done():
+            return
+        if error is None:
+            self.connected.set_result(None)
+        else:
+            self.connected.set_exception(error)
+            self.connected.exception()  # its client may have left
+
+
+class Attachments:
+    """Who is attached to this host's containers, and who waits to be."""
+
+    def __init__(self, client: Callable[[], Supervisor]) -> None:
+        """`client` is the connection to the supervisor; raises Unavailable while there is none."""
+        self._client = client
+        self._waiting: dict[str, list[_Attachment]] = {}
+
+    async def connect(self, container_id: str) -> None:
+        """Its process has been made, and has not begun: those who wait are attached to it."""
+        for attachment in self._waiting.pop(container_id, []):
+            with contextlib.suppress(SwarmliteError):
+                await attachment.connect(self._client(), container_id)
+
+    def removed(self, container_id: str) -> None:
+        """It will not be started any more: those who wait are told."""
+        for attachment in self._waiting.pop(container_id, []):
+            attachment._connected(FailedPrecondition(f"container {container_id[:12]} was removed"))
+
+    async def attach(
+        self,
+        container: Container,
+        start: AttachInput.Start,
+        inputs: AsyncIterator[AttachInput],
+        attached: Callable[[], Awaitable[None]],
+        before: Before | None = None,
+    ) -> AsyncGenerator[StreamOutput, None]:
+        """Output as it comes; the last message carries the exit code, once it has ended.
+
+        `attached` is awaited once nothing can be missed any more; `before` gives what `start.logs`
+        asks for. Raises FailedPrecondition for a container that cannot be attached to. Closed: the
+        container goes on, its input ended if that is for one client only.
+        """
+        if not (start.stream or start.logs):
+            raise InvalidSpec("attach: neither logs nor stream is asked for")
+        if start.stream:
+            _check(container)
+        with Owned() as owned:
+            stdin = start.stdin and start.stream and container.config.spec.open_stdin
+            attachment = _Attachment(start, owned, stdin)
+            try:
+                if start.stream:
+                    await self._begin(container, attachment)
+                await attached()
+                if start.logs and before is not None:
+                    async for output in before(attachment.since_ns):
+                        yield output
+                if start.stream:
+                    async with contextlib.aclosing(_converse(attachment, inputs)) as messages:
+                        async for output in messages:
+                            yield output
+            finally:
+                self._forget(container.id, attachment)
+
+    async def _begin(self, container: Container, attachment: _Attachment) -> None:
+        if container.state.status in STARTED:
+            await attachment.connect(self._client(), container.id)
+        else:
+            self._waiting.setdefault(container.id, []).append(attachment)
+
+    def _forget(self, container_id: str, attachment: _Attachment) -> None:
+        waiting = self._waiting.get(container_id, [])
+        if attachment in waiting:
+            waiting.remove(attachment)
+            if not waiting:
+                del self._waiting[container_id]
+
+
+async def _converse(
+    attachment: _Attachment, inputs: AsyncIterator[AttachInput]
+) -> AsyncGenerator[StreamOutput, None]:
+    await attachment.connected
+    assert attachment.exit is not None
+    running: list[asyncio.Future[object]] = [attachment.exit]  # type: ignore[list-item]
+    if attachment.stdin is not None:
+        running.append(asyncio.ensure_future(feed(attachment.owned, attachment.stdin, inputs)))
+    try:
+        async with contextlib.aclosing(outputs(attachment.streams)) as messages:
+            async for output in messages:
+                yield output
+        state = await attachment.exit
+        yield StreamOutput(exit_code=255 if state.exit_code is None else state.exit_code)
+    finally:
+        await ended(*running)
+
+
+def _check(container: Container) -> None:
+    status = container.state.status
+    if status == ContainerState.PAUSED:
+        raise FailedPrecondition("You cannot attach to a paused container, unpause it first")
+    if status not in STARTED and status not in NOT_YET:
+        word = ContainerState.Status.Name(status).lower()
+        raise FailedPrecondition(f"container {container.id[:12]} is {word}")

@@ -1,0 +1,107 @@
+"""The streams' part of the `Containers` service: attach, exec, logs, resize."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from swarmlite.engine.exits import SupervisorLink
+from swarmlite.engine.io import console
+from swarmlite.engine.io.attach import Attachments
+from swarmlite.engine.io.exec import Execs
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto import containers_pb2 as pb
+from swarmlite.proto.control_pb2 import Empty
+
+Context = Any  # grpc.aio.ServicerContext, which has no types
+
+Find = Callable[[str], Awaitable[tuple[pb.Container, Path]]]
+"""A container and its folder, by a user's reference; raises NotFound, InvalidSpec."""
+
+
+class Streams:
+    """What is open between clients and containers: one an engine."""
+
+    def __init__(self, supervisor: SupervisorLink) -> None:
+        """`supervisor` runs the containers."""
+        self.supervisor = supervisor
+        self.attachments = Attachments(lambda: supervisor.client)
+        self.execs = Execs(lambda: supervisor.client)
+
+    async def connect(self, container_id: str) -> None:
+        """Call between `Supervisor.create` and `Supervisor.start`: see attach.py."""
+        await self.attachments.connect(container_id)
+
+    def removed(self, container_id: str) -> None:
+        """The container is gone for ever."""
+        self.attachments.removed(container_id)
+        self.execs.forget(container_id)
+
+
+class StreamsService:
+    """See containers.proto; to be mixed into its servicer."""
+
+    def __init__(self, streams: Streams, find: Find) -> None:
+        """`find` looks containers up."""
+        self._streams, self._find = streams, find
+
+    async def Attach(
+        self, request: AsyncIterator[pb.AttachInput], context: Context
+    ) -> AsyncIterator[pb.StreamOutput]:
+        """Output from now on, or from its start."""
+        first = await anext(request, None)
+        if first is None or not first.HasField("start"):
+            raise InvalidSpec("the first message says what to attach to")
+        container, _ = await self._find(first.start.ref)
+
+        async def attached() -> None:
+            await context.send_initial_metadata(())
+
+        messages = self._streams.attachments.attach(container, first.start, request, attached)
+        async with contextlib.aclosing(messages):
+            async for message in messages:
+                yield message
+
+    async def Resize(self, request: pb.ResizeRequest, context: Context) -> Empty:
+        """The container's terminal."""
+        console.check_size(request.height, request.width)
+        container, _ = await self._find(request.ref)
+        client = self._streams.supervisor.client
+        await client.resize(container.id, request.width, request.height)
+        return Empty()
+
+    async def CreateExec(self, request: pb.ExecConfig, context: Context) -> pb.ExecRef:
+        """Nothing runs yet."""
+        container, folder = await self._find(request.container)
+        return pb.ExecRef(id=self._streams.execs.create(container, folder, request))
+
+    async def Exec(
+        self, request: AsyncIterator[pb.ExecInput], context: Context
+    ) -> AsyncIterator[pb.StreamOutput]:
+        """A command in a running container."""
+        first = await anext(request, None)
+        execs = self._streams.execs
+        if first is not None and first.HasField("config"):
+            container, folder = await self._find(first.config.container)
+            exec_id = execs.create(container, folder, first.config)
+        elif first is not None and first.exec_id:
+            exec_id = first.exec_id
+            container, _ = await self._find(execs.container_of(exec_id))
+        else:
+            raise InvalidSpec("the first message names an exec, or a container and the command")
+        await context.send_initial_metadata(())
+        messages = execs.start(exec_id, container, request, first.detach)
+        async with contextlib.aclosing(messages):
+            async for message in messages:
+                yield message
+
+    async def InspectExec(self, request: pb.ExecRef, context: Context) -> pb.ExecState:
+        """Whether it runs, and its exit code once it does not."""
+        return self._streams.execs.inspect(request.id)
+
+    async def ResizeExec(self, request: pb.ResizeRequest, context: Context) -> Empty:
+        """The exec's terminal."""
+        self._streams.execs.resize(request.ref, request.height, request.width)
+        return Empty()
