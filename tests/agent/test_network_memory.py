@@ -9,16 +9,8 @@ from pathlib import Path
 import pytest
 from agent_node import AgentNode
 
-from swarmlite.agent import network_memory
-from swarmlite.agent.assignments import AssignmentSet, Delta
-from swarmlite.agent.network_memory import NetworkMemory
 from swarmlite.model import task_states
-from swarmlite.proto.dispatcher_pb2 import (
-    AssignmentChange,
-    Assignments,
-    Endpoint,
-    VirtualService,
-)
+from swarmlite.proto.dispatcher_pb2 import Endpoint
 from swarmlite.proto.objects_pb2 import Network
 
 
@@ -31,51 +23,12 @@ def overlay(network_id: str = "n1") -> Network:
     return network
 
 
-def complete(*changes: AssignmentChange) -> Delta:
-    delta = AssignmentSet().receive(Assignments(type=Assignments.COMPLETE, changes=changes))
-    assert delta is not None
-    return delta
-
-
 async def there(path: Path) -> None:
     for _ in range(200):
         if path.exists():
             return
         await asyncio.sleep(0.05)
     pytest.fail(f"{path} was never written")
-
-
-async def test_the_last_word_on_networks_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Changes after a COMPLETE set count; another node's file does not."""
-    monkeypatch.setattr(network_memory, "WRITE_BEHIND_S", 0.01)
-    memory = NetworkMemory(tmp_path / "networks", "node1")
-    assert memory.load() is None
-    memory.take(
-        complete(
-            AssignmentChange(network=overlay()),
-            AssignmentChange(endpoint=Endpoint(id="n1/a", network_id="n1")),
-            AssignmentChange(endpoint=Endpoint(id="n1/b", network_id="n1")),
-        )
-    )
-    gone = AssignmentChange(action=AssignmentChange.REMOVE, endpoint=Endpoint(id="n1/a"))
-    service = AssignmentChange(virtual_service=VirtualService(id="s1", name="web"))
-    memory.take(Delta(complete=False, network_changes=[gone, service]))
-    writer = asyncio.ensure_future(memory.run())
-    await there(tmp_path / "networks")
-    writer.cancel()
-    await asyncio.wait((writer,))
-    found = NetworkMemory(tmp_path / "networks", "node1").load()
-    assert found is not None and found.complete
-    assert (set(found.networks), set(found.endpoints), set(found.services)) == (
-        {"n1"},
-        {"n1/b"},
-        {"s1"},
-    )
-    assert NetworkMemory(tmp_path / "networks", "node2").load() is None
-    memory.forget()
-    assert memory.load() is None
 
 
 async def test_names_are_answered_after_a_restart_without_managers(node: AgentNode) -> None:

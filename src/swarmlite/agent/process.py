@@ -20,7 +20,6 @@ from swarmlite.agent.disk import DiskWatch
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
-from swarmlite.agent.network_memory import NetworkMemory
 from swarmlite.agent.payloads import PayloadFiles, Payloads
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
@@ -76,13 +75,11 @@ class Agent:
             log.warning("this host lacks something: %s", warning)
         node = self._config.node
         network = self._network(node)
-        if node is not None or self._has_leftovers():
-            await network.start()
+        await network.start()
         host = self._host(network, node)
         host.payload_files.mount()
         node_id = node.node_id if node else ""
-        memory = NetworkMemory(self._config.paths.agent_dir / "networks", node_id)
-        worker = Worker(host, self._journal, self._reporter, memory, node_id=node_id)
+        worker = Worker(host, self._journal, self._reporter, node_id=node_id)
         server = await self._serve()
         try:
             await worker.start()
@@ -101,16 +98,11 @@ class Agent:
                 await network.close()
             await self._supervisor.close()
 
-    def _has_leftovers(self) -> bool:
-        """Whether this node was in a swarm whose wiring may still be there."""
-        return self._config.paths.netns_dir.exists()
-
     async def _leave(self, network: NodeNetwork, worker: Worker) -> None:
         """Outside of a swarm nothing of one stays on the host."""
         try:
             await worker.abandon()
-            if self._has_leftovers():
-                await network.teardown()
+            await network.leave()
         except SwarmliteError as error:  # the engine goes on; the next start tries again
             self._warnings.append(f"something of the swarm that was left stays: {error}")
             log.error("leaving is not complete error=%s", error)

@@ -15,7 +15,6 @@ from swarmlite.agent.assignments import AssignmentSet, Delta
 from swarmlite.agent.controller import Controller
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.logs import LogShipper, Source
-from swarmlite.agent.network_memory import NetworkMemory
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.statuses import status
 from swarmlite.agent.sweep import Owners, sweep
@@ -42,7 +41,6 @@ class Worker:
         host: Host,
         journal: Journal,
         reporter: Reporter,
-        memory: NetworkMemory,
         *,
         node_id: str,
     ) -> None:
@@ -52,7 +50,6 @@ class Worker:
         self._host = host
         self._journal = journal
         self._reporter = reporter
-        self._memory = memory
         self._node_id = node_id
         self._deltas: asyncio.Queue[Delta] = asyncio.Queue()
         self._controllers: dict[str, Controller] = {}
@@ -81,8 +78,6 @@ class Worker:
             self._reporter.known(task.id, task.status)
             self._begin(task)
         self.assignments.adopt(set(self._controllers))
-        if self._node_id and (remembered := self._memory.load()):
-            await self._network_told(remembered)
         log.info("tasks taken up tasks=%d containers=%d", len(self._controllers), len(self._found))
 
     async def run(self) -> None:
@@ -94,7 +89,6 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._apply_deltas())
                 group.create_task(self._sweep_often())
-                group.create_task(self._memory.run())
         finally:
             for future in list(self._running):
                 future.cancel()
@@ -103,7 +97,6 @@ class Worker:
 
     async def abandon(self) -> None:
         """This node is in no swarm any longer: stop every task and forget it."""
-        self._memory.forget()
         for task_id in list(self._controllers):
             self._remove(task_id)
         if self._running:
@@ -123,7 +116,6 @@ class Worker:
 
     async def _apply(self, delta: Delta) -> None:
         await self._network_told(delta)
-        self._memory.take(delta)
         if delta.payloads_changed:
             self._host.payloads.replace(self.assignments.secrets, self.assignments.configs)
         for task_id in delta.removed_tasks:

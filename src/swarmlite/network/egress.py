@@ -10,35 +10,17 @@ import errno
 import ipaddress
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swarmlite.errors import ResourceExhausted
-from swarmlite.network import netlink, netns
-from swarmlite.network.netlink import PortFlags
+from swarmlite.network import ipam, netlink, netns
+from swarmlite.network.netlink import PortFlags, mac_of
 
 BRIDGE = "swarmlite0"
 PORT = PortFlags(isolated=True, locked=True)
-CANDIDATES = [f"172.{second}.0.0/16" for second in range(18, 32)] + [
-    f"192.168.{third}.0/20" for third in range(0, 256, 16)
-]
-
-
-def choose_subnet(
-    taken: Iterable[ipaddress.IPv4Network], candidates: Iterable[str] = CANDIDATES
-) -> ipaddress.IPv4Network:
-    """The first candidate that no route of the host overlaps. Raises ResourceExhausted."""
-    known = [network for network in taken if network.prefixlen]
-    for candidate in candidates:
-        subnet = ipaddress.IPv4Network(candidate)
-        if not any(subnet.overlaps(network) for network in known):
-            return subnet
-    raise ResourceExhausted("no free subnet for the host's bridge in 172.18.0.0/12 or 192.168/16")
-
-
-def mac_of(address: str) -> bytes:
-    """A MAC address made from an IPv4 address."""
-    return b"\x02\x42" + netlink.address_bytes(address)
+_POOLS = [pool for pool in ipam.POOLS if not pool.startswith("172.17.")]
+"""172.17.0.0/16 is for the network `bridge`."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +35,24 @@ class EgressPort:
 class Egress:
     """The bridge and its ports. Synchronous; on threads in the host's namespace only."""
 
-    def __init__(self, mtu: int, preferred: ipaddress.IPv4Network | None = None) -> None:
-        """Make or take up the bridge. Raises OSError, ResourceExhausted."""
+    def __init__(self, mtu: int, reserved: Sequence[ipaddress.IPv4Network] = ()) -> None:
+        """Take up the bridge, or choose what it will be; the first `attach` makes it.
+
+        `reserved`: subnets that it must not have. Raises OSError, ResourceExhausted.
+        """
         self.mtu = mtu
         self._lock = threading.RLock()
         self._netlink = netlink.Socket()
         self._ports: dict[str, EgressPort] = {}
-        self.subnet = self._find_subnet() or preferred or choose_subnet(self._taken())
+        found = self._find_subnet()
+        self.subnet = found or ipam.choose([*self._taken(), *reserved], _POOLS)
         self.gateway = str(self.subnet[1])
         self._next = int(self.subnet[1])
         # Far from those that the kernel gives to others' links.
         self._next_index = random.randrange(1 << 24, 1 << 28)
-        self._build()
+        self._built = False
+        if found:
+            self._build()
 
     def _find_subnet(self) -> ipaddress.IPv4Network | None:
         link = self._netlink.links().get(BRIDGE)
@@ -78,6 +66,7 @@ class Egress:
 
     def _build(self) -> None:
         links = self._netlink.links()
+        self._built = True
         if BRIDGE not in links:
             make = netlink.make_bridge(BRIDGE, self.mtu, mac_of(self.gateway))
             self._netlink.send([make])
@@ -88,12 +77,6 @@ class Egress:
                 ("ipv4/conf/{}/send_redirects", "0"),
             ):
                 netns.write_sysctl(name.format(BRIDGE), value)
-        if all(name == BRIDGE or not link.bridge for name, link in links.items()):
-            # Frames between ports pass through the host's rules a second time with this on, and
-            # what is translated to a container of the same bridge is dropped there. Where others
-            # have bridges they may count on it: then only a container that asks its own host's
-            # address for a port that a container beside it serves waits for a second try.
-            netns.write_sysctl("bridge/bridge-nf-call-iptables", "0")
         self.index = self._netlink.index(BRIDGE)
         self._netlink.send(
             [
@@ -120,6 +103,8 @@ class Egress:
     ) -> EgressPort:
         """Make a veth between the bridge and `peer` in a sandbox. Raises OSError."""
         with self._lock:
+            if not self._built:
+                self._build()
             port = EgressPort(name, self.reserve(), extra)
             self._ports[name] = port
             try:
@@ -133,24 +118,23 @@ class Egress:
 
     def _attach(self, port: EgressPort, peer: str, peer_index: int, namespace: int) -> None:
         index, self._next_index = self._next_index, self._next_index + 1
-        self._netlink.send(
-            [
-                netlink.make_veth(
-                    port.name,
-                    peer=peer,
-                    peer_namespace=namespace,
-                    mtu=self.mtu,
-                    peer_mac=mac_of(port.address),
-                    bridge=self.index,
-                    index=index,
-                    peer_index=peer_index,
-                ),
-                netlink.set_port(index, PORT),
-                netlink.no_ipv6(index),
-                netlink.set_link(index),
-                *self._entries(port, index),
-            ]
-        )
+        messages = [
+            netlink.make_veth(
+                port.name,
+                peer=peer,
+                peer_namespace=namespace,
+                mtu=self.mtu,
+                peer_mac=mac_of(port.address),
+                bridge=self.index,
+                index=index,
+                peer_index=peer_index,
+            ),
+            netlink.set_port(index, PORT),
+            netlink.no_ipv6(index),
+            netlink.set_link(index),
+            *self._entries(port, index),
+        ]
+        self._netlink.send(messages, ignore=[errno.EAFNOSUPPORT])
 
     def _entries(self, port: EgressPort, index: int) -> list[netlink.Message]:
         mac = mac_of(port.address)
@@ -169,7 +153,7 @@ class Egress:
         """Forget a port; the veth goes with its sandbox's namespace."""
         with self._lock:
             port = self._ports.pop(name, None)
-            if port is None:
+            if port is None or not self._built:
                 return
             gone = [netlink.neighbour(self.index, port.address, mac_of(port.address), delete=True)]
             gone += [
@@ -193,6 +177,8 @@ class Egress:
     def reconcile(self) -> list[str]:
         """Repair what differs; one line for each repair. Raises OSError."""
         with self._lock:
+            if not self._built:
+                return []
             links = self._netlink.links()
             bridge = links.get(BRIDGE)
             repairs = []
@@ -218,10 +204,11 @@ class Egress:
 
     def destroy(self) -> None:
         """Take the bridge away, and what is still plugged into it."""
-        gone = [
-            netlink.delete_link(link.index)
-            for link in self._netlink.links().values()
-            if link.master == self.index or link.name == BRIDGE
-        ]
-        self._netlink.send(gone, ignore=[errno.ENODEV])
-        self.close()
+        if self._built:
+            gone = [
+                netlink.delete_link(link.index)
+                for link in self._netlink.links().values()
+                if link.master == self.index or link.name == BRIDGE
+            ]
+            self._netlink.send(gone, ignore=[errno.ENODEV])
+            self._built = False

@@ -1,29 +1,28 @@
-"""The host's own namespace: the way out, the ingress interface, host ports, and one nftables table.
+"""The host's own namespace: the way out, the ingress interface, published ports, nftables.
 
 Kernel work is synchronous and runs on `netns.Threads`; what is to be done is decided before, on
-the event loop, where the view does not change meanwhile.
+the event loop, where the view does not change meanwhile. A host that runs no container and takes
+no part in an ingress network has nothing of it: `prepare` makes what the first needs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import logging
-import random
-import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, ResourceExhausted
-from swarmlite.network import conntrack, host_table, netlink, netns, nft
-from swarmlite.network.egress import Egress, EgressPort
-from swarmlite.network.host_table import PROTOCOLS, HostPort, HostState
+from swarmlite.errors import FailedPrecondition
+from swarmlite.network import conntrack, host_table, netlink, netns
+from swarmlite.network.drivers.overlay import Overlay
+from swarmlite.network.egress import BRIDGE, Egress, EgressPort
+from swarmlite.network.host_table import SANDBOX, SERVICE, BridgeRule, HostState
 from swarmlite.network.ingress import Ingress, IngressPlan
 from swarmlite.network.ingress import plan as ingress_plan
 from swarmlite.network.load_balancer import spread
 from swarmlite.network.netns import Threads
-from swarmlite.network.overlay import Overlay
-from swarmlite.network.ruleset import Members
+from swarmlite.network.ports import HostPorts
+from swarmlite.network.rules import Rules, Wanted
 from swarmlite.network.state import SandboxRecord
 from swarmlite.network.view import View
 from swarmlite.proto.types_pb2 import PortConfig
@@ -31,8 +30,6 @@ from swarmlite.proto.types_pb2 import PortConfig
 log = logging.getLogger(__name__)
 DEFAULT_MTU = 1500
 VXLAN_OVERHEAD = 50
-_DYNAMIC_PORTS = range(49153, 65536)
-_KINDS = {PortConfig.TCP: socket.SOCK_STREAM, PortConfig.UDP: socket.SOCK_DGRAM}
 
 
 class HostWiring:
@@ -42,51 +39,68 @@ class HostWiring:
         self,
         threads: Threads,
         view: View,
+        bridges: Callable[[], Sequence[BridgeRule]],
         *,
         data_path_addr: str,
         vxlan_port: int,
         control_ports: Sequence[int],
     ) -> None:
-        self._threads, self._view = threads, view
+        """`bridges`: the host's own networks that are in the kernel."""
+        self._threads, self._view, self._bridges = threads, view, bridges
         self._addr, self._vxlan_port = data_path_addr, vxlan_port
         self._control_ports = tuple(control_ports)
-        self._lock = asyncio.Lock()
-        self._members: Members | None = None
-        self._generation = -1
-        self._asked = self._answered = 0
-        self._host_ports: dict[str, list[HostPort]] = {}
-        self._held: dict[tuple[str, int], str] = {}
+        self._prepared = False
+        self._preparing = asyncio.Lock()
+        self._stale: set[str] = set()
+        self.rules = Rules(threads, self)
+        self.ports = HostPorts(threads, view, {"tcp": self._control_ports, "udp": (vxlan_port,)})
         self.mtu = DEFAULT_MTU
         self.egress: Egress
         self.ingress: Ingress
 
-    async def start(self, adopted: Sequence[SandboxRecord]) -> None:
-        """Make or take up the bridge, and count what adopted sandboxes hold."""
-        await self._threads.run(self._start)
+    async def start(
+        self, adopted: Sequence[SandboxRecord], reserved: Sequence[ipaddress.IPv4Network]
+    ) -> None:
+        """Take up what is there, and count what adopted sandboxes hold.
+
+        `reserved`: subnets that the way out must not have. Raises OSError, ResourceExhausted.
+        """
+        await self._threads.run(lambda: self._start(reserved))
         for record in adopted:
             if record.egress_port:
                 port = EgressPort(
                     record.egress_port, record.egress_address, record.ingress_addresses
                 )
                 self.egress.expect(port)
-            self.hold(record.id, record.outer_address, record.ports())
+            self.ports.hold(record.id, record.outer_addresses, record.ports())
         self._table = host_table.table(self.egress.subnet, self._vxlan_port, self._control_ports)
+        self._table6 = host_table.table6(self._vxlan_port, self._control_ports)
+        if any(not record.host for record in adopted):
+            await self.prepare()
 
-    def _start(self) -> None:
+    def _start(self, reserved: Sequence[ipaddress.IPv4Network]) -> None:
         channel = netlink.Socket()
         try:
+            links = {link.index: link for link in channel.links().values()}
             indexes = {index for index, a, _ in channel.addresses() if a == self._addr}
-            sizes = [link.mtu for link in channel.links().values() if link.index in indexes]
+            if netlink.LOOPBACK in indexes:  # of no swarm: the way to the world counts
+                indexes = {index for network, index in channel.routes() if not network.prefixlen}
         finally:
             channel.close()
+        sizes = [links[index].mtu for index in indexes if index in links]
         self.mtu = min(max(sizes, default=DEFAULT_MTU), 65535)
-        if netns.read_sysctl("ipv4/ip_forward") != "1":
-            log.info(
-                "IPv4 forwarding is switched on: containers reach the network through this host"
-            )
-            netns.write_sysctl("ipv4/ip_forward", "1")
-        self.egress = Egress(min(self.mtu, 9000))
+        self.egress = Egress(min(self.mtu, 9000), reserved)
         self.ingress = Ingress(self._threads.host)
+
+    async def prepare(self, ours: Collection[str] = ()) -> None:
+        """Make the host fit to forward for containers, once. `ours`: names of our bridges.
+
+        Raises OSError.
+        """
+        async with self._preparing:
+            if not self._prepared:
+                await self._threads.run(lambda: _prepare({*ours, BRIDGE}))
+                self._prepared = True
 
     async def taken(self) -> list[ipaddress.IPv4Network]:
         """What the host has routes to. Raises OSError."""
@@ -100,46 +114,46 @@ class HostWiring:
 
         return await self._threads.run(work)
 
-    # the table
-    def _wanted(self) -> Members:
-        sandboxes = self.egress.sources()
+    # the tables
+    def wanted(self, without: Collection[str]) -> Wanted:
+        """See rules.Source."""
         plan = self.ingress.plan
         state = HostState(
             peers=frozenset(self._view.peers() | {self._addr}),
-            sources=sandboxes,
+            sources=self.egress.sources(),
             local_tasks=self.egress.extras(),
-            host_ports=tuple(p for ports in self._host_ports.values() for p in ports),
+            host_ports=self.ports.all(),
             peer_marks=plan.marks if plan else {},
+            bridges=self._bridges(),
             start=spread(self._view.node_id),
         )
-        return host_table.members(self._view, state)
+        four, six, targets = host_table.members(self._view, state, without)
+        tables = {self._table: four}
+        if any(bridge.subnet6 for bridge in state.bridges):
+            tables[self._table6] = six
+        return Wanted(tables, targets)
+
+    def owners(self) -> Mapping[str, bytes]:
+        """See rules.Source."""
+        return host_table.owners(self._view, self.ports.all())
 
     async def refresh(self, *, force: bool = False) -> None:
-        """Bring the table to what is desired now; callers that come together share one change.
+        """Bring the tables to what is desired now. Raises FailedPrecondition, OSError."""
+        if not self._prepared:
+            return
+        appeared = await self.rules.refresh(force=force)
+        stale, self._stale = self._stale, set()
+        ports = sorted(number for protocol, number in appeared if protocol == "udp")
+        if stale or ports:
+            await self._threads.run(lambda: _cut(sorted(stale), ports))
 
-        Raises FailedPrecondition when the kernel refuses.
-        """
-        self._asked += 1
-        asked = self._asked
-        async with self._lock:
-            if self._answered >= asked and not force:
-                return  # whoever had the lock before began after this was asked
-            answers = self._asked
-            wanted, known = self._wanted(), self._members
-            if wanted == known and not force:
-                self._answered = answers
-                return
-            if known is None or force:
-                text = self._table.load(wanted)
-            else:
-                text = self._table.change(known, wanted)
-            self._members = None  # unknown, should it fail or be cancelled
-            await self._threads.run(lambda: self._load(text))
-            self._members, self._answered = wanted, answers
-
-    def _load(self, text: str) -> None:
-        nft.run(text)
-        self._generation = nft.generation()
+    def refused_services(self) -> dict[str, str]:
+        """Services (ids) whose published ports the kernel refuses, with what it said."""
+        return {
+            owner.removeprefix(SERVICE): reason
+            for owner, reason in self.rules.refused().items()
+            if owner.startswith(SERVICE)
+        }
 
     # ingress
     def plan(self) -> IngressPlan | None:
@@ -161,78 +175,27 @@ class HostWiring:
         if gone:
             await self._threads.run(lambda: conntrack.forget(gone))
 
-    # host ports
-    async def take_ports(self, sandbox_id: str, wanted: Sequence[PortConfig]) -> list[PortConfig]:
-        """Reserve host ports; those asked as 0 are chosen. Raises AlreadyExists, InvalidSpec."""
-        taken: list[PortConfig] = []
-        try:
-            for port in wanted:
-                granted = PortConfig()
-                granted.CopyFrom(port)
-                granted.published_port = await self._take(sandbox_id, port)
-                taken.append(granted)
-        except BaseException:
-            self.release(sandbox_id)
-            raise
-        return taken
+    # published ports
+    def hold(self, record: SandboxRecord, ports: Sequence[PortConfig]) -> None:
+        """Send reserved ports to a sandbox, from the next `refresh` on."""
+        self.ports.hold(record.id, record.outer_addresses, ports)
 
-    async def _take(self, sandbox_id: str, port: PortConfig) -> int:
-        if port.protocol not in PROTOCOLS or not 0 < port.target_port < 65536:
-            raise InvalidSpec(f"port {port.target_port} cannot be published")
-        if port.published_port:
-            await self._reserve(sandbox_id, port, port.published_port)
-            return port.published_port
-        for _ in range(64):
-            number = random.choice(_DYNAMIC_PORTS)
-            try:
-                await self._reserve(sandbox_id, port, number)
-            except AlreadyExists:
-                continue
-            return number
-        raise ResourceExhausted("no free port on this host above 49152")
-
-    async def _reserve(self, sandbox_id: str, port: PortConfig, number: int) -> None:
-        protocol = PROTOCOLS[port.protocol]
-        what = f"port {number}/{protocol} of this host is already taken"
-        if (protocol, number) in self._held:
-            raise AlreadyExists(f"{what} by another container")
-        if protocol == "tcp" and number in self._control_ports:
-            raise AlreadyExists(f"{what} by swarmlite itself")
-        if protocol == "udp" and number == self._vxlan_port:
-            raise AlreadyExists(f"{what} by swarmlite itself")
-        for service in self._view.services.values():
-            for other in service.ingress_ports:
-                if (other.protocol, other.published_port) == (port.protocol, number):
-                    raise AlreadyExists(f"{what} by service {service.name}")
-        self._held[protocol, number] = sandbox_id
-        try:
-            await self._threads.run(lambda: _try_bind(port, number))
-        except OSError as error:
-            del self._held[protocol, number]
-            if error.errno == errno.EADDRINUSE:
-                raise AlreadyExists(what) from error
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise InvalidSpec(f"{port.host_ip} is not an address of this host") from error
-            raise FailedPrecondition(f"{what}: {error}") from error
-
-    def hold(self, sandbox_id: str, address: str, ports: Sequence[PortConfig]) -> None:
-        """Send reserved ports to a sandbox's address, from the next `refresh` on."""
-        self._host_ports[sandbox_id] = [
-            HostPort(PROTOCOLS[p.protocol], p.published_port, p.host_ip, address, p.target_port)
-            for p in ports
-        ]
-        for item in self._host_ports[sandbox_id]:
-            self._held[item.protocol, item.published] = sandbox_id
+    def check(self, sandbox_id: str) -> None:
+        """Raises FailedPrecondition when the kernel refused a sandbox's published ports."""
+        reason = self.rules.refused().get(f"{SANDBOX}{sandbox_id}")
+        if reason:
+            raise FailedPrecondition(f"published ports: {reason}")
 
     def release(self, sandbox_id: str) -> None:
-        """Give a sandbox's ports back, from the next `refresh` on."""
-        self._host_ports.pop(sandbox_id, None)
-        self._held = {key: holder for key, holder in self._held.items() if holder != sandbox_id}
+        """Give a sandbox's ports back; connections through them are cut by the next `refresh`."""
+        self._stale |= set(self.ports.release(sandbox_id))
 
     # repairs
     async def reconcile(self, overlay: Overlay | None) -> list[str]:
         """Repair what differs; one line for each repair. Raises OSError, FailedPrecondition."""
-        changed = await self._threads.run(lambda: nft.generation() != self._generation)
+        if not self._prepared:
+            return []
+        changed = await self.rules.changed_by_others()
 
         def work() -> list[str]:
             netns.write_sysctl("ipv4/ip_forward", "1")
@@ -242,7 +205,7 @@ class HostWiring:
             return repairs
 
         repairs = await self._threads.run(work)
-        lost = changed or self._members is None
+        lost = changed or self.rules.lost
         await self.refresh(force=lost)
         if lost:
             repairs.append("the host's nftables loaded again")
@@ -254,24 +217,42 @@ class HostWiring:
             self.egress.close()
             self.ingress.close()
 
-    async def destroy(self) -> None:
-        """Take everything away. Raises OSError, FailedPrecondition."""
+    async def withdraw(self) -> None:
+        """Take everything away, for no sandbox is left. Raises OSError, FailedPrecondition."""
 
         def work() -> None:
             self.ingress.destroy()
-            nft.run(self._table.remove())
             self.egress.destroy()
-            self.ingress.close()
 
+        await self.rules.remove([self._table, self._table6])
         await self._threads.run(work)
+        self._prepared = False
 
 
-def _try_bind(port: PortConfig, number: int) -> None:
-    kind = _KINDS.get(port.protocol)
-    if kind is None:
-        return
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if kind == socket.SOCK_STREAM:
-            # What lingers from closed connections does not count, a listener does.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((port.host_ip, number))
+def _prepare(ours: Collection[str]) -> None:
+    if netns.read_sysctl("ipv4/ip_forward") != "1":
+        log.info("IPv4 forwarding is switched on: containers reach the network through this host")
+        netns.write_sysctl("ipv4/ip_forward", "1")
+    channel = netlink.Socket()
+    try:
+        links = channel.links()
+    finally:
+        channel.close()
+    if all(name in ours or not link.bridge for name, link in links.items()):
+        # Frames between ports pass through the host's rules a second time with this on, and what is
+        # translated to a container of the same bridge is dropped there. Where others have bridges
+        # they may count on it: then only a container that asks its own host's address for a port
+        # that a container beside it serves waits for a second try.
+        netns.write_sysctl("bridge/bridge-nf-call-iptables", "0")
+
+
+def _cut(gone: Sequence[str], ports: Sequence[int]) -> None:
+    """Forget connections to containers that are gone, and those older than a UDP port."""
+    conntrack.forget(gone)
+    if ports:
+        channel = netlink.Socket()
+        try:
+            own = [address for _, address, _ in channel.addresses()]
+        finally:
+            channel.close()
+        conntrack.forget_udp(own, ports)

@@ -9,7 +9,7 @@ of `ingress` leads it onto the ingress network, where the mark's MAC address is 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swarmlite.network.load_balancer import chain_name, in_turn
@@ -20,21 +20,27 @@ from swarmlite.proto.types_pb2 import PortConfig
 
 EGRESS, INGRESS = "swarmlite0", "swarmlite-in"
 MARK, MARK_MASK = 0x50000000, 0xF0000000
+FORWARDER_MARK = 0x0000534C
+"""Of what the node's own resolver sends: it is for the host's resolver, never for the mesh."""
 PROTOCOLS = {PortConfig.TCP: "tcp", PortConfig.UDP: "udp", PortConfig.SCTP: "sctp"}
 
 _SKELETON = """
   set peers { type ipv4_addr; }
   set sources { type ether_addr . ipv4_addr; }
   set local_tasks { type ipv4_addr; }
+  set containers { type ifname; }
   set published { type inet_proto . inet_service; }
   map balance { type inet_proto . inet_service : verdict; }
   map balance_at { type ipv4_addr . inet_proto . inet_service : verdict; }
   map peer_marks { type ether_addr : mark; }
+  chain bridges { }
+  chain bridge_sources { }
 
   chain early {
     type filter hook prerouting priority -300; policy accept;
     udp dport %(vxlan)d fib daddr type local ip saddr != @peers drop
     iifname { "%(egress)s", "%(ingress)s" } ip daddr 127.0.0.0/8 drop
+    iifname @containers ip daddr 127.0.0.0/8 drop
     iifname "%(egress)s" ether saddr . ip saddr != @sources drop
   }
   chain marking {
@@ -51,17 +57,22 @@ _SKELETON = """
   }
   chain sending {
     type nat hook output priority -100; policy accept;
+    meta mark %(forwarder)#x return
     fib daddr type local goto publish
   }
   chain publish {
     ip daddr . meta l4proto . th dport vmap @balance_at
+    %(foreign_loopback)s return
     meta l4proto . th dport vmap @balance
   }
   chain leaving {
     type nat hook postrouting priority 100; policy accept;
     oifname { "%(egress)s", "%(ingress)s" } ip saddr 127.0.0.0/8 masquerade
+    oifname @containers ip saddr 127.0.0.0/8 masquerade
+    oifname "%(ingress)s" ip saddr @peers ct status dnat masquerade
     ip saddr %(subnet)s goto leaving_container
     ip saddr @local_tasks goto leaving_container
+    jump bridge_sources
   }
   chain leaving_container {
     oifname { "%(egress)s", "%(ingress)s" } ct status dnat masquerade
@@ -74,18 +85,30 @@ _SKELETON = """
   chain input {
     type filter hook input priority 0; policy accept;
     iifname "%(ingress)s" ct state != { established, related } drop
-    iifname "%(egress)s" udp dport %(vxlan)d drop
-    iifname "%(egress)s" tcp dport { %(control)s } reject with tcp reset
+    iifname "%(egress)s" goto from_container
+    iifname @containers goto from_container
+    meta mark %(forwarder)#x accept
+    %(foreign_loopback)s accept
+    meta l4proto . th dport @published ct state new ct status & dnat != dnat goto refuse
+  }
+  chain from_container {
+    udp dport %(vxlan)d drop
+    tcp dport { %(control)s } reject with tcp reset
     meta l4proto . th dport @published ct state new ct status & dnat != dnat goto refuse
   }
   chain forward {
     type filter hook forward priority 0; policy accept;
     ct state established,related accept
-    iifname "%(egress)s" udp dport %(vxlan)d drop
-    iifname "%(egress)s" ip daddr @peers tcp dport { %(control)s } reject with tcp reset
+    iifname "%(egress)s" jump to_nodes
+    iifname @containers jump to_nodes
     oifname "%(egress)s" jump to_container
     iifname "%(ingress)s" oifname != "%(egress)s" drop
     oifname "%(ingress)s" ct status & dnat != dnat drop
+    jump bridges
+  }
+  chain to_nodes {
+    udp dport %(vxlan)d drop
+    ip daddr @peers tcp dport { %(control)s } reject with tcp reset
   }
   chain to_container {
     ct status & dnat == dnat return
@@ -95,6 +118,47 @@ _SKELETON = """
   chain refuse {
     ip protocol tcp reject with tcp reset
     reject with icmp type port-unreachable
+  }
+"""
+
+_SKELETON6 = """
+  set containers { type ifname; }
+  map balance { type inet_proto . inet_service : verdict; }
+  map balance_at { type ipv6_addr . inet_proto . inet_service : verdict; }
+  chain bridges { }
+  chain bridge_sources { }
+
+  chain early {
+    type filter hook prerouting priority -300; policy accept;
+    iifname @containers ip6 daddr ::1 drop
+  }
+  chain arriving {
+    type nat hook prerouting priority -100; policy accept;
+    fib daddr type local goto publish
+  }
+  chain sending {
+    type nat hook output priority -100; policy accept;
+    meta mark %(forwarder)#x return
+    fib daddr type local goto publish
+  }
+  chain publish {
+    ip6 daddr . meta l4proto . th dport vmap @balance_at
+    meta l4proto . th dport vmap @balance
+  }
+  chain leaving {
+    type nat hook postrouting priority 100; policy accept;
+    oifname @containers ip6 saddr ::1 masquerade
+    jump bridge_sources
+  }
+  chain input {
+    type filter hook input priority 0; policy accept;
+    iifname @containers udp dport %(vxlan)d drop
+    iifname @containers tcp dport { %(control)s } reject with tcp reset
+  }
+  chain forward {
+    type filter hook forward priority 0; policy accept;
+    ct state established,related accept
+    jump bridges
   }
 """
 
@@ -109,8 +173,58 @@ def table(subnet: ipaddress.IPv4Network, vxlan_port: int, control_ports: Sequenc
         "ingress": INGRESS,
         "mark": MARK,
         "mask": MARK_MASK,
+        "forwarder": FORWARDER_MARK,
+        # The mesh leaves alone what listens on a loopback address of its own, as a host's resolver.
+        "foreign_loopback": "ip daddr != 127.0.0.1 ip daddr 127.0.0.0/8",
     }
     return Table("ip swarmlite", _SKELETON % values)
+
+
+def table6(vxlan_port: int, control_ports: Sequence[int]) -> Table:
+    """The host's table of IPv6, for bridges only: overlays have none."""
+    values = {
+        "vxlan": vxlan_port,
+        "control": ", ".join(str(port) for port in control_ports),
+        "forwarder": FORWARDER_MARK,
+    }
+    return Table("ip6 swarmlite", _SKELETON6 % values)
+
+
+@dataclass(frozen=True)
+class BridgeRule:
+    """One of the host's own bridges, as the tables see it."""
+
+    interface: str
+    subnet: str
+    subnet6: str = ""
+    internal: bool = False
+    icc: bool = True
+    masquerade: bool = True
+
+    def forwarding(self) -> list[str]:
+        """What is forwarded from and to it; the same for IPv4 and IPv6."""
+        own = f'"{self.interface}"'
+        lines = []
+        if self.internal:
+            lines += [
+                f"iifname {own} oifname != {own} drop",
+                f"oifname {own} iifname != {own} drop",
+            ]
+        if self.icc:
+            lines.append(f"iifname {own} oifname {own} accept")
+        return [*lines, f"oifname {own} ct status & dnat != dnat drop"]
+
+    def leaving(self, family: str) -> list[str]:
+        """What becomes of its containers' addresses; `family`: ip or ip6."""
+        subnet = self.subnet if family == "ip" else self.subnet6
+        if not subnet:
+            return []
+        # A container that asks its own host for a published port is answered by the host.
+        lines = [f"{family} saddr {subnet} ct status dnat masquerade"]
+        if self.masquerade:
+            own = f'{{ "lo", "{self.interface}" }}'
+            lines.append(f"{family} saddr {subnet} oifname != {own} masquerade")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -126,49 +240,118 @@ class HostPort:
 
 @dataclass(frozen=True)
 class HostState:
-    """What the host's table is made from, beside the view."""
+    """What the host's tables are made from, beside the view."""
 
     peers: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     local_tasks: frozenset[str] = frozenset()
-    host_ports: tuple[HostPort, ...] = ()
+    host_ports: Mapping[str, Sequence[HostPort]] = field(default_factory=dict)
+    """By sandbox."""
     peer_marks: Mapping[bytes, int] = field(default_factory=dict)
+    bridges: Sequence[BridgeRule] = ()
     start: int = 0
 
 
-def members(view: View, state: HostState) -> Members:
-    """The changing part of the host's table."""
+Targets = dict[tuple[str, int], frozenset[str]]
+
+
+def members(
+    view: View, state: HostState, without: Collection[str] = ()
+) -> tuple[Members, Members, Targets]:
+    """The changing parts of both tables, and who answers which port.
+
+    `without`: owners (see `owners`) whose published ports are left out.
+    """
     found = Members(
         sets={
             "peers": state.peers,
             "sources": state.sources,
             "local_tasks": state.local_tasks,
+            "containers": frozenset(f'"{bridge.interface}"' for bridge in state.bridges),
         },
         maps={
             "balance": {},
             "balance_at": {},
             "peer_marks": {mac_text(m): f"{v:#x}" for m, v in state.peer_marks.items()},
         },
+        chains=_bridge_chains(state.bridges, "ip"),
     )
-    published = set()
-    for host_ip, protocol, port, targets in _ingress(view):
-        published |= _publish(found, host_ip, protocol, port, targets, state.start)
-    for item in state.host_ports:
-        target = [(item.target, item.target_port)]
-        published |= _publish(found, item.host_ip, item.protocol, item.published, target, 0)
+    found6 = Members(
+        sets={
+            "containers": frozenset(f'"{b.interface}"' for b in state.bridges if b.subnet6),
+        },
+        maps={"balance": {}, "balance_at": {}},
+        chains=_bridge_chains([b for b in state.bridges if b.subnet6], "ip6"),
+    )
+    published: set[str] = set()
+    targets: Targets = {}
+
+    def publish(protocol: str, port: int, host_ip: str, to: list[tuple[str, int]]) -> None:
+        four = [target for target in to if ":" not in target[0]]
+        six = [target for target in to if ":" in target[0]]
+        if four or ":" not in host_ip:
+            published.update(_publish(found, host_ip, protocol, port, four, state.start))
+        if six:
+            _publish(found6, host_ip, protocol, port, six, 0)
+        key = (protocol, port)
+        targets[key] = targets.get(key, frozenset()) | {address for address, _ in to}
+
+    for owner, host_ip, protocol, port, backends in _ingress(view):
+        if owner not in without:
+            publish(protocol, port, host_ip, backends)
+    for sandbox_id, ports in state.host_ports.items():
+        if f"{SANDBOX}{sandbox_id}" in without:
+            continue
+        for item in _merged(ports):
+            publish(item[0], item[1], item[2], ports_targets(ports, item))
     found.sets["published"] = frozenset(published)
+    return found, found6, targets
+
+
+def _merged(ports: Sequence[HostPort]) -> list[tuple[str, int, str]]:
+    return list(dict.fromkeys((p.protocol, p.published, p.host_ip) for p in ports))
+
+
+def ports_targets(ports: Sequence[HostPort], key: tuple[str, int, str]) -> list[tuple[str, int]]:
+    """Where one published port of a sandbox leads, IPv4 and IPv6."""
+    return [(p.target, p.target_port) for p in ports if (p.protocol, p.published, p.host_ip) == key]
+
+
+SERVICE, SANDBOX = "service/", "sandbox/"
+
+
+def owners(view: View, host_ports: Mapping[str, Sequence[HostPort]]) -> dict[str, bytes]:
+    """Who has published ports, and a fingerprint of them."""
+    found = {}
+    for service in view.services.values():
+        if service.ingress_ports:
+            prints = b"".join(port.SerializeToString() for port in service.ingress_ports)
+            found[f"{SERVICE}{service.id}"] = prints
+    for sandbox_id, ports in host_ports.items():
+        if ports:
+            found[f"{SANDBOX}{sandbox_id}"] = repr(ports).encode()
     return found
 
 
-def _ingress(view: View) -> Iterable[tuple[str, str, int, list[tuple[str, int]]]]:
+def _bridge_chains(bridges: Sequence[BridgeRule], family: str) -> dict[str, str]:
+    return {
+        "bridges": "\n".join(line for b in bridges for line in b.forwarding()),
+        "bridge_sources": "\n".join(line for b in bridges for line in b.leaving(family)),
+    }
+
+
+def _ingress(view: View) -> Iterable[tuple[str, str, str, int, list[tuple[str, int]]]]:
     network = view.ingress()
     if network is None:
         return
     for service in sorted(view.services.values(), key=lambda s: s.id):
         for port in service.ingress_ports:
+            if ":" in port.host_ip:
+                continue  # overlays have no IPv6: validation refuses it today
             backends = view.backends(network.id, service.id)
             targets = [(address, port.target_port) for address in backends]
-            yield port.host_ip, PROTOCOLS[port.protocol], port.published_port, targets
+            owner = f"{SERVICE}{service.id}"
+            yield owner, port.host_ip, PROTOCOLS[port.protocol], port.published_port, targets
 
 
 def _publish(
@@ -181,11 +364,11 @@ def _publish(
 ) -> set[str]:
     chain = chain_name(host_ip, protocol, str(port))
     suffix = f":{targets[0][1]}" if targets else ""
-    rule = in_turn([address for address, _ in targets], suffix, start=start)
+    addresses = [f"[{a}]" if ":" in a else a for a, _ in targets]
+    rule = in_turn(addresses, suffix, start=start)
     found.chains[chain] = f"meta l4proto {protocol} {rule}" if rule else ""
-    everywhere = host_ip in ("", "0.0.0.0", "::")
     key = f"{protocol} . {port}"
-    if everywhere:
+    if host_ip in ("", "0.0.0.0", "::"):
         found.maps["balance"][key] = f"goto {chain}"
         return {key}
     found.maps["balance_at"][f"{host_of(host_ip)} . {key}"] = f"goto {chain}"

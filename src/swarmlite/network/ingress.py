@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarmlite.network import netlink, netns, nft
+from swarmlite.network.drivers.overlay import HOST_PORT, Overlay, Peers, Port
 from swarmlite.network.host_table import INGRESS, MARK, MARK_MASK
 from swarmlite.network.netlink import mac_bytes, mac_text
-from swarmlite.network.overlay import HOST_PORT, Overlay, Peers, Port
 from swarmlite.network.ruleset import Members, Table
 from swarmlite.network.view import View, host_of, subnet_of
 
@@ -113,7 +113,7 @@ class Ingress:
             self._make(wanted, overlay)
             old, self._loaded = None, False
         elif old is None:
-            overlay.expect(Port(PORT, wanted.address, wanted.mac, HOST_PORT))
+            overlay.expect_port(Port(PORT, wanted.address, wanted.mac, HOST_PORT))
         index = self._netlink.index(INGRESS)
         self._netlink.send(self._addressing(index, wanted), ignore=[errno.EEXIST])
         known = self._netlink.neighbours(index)
@@ -126,7 +126,7 @@ class Ingress:
 
     def _make(self, wanted: IngressPlan, overlay: Overlay) -> None:
         overlay.detach(PORT)
-        overlay.attach(
+        overlay.plug(
             Port(PORT, wanted.address, wanted.mac, HOST_PORT),
             peer=INGRESS,
             peer_namespace=self._host,

@@ -11,15 +11,15 @@ import hashlib
 import ipaddress
 import json
 import logging
-import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 from google.protobuf import json_format
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.kernel import durable
 from swarmlite.model.timestamps import set_now
 from swarmlite.network import ipam, options
 from swarmlite.network.api import BRIDGE, HOST, NONE
@@ -53,6 +53,7 @@ class HostNetworks:
         self._directory, self._taken = directory, taken
         self._users, self._drop = users, drop
         self._networks: dict[str, Network] = {}
+        self._last: dict[tuple[str, int], str] = {}
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
@@ -115,6 +116,20 @@ class HostNetworks:
     def subnets(self) -> Sequence[ipam.Subnet]:
         """Of all networks."""
         return [s for network in self._networks.values() for s in ipam.parse(network.ipam.configs)]
+
+    def give(self, network: Network, version: int, asked: str, used: Collection[str]) -> str:
+        """An address on a network: the one that is asked for, or the next that is free.
+
+        Raises InvalidSpec, AlreadyExists, ResourceExhausted.
+        """
+        config = ipam.of_version(network.ipam.configs, version)
+        if config is None:
+            raise InvalidSpec(f"network {network.spec.annotations.name} has no IPv{version} subnet")
+        if asked:
+            return ipam.check(config, asked, used, network.spec.annotations.name)
+        key = (network.id, version)
+        self._last[key] = ipam.next_free(config, used, self._last.get(key))
+        return self._last[key]
 
     # changes
     async def create(self, spec: NetworkSpec) -> Network:
@@ -223,19 +238,10 @@ class HostNetworks:
     def _write(self, network: Network) -> None:
         data = json.dumps(json_format.MessageToDict(network), indent=1).encode()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(network.id)
-        scratch = path.with_suffix(".new")
-        with scratch.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.rename(path)
-        _sync(self._directory)
+        durable.write(self._path(network.id), data)
 
     def _unlink(self, network_id: str) -> None:
-        self._path(network_id).unlink(missing_ok=True)
-        if self._directory.exists():
-            _sync(self._directory)
+        durable.remove(self._path(network_id))
 
 
 def predefined_id(name: str) -> str:
@@ -245,11 +251,3 @@ def predefined_id(name: str) -> str:
 
 def _config(subnet: str) -> IPAMConfig:
     return IPAMConfig(subnet=subnet)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import queue
 import shutil
 import struct
@@ -19,8 +20,8 @@ from swarmlite.kernel import memory
 from swarmlite.network import netlink
 from swarmlite.network.netlink import Socket
 
+log = logging.getLogger(__name__)
 LIBRARY = "libnftables.so.1"
-NETFILTER = 12
 _GET_GENERATION = 10 << 8 | 16
 _GENERATION_ID = 1
 _TABLES = 10
@@ -62,7 +63,10 @@ class Later:
                 memory.trim()
                 trimmed = True
                 continue
-            work()
+            try:
+                work()
+            except Exception:  # the thread serves whoever comes next
+                log.exception("clean-up failed")
             self._queue.task_done()
             trimmed = False
 
@@ -130,7 +134,7 @@ def _by_command(text: str) -> str | None:
 
 def generation() -> int:
     """A number that every change of the namespace's rules, whoever makes it, raises."""
-    channel = Socket(NETFILTER)
+    channel = Socket(netlink.NETLINK_NETFILTER)
     try:
         return generation_of(channel)
     finally:

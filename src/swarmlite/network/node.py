@@ -7,19 +7,23 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
 from swarmlite.network import layout, netns
-from swarmlite.network.api import EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
+from swarmlite.network.api import HOST, EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
+from swarmlite.network.drivers.locals import LocalDrivers
+from swarmlite.network.drivers.overlays import Overlays
 from swarmlite.network.host import HostWiring
+from swarmlite.network.loops import forever
 from swarmlite.network.netns import Threads
 from swarmlite.network.networks import HostNetworks
-from swarmlite.network.overlays import Overlays
 from swarmlite.network.probe import probe
 from swarmlite.network.resolvers import FdStore, Resolvers
 from swarmlite.network.sandboxes import Sandboxes
-from swarmlite.network.state import Records, SandboxRecord
+from swarmlite.network.state import AttachmentRecord, Records, SandboxRecord
+from swarmlite.network.told import Told
 from swarmlite.network.view import Touched, View
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
@@ -42,8 +46,9 @@ HOST_PIN = "host"
 class NodeNetwork:
     """One host's wiring. All methods are for one event loop; see the room's docstring.
 
-    Until the first `update` or `apply`, what an earlier process left in the kernel is taken as
-    right and neither changed nor repaired: there is nothing yet to compare it with.
+    What the managers told last is on disk, so that it is known from the start. Where it is not,
+    what an earlier process left in the kernel is taken as right until the first `update` or
+    `apply`: neither changed nor repaired, for there is nothing to compare it with.
     """
 
     def __init__(
@@ -57,14 +62,21 @@ class NodeNetwork:
         host_netns: Path | None = None,
         control_ports: Sequence[int] = (2377, 2381, 2382),
     ) -> None:
-        """`host_netns`: the host's network namespace, the calling thread's own when None."""
+        """`host_netns`: the host's network namespace, the calling thread's own when None.
+        `node_id`: empty outside of a swarm.
+        """
         self._paths = paths
         self._view = View(node_id)
+        self._told = Told(paths.agent_dir / "networks", self._view)
         self._threads = Threads(host_netns)
         self._records = Records(paths.run_dir / "network")
+        self.networks = HostNetworks(paths.networks_dir, self._taken, self._users, self._drop)
+        """The networks of this host that are not the managers'."""
+        self._local = LocalDrivers(self._threads, self.networks.get, self.networks.list)
         self._host = HostWiring(
             self._threads,
             self._view,
+            self._local.rules,
             data_path_addr=data_path_addr,
             vxlan_port=vxlan_port,
             control_ports=control_ports,
@@ -84,12 +96,12 @@ class NodeNetwork:
             self._records,
             self._host,
             self._overlays,
+            self._local,
             self._resolvers,
         )
-        self.networks = HostNetworks(
-            paths.networks_dir, self._host.taken, self._sandboxes.users, self._drop_network
+        self._known = layout.Known(
+            self._view, self.networks, self._sandboxes.record, self._sandboxes.used
         )
-        """The networks of this host that are not the managers'."""
         self._touched = Touched()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -99,27 +111,47 @@ class NodeNetwork:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Take up what the run directory and the fd store hold, and begin to repair.
+        """Take up what the directories and the fd store hold, and begin to repair.
 
-        Raises FailedPrecondition when the host lacks what all of this needs.
+        In a swarm and without one. Raises FailedPrecondition when the host lacks what all of this
+        needs.
         """
         self._paths.netns_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             await self._threads.run(self._pin_host)
             await self.networks.load()
             records = self._sandboxes.load()
-            await self._host.start(records)
+            reserved = [s for s in self.networks.subnets() if isinstance(s, IPv4Network)]
+            await self._host.start(records, reserved)
+            self._local.mtu = min(self._host.mtu, 9000)
+            self._overlays.mtu = self._host.mtu
+            await self._sandboxes.adopt(records)
         except OSError as error:
             raise FailedPrecondition(f"the host's network cannot be set up: {error}") from error
-        self._overlays.mtu = self._host.mtu
-        await self._sandboxes.adopt(records)
+        if not self._view.node_id:
+            self._take(Touched())  # nobody will tell more than nothing
+        elif (touched := self._told.load()) is not None:
+            self._take(touched)
         self._tasks = [
-            asyncio.create_task(self._flush_forever(), name="network-flush"),
-            asyncio.create_task(self._reconcile_forever(), name="network-reconcile"),
+            asyncio.create_task(forever("network change", self._flush_next)),
+            asyncio.create_task(forever("network repair", self._repair_next)),
+            asyncio.create_task(forever("keeping networks on disk", self._told.write_next)),
         ]
 
-    async def _drop_network(self, network_id: str) -> None:
-        """Nothing of a network is in the kernel yet."""
+    async def _taken(self) -> list[IPv4Network]:
+        planned = getattr(self._host, "egress", None)
+        return [*await self._host.taken(), *([planned.subnet] if planned else [])]
+
+    def _users(self, network_id: str) -> list[str]:
+        return self._sandboxes.users(network_id)
+
+    async def _drop(self, network_id: str) -> None:
+        """Take a network of this host out of the kernel."""
+        try:
+            await self._local.drop(self.networks.get(network_id))
+            await self._host.refresh()
+        except OSError as error:
+            raise FailedPrecondition(f"the kernel keeps the network: {error}") from error
 
     def _pin_host(self) -> None:
         path = self._paths.netns_dir / HOST_PIN
@@ -129,13 +161,11 @@ class NodeNetwork:
 
     async def close(self) -> None:
         """Stop serving DNS; containers' wiring and their DNS sockets stay as they are."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._end_tasks()
         await self._sandboxes.close()
         self._resolvers.close()
         await self._overlays.close()
+        self._local.close()
         await self._host.close()
         await asyncio.to_thread(self._threads.close)
 
@@ -167,6 +197,7 @@ class NodeNetwork:
         if touched:
             self._resolvers.zones.forget(touched.networks)
             self._touched.merge(touched)
+            self._told.changed()
             self._idle.clear()
             self._wake.set()
 
@@ -174,22 +205,19 @@ class NodeNetwork:
         """Until the kernel has what is known so far."""
         await self._idle.wait()
 
-    async def _flush_forever(self) -> None:
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(BURST_S)
-            self._wake.clear()
-            touched, self._touched = self._touched, Touched()
-            started = time.monotonic()
-            try:
-                await self._flush(touched)
-            except (OSError, SwarmliteError) as error:
-                # The next reconciliation sets all of it again.
-                log.error("network change failed: %s", error)
+    async def _flush_next(self) -> None:
+        await self._wake.wait()
+        await asyncio.sleep(BURST_S)
+        self._wake.clear()
+        touched, self._touched = self._touched, Touched()
+        started = time.monotonic()
+        try:
+            await self._flush(touched)
+        finally:  # what failed is set again by the next reconciliation
             if not self._wake.is_set():
                 self._idle.set()
-            took_s = time.monotonic() - started
-            await asyncio.sleep(min(took_s * (FLUSH_SHARE - 1), FLUSH_PAUSE_S))
+        took_s = time.monotonic() - started
+        await asyncio.sleep(min(took_s * (FLUSH_SHARE - 1), FLUSH_PAUSE_S))
 
     async def _flush(self, touched: Touched) -> None:
         await self._overlays.flush(touched, in_use=self._sandboxes.networks())
@@ -205,6 +233,7 @@ class NodeNetwork:
             if plan is None or network is None:
                 await self._host.drop_ingress()
                 return
+            await self._host.prepare(self._local.known_interfaces())
             await self._host.set_ingress(await self._overlays.get(network.id), plan)
 
     # sandboxes
@@ -218,8 +247,8 @@ class NodeNetwork:
         """
         if sandbox_id in self._sandboxes:
             raise AlreadyExists(f"sandbox {sandbox_id} exists")
-        record = layout.lay_out(sandbox_id, request, self._view, self._sandboxes.record)
-        task = asyncio.ensure_future(self._sandboxes.create(record))
+        self._sandboxes.reserve(layout.lay_out(sandbox_id, request, self._known))
+        task = asyncio.ensure_future(self._create(sandbox_id))
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -229,6 +258,13 @@ class NodeNetwork:
             raise FailedPrecondition(f"the kernel refused a sandbox: {error}") from error
         return self._describe(task.result())
 
+    async def _create(self, sandbox_id: str) -> SandboxRecord:
+        record = await self._sandboxes.create(sandbox_id)
+        for place in record.attachments:
+            if place.local:
+                await self.networks.keep(place.network_id)
+        return record
+
     async def connect(
         self, sandbox_id: str, place: EndpointRequest | NetworkAttachment
     ) -> EndpointInfo:
@@ -237,11 +273,34 @@ class NodeNetwork:
         Raises NotFound, AlreadyExists for a network that it is on, InvalidSpec for a sandbox
         without a stack of its own, and what `create_sandbox` raises.
         """
-        raise FailedPrecondition("network connect is not supported yet")
+
+        def lay(record: SandboxRecord) -> AttachmentRecord:
+            places = record.attachments
+            if isinstance(place, EndpointRequest):
+                return layout.local_place(place, self._known, places)
+            if any(place.network_id == other.network_id for other in places):
+                raise AlreadyExists(f"the container is already on network {place.network_name}")
+            return layout.managed_place(place, self._view, places)
+
+        try:
+            made = await asyncio.shield(self._sandboxes.connect(sandbox_id, lay))
+            if made.local:
+                await self.networks.keep(made.network_id)
+        except OSError as error:
+            raise FailedPrecondition(f"the kernel refused an interface: {error}") from error
+        found = layout.describe(self._sandboxes.record(sandbox_id))
+        return next(info for info in found if info.network_id == made.network_id)
 
     async def disconnect(self, sandbox_id: str, network: str) -> None:
-        """Take a sandbox off a network, named by name, id or prefix. Raises NotFound."""
-        raise FailedPrecondition("network disconnect is not supported yet")
+        """Take a sandbox off a network; safe when it is not on it.
+
+        `network`: id, or name or prefix of one of this host. Raises NotFound, InvalidSpec.
+        """
+        network_id = network if network in self._view.networks else self.networks.get(network).id
+        try:
+            await asyncio.shield(self._sandboxes.disconnect(sandbox_id, network_id))
+        except OSError as error:
+            raise FailedPrecondition(f"the kernel keeps an interface: {error}") from error
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """What a sandbox that is there consists of now. Raises NotFound."""
@@ -275,19 +334,15 @@ class NodeNetwork:
         return self._sandboxes.ids()
 
     # repairs
-    async def _reconcile_forever(self) -> None:
-        while True:
-            await asyncio.sleep(RECONCILE_S)
-            try:
-                await self.reconcile()
-            except (OSError, SwarmliteError) as error:
-                log.error("network repair failed: %s", error)
+    async def _repair_next(self) -> None:
+        await asyncio.sleep(RECONCILE_S)
+        await self.reconcile()
 
     async def reconcile(self) -> None:
         """Repair what someone deleted by hand; every 5 s too. Raises OSError, SwarmliteError."""
         if not self._informed:
             return
-        for line in await self._overlays.reconcile():
+        for line in [*await self._overlays.reconcile(), *await self._local.reconcile()]:
             log.warning("network repaired: %s", line)
         await self._ingress()
         network = self._view.ingress()
@@ -297,17 +352,38 @@ class NodeNetwork:
         for line in await self._sandboxes.reconcile():
             log.warning("network repaired: %s", line)
 
+    async def leave(self) -> None:
+        """This node is in no swarm any longer: nothing of one stays in the kernel or on disk.
+
+        Sandboxes that are on networks of this host only stay, with these networks. The others'
+        owners have to let them go first; what is left of them goes too.
+        """
+        for sandbox_id in self._sandboxes.managed():
+            await self.delete_sandbox(sandbox_id)
+        touched = self._view.replace({}, {}, {})
+        self._told.forget()
+        self._take(touched)
+        await self.settled()
+        if not self.sandboxes():
+            await self._host.withdraw()
+
     async def teardown(self) -> None:
         """Leave nothing of ours in the kernel or the run directory; then `close`."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._end_tasks()
         for sandbox_id in self.sandboxes():
             await self.delete_sandbox(sandbox_id)
-        await self._host.destroy()
+        for network in self.networks.list():
+            if network.driver_state.name != "null" and network.spec.annotations.name != HOST:
+                await self._drop(network.id)
+        await self._host.withdraw()
         await self._overlays.destroy()
         await self._threads.run(lambda: netns.unpin(self._paths.netns_dir / HOST_PIN))
         self._records.clear()
         with contextlib.suppress(OSError):
             self._paths.netns_dir.rmdir()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []

@@ -8,8 +8,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from swarmlite.network.api import BRIDGE
 from swarmlite.network.dns.forward import SOCKETS, Forwarder, MakeSocket, host_resolvers
-from swarmlite.network.dns.records import Names, Zones
+from swarmlite.network.dns.records import LocalPlace, Names, Zones
 from swarmlite.network.dns.server import Resolver
 from swarmlite.network.netns import Threads
 from swarmlite.network.state import SandboxRecord
@@ -38,6 +39,7 @@ class Resolvers:
         self._threads, self._fds = threads, fds
         self.zones = Zones(view)
         self._resolvers: dict[str, Resolver] = {}
+        self._names: dict[str, Names] = {}
         self._own: dict[str, Forwarder] = {}
         self._shared: Forwarder | None = None
         self._sharing = asyncio.Lock()
@@ -74,8 +76,27 @@ class Resolvers:
             self._own[record.id] = Forwarder(made, self._maker(namespace), lambda: servers)
         elif not record.internal:
             await self._share()
-        names = Names(self.zones, [a.network_id for a in record.attachments])
+        names = self._names[record.id] = Names(self.zones, record.networks())
         self._resolvers[record.id] = Resolver(*sockets, names, self._forwarder(record))
+        self.follow(record)
+
+    def follow(self, record: SandboxRecord) -> None:
+        """A sandbox's places changed: what it may ask for, and what it is found by."""
+        places = {
+            place.network_id: LocalPlace(
+                place.network_name,
+                record.names,
+                place.aliases,
+                tuple(address for address in (place.address, place.address6) if address),
+            )
+            for place in record.attachments
+            if place.local and place.network_name != BRIDGE
+        }
+        changed = self.zones.local.set(record.id, places)
+        if changed:
+            self.zones.forget(changed)
+        if record.id in self._names:
+            self._names[record.id].follow(record.networks())
 
     async def _share(self) -> None:
         async with self._sharing:
@@ -104,6 +125,8 @@ class Resolvers:
 
     async def drop(self, sandbox_id: str) -> None:
         """Stop answering, and have nothing held any more."""
+        self._names.pop(sandbox_id, None)
+        self.zones.forget(self.zones.local.set(sandbox_id, {}))
         resolver = self._resolvers.pop(sandbox_id, None)
         if resolver is not None:
             resolver.close()

@@ -6,15 +6,16 @@ Synchronous; on threads of `netns.Threads` only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from swarmlite.network import conntrack, netlink, netns, nft
 from swarmlite.network.load_balancer import TABLE, members
 from swarmlite.network.ruleset import Members
-from swarmlite.network.state import SandboxRecord
+from swarmlite.network.state import AttachmentRecord, SandboxRecord
 
 DNS_ADDRESS = ("127.0.0.11", 0)
 DNS_BACKLOG = 64
@@ -52,16 +53,37 @@ class SandboxWiring:
         """Addresses and routes, once the interfaces are there. Raises OSError."""
         assert self._channel is not None
         batch: list[netlink.Message] = []
-        for attachment in record.attachments:
-            if attachment.interface:
-                link = link_index(attachment.interface)
-                batch.append(netlink.add_address(link, attachment.address, attachment.prefix))
-                batch += [netlink.no_ipv6(link), netlink.set_link(link)]
+        for place in record.attachments:
+            if place.interface:
+                batch += _place(place, link_index(place.interface))
         if record.egress_port:
             batch += _way_out(record, link_index(egress_interface(record)), gateway)
-        self._channel.send(batch)
+        batch += _default_routes(record, link_index)
+        self._channel.send(batch, ignore=[errno.EAFNOSUPPORT])
         self._channel.close()
         self._channel = None
+
+    def add(self, place: AttachmentRecord, record: SandboxRecord) -> None:
+        """Addresses of one more interface, and the routes of all. Raises OSError."""
+        with netns.inside(self.namespace, self._host):
+            channel = netlink.Socket()
+        try:
+            batch = _place(place, channel.index(place.interface))
+            batch += _default_routes(record, channel.index)
+            channel.send(batch, ignore=[errno.EAFNOSUPPORT])
+        finally:
+            channel.close()
+
+    def remove(self, place: AttachmentRecord, record: SandboxRecord) -> None:
+        """Take an interface away; the routes of what is left, `record`. Raises OSError."""
+        with netns.inside(self.namespace, self._host):
+            channel = netlink.Socket()
+        try:
+            if place.interface:
+                channel.send([netlink.delete_link(place.interface)], ignore=[errno.ENODEV])
+            channel.send(_default_routes(record, channel.index))
+        finally:
+            channel.close()
 
     def balance(self, vips: Mapping[str, Sequence[str]]) -> bool:
         """Load what changed of the VIPs; whether anything did. Raises FailedPrecondition."""
@@ -140,6 +162,33 @@ def link_index(interface: str) -> int:
 def egress_interface(record: SandboxRecord) -> str:
     """The name of the interface of the way out: the one after the networks'."""
     return f"eth{sum(bool(a.interface) for a in record.attachments)}"
+
+
+def _place(place: AttachmentRecord, link: int) -> list[netlink.Message]:
+    batch = [netlink.add_address(link, place.address, place.prefix)]
+    if place.address6:
+        batch.append(netlink.add_address(link, place.address6, place.prefix6))
+    else:
+        batch.append(netlink.no_ipv6(link))
+    return [*batch, netlink.set_link(link)]
+
+
+def _default_routes(record: SandboxRecord, index: Callable[[str], int]) -> list[netlink.Message]:
+    """The ways out by networks of this host: the first of each family counts."""
+    batch = []
+    if not record.egress_port:
+        for place in record.attachments:
+            if place.gateway or place.device_route:
+                link, gateway = index(place.interface), place.gateway or None
+                batch.append(netlink.add_route(None, 0, oif=link, gateway=gateway))
+                break
+    for place in record.attachments:
+        if place.address6 and (place.gateway6 or place.device_route):
+            link, gateway = index(place.interface), place.gateway6 or None
+            route = netlink.add_route(None, 0, oif=link, gateway=gateway, family=socket.AF_INET6)
+            batch.append(route)
+            break
+    return batch
 
 
 def _way_out(record: SandboxRecord, link: int, gateway: str) -> list[netlink.Message]:

@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from swarmlite.errors import NotFound, SwarmliteError
+from swarmlite.errors import AlreadyExists, InvalidSpec, NotFound, SwarmliteError
 from swarmlite.network import load_balancer, netns
+from swarmlite.network.drivers.api import Driver
+from swarmlite.network.drivers.locals import LocalDrivers
+from swarmlite.network.drivers.overlays import Overlays
 from swarmlite.network.host import HostWiring
-from swarmlite.network.netlink import mac_bytes
 from swarmlite.network.netns import Threads
-from swarmlite.network.overlay import Overlay, Port
-from swarmlite.network.overlays import Overlays
 from swarmlite.network.resolvers import Resolvers
 from swarmlite.network.sandbox import SandboxWiring, egress_interface, link_index
-from swarmlite.network.state import Records, SandboxRecord, encode
+from swarmlite.network.state import AttachmentRecord, Records, SandboxRecord, encode
 from swarmlite.network.view import Touched, View
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ class _Held:
     """Taken up, but not answered on before the managers' word is known."""
 
     @property
-    def networks(self) -> tuple[str, ...]:
-        """Ids of the networks that it is on."""
-        return tuple(a.network_id for a in self.record.attachments)
+    def stack(self) -> bool:
+        """Whether it has a network stack of its own."""
+        return not self.record.host and not self.record.join
 
 
 class Sandboxes:
@@ -56,11 +56,12 @@ class Sandboxes:
         records: Records,
         host: HostWiring,
         overlays: Overlays,
+        local: LocalDrivers,
         resolvers: Resolvers,
     ) -> None:
         self._threads, self._view, self._directory = threads, view, directory
         self._records, self._host = records, host
-        self._overlays, self._resolvers = overlays, resolvers
+        self._overlays, self._local, self._resolvers = overlays, local, resolvers
         self._held: dict[str, _Held] = {}
         self._informed = False
 
@@ -73,11 +74,30 @@ class Sandboxes:
 
     def networks(self) -> set[str]:
         """The networks that any of them is on."""
-        return {a.network_id for held in self._held.values() for a in held.record.attachments}
+        return {i for held in self._held.values() for i in held.record.networks()}
+
+    def used(self, network_id: str) -> set[str]:
+        """The addresses in use on a network."""
+        return {
+            address
+            for held in self._held.values()
+            for place in held.record.attachments
+            if place.network_id == network_id
+            for address in (place.address, place.address6)
+            if address
+        }
 
     def users(self, network_id: str) -> list[str]:
         """The ids of those on a network."""
-        return [i for i, held in self._held.items() if network_id in held.networks]
+        return [i for i, held in self._held.items() if network_id in held.record.networks()]
+
+    def managed(self) -> list[str]:
+        """The ids of those that are on a network of the managers."""
+        return [
+            i
+            for i, held in self._held.items()
+            if held.record.ingress_addresses or any(not p.local for p in held.record.attachments)
+        ]
 
     def record(self, sandbox_id: str) -> SandboxRecord:
         """What is known of one. Raises NotFound."""
@@ -87,12 +107,18 @@ class Sandboxes:
         return held.record
 
     # making
-    async def create(self, record: SandboxRecord) -> SandboxRecord:
-        """Make one; the record with what was chosen. Raises OSError and SwarmliteError.
+    def reserve(self, record: SandboxRecord) -> None:
+        """Count one as there, its addresses as taken, before it is made. Raises AlreadyExists."""
+        if record.id in self._held:
+            raise AlreadyExists(f"sandbox {record.id} exists")
+        self._held[record.id] = _Held(record)
+
+    async def create(self, sandbox_id: str) -> SandboxRecord:
+        """Make a reserved one; the record with what was chosen. Raises OSError, SwarmliteError.
 
         Failed: nothing of it is left.
         """
-        held = self._held[record.id] = _Held(record)
+        held = self._held[sandbox_id]
         async with held.lock:
             try:
                 await self._create(held)
@@ -102,41 +128,47 @@ class Sandboxes:
             return held.record
 
     async def _create(self, held: _Held) -> None:
-        ports = await self._host.take_ports(held.record.id, held.record.ports())
+        ports = await self._host.ports.take(held.record.id, held.record.ports())
         held.record = dataclasses.replace(
             held.record, host_ports=tuple(encode(port) for port in ports)
         )
-        if held.record.host or held.record.join:
+        if not held.stack:
             self._records.save(held.record)
             return
-        overlays = {
-            a.network_id: await self._overlays.get(a.network_id) for a in held.record.attachments
-        }
-        vips = load_balancer.vips(self._view, held.networks)
-        await self._threads.run(lambda: self._wire(held, overlays, vips))
+        await self._host.prepare(self._local.known_interfaces())
+        drivers = {a.port: await self._driver(a) for a in held.record.attachments}
+        vips = load_balancer.vips(self._view, held.record.networks())
+        await self._threads.run(lambda: self._wire(held, drivers, vips))
         assert held.wiring is not None and held.sockets is not None
-        self._host.hold(held.record.id, held.record.outer_address, held.record.ports())
+        self._host.hold(held.record, held.record.ports())
         await self._resolvers.keep(held.record.id, held.sockets)
         await self._serve(held)
         await self._host.refresh()
+        self._host.check(held.record.id)
+
+    async def _driver(self, place: AttachmentRecord) -> Driver:
+        if place.local:
+            return await self._local.get(place.network_id)
+        return await self._overlays.get(place.network_id)
+
+    def _held_driver(self, place: AttachmentRecord) -> Driver | None:
+        if place.local:
+            return self._local.held(place.network_id)
+        return self._overlays.held(place.network_id)
 
     def _wire(
         self,
         held: _Held,
-        overlays: Mapping[str, Overlay],
+        drivers: Mapping[str, Driver],
         vips: Mapping[str, Sequence[str]],
     ) -> None:
         """The kernel's part, on one thread: what fails half-way is undone by the caller."""
         record = held.record
         start = load_balancer.spread(record.id)
         held.wiring = wiring = SandboxWiring.create(self._threads.host, start)
-        for attachment in record.attachments:
-            port = Port(attachment.port, attachment.address, mac_bytes(attachment.mac))
-            overlays[attachment.network_id].attach(
-                port,
-                peer=attachment.interface,
-                peer_namespace=wiring.namespace,
-                peer_index=link_index(attachment.interface),
+        for place in record.attachments:
+            drivers[place.port].attach(
+                place.plug(), namespace=wiring.namespace, index=link_index(place.interface)
             )
         if record.egress_port:
             interface = egress_interface(record)
@@ -153,6 +185,85 @@ class Sandboxes:
         wiring.balance(vips)
         wiring.pin(self._directory / record.id)
         self._records.save(record)
+
+    # changing
+    async def connect(
+        self, sandbox_id: str, lay: Callable[[SandboxRecord], AttachmentRecord]
+    ) -> AttachmentRecord:
+        """Give one a place more; `lay` decides it. Raises NotFound, OSError, SwarmliteError.
+
+        Failed or cancelled: it is as it was.
+        """
+        held = self._existing(sandbox_id)
+        async with held.lock:
+            if held.wiring is None:
+                raise NotFound(f"sandbox {sandbox_id} is not there")
+            before = held.record
+            place = lay(before)
+            held.record = dataclasses.replace(before, attachments=(*before.attachments, place))
+            try:
+                await self._join(held, held.wiring, place)
+            except BaseException:
+                await self._leave(held, held.wiring, place, before)
+                raise
+        return place
+
+    async def _join(self, held: _Held, wiring: SandboxWiring, place: AttachmentRecord) -> None:
+        driver, record = await self._driver(place), held.record
+        vips = load_balancer.vips(self._view, record.networks())
+
+        def work() -> None:
+            driver.attach(place.plug(), namespace=wiring.namespace, index=0)
+            wiring.add(place, record)
+            wiring.balance(vips)
+            self._records.save(record)
+
+        await self._threads.run(work)
+        await self._changed(held)
+
+    async def disconnect(self, sandbox_id: str, network_id: str) -> None:
+        """Take one off a network; safe when it is not on it. Raises NotFound, OSError."""
+        held = self._existing(sandbox_id)
+        async with held.lock:
+            places = [p for p in held.record.attachments if p.network_id == network_id]
+            if held.wiring is None or not places:
+                return
+            left = tuple(p for p in held.record.attachments if p.network_id != network_id)
+            record = dataclasses.replace(held.record, attachments=left)
+            await self._leave(held, held.wiring, places[0], record)
+
+    async def _leave(
+        self, held: _Held, wiring: SandboxWiring, place: AttachmentRecord, record: SandboxRecord
+    ) -> None:
+        held.record = record
+        driver = self._held_driver(place)
+        vips = load_balancer.vips(self._view, record.networks())
+
+        def work() -> None:
+            if driver is not None:
+                driver.detach(place.port)
+            wiring.remove(place, record)
+            wiring.balance(vips)
+            self._records.save(record)
+
+        await self._threads.run(work)
+        await self._changed(held)
+
+    async def _changed(self, held: _Held) -> None:
+        self._resolvers.follow(held.record)
+        self._host.hold(held.record, held.record.ports())
+        await self._host.refresh()
+
+    def _existing(self, sandbox_id: str) -> _Held:
+        held = self._held.get(sandbox_id)
+        if held is None:
+            raise NotFound(f"sandbox {sandbox_id} is not there")
+        if not held.stack or held.record.mode:
+            raise InvalidSpec(
+                f"a container on network mode {held.record.mode or 'host'} cannot be on other "
+                "networks"
+            )
+        return held
 
     async def _serve(self, held: _Held) -> None:
         if held.sockets is not None and held.wiring is not None:
@@ -178,7 +289,7 @@ class Sandboxes:
         """Count what an earlier process made as ours. Raises OSError."""
         for record in records:
             held = self._held[record.id] = _Held(record)
-            if record.host or record.join:
+            if not held.stack:
                 continue
             namespace = os.open(self._directory / record.id, os.O_RDONLY | os.O_CLOEXEC)
             start = load_balancer.spread(record.id)
@@ -190,17 +301,29 @@ class Sandboxes:
                 with contextlib.suppress(OSError):
                     held.sockets = await self._threads.run(held.wiring.dns_sockets)
                     await self._resolvers.keep(record.id, held.sockets)
+        for held in list(self._held.values()):
+            await self._adopt_local(held)
+
+    async def _adopt_local(self, held: _Held) -> None:
+        """Places on networks of this host wait for no manager's word."""
+        for place in held.record.attachments:
+            if place.local:
+                try:
+                    (await self._local.get(place.network_id)).expect(place.plug())
+                except (OSError, SwarmliteError) as error:
+                    log.error("network %s: not taken up: %s", place.network_name, error)
+        if held.stack and all(place.local for place in held.record.attachments):
+            self._resolvers.follow(held.record)
+            await self._serve(held)
 
     def inform(self) -> None:
         """The managers' word is there: the next `flush` wires and answers what was adopted."""
         self._informed = True
 
     async def _resume(self, held: _Held) -> None:
-        for attachment in held.record.attachments:
-            if attachment.network_id in self._view.networks:
-                overlay = await self._overlays.get(attachment.network_id)
-                port = Port(attachment.port, attachment.address, mac_bytes(attachment.mac))
-                overlay.expect(port)
+        for place in held.record.attachments:
+            if not place.local and place.network_id in self._view.networks:
+                (await self._overlays.get(place.network_id)).expect(place.plug())
         await self._serve(held)
 
     # changes
@@ -208,7 +331,7 @@ class Sandboxes:
         """Balance again, and cut connections to what is gone, where a change concerns it."""
         vips = self._all_vips()
         for held in list(self._held.values()):
-            networks = held.networks
+            networks = held.record.networks()
             if held.sockets is None and not touched.networks.intersection(networks):
                 continue
             async with held.lock:
@@ -255,7 +378,7 @@ class Sandboxes:
                     continue
                 wiring = held.wiring
                 # Computed for each: what a flush has loaded meanwhile must not be taken back.
-                vips = load_balancer.vips(self._view, held.networks)
+                vips = load_balancer.vips(self._view, held.record.networks())
 
                 def work(
                     wiring: SandboxWiring = wiring, vips: dict[str, Sequence[str]] = vips
@@ -288,15 +411,11 @@ class Sandboxes:
             await self._resolvers.drop(record.id)
         except SwarmliteError as error:
             log.error("sandbox %s: its DNS sockets stay held: %s", record.id, error)
-        overlays = {
-            a.port: overlay
-            for a in record.attachments
-            if (overlay := self._overlays.held(a.network_id)) is not None
-        }
+        drivers = {a.port: driver for a in record.attachments if (driver := self._held_driver(a))}
 
         def work() -> None:
-            for port, overlay in overlays.items():
-                overlay.detach(port)
+            for port, driver in drivers.items():
+                driver.detach(port)
             self._host.egress.detach(record.egress_port)
             netns.unpin(self._directory / record.id)
             if held.wiring is not None:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from swarmlite.kernel import durable
+from swarmlite.network.drivers.api import Plug
+from swarmlite.network.netlink import mac_bytes
 from swarmlite.proto.types_pb2 import DNSConfig, PortConfig
 
 
@@ -25,6 +27,31 @@ class AttachmentRecord:
     mac: str
     port: str
     interface: str
+    local: bool = False
+    """On one of this host's own networks."""
+    internal: bool = False
+    gateway: str = ""
+    """Its way out; empty without one."""
+    device_route: bool = False
+    """Its way out is the interface itself."""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    aliases: tuple[str, ...] = ()
+    published: bool = False
+    """Published ports may lead to it."""
+
+    def plug(self) -> Plug:
+        """As its driver sees it."""
+        return Plug(
+            self.port,
+            self.interface,
+            self.address,
+            self.prefix,
+            mac_bytes(self.mac),
+            self.address6,
+            self.prefix6,
+        )
 
 
 @dataclass(frozen=True)
@@ -41,13 +68,29 @@ class SandboxRecord:
     """On driver `host`: no namespace of its own."""
     join: str = ""
     """The sandbox whose namespace it shares."""
+    mode: str = ""
+    """As it was asked for; empty with a stack of its own."""
     dns: str = ""
     host_ports: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """What it is found by on user-defined networks of this host."""
 
     @property
     def outer_address(self) -> str:
-        """Where its host reaches it, and what it sends from to the world."""
+        """What it sends from to the world by its way out."""
         return self.ingress_addresses[0] if self.ingress_addresses else self.egress_address
+
+    @property
+    def outer_addresses(self) -> list[str]:
+        """Where published ports lead: its place on a network of this host, else its way out."""
+        for place in self.attachments:
+            if place.published:
+                return [place.address, *([place.address6] if place.address6 else [])]
+        return [self.outer_address] if self.outer_address else []
+
+    def networks(self) -> tuple[str, ...]:
+        """Ids of the networks that it is on."""
+        return tuple(place.network_id for place in self.attachments)
 
     def dns_config(self) -> DNSConfig:
         """What was asked for its resolver."""
@@ -105,9 +148,11 @@ def _parse(data: dict[str, object]) -> SandboxRecord:
     attachments = data.pop("attachments")
     if not isinstance(attachments, list):
         raise TypeError("attachments")
-    for name in ("ingress_addresses", "host_ports"):
-        value = data[name]
+    for name in ("ingress_addresses", "host_ports", "names"):
+        value = data.get(name)
         data[name] = tuple(value) if isinstance(value, list) else ()
+    for item in attachments:
+        item["aliases"] = tuple(item.get("aliases", ()))
     return SandboxRecord(
         attachments=tuple(AttachmentRecord(**item) for item in attachments),
         **data,  # type: ignore[arg-type]

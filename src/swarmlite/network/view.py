@@ -180,6 +180,10 @@ class View:
         """The ingress network, if the node knows of one."""
         return next((n for n in self.networks.values() if n.spec.ingress), None)
 
+    def all_endpoints(self) -> Iterable[Endpoint]:
+        """Of every network."""
+        return self._endpoints.values()
+
     def endpoints(self, network_id: str) -> list[Endpoint]:
         """All on one network, the nodes' own too."""
         return list(self._by_network.get(network_id, {}).values())

@@ -6,6 +6,7 @@ case. So a question is looked up without being taken apart.
 
 from __future__ import annotations
 
+import ipaddress
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,13 +96,16 @@ def wire_name(name: str) -> bytes:
 
 
 def reverse_name(address: str) -> bytes:
-    """4.3.2.1.in-addr.arpa for 1.2.3.4."""
+    """4.3.2.1.in-addr.arpa for 1.2.3.4; nibbles below ip6.arpa for IPv6."""
+    if ":" in address:
+        return wire_name(ipaddress.IPv6Address(address).reverse_pointer)
     return wire_name(".".join(reversed(address.split("."))) + ".in-addr.arpa")
 
 
 def address_record(packed: bytes) -> bytes:
-    """An A record of the question's name."""
-    return _ANSWER.pack(0xC00C, A, IN, TTL_S, 4) + packed
+    """An A or AAAA record of the question's name, by the length of the address."""
+    kind = A if len(packed) == 4 else AAAA
+    return _ANSWER.pack(0xC00C, kind, IN, TTL_S, len(packed)) + packed
 
 
 def pointer_record(name: bytes) -> bytes:

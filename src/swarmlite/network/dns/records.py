@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from swarmlite.network.dns import packet
+from swarmlite.network.netlink import address_bytes
 from swarmlite.network.view import View, host_of
 from swarmlite.proto.dispatcher_pb2 import Endpoint, VirtualService
 
 MAX_CACHED = 4096
+SHORT_ID = 12
+"""As many characters of a container's id are a name of it."""
 
 
 @dataclass
 class Zone:
-    """Names to address records, and reversed addresses to pointer records, of one network."""
+    """Names to address records, and reversed addresses to pointer records, of one network.
 
-    addresses: dict[bytes, list[bytes]]
-    pointers: dict[bytes, bytes]
+    Each name is also found with the network's own behind it: `web` as `web.front`.
+    """
+
+    addresses: dict[bytes, list[bytes]] = field(default_factory=dict)
+    addresses6: dict[bytes, list[bytes]] = field(default_factory=dict)
+    pointers: dict[bytes, bytes] = field(default_factory=dict)
+    suffix: bytes = b""
+
+    def find(self, name: bytes, kind: int) -> list[bytes] | None:
+        """The records of a kind; empty for a name without any; None for a name not of here."""
+        for asked in (name, self._stem(name)):
+            if asked in self.addresses or asked in self.addresses6:
+                four = self.addresses.get(asked, []) if kind in (packet.A, packet.ANY) else []
+                six = self.addresses6.get(asked, []) if kind in (packet.AAAA, packet.ANY) else []
+                return [*four, *six] if four and six else four or six
+        if name in self.pointers:
+            return [self.pointers[name]] if kind in (packet.PTR, packet.ANY) else []
+        return None
+
+    def _stem(self, name: bytes) -> bytes:
+        if not self.suffix or not name.endswith(self.suffix) or len(name) == len(self.suffix):
+            return name
+        return name[: -len(self.suffix)] + b"\0"
+
+    def name(self, network: str) -> None:
+        """The zone is of the network with this name."""
+        with contextlib.suppress(packet.Malformed):
+            self.suffix = packet.wire_name(network)
+
+    def add(self, name: str, addresses: Iterable[str], *, shared: bool = False) -> None:
+        """Give a name its addresses; who came first keeps it, unless it is `shared`."""
+        try:
+            key = packet.wire_name(name)
+        except packet.Malformed:
+            return
+        four: list[bytes] = []
+        six: list[bytes] = []
+        for address in addresses:
+            record = packet.address_record(address_bytes(address))
+            (six if ":" in address else four).append(record)
+        known = key in self.addresses or key in self.addresses6
+        if known and not shared:
+            return
+        for table, records in ((self.addresses, four), (self.addresses6, six)):
+            there = table.setdefault(key, [])
+            there += [record for record in records if record not in there]
+
+    def point(self, address: str, name: str) -> None:
+        """Turn an address back into a name; the first one counts."""
+        try:
+            record = packet.pointer_record(packet.wire_name(name))
+        except packet.Malformed:
+            return
+        self.pointers.setdefault(packet.reverse_name(address), record)
 
 
 def build(view: View, network_id: str) -> Zone:
@@ -31,9 +86,10 @@ def build(view: View, network_id: str) -> Zone:
 class _Builder:
     def __init__(self, view: View, network_id: str) -> None:
         self._view, self._network_id = view, network_id
-        self._zone = Zone({}, {})
+        self._zone = Zone()
         network = view.networks.get(network_id)
         self._suffix = network.spec.annotations.name if network else ""
+        self._zone.name(self._suffix)
 
     def build(self) -> Zone:
         view, network_id = self._view, self._network_id
@@ -52,10 +108,10 @@ class _Builder:
     def _service(self, service_id: str, name: str, service: VirtualService | None) -> None:
         backends = self._view.backends(self._network_id, service_id)
         vips = self._vips(service)
-        self._add(name, vips or backends)
-        self._add(f"tasks.{name}", backends)
+        self._zone.add(name, vips or backends)
+        self._zone.add(f"tasks.{name}", backends)
         for vip in vips:
-            self._point(vip, name)
+            self._zone.point(vip, name)
 
     def _vips(self, service: VirtualService | None) -> list[str]:
         if service is None:
@@ -70,43 +126,80 @@ class _Builder:
             if entry.network_id != self._network_id:
                 continue
             for alias in entry.names:
-                self._add(alias, self._vips(service) or backends, shared=True)
-                self._add(f"tasks.{alias}", backends, shared=True)
+                self._zone.add(alias, self._vips(service) or backends, shared=True)
+                self._zone.add(f"tasks.{alias}", backends, shared=True)
 
     def _endpoint(self, endpoint: Endpoint) -> None:
         address = host_of(endpoint.addr)
-        names = [*endpoint.aliases, *([endpoint.hostname] if endpoint.hostname else [])]
+        # A task's own names are answered before it is in rotation: what forms a cluster has to
+        # find its peers while it starts.
+        short = endpoint.container_id[:SHORT_ID]
+        own = [name for name in (endpoint.name, short, endpoint.hostname) if name]
+        for name in own:
+            if name != endpoint.service_name:
+                self._zone.add(name, [address], shared=True)
         if endpoint.in_rotation:
-            # An alias that the whole service has is the service's: its VIP answers, not the task.
-            service = self._view.services.get(endpoint.service_id)
-            own: set[str] = set()
-            for entry in service.aliases if service else ():
-                if entry.network_id == self._network_id:
-                    own.update(entry.names)
-            for name in names:
-                if name not in own and name != endpoint.service_name:
-                    self._add(name, [address], shared=True)
-        label = endpoint.hostname or f"{endpoint.service_name or 'task'}.{endpoint.task_id}"
-        self._point(address, f"{label}.{self._suffix}" if self._suffix else label)
+            self._shared_names(endpoint, address)
+        label = own[0] if own else f"{endpoint.service_name or 'task'}.{endpoint.task_id}"
+        self._zone.point(address, f"{label}.{self._suffix}" if self._suffix else label)
 
-    def _add(self, name: str, addresses: Iterable[str], *, shared: bool = False) -> None:
-        try:
-            key = packet.wire_name(name)
-        except packet.Malformed:
-            return
-        records = [packet.address_record(socket.inet_aton(a)) for a in addresses]
-        there = self._zone.addresses.get(key)
-        if there is None:
-            self._zone.addresses[key] = records
-        elif shared:
-            there += [record for record in records if record not in there]
+    def _shared_names(self, endpoint: Endpoint, address: str) -> None:
+        # An alias that the whole service has is the service's: its VIP answers, not the task.
+        service = self._view.services.get(endpoint.service_id)
+        services: set[str] = set()
+        for entry in service.aliases if service else ():
+            if entry.network_id == self._network_id:
+                services.update(entry.names)
+        for name in endpoint.aliases:
+            if name not in services and name != endpoint.service_name:
+                self._zone.add(name, [address], shared=True)
 
-    def _point(self, address: str, name: str) -> None:
-        try:
-            record = packet.pointer_record(packet.wire_name(name))
-        except packet.Malformed:
-            return
-        self._zone.pointers.setdefault(packet.reverse_name(address), record)
+
+@dataclass(frozen=True)
+class LocalPlace:
+    """What a sandbox is found by on one of this host's own networks."""
+
+    network: str
+    """The network's name."""
+    names: tuple[str, ...]
+    aliases: tuple[str, ...]
+    addresses: tuple[str, ...]
+
+
+class LocalNames:
+    """The names on this host's own networks; one event loop's."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, dict[str, LocalPlace]] = {}
+
+    def set(self, sandbox_id: str, places: Mapping[str, LocalPlace]) -> set[str]:
+        """A sandbox's places by network id; the networks whose names changed."""
+        changed = set()
+        for network_id in [i for i, found in self._places.items() if sandbox_id in found]:
+            if network_id not in places:
+                changed.add(network_id)
+                del self._places[network_id][sandbox_id]
+        for network_id, place in places.items():
+            known = self._places.setdefault(network_id, {})
+            if known.get(sandbox_id) != place:
+                known[sandbox_id] = place
+                changed.add(network_id)
+        return changed
+
+    def zone(self, network_id: str) -> Zone | None:
+        """None for a network that no sandbox has been on."""
+        places = self._places.get(network_id)
+        if places is None:
+            return None
+        zone = Zone()
+        for place in places.values():
+            zone.name(place.network)
+            for name in (*place.names, *place.aliases):
+                zone.add(name, place.addresses, shared=True)
+            for address in place.addresses:
+                if place.names:
+                    zone.point(address, f"{place.names[0]}.{place.network}")
+        return zone
 
 
 class Zones:
@@ -114,6 +207,7 @@ class Zones:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self.local = LocalNames()
         self._zones: dict[str, Zone] = {}
         self.version = 0
 
@@ -127,7 +221,8 @@ class Zones:
         """The zone of a network; empty for one that is not known."""
         zone = self._zones.get(network_id)
         if zone is None:
-            zone = self._zones[network_id] = build(self._view, network_id)
+            zone = self.local.zone(network_id) or build(self._view, network_id)
+            self._zones[network_id] = zone
         return zone
 
 
@@ -156,9 +251,12 @@ class Names:
 
     def _find(self, name: bytes, kind: int) -> list[bytes] | None:
         for network_id in self._networks:
-            zone = self._zones.get(network_id)
-            if name in zone.addresses:
-                return zone.addresses[name] if kind in (packet.A, packet.ANY) else []
-            if name in zone.pointers:
-                return [zone.pointers[name]] if kind in (packet.PTR, packet.ANY) else []
+            found = self._zones.get(network_id).find(name, kind)
+            if found is not None:
+                return found
         return None
+
+    def follow(self, networks: Sequence[str]) -> None:
+        """The sandbox is on these networks from now on."""
+        self._networks = list(networks)
+        self._cache.clear()

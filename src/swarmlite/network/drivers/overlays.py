@@ -10,11 +10,10 @@ from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.network import netns
-from swarmlite.network.egress import mac_of
+from swarmlite.network.drivers.overlay import Overlay, Peers
 from swarmlite.network.host import DEFAULT_MTU, VXLAN_OVERHEAD
-from swarmlite.network.netlink import mac_bytes
+from swarmlite.network.netlink import mac_bytes, mac_of
 from swarmlite.network.netns import Threads
-from swarmlite.network.overlay import Overlay, Peers
 from swarmlite.network.view import Touched, View, host_of
 from swarmlite.proto.objects_pb2 import Network
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network import netlink, netns, nft
+from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import PortFlags
 
 BRIDGE, VXLAN = "br0", "vx0"
@@ -79,7 +80,7 @@ class Overlay:
         try:
             with netns.inside(self.namespace, host):
                 self._netlink = netlink.Socket()
-                self._filter = netlink.Socket(nft.NETFILTER)
+                self._filter = netlink.Socket(netlink.NETLINK_NETFILTER)
                 if not self._adopted:
                     netns.write_sysctl("ipv6/conf/all/disable_ipv6", "1")
                     netns.write_sysctl("ipv6/conf/default/disable_ipv6", "1")
@@ -137,7 +138,12 @@ class Overlay:
         finally:
             channel.close()
 
-    def attach(self, port: Port, *, peer: str, peer_namespace: int, peer_index: int = 0) -> None:
+    def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
+        """See Driver."""
+        port = Port(plug.port, plug.address, plug.mac)
+        self.plug(port, peer=plug.interface, peer_namespace=namespace, peer_index=index)
+
+    def plug(self, port: Port, *, peer: str, peer_namespace: int, peer_index: int = 0) -> None:
         """Make a veth between the bridge and `peer` in another namespace. Raises OSError."""
         with self._lock:
             index, self._next_index = self._next_index, self._next_index + 1
@@ -167,7 +173,11 @@ class Overlay:
             netlink.neighbour(self.bridge, port.address, port.mac),
         ]
 
-    def expect(self, port: Port) -> None:
+    def expect(self, plug: Plug) -> None:
+        """See Driver."""
+        self.expect_port(Port(plug.port, plug.address, plug.mac))
+
+    def expect_port(self, port: Port) -> None:
         """Count a port that is there already as ours: adoption."""
         self._ports[port.name] = port
 

@@ -1,0 +1,161 @@
+"""A bridge of this host's own: the network `bridge`, and those that users make.
+
+An ordinary learning bridge in the host's namespace with the gateway's addresses on it; containers
+speak to each other as on a switch. What may be forwarded and what is masqueraded stands in
+`host_table`.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import threading
+from dataclasses import dataclass
+
+from swarmlite.errors import FailedPrecondition, ResourceExhausted
+from swarmlite.network import netlink, netns
+from swarmlite.network.drivers.api import Plug
+from swarmlite.network.netlink import PortFlags
+
+
+@dataclass(frozen=True)
+class BridgeShape:
+    """What a bridge is to be."""
+
+    interface: str
+    gateway: str
+    prefix: int
+    mtu: int
+    gateway6: str = ""
+    prefix6: int = 0
+    icc: bool = True
+    """Whether its containers reach each other."""
+
+    @property
+    def mac(self) -> bytes:
+        """Of the bridge itself, the gateway's; that a bridge has it shows that it is ours."""
+        return netlink.mac_of(self.gateway)
+
+
+class Bridge:
+    """See Driver."""
+
+    def __init__(self, shape: BridgeShape) -> None:
+        """Make or take up the bridge. Raises OSError, FailedPrecondition."""
+        self.shape = shape
+        self._lock = threading.RLock()
+        self._plugs: dict[str, Plug] = {}
+        self._flags = PortFlags(isolated=not shape.icc, flood=True, learning=True)
+        # Far from those that the kernel gives to others' links.
+        self._next_index = random.randrange(1 << 24, 1 << 28)
+        self._netlink = netlink.Socket()
+        try:
+            self._build()
+        except BaseException:
+            self._netlink.close()
+            raise
+
+    def _build(self) -> None:
+        shape = self.shape
+        link = self._netlink.links().get(shape.interface)
+        if link is not None and not link.bridge:
+            raise FailedPrecondition(
+                f"interface {shape.interface} of this host is not a bridge: choose another name"
+            )
+        if link is None:
+            self._netlink.send([netlink.make_bridge(shape.interface, shape.mtu, shape.mac)])
+            self._settings()
+        self.index = self._netlink.index(shape.interface)
+        messages = [
+            netlink.set_link(self.index),
+            netlink.add_address(self.index, shape.gateway, shape.prefix),
+        ]
+        if shape.gateway6:
+            messages.append(netlink.add_address(self.index, shape.gateway6, shape.prefix6))
+        self._netlink.send(messages, ignore=[errno.EEXIST])
+
+    def _settings(self) -> None:
+        name, six = self.shape.interface, bool(self.shape.gateway6)
+        for key, value in (
+            ("ipv6/conf/{}/disable_ipv6", "0" if six else "1"),
+            ("ipv6/conf/{}/accept_ra", "0"),
+            # Connections of the host's own loopback to a published port leave by it.
+            ("ipv4/conf/{}/route_localnet", "1"),
+            ("ipv4/conf/{}/send_redirects", "0"),
+        ):
+            written = netns.write_sysctl(key.format(name), value)
+            if six and not written and key.endswith("disable_ipv6"):
+                raise FailedPrecondition(f"{name}: this host has no IPv6, or an MTU below 1280")
+
+    def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
+        """See Driver."""
+        with self._lock:
+            own, self._next_index = self._next_index, self._next_index + 1
+            make = netlink.make_veth(
+                plug.port,
+                peer=plug.interface,
+                peer_namespace=namespace,
+                mtu=self.shape.mtu,
+                peer_mac=plug.mac,
+                bridge=self.index,
+                index=own,
+                peer_index=index,
+            )
+            try:
+                self._netlink.send([make])
+            except OSError as error:
+                if error.errno == errno.EXFULL:
+                    raise ResourceExhausted("a bridge holds 1023 containers") from error
+                raise
+            self._plugs[plug.port] = plug
+            quiet = [netlink.no_ipv6(own)]
+            self._netlink.send(quiet, ignore=[errno.EAFNOSUPPORT])
+            self._netlink.send([netlink.set_port(own, self._flags), netlink.set_link(own)])
+
+    def expect(self, plug: Plug) -> None:
+        """See Driver."""
+        self._plugs[plug.port] = plug
+
+    def detach(self, port: str) -> None:
+        """See Driver."""
+        with self._lock:
+            self._plugs.pop(port, None)
+
+    def reconcile(self) -> list[str]:
+        """See Driver."""
+        with self._lock:
+            links = self._netlink.links()
+            bridge = links.get(self.shape.interface)
+            repairs = []
+            if bridge is None or not bridge.up:
+                repairs.append(f"{self.shape.interface} made again")
+            self._build()
+            messages = []
+            for name in self._plugs:
+                link = links.get(name)
+                if link is not None and (link.master != self.index or not link.up):
+                    messages.append(netlink.set_link(link.index, master=self.index))
+                    messages.append(netlink.set_port(link.index, self._flags))
+                    repairs.append(f"port {name} joined again")
+            self._netlink.send(messages)
+            return repairs
+
+    def close(self) -> None:
+        """See Driver."""
+        self._netlink.close()
+
+    def destroy(self) -> None:
+        """See Driver."""
+        self.close()
+        remove(self.shape)
+
+
+def remove(shape: BridgeShape) -> None:
+    """Take a bridge away that nobody holds; one that someone else made stays. Raises OSError."""
+    channel = netlink.Socket()
+    try:
+        link = channel.links().get(shape.interface)
+        if link is not None and link.bridge and link.mac == shape.mac:
+            channel.send([netlink.delete_link(link.index)], ignore=[errno.ENODEV])
+    finally:
+        channel.close()

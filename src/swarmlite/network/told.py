@@ -1,0 +1,74 @@
+"""What the managers told of networks last, on disk: an agent that starts while no manager answers
+still answers names, balances and repairs as before.
+
+Shape: one `Assignments` message, COMPLETE, of network, endpoint and virtual_service items only,
+with the node's id as `results_in`; replaced as a whole, some seconds behind. Nothing in it is
+secret, and the first COMPLETE set of a session replaces all of it. The view is the only copy in
+memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from swarmlite.kernel import durable
+from swarmlite.network.view import Touched, View
+from swarmlite.proto.dispatcher_pb2 import Assignments
+
+WRITE_BEHIND_S = 3.0
+
+
+class Told:
+    """Follows a view, and writes it behind; one event loop's."""
+
+    def __init__(self, path: Path, view: View) -> None:
+        """Nothing is read before `load`."""
+        self._path, self._view = path, view
+        self._dirty = asyncio.Event()
+
+    def load(self) -> Touched | None:
+        """Fill the view with what was written last; None when there is nothing of this node's."""
+        try:
+            message = Assignments.FromString(self._path.read_bytes())
+        except (OSError, DecodeError):
+            return None
+        if message.results_in != self._view.node_id or not message.changes:
+            return None
+        return self._view.take(message.changes)
+
+    def changed(self) -> None:
+        """The view is not as it was written any longer."""
+        self._dirty.set()
+
+    async def write_next(self) -> None:
+        """Wait for a change, and write; at most every `WRITE_BEHIND_S`. Raises OSError."""
+        await self._dirty.wait()
+        await asyncio.sleep(WRITE_BEHIND_S)
+        self._dirty.clear()
+        if self._view.node_id:
+            data = self._message()
+            await asyncio.to_thread(self._write, data)
+
+    def _message(self) -> bytes:
+        message = Assignments(type=Assignments.COMPLETE, results_in=self._view.node_id)
+        for network in self._view.networks.values():
+            message.changes.add().network.CopyFrom(network)
+        for endpoint in self._view.all_endpoints():
+            message.changes.add().endpoint.CopyFrom(endpoint)
+        for service in self._view.services.values():
+            message.changes.add().virtual_service.CopyFrom(service)
+        return message.SerializeToString()
+
+    def _write(self, data: bytes) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.write(self._path, data)
+
+    def forget(self) -> None:
+        """This node is in no swarm any longer: nothing is written any more."""
+        self._view.node_id = ""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)

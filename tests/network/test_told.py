@@ -1,0 +1,93 @@
+"""What the managers told is on disk: known at a start at which none of them answers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from network_world import World, resolve
+
+from swarmlite.network import loops, told
+from swarmlite.network.told import Told
+from swarmlite.network.view import View
+from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
+from swarmlite.proto.objects_pb2 import Network
+
+
+async def test_the_last_word_on_networks_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes after a COMPLETE set count; another node's file does not."""
+    monkeypatch.setattr(told, "WRITE_BEHIND_S", 0.01)
+    path, view = tmp_path / "networks", View("node1")
+    memory = Told(path, view)
+    assert memory.load() is None
+    ends = {name: Endpoint(id=f"n1/{name}", network_id="n1") for name in "ab"}
+    view.replace({"n1": Network(id="n1")}, {e.id: e for e in ends.values()}, {})
+    gone = AssignmentChange(action=AssignmentChange.REMOVE, endpoint=Endpoint(id="n1/a"))
+    view.take([gone, AssignmentChange(virtual_service=VirtualService(id="s1", name="web"))])
+    memory.changed()
+    await memory.write_next()
+    found = View("node1")
+    assert Told(path, found).load()
+    assert (set(found.networks), {e.id for e in found.all_endpoints()}, set(found.services)) == (
+        {"n1"},
+        {"n1/b"},
+        {"s1"},
+    )
+    assert Told(path, View("node2")).load() is None
+    memory.forget()
+    assert Told(path, View("node1")).load() is None
+
+
+async def test_an_agent_that_no_manager_answers_serves_names_and_repairs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its start, by what the agent before it was told."""
+    monkeypatch.setattr(told, "WRITE_BEHIND_S", 0.01)
+    one = await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    web = world.service("web", (net, "10.1.0.2/24"))
+    await world.task(one, "web0", (net, "10.1.0.10/24"), service=web, serve=80)
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+    path = one.paths.agent_dir / "networks"
+    for _ in range(200):
+        if path.exists() and b"/client" in path.read_bytes():
+            break
+        await asyncio.sleep(0.05)
+    await one.network.close()
+    await one.start()
+    await one.network.settled()
+    assert (await resolve(one, client, "web")).addresses == ["10.1.0.2"]
+    await one.arun("nft", "flush", "ruleset", netns=client.netns)
+    await one.network.reconcile()
+    assert await one.ask("tcp", "10.1.0.2", 80, netns=client.netns) == ["web0 10.1.0.20"]
+
+
+async def test_a_mistake_in_one_turn_ends_neither_changes_nor_repairs(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is raised is logged, and the next change is made."""
+    monkeypatch.setattr(loops, "PAUSE_S", 0.01)
+    monkeypatch.setattr("swarmlite.network.node.RECONCILE_S", 0.01)
+    one = await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+    with monkeypatch.context() as broken:
+
+        def mistake(*_: object, **__: object) -> None:
+            raise KeyError("a mistake")
+
+        broken.setattr(one.network._overlays, "flush", mistake)
+        broken.setattr(one.network._overlays, "reconcile", mistake)
+        web = world.service("web", (net, "10.1.0.2/24"))
+        await world.tell()
+        for _ in range(200):
+            said = {record.getMessage() for record in caplog.records if record.exc_info}
+            if {"network change failed", "network repair failed"} <= said:
+                break
+            await asyncio.sleep(0.02)
+        assert {"network change failed", "network repair failed"} <= said
+    await world.task(one, "web0", (net, "10.1.0.10/24"), service=web, serve=80)
+    assert await one.ask("tcp", "10.1.0.2", 80, netns=client.netns) == ["web0 10.1.0.20"]
