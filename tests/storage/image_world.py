@@ -95,7 +95,7 @@ async def unpack(store: ImageStore, tar: Tar | bytes, *, base: bool = False) -> 
     data = tar if isinstance(tar, bytes) else tar.bytes()
     blob = store.root / "tmp" / "test.tar"
     blob.write_bytes(data)
-    scratch = await store._layers.unpack(LayerSource(str(blob)), base=base, name="test")
+    scratch = await store.layers.unpack(LayerSource(str(blob)), base=base, name="test")
     return scratch.path / "diff"
 
 

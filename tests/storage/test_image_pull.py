@@ -173,7 +173,7 @@ async def test_a_cancelled_pull_leaves_the_others_alone(
     await asyncio.sleep(0.02)
     first.cancel()
     assert (await second).repo_tags == (ref,)
-    store.remove(ref)
+    await store.remove(ref)
     third = asyncio.create_task(store.pull(ref))
     await asyncio.sleep(0.02)
     third.cancel()
@@ -189,15 +189,19 @@ async def test_removing_keeps_what_others_need(registry: Registry, store: ImageS
     two = registry.push(image_of("remove-two:1", base, one_file("b", "2")))
     first, second = await store.pull(one), await store.pull(two)
     with pytest.raises(FailedPrecondition, match="in use"):
-        store.remove(one, in_use={first.id})
-    removed = store.remove(one)
+        await store.remove(one, in_use={first.id})
+    removed = await store.remove(one)
     assert set(removed.untagged) == {one, *first.repo_digests}
     assert removed.deleted == (first.id, first.layers[1])
     assert (store.lower_dirs(second)[1] / "base").read_text() == "shared base"
-    assert store.remove(second.id).deleted == (second.id, second.layers[1], second.layers[0])
+    assert (await store.remove(second.id)).deleted == (
+        second.id,
+        second.layers[1],
+        second.layers[0],
+    )
     assert store.list() == [] and left_behind(store) == []
     with pytest.raises(NotFound):
-        store.remove(one)
+        await store.remove(one)
 
 
 async def test_a_tag_moves_to_the_image_that_was_pulled_last(

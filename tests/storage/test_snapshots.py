@@ -169,13 +169,13 @@ def test_without_layers_the_root_is_empty(storage: Storage) -> None:
     assert changed(storage, "c1") == ["A /file"]
 
 
-def test_snapshots_outlive_the_process_and_keep_their_layers(
+async def test_snapshots_outlive_the_process_and_keep_their_layers(
     storage: Storage, image: Image, tmp_path: Path
 ) -> None:
     storage.snapshots.prepare("c1", image.layers)
     with storage.snapshots.mounted("c1", write=True) as root:
         (root / "file").write_text("x")
-    storage.images.remove("x:1", force=True)
+    await storage.images.remove("x:1", force=True)
     storage.close()
     after = opened(tmp_path, storage.snapshots.driver)
     assert after.images.list() == [] and after.snapshots.keys() == ["c1"]
@@ -239,22 +239,22 @@ def test_links_of_a_container_lead_nowhere(storage: Storage, image: Image, tmp_p
     assert (tmp_path / "secret").exists()
 
 
-def test_an_image_in_use_stays(storage: Storage, image: Image) -> None:
+async def test_an_image_in_use_stays(storage: Storage, image: Image) -> None:
     used = storage.images.use("x:1", "container/abcdef0123456789")
     storage.snapshots.prepare("c1", used.layers)
     with pytest.raises(FailedPrecondition, match="in use by container abcdef012345"):
-        storage.images.remove("x:1")
-    storage.images.remove("x:1", force=True)  # loses its name only
+        await storage.images.remove("x:1")
+    await storage.images.remove("x:1", force=True)  # loses its name only
     assert storage.images.get(image.id).layers == image.layers
     storage.leases.release("container/abcdef0123456789")
     storage.snapshots.remove("c1")
-    assert set(storage.images.remove(image.id).deleted) == {image.id, *image.layers}
+    assert set((await storage.images.remove(image.id)).deleted) == {image.id, *image.layers}
 
 
 async def test_a_layer_of_a_snapshot_outlives_its_image(storage: Storage) -> None:
     built = image_of("z:1", one_file("a", "1"))
     (loaded,) = await storage.images.load(io.BytesIO(docker_archive([built])))
     storage.snapshots.prepare("c1", loaded.layers)
-    assert storage.images.remove("z:1").deleted == (loaded.id,)
+    assert (await storage.images.remove("z:1")).deleted == (loaded.id,)
     with storage.snapshots.mounted("c1") as root:
         assert (root / "a").read_text() == "1"

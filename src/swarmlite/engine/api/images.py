@@ -90,7 +90,7 @@ class ImagesService(ImagesServicer):
     ) -> pb.RemoveImageResponse:
         """Untag, and delete what no name and no container holds."""
         in_use = containers.image_ids_in_use(await self._supervisor.client.list())
-        removed = self._store.remove(request.ref, force=request.force, in_use=in_use)
+        removed = await self._store.remove(request.ref, force=request.force, in_use=in_use)
         return pb.RemoveImageResponse(untagged=removed.untagged, deleted=removed.deleted)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,8 +18,6 @@ from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.model.references import Reference
 from swarmlite.storage.images.layers import disk_full
 from swarmlite.storage.images.manifest import (
-    MAX_CONFIG_BYTES,
-    MAX_MANIFEST_BYTES,
     Descriptor,
     Index,
     digest_of,
@@ -49,6 +47,10 @@ class Archived:
     diff_ids: tuple[str, ...]
     layers: tuple[LayerSource, ...]
     tags: tuple[str, ...]
+    raw_config: bytes
+    raw_manifest: bytes = b""
+    """Of a layout; `docker save` writes none that a registry would take."""
+    layer_digests: tuple[str, ...] = ()
 
 
 async def spool(stream: AsyncIterable[bytes] | BinaryIO, target: Path, limits: Limits) -> None:
@@ -82,7 +84,7 @@ def read(path: Path, wanted: Platform, limits: Limits) -> list[Archived]:
     """
     try:
         _decompress(path, limits)
-        archive = _Archive(path)
+        archive = _Archive(path, limits)
     except BadLayer as error:
         raise InvalidSpec(f"the archive is refused: {error}") from error
     except TooBig as error:
@@ -126,8 +128,9 @@ def _check_disk(path: Path, limits: Limits) -> None:
 class _Archive:
     """Where each member of a tar lies."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
         self.path = path
+        self.limits = limits
         self._files: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -178,14 +181,14 @@ class _Archive:
 
 def _docker_images(archive: _Archive) -> list[Archived]:
     try:
-        manifest = json.loads(archive.read("manifest.json", MAX_MANIFEST_BYTES))
+        manifest = json.loads(archive.read("manifest.json", archive.limits.manifest_bytes))
     except (ValueError, RecursionError) as error:
         raise InvalidSpec("the archive's manifest.json is not JSON") from error
     if not isinstance(manifest, list) or not all(isinstance(entry, dict) for entry in manifest):
         raise InvalidSpec("the archive's manifest.json is not a list of images")
     images = []
     for entry in manifest:
-        raw = archive.read(entry.get("Config"), MAX_CONFIG_BYTES)
+        raw = archive.read(entry.get("Config"), archive.limits.config_bytes)
         names = entry.get("Layers") or []
         tags = entry.get("RepoTags") or []
         if not isinstance(names, list) or not isinstance(tags, list):
@@ -198,24 +201,28 @@ def _docker_images(archive: _Archive) -> list[Archived]:
 
 
 def _layout_images(archive: _Archive, wanted: Platform) -> list[Archived]:
-    index = parse(archive.read("index.json", MAX_MANIFEST_BYTES))
+    index = parse(archive.read("index.json", archive.limits.manifest_bytes))
     if not isinstance(index, Index):
         raise InvalidSpec("the archive's index.json is not an index")
     images = []
     for descriptor in index.manifests:
-        document = parse(archive.blob(descriptor, MAX_MANIFEST_BYTES), descriptor.media_type)
+        data = archive.blob(descriptor, archive.limits.manifest_bytes)
+        document = parse(data, descriptor.media_type)
         for _ in range(_MAX_DEPTH):
             if not isinstance(document, Index):
                 break
             chosen = select(document, wanted)
-            document = parse(archive.blob(chosen, MAX_MANIFEST_BYTES), chosen.media_type)
+            data = archive.blob(chosen, archive.limits.manifest_bytes)
+            document = parse(data, chosen.media_type)
         if isinstance(document, Index):
             raise InvalidSpec(f"the archive's index leads to indexes more than {_MAX_DEPTH} deep")
-        raw = archive.blob(document.config, MAX_CONFIG_BYTES)
+        raw = archive.blob(document.config, archive.limits.config_bytes)
         layers = tuple(
             archive.part(f"blobs/{layer.digest.replace(':', '/')}") for layer in document.layers
         )
-        images.append(_archived(raw, layers, _annotated_tags(descriptor)))
+        image = _archived(raw, layers, _annotated_tags(descriptor))
+        digests = tuple(layer.digest for layer in document.layers)
+        images.append(replace(image, raw_manifest=data, layer_digests=digests))
     return images
 
 
@@ -238,4 +245,4 @@ def _archived(raw: bytes, layers: tuple[LayerSource, ...], tags: tuple[str, ...]
     config, diff_ids = parse_config(raw)
     if len(diff_ids) != len(layers):
         raise InvalidSpec(f"a config names {len(diff_ids)} layers, its manifest {len(layers)}")
-    return Archived(digest_of(raw), config, diff_ids, layers, tags)
+    return Archived(digest_of(raw), config, diff_ids, layers, tags, raw)

@@ -47,6 +47,18 @@ class Flights(Generic[T]):
             task.exception()  # seen, even where every waiter was cancelled
 
 
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run `function` in a thread, to its end: also when cancelled, before that is raised."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # seen
+        raise
+
+
 async def _call(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
-import os
-from dataclasses import dataclass, field
+import logging
+import threading
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from swarmlite.errors import NotFound
+from swarmlite.kernel import durable
 from swarmlite.model.references import Reference
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class Entry:
-    """One image: names as Docker shows them, manifests' digests as NAME@DIGEST."""
+    """One image: names as Docker shows them, manifests' digests as NAME@DIGEST.
+
+    `manifest` is the digest of its manifest and `blobs` are those of all that it came as: index,
+    manifest, config, layers. Images of older stores have neither. `added` and `used` are seconds
+    since the epoch: when it came, and when it was last asked for by who runs it.
+    """
 
     id: str
     config: dict[str, Any]
@@ -23,6 +34,10 @@ class Entry:
     tags: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     platform_digests: list[str] = field(default_factory=list)
+    manifest: str = ""
+    blobs: list[str] = field(default_factory=list)
+    added: float = 0.0
+    used: float = 0.0
 
     @property
     def names(self) -> list[str]:
@@ -31,16 +46,17 @@ class Entry:
 
 
 class Index:
-    """The images below one file; each change is on disk when its call returns."""
+    """The images below one file; a change is on disk once a `save` that began after it returns."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._numbers = itertools.count(1)
+        self._written = 0
+        self._writing = threading.Lock()
         self.entries: dict[str, Entry] = {}
         try:
-            document = json.loads(path.read_text())
-            for raw in document["images"]:
-                entry = Entry(**raw)
-                self.entries[entry.id] = entry
+            for raw in json.loads(path.read_text())["images"]:
+                self._read(raw)
         except FileNotFoundError:
             pass
         except (ValueError, TypeError, KeyError):
@@ -48,11 +64,23 @@ class Index:
             path.rename(path.with_suffix(".damaged"))
             self.entries = {}
 
+    def _read(self, raw: dict[str, Any]) -> None:
+        known = {field.name for field in fields(Entry)}
+        try:
+            entry = Entry(**{key: value for key, value in raw.items() if key in known})
+        except TypeError:
+            log.warning("an image of the index is damaged id=%s", raw.get("id", "unknown"))
+        else:
+            self.entries[entry.id] = entry
+
     def add(
         self, entry: Entry, *, tag: str = "", digest: str = "", platform_digest: str = ""
     ) -> Entry:
         """Put `entry` there, or more names on the one that is; a tag moves from another image."""
         kept = self.entries.setdefault(entry.id, entry)
+        if kept is not entry and entry.blobs:
+            kept.manifest, kept.blobs = entry.manifest, entry.blobs
+        kept.used = max(kept.used, entry.used)
         if tag:
             for other in self.entries.values():
                 if tag in other.tags and other is not kept:
@@ -60,7 +88,6 @@ class Index:
             _append(kept.tags, tag)
         _append(kept.digests, digest)
         _append(kept.platform_digests, platform_digest)
-        self.save()
         return kept
 
     def find(self, text: str) -> Entry:
@@ -90,15 +117,19 @@ class Index:
         found = [e for key, e in self.entries.items() if key.startswith(f"sha256:{prefix}")]
         return found[0] if len(found) == 1 else None
 
-    def save(self) -> None:
-        """Write the file: beside it, then renamed over it."""
-        document = {"images": [vars(entry) for entry in self.entries.values()]}
-        scratch = self._path.with_suffix(".new")
-        with scratch.open("w") as file:
-            json.dump(document, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.rename(self._path)
+    async def save(self) -> None:
+        """Write the file in a thread. Raises OSError; cancelled: it is written all the same."""
+        entries = [
+            {key: list(value) if isinstance(value, list) else value for key, value in pairs}
+            for pairs in (vars(entry).items() for entry in self.entries.values())
+        ]
+        await asyncio.shield(asyncio.to_thread(self._write, next(self._numbers), entries))
+
+    def _write(self, number: int, entries: list[dict[str, Any]]) -> None:
+        with self._writing:
+            if number > self._written:  # else a newer one is there already
+                durable.write(self._path, json.dumps({"images": entries}).encode())
+                self._written = number
 
 
 def _append(names: list[str], name: str) -> None:

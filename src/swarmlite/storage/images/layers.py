@@ -29,6 +29,7 @@ from swarmlite.errors import (
     SwarmliteError,
 )
 from swarmlite.ids import base36
+from swarmlite.storage.images.syncing import DiskSync
 from swarmlite.storage.images.types import LayerSource, Limits, Unpacked
 from swarmlite.storage.images.unpack.extract import inherit
 from swarmlite.storage.trees import discard
@@ -55,6 +56,7 @@ class LayerStore:
         self._limits = limits
         self._layers: dict[str, Layer] = {}
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+        self._sync = DiskSync(root)
         self.users: list[Callable[[], Set[str]]] = []
         """Each says which layers somebody stands on; those are never collected."""
         self.guard = threading.Lock()
@@ -106,19 +108,27 @@ class LayerStore:
             return Scratch(scratch, unpacked)
 
     async def commit(self, scratch: Scratch, chain_id: str, lowers: Sequence[str]) -> Layer:
-        """Make an unpacked layer one of the store; `lowers` are the chain ids below it."""
+        """Make an unpacked layer one of the store; `lowers` are the chain ids below it.
+
+        All of it is on the disk before it gets its name: a power cut leaves it whole or absent.
+        """
         await asyncio.to_thread(self._inherit, scratch, lowers)
         layer = Layer(
             chain_id, scratch.unpacked.diff_id, scratch.unpacked.size_bytes, self._new_short()
         )
-        (scratch.path / "layer.json").write_text(json.dumps(asdict(layer)))
-        target = self._path(chain_id)
-        (self._root / "l" / layer.short).symlink_to(f"../layers/{target.name}/diff")
-        scratch.path.rename(target)
+        target, link = self._path(chain_id), self._root / "l" / layer.short
+        link.symlink_to(f"../layers/{target.name}/diff")  # takes the short name
+        try:
+            (scratch.path / "layer.json").write_text(json.dumps(asdict(layer)))
+            await self._sync()
+            scratch.path.rename(target)
+        except BaseException:
+            link.unlink(missing_ok=True)
+            raise
         self._layers[chain_id] = layer
         return layer
 
-    def collect(self, needed: Set[str]) -> list[str]:
+    def collect(self, needed: Set[str]) -> list[Layer]:
         """Forget every layer that is neither in `needed` nor has users, topmost first.
 
         Their files go in the background.
@@ -130,7 +140,7 @@ class LayerStore:
                 del self._layers[layer.chain_id]
         for layer in gone:
             self._remove(layer)
-        return [layer.chain_id for layer in reversed(gone)]
+        return gone[::-1]
 
     def _remove(self, layer: Layer) -> None:
         (self._root / "l" / layer.short).unlink(missing_ok=True)

@@ -20,8 +20,6 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 ACCEPTED = (OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST)
-MAX_MANIFEST_BYTES = 4 << 20
-MAX_CONFIG_BYTES = 8 << 20
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _LAYERS = frozenset(
@@ -34,6 +32,13 @@ _LAYERS = frozenset(
         "application/vnd.docker.image.rootfs.diff.tar.zstd",
     }
 )
+
+
+def layer_type(head: bytes) -> str:
+    """The media type of a layer whose blob begins with `head`."""
+    if head.startswith(b"\x1f\x8b"):
+        return f"{_LAYER}+gzip"
+    return f"{_LAYER}+zstd" if head == b"\x28\xb5\x2f\xfd" else _LAYER
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,24 @@ class Index:
     """Manifests of one image for several platforms."""
 
     manifests: tuple[Descriptor, ...]
+
+
+def compose(config: bytes, layers: Sequence[Descriptor]) -> bytes:
+    """The manifest of an image that came without one."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": digest_of(config),
+            "size": len(config),
+        },
+        "layers": [
+            {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
+            for layer in layers
+        ],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def digest_of(data: bytes, algorithm: str = "sha256") -> str:

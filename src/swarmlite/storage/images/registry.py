@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,18 @@ import aiohttp
 from swarmlite.errors import InvalidSpec, NotFound, Unavailable
 from swarmlite.model.references import Reference
 from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.images.manifest import (
     ACCEPTED,
-    MAX_CONFIG_BYTES,
-    MAX_MANIFEST_BYTES,
     Descriptor,
     digest_of,
 )
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.transport import NETWORK_ERRORS, Retryable, Transport
+from swarmlite.storage.images.types import Limits
 
 _CHUNK = 256 << 10
+_WRITE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,14 @@ class Repository:
     """One repository of a registry; an async context manager, used on one event loop."""
 
     def __init__(
-        self, reference: Reference, auth: RegistryAuth | None, settings: RegistrySettings
+        self,
+        reference: Reference,
+        auth: RegistryAuth | None,
+        settings: RegistrySettings,
+        limits: Limits | None = None,
     ) -> None:
         self._reference = reference
+        self._limits = limits or Limits()
         self._scope = f"repository:{reference.path}:pull"
         self._transport = Transport(reference.host, auth, settings)
 
@@ -63,7 +69,9 @@ class Repository:
         """
         path = f"{self._reference.path}/manifests/{target}"
         try:
-            data, media_type = await self._small(path, MAX_MANIFEST_BYTES, ", ".join(ACCEPTED))
+            data, media_type = await self._small(
+                path, self._limits.manifest_bytes, ", ".join(ACCEPTED)
+            )
         except NotFound as error:
             raise NotFound(
                 f"no such image: {self._reference} (registry {self._transport.host} "
@@ -77,10 +85,13 @@ class Repository:
 
     async def blob(self, descriptor: Descriptor) -> bytes:
         """A small blob, such as a config, checked; raises as `manifest`."""
-        if descriptor.size > MAX_CONFIG_BYTES:
-            raise InvalidSpec(f"the image's config is {descriptor.size} bytes long")
+        limit = self._limits.config_bytes
+        if descriptor.size > limit:
+            raise InvalidSpec(
+                f"the image's config is {descriptor.size} bytes long, more than {limit}"
+            )
         path = f"{self._reference.path}/blobs/{descriptor.digest}"
-        data, _ = await self._small(path, MAX_CONFIG_BYTES, "*/*")
+        data, _ = await self._small(path, limit, "*/*")
         algorithm = descriptor.digest.partition(":")[0]
         if len(data) != descriptor.size or digest_of(data, algorithm) != descriptor.digest:
             raise InvalidSpec(f"blob {descriptor.digest} arrived with another content")
@@ -116,12 +127,14 @@ class Repository:
         Raises NotFound, PermissionDenied, Unavailable, InvalidSpec, OSError.
         """
         attempt = 0
-        with target.open("ab") as file:
-            download = _Download(file, descriptor, await _hash_so_far(target, descriptor), progress)
+        target.touch(mode=0o600)
+        state = await in_thread(_hash_so_far, target, descriptor)
+        with target.open("ab", buffering=0) as file:
+            download = _Download(file, descriptor, state)
             while not download.complete:
                 before = download.have
                 try:
-                    await self._attempt(download)
+                    await self._attempt(download, progress)
                 except Retryable as failure:
                     attempt = 0 if download.have > before else attempt
                     await self._transport.pause(failure, attempt)
@@ -133,7 +146,7 @@ class Repository:
                 f"not {descriptor.digest}"
             )
 
-    async def _attempt(self, download: _Download) -> None:
+    async def _attempt(self, download: _Download, progress: Callable[[int], None]) -> None:
         path = f"{self._reference.path}/blobs/{download.descriptor.digest}"
         headers = {"Range": f"bytes={download.have}-"} if download.have else {}
         async with self._transport.request(
@@ -141,8 +154,10 @@ class Repository:
         ) as response:
             download.check_start(response)
             try:
-                async for piece in response.content.iter_chunked(_CHUNK):
-                    download.write(piece)
+                async for piece in _gathered(response.content.iter_chunked(_CHUNK)):
+                    # a disk may make whoever writes wait, and a hash of a MiB takes a while
+                    await in_thread(download.write, piece)
+                    progress(download.have)
             except NETWORK_ERRORS as error:
                 raise Retryable(
                     Unavailable(
@@ -163,13 +178,10 @@ class Repository:
 class _Download:
     """A blob on its way into a file that is open for appending."""
 
-    def __init__(
-        self, file: Any, descriptor: Descriptor, state: Any, progress: Callable[[int], None]
-    ) -> None:
+    def __init__(self, file: Any, descriptor: Descriptor, state: Any) -> None:
         self._file = file
         self.descriptor = descriptor
         self._hash = state
-        self._progress = progress
         self.have: int = file.seek(0, os.SEEK_END)
 
     @property
@@ -197,13 +209,31 @@ class _Download:
             raise InvalidSpec(
                 f"layer {self.descriptor.short} is longer than its {self.descriptor.size} bytes"
             )
-        self._file.write(piece)
+        view = memoryview(piece)
+        while view:
+            view = view[self._file.write(view) :]
         self._hash.update(piece)
         self.have += len(piece)
-        self._progress(self.have)
 
 
-async def _hash_so_far(target: Path, descriptor: Descriptor) -> Any:
+async def _gathered(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in larger pieces; what came before an error is given first."""
+    gathered = bytearray()
+    try:
+        async for piece in pieces:
+            gathered += piece
+            if len(gathered) >= _WRITE:
+                yield bytes(gathered)
+                gathered.clear()
+    except NETWORK_ERRORS:
+        if gathered:
+            yield bytes(gathered)
+        raise
+    if gathered:
+        yield bytes(gathered)
+
+
+def _hash_so_far(target: Path, descriptor: Descriptor) -> Any:
     """The hash of what `target` holds already; a file that is too long is emptied."""
     state = hashlib.new(descriptor.digest.partition(":")[0])
     if target.stat().st_size > descriptor.size:

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from swarmlite.storage.images.manifest import Descriptor
+from swarmlite.storage.content import Content
+from swarmlite.storage.images.manifest import Descriptor, layer_type
 from swarmlite.storage.images.registry import Repository
 from swarmlite.storage.images.types import LayerSource, Progress
 
@@ -32,38 +33,44 @@ class Source(ABC):
         """Bring its tar here and say where it lies."""
 
     @abstractmethod
-    def done(self) -> None:
-        """It is unpacked: what `fetch` brought is not needed any more."""
+    def keep(self) -> Descriptor:
+        """It is unpacked, and was what it should be: its blob is kept. Blocks; raises OSError."""
 
     def abandon(self) -> None:  # noqa: B027 - nothing to do where nothing was brought
-        """The disk is full: drop what `fetch` has brought so far."""
+        """It is of no use: drop what `fetch` has brought so far."""
 
 
 class RemoteLayer(Source):
-    """A layer in a registry; its blob lies in `folder` until it is unpacked."""
+    """A layer in a registry."""
 
     def __init__(
-        self, folder: Path, repository: Repository, descriptor: Descriptor, report: Report
+        self, content: Content, repository: Repository, descriptor: Descriptor, report: Report
     ) -> None:
         super().__init__(descriptor.short, descriptor.digest, report)
+        self._content = content
         self._repository = repository
         self._descriptor = descriptor
-        self._path = folder / descriptor.digest.replace(":", "-")
         self._reported = -1.0
 
     async def fetch(self) -> LayerSource:
         """Download it, or what is missing of it."""
-        await self._repository.download(self._descriptor, self._path, self._downloaded)
-        return LayerSource(str(self._path))
+        digest = self._descriptor.digest
+        if self._content.has(digest):
+            return LayerSource(str(self._content.path(digest)))
+        path = self._content.ingest(digest)
+        await self._repository.download(self._descriptor, path, self._downloaded)
+        return LayerSource(str(path))
 
-    def done(self) -> None:
-        """Drop the blob."""
-        self._path.unlink(missing_ok=True)
+    def keep(self) -> Descriptor:
+        """See Source."""
+        if not self._content.has(self._descriptor.digest):
+            self._content.commit(self._descriptor.digest)
         self.say("Pull complete")
+        return self._descriptor
 
     def abandon(self) -> None:
         """Half a blob is worth keeping for the next pull, but not at the price of the disk."""
-        self._path.unlink(missing_ok=True)
+        self._content.abandon(self._descriptor.digest)
 
     def _downloaded(self, have: int) -> None:
         now = time.monotonic()
@@ -73,16 +80,27 @@ class RemoteLayer(Source):
 
 
 class LocalLayer(Source):
-    """A layer inside of a file of this host."""
+    """A layer inside of a file of this host; `digest` is of that part of it, where it is known."""
 
-    def __init__(self, name: str, part: LayerSource, report: Report) -> None:
+    def __init__(
+        self, content: Content, name: str, part: LayerSource, report: Report, digest: str = ""
+    ) -> None:
         super().__init__(name, f"{part.path}:{part.offset}", report)
+        self._content = content
         self._part = part
+        self._digest = digest
 
     async def fetch(self) -> LayerSource:
         """It is here already."""
         return self._part
 
-    def done(self) -> None:
-        """The file is its owner's."""
+    def keep(self) -> Descriptor:
+        """See Source; the file is its owner's, so its part is copied."""
+        with Path(self._part.path).open("rb") as file:
+            file.seek(self._part.offset)
+            kind = layer_type(file.read(4))
+            file.seek(self._part.offset)
+            if not self._digest or not self._content.has(self._digest):
+                self._digest = self._content.take(file, self._part.length, self._digest)
         self.say("Loaded")
+        return Descriptor(kind, self._digest, self._part.length)

@@ -8,14 +8,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, ResourceExhausted
 from swarmlite.model.references import Reference
+from swarmlite.storage.content import Content
 from swarmlite.storage.images import archive
 from swarmlite.storage.images.auth import RegistryAuth
-from swarmlite.storage.images.flight import Flights, Locks
+from swarmlite.storage.images.flight import Flights, Locks, in_thread
 from swarmlite.storage.images.index import Entry
 from swarmlite.storage.images.index import Index as ImageIndex
 from swarmlite.storage.images.layers import Layer, LayerStore, Scratch, os_error
@@ -24,6 +26,7 @@ from swarmlite.storage.images.manifest import (
     Manifest,
     chain_ids,
     check_platform,
+    compose,
     digest_of,
     parse,
     parse_config,
@@ -50,15 +53,14 @@ Paths = list[Path]
 Layers = list[Layer]
 Tasks = list[asyncio.Task[Layer]]
 _DOWNLOADS = 3  # layers of one image at a time, as Docker
-_STALE_S = 86_400.0
 _MAX_INDEX_DEPTH = 3
 
 
 class ImageStore:
     """Images below `root`, which one process at a time may use, on one event loop.
 
-    `root`: `images.json`, `layers/`, `l/` (see `layers`), `ingest/` (blobs on their way, kept for a
-    day so that an interrupted pull goes on), `tmp/`. A layer's blob is removed once it is unpacked.
+    `root`: `images.json`, `layers/`, `l/` (see `layers`), `blobs/` and `ingest/` (see `content`),
+    `tmp/`. What an image came as is kept beside its unpacked layers, to be given on as it was.
     Errors carry one line: NotFound, PermissionDenied, Unavailable, InvalidSpec (a bad reference or
     image), ResourceExhausted (the disk is full or a limit passed), FailedPrecondition. A pull or
     load that fails or is cancelled leaves no image, and no layer but whole ones that go with the
@@ -77,18 +79,16 @@ class ImageStore:
         """With `collect` false, layers of no image stay until `collect`: users come first."""
         self.root = root
         self.settings = settings or RegistrySettings.from_environment()
-        self.limits = limits or Limits()
+        self.limits = limits or Limits.from_environment()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
-        self._ingest = root / "ingest"
-        self._ingest.mkdir(mode=0o700, exist_ok=True)
+        self.content = Content(root)
         self.layers = LayerStore(root, self.limits)
         self.leases = leases or Leases(root / "leases")
         self._index = ImageIndex(root / "images.json")
         self._pulls: Flights[Image] = Flights()
         self._locks = Locks()
         self._held: Counter[str] = Counter()
-        self._drop_stale_blobs()
         self._drop_broken_images()
         if collect:
             self.collect()
@@ -109,9 +109,10 @@ class ImageStore:
 
     def use(self, ref: str, owner: str, *, sync: bool = False) -> Image:
         """`get`, with the image held for `owner` from then on: nothing comes in between."""
-        image = self.get(ref)
-        self.leases.hold(owner, images=[image.id], sync=sync)
-        return image
+        entry = self._index.find(ref)
+        entry.used = time.time()
+        self.leases.hold(owner, images=[entry.id], sync=sync)
+        return _image(entry)
 
     # pulling
     async def resolve(
@@ -119,7 +120,7 @@ class ImageStore:
     ) -> Resolved:
         """Ask the registry which digest and platforms `ref` is now."""
         reference = Reference.parse(ref)
-        async with Repository(reference, auth, self.settings) as repository:
+        async with Repository(reference, auth, self.settings, self.limits) as repository:
             document = await repository.manifest(reference.target)
             parsed = parse(document.data, document.media_type)
             if isinstance(parsed, Index):
@@ -176,7 +177,7 @@ class ImageStore:
         self, reference: Reference, auth: RegistryAuth | None, wanted: Platform, report: Report
     ) -> Image:
         try:
-            async with Repository(reference, auth, self.settings) as repository:
+            async with Repository(reference, auth, self.settings, self.limits) as repository:
                 return await self._pull_from(repository, reference, wanted, report)
         except OSError as error:
             raise os_error(error, self.root) from error
@@ -186,25 +187,35 @@ class ImageStore:
     async def _pull_from(
         self, repository: Repository, reference: Reference, wanted: Platform, report: Report
     ) -> Image:
-        top, manifest, own_digest = await _manifest(repository, reference.target, wanted)
+        top, own, manifest = await _manifest(repository, reference.target, wanted)
         raw = await repository.blob(manifest.config)
         config, diff_ids = parse_config(raw)
         check_platform(config, wanted)
         self._check_layers(len(diff_ids), len(manifest.layers))
         sources = [
-            RemoteLayer(self._ingest, repository, layer, report) for layer in manifest.layers
+            RemoteLayer(self.content, repository, layer, report) for layer in manifest.layers
         ]
-        layers = await self._bring(sources, diff_ids)
-        entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], _size(layers))
-        with self._holding(entry.layers):
+        documents = [top.data, own.data, raw]
+        blobs = [*map(digest_of, documents), *(layer.digest for layer in manifest.layers)]
+        with self._holding([*chain_ids(diff_ids), *blobs]):
+            layers = await self._bring(sources, diff_ids)
+            entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], _size(layers))
+            entry.manifest, entry.blobs = digest_of(own.data), list(dict.fromkeys(blobs))
+            entry.added = entry.used = time.time()
+            await in_thread(self._keep, documents)
             kept = self._index.add(
                 entry,
                 tag="" if reference.digest else reference.tagged,
                 digest=reference.pinned(top.digest),
-                platform_digest=reference.pinned(own_digest),
+                platform_digest=reference.pinned(own.digest),
             )
+            await self._index.save()
         report(Progress("", "Pull complete"))
         return _image(kept)
+
+    def _keep(self, documents: Sequence[bytes]) -> None:
+        for data in documents:
+            self.content.put(data)
 
     def _check_layers(self, diff_ids: int, layers: int) -> None:
         if diff_ids != layers:
@@ -217,11 +228,14 @@ class ImageStore:
         chain = chain_ids(diff_ids)
         limit = asyncio.Semaphore(_DOWNLOADS)
         tasks: Tasks = []
+        unpacked: Counter[str] = Counter()
         with self._holding(chain):
             try:
                 for index, source in enumerate(sources):
                     below = tasks[-1] if tasks else None
-                    work = self._layer(source, diff_ids[index], chain[: index + 1], limit, below)
+                    work = self._layer(
+                        source, diff_ids[index], chain[: index + 1], limit, below, unpacked
+                    )
                     tasks.append(asyncio.create_task(work))
                 if tasks:
                     await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -238,6 +252,7 @@ class ImageStore:
         chain: Sequence[str],
         limit: asyncio.Semaphore,
         below: asyncio.Task[Layer] | None,
+        unpacked: Counter[str],
     ) -> Layer:
         """One layer; a pull that wants the same waits, and goes on itself where this one fails."""
         # two kinds of key: an uncompressed base layer's digest is its chain id too
@@ -247,6 +262,7 @@ class ImageStore:
                 return layer
             async with limit, self._locks.hold(("source", source.key)):
                 scratch = await self._unpack(source, diff_id, base=below is None)
+                self._check_size(scratch, unpacked)
             try:
                 if below is not None:
                     await below
@@ -260,17 +276,30 @@ class ImageStore:
             part = await source.fetch()
             source.say("Extracting")
             scratch = await self.layers.unpack(part, base=base, name=source.name)
-        except (ResourceExhausted, OSError):
+        except (ResourceExhausted, InvalidSpec, OSError):
             source.abandon()
             raise
-        source.done()
-        if scratch.unpacked.diff_id != diff_id:
+        try:
+            if scratch.unpacked.diff_id != diff_id:
+                raise InvalidSpec(
+                    f"layer {source.name} unpacks to {scratch.unpacked.diff_id}, "
+                    f"but the config names {diff_id}"
+                )
+            await in_thread(source.keep)
+        except BaseException as error:
             discard(scratch.path)
-            raise InvalidSpec(
-                f"layer {source.name} unpacks to {scratch.unpacked.diff_id}, "
-                f"but the config names {diff_id}"
-            )
+            if isinstance(error, (InvalidSpec, OSError)):
+                source.abandon()
+            raise
         return scratch
+
+    def _check_size(self, scratch: Scratch, unpacked: Counter[str]) -> None:
+        unpacked["bytes"] += scratch.unpacked.size_bytes
+        if unpacked["bytes"] > self.limits.image_bytes:
+            discard(scratch.path)
+            raise ResourceExhausted(
+                f"the image unpacks to more than {self.limits.image_bytes >> 20} MiB"
+            )
 
     # loading
     async def load(
@@ -301,24 +330,40 @@ class ImageStore:
             for image in found:
                 check_platform(image.config, wanted)
                 self._check_layers(len(image.diff_ids), len(image.layers))
-                chain = chain_ids(image.diff_ids)
-                holding.enter_context(self._holding(chain))
-                sources = [
-                    LocalLayer(diff_id[7:19], part, report)
-                    for diff_id, part in zip(image.diff_ids, image.layers, strict=True)
-                ]
-                layers = await self._bring(sources, image.diff_ids)
-                brought.append(Entry(image.id, image.config, list(chain), _size(layers)))
+                holding.enter_context(self._holding(chain_ids(image.diff_ids)))
+                brought.append(await self._load_one(image, report, holding))
             kept = []
             for entry, image in zip(brought, found, strict=True):
                 for tag in image.tags or ("",):
                     added = self._index.add(entry, tag=tag)
-                kept.append(_image(added))
+                kept.append(_named(_image(added), image.tags))
+            await self._index.save()
         report(Progress("", "Loaded"))
         return kept
 
+    async def _load_one(self, image: archive.Archived, report: Report, holding: ExitStack) -> Entry:
+        digests = image.layer_digests or [""] * len(image.layers)
+        sources = [
+            LocalLayer(self.content, diff_id[7:19], part, report, digest)
+            for diff_id, part, digest in zip(image.diff_ids, image.layers, digests, strict=True)
+        ]
+        layers = await self._bring(sources, image.diff_ids)
+        # also of layers that were unpacked already: their blobs may be of another compression
+        kept = [await in_thread(source.keep) for source in sources]
+        manifest = image.raw_manifest or compose(image.raw_config, kept)
+        documents = [manifest, image.raw_config]
+        blobs = [*map(digest_of, documents), *(layer.digest for layer in kept)]
+        holding.enter_context(self._holding(blobs))
+        await in_thread(self._keep, documents)
+        entry = Entry(image.id, image.config, [la.chain_id for la in layers], _size(layers))
+        entry.manifest, entry.blobs = digest_of(manifest), list(dict.fromkeys(blobs))
+        entry.added = entry.used = time.time()
+        return entry
+
     # removing
-    def remove(self, ref: str, *, force: bool = False, in_use: Collection[str] = ()) -> Removed:
+    async def remove(
+        self, ref: str, *, force: bool = False, in_use: Collection[str] = ()
+    ) -> Removed:
         """Take a name from an image, and the image away with its last name.
 
         By id: all names, which needs `force` where there are several. An image that is leased, or
@@ -340,17 +385,34 @@ class ImageStore:
         entry.tags = [tag for tag in entry.tags if tag not in untagged]
         entry.digests = [name for name in entry.digests if name not in (names or ())]
         if not last or used:
-            self._index.save()
+            await self._index.save()
             return Removed(untagged=tuple(untagged))
         untagged = list(dict.fromkeys([*untagged, *entry.digests]))
-        del self._index.entries[entry.id]
-        self._index.save()
-        return Removed(tuple(untagged), (entry.id, *self.collect()))
+        return await self._delete([entry], untagged)
+
+    async def _delete(self, entries: Sequence[Entry], untagged: Sequence[str]) -> Removed:
+        for entry in entries:
+            self._index.entries.pop(entry.id, None)
+        await self._index.save()
+        gone, layers, freed = [entry.id for entry in entries], *self._collect()
+        return Removed(tuple(untagged), (*gone, *(la.chain_id for la in layers)), freed)
 
     def collect(self) -> Sequence[str]:
-        """Delete the layers that no image, pull or snapshot needs; their chain ids."""
-        needed = {chain for entry in self._index.entries.values() for chain in entry.layers}
-        return self.layers.collect(needed | set(self._held))
+        """Delete layers and blobs that nothing needs any more; the layers' chain ids."""
+        return [layer.chain_id for layer in self._collect()[0]]
+
+    def _collect(self) -> tuple[Layers, int]:
+        """The layers that went, and the bytes that they and blobs had taken."""
+        entries = self._index.entries.values()
+        held = {digest for owner in self.leases.owners() for digest in self._leased(owner)}
+        needed = {chain for entry in entries for chain in entry.layers} | set(self._held)
+        layers = self.layers.collect(needed)
+        blobs = {digest for entry in entries for digest in entry.blobs} | set(self._held) | held
+        freed = self.content.collect(blobs)
+        return layers, freed + _size(layers)
+
+    def _leased(self, owner: str) -> set[str]:
+        return self.leases.held(owner).contents
 
     @contextmanager
     def _holding(self, chain: Collection[str]) -> Iterator[None]:
@@ -362,11 +424,6 @@ class ImageStore:
             self._held.subtract(chain)
             self._held += Counter()
 
-    def _drop_stale_blobs(self) -> None:
-        for path in self._ingest.iterdir():
-            if path.stat().st_mtime < time.time() - _STALE_S:
-                path.unlink()
-
     def _drop_broken_images(self) -> None:
         """An image whose layers someone deleted is gone."""
         entries = self._index.entries
@@ -377,13 +434,13 @@ class ImageStore:
 
 async def _manifest(
     repository: Repository, target: str, wanted: Platform
-) -> tuple[Document, Manifest, str]:
-    """The manifest for a platform, the document that `target` names, and its own digest."""
+) -> tuple[Document, Document, Manifest]:
+    """The document that `target` names, and the manifest for a platform, as it came and parsed."""
     top = document = await repository.manifest(target)
     for _ in range(_MAX_INDEX_DEPTH):
         parsed = parse(document.data, document.media_type)
         if isinstance(parsed, Manifest):
-            return top, parsed, document.digest
+            return top, document, parsed
         document = await repository.manifest(select(parsed, wanted).digest)
     raise InvalidSpec(f"its index leads to further indexes more than {_MAX_INDEX_DEPTH} deep")
 
@@ -419,7 +476,14 @@ def _image(entry: Entry) -> Image:
         tuple(entry.layers),
         entry.size_bytes,
         created if isinstance(created, str) else "",
+        entry.manifest,
+        entry.used,
     )
+
+
+def _named(image: Image, tags: Sequence[str]) -> Image:
+    """The image under the names that an archive gives it, and no others that it has here."""
+    return replace(image, repo_tags=tuple(tag for tag in image.repo_tags if tag in tags))
 
 
 def _size(layers: Sequence[Layer]) -> int:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from swarmlite.errors import InvalidSpec
+
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
     "aarch64": ("arm64", ""),
@@ -52,6 +54,9 @@ class Image:
     layers: tuple[str, ...]
     size_bytes: int
     created: str
+    manifest: str = ""
+    """The digest of its manifest among the blobs; empty for one of an older store."""
+    used: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -78,22 +83,50 @@ class Removed:
 
     untagged: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    reclaimed_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what one layer may do to this host; what passes them is refused.
+    """Bounds on what one layer or image may do to this host; what passes them is refused.
 
+    `entries` and `bytes` are of one unpacked layer, `image_bytes` of all layers of an image;
     `free_bytes` and `free_inodes` must stay free on the disk of the store.
     """
 
     entries: int = 2_000_000
     bytes: int = 64 << 30
+    image_bytes: int = 256 << 30
+    manifest_bytes: int = 4 << 20
+    config_bytes: int = 8 << 20
     free_bytes: int = 256 << 20
     free_inodes: int = 10_000
     memory_bytes: int = 1 << 30
     layers: int = 500
     archive_bytes: int = 256 << 30
+
+    @classmethod
+    def from_environment(cls) -> Limits:
+        """SWARMLITE_IMAGE_LIMITS: NAME=NUMBER[k|m|g|t] separated by commas, others by default.
+
+        Raises InvalidSpec for an unknown name or what is not a number.
+        """
+        found = {}
+        for part in filter(None, os.environ.get("SWARMLITE_IMAGE_LIMITS", "").split(",")):
+            name, _, text = part.strip().partition("=")
+            if name not in cls.__dataclass_fields__:
+                known = ", ".join(cls.__dataclass_fields__)
+                raise InvalidSpec(f"SWARMLITE_IMAGE_LIMITS: unknown limit {name!r}: known: {known}")
+            found[name] = _amount(name, text.strip().lower())
+        return cls(**found)
+
+
+def _amount(name: str, text: str) -> int:
+    shift = {"k": 10, "m": 20, "g": 30, "t": 40}.get(text[-1:], 0)
+    digits = text[:-1] if shift else text
+    if not digits.isdecimal() or not int(digits):
+        raise InvalidSpec(f"SWARMLITE_IMAGE_LIMITS: {name}={text[:40]!r} is not a number above 0")
+    return int(digits) << shift
 
 
 @dataclass
