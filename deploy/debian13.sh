@@ -25,7 +25,7 @@ mirror() {
 
 make_tree() {
     [ ! -e "$TREE" ] || fail "$TREE is there and is not a tree of this script's: remove it"
-    command -v debootstrap >/dev/null 2>&1 || fail "needs debootstrap: apt-get install debootstrap"
+    sh "$SOURCE/deploy/packages.sh" debian13
     mirror=$(mirror)
     [ -n "$mirror" ] || fail "apt knows no mirror of Debian: is there a deb line for it in /etc/apt?"
     echo "making a tree of Debian 13 in $TREE"
@@ -45,13 +45,15 @@ make_tree() {
 copy_clone() {
     mkdir -p "$COPY"
     find "$COPY" -mindepth 1 -maxdepth 1 ! -name .venv ! -name .cache -exec rm -rf {} +
-    (cd "$SOURCE" && git ls-files -z --cached --others --exclude-standard |
+    (cd "$SOURCE" &&
+        git -c safe.directory="$SOURCE" ls-files -z --cached --others --exclude-standard |
         tar -c --null --files-from=- --ignore-failed-read 2>/dev/null) | tar -x -C "$COPY"
+    [ -f "$COPY/pyproject.toml" ] || fail "$SOURCE is not a clone that git can list"
 }
 
 # cgroups are the one thing that no namespace takes along. Whoever makes hosts notes its own.
 remove_cgroups() {
-    for note in "$TREE"/tmp/swl-*/owner.json; do
+    for note in "$TREE"/tree/tmp/swl-*/owner.json; do
         [ -f "$note" ] || continue
         parent=$(sed -n 's|.*"cgroup_parent": "\(/swarmlite-[a-z0-9]*\)".*|\1|p' "$note")
         [ -n "$parent" ] && find /sys/fs/cgroup -depth -type d -path "*$parent*" \
@@ -65,10 +67,15 @@ stop() {
     trap '' INT TERM HUP
     init=$(cat "/proc/$runner/task/$runner/children" 2>/dev/null) || init=
     [ -z "$init" ] || kill -TERM $init 2>/dev/null || true
-    (sleep "$GRACE_S"; kill -KILL "$runner" 2>/dev/null) &
-    timer=$!
+    tenths=0
+    while [ "$tenths" -lt $((GRACE_S * 10)) ] &&
+        grep -q '^State:.[^Z]' "/proc/$runner/status" 2>/dev/null
+    do
+        sleep 0.1
+        tenths=$((tenths + 1))
+    done
+    kill -KILL "$runner" 2>/dev/null || true
     wait "$runner" || true
-    kill "$timer" 2>/dev/null || true
     remove_cgroups
     exit "$1"
 }
