@@ -1042,6 +1042,7 @@ class PortConfig(google.protobuf.message.Message):
     PUBLISHED_PORT_FIELD_NUMBER: builtins.int
     PUBLISH_MODE_FIELD_NUMBER: builtins.int
     HOST_IP_FIELD_NUMBER: builtins.int
+    PUBLISHED_PORT_END_FIELD_NUMBER: builtins.int
     name: builtins.str
     protocol: Global___PortConfig.Protocol.ValueType
     target_port: builtins.int
@@ -1050,6 +1051,8 @@ class PortConfig(google.protobuf.message.Message):
     publish_mode: Global___PortConfig.PublishMode.ValueType
     host_ip: builtins.str
     """ours: publish on one address only"""
+    published_port_end: builtins.int
+    """of a plain container: any that is free from published_port to this one"""
     def __init__(
         self,
         *,
@@ -1059,8 +1062,9 @@ class PortConfig(google.protobuf.message.Message):
         published_port: builtins.int = ...,
         publish_mode: Global___PortConfig.PublishMode.ValueType = ...,
         host_ip: builtins.str = ...,
+        published_port_end: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["host_ip", b"host_ip", "name", b"name", "protocol", b"protocol", "publish_mode", b"publish_mode", "published_port", b"published_port", "target_port", b"target_port"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["host_ip", b"host_ip", "name", b"name", "protocol", b"protocol", "publish_mode", b"publish_mode", "published_port", b"published_port", "published_port_end", b"published_port_end", "target_port", b"target_port"]) -> None: ...
 
 Global___PortConfig: typing_extensions.TypeAlias = PortConfig
 
