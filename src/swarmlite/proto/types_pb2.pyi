@@ -102,21 +102,27 @@ class Meta(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     CREATED_AT_FIELD_NUMBER: builtins.int
     UPDATED_AT_FIELD_NUMBER: builtins.int
+    CREATED_VERSION_FIELD_NUMBER: builtins.int
     @property
     def version(self) -> Global___Version: ...
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def created_version(self) -> Global___Version:
+        """the revision of the first write: what came first, whatever clocks said"""
+
     def __init__(
         self,
         *,
         version: Global___Version | None = ...,
         created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         updated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        created_version: Global___Version | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "updated_at", b"updated_at", "version", b"version"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "updated_at", b"updated_at", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "created_version", b"created_version", "updated_at", b"updated_at", "version", b"version"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "created_version", b"created_version", "updated_at", b"updated_at", "version", b"version"]) -> None: ...
 
 Global___Meta: typing_extensions.TypeAlias = Meta
 
