@@ -22,7 +22,7 @@ from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.objects_pb2 import Service
-from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import NodeStatus, PortConfig, UpdateStatus
 
 
@@ -52,6 +52,27 @@ async def test_a_created_service_says_its_defaults_and_is_found_by_name_id_and_p
     for ref in (made.id, "web", made.id[:10]):
         assert await ask(control.GetService(pb.GetRequest(ref=ref))) == made
     await refused(control.GetService(pb.GetRequest(ref="no")), NotFound, "service no not found")
+
+
+@pytest.mark.parametrize("kind", ["Service", "Network", "Secret", "Config"])
+async def test_names_that_differ_by_case_only_are_refused(control: ControlStub, kind: str) -> None:
+    """DNS does not tell them apart: one would take the other's name from it."""
+    method = getattr(control, f"Create{kind}")
+    spec = {"Service": ServiceSpec, "Network": NetworkSpec, "Secret": SecretSpec,
+            "Config": ConfigSpec}[kind]()  # fmt: skip
+    if isinstance(spec, ServiceSpec):
+        spec.CopyFrom(service_spec())
+    elif not isinstance(spec, NetworkSpec):
+        spec.data = b"x"
+    request = getattr(pb, f"Create{kind}Request")
+    spec.annotations.name = "web"
+    await ask(method(request(spec=spec)))
+    for name in ("Web", "WEB"):
+        spec.annotations.name = name
+        line = f"{kind.lower()} {name}: there is a {kind.lower()} web"
+        await refused(method(request(spec=spec)), AlreadyExists, line)
+    spec.annotations.name = "web2"
+    await ask(method(request(spec=spec)))
 
 
 async def test_names_are_unique(control: ControlStub) -> None:
