@@ -84,7 +84,7 @@ def test_mounts_parents_first_and_the_images_volumes(tmp_path: Path) -> None:
     resolved = mounts.resolve(spec, {"Volumes": {"/data": {}, "/own": {}}}, volumes)
     assert [entry["destination"] for entry in resolved] == ["/data", "/t", "/own", "/data/deep/er"]
     assert volumes.asked == [("v", "/data/deep/er"), ("", "/own")]
-    assert "ro" in resolved[0]["options"]
+    assert "rro" in resolved[0]["options"]
     assert "size=4096" in resolved[1]["options"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -75,29 +75,7 @@ def call(
     try:
         return method(request, timeout=timeout_s)
     except grpc.RpcError as error:
-        raise translated(error) from error
-
-
-def call_stream(
-    method: Callable[..., Any],
-    requests: Iterable[Message],
-    timeout_s: float,
-    failed: Sequence[BaseException] = (),
-) -> Any:
-    """One call of many requests. Raises swarmlite's errors.
-
-    What has stopped the requests is in `failed` by then, and raised in place of the call's end.
-    """
-    try:
-        return method(requests, timeout=timeout_s)
-    except grpc.RpcError as error:
-        if failed:
-            raise failed[0] from error
-        raise translated(error) from error
-
-
-class Cancelled(SwarmliteError):
-    """The call was ended from this side."""
+        raise _translated(error) from error
 
 
 def stream(replies: Iterable[Reply]) -> Iterator[Reply]:
@@ -105,13 +83,10 @@ def stream(replies: Iterable[Reply]) -> Iterator[Reply]:
     try:
         yield from replies
     except grpc.RpcError as error:
-        raise translated(error) from error
+        raise _translated(error) from error
 
 
-def translated(error: Any) -> SwarmliteError:
-    """swarmlite's error for a call that failed: its exception, or the call itself."""
-    if error.code() is grpc.StatusCode.CANCELLED:
-        return Cancelled("the call was cancelled")
+def _translated(error: grpc.RpcError) -> SwarmliteError:
     return rpc.translate(cast(Any, error), "the node")
 
 
@@ -139,14 +114,6 @@ def _require_manager(paths: Paths) -> None:
         raise FailedPrecondition(_OUTSIDE)
     if status.get("role") == "worker":
         raise FailedPrecondition(_WORKER)
-
-
-def is_manager(paths: Paths) -> bool:
-    """Whether this node is a manager of a swarm, as its node.json says."""
-    try:
-        return bool(json.loads(paths.node_file.read_text()).get("role") == "manager")
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def self_node_id(paths: Paths) -> str:

@@ -46,7 +46,7 @@ def _mount(mount: Mount, volumes: Volumes) -> OCIMount:
         return _bind_mount(mount, target)
     if mount.type == Mount.VOLUME:
         source = volumes.provide(mount.source, mount, target)
-        return _bind(source, target, ["rbind", "rprivate", "ro" if mount.readonly else "rw"])
+        return _bind(source, target, ["rbind", "rprivate", "rro" if mount.readonly else "rw"])
     if mount.type == Mount.TMPFS:
         return _tmpfs(mount, target)
     kind = Mount.Type.Name(mount.type).lower()
@@ -75,7 +75,7 @@ def _bind_mount(mount: Mount, target: str) -> OCIMount:
         source.mkdir(parents=True, exist_ok=True)
     propagation = Mount.BindOptions.Propagation.Name(options.propagation).lower()
     bind = "bind" if options.nonrecursive else "rbind"
-    return _bind(source, target, [bind, propagation, "ro" if mount.readonly else "rw"])
+    return _bind(source, target, [bind, propagation, "rro" if mount.readonly else "rw"])
 
 
 def _bind(source: Path, target: str, options: list[str]) -> OCIMount:

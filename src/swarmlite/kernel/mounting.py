@@ -17,7 +17,8 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2
 MOUNT_ATTR_ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME, MOUNT_ATTR_NODIRATIME = (
     0x70, 0x10, 0x20, 0x80,
 )  # fmt: skip
-FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
+MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_IDMAP = 0x200000, 0x100000
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0, 1, 5, 6
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _MOVE_F_EMPTY_PATH, _MOVE_T_EMPTY_PATH = 0x4, 0x40
 
@@ -56,21 +57,35 @@ def move_mount(tree: int, target: int) -> None:
 
 
 def mount_setattr(
-    directory: int, path: bytes, flags: int, set_: int, clear: int = 0, propagation: int = 0
+    directory: int,
+    path: bytes,
+    flags: int,
+    set_: int,
+    clear: int = 0,
+    propagation: int = 0,
+    user_namespace: int = 0,
 ) -> None:
-    """Change a mount's attributes."""
-    attributes = struct.pack("=4Q", set_, clear, propagation, 0)
+    """Change a mount's attributes; with MOUNT_ATTR_IDMAP, ids as `user_namespace` maps them."""
+    attributes = struct.pack("=4Q", set_, clear, propagation, user_namespace)
     call("mount_setattr", directory, path, ctypes.c_uint(flags), attributes, ctypes.c_size_t(32))
 
 
-def new_filesystem(kind: bytes, options: list[tuple[bytes, bytes | None]], attributes: int) -> int:
-    """A new, detached mount of file system `kind`; an option without a value is a flag."""
+def new_filesystem(
+    kind: bytes, options: list[tuple[bytes, bytes | int | None]], attributes: int
+) -> int:
+    """A new, detached mount of file system `kind`.
+
+    An option without a value is a flag, one with a number names a descriptor.
+    """
     context = call("fsopen", kind, _FSOPEN_CLOEXEC)
     try:
         for key, value in options:
-            command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
             try:
-                call("fsconfig", context, command, key, value, 0)
+                if isinstance(value, int):
+                    call("fsconfig", context, FSCONFIG_SET_FD, key, None, value)
+                else:
+                    command = FSCONFIG_SET_FLAG if value is None else FSCONFIG_SET_STRING
+                    call("fsconfig", context, command, key, value, 0)
             except OSError as error:
                 words = f"{kind.decode()} option {key.decode()}: {os.strerror(error.errno or 0)}"
                 raise OSError(error.errno, words) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 from swarmlite.kernel.libc import LIBC, call, check
+from swarmlite.kernel.processes import clone
 
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
@@ -34,3 +36,32 @@ def set_hostname(name: bytes) -> None:
 def set_domainname(name: bytes) -> None:
     """setdomainname(2)."""
     check(LIBC.setdomainname(name, ctypes.c_size_t(len(name))), "setdomainname")
+
+
+def make_user_namespace(uid_map: str, gid_map: str) -> int:
+    """A descriptor of a new user namespace with these maps (lines of inside, outside, length).
+
+    A child holds it until it is mapped; it is gone when this returns. Raises OSError.
+    """
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    pid = clone(CLONE_NEWUSER)
+    if pid == 0:
+        try:
+            os.close(theirs)
+            os.read(ours, 1)  # until the other end is closed
+        finally:
+            os._exit(0)
+    try:
+        for name, text in (("uid_map", uid_map), ("gid_map", gid_map)):
+            fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, text.encode())
+            except OSError as error:
+                raise OSError(error.errno, f"{name} {text!r}: {error.strerror}") from error
+            finally:
+                os.close(fd)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+        os.waitpid(pid, 0)

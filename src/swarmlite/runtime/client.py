@@ -37,6 +37,7 @@ class State:
     exit_code: int | None  # 128+signal when killed by one
     oom_killed: bool
     error: str
+    warnings: Sequence[str] = ()  # what the spec asks for and this host left out
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> State:

@@ -20,15 +20,14 @@ def allocate_network(state: State, network: Network) -> Network:
     allocated.ipam.CopyFrom(network.spec.ipam)
     if not allocated.ipam.configs:
         allocated.ipam.configs.add()
-    name = network.spec.annotations.name
     taken = []
     try:
         for config in allocated.ipam.configs:
             if config.subnet:
                 subnet = parse_network(config.subnet)
-                state.subnets.take(subnet, name)
+                state.subnets.take(subnet)
             else:
-                subnet = state.subnets.allocate(name)
+                subnet = state.subnets.allocate()
             taken.append(subnet)
             config.subnet = str(subnet)
             config.gateway = _gateway(config)

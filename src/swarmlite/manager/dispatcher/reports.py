@@ -103,13 +103,10 @@ class Reports:
         self._released.update((task.id, None) for task in attachments)
 
     # what goes out
-    def take(
-        self, view: Tables, now: datetime, limit: int = 1_000_000, own_id: str = ""
-    ) -> list[Change]:
+    def take(self, view: Tables, now: datetime, limit: int = 1_000_000) -> list[Change]:
         """The writes that bring the store to what was reported, `limit` tasks at most.
 
-        `own_id` is this manager's: of a node whose session is with another by now, reports may be
-        late. Then commit, then `refused` or `failed`, then the next.
+        Then commit, then `refused` or `failed`, then the next.
         """
         taken = list(itertools.islice(self._tasks, limit))
         self._tasks_in_flight = {task_id: self._tasks.pop(task_id) for task_id in taken}
@@ -122,9 +119,7 @@ class Reports:
             if node is not None:
                 changes.append(Put(node))
         for task_id, task_report in self._tasks_in_flight.items():
-            node = view.nodes.get(task_report.node_id)
-            late = node is not None and node.status.manager_id not in ("", own_id)
-            task = _task_with(view.tasks.get(task_id), task_report, task_id, now, late)
+            task = _task_with(view.tasks.get(task_id), task_report, task_id, now)
             if task is not None:
                 changes.append(Put(task))
         return changes
@@ -165,15 +160,11 @@ class Reports:
         newer.description = newer.description or older.description
 
 
-def _follows(new: TaskStatus, old: TaskStatus, late: bool = False) -> bool:
-    """Whether `new` comes after `old`: a state only rises, and a final one stays as it is.
-
-    Within a state the order is that of arrival: agents' clocks step. Only where reports may have
-    taken another way (`late`) are their times compared.
-    """
+def _follows(new: TaskStatus, old: TaskStatus) -> bool:
+    """Whether `new` comes after `old`: a state only rises, and a final one stays as it is."""
     if task_states.is_terminal(old.state):
         return False
-    return new.state > old.state or (new.state == old.state and not (late and _older(new, old)))
+    return new.state > old.state or (new.state == old.state and not _older(new, old))
 
 
 def _older(new: TaskStatus, old: TaskStatus) -> bool:
@@ -184,9 +175,7 @@ def _older(new: TaskStatus, old: TaskStatus) -> bool:
     )
 
 
-def _task_with(
-    task: Task | None, report: TaskReport, task_id: str, now: datetime, late: bool
-) -> Task | None:
+def _task_with(task: Task | None, report: TaskReport, task_id: str, now: datetime) -> Task | None:
     if task is None:
         return None
     if task.node_id != report.node_id:
@@ -195,7 +184,7 @@ def _task_with(
     stored = task.status
     if task_states.is_attachment(task):
         return None  # nothing of it runs: only the managers say what becomes of it
-    if stored.state < task_states.ASSIGNED or not _follows(report.status, stored, late):
+    if stored.state < task_states.ASSIGNED or not _follows(report.status, stored):
         return None
     copy = Task()
     copy.CopyFrom(task)

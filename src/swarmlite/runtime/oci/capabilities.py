@@ -72,3 +72,19 @@ def mask(names: list[str]) -> int:
     for name in names:
         bits |= 1 << NUMBERS[name]
     return bits
+
+
+def split(names: list[str]) -> tuple[int, list[str]]:
+    """The bits of those that are known, and the names that are not."""
+    bits, unknown = 0, []
+    for name in names:
+        if name in NUMBERS:
+            bits |= 1 << NUMBERS[name]
+        else:
+            unknown.append(name)
+    return bits, unknown
+
+
+def named(bits: int) -> str:
+    """The names of a mask, for words."""
+    return ", ".join(name for name, number in NUMBERS.items() if bits >> number & 1)

@@ -142,3 +142,20 @@ def portable(spec: dict[str, Any]) -> dict[str, Any]:
         caps = spec["process"].get("capabilities", {}).get("bounding", [])
         spec["linux"]["seccomp"] = profile.default_oci(caps)
     return spec
+
+
+def use_user_namespace(spec: dict[str, Any], first_id: int, count: int) -> None:
+    """Give a default spec a user namespace whose ids 0 to `count` - 1 are those from `first_id`.
+
+    The overlay's lower layers are shown under these ids as well, so that no file of an image is
+    changed; what the container writes has its real ids. Ask `idmap.why_no_overlay` first whether
+    the host can.
+    """
+    mapping = [{"containerID": 0, "hostID": first_id, "size": count}]
+    linux = spec["linux"]
+    linux["namespaces"].append({"type": "user"})
+    linux["uidMappings"], linux["gidMappings"] = mapping, [dict(mapping[0])]
+    spec["annotations"]["swarmlite.overlay-idmap"] = "true"
+    sysctl = linux.get("sysctl") or {}
+    if "net.ipv4.ping_group_range" in sysctl:
+        sysctl["net.ipv4.ping_group_range"] = f"0 {count - 1}"  # groups that are not mapped: EINVAL

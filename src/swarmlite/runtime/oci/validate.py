@@ -7,9 +7,12 @@ Only shapes are checked here; names of mounts, devices and seccomp are where the
 from __future__ import annotations
 
 from swarmlite import errors
-from swarmlite.runtime.oci import capabilities
 
-NAMESPACES = {"mount", "network", "uts", "pid", "ipc", "cgroup"}
+NAMESPACES = {"mount", "network", "uts", "pid", "ipc", "cgroup", "user", "time"}
+PROPAGATION = {None, "", "private", "slave", "shared", "unbindable"}
+HOOKS = (
+    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+)  # fmt: skip
 #: Files of /proc that may be mounted over (a host's numbers, made smaller); nothing else below it.
 PROC_FILES = {
     f"/proc/{name}"
@@ -18,16 +21,10 @@ PROC_FILES = {
 MAX_ID = 2**31 - 1
 #: What other runtimes honour and this one does not: an error, never silence.
 UNSUPPORTED = {
-    "config.json": ("hooks", "solaris", "windows", "vm", "zos"),
-    "process": (
-        "apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "commandLine",
-        "execCPUAffinity",
-    ),
-    "linux": (
-        "uidMappings", "gidMappings", "mountLabel", "intelRdt", "personality", "timeOffsets",
-        "memoryPolicy", "netDevices",
-    ),
-}  # fmt: skip
+    "config.json": ("solaris", "windows", "vm", "zos"),
+    "process": ("commandLine", "execCPUAffinity"),
+    "linux": ("intelRdt", "memoryPolicy", "netDevices"),
+}
 
 
 def _refuse_unsupported(holder: dict, where: str) -> None:  # type: ignore[type-arg]
@@ -61,7 +58,7 @@ def validate_spec(spec: object) -> None:
     assert isinstance(spec, dict)
     if not str(spec.get("ociVersion", "")).startswith("1."):
         raise errors.InvalidSpec("ociVersion: must be 1.x")
-    for key in ("root", "process", "linux"):
+    for key in ("root", "linux"):
         _is(spec.get(key), dict, key)
     if not spec["root"].get("path") or not isinstance(spec["root"]["path"], str):
         raise errors.InvalidSpec("root.path: is missing")
@@ -69,7 +66,9 @@ def validate_spec(spec: object) -> None:
         if len(str(spec.get(key) or "")) > 64:
             raise errors.InvalidSpec(f"{key}: at most 64 characters")
     _refuse_unsupported(spec, "config.json")
-    validate_process(spec["process"])
+    if spec.get("process") is not None:
+        validate_process(spec["process"])
+    _hooks(spec.get("hooks") or {})
     _is(spec.get("mounts", []), list, "mounts")
     for index, mount in enumerate(spec.get("mounts", [])):
         _is(mount, dict, f"mounts[{index}]")
@@ -80,14 +79,32 @@ def validate_spec(spec: object) -> None:
     _linux(spec["linux"])
 
 
+def _hooks(hooks: object) -> None:
+    _is(hooks, dict, "hooks")
+    assert isinstance(hooks, dict)
+    for kind in HOOKS:
+        _is(hooks.get(kind) or [], list, f"hooks.{kind}")
+        for index, hook in enumerate(hooks.get(kind) or []):
+            where = f"hooks.{kind}[{index}]"
+            _is(hook, dict, where)
+            if not str(hook.get("path") or "").startswith("/"):
+                raise errors.InvalidSpec(f"{where}.path: {hook.get('path')!r} is not absolute")
+            _strings(hook.get("args") or [], f"{where}.args")
+            _strings(hook.get("env") or [], f"{where}.env")
+            timeout = hook.get("timeout")
+            if timeout is not None and (not isinstance(timeout, int) or timeout <= 0):
+                raise errors.InvalidSpec(f"{where}.timeout: must be a number of seconds above 0")
+
+
 def _linux(linux: dict) -> None:  # type: ignore[type-arg]
     _refuse_unsupported(linux, "linux")
-    if linux.get("rootfsPropagation") not in (None, "private", "rprivate", "slave", "rslave"):
-        raise errors.InvalidSpec("linux.rootfsPropagation: only private and slave are supported")
+    propagation = linux.get("rootfsPropagation")
+    if propagation not in PROPAGATION and str(propagation).removeprefix("r") not in PROPAGATION:
+        raise errors.InvalidSpec(f"linux.rootfsPropagation: {propagation!r} is not a propagation")
     kinds = [namespace.get("type") for namespace in linux.get("namespaces") or []]
     for kind in kinds:
         if kind not in NAMESPACES:
-            raise errors.InvalidSpec(f"linux.namespaces: {kind!r} is not supported")
+            raise errors.InvalidSpec(f"linux.namespaces: unknown kind {kind!r}")
         if kinds.count(kind) > 1:
             raise errors.InvalidSpec(f"linux.namespaces: {kind!r} is specified twice")
     if "mount" not in kinds:
@@ -136,9 +153,7 @@ def validate_process(process: object) -> None:
         if not isinstance(number, int) or not 0 <= number <= MAX_ID:
             raise errors.InvalidSpec(f"process.user: {number!r} is not between 0 and {MAX_ID}")
     for kind, names in (process.get("capabilities") or {}).items():
-        for name in names:
-            if name not in capabilities.NUMBERS:
-                raise errors.InvalidSpec(f"process.capabilities.{kind}: no capability {name!r}")
+        _strings(names or [], f"process.capabilities.{kind}")
     for limit in process.get("rlimits") or []:
         if limit.get("soft", 0) > limit.get("hard", 0) >= 0:
             raise errors.InvalidSpec(f"process.rlimits: {limit.get('type')}: soft is above hard")

@@ -1,8 +1,8 @@
 """The child of a start, from clone to exec: one list of steps, each with why it stands there.
 
 Whatever fails is sent to the parent with the step's name, and the child ends. Between clone and
-exec the child is not dumpable (inherited from the supervisor), so nothing in a container can look
-into it.
+exec the child is not dumpable (inherited from the parent), so nothing in a container can look into
+it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import struct
 import sys
 import termios
 
-from swarmlite.kernel import mounting, namespaces, paths, processes
-from swarmlite.runtime.supervisor import finish, identity, init
-from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
-from swarmlite.runtime.supervisor.rootfs import Rootfs, open_null
+from swarmlite.kernel import namespaces, paths, processes
+from swarmlite.runtime.supervisor import finish, identity
+from swarmlite.runtime.supervisor.process_plan import ProcessPlan
 
 CHANGED_SIGNALS = (
     signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ,
@@ -31,11 +30,15 @@ READY, START = b"ready", b"start"
 
 
 class Child:
-    """What the parent hands over: the plan, a channel to it, stdio and the cgroup to be in."""
+    """What the parent hands over: a channel to it, stdio and the cgroup to be in.
+
+    `process` is None for a container that cannot be started. `handover`: where the kernel writes
+    the pid of the sibling that goes on in our place, if there is one.
+    """
 
     def __init__(
         self,
-        process: ProcessPlan,
+        process: ProcessPlan | None,
         channel: socket.socket,
         stdio: list[int],
         cgroup_files: list[int],
@@ -44,13 +47,14 @@ class Child:
         self.channel = channel
         self.stdio = stdio
         self.cgroup_files = cgroup_files
+        self.handover = processes.Handover()
         self.step = ""
         self.who = identity.Identity(0, 0, [], "/")
         self.variables: dict[bytes, bytes] = {}
         self.console = -1
 
     def run(self) -> None:
-        """Every step in order; never returns."""
+        """Every step in order; returns in a process whose work is done."""
         raise NotImplementedError
 
     def guarded_run(self) -> None:
@@ -84,15 +88,18 @@ class Child:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
-    def take_descriptors(self) -> None:
-        """stdio in its place; everything else that the supervisor holds is closed."""
+    def take_descriptors(self, *keep: int) -> None:
+        """stdio in its place; everything else that the parent holds is closed."""
         for number, fd in enumerate(self.stdio):
-            os.dup2(fd, number, inheritable=True)
-        self.close_all_but(self.channel.fileno(), *self.cgroup_files)
+            if fd != number:
+                os.dup2(fd, number, inheritable=True)
+            else:
+                os.set_inheritable(fd, True)
+        self.close_all_but(self.channel.fileno(), *self.cgroup_files, *keep)
 
     def close_all_but(self, *keep: int) -> None:
-        """Close every descriptor from 3 on, save these."""
-        first = 3
+        """Close every descriptor from 3 on, save these and what the caller gives to the program."""
+        first = 3 + (self.process.preserved if self.process else 0)
         for fd in sorted(set(keep)):
             if fd > first:
                 processes.close_range(first, fd - 1)
@@ -101,8 +108,8 @@ class Child:
 
     def set_oom_score(self) -> None:
         """By the host's /proc, which the container's would not be yet."""
-        if self.process.oom_score_adj is not None:
-            _write("/proc/self/oom_score_adj", str(self.process.oom_score_adj).encode())
+        if self.process is not None and self.process.oom_score_adj is not None:
+            write("/proc/self/oom_score_adj", str(self.process.oom_score_adj).encode())
 
     def join_cgroup(self) -> None:
         """v1: by writing; on v2 clone3 has put us there."""
@@ -116,10 +123,10 @@ class Child:
         sys.meta_path.clear()
         sys.path_hooks.clear()
 
-    def open_console(self, ptmx: int) -> None:
+    def open_console(self, ptmx: int, process: ProcessPlan) -> None:
         """A pty of the container's own devpts, by descriptor; its master goes to the parent."""
         fcntl.ioctl(ptmx, TIOCSPTLCK, struct.pack("i", 0))
-        size = self.process.console_size
+        size = process.console_size
         fcntl.ioctl(
             ptmx, termios.TIOCSWINSZ,
             struct.pack("4H", int(size.get("height", 0)), int(size.get("width", 0)), 0, 0),
@@ -130,9 +137,13 @@ class Child:
             os.dup2(slave, number, inheritable=True)
         os.close(slave)
 
-    def look_up_user(self) -> None:
+    def set_labels(self, process: ProcessPlan) -> None:
+        """AppArmor's and SELinux's, which take effect at exec; by the host's /proc."""
+        for name, value in process.security_labels:
+            write(f"/proc/thread-self/attr/{name}", value)
+
+    def look_up_user(self, process: ProcessPlan) -> None:
         """In the container's files: after the pivot, and before giving up rights."""
-        process = self.process
         need_home = not any(entry.startswith(b"HOME=") for entry in process.env)
         self.who = identity.look_up(
             process.username, process.uid, process.gid, process.gids, process.groups, need_home
@@ -143,6 +154,21 @@ class Child:
         elif self.who.uid:
             finish.own_pipes(self.who.uid)
 
+    def become(self, process: ProcessPlan) -> None:
+        """Limits, user, working directory, capabilities: all but the filter."""
+        self.step = "scheduling"
+        finish.set_scheduling(process)
+        self.step = "rlimits"
+        finish.set_rlimits(process)
+        self.step = "user"
+        self.look_up_user(process)
+        # As root, who may make it and enter it; checked to be inside the root.
+        self.step = f"working directory {os.fsdecode(process.cwd)}"
+        finish.enter_cwd(process.cwd)
+        os.umask(process.umask)
+        self.step = "capabilities"
+        finish.become(process, self.who)
+
     def say_ready(self) -> None:
         """All that can fail has not: the container is "created"."""
         if self.console >= 0:
@@ -151,142 +177,14 @@ class Child:
         else:
             os.write(self.channel.fileno(), READY)
 
-    def wait_for_start(self) -> None:
-        """Until the supervisor says so; an end of file is the supervisor's death, or a delete."""
-        if os.read(self.channel.fileno(), 64) != START:
-            os._exit(127)
-
-
-class ContainerChild(Child):
-    """The first process of a container."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        channel: socket.socket,
-        stdio: list[int],
-        cgroup_files: list[int],
-        cgroup_binds: list[tuple[str, str]],
-    ) -> None:
-        super().__init__(plan.process, channel, stdio, cgroup_files)
-        self.plan = plan
-        self.cgroup_binds = cgroup_binds
-        self.rootfs = Rootfs(plan)
-
-    def run(self) -> None:
-        """See the module: the order is the point."""
-        self.step = "signals"
-        self.reset_signals()
-        # Before anything of the image is looked at: nothing of the supervisor's is open then.
-        self.step = "descriptors"
-        self.take_descriptors()
-        os.setsid()
-        os.umask(0)
-        self.step = "oom_score_adj"
-        self.set_oom_score()
-        # Before the cgroup namespace, whose root is where we then are.
-        self.step = "cgroup"
-        self.join_cgroup()
-        if self.plan.own_cgroup_namespace:
-            namespaces.unshare(namespaces.CLONE_NEWCGROUP)
-        # Paths of the host: while the host's root is still ours.
-        self.step = "namespaces"
-        self.join_namespaces()
-        # By the host's /proc/sys, which shows this process's own namespaces: not the image's files,
-        # and before the container's copy is read-only.
-        self.step = "sysctl"
-        self.set_sysctls()
-        self.step = "hostname"
-        self.set_names()
-        self.step = "root"
-        self.rootfs.open()
-        null = open_null()
-        for mount in self.plan.mounts:
-            self.step = f"mount {mount.destination}"
-            self.rootfs.mount(mount, self.cgroup_binds)
-        # After every mount, so that none hides them again.
-        self.step = "masked paths"
-        for path in self.plan.masked:
-            self.rootfs.mask(path, null)
-        for path in self.plan.readonly_paths:
-            self.rootfs.make_readonly(path)
-        # /dev/console is a mount, so before the pivot; the pty is of the devpts just mounted.
-        self.step = "console"
-        if self.process.terminal:
-            self.make_console()
-        self.step = "pivot_root"
-        self.rootfs.pivot()
-        self.close_all_but(self.channel.fileno(), self.console)
-        self.forget_modules()
-        self.step = "rlimits"
-        finish.set_rlimits(self.process)
-        self.step = "user"
-        self.look_up_user()
-        # As root, who may make it and enter it; checked to be inside the root.
-        self.step = f"working directory {os.fsdecode(self.process.cwd)}"
-        finish.enter_cwd(self.process.cwd)
-        os.umask(self.process.umask)
-        self.step = "capabilities"
-        finish.become(self.process, self.who)
-        self.say_ready()
-        self.wait_for_start()
-        self.step = "exec"
-        if self.plan.init:
-            # What stays at pid 1 is beside the program, which might trace it: it holds no more.
-            processes.close_range(3, cloexec=True)
-            if self.plan.filtered_init:
-                finish.load_filter(self.process)
-            init.split(self.channel, lambda: finish.keep_no_more(self.process))
-        finish.execute(self.process, self.variables, filtered=self.plan.filtered_init)
-
-    def join_namespaces(self) -> None:
-        """Those that the spec names by a path, such as the sandbox's network."""
-        for path, flag in self.plan.joins:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            namespaces.setns(fd, flag)
-            os.close(fd)
-
-    def set_sysctls(self) -> None:
-        """Only such as belong to our namespaces: validate.py has seen to it."""
-        for name, value in self.plan.sysctl:
-            try:
-                _write(f"/proc/sys/{name}", value)
-            except FileNotFoundError:
-                if not name.startswith("net/"):  # a kernel built without that protocol
-                    raise
-
-    def set_names(self) -> None:
-        """Of the container's own UTS namespace."""
-        own = self.plan.clone_flags & namespaces.CLONE_NEWUTS or any(
-            flag == namespaces.CLONE_NEWUTS for _, flag in self.plan.joins
-        )
-        if own and self.plan.hostname:
-            namespaces.set_hostname(self.plan.hostname)
-        if own and self.plan.domainname:
-            namespaces.set_domainname(self.plan.domainname)
-
-    def make_console(self) -> None:
-        """The pty, bound to /dev/console by descriptors only."""
-        if self.rootfs.devpts < 0:
-            raise OSError(errno.ENOENT, "process.terminal: the spec mounts no devpts")
-        self.open_console(
-            os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self.rootfs.devpts)
-        )
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        tree = mounting.open_tree(0, b"", mounting.OPEN_TREE_CLONE | mounting.AT_EMPTY_PATH)
-        place = self.rootfs.place(b"/dev/console", False)
-        mounting.move_mount(tree, place)
-        os.close(place)
-        os.close(tree)
-
 
 class ExecChild(Child):
     """A further process in a running container, made by one that nothing in there can see.
 
-    The first one stays in the supervisor's pid namespace, gives up what it has of the host, enters
+    The first one stays in the parent's pid namespace, gives up what it has of the host, enters
     everything else of the container and becomes who the program runs as. Only then its sibling is
     born into the container's pid namespace, which holds nothing that a process there with
-    CAP_SYS_PTRACE could take (CVE-2016-9962). The kernel writes its pid into `handover`.
+    CAP_SYS_PTRACE could take (CVE-2016-9962).
     """
 
     def __init__(
@@ -300,19 +198,22 @@ class ExecChild(Child):
         filtered: bool,
     ) -> None:
         super().__init__(process, channel, stdio, cgroup_files)
+        self.program = process
         self.container = container  # a pidfd of its first process
         self.namespace_flags = namespace_flags
         self.filtered = filtered
-        self.handover = processes.Handover()
 
     def run(self) -> None:
         """As for the first process, but everything is there to be joined."""
+        process = self.program
         self.step = "signals"
         self.reset_signals()
         self.step = "descriptors"
-        self.take_descriptors()
+        self.take_descriptors(self.container)
         self.step = "oom_score_adj"
         self.set_oom_score()
+        self.step = "security label"
+        self.set_labels(process)
         # In the cgroup first: what is joined may never see us outside of its limits.
         self.step = "cgroup"
         self.join_cgroup()
@@ -320,47 +221,47 @@ class ExecChild(Child):
         # The pid namespace among them, which takes our children and not us.
         self.step = "namespaces"
         namespaces.setns(self.container, self.namespace_flags)
+        if self.namespace_flags & namespaces.CLONE_NEWUSER:
+            become_root_here()
         os.close(self.container)
         self.step = "console"
-        if self.process.terminal:
-            self.open_console(_container_ptmx())
-        self.step = "rlimits"
-        finish.set_rlimits(self.process)
-        self.step = "user"
-        self.look_up_user()
-        self.step = f"working directory {os.fsdecode(self.process.cwd)}"
-        finish.enter_cwd(self.process.cwd)
-        os.umask(self.process.umask)
-        self.step = "capabilities"
-        finish.become(self.process, self.who)
+        if process.terminal:
+            self.open_console(_container_ptmx(), process)
+        self.become(process)
         if self.console >= 0:
             self.say_ready()
-        processes.close_range(3, cloexec=True)
+        processes.close_range(3 + process.preserved, cloexec=True)
         if self.filtered:
             self.step = "seccomp"
-            finish.load_filter(self.process)
+            finish.load_filter(process)
         self.step = "clone"
         if self.handover.clone_sibling() == 0:
-            self._run_inside()
+            self._run_inside(process)
 
-    def _run_inside(self) -> None:
+    def _run_inside(self, process: ProcessPlan) -> None:
         """What the program's own process has to do itself, and a filter may look at."""
         self.step = "session"
-        try:
-            os.setsid()
-            if self.process.terminal:
-                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        except PermissionError:
-            if self.process.terminal:
-                raise
+        new_session(process.terminal)
         self.step = "exec"
-        finish.execute(self.process, self.variables, filtered=self.filtered)
+        finish.execute(process, self.variables, filtered=self.filtered)
 
-    def take_descriptors(self) -> None:
-        """The container's pidfd is needed a moment longer."""
-        self.cgroup_files.append(self.container)
-        super().take_descriptors()
-        self.cgroup_files.pop()
+
+def new_session(terminal: bool) -> None:
+    """Lead one, and have standard input as its terminal; a filter may refuse what is not needed."""
+    try:
+        os.setsid()
+        if terminal:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    except PermissionError:
+        if terminal:
+            raise
+
+
+def become_root_here() -> None:
+    """Of a user namespace that was entered: the host's ids mean nothing there."""
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def _container_ptmx() -> int:
@@ -369,20 +270,22 @@ def _container_ptmx() -> int:
     resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_SYMLINKS
     place = paths.openat2(root, b"dev/pts/ptmx", os.O_PATH, resolve)
     if os.fstat(place).st_rdev != os.makedev(5, 2):
-        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is not a pty multiplexer")
+        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
     fd = paths.openat2(root, b"dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve)
     if os.fstat(fd).st_rdev != os.makedev(5, 2):
-        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is not a pty multiplexer")
+        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
     os.close(place)
     os.close(root)
     return fd
 
 
-def _write(path: str, value: bytes) -> None:
+def write(path: str, value: bytes) -> None:
+    """One value into a file of the kernel; raises OSError that names both."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, value)
     except OSError as error:
-        raise OSError(error.errno, f"{path} = {value.decode()}: {error.strerror}") from error
+        words = f"{path} = {value.decode().strip()}: {error.strerror}"
+        raise OSError(error.errno, words) from error
     finally:
         os.close(fd)

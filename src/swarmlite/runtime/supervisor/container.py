@@ -8,6 +8,7 @@ import os
 import socket
 
 from swarmlite.runtime.cgroups.base import Cgroup
+from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.output import Output
 
 CREATING, CREATED, STARTING, RUNNING, STOPPED = (
@@ -23,12 +24,14 @@ class Container:
         self.id, self.bundle = container_id, bundle
         self.status = CREATING
         self.pid = 0
+        self.joining: Joining | None = None
         self.start_time_ticks = 0
         self.created_at = self.started_at = self.finished_at = 0.0
         self.exit_code: int | None = None
         self.oom_killed = False
         self.paused = False
         self.error = ""
+        self.warnings: list[str] = []
         self.cgroup: Cgroup | None = None
         self.cgroup_path = ""
         self.own_pid_namespace = True
@@ -60,6 +63,7 @@ class Container:
             "exit_code": self.exit_code,
             "oom_killed": self.oom_killed,
             "error": self.error,
+            "warnings": self.warnings,
         }
 
     def save(self, directory: str) -> None:

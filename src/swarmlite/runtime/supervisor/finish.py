@@ -11,9 +11,9 @@ import os
 import resource
 import stat
 
-from swarmlite.kernel import credentials, paths, processes
+from swarmlite.kernel import credentials, paths, processes, scheduling
 from swarmlite.runtime.supervisor import identity
-from swarmlite.runtime.supervisor.plan import CAP_SYS_ADMIN, ProcessPlan
+from swarmlite.runtime.supervisor.process_plan import CAP_SYS_ADMIN, ProcessPlan
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -65,6 +65,16 @@ def set_rlimits(plan: ProcessPlan) -> None:
     """The limits of the spec, soft and hard."""
     for number, soft, hard in plan.rlimits:
         resource.setrlimit(number, (soft, hard))
+
+
+def set_scheduling(plan: ProcessPlan) -> None:
+    """How it is scheduled, and what the kernel calls its machine; raises OSError."""
+    if plan.personality is not None:
+        scheduling.set_personality(plan.personality)
+    if plan.io_priority is not None:
+        scheduling.set_io_priority(*plan.io_priority)
+    if plan.scheduler is not None:
+        scheduling.set_scheduler(*plan.scheduler)
 
 
 def become(plan: ProcessPlan, who: identity.Identity) -> None:
@@ -125,7 +135,7 @@ def execute(plan: ProcessPlan, variables: dict[bytes, bytes], *, filtered: bool 
     """Load the filter unless `filtered`, and exec, by the container's PATH; raises ExecError."""
     # exec marks descriptors, not the child's code: whatever was forgotten is closed there.
     if not filtered:
-        processes.close_range(3, cloexec=True)
+        processes.close_range(3 + plan.preserved, cloexec=True)
     program = plan.args[0]
     named = b"/" in program
     candidates = (

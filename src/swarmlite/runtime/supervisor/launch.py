@@ -9,8 +9,10 @@ import socket
 from swarmlite.kernel import namespaces, processes
 from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.oci import capabilities
-from swarmlite.runtime.supervisor.child import Child, ContainerChild, ExecChild
+from swarmlite.runtime.supervisor.child import Child, ExecChild
 from swarmlite.runtime.supervisor.container import Container
+from swarmlite.runtime.supervisor.container_child import ContainerChild
+from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.output import Output
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 
@@ -49,13 +51,14 @@ def launch_container(
     held: dict[str, int] = {}
     try:
         child_stdio = list(stdio) or [null, null, null]
-        if plan.process.terminal:
+        if plan.process is not None and plan.process.terminal:
             child_stdio = [null, null, null]
         elif not stdio and container.output is not None:
             child_stdio = _pipes(held, opened, null, stdin)
         files = _open_all(cgroup.join_files(), opened)
         child = ContainerChild(plan, theirs, child_stdio, files, cgroup.binds())
         container.pid = _clone(child, plan.clone_flags, cgroup.directory())
+        container.joining = Joining(container.pid, child.handover) if plan.staged else None
     except BaseException:
         ours.close()
         for fd in held.values():
@@ -91,18 +94,6 @@ def _hold(output: Output, held: dict[str, int]) -> None:
             output.stdin = fd
         else:
             output.follow(fd, name)
-
-
-class Joining:
-    """A process on its way into a container: who makes it (`maker`), then itself (`pid`)."""
-
-    def __init__(self, maker: int, handover: processes.Handover) -> None:
-        self.maker, self._handover = maker, handover
-
-    @property
-    def pid(self) -> int:
-        """Its pid; 0 before it is born."""
-        return self._handover.pid
 
 
 def launch_exec(

@@ -3,104 +3,170 @@
 No path of the image is ever used twice: a place is opened once, with openat2 inside the root
 (RESOLVE_IN_ROOT), checked, and mounts are attached to that descriptor. So a link in the image, or
 one that another container swaps in a shared volume meanwhile, leads nowhere but inside the root,
-and /proc, /sys and /dev may hold none at all.
+and /proc, /sys and /dev may hold none at all. What a mount reaches is judged, not what it is
+called: a link cannot put a volume over /proc, nor over the root itself.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from swarmlite.kernel import mounting, paths
 from swarmlite.kernel.mounting import AT_EMPTY_PATH, OPEN_TREE_CLONE
 from swarmlite.runtime.oci.mounts import Mount
+from swarmlite.runtime.supervisor import devices, layers
 from swarmlite.runtime.supervisor.plan import Plan
 
 IN_ROOT = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
 STRICT = IN_ROOT | paths.RESOLVE_NO_SYMLINKS
 SYSTEM = (b"proc", b"sys", b"dev")
+#: What a container has there anyway: place -> kinds
+OWN_PLACES = {
+    "/proc": {"proc"},
+    "/sys": {"sysfs"},
+    "/dev": {"tmpfs"},
+    "/dev/pts": {"devpts"},
+    "/dev/mqueue": {"mqueue"},
+    "/dev/shm": {"tmpfs"},
+    "/sys/fs/cgroup": {"cgroup", "cgroup2"},
+}
 MAX_LINKS = 40
-DATA_BYTES = 4000  # mount(2) passes one page
-#: name, major, minor of what every container has
-NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
-         ("tty", 5, 0))  # fmt: skip
-LINKS = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-         ("stderr", "/proc/self/fd/2"), ("core", "/proc/kcore"), ("ptmx", "pts/ptmx"))  # fmt: skip
 
 
 class Rootfs:
-    """Descriptors of the root being made: the root itself, and of its devpts if it has one."""
+    """Descriptors of the root being made: the root itself, and of its devpts if it has one.
+
+    `prepare` runs with the host's powers, the rest may run in a user namespace without them.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.root = -1
         self.devpts = -1
+        self.proc_pid_namespace = -1  # whose processes a new /proc shows; the maker's own if none
         self._masks = -1
+        self._dev = -1
+        self._devices_left = list(plan.devices)
+        self._made: dict[int, tuple[int, bool]] = {}
+        self._cgroups: list[tuple[str, int]] = []
+        self._taken: set[str] = set()
+
+    def prepare(self, cgroup_binds: list[tuple[str, str]], user_namespace: int) -> None:
+        """What takes the host's own powers: the layers, sources of binds, ids shown otherwise."""
+        plan = self.plan
+        for number, mount in enumerate(plan.mounts):
+            # Before everything becomes a slave: what is mounted there later is to go both ways.
+            shared = mount.propagation == mounting.MS_SHARED
+            if mount.kind == "bind" and (shared or mount.idmap or plan.namespaces.own("user")):
+                tree = layers.bind_tree(mount, user_namespace)
+                self._made[number] = tree, stat.S_ISDIR(os.fstat(tree).st_mode)
+        # Nothing that follows may show on the host.
+        mounting.mount(None, b"/", None, mounting.MS_REC | mounting.MS_SLAVE, b"")
+        if plan.namespaces.own("user"):
+            self._make_what_hosts_own()
+        if any(mount.kind == "cgroup" for mount in plan.mounts):
+            self._cgroups = [(name, layers.clone(path.encode())) for name, path in cgroup_binds]
+        if plan.overlay:
+            options = plan.overlay
+            if plan.overlay_idmap:
+                options = layers.idmapped(options, plan.root, user_namespace)
+                if plan.namespaces.root_ids is not None:
+                    layers.give_upper(options, *plan.namespaces.root_ids)
+            layers.mount_overlay(options, plan.root)
+        else:
+            mounting.mount(plan.root, plan.root, None, mounting.MS_BIND | mounting.MS_REC, b"")
+        # By this working directory a child in another mount namespace finds its copy of it.
+        os.chdir(plan.root)
+
+    def _make_what_hosts_own(self) -> None:
+        """Views of namespaces that are not of the container's user namespace: root there cannot."""
+        spaces = self.plan.namespaces
+        needs = {"sysfs": "network", "mqueue": "ipc", "proc": "pid"}
+        for number, mount in enumerate(self.plan.mounts):
+            kind = needs.get(mount.kind)
+            if kind is not None and kind not in spaces.new:
+                self._made[number] = self._filesystem(mount), True
 
     def open(self) -> None:
-        """Mount the overlay, or the directory on itself, and open it."""
-        plan = self.plan
-        # First of all: nothing that follows may show on the host.
-        mounting.mount(None, b"/", None, mounting.MS_REC | mounting.MS_SLAVE, b"")
-        if plan.overlay:
-            _mount_overlay(plan.overlay, plan.root)
-        else:
-            mounting.mount(plan.root, plan.root, None, 4096 | mounting.MS_REC, b"")  # MS_BIND
-        self.root = os.open(plan.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        """The root that `prepare` has made, as a mount of this mount namespace's own."""
+        if not self.plan.namespaces.own("user"):
+            self.root = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return
+        # What was inherited from a stronger namespace is locked: pivot_root wants one that is not.
+        below = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = OPEN_TREE_CLONE | mounting.AT_RECURSIVE | AT_EMPTY_PATH
+        self.root = mounting.open_tree(below, b"", flags)
+        mounting.move_mount(self.root, below)
+        os.close(below)
 
-    def mount(self, mount: Mount, cgroup_binds: list[tuple[str, str]]) -> None:
+    def mount(self, number: int) -> None:
         """One mount of the spec."""
-        tree, is_directory = self._tree(mount)
+        mount = self.plan.mounts[number]
+        tree, is_directory = self._made.pop(number, (-1, True))
+        if tree < 0:
+            tree, is_directory = self._tree(mount)
         try:
             target = self.place(os.fsencode(mount.destination), is_directory)
             try:
+                self._judge(mount, target)
                 mounting.move_mount(tree, target)
             finally:
                 os.close(target)
             if mount.kind == "cgroup":
-                self._fill_cgroup(tree, mount, cgroup_binds)
+                self._fill_cgroup(tree, mount)
             if mount.kind == "devpts":
                 self.devpts = os.dup(tree)
+            if mount.destination == "/dev":
+                self._dev = os.dup(tree)
         finally:
             os.close(tree)
+
+    def _judge(self, mount: Mount, target: int) -> None:
+        """By the place that was reached: links of the image may have led there."""
+        reached = os.readlink(f"/proc/self/fd/{target}")  # noqa: PTH115
+        root = os.readlink(f"/proc/self/fd/{self.root}")  # noqa: PTH115
+        place = reached.removeprefix(root)
+        if not place:
+            raise OSError(errno.EPERM, f"{mount.destination} leads to the root itself")
+        if os.fsencode(place.split("/")[1]) not in SYSTEM:
+            return
+        if place != mount.destination:
+            raise OSError(errno.EPERM, f"{mount.destination} leads to {place} of the container")
+        allowed = self.plan.allowed_system_mounts
+        own = mount.kind in OWN_PLACES.get(place, ()) and place not in self._taken
+        self._taken.add(place)
+        if allowed is not None and not own and place not in allowed:
+            raise OSError(errno.EPERM, f"{place} is the container's own: nothing may cover it")
 
     def _tree(self, mount: Mount) -> tuple[int, bool]:
         """The mount, made but not attached, and whether it is a directory."""
         if mount.kind == "bind":
-            flags = OPEN_TREE_CLONE | (mounting.AT_RECURSIVE if mount.recursive else 0)
-            tree = mounting.open_tree(mounting.AT_FDCWD, mount.source, flags)
-            recursive = mounting.AT_RECURSIVE if mount.recursive else 0
-            mounting.mount_setattr(
-                tree, b"", AT_EMPTY_PATH | recursive, mount.attributes, mount.clear,
-                mount.propagation or mounting.MS_PRIVATE,
-            )  # fmt: skip
+            tree = layers.bind_tree(mount, -1)
             return tree, stat.S_ISDIR(os.fstat(tree).st_mode)
-        attributes = mount.attributes
-        kind, data = mount.kind.encode(), mount.data
-        if mount.kind == "cgroup":
-            # made read-only at the end, once the hierarchies hang in it
-            kind, data = b"tmpfs", [(b"mode", b"755")]
-            attributes &= ~mounting.MOUNT_ATTR_RDONLY
-        tree = mounting.new_filesystem(kind, data, attributes)
+        tree = self._filesystem(mount)
         if mount.destination == "/dev" and mount.kind == "tmpfs":
-            self._populate_dev(tree)
+            self._devices_left = devices.populate(tree, self.plan.devices)
         return tree, True
 
-    def _populate_dev(self, dev: int) -> None:
-        """Device nodes and links, before the image can see them."""
-        for name, major, minor in NODES:
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
-        for name, target in LINKS:
-            os.symlink(target, name, dir_fd=dev)
-        for name in ("pts", "shm", "mqueue"):
-            os.mkdir(name, 0o755, dir_fd=dev)
-        for device in self.plan.devices:
-            _make_device(dev, device)
+    def _filesystem(self, mount: Mount) -> int:
+        attributes = mount.attributes | mount.deep
+        kind, data = mount.kind.encode(), [(b"source", mount.source), *mount.data]
+        if mount.kind == "cgroup":
+            # made read-only at the end, once the hierarchies hang in it
+            kind, data = b"tmpfs", [(b"source", mount.source), (b"mode", b"755")]
+            attributes &= ~mounting.MOUNT_ATTR_RDONLY
+        if mount.kind == "proc" and self.proc_pid_namespace >= 0:
+            return layers.proc_of(self.proc_pid_namespace, data, attributes)
+        tree = mounting.new_filesystem(kind, data, attributes)
+        if mount.propagation:
+            mounting.mount_setattr(tree, b"", AT_EMPTY_PATH, 0, 0, mount.propagation)
+        return tree
 
-    def _fill_cgroup(self, tree: int, mount: Mount, binds: list[tuple[str, str]]) -> None:
-        """Show the container its own groups only: with its cgroup namespace they are the roots."""
-        for name, directory in binds:
-            bind = mounting.open_tree(mounting.AT_FDCWD, directory.encode(), OPEN_TREE_CLONE)
+    def _fill_cgroup(self, tree: int, mount: Mount) -> None:
+        """Show the container only its own groups: with its cgroup namespace they are the roots."""
+        for name, bind in self._cgroups:
             mounting.mount_setattr(bind, b"", AT_EMPTY_PATH, mount.attributes)
             if name:
                 os.mkdir(name, 0o755, dir_fd=tree)
@@ -110,7 +176,22 @@ class Rootfs:
             mounting.move_mount(bind, target)
             os.close(target)
             os.close(bind)
+        self._cgroups = []
         mounting.mount_setattr(tree, b"", AT_EMPTY_PATH, mount.attributes)
+
+    def make_devices(self) -> None:
+        """Those that a new /dev could not take with it; all where the spec mounts none."""
+        dev_kinds = [m.kind for m in self.plan.mounts if m.destination == "/dev"]
+        if not dev_kinds and self._existing(b"/dev") >= 0:
+            dev = self.place(b"/dev", True)
+            try:
+                devices.complete(dev)
+            finally:
+                os.close(dev)
+        if "bind" in dev_kinds:
+            return  # the host's own, in which nothing is made
+        for device in self._devices_left:
+            devices.make_at(device, self.place)
 
     def place(self, path: bytes, directory: bool) -> int:
         """Open a mount's place in the root (O_PATH), making what is missing.
@@ -124,15 +205,16 @@ class Rootfs:
         except FileNotFoundError:
             fd = self._make(path, directory, resolve)
         except OSError as error:
-            if resolve == STRICT and error.errno == 40:
+            if resolve == STRICT and error.errno == errno.ELOOP:
                 raise OSError(
-                    40, f"{os.fsdecode(path)} in the image leads through a symbolic link"
+                    errno.ELOOP, f"{os.fsdecode(path)} in the image leads through a symbolic link"
                 ) from error
             raise
         if stat.S_ISDIR(os.fstat(fd).st_mode) != directory:
             os.close(fd)
             what = "a directory on a file" if directory else "a file on a directory"
-            raise OSError(20 if directory else 21, f"{os.fsdecode(path)}: cannot mount {what}")
+            code = errno.ENOTDIR if directory else errno.EISDIR
+            raise OSError(code, f"{os.fsdecode(path)}: cannot mount {what}")
         return fd
 
     def _make(self, path: bytes, directory: bool, resolve: int) -> int:
@@ -161,7 +243,7 @@ class Rootfs:
                 os.close(below)
                 links += 1
                 if links > MAX_LINKS or resolve == STRICT:
-                    raise OSError(40, f"{os.fsdecode(path)}: a symbolic link in the way")
+                    raise OSError(errno.ELOOP, f"{os.fsdecode(path)}: a symbolic link in the way")
                 todo[:0] = [part for part in target.split(b"/") if part not in (b"", b".")]
                 while target.startswith(b"/") and len(way) > 1:
                     os.close(way.pop())
@@ -178,7 +260,9 @@ class Rootfs:
         if not stat.S_ISDIR(os.fstat(target).st_mode):
             tree = mounting.open_tree(null, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH)
         elif self._masks < 0:
-            options: list[tuple[bytes, bytes | None]] = [(b"size", b"0"), (b"nr_inodes", b"2")]
+            options: list[tuple[bytes, bytes | int | None]] = [
+                (b"size", b"0"), (b"nr_inodes", b"2"), (b"source", b"tmpfs"),
+            ]  # fmt: skip
             tree = mounting.new_filesystem(b"tmpfs", options, mounting.MOUNT_ATTR_RDONLY)
             self._masks = os.dup(tree)
         else:
@@ -212,15 +296,18 @@ class Rootfs:
         os.fchdir(self.root)
         # The old root lands over the new one, and "." names it: no directory for it is needed.
         mounting.pivot_root(b".", b".")
+        # Our own slave, which must not tell the host of its end.
         mounting.umount(b".", mounting.MNT_DETACH)
         os.chdir(b"/")
+        if self.plan.root_propagation:
+            mounting.mount(None, b"/", None, self.plan.root_propagation, b"")
 
 
 def open_null() -> int:
     """The host's own /dev/null, checked to be that."""
     fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if os.fstat(fd).st_rdev != os.makedev(1, 3):
-        raise OSError(22, "the host's /dev/null is not a null device")
+        raise OSError(errno.EINVAL, "the host's /dev/null is no null device")
     return fd
 
 
@@ -239,46 +326,3 @@ def _make_entry(directory: int, name: bytes, is_directory: bool) -> None:
         return
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
     os.close(os.open(name, flags, 0o644, dir_fd=directory))
-
-
-def _make_device(dev: int, device: dict[str, object]) -> None:
-    """A node of `linux.devices`, below /dev only."""
-    path = str(device.get("path", ""))
-    parts = [part for part in path.split("/") if part]
-    if len(parts) < 2 or parts[0] != "dev" or ".." in parts:
-        raise OSError(22, f"linux.devices: {path!r} is not below /dev")
-    kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-    directory = os.dup(dev)
-    for part in parts[1:-1]:
-        if not _exists(directory, os.fsencode(part)):
-            os.mkdir(part, 0o755, dir_fd=directory)
-        below = paths.openat2(directory, os.fsencode(part), os.O_PATH, STRICT)
-        os.close(directory)
-        directory = below
-    mode = kinds[str(device.get("type"))] | int(str(device.get("fileMode", 0o666)))
-    number = os.makedev(int(str(device.get("major", 0))), int(str(device.get("minor", 0))))
-    if _exists(directory, os.fsencode(parts[-1])):
-        os.unlink(parts[-1], dir_fd=directory)
-    os.mknod(parts[-1], mode, number, dir_fd=directory)
-    owner = int(str(device.get("uid", 0))), int(str(device.get("gid", 0)))
-    os.chown(parts[-1], *owner, dir_fd=directory, follow_symlinks=False)
-    os.close(directory)
-
-
-def _mount_overlay(options: bytes, target: bytes) -> None:
-    if len(options) <= DATA_BYTES:
-        mounting.mount(b"overlay", target, b"overlay", 0, options)
-        return
-    # More layers than fit: each by itself, which the new calls can (Linux 6.8)
-    data: list[tuple[bytes, bytes | None]] = []
-    for option in options.split(b","):
-        key, _, value = option.partition(b"=")
-        if key == b"lowerdir":
-            data += [(b"lowerdir+", layer) for layer in value.split(b":")]
-        else:
-            data.append((key, value))
-    tree = mounting.new_filesystem(b"overlay", data, 0)
-    place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    mounting.move_mount(tree, place)
-    os.close(place)
-    os.close(tree)

@@ -21,6 +21,7 @@ from swarmlite.runtime.seccomp.cache import Cache
 from swarmlite.runtime.supervisor import container as containers
 from swarmlite.runtime.supervisor import launch
 from swarmlite.runtime.supervisor.container import Container
+from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.loop import Client, Loop, is_root
 from swarmlite.runtime.supervisor.output import duplicate
 from swarmlite.runtime.supervisor.plan import HostPowers, Plan, ProcessPlan
@@ -47,9 +48,7 @@ class Start:
 class ExecProcess:
     """A further process in a container, until somebody asked for its exit code."""
 
-    def __init__(
-        self, exec_id: str, container: Container, joining: launch.Joining, reply: Reply
-    ) -> None:
+    def __init__(self, exec_id: str, container: Container, joining: Joining, reply: Reply) -> None:
         self.id, self.container, self.joining = exec_id, container, joining
         self.reply: Reply | None = reply
         self.channel: socket.socket | None = None
@@ -77,6 +76,7 @@ class Server:
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.containers: dict[str, Container] = {}
         self.by_pid: dict[int, Container] = {}
+        self.staged: set[Container] = set()  # whose first process was made by another
         self.execs: dict[str, ExecProcess] = {}
         self.execs_by_pid: dict[int, ExecProcess] = {}
         self.starts: dict[str, Start] = {}
@@ -134,18 +134,23 @@ class Server:
         launch.launch_container(container, plan, cgroup, start.stdio, self.null, start.stdin)
         self.in_flight += 1
         self.by_pid[container.pid] = container
+        if container.joining is not None:
+            self.staged.add(container)
         container.start_time_ticks = containers.start_time_ticks(container.pid)
         self.loop.later(CREATE_TIMEOUT_S, lambda: self._give_up(container, container.pid))
         assert container.channel is not None
         self.loop.add(container.channel.fileno(), lambda _events: self.hear(container))
 
     def _give_up(self, container: Container, pid: int) -> None:
-        if container.status == containers.CREATING and self.by_pid.get(pid) is container:
+        if container.status == containers.CREATING and container in self.containers.values():
             container.report = {
                 "step": "setup",
                 "error": f"took more than {CREATE_TIMEOUT_S:.0f} s",
             }
-            os.kill(pid, signal.SIGKILL)
+            if self.by_pid.get(pid) is container:
+                os.kill(pid, signal.SIGKILL)
+            if container in self.staged and container.joining and container.joining.pid:
+                os.kill(container.joining.pid, signal.SIGKILL)
 
     def _undo(self, container: Container, error: Exception) -> None:
         """A create that failed: nothing of it stays. The process, if any, has been reaped."""
@@ -185,6 +190,9 @@ class Server:
 
     def _ready(self, container: Container) -> None:
         container.status = containers.CREATED
+        if container.joining is not None and container.joining.pid:
+            container.pid = container.joining.pid
+            container.start_time_ticks = containers.start_time_ticks(container.pid)
         container.created_at = time.time()
         self.in_flight -= 1
         start = self.starts.pop(container.id)
@@ -224,10 +232,25 @@ class Server:
                 return
             code = os.waitstatus_to_exitcode(status)
             code = code if code >= 0 else 128 - code
-            if (container := self.by_pid.pop(pid, None)) is not None:
+            if (container := self._container_that_ended(pid)) is not None:
                 self._ended(container, code)
             elif (process := self._exec_that_ended(pid)) is not None:
                 self._exec_ended(process, code)
+
+    def _container_that_ended(self, pid: int) -> Container | None:
+        """Whose first process this child was; not one that has only made it."""
+        container = self.by_pid.pop(pid, None)
+        if container is not None:
+            joining = container.joining
+            if joining is not None and joining.pid:
+                return None
+            self.staged.discard(container)
+            return container
+        for container in self.staged:
+            if container.joining is not None and container.joining.pid == pid:
+                self.staged.discard(container)
+                return container
+        return None
 
     def _exec_that_ended(self, pid: int) -> ExecProcess | None:
         """The exec that is over with this child's end: its own process, or its maker alone."""

@@ -1,1 +1,0 @@
-"""`swarmlite system`: one file a verb."""
