@@ -134,7 +134,7 @@ BAD: list[tuple[Change, str]] = [
     (port(target_port=80, published_port=4789, protocol=PortConfig.UDP), "belongs to"),
     (both(port(target_port=1, published_port=9), port(target_port=2, published_port=9)), "twice"),
     (both(port(target_port=1), lambda s: setattr(s.endpoint, "mode", EndpointSpec.DNSRR)), "dnsrr"),
-    (lambda s: setattr(s.task.log_driver, "name", "syslog"), "--log-driver syslog: not supported"),
+    (lambda s: setattr(s.task.log_driver, "name", "fluentd"), "unknown log driver"),
     (lambda s: s.task.log_driver.options.update({"max-file": "0"}), "max-file"),
     (lambda s: s.task.log_driver.options.update({"max-size": "big"}), "not a size"),
     (container("tty", True), "--tty: not supported yet"),

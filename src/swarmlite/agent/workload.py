@@ -22,17 +22,20 @@ from swarmlite.agent.payloads import PayloadFiles, Payloads
 from swarmlite.engine import container_spec, host_files, mounts, process_spec
 from swarmlite.engine.exits import Exit, SupervisorLink
 from swarmlite.engine.images import TaskImages
+from swarmlite.engine.io.log_drivers import LOG_NAME, log_of
 from swarmlite.engine.io.probe import run_probe
 from swarmlite.engine.process_spec import HealthCheck
 from swarmlite.engine.volumes import ContainerVolumes, remove_anonymous
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError
-from swarmlite.model import defaults, templates, units
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.model import defaults, templates
+from swarmlite.model.names import full_task_name
 from swarmlite.network.api import Sandbox, SandboxRequest
 from swarmlite.network.node import NodeNetwork
+from swarmlite.proto.containers_pb2 import Container
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import PortConfig
-from swarmlite.runtime.client import LogFile
+from swarmlite.runtime.client import Log
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Image
 from swarmlite.storage.volumes.store import VolumeStore
@@ -41,7 +44,6 @@ log = logging.getLogger(__name__)
 
 KILL_TIMEOUT_S = 10.0
 SIGTERM, SIGKILL = 15, 9
-LOG_NAME = "container.log"
 INIT_FOLDERS = ("proc", "sys", "dev", "etc")
 INIT_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 T = TypeVar("T")
@@ -160,9 +162,9 @@ class TaskWorkload:
         )
         self._write_bundle(sandbox, image, lower_dirs, resolved)
         self._end = host.supervisor.expect(self.container_id)
-        log_file = _log_file(task, log_path(host.containers_dir, self.container_id))
+        where = await _log(task, self.container_id, image, self.bundle)
         client = host.supervisor.client
-        await _finished(client.create(self.container_id, self.bundle, log=log_file))
+        await _finished(client.create(self.container_id, self.bundle, log=where))
 
     def _write_bundle(
         self,
@@ -332,19 +334,15 @@ def make_folders(bundle: Path) -> None:
     os.chmod(bundle / "upper", 0o755)  # noqa: PTH101
 
 
-def _log_file(task: Task, path: Path) -> LogFile | None:
+async def _log(task: Task, container_id: str, image: Image, bundle: Path) -> Log:
     driver = task.log_driver if task.log_driver.name else task.spec.log_driver
-    if driver.name == "none":
-        return None
-    if driver.name not in ("", "json-file", "local"):
-        raise InvalidSpec(f"unknown log driver {driver.name}: use json-file, local or none")
-    options = dict(driver.options)
-    try:
-        return LogFile(
-            path,
-            max_bytes=units.parse_bytes(options.get("max-size", "10m")),
-            max_files=int(options.get("max-file", "3")),
-            compress=options.get("compress", "false") == "true",
-        )
-    except (ValueError, SwarmliteError) as error:
-        raise InvalidSpec(f"log options of {driver.name or 'json-file'}: {error}") from error
+    described = Container(
+        id=container_id,
+        image_id=image.id,
+        labels=task.spec.container.labels,
+        env=task.spec.container.env,
+    )
+    described.config.name = full_task_name(task)
+    described.config.spec.image = task.spec.container.image
+    described.config.log_driver.CopyFrom(driver)
+    return await log_of(described, bundle)

@@ -62,15 +62,29 @@ class LogFile:
 
 @dataclass(frozen=True)
 class Log:
-    """Where stdout and stderr go: into a file, to a driver elsewhere, both, or nowhere."""
+    """Where stdout and stderr go: into a file, to a driver elsewhere, both, or nowhere.
+
+    `remote`: {"kind": "journald", "fields": {NAME: value}}, or {"kind": "syslog", "transport",
+    "path" or "address" and "port", "facility", "format", "hostname", "tag"}. When it takes no more
+    the container waits a while with `blocking`, else what is above the buffer is dropped.
+    """
 
     file: LogFile | None = None
+    remote: Mapping[str, Any] | None = None
+    blocking: bool = True
+    max_buffer_bytes: int = 1 << 20
 
     def to_wire(self) -> dict[str, Any]:
         """As the supervisor reads it."""
         wire: dict[str, Any] = {}
         if self.file is not None:
             wire["file"] = {**vars(self.file), "path": str(self.file.path)}
+        if self.remote is not None:
+            wire |= {
+                "remote": dict(self.remote),
+                "blocking": self.blocking,
+                "max_buffer_bytes": self.max_buffer_bytes,
+            }
         return wire
 
 

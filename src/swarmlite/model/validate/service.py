@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model import constraints, units
+from swarmlite.model import constraints, log_drivers, units
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
 from swarmlite.proto.types_pb2 import RestartPolicy, UpdateConfig
@@ -150,12 +150,7 @@ def _networks(spec: ServiceSpec) -> None:
 
 
 def _log_driver(spec: ServiceSpec) -> None:
-    options = spec.task.log_driver.options
-    if "max-size" in options and units.parse_bytes(options["max-size"]) < 1:
-        raise InvalidSpec("--log-opt max-size: must be positive")
-    count = options.get("max-file", "1")
-    if not (count.isascii() and count.isdecimal() and 1 <= int(count) <= 1000):
-        raise InvalidSpec(f"--log-opt max-file: {count[:20]!r} is not a number from 1 to 1000")
+    log_drivers.parse(spec.task.log_driver.name, spec.task.log_driver.options)
 
 
 def _endpoint(spec: ServiceSpec) -> None:

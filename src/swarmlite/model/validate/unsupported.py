@@ -109,8 +109,6 @@ REFUSED_CLUSTER = {
 HONOURED_CLUSTER = frozenset("annotations orchestration dispatcher ca.node_cert_expiry".split())
 
 _MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS}
-LOG_DRIVERS = ("json-file",)
-LOG_OPTIONS = ("max-size", "max-file")
 NETWORK_DRIVERS = ("overlay",)
 NETWORK_OPTIONS = ("com.docker.network.driver.mtu",)
 
@@ -123,13 +121,6 @@ def _mount_types(spec: ServiceSpec) -> Iterator[str]:
         driver = mount.volume_options.driver_config
         if driver.name not in ("", "local"):
             yield f"--mount volume-driver={driver.name}"
-
-
-def _log_driver(spec: ServiceSpec) -> Iterator[str]:
-    driver = spec.task.log_driver
-    if driver.name and driver.name not in LOG_DRIVERS:
-        yield f"--log-driver {driver.name}"
-    yield from (f"--log-opt {key}" for key in driver.options if key not in LOG_OPTIONS)
 
 
 def _sctp(spec: ServiceSpec) -> Iterator[str]:
@@ -157,7 +148,6 @@ def _network_driver(spec: NetworkSpec) -> Iterator[str]:
 
 SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
     _mount_types,
-    _log_driver,
     _sctp,
     _seccomp,
 )
