@@ -1,4 +1,5 @@
-"""pytest plug-in: the fixtures `cluster` (one a test) and `cluster_factory` (any shape, many).
+"""pytest plug-in: the fixtures `cluster` (one a test), `cluster_factory` (any shape, many) and
+`loop_watchdog`.
 
 A test asks for another shape by a mark: `@pytest.mark.cluster(managers=1, workers=1)`.
 """
@@ -7,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+    from .watchdog import Watchdog
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,3 +50,11 @@ def cluster(request: pytest.FixtureRequest, cluster_factory: Callable[..., Clust
     """One manager and two workers, or what the test's `cluster` mark asks for."""
     mark = request.node.get_closest_marker("cluster")
     return cluster_factory(**(mark.kwargs if mark else {}))
+
+
+@pytest.fixture
+def loop_watchdog() -> Callable[..., AbstractContextManager[Watchdog]]:
+    """`with loop_watchdog(cpu_s=0.01):` fails when a callback held the event loop in it."""
+    from .watchdog import watching
+
+    return watching
