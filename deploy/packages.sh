@@ -2,11 +2,13 @@
 # Installs the Debian packages of the groups that are named, those that are missing.
 #   deploy/packages.sh run|test|bench...
 # run: what a node needs. test: registries and the contents of images. bench: the peers.
+# debian13: what makes a tree of that release.
 set -eu
 
 run="etcd-server nftables libnftables1 iproute2 python3-venv"
 test="docker-registry busybox-static iputils-ping procps conntrack crun curl etcd-client"
 bench="docker.io runc"
+debian13="debootstrap git"
 
 [ "$(id -u)" = 0 ] || { echo "packages.sh installs Debian packages: run it as root, or with sudo" >&2; exit 1; }
 
@@ -16,7 +18,8 @@ for group in "$@"; do
         run) names=$run ;;
         test) names=$test ;;
         bench) names=$bench ;;
-        *) echo "packages.sh: unknown group '$group': one of run, test, bench" >&2; exit 2 ;;
+        debian13) names=$debian13 ;;
+        *) echo "packages.sh: unknown group '$group': one of run, test, bench, debian13" >&2; exit 2 ;;
     esac
     for name in $names; do
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing="$missing $name"

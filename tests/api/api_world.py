@@ -33,7 +33,7 @@ from swarmlite.proto.dispatcher_pb2 import (
     TaskStatusUpdate,
 )
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub, add_DispatcherServicer_to_server
-from swarmlite.proto.objects_pb2 import Cluster, Node, Task
+from swarmlite.proto.objects_pb2 import Cluster, Network, Node, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
 
@@ -99,6 +99,15 @@ def task(node_id: str, service_id: str = "svc", slot: int = 1) -> Task:
     made.desired_state = task_states.RUNNING
     made.status.state = task_states.ASSIGNED
     made.annotations.name = f"web.{slot}.{made.id}"
+    return made
+
+
+def ingress() -> Network:
+    """The network of published ports, as `swarm init` makes it."""
+    made = Network(id="ingress-id")
+    made.spec.annotations.name = "ingress"
+    made.spec.ingress = True
+    made.spec.driver.name = "overlay"
     return made
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from api_world import Manager, node, service_spec, task
+from api_world import Manager, ingress, node, service_spec, task
 
 from swarmlite import rpc
 from swarmlite.errors import (
@@ -21,8 +21,8 @@ from swarmlite.manager.store.api import Delete
 from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.objects_pb2 import Service
-from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.proto.objects_pb2 import Network, Service
+from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import NodeStatus, PortConfig, UpdateStatus
 
 
@@ -52,6 +52,27 @@ async def test_a_created_service_says_its_defaults_and_is_found_by_name_id_and_p
     for ref in (made.id, "web", made.id[:10]):
         assert await ask(control.GetService(pb.GetRequest(ref=ref))) == made
     await refused(control.GetService(pb.GetRequest(ref="no")), NotFound, "service no not found")
+
+
+@pytest.mark.parametrize("kind", ["Service", "Network", "Secret", "Config"])
+async def test_names_that_differ_by_case_only_are_refused(control: ControlStub, kind: str) -> None:
+    """DNS does not tell them apart: one would take the other's name from it."""
+    method = getattr(control, f"Create{kind}")
+    spec = {"Service": ServiceSpec, "Network": NetworkSpec, "Secret": SecretSpec,
+            "Config": ConfigSpec}[kind]()  # fmt: skip
+    if isinstance(spec, ServiceSpec):
+        spec.CopyFrom(service_spec())
+    elif not isinstance(spec, NetworkSpec):
+        spec.data = b"x"
+    request = getattr(pb, f"Create{kind}Request")
+    spec.annotations.name = "web"
+    await ask(method(request(spec=spec)))
+    for name in ("Web", "WEB"):
+        spec.annotations.name = name
+        line = f"{kind.lower()} {name}: there is a {kind.lower()} web"
+        await refused(method(request(spec=spec)), AlreadyExists, line)
+    spec.annotations.name = "web2"
+    await ask(method(request(spec=spec)))
 
 
 async def test_names_are_unique(control: ControlStub) -> None:
@@ -111,7 +132,8 @@ async def test_name_and_mode_never_change(control: ControlStub) -> None:
         await refused(control.UpdateService(request), InvalidSpec, words)
 
 
-async def test_a_published_port_is_one_services(control: ControlStub) -> None:
+async def test_a_published_port_is_one_services(manager: Manager, control: ControlStub) -> None:
+    manager.put(ingress())
     first, second, third = service_spec("a"), service_spec("b"), service_spec("c")
     for spec in (first, second, third):
         spec.endpoint.ports.add(target_port=80, published_port=8080)
@@ -129,6 +151,47 @@ async def test_ports_that_every_node_uses_itself_are_refused(control: ControlStu
     spec.endpoint.ports.add(target_port=80, published_port=2377)
     request = pb.CreateServiceRequest(spec=spec)
     await refused(control.CreateService(request), InvalidSpec, "belongs to the managers' API")
+
+
+async def test_without_an_ingress_network_nothing_is_published_there(
+    manager: Manager, control: ControlStub
+) -> None:
+    spec = service_spec()
+    spec.endpoint.ports.add(target_port=80, published_port=8080)
+    request = pb.CreateServiceRequest(spec=spec)
+    line = "--publish 8080:80/tcp: there is no ingress network; make one with"
+    await refused(control.CreateService(request), FailedPrecondition, line)
+    made = await create(control, service_spec())
+    update = pb.UpdateServiceRequest(service_id=made.id, version=made.meta.version, spec=spec)
+    await refused(control.UpdateService(update), FailedPrecondition, line)
+    host = service_spec("host")
+    host.endpoint.ports.add(target_port=80, published_port=8080, publish_mode=PortConfig.HOST)
+    await create(control, host)
+    manager.put(ingress())
+    spec.endpoint.ports[0].published_port = 8081
+    await ask(control.UpdateService(pb.UpdateServiceRequest(
+        service_id=made.id, version=made.meta.version, spec=spec
+    )))  # fmt: skip
+
+
+async def test_subnets_that_overlap_are_refused_with_both_names(
+    manager: Manager, control: ControlStub
+) -> None:
+    request = pb.CreateNetworkRequest()
+    request.spec.annotations.name = "front"
+    request.spec.ipam.configs.add(subnet="10.1.0.0/16")
+    await ask(control.CreateNetwork(request))
+    for subnet in ("10.1.2.0/24", "10.0.0.0/8", "10.1.0.0/16"):
+        request.spec.annotations.name = "back"
+        request.spec.ipam.configs[0].subnet = subnet
+        line = f"network back: subnet {subnet} overlaps 10.1.0.0/16 of network front"
+        await refused(control.CreateNetwork(request), AlreadyExists, line)
+    given = Network(id="given-id")
+    given.spec.annotations.name = "given"
+    given.ipam.configs.add(subnet="10.2.0.0/24")
+    manager.put(given)
+    request.spec.ipam.configs[0].subnet = "10.2.0.128/25"
+    await refused(control.CreateNetwork(request), AlreadyExists, "10.2.0.0/24 of network given")
 
 
 async def test_networks_secrets_and_configs_must_exist_and_are_stored_by_id(

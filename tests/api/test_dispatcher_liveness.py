@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from api_world import Manager, cluster, node, task
+from api_world import Agent, Manager, cluster, node, task, until
 
 from swarmlite.errors import Unavailable
 from swarmlite.manager.dispatcher.liveness import Liveness
@@ -167,3 +168,18 @@ def test_a_manager_that_did_not_listen_blames_nobody() -> None:
     liveness.postpone(60)
     assert liveness.expired(70) == []
     assert liveness.expired(75) == ["a"]
+
+
+async def test_a_node_that_is_down_from_a_time_to_come_is_ready_again_when_it_talks(
+    manager: Manager, agents: Callable[[str], Agent]
+) -> None:
+    """The clock that its verdict was written by has stepped back since."""
+    manager.put(node("n1"))
+    agent = await agents("n1").connect()
+    await until(lambda: manager.store.view.nodes.get("n1").status.state == NodeStatus.READY)
+    down = node("n1")
+    down.status.state = NodeStatus.DOWN
+    down.status.since.FromDatetime(datetime.now(UTC) + timedelta(hours=1))
+    manager.put(down)
+    await agent.call.write(AgentMessage())
+    await until(lambda: manager.store.view.nodes.get("n1").status.state == NodeStatus.READY)

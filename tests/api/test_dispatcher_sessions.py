@@ -14,7 +14,7 @@ from swarmlite.errors import InvalidSpec, PermissionDenied, SwarmliteError, Unav
 from swarmlite.manager.store.api import Delete
 from swarmlite.model import task_states
 from swarmlite.model.timestamps import set_now
-from swarmlite.proto.dispatcher_pb2 import AgentMessage
+from swarmlite.proto.dispatcher_pb2 import AgentMessage, TaskStatusUpdate
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub
 from swarmlite.proto.objects_pb2 import Config, Network, Secret, Service
 from swarmlite.proto.types_pb2 import NodeStatus
@@ -311,3 +311,22 @@ async def test_two_hundred_agents_report_two_thousand_tasks(
 async def test_errors_are_of_this_project(manager: Manager, agents: Agents) -> None:
     with pytest.raises(SwarmliteError):
         await agents("").connect()
+
+
+async def test_reports_count_in_the_order_they_come_though_the_agents_clock_steps_back(
+    manager: Manager, agents: Agents
+) -> None:
+    mine = task("n1")
+    manager.put(node("n1"), mine)
+    agent = await agents("n1").connect()
+    for second, healthy in ((10_000, True), (6_400, False), (6_500, True), (6_450, False)):
+        update = TaskStatusUpdate(task_id=mine.id)
+        update.status.state = task_states.RUNNING
+        update.status.healthy = healthy
+        update.status.message = str(second)
+        update.status.timestamp.seconds = second
+        await agent.call.write(AgentMessage(statuses=[update]))
+        await until(
+            lambda at=str(second): manager.store.view.tasks.get(mine.id).status.message == at
+        )
+        assert manager.store.view.tasks.get(mine.id).status.healthy == healthy

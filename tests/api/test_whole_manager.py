@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from api_world import Agent, Manager, node, service_spec, until
+from api_world import Agent, Manager, ingress, node, service_spec, until
 from test_control_services import ask
 
 from swarmlite.manager import loop
@@ -16,7 +16,6 @@ from swarmlite.manager.store.api import Fence
 from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.types_pb2 import NodeStatus
 
 Agents = Callable[[str], Agent]
@@ -30,11 +29,7 @@ async def leader(manager: Manager) -> AsyncIterator[Manager]:
     cluster.default_address_pool.append("10.0.0.0/8")
     cluster.subnet_size = 24
     manager.put(cluster)
-    ingress = Network(id="ingress-id")
-    ingress.spec.annotations.name = "ingress"
-    ingress.spec.ingress = True
-    ingress.spec.driver.name = "overlay"
-    manager.put(ingress)
+    manager.put(ingress())
     running = [
         asyncio.ensure_future(loop.run(each, manager.store, Fence(0), time.time))
         for each in leader_loops()

@@ -6,6 +6,7 @@ The manager lives on a thread of its own; `tasks_run` plays orchestrator and age
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -161,7 +162,8 @@ def world(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         made = World(Path(folder) / "manager.sock")
         made.start()
         assert made.ready.wait(10)
-        (Path(folder) / "node.json").write_text(f'{{"node_id": "{made.node_id}"}}')
+        node = {"node_id": made.node_id, "role": "manager"}
+        (Path(folder) / "node.json").write_text(json.dumps(node))
         monkeypatch.setenv("SWARMLITE_RUN_DIR", folder)
         monkeypatch.setenv("SWARMLITE_STATE_DIR", folder)
         yield made

@@ -9,8 +9,9 @@ from world import service_spec
 
 from swarmlite.errors import AlreadyExists, InvalidSpec, ResourceExhausted
 from swarmlite.manager.allocator.ipam import AddressPool, NumberPool, SubnetPool, mac_of
-from swarmlite.manager.store.api import Delete
+from swarmlite.manager.store.api import Delete, Put
 from swarmlite.model.task_states import NEW, RUNNING
+from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.types_pb2 import EndpointSpec, PortConfig
 
 
@@ -192,7 +193,7 @@ def test_a_port_that_is_taken_is_said_in_the_tasks(world):
     spec.annotations.name = "b"
     second = world.create_service(spec)
     world.settle()
-    assert world.tasks(second)[0].status.err == f"port 8080 is already published by service {first}"
+    assert world.tasks(second)[0].status.err == "port 8080 is already published by service a"
     world.remove_service(first)
     world.settle()
     assert world.running(second)[0].status.state == RUNNING
@@ -209,3 +210,36 @@ def test_an_automatic_port_stays_through_updates(world):
     world.run(10)
     ports = world.view.services.get(service_id).endpoint.ports
     assert [(p.target_port, p.published_port) for p in ports] == [(80, 30000), (81, 30001)]
+
+
+def test_an_ingress_network_that_is_made_again_heals_what_waits_for_it(world):
+    ingress = world.view.networks.get("ingress")
+    world.write(Delete(ingress))
+    spec = service_spec("web")
+    spec.endpoint.ports.add(target_port=80, published_port=8080)
+    service_id = world.create_service(spec)
+    world.run(5)
+    assert world.tasks(service_id)[0].status.err == "network ingress does not exist"
+    again = Network(id="ingress-2")
+    again.spec.annotations.name = "ingress"
+    again.spec.ingress = True
+    world.write(Put(again))
+    world.run(5)
+    service = world.view.services.get(service_id)
+    (task,) = world.running(service_id)
+    assert task.status.state == RUNNING
+    assert [v.network_id for v in service.endpoint.virtual_ips] == ["ingress-2"]
+    assert [a.network_id for a in task.networks] == ["ingress-2"]
+    assert all(n.attachments[0].network_id == "ingress-2" for n in world.view.nodes)
+
+
+def test_a_network_without_a_subnet_is_named_in_its_tasks_with_whose_subnet_it_overlaps(world):
+    """Two managers took both at the same moment."""
+    world.add_network("front", "10.1.0.0/16")
+    back = world.add_network("back", "10.1.2.0/24")
+    service_id = world.create_service(on_network(back))
+    world.settle()
+    (task,) = world.tasks(service_id)
+    assert task.status.err == (
+        "network back: subnet 10.1.2.0/24 overlaps 10.1.0.0/16 of network front"
+    )

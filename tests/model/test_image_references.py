@@ -61,3 +61,43 @@ def test_credentials_come_in_dockers_form_and_never_show() -> None:
     with pytest.raises(InvalidSpec) as caught:
         RegistryAuth.from_base64("c2VjcmV0!")
     assert "c2Vj" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "registry"),
+    [
+        ("busybox", "https://index.docker.io/v1/"),
+        ("docker.io/a/b", "https://index.docker.io/v1/"),
+        ("index.docker.io/a/b", "https://index.docker.io/v1/"),
+        ("MYREG/x", "MYREG"),
+        ("myreg/x", "https://index.docker.io/v1/"),
+        ("localhost/x", "localhost"),
+        ("reg:5000/x:1", "reg:5000"),
+        ("ghcr.io/a/b", "ghcr.io"),
+    ],
+)
+def test_a_key_is_looked_up_for_the_host_that_is_asked(image: str, registry: str) -> None:
+    from swarmlite.cli.image.naming import HUB, registry_of
+
+    assert registry_of(image) == registry
+    host = Reference.parse(image).host
+    assert host == ("registry-1.docker.io" if registry == HUB else registry)
+
+
+@pytest.mark.parametrize(
+    ("address", "domain", "goes"),
+    [
+        ("", "anything", True),
+        ("https://index.docker.io/v1/", "docker.io", True),
+        ("https://index.docker.io/v1/", "MYREG", False),
+        ("reg:5000", "reg:5000", True),
+        ("http://reg:5000/v2/", "reg:5000", True),
+        ("reg:5000", "reg:5001", False),
+        ("registry-1.docker.io", "docker.io", True),
+    ],
+)
+def test_credentials_go_to_the_registry_that_they_are_of(
+    address: str, domain: str, goes: bool
+) -> None:
+    auth = RegistryAuth("me", "pw", server_address=address)
+    assert auth.only_for(domain) == (auth if goes else None)

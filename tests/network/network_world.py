@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 
 from swarmlite.network import netlink, netns
-from swarmlite.network.api import Sandbox, SandboxRequest
+from swarmlite.network.api import EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.node import NodeNetwork
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import Endpoint, VirtualService
@@ -28,9 +28,11 @@ T = TypeVar("T")
 SERVER = """
 import socket, sys, threading
 kind, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+six = len(sys.argv) > 4
+family = socket.AF_INET6 if six else socket.AF_INET
+s = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("0.0.0.0", port))
+s.bind(("::" if six else "0.0.0.0", port))
 if kind == "tcp":
     s.listen(64)
 print("ready", flush=True)
@@ -53,8 +55,9 @@ while True:
 CLIENT = """
 import socket, sys
 kind, host, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
 for _ in range(count):
-    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    s = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     s.settimeout(2)
     try:
         s.connect((host, port))
@@ -152,10 +155,14 @@ class Host:
     async def arun(self, *command: str, netns: Path | None = None, check: bool = True) -> str:
         return await asyncio.to_thread(self.run, *command, netns=netns, check=check)
 
-    def serve(self, kind: str, port: int, name: str, netns: Path | None = None) -> None:
+    def serve(
+        self, kind: str, port: int, name: str, netns: Path | None = None, *, six: bool = False
+    ) -> None:
+        """`six`: by IPv6 too."""
         where = f"--net={netns or self.namespace}"
+        arguments = [kind, str(port), name, *(["six"] if six else [])]
         process = subprocess.Popen(
-            ["nsenter", where, sys.executable, "-I", "-S", "-c", SERVER, kind, str(port), name],
+            ["nsenter", where, sys.executable, "-I", "-S", "-c", SERVER, *arguments],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -358,6 +365,27 @@ class World:
             host.serve("tcp", serve, task, sandbox.netns)
         return sandbox
 
+    async def container(
+        self,
+        host: Host,
+        name: str,
+        *places: str | EndpointRequest,
+        ports: Sequence[PortConfig] = (),
+        serve: int = 0,
+        mode: str = "",
+        join: str = "",
+    ) -> Sandbox:
+        """A plain container's sandbox on networks of its host, and perhaps a server in it."""
+        endpoints = [EndpointRequest(p) if isinstance(p, str) else p for p in places]
+        request = SandboxRequest(
+            endpoints=endpoints, ports=ports, names=[name, f"{name}-host"], mode=mode, join=join
+        )
+        sandbox = await host.network.create_sandbox(name, request)
+        self.sandboxes[name] = (host, sandbox)
+        if serve:
+            host.serve("tcp", serve, name, sandbox.netns)
+        return sandbox
+
     async def close(self) -> None:
         for host in self.hosts:
             host.stop()
@@ -428,6 +456,13 @@ def read_reply(data: bytes) -> Reply:
         addresses.append(".".join(str(b) for b in content) if kind == 1 else content.hex())
         offset += 12 + length
     return Reply(flags & 0xF, bool(flags & 0x0200), addresses, data)
+
+
+async def outside(world: World) -> Host:
+    """A machine on the LAN that is no node."""
+    address = "192.168.77.99"
+    path = await asyncio.to_thread(world.plug, "client", address)
+    return Host("client", address, path, Paths(world.directory, world.directory))
 
 
 async def resolve(

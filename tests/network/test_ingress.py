@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from network_world import Host, World
+from network_world import World, outside
 
 from swarmlite.errors import AlreadyExists
-from swarmlite.paths import Paths
 from swarmlite.proto.types_pb2 import PortConfig
-
-
-async def outside(world: World) -> Host:
-    """A machine on the LAN that is not a node."""
-    address = "192.168.77.99"
-    path = await asyncio.to_thread(world.plug, "client", address)
-    return Host("client", address, path, Paths(world.directory, world.directory))
 
 
 async def test_a_published_port_answers_on_every_host_with_the_clients_address(

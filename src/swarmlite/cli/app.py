@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from swarmlite.cli.lazy import BadFlag
+from swarmlite.cli.lazy import BadFlag, Command, Failed, Misplaced
 from swarmlite.cli.root import root
 from swarmlite.errors import SwarmliteError
 
@@ -26,7 +26,9 @@ def run(args: Sequence[str]) -> int:
         status = root.main(args=list(args), prog_name="swarmlite", standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
-        return _fail(usage_line(error), MISUSED)
+        return _fail(usage_line(error), _misused(error))
+    except Failed as error:
+        return _fail(error.format_message(), error.status)
     except click.ClickException as error:
         return _fail(error.format_message(), FAILED)
     except (click.Abort, KeyboardInterrupt):
@@ -53,6 +55,8 @@ def run(args: Sequence[str]) -> int:
 
 def usage_line(error: click.UsageError) -> str:
     """What was wrong with a command line, in Docker's words, and where the help is."""
+    if isinstance(error, Misplaced):
+        return error.format_message()
     path = error.ctx.command_path if error.ctx else "swarmlite"
     see = f"See '{path} --help'."
     if isinstance(error, click.NoSuchOption):
@@ -71,6 +75,12 @@ def usage_line(error: click.UsageError) -> str:
         word = error.message.partition("'")[2].partition("'")[0]
         return f"unknown command: {path} {word}. {see}"
     return f"{error.format_message().rstrip('.')}. {see}"
+
+
+def _misused(error: click.UsageError) -> int:
+    """The status of the command whose line was not understood."""
+    command = error.ctx.command if error.ctx else None
+    return command.misused if isinstance(command, Command) else MISUSED
 
 
 def _hidden(ctx: click.Context | None) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -75,7 +75,29 @@ def call(
     try:
         return method(request, timeout=timeout_s)
     except grpc.RpcError as error:
-        raise _translated(error) from error
+        raise translated(error) from error
+
+
+def call_stream(
+    method: Callable[..., Any],
+    requests: Iterable[Message],
+    timeout_s: float,
+    failed: Sequence[BaseException] = (),
+) -> Any:
+    """One call of many requests. Raises swarmlite's errors.
+
+    What has stopped the requests is in `failed` by then, and raised in place of the call's end.
+    """
+    try:
+        return method(requests, timeout=timeout_s)
+    except grpc.RpcError as error:
+        if failed:
+            raise failed[0] from error
+        raise translated(error) from error
+
+
+class Cancelled(SwarmliteError):
+    """The call was ended from this side."""
 
 
 def stream(replies: Iterable[Reply]) -> Iterator[Reply]:
@@ -83,10 +105,13 @@ def stream(replies: Iterable[Reply]) -> Iterator[Reply]:
     try:
         yield from replies
     except grpc.RpcError as error:
-        raise _translated(error) from error
+        raise translated(error) from error
 
 
-def _translated(error: grpc.RpcError) -> SwarmliteError:
+def translated(error: Any) -> SwarmliteError:
+    """swarmlite's error for a call that failed: its exception, or the call itself."""
+    if error.code() is grpc.StatusCode.CANCELLED:
+        return Cancelled("the call was cancelled")
     return rpc.translate(cast(Any, error), "the node")
 
 
@@ -114,6 +139,14 @@ def _require_manager(paths: Paths) -> None:
         raise FailedPrecondition(_OUTSIDE)
     if status.get("role") == "worker":
         raise FailedPrecondition(_WORKER)
+
+
+def is_manager(paths: Paths) -> bool:
+    """Whether this node is a manager of a swarm, as its node.json says."""
+    try:
+        return bool(json.loads(paths.node_file.read_text()).get("role") == "manager")
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def self_node_id(paths: Paths) -> str:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +30,14 @@ class BadFlag(click.BadParameter):
             flags = ", ".join(sorted(self.param.opts, key=len))
             return f'invalid argument "{self.value}" for "{flags}" flag: {self.message}'
         return f'invalid argument "{self.value}": {self.message}'
+
+
+class Failed(click.ClickException):
+    """A line for standard error, and the status that the process ends with."""
+
+    def __init__(self, line: str, status: int) -> None:
+        super().__init__(line)
+        self.status = status
 
 
 if TYPE_CHECKING:
@@ -89,20 +97,32 @@ def one_of(**words: Any) -> click.ParamType[Any]:
 
 
 class Command(click.Command):
-    """One verb. Options may follow its arguments unless `swallow` (a command for a container)."""
+    """One verb. Options may follow its arguments unless `swallow` (a command for a container).
 
-    def __init__(self, *args: Any, swallow: bool = False, **kwargs: Any) -> None:
+    `misused` is the status of a command line that is not understood.
+    """
+
+    def __init__(self, *args: Any, swallow: bool = False, misused: int = 2, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.context_settings.setdefault("help_option_names", ["--help"])
+        # Where -h is an option of the command's own (run -h HOSTNAME), click leaves it to that.
+        self.context_settings.setdefault("help_option_names", ["--help", "-h"])
         self.context_settings.setdefault("max_content_width", 100)
+        self.misused = misused
         if swallow:
             self.allow_interspersed_args = False
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options by their long names."""
+        records = [
+            p.get_help_record(ctx) for p in self.get_params(ctx) if isinstance(p, click.Option)
+        ]
+        _write_options([record for record in records if record is not None], formatter)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click, after `--flag=true` and `--flag=false` became what click knows."""
-        return super().parse_args(ctx, self._without_values(args))
+        return super().parse_args(ctx, self._without_values(ctx, args))
 
-    def _without_values(self, args: Sequence[str]) -> list[str]:
+    def _without_values(self, ctx: click.Context, args: Sequence[str]) -> list[str]:
         options = {name: p for p in self.params if isinstance(p, click.Option) for name in p.opts}
         result: list[str] = []
         waiting = False  # whether the next word is the value of the option before it
@@ -114,19 +134,30 @@ class Command(click.Command):
             ):
                 return [*result, *args[index:]]
             if not waiting and equals and option is not None and option.is_flag:
-                result += self._flag(option, name, value)
+                result += self._flag(ctx, option, name, value)
                 continue
             waiting = not waiting and not equals and option is not None and not option.is_flag
             result.append(arg)
         return result
 
     @staticmethod
-    def _flag(option: click.Option, name: str, value: str) -> list[str]:
+    def _flag(ctx: click.Context, option: click.Option, name: str, value: str) -> list[str]:
         if value in _TRUE:
             return [name]
         if value not in _FALSE:
-            raise BadFlag(value, "expected true or false", None, option)
+            raise BadFlag(value, "expected true or false", ctx, option)
         return [option.secondary_opts[0]] if option.secondary_opts else []
+
+
+def _write_options(records: list[tuple[str, str]], formatter: click.HelpFormatter) -> None:
+    """A section of options, sorted by what follows the dashes of the long name."""
+
+    def long_name(record: tuple[str, str]) -> str:
+        words = record[0].replace(",", " ").split()
+        return next((word for word in words if word.startswith("--")), words[0]).strip("-")
+
+    with formatter.section("Options"):
+        formatter.write_dl(sorted(records, key=long_name))
 
 
 class _Flag(click.Option):
@@ -164,25 +195,74 @@ def refused(*names: str) -> Callable[[Any], Any]:
 
 
 class Group(click.Group):
-    """Verbs by name, each a module with a `command`, or a Group; imported when called."""
+    """Verbs by name, each a module with a `command`, or a Group; imported when called.
 
-    def __init__(self, name: str, help: str, verbs: dict[str, tuple[str | click.Command, str]]):
-        super().__init__(name, help=help, context_settings={"help_option_names": ["--help"]})
+    `aliases` are other names of verbs; `elsewhere` are words of Docker's that are none here, each
+    with what to type. Without a verb it prints its help.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        verbs: dict[str, tuple[str | click.Command, str]],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        elsewhere: Mapping[str, str] | None = None,
+    ) -> None:
+        settings = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
+        super().__init__(
+            name,
+            help=help,
+            context_settings=settings,
+            no_args_is_help=False,
+            invoke_without_command=True,
+        )
         self._verbs = verbs
+        self._aliases = dict(aliases or {})
+        self._elsewhere = dict(elsewhere or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All verbs, in the order that Docker's help has."""
-        return list(self._verbs)
+        """All verbs by name."""
+        return sorted(self._verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command; its module is imported here."""
-        found, _ = self._verbs.get(cmd_name, (None, ""))
+        found, _ = self._verbs.get(self._aliases.get(cmd_name, cmd_name), (None, ""))
         if isinstance(found, str):
             command: click.Command = importlib.import_module(found).command
             return command
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click; a word of Docker's that is none here says what to type in its place."""
+        if args and args[0] in self._elsewhere and self.get_command(ctx, args[0]) is None:
+            path = f"{ctx.command_path} {args[0]}"
+            raise Misplaced(f"{path}: {self._elsewhere[args[0]]}", ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; without one, print the help."""
+        if not (getattr(ctx, "_protected_args", None) or ctx.args):
+            click.echo(ctx.get_help())
+            return 0
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options by their long names, then the verbs."""
+        records = [
+            p.get_help_record(ctx) for p in self.get_params(ctx) if isinstance(p, click.Option)
+        ]
+        _write_options([record for record in records if record is not None], formatter)
+        self.format_commands(ctx, formatter)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs with their lines, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self._verbs.items()])
+            formatter.write_dl([(name, self._verbs[name][1]) for name in sorted(self._verbs)])
+
+
+class Misplaced(click.UsageError):
+    """A word of Docker's that is no command here, with what to type in its place."""

@@ -13,6 +13,34 @@ from swarmlite.cli.lazy import Group
 from swarmlite.cli.session import Session
 from swarmlite.paths import Paths
 
+CONTAINER = {
+    "attach": "Attach standard input, output, and error streams to a running container",
+    "cp": "Copy files/folders between a container and the local filesystem",
+    "create": "Create a new container",
+    "diff": "Inspect changes to files or directories on a container's filesystem",
+    "exec": "Execute a command in a running container",
+    "export": "Export a container's filesystem as a tar archive",
+    "inspect": "Display detailed information on one or more containers",
+    "kill": "Kill one or more running containers",
+    "logs": "Fetch the logs of a container",
+    "ls": "List containers",
+    "pause": "Pause all processes within one or more containers",
+    "port": "List port mappings or a specific mapping for the container",
+    "prune": "Remove all stopped containers",
+    "rename": "Rename a container",
+    "restart": "Restart one or more containers",
+    "rm": "Remove one or more containers",
+    "run": "Create and run a new container from an image",
+    "start": "Start one or more stopped containers",
+    "stats": "Display a live stream of container(s) resource usage statistics",
+    "stop": "Stop one or more running containers",
+    "top": "Display the running processes of a container",
+    "unpause": "Unpause all processes within one or more containers",
+    "update": "Update configuration of one or more containers",
+    "wait": "Block until one or more containers stop, then print their exit codes",
+}
+"""The verbs of `container`; but for inspect, ls and prune each is a command of its own too."""
+
 _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "swarm": (
         "Manage Swarm",
@@ -67,9 +95,12 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "network": (
         "Manage networks",
         {
+            "connect": "Connect a container to a network",
             "create": "Create a network",
+            "disconnect": "Disconnect a container from a network",
             "inspect": "Display detailed information on one or more networks",
             "ls": "List networks",
+            "prune": "Remove all unused networks of this host",
             "rm": "Remove one or more networks",
         },
     ),
@@ -94,10 +125,13 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "image": (
         "Manage this host's images",
         {
+            "inspect": "Display detailed information on one or more images",
             "load": "Load an image from a tar archive or STDIN",
             "ls": "List images",
+            "prune": "Remove unused images",
             "pull": "Download an image from a registry",
             "rm": "Remove one or more images",
+            "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
         },
     ),
     "volume": (
@@ -106,12 +140,19 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "create": "Create a volume",
             "inspect": "Display detailed information on one or more volumes",
             "ls": "List volumes",
+            "prune": "Remove unused local volumes",
             "rm": "Remove one or more volumes",
         },
     ),
-    "container": (
-        "Manage this host's containers",
-        {"exec": "Run a command in a running container", "ls": "List containers"},
+    "container": ("Manage this host's containers", CONTAINER),
+    "system": (
+        "Manage this host",
+        {
+            "df": "Show this host's disk usage",
+            "events": "Get real time events from this host",
+            "info": "Display information about this host and its swarm",
+            "prune": "Remove unused data of this host",
+        },
     ),
     "dev": (
         "A cluster of hosts on this machine, made of namespaces",
@@ -119,15 +160,58 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     ),
 }
 
-_SHORTCUTS = {
-    "exec": ("swarmlite.cli.container.exec", "Run a command in a running container"),
+_SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
+    **{
+        verb: (f"swarmlite.cli.container.{verb}", line)
+        for verb, line in CONTAINER.items()
+        if verb not in ("inspect", "ls", "prune")
+    },
+    "events": ("swarmlite.cli.system.events", "Get real time events from this host"),
     "images": ("swarmlite.cli.image.ls", "List this host's images"),
+    "inspect": ("swarmlite.cli.object_inspect", "Return low-level information on any object"),
     "load": ("swarmlite.cli.image.load", "Load an image from a tar archive or STDIN"),
     "ps": ("swarmlite.cli.container.ls", "List this host's containers"),
     "pull": ("swarmlite.cli.image.pull", "Download an image from a registry"),
+    "rmi": ("swarmlite.cli.image.rm", "Remove one or more images"),
+    "tag": ("swarmlite.cli.image.tag", "Create a tag that refers to an image"),
     "info": ("swarmlite.cli.host_info", "Display information about this host and its swarm"),
     "version": ("swarmlite.cli.host_version", "Show the version"),
 }
+
+_ALIASES = {"list": "ls", "remove": "rm"}
+_MORE_ALIASES = {
+    "container": {"ps": "ls"},
+    "stack": {"up": "deploy", "down": "rm"},
+}
+"""Docker's other names of verbs; every noun has `list` and `remove` where it has ls and rm."""
+
+_IMAGES_LATER = "not supported yet; `swarmlite image --help` lists what is there for images"
+_ELSEWHERE = {
+    "build": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
+    "builder": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
+    "buildx": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
+    "commit": _IMAGES_LATER,
+    "compose": "use `swarmlite stack deploy -c FILE STACK`",
+    "context": "use `swarmlite --host unix://DIR`, or run it on the host itself",
+    "history": _IMAGES_LATER,
+    "import": _IMAGES_LATER,
+    "login": (
+        "not supported yet; credentials are read from ~/.docker/config.json, as `docker login`"
+        " writes it"
+    ),
+    "logout": "not supported yet; take the registry out of ~/.docker/config.json",
+    "manifest": _IMAGES_LATER,
+    "plugin": "there are no plugins",
+    "push": _IMAGES_LATER,
+    "save": _IMAGES_LATER,
+    "scale": "use `swarmlite service scale SERVICE=REPLICAS`",
+    "search": "not supported; search on the registry's own site",
+    "task": "use `swarmlite service ps SERVICE`, `swarmlite node ps` or `swarmlite inspect TASK`",
+    "tasks": "use `swarmlite service ps SERVICE`, `swarmlite node ps` or `swarmlite stack ps`",
+    "trust": "not supported",
+    "checkpoint": "not supported",
+}
+"""Words of Docker's that are no commands here, and what to type."""
 
 
 def _tree() -> dict[str, tuple[str | click.Command, str]]:
@@ -137,11 +221,18 @@ def _tree() -> dict[str, tuple[str | click.Command, str]]:
             verb: (f"swarmlite.cli.{noun}.{verb.replace('-', '_')}", text)
             for verb, text in verbs.items()
         }
-        tree[noun] = (Group(noun, line, modules), line)
+        aliases = {**_ALIASES, **_MORE_ALIASES.get(noun, {})}
+        hints = _ELSEWHERE if noun in ("image", "container", "system") else {}
+        tree[noun] = (Group(noun, line, modules, aliases=aliases, elsewhere=hints), line)
     return {**tree, **_SHORTCUTS}
 
 
-root = Group("swarmlite", "Containers on many hosts, with Docker Swarm's words.", _tree())
+root = Group(
+    "swarmlite",
+    "Containers on many hosts, with Docker Swarm's words.",
+    _tree(),
+    elsewhere=_ELSEWHERE,
+)
 
 
 def _begin(**options: Any) -> None:

@@ -38,6 +38,13 @@ class Session:
         return client.control(self.paths)
 
     @cached_property
+    def manager(self) -> ControlStub | None:
+        """The manager of this node; None outside of a swarm and on a worker."""
+        from swarmlite.cli import client
+
+        return self.control if client.is_manager(self.paths) else None
+
+    @cached_property
     def _engine(self) -> Channel:
         from swarmlite.cli import client
 

@@ -18,7 +18,7 @@ from .isolation import apart
 from .restart import must_leave
 from .store.api import Action, Change, Event, Put
 from .store.tables import Tables
-from .times import created, stamp
+from .times import order, stamp
 
 
 class Enforcer:
@@ -86,7 +86,7 @@ def misfits(node: Node, tasks: Iterable[Task]) -> list[tuple[Task, str]]:
         memory_bytes=node.description.resources.memory_bytes,
     )
     held = [t for t in tasks if ASSIGNED <= t.status.state <= RUNNING >= t.desired_state]
-    for task in sorted(held, key=lambda t: (created(t), t.id)):
+    for task in sorted(held, key=order):
         why = unmet(task, node) or (overdrawn(task, left) if known else "")
         if why:
             found.append((task, why))

@@ -16,7 +16,7 @@ from swarmlite.proto.types_pb2 import NodeStatus
 from .isolation import apart
 from .store.api import Action, Change, Delete, Event
 from .store.tables import Place, Tables, place_of
-from .times import created
+from .times import order
 
 BUDGET = 1000
 
@@ -98,7 +98,7 @@ def superfluous(
         elif not is_needed(task, service):
             history.append(task)
     if limit >= 0:
-        history.sort(key=lambda t: (created(t), t.id), reverse=True)
+        history.sort(key=order, reverse=True)
         deleted.extend(history[kept_of(history, limit) :])
     return deleted
 

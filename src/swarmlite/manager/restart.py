@@ -16,7 +16,7 @@ from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import NodeStatus, RestartPolicy
 
 from .store.tables import Tables
-from .times import created, state_since
+from .times import Past, created, order, state_since
 
 OLD_TASK_TIMEOUT_S = 60.0
 """A replacement starts after this even when the task before it has not stopped."""
@@ -77,7 +77,7 @@ def delay_s(previous: Task, service_version: int, view: Tables) -> float:
     return restart_delay_s(previous.spec)
 
 
-def start_at(task: Task, place: Iterable[Task], view: Tables) -> float:
+def start_at(task: Task, place: Iterable[Task], view: Tables, past: Past) -> float:
     """When `task`, desired READY, may be desired RUNNING; at most a minute after its creation.
 
     An older task that is still going holds it back; its end is an event that asks again.
@@ -85,8 +85,9 @@ def start_at(task: Task, place: Iterable[Task], view: Tables) -> float:
     others = [t for t in place if t.id != task.id]
     if not others:
         return 0.0
-    previous = max(others, key=lambda t: (created(t), t.id))
-    at = created(task) + delay_s(previous, task.spec_version.index, view)
+    previous = max(others, key=order)
+    began = past(created(task))
+    at = began + delay_s(previous, task.spec_version.index, view)
     if any(still_going(t, view) for t in others):
-        at = max(at, created(task) + OLD_TASK_TIMEOUT_S)
+        at = max(at, began + OLD_TASK_TIMEOUT_S)
     return at

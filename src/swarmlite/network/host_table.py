@@ -139,6 +139,7 @@ _SKELETON6 = """
   chain sending {
     type nat hook output priority -100; policy accept;
     meta mark %(forwarder)#x return
+    ip6 daddr ::1 return
     fib daddr type local goto publish
   }
   chain publish {
@@ -147,7 +148,6 @@ _SKELETON6 = """
   }
   chain leaving {
     type nat hook postrouting priority 100; policy accept;
-    oifname @containers ip6 saddr ::1 masquerade
     jump bridge_sources
   }
   chain input {

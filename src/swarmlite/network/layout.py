@@ -37,6 +37,7 @@ from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
 RESOLVER = "127.0.0.11"
 HOST_SEARCH_TTL_S = 5.0
 """How long the host's search list is taken as read: a burst of starts reads it once."""
+_LOOPBACK6 = ipaddress.IPv6Address("::1")
 RESERVED_IDS = ("host", "")
 _PREDEFINED = HOST_DRIVERS | NULL_DRIVERS | EGRESS_DRIVERS
 
@@ -150,6 +151,11 @@ def _bound(
         binding = network.spec.driver.options.get(options.HOST_BINDING, "")
     found = []
     for port in ports:
+        if _is_loopback6(port.host_ip):
+            # The kernel cannot lead a packet from ::1 out of the host, as it can one of 127.0.0.1.
+            raise InvalidSpec(
+                f"port {port.published_port}: cannot be published on ::1, use 127.0.0.1"
+            )
         if ":" in port.host_ip and not (target is not None and target.address6):
             raise InvalidSpec(
                 f"port {port.published_port}: cannot be published on {port.host_ip}, for the "
@@ -160,6 +166,13 @@ def _bound(
         made.host_ip = port.host_ip or ("" if binding == "0.0.0.0" else binding)
         found.append(made)
     return found
+
+
+def _is_loopback6(host_ip: str) -> bool:
+    try:
+        return bool(host_ip) and ipaddress.ip_address(host_ip) == _LOOPBACK6
+    except ValueError:
+        raise InvalidSpec(f"{host_ip[:60]!r} is not an IP address") from None
 
 
 # networks of the managers

@@ -340,9 +340,14 @@ class NodeNetwork:
 
     async def reconcile(self) -> None:
         """Repair what someone deleted by hand; every 5 s too. Raises OSError, SwarmliteError."""
+        for line in await self._local.reconcile():
+            log.warning("network repaired: %s", line)
         if not self._informed:
+            if not self._host.rules.lost:  # loaded by us, for plain containers
+                for line in await self._host.reconcile(None):
+                    log.warning("network repaired: %s", line)
             return
-        for line in [*await self._overlays.reconcile(), *await self._local.reconcile()]:
+        for line in await self._overlays.reconcile():
             log.warning("network repaired: %s", line)
         await self._ingress()
         network = self._view.ingress()

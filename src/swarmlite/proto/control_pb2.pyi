@@ -723,17 +723,38 @@ Global___LogContext: typing_extensions.TypeAlias = LogContext
 class LogMessage(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class AttributesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     CONTEXT_FIELD_NUMBER: builtins.int
     TIMESTAMP_FIELD_NUMBER: builtins.int
     STREAM_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
+    ATTRIBUTES_FIELD_NUMBER: builtins.int
     stream: Global___LogStream.ValueType
     data: builtins.bytes
-    """one line with its newline"""
+    """one line with its newline; a part of a longer one has none"""
     @property
     def context(self) -> Global___LogContext: ...
     @property
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def attributes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """labels, tag and env that the log driver kept, when details were asked for"""
+
     def __init__(
         self,
         *,
@@ -741,9 +762,10 @@ class LogMessage(google.protobuf.message.Message):
         timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         stream: Global___LogStream.ValueType = ...,
         data: builtins.bytes = ...,
+        attributes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["context", b"context", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["context", b"context", "data", b"data", "stream", b"stream", "timestamp", b"timestamp"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attributes", b"attributes", "context", b"context", "data", b"data", "stream", b"stream", "timestamp", b"timestamp"]) -> None: ...
 
 Global___LogMessage: typing_extensions.TypeAlias = LogMessage
 

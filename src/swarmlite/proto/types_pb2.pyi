@@ -102,21 +102,27 @@ class Meta(google.protobuf.message.Message):
     VERSION_FIELD_NUMBER: builtins.int
     CREATED_AT_FIELD_NUMBER: builtins.int
     UPDATED_AT_FIELD_NUMBER: builtins.int
+    CREATED_VERSION_FIELD_NUMBER: builtins.int
     @property
     def version(self) -> Global___Version: ...
     @property
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
     def updated_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def created_version(self) -> Global___Version:
+        """the revision of the first write: what came first, whatever clocks said"""
+
     def __init__(
         self,
         *,
         version: Global___Version | None = ...,
         created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         updated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        created_version: Global___Version | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "updated_at", b"updated_at", "version", b"version"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "updated_at", b"updated_at", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["created_at", b"created_at", "created_version", b"created_version", "updated_at", b"updated_at", "version", b"version"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "created_version", b"created_version", "updated_at", b"updated_at", "version", b"version"]) -> None: ...
 
 Global___Meta: typing_extensions.TypeAlias = Meta
 
@@ -1042,6 +1048,7 @@ class PortConfig(google.protobuf.message.Message):
     PUBLISHED_PORT_FIELD_NUMBER: builtins.int
     PUBLISH_MODE_FIELD_NUMBER: builtins.int
     HOST_IP_FIELD_NUMBER: builtins.int
+    PUBLISHED_PORT_END_FIELD_NUMBER: builtins.int
     name: builtins.str
     protocol: Global___PortConfig.Protocol.ValueType
     target_port: builtins.int
@@ -1050,6 +1057,8 @@ class PortConfig(google.protobuf.message.Message):
     publish_mode: Global___PortConfig.PublishMode.ValueType
     host_ip: builtins.str
     """ours: publish on one address only"""
+    published_port_end: builtins.int
+    """of a plain container: any that is free from published_port to this one"""
     def __init__(
         self,
         *,
@@ -1059,8 +1068,9 @@ class PortConfig(google.protobuf.message.Message):
         published_port: builtins.int = ...,
         publish_mode: Global___PortConfig.PublishMode.ValueType = ...,
         host_ip: builtins.str = ...,
+        published_port_end: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["host_ip", b"host_ip", "name", b"name", "protocol", b"protocol", "publish_mode", b"publish_mode", "published_port", b"published_port", "target_port", b"target_port"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["host_ip", b"host_ip", "name", b"name", "protocol", b"protocol", "publish_mode", b"publish_mode", "published_port", b"published_port", "published_port_end", b"published_port_end", "target_port", b"target_port"]) -> None: ...
 
 Global___PortConfig: typing_extensions.TypeAlias = PortConfig
 

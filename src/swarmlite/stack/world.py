@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,10 @@ class World:
     def path(self, text: str) -> Path:
         """A path of the file: relative ones begin beside the first compose file."""
         return self.folder / Path(text).expanduser()
+
+    def bind_source(self, text: str) -> str:
+        """A bind's source, absolute but as it is written: each host follows its own links."""
+        return os.path.normpath(self.path(text))
 
 
 @dataclass

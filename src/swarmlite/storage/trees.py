@@ -19,6 +19,7 @@ import os
 import secrets
 import stat
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,18 @@ def sweep(path: Path) -> bool:
 
 def discard(path: Path) -> None:
     """`sweep` in a thread of its own. Whoever calls has renamed `path` out of sight before."""
-    threading.Thread(target=sweep, args=(path,), name="storage-discard", daemon=True).start()
+    thread = threading.Thread(target=sweep, args=(path,), name="storage-discard", daemon=True)
+    thread.start()
+    _discards.add(thread)  # a set that forgets those that have ended
+
+
+def wait_for_discards() -> None:
+    """Wait until everything that was discarded so far is gone. Blocks."""
+    for thread in list(_discards):
+        thread.join()
+
+
+_discards: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class _Emptying:

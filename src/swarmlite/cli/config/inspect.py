@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.inspect import cluster as shapes
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.output import human
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.docker import cluster as shapes
 from swarmlite.proto.control_pb2 import GetRequest
 from swarmlite.proto.objects_pb2 import Config
 

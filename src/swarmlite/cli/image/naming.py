@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from swarmlite.model.references import DEFAULT_DOMAIN, Reference
+
 HUB = "https://index.docker.io/v1/"
 
 
@@ -13,8 +15,10 @@ def with_tag(image: str) -> str:
 
 
 def registry_of(image: str) -> str:
-    """The key under which Docker's config.json keeps the registry's credentials."""
-    first, slash, _ = image.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return HUB if first in ("docker.io", "index.docker.io") else first
-    return HUB
+    """The key under which Docker's config.json keeps the credentials of the registry of `image`.
+
+    By the one rule that pulling goes by too: no key ever goes to another host than its own. Raises
+    InvalidSpec.
+    """
+    domain = Reference.parse(image).domain
+    return HUB if domain == DEFAULT_DOMAIN else domain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TextIO
 
 from swarmlite.cli import client
 from swarmlite.cli.output.display import Display
@@ -12,9 +13,11 @@ from swarmlite.proto.images_pb2 import ImageProgress, LocalImage
 _MOVING = ("Downloading", "Extracting", "Loading")
 
 
-def follow(replies: Iterable[ImageProgress], *, quiet: bool) -> list[LocalImage]:
+def follow(
+    replies: Iterable[ImageProgress], *, quiet: bool, out: TextIO | None = None
+) -> list[LocalImage]:
     """Show each layer's progress until the end; the images that are there then."""
-    display, images = Display(quiet=quiet), []
+    display, images = Display(out, quiet=quiet), []
     for reply in client.stream(replies):
         if reply.HasField("image"):
             images.append(reply.image)

@@ -12,6 +12,7 @@ from swarmlite.cli.lazy import Command, flag, parsed
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.control_pb2 import CreateNetworkRequest
+from swarmlite.proto.hostnetworks_pb2 import CreateHostNetworkRequest, CreateHostNetworkResponse
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.stack.syntax import fields, small
@@ -25,7 +26,7 @@ def _cidr(text: str) -> str:
 
 
 @click.command("create", cls=Command)
-@click.option("-d", "--driver", default="overlay", help="Driver to manage the Network (overlay).")
+@click.option("-d", "--driver", default="", help="Driver to manage the network (bridge).")
 @click.option("--subnet", multiple=True, type=parsed(_cidr, "CIDR"), help="Subnet in CIDR format.")
 @click.option("--ip-range", multiple=True, type=parsed(_cidr, "CIDR"), help="Allocate from here.")
 @click.option("--gateway", multiple=True, type=parsed(small.address, "ip"), help="Gateway.")
@@ -38,20 +39,38 @@ def _cidr(text: str) -> str:
 @flag("--internal", help="Restrict external access to the network.")
 @flag("--ingress", help="Create swarm routing-mesh network.")
 @flag("--ipv6", help="Enable IPv6 networking.")
+@flag("--ipv4", default=True, help="Enable IPv4 networking (true).")
 @click.option("--scope", default="", help="Control the network's scope.")
 @flag("--config-only", help="Create a configuration only network.")
 @click.option("--config-from", default="", help="The network from which to copy configuration.")
 @click.argument("name")
 @pass_session
 def command(session: Session, /, name: str, **values: Any) -> None:
-    """Create a network."""
+    """Create a network: an overlay spans the swarm, a bridge is this host's own."""
     spec = network_spec(name, values)
-    network: Network = client.call(session.control.CreateNetwork, CreateNetworkRequest(spec=spec))
-    click.echo(network.id)
+    if is_swarm(spec):
+        made: Network = client.call(session.control.CreateNetwork, CreateNetworkRequest(spec=spec))
+        click.echo(made.id)
+        return
+    spec.scope = "local"
+    request = CreateHostNetworkRequest(spec=spec)
+    reply: CreateHostNetworkResponse = client.call(session.host_networks.Create, request)
+    for warning in reply.warnings:
+        click.echo(f"WARNING: {warning}", err=True)
+    click.echo(reply.network.id)
+
+
+def is_swarm(spec: NetworkSpec) -> bool:
+    """Whether the managers make it: by its scope where it says one, else by its driver."""
+    if spec.scope:
+        return spec.scope == "swarm"
+    return spec.driver.name == "overlay" or spec.ingress
 
 
 def network_spec(name: str, values: dict[str, Any]) -> NetworkSpec:
     """The spec that the flags describe. Raises InvalidSpec."""
+    if not values["ipv4"]:
+        raise InvalidSpec("--ipv4=false: not supported")
     spec = NetworkSpec(
         ipv6_enabled=values["ipv6"],
         internal=values["internal"],
@@ -63,7 +82,12 @@ def network_spec(name: str, values: dict[str, Any]) -> NetworkSpec:
     )
     spec.annotations.name = name
     spec.annotations.labels.update(dict(values["label"]))
-    spec.driver.name = values["driver"]
+    if values["scope"] not in ("", "local", "swarm"):
+        raise InvalidSpec(f"--scope {values['scope']}: expected local or swarm")
+    spreads = values["ingress"] or values["scope"] == "swarm"
+    spec.driver.name = values["driver"] or ("overlay" if spreads else "bridge")
+    if spec.driver.name == "overlay" and values["scope"] == "local":
+        raise InvalidSpec("--scope local: an overlay is of the swarm; a bridge is of this host")
     spec.driver.options.update(dict(values["opt"]))
     if values["ipam_driver"] or values["ipam_opt"]:
         spec.ipam.driver.name = values["ipam_driver"]

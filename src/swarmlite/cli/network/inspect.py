@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import click
 
-from swarmlite.cli import client
-from swarmlite.cli.inspect import cluster as shapes
 from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.network.listing import find
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.showing import inspect_each, inspect_options
-from swarmlite.proto.control_pb2 import GetRequest
 
 
 @click.command("inspect", cls=Command)
@@ -19,9 +17,4 @@ from swarmlite.proto.control_pb2 import GetRequest
 @pass_session
 def command(session: Session, names: tuple[str, ...], form: str, verbose: bool) -> int:
     """Display detailed information on one or more networks."""
-    control = session.control
-    return inspect_each(
-        names,
-        lambda ref: shapes.network(client.call(control.GetNetwork, GetRequest(ref=ref))),
-        form,
-    )
+    return inspect_each(names, lambda ref: find(session, ref).inspect(), form)

@@ -6,15 +6,19 @@ from typing import Any
 
 import click
 
-from swarmlite.cli import client
-from swarmlite.cli.inspect import values
 from swarmlite.cli.lazy import Command
+from swarmlite.cli.network.listing import Found, every
 from swarmlite.cli.output import human
-from swarmlite.cli.output.listing import Listing, filters_of, list_options, no_trunc_option
+from swarmlite.cli.output.listing import (
+    Labelled,
+    Listing,
+    labelled,
+    list_options,
+    no_trunc_option,
+)
 from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.proto.control_pb2 import ListNetworksResponse, ListRequest
-from swarmlite.proto.objects_pb2 import Network
+from swarmlite.docker import values
 
 LISTING = Listing(
     "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
@@ -23,6 +27,7 @@ LISTING = Listing(
         "Name": "NAME",
         "Driver": "DRIVER",
         "Scope": "SCOPE",
+        "IPv4": "IPV4",
         "IPv6": "IPV6",
         "Internal": "INTERNAL",
         "Labels": "LABELS",
@@ -37,23 +42,24 @@ LISTING = Listing(
 @pass_session
 def command(session: Session, filters: Any, form: str, quiet: bool, no_trunc: bool) -> None:
     """List networks."""
-    request = ListRequest(filters=filters_of(filters))
-    reply: ListNetworksResponse = client.call(session.control.ListNetworks, request)
-    ordered = sorted(reply.networks, key=lambda n: naturally(n.spec.annotations.name))
-    LISTING.print([row(n, no_trunc) for n in ordered], form, quiet=quiet)
+    found = every(session, filters)
+    ordered = sorted(found, key=lambda one: naturally(one.network.spec.annotations.name))
+    LISTING.print([row(one, no_trunc) for one in ordered], form, quiet=quiet)
 
 
-def row(network: Network, no_trunc: bool = False) -> dict[str, Any]:
+def row(found: Found, no_trunc: bool = False) -> Labelled:
     """One network's row."""
-    spec = network.spec
-    labels = sorted(spec.annotations.labels.items())
-    return {
+    network, spec = found.network, found.network.spec
+    labels = dict(spec.annotations.labels)
+    fields = {
+        "CreatedAt": values.go_time(network.meta.created_at),
+        "Driver": found.driver,
         "ID": network.id if no_trunc else human.short_id(network.id),
-        "Name": spec.annotations.name,
-        "Driver": spec.driver.name or "overlay",
-        "Scope": spec.scope or "swarm",
+        "IPv4": "true",
         "IPv6": str(spec.ipv6_enabled).lower(),
         "Internal": str(spec.internal).lower(),
-        "Labels": ",".join(f"{key}={value}" for key, value in labels),
-        "CreatedAt": values.time(network.meta.created_at),
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+        "Name": spec.annotations.name,
+        "Scope": found.scope,
     }
+    return labelled(fields, labels)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import click
 
-from swarmlite.cli.inspect import cluster as shapes
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.node import changing
 from swarmlite.cli.output import human
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.docker import cluster as shapes
 from swarmlite.model import units
 from swarmlite.proto.objects_pb2 import Node
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,27 @@ from swarmlite.cli.output.gotemplate import Template
 from swarmlite.errors import InvalidSpec
 
 Row = Mapping[str, Any]
+
+
+class Labelled(dict[str, Any]):
+    """A row that also answers `.Label "key"` in a template, without a field of that name."""
+
+    def __init__(self, fields: Row, label: Callable[[str], str]) -> None:
+        super().__init__(fields)
+        self._label = label
+
+    def __contains__(self, key: object) -> bool:
+        return key == "Label" or super().__contains__(key)
+
+    def __missing__(self, key: str) -> Any:
+        if key == "Label":
+            return self._label
+        raise KeyError(key)
+
+
+def labelled(fields: Row, labels: Mapping[str, str]) -> Labelled:
+    """A row whose `.Label "key"` is one of `labels`, or empty."""
+    return Labelled(fields, lambda key: labels.get(key, ""))
 
 
 @dataclass(frozen=True)
@@ -43,15 +64,16 @@ class Listing:
             return "".join(template.render(row) + "\n" for row in rows)
         columns = form.removeprefix("table").lstrip(" ") or self.columns
         templates = [Template(column) for column in columns.split("\t")]
-        lines = [[t.render(self.headers) for t in templates]]
+        headers = Labelled(self.headers, lambda key: key.upper())
+        lines = [[t.render(headers) for t in templates]]
         lines += [[t.render(row) for t in templates] for row in rows]
         return table.render(lines)
 
 
-def filter_option(command: Any) -> Any:
-    """-f, --filter KEY=VALUE, as often as wanted."""
+def filter_option(command: Any, *, short: bool = True) -> Any:
+    """--filter KEY=VALUE (and -f, where that is free), as often as wanted."""
     return click.option(
-        "-f",
+        *(("-f",) if short else ()),
         "--filter",
         "filters",
         type=parsed(parse_filter, "filter"),

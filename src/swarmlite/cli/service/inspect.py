@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.inspect import services as shapes
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.service import changing
 from swarmlite.cli.service.pretty import pretty
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.docker import services as shapes
 from swarmlite.errors import NotFound
 from swarmlite.proto.control_pb2 import ListNetworksResponse, ListRequest
 

@@ -11,9 +11,9 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.cli import client
-from swarmlite.cli.inspect import values
 from swarmlite.cli.lazy import Command, flag, parsed
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.docker import values
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.model import units
 from swarmlite.proto.control_pb2 import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from swarmlite.cli.inspect import services as shapes
 from swarmlite.cli.output import human
+from swarmlite.docker import services as shapes
 from swarmlite.model import units
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ContainerSpec, ServiceSpec

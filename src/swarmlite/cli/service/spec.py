@@ -113,9 +113,7 @@ def _variables_of_files(paths: tuple[str, ...]) -> list[str]:
     lines: list[str] = []
     for path in paths:
         try:
-            lines += small.env_file(Path(path).read_text())
+            lines += small.read_env_file(Path(path))
         except InvalidSpec as error:
             raise InvalidSpec(f"--env-file {path}: {error}") from error
-        except UnicodeDecodeError as error:
-            raise InvalidSpec(f"--env-file {path}: not UTF-8") from error
     return small.environment(lines, dict(os.environ))

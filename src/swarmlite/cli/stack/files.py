@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from swarmlite.cli.workdir import working_directory
 from swarmlite.errors import InvalidSpec
 from swarmlite.stack import load
 from swarmlite.stack.tree import MAX_BYTES
@@ -44,7 +45,8 @@ def read(paths: Sequence[str]) -> list[tuple[str, bytes]]:
 
 def folder(paths: Sequence[str]) -> Path:
     """Where relative paths begin: beside the first file."""
-    return Path.cwd() if paths[0] == STDIN else Path(paths[0]).resolve().parent
+    here = working_directory()
+    return here if paths[0] == STDIN else Path(os.path.normpath(here / paths[0])).parent
 
 
 def stack(paths: Sequence[str], namespace: str) -> load.Stack:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import click
@@ -22,7 +21,7 @@ from swarmlite.stack.syntax import fields
 @pass_session
 def command(session: Session, /, name: str | None, **values: Any) -> None:
     """Create a volume."""
-    volume = LocalVolume(name=name or secrets.token_hex(32), driver=values["driver"])
+    volume = LocalVolume(name=name or "", driver=values["driver"])
     volume.labels.update(dict(values["label"]))
     volume.options.update(dict(values["opt"]))
     created: LocalVolume = client.call(session.volumes.Create, volume)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.inspect import values
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.showing import inspect_each, inspect_options
-from swarmlite.errors import NotFound
-from swarmlite.proto.control_pb2 import ListRequest
-from swarmlite.proto.volumes_pb2 import ListVolumesResponse
+from swarmlite.docker import volume as shapes
+from swarmlite.docker.values import Json
+from swarmlite.proto.control_pb2 import GetRequest
+from swarmlite.proto.volumes_pb2 import LocalVolume
 
 
 @click.command("inspect", cls=Command)
@@ -22,21 +20,10 @@ from swarmlite.proto.volumes_pb2 import ListVolumesResponse
 @pass_session
 def command(session: Session, names: tuple[str, ...], form: str) -> int:
     """Display detailed information on one or more volumes."""
-    reply: ListVolumesResponse = client.call(session.volumes.List, ListRequest())
-    known = {volume.name: volume for volume in reply.volumes}
+    return inspect_each(names, lambda ref: inspect(session, ref), form)
 
-    def shape(name: str) -> dict[str, Any]:
-        if name not in known:
-            raise NotFound(f"no such volume: {name}")
-        volume = known[name]
-        return {
-            "CreatedAt": values.time(volume.created),
-            "Driver": volume.driver or "local",
-            "Labels": dict(sorted(volume.labels.items())) or None,
-            "Mountpoint": volume.mountpoint,
-            "Name": volume.name,
-            "Options": dict(sorted(volume.options.items())) or None,
-            "Scope": "local",
-        }
 
-    return inspect_each(names, shape, form)
+def inspect(session: Session, ref: str) -> Json:
+    """One volume. Raises NotFound."""
+    found: LocalVolume = client.call(session.volumes.Inspect, GetRequest(ref=ref))
+    return shapes.inspect(found)

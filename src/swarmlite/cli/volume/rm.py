@@ -8,7 +8,7 @@ from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.removing import remove_each
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.proto.control_pb2 import RemoveRequest
+from swarmlite.proto.volumes_pb2 import RemoveVolumeRequest
 
 
 @click.command("rm", cls=Command)
@@ -20,6 +20,6 @@ def command(session: Session, names: tuple[str, ...], force: bool) -> int:
     engine = session.volumes
     return remove_each(
         names,
-        lambda ref: client.call(engine.Remove, RemoveRequest(ref=ref)),
+        lambda ref: client.call(engine.Remove, RemoveVolumeRequest(ref=ref, force=force)),
         force=force,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from swarmlite.errors import ResourceExhausted
+from swarmlite.model.references import INGRESS_NETWORK
 from swarmlite.model.task_states import PENDING, RUNNING, is_attachment
 from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
 from swarmlite.proto.types_pb2 import EndpointSpec, NetworkAttachmentConfig
@@ -60,10 +62,17 @@ def allocate_service(state: State, service: Service, view: Tables) -> Service:
     del endpoint.virtual_ips[:]
     try:
         for network in vip_networks(service, view):
-            addr = before.get(network.id) or state.give(owner, network.id)[0][0]
+            addr = before.get(network.id)
+            if not addr and network.id not in state.pools:
+                name = network.spec.annotations.name
+                raise ResourceExhausted(f"network {name} has no subnet yet")
+            addr = addr or state.give(owner, network.id)[0][0]
             endpoint.virtual_ips.add(network_id=network.id, addr=addr)
         ports = state.ports.allocate(
-            service.id, service.spec.endpoint.ports, service.endpoint.ports
+            service.id,
+            service.spec.endpoint.ports,
+            service.endpoint.ports,
+            lambda other: _name_of_service(view, other),
         )
     except Exception:
         state.release(owner)
@@ -72,6 +81,11 @@ def allocate_service(state: State, service: Service, view: Tables) -> Service:
     del endpoint.ports[:]
     endpoint.ports.extend(ports)
     return allocated
+
+
+def _name_of_service(view: Tables, service_id: str) -> str:
+    service = view.services.get(service_id)
+    return service.spec.annotations.name if service is not None else service_id
 
 
 def settle_service(state: State, service: Service) -> None:
@@ -117,7 +131,9 @@ def task_networks(task: Task, service: Service | None, view: Tables) -> Wanted:
         wanted.append((network if network is not None else config.target, config))
     if service is not None and publishes_ingress(service):
         ingress = ingress_network(view)
-        if ingress is not None and all(network is not ingress for network, _ in wanted):
+        if ingress is None:
+            wanted.append((INGRESS_NETWORK, NO_CONFIG))
+        elif all(network is not ingress for network, _ in wanted):
             wanted.append((ingress, NO_CONFIG))
     return wanted
 

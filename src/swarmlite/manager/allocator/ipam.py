@@ -118,36 +118,39 @@ class SubnetPool:
         ]
         self._length = prefix_length
         self._step = {p.version: 1 << (p.max_prefixlen - prefix_length) for p in pools}
-        self._taken: dict[str, tuple[int, int, int]] = {}
+        self._taken: dict[str, tuple[tuple[int, int, int], str]] = {}
         self._cursor = 0
 
     def overlaps(self, subnet: Network) -> str | None:
-        """The taken subnet that this one overlaps, or None."""
+        """The taken subnet that this one overlaps, and whose it is, in words; or None."""
         first, last = int(subnet.network_address), int(subnet.broadcast_address)
-        for text, (version, low, high) in self._taken.items():
+        for text, ((version, low, high), owner) in self._taken.items():
             if version == subnet.version and low <= last and first <= high:
-                return text
+                return f"{text} of network {owner}" if owner else text
         return None
 
-    def take(self, subnet: Network) -> None:
-        """Take this very subnet. Raises AlreadyExists when it overlaps a taken one."""
+    def take(self, subnet: Network, owner: str = "") -> None:
+        """Take this very subnet, for a network called `owner`.
+
+        Raises AlreadyExists when it overlaps a taken one.
+        """
         other = self.overlaps(subnet)
         if other is not None:
-            raise AlreadyExists(f"subnet {subnet} overlaps {other} of another network")
-        self._taken[str(subnet)] = _bounds(subnet)
+            raise AlreadyExists(f"subnet {subnet} overlaps {other}")
+        self._taken[str(subnet)] = _bounds(subnet), owner
 
     def release(self, subnet: Network) -> None:
         """Give a subnet back; safe to repeat."""
         self._taken.pop(str(subnet), None)
 
-    def allocate(self) -> Network:
+    def allocate(self, owner: str = "") -> Network:
         """The next subnet that overlaps none. Raises ResourceExhausted."""
         total = sum(count for _, count, _ in self._blocks)
         for _ in range(total):
             subnet = self._nth(self._cursor % total)
             self._cursor += 1
             if str(subnet) not in self._taken and self.overlaps(subnet) is None:
-                self.take(subnet)
+                self.take(subnet, owner)
                 return subnet
         pools = ", ".join(str(pool) for _, _, pool in self._blocks) or "none"
         raise ResourceExhausted(f"no subnet of /{self._length} left in the address pools ({pools})")

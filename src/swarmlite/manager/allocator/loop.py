@@ -20,6 +20,7 @@ from .endpoints import (
     allocate_task,
     is_current,
     missing_network,
+    publishes_ingress,
     settle_service,
     task_networks,
 )
@@ -60,7 +61,7 @@ class Allocator:
         self._waiting: dict[str, None] = {}
         self._unsettled: dict[str, None] = {}
         self._errors: dict[str, str] = {}
-        self._all_nodes = False
+        self._ingress_changed = False
 
     def reset(self, view: Tables) -> None:
         """As Loop.reset."""
@@ -114,7 +115,7 @@ class Allocator:
         elif not is_allocated(network):
             self._networks[network.id] = None
         if network.spec.ingress:
-            self._all_nodes = True
+            self._ingress_changed = True
         self._retry()
 
     def _observe_node(self, node: Node, removed: bool) -> None:
@@ -134,9 +135,11 @@ class Allocator:
 
     def plan(self, view: Tables, now: float) -> list[Change]:
         """As Loop.plan."""
-        if self._all_nodes:
-            self._all_nodes = False
+        if self._ingress_changed:
+            self._ingress_changed = False
             self._nodes.update(dict.fromkeys(node.id for node in view.nodes))
+            published = (s.id for s in view.services if publishes_ingress(s))
+            self._services.update(dict.fromkeys(published))
         changes: list[Change] = []
         self._plan_networks(view, changes)
         self._plan_services(view, changes)
@@ -224,10 +227,10 @@ class Allocator:
             recipe.obstacle = ""
         elif missing is not None:
             recipe.obstacle = f"network {missing} does not exist"
-        elif service is not None and not is_current(service, view):
-            recipe.obstacle = self._errors.get(service.id, "")
         else:
             recipe.obstacle = self._unallocated(recipe.networks)
+        if recipe.obstacle is None and service is not None and not is_current(service, view):
+            recipe.obstacle = self._errors.get(service.id, "")
         return recipe
 
     def _unallocated(self, networks: Wanted) -> str | None:
@@ -236,7 +239,8 @@ class Allocator:
             if isinstance(network, str) or not needs_addresses(network):
                 continue
             if network.id not in self.state.pools:
-                return self._errors.get(network.id, "")
+                error = self._errors.get(network.id, "")
+                return error and f"network {network.spec.annotations.name}: {error}"
         return None
 
     def _wait(self, task: Task, reason: str, changes: list[Change]) -> None:

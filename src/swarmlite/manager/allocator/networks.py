@@ -20,14 +20,15 @@ def allocate_network(state: State, network: Network) -> Network:
     allocated.ipam.CopyFrom(network.spec.ipam)
     if not allocated.ipam.configs:
         allocated.ipam.configs.add()
+    name = network.spec.annotations.name
     taken = []
     try:
         for config in allocated.ipam.configs:
             if config.subnet:
                 subnet = parse_network(config.subnet)
-                state.subnets.take(subnet)
+                state.subnets.take(subnet, name)
             else:
-                subnet = state.subnets.allocate()
+                subnet = state.subnets.allocate(name)
             taken.append(subnet)
             config.subnet = str(subnet)
             config.gateway = _gateway(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from swarmlite.errors import AlreadyExists, ResourceExhausted
 from swarmlite.proto.types_pb2 import PortConfig
@@ -37,15 +37,19 @@ class PublishedPorts:
                 self._owners.setdefault((port.protocol, port.published_port), owner)
 
     def allocate(
-        self, owner: str, wanted: Sequence[PortConfig], before: Sequence[PortConfig]
+        self,
+        owner: str,
+        wanted: Sequence[PortConfig],
+        before: Sequence[PortConfig],
+        name_of: Callable[[str], str] = str,
     ) -> list[PortConfig]:
         """Every wanted port with its number, and nothing else left to `owner`.
 
-        An automatic number stays what it was `before`. Raises AlreadyExists and
-        ResourceExhausted, when nothing has changed.
+        An automatic number stays what it was `before`; `name_of` an owner is for errors. Raises
+        AlreadyExists and ResourceExhausted, when nothing has changed.
         """
         given = [_copy(port) for port in wanted]
-        self._check(owner, given)
+        self._check(owner, given, name_of)
         self.release(owner)
         self.take(owner, given)
         kept = {_identity(p): p.published_port for p in before if is_ingress(p)}
@@ -54,7 +58,9 @@ class PublishedPorts:
                 self._assign(owner, port, kept.get(_identity(port), 0))
         return given
 
-    def _check(self, owner: str, given: Sequence[PortConfig]) -> None:
+    def _check(
+        self, owner: str, given: Sequence[PortConfig], name_of: Callable[[str], str]
+    ) -> None:
         automatic = 0
         for port in given:
             if not is_ingress(port):
@@ -63,7 +69,7 @@ class PublishedPorts:
             other = self._owners.get((port.protocol, port.published_port), owner)
             if other != owner:
                 raise AlreadyExists(
-                    f"port {port.published_port} is already published by service {other}"
+                    f"port {port.published_port} is already published by service {name_of(other)}"
                 )
         if automatic and self._free_automatic() < automatic:
             raise ResourceExhausted(

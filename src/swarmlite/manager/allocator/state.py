@@ -79,7 +79,7 @@ class State:
         for config in network.ipam.configs:
             subnet = parse_network(config.subnet)
             with suppress(AlreadyExists):
-                self.subnets.take(subnet)
+                self.subnets.take(subnet, network.spec.annotations.name)
             pools.append(address_pool(config))
         self.pools[network.id] = pools
 

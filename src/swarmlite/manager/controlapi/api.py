@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, NotFound
 from swarmlite.manager.store.api import Put, Store, kind_of
-from swarmlite.manager.store.tables import T, Table, Tables
+from swarmlite.manager.store.tables import T, Table, Tables, name_of
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import Version
 
@@ -87,6 +87,14 @@ def check_version(kind: str, obj: T, version: Version) -> None:
 
 
 def check_free(kind: str, table: Table[T], name: str) -> None:
-    """Raise AlreadyExists when an object has this name."""
-    if table.named(name):
-        raise AlreadyExists(f"{kind} {name} already exists")
+    """Raise AlreadyExists when an object has this name, or one that differs by case only.
+
+    DNS does not tell them apart, so that one would take the other's name from it.
+    """
+    for other in table.named_alike(name):
+        if name_of(other) == name:
+            raise AlreadyExists(f"{kind} {name} already exists")
+        raise AlreadyExists(
+            f"{kind} {name}: there is a {kind} {name_of(other)}; names that differ by case only"
+            " are refused"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition
 from swarmlite.ids import new_id
@@ -20,7 +21,7 @@ from swarmlite.proto.control_pb2 import (
     RemoveRequest,
 )
 from swarmlite.proto.objects_pb2 import Network, Task
-from swarmlite.proto.types_pb2 import NodeStatus
+from swarmlite.proto.types_pb2 import IPAMConfig, NodeStatus
 
 from .api import Api, check_free, resolve
 from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
@@ -44,6 +45,17 @@ FILTERS: Mapping[str, Holds[Network]] = {
 }
 
 
+Subnet = IPv4Network | IPv6Network
+
+
+def _subnet(config: IPAMConfig) -> Subnet | None:
+    return ip_network(config.subnet, strict=False) if config.subnet else None
+
+
+def _overlap(one: Subnet, other: Subnet) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
 class Networks:
     """The calls on networks."""
 
@@ -65,6 +77,7 @@ class Networks:
         network = Network(id=new_id(), spec=defaults.fill_network(request.spec))
         async with self._api.naming:
             check_free("network", self._api.view.networks, network.spec.annotations.name)
+            self._check_subnets(network)
             if network.spec.ingress and (other := self._ingress()):
                 raise AlreadyExists(
                     f"network {other.spec.annotations.name} is the ingress network; there is one"
@@ -93,6 +106,18 @@ class Networks:
             self._check_unused(network)
             await self._api.store.commit([Delete(network)])
         return Empty()
+
+    def _check_subnets(self, network: Network) -> None:
+        """Raise AlreadyExists for a subnet that overlaps another network's."""
+        name = network.spec.annotations.name
+        for wanted in map(_subnet, network.spec.ipam.configs):
+            for other in self._api.view.networks:
+                for taken in map(_subnet, other.ipam.configs or other.spec.ipam.configs):
+                    if wanted and taken and _overlap(wanted, taken):
+                        raise AlreadyExists(
+                            f"network {name}: subnet {wanted} overlaps {taken} of network"
+                            f" {other.spec.annotations.name}"
+                        )
 
     def _ingress(self) -> Network | None:
         return next((n for n in self._api.view.networks if n.spec.ingress), None)

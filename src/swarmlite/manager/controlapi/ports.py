@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model.validate.endpoint import describe
 from swarmlite.proto.objects_pb2 import Service
@@ -14,9 +14,17 @@ from swarmlite.proto.types_pb2 import PortConfig
 def check_ports(view: Tables, service: Service) -> None:
     """Raise InvalidSpec when another service has a published port of `service`.
 
+    Raises FailedPrecondition when there is no ingress network for its ports.
+
     Ports in host mode are each node's own: two services may have one on different nodes, which the
     scheduler sees to. With one in ingress mode they collide on every node.
     """
+    ingress = [p for p in service.spec.endpoint.ports if p.publish_mode == PortConfig.INGRESS]
+    if ingress and not any(n.spec.ingress and not n.pending_delete for n in view.networks):
+        raise FailedPrecondition(
+            f"--publish {describe(ingress[0])}: there is no ingress network; make one with"
+            " network create --driver overlay --ingress ingress, or publish with mode=host"
+        )
     wanted = {_key(port): port for port in service.spec.endpoint.ports if port.published_port}
     if not wanted:
         return

@@ -191,8 +191,9 @@ class Dispatcher:
         """A node that talks to us is not DOWN, whoever wrote so."""
         node = self._store.view.nodes.get(session.node_id)
         if node is not None and node.status.state == NodeStatus.DOWN:
-            since = node.status.since.ToDatetime(UTC)
-            if self._now() - since > timedelta(seconds=REPAIR_S):
+            since = self._now() - node.status.since.ToDatetime(UTC)
+            # Ahead of now by a clock that stepped: the node talks, and nothing is known against it.
+            if not timedelta() <= since <= timedelta(seconds=REPAIR_S):
                 self._report_ready(node.id, node.status.addr)
 
     def _info(self, node: Node) -> SessionInfo:
@@ -367,7 +368,7 @@ class Dispatcher:
             await asyncio.sleep(max(SETTLE_S, written_at + PERIOD_S - time.monotonic()))
             self._reported.clear()
             while self._reports:
-                changes = self._reports.take(self._store.view, self._now(), REPORTS)
+                changes = self._reports.take(self._store.view, self._now(), REPORTS, self._node_id)
                 if not await self._write(changes):
                     break
             written_at = time.monotonic()

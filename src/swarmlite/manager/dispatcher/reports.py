@@ -103,10 +103,13 @@ class Reports:
         self._released.update((task.id, None) for task in attachments)
 
     # what goes out
-    def take(self, view: Tables, now: datetime, limit: int = 1_000_000) -> list[Change]:
+    def take(
+        self, view: Tables, now: datetime, limit: int = 1_000_000, own_id: str = ""
+    ) -> list[Change]:
         """The writes that bring the store to what was reported, `limit` tasks at most.
 
-        Then commit, then `refused` or `failed`, then the next.
+        `own_id` is this manager's: of a node whose session is with another by now, reports may be
+        late. Then commit, then `refused` or `failed`, then the next.
         """
         taken = list(itertools.islice(self._tasks, limit))
         self._tasks_in_flight = {task_id: self._tasks.pop(task_id) for task_id in taken}
@@ -119,7 +122,9 @@ class Reports:
             if node is not None:
                 changes.append(Put(node))
         for task_id, task_report in self._tasks_in_flight.items():
-            task = _task_with(view.tasks.get(task_id), task_report, task_id, now)
+            node = view.nodes.get(task_report.node_id)
+            late = node is not None and node.status.manager_id not in ("", own_id)
+            task = _task_with(view.tasks.get(task_id), task_report, task_id, now, late)
             if task is not None:
                 changes.append(Put(task))
         return changes
@@ -160,11 +165,15 @@ class Reports:
         newer.description = newer.description or older.description
 
 
-def _follows(new: TaskStatus, old: TaskStatus) -> bool:
-    """Whether `new` comes after `old`: a state only rises, and a final one stays as it is."""
+def _follows(new: TaskStatus, old: TaskStatus, late: bool = False) -> bool:
+    """Whether `new` comes after `old`: a state only rises, and a final one stays as it is.
+
+    Within a state the order is that of arrival: agents' clocks step. Only where reports may have
+    taken another way (`late`) are their times compared.
+    """
     if task_states.is_terminal(old.state):
         return False
-    return new.state > old.state or (new.state == old.state and not _older(new, old))
+    return new.state > old.state or (new.state == old.state and not (late and _older(new, old)))
 
 
 def _older(new: TaskStatus, old: TaskStatus) -> bool:
@@ -175,7 +184,9 @@ def _older(new: TaskStatus, old: TaskStatus) -> bool:
     )
 
 
-def _task_with(task: Task | None, report: TaskReport, task_id: str, now: datetime) -> Task | None:
+def _task_with(
+    task: Task | None, report: TaskReport, task_id: str, now: datetime, late: bool
+) -> Task | None:
     if task is None:
         return None
     if task.node_id != report.node_id:
@@ -184,7 +195,7 @@ def _task_with(task: Task | None, report: TaskReport, task_id: str, now: datetim
     stored = task.status
     if task_states.is_attachment(task):
         return None  # nothing of it runs: only the managers say what becomes of it
-    if stored.state < task_states.ASSIGNED or not _follows(report.status, stored):
+    if stored.state < task_states.ASSIGNED or not _follows(report.status, stored, late):
         return None
     copy = Task()
     copy.CopyFrom(task)

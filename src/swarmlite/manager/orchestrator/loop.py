@@ -13,7 +13,7 @@ from ..isolation import apart
 from ..store.api import Action, Change, Event
 from ..store.tables import Place as PlaceKey
 from ..store.tables import Tables, place_of
-from ..times import created, state_since
+from ..times import Past, created, state_since
 from . import global_, jobs, replicated
 from .places import sort_place
 from .turn import IN_PROGRESS, Turn
@@ -50,6 +50,7 @@ class Orchestrator:
         self._timers: list[tuple[float, str]] = []
         self._timer_of: dict[str, float] = {}
         self._ran_since: dict[str, float] = {}
+        self._past = Past()
 
     def reset(self, view: Tables) -> None:
         """As Loop.reset."""
@@ -144,6 +145,12 @@ class Orchestrator:
             if service is not None and awaits_running(service):
                 self._places[place] = None
         self._progressed.clear()
+        if now < self._past.now:
+            # The clock stepped back: what waits for a time is decided again, by the new one.
+            self._services.update(dict.fromkeys(self._timer_of))
+            self._timers.clear()
+            self._timer_of.clear()
+        self._past.at(now)
         while self._timers and self._timers[0][0] <= now:
             at, service_id = heapq.heappop(self._timers)
             if self._timer_of.get(service_id) == at:
@@ -158,7 +165,7 @@ class Orchestrator:
         if service is None:
             self._services[service_id] = None
             return []
-        turn = Turn(service, view, now, budget, self._ran_since)
+        turn = Turn(service, view, now, budget, self._ran_since, self._past)
         replicated.go_on(turn, [s for s in slots if (service_id, s) not in settled])
         self._again(turn)
         return turn.changes
@@ -173,7 +180,9 @@ class Orchestrator:
     def _plan_service(self, view: Tables, service_id: str, now: float, budget: int) -> list[Change]:
         self._unfilled.pop(service_id, None)
         service = view.services.get(service_id)
-        turn = Turn(service or Service(id=service_id), view, now, budget, self._ran_since)
+        turn = Turn(
+            service or Service(id=service_id), view, now, budget, self._ran_since, self._past
+        )
         if service is None or service.pending_delete:
             turn.remove(view.tasks.of_service(service_id).values())
         else:
@@ -188,7 +197,7 @@ class Orchestrator:
         if service is None or not place.desired:
             self._services[key[0]] = None
             return []
-        turn = Turn(service, view, now, self._budget, self._ran_since)
+        turn = Turn(service, view, now, self._budget, self._ran_since, self._past)
         turn.settle(place)
         self._set_timer(key[0], turn.wake_at)
         return turn.changes

@@ -12,7 +12,7 @@ from swarmlite.proto.objects_pb2 import Service, Task
 
 from ..restart import ENDED_BY_ITSELF, must_leave, should_restart
 from ..store.tables import Tables
-from ..times import created
+from ..times import order
 
 Key = int | str
 
@@ -80,7 +80,7 @@ class Place:
 
 def newest(tasks: Iterable[Task]) -> Task:
     """The task that was created last."""
-    return max(tasks, key=lambda t: (created(t), t.id))
+    return max(tasks, key=order)
 
 
 def sort_place(key: Key, tasks: Iterable[Task], view: Tables) -> Place:

@@ -13,7 +13,7 @@ from swarmlite.proto.types_pb2 import TaskState, UpdateConfig, UpdateStatus
 from ..restart import delay_s, must_leave, should_restart, start_at, still_going
 from ..store.api import Change, Put
 from ..store.tables import Tables
-from ..times import created
+from ..times import Past, created, order
 from .places import Dirtiness, Key, Place, newest
 from .task import held_back, new_task, template
 
@@ -31,6 +31,8 @@ class Turn:
     budget: int
     ran_since: Mapping[str, float] = field(default_factory=dict)
     """When ended tasks had reached RUNNING, for those whose end was seen."""
+    past: Past = field(default_factory=Past)
+    """Stored times, none of them ahead of now."""
     changes: list[Change] = field(default_factory=list)
     wake_at: float | None = None
     cut_short: bool = False
@@ -41,6 +43,7 @@ class Turn:
     def __post_init__(self) -> None:
         self._template: Task | None = None
         self.dirty = Dirtiness(self.service, self.view)
+        self.past.at(self.now)
 
     @property
     def spent(self) -> bool:
@@ -109,7 +112,7 @@ class Turn:
 
     def _keep_one(self, place: Place) -> None:
         """Of several live tasks the furthest stays; an outdated one too, while starting first."""
-        ranked = sorted(place.live, key=lambda t: (-t.status.state, created(t), t.id))
+        ranked = sorted(place.live, key=lambda t: (-t.status.state, *order(t)))
         clean = [t for t in ranked if not self.dirty(t)]
         outdated = [t for t in ranked if self.dirty(t)]
         keep = clean[:1] or outdated[:1]
@@ -166,9 +169,9 @@ class Turn:
             self.later(at)
 
     def _due_at(self, task: Task, place: Place) -> float:
-        at = start_at(task, place.tasks, self.view)
+        at = start_at(task, place.tasks, self.view, self.past)
         if any(t is not task and t.desired_state == RUNNING for t in place.live):
-            at = min(at, created(task) + delay_of_retry(task, place, self.view))
+            at = min(at, self.past(created(task)) + delay_of_retry(task, place, self.view))
         return at
 
 

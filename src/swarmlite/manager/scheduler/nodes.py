@@ -95,11 +95,11 @@ class NodeInfo:
     def fails(self, group: Group, now: float) -> bool:
         """Whether tasks of this group failed here so often lately that others come first."""
         times = self.failures.get(group)
-        return (
-            times is not None
-            and len(times) == FAILURES_TO_AVOID
-            and times[0] > now - FAILURE_WINDOW_S
-        )
+        if times is None or len(times) < FAILURES_TO_AVOID:
+            return False
+        if times[0] > now:
+            times[0] = now  # a clock stepped back: it counts as now
+        return times[0] > now - FAILURE_WINDOW_S
 
 
 @dataclass(slots=True)

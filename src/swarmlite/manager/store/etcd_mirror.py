@@ -48,6 +48,7 @@ def decode(kv: etcd.KeyValue) -> tuple[str, Object] | None:
         log.error("passed over key=%r: it is not a %s", kv.key, kind)
         return None
     obj.meta.version.index = kv.mod_revision
+    obj.meta.created_version.index = kv.create_revision
     return kind, obj
 
 

@@ -107,4 +107,5 @@ class MemoryStore:
         old = table.put(obj)
         if old is None:
             obj.meta.created_at.CopyFrom(obj.meta.updated_at)
+            obj.meta.created_version.CopyFrom(obj.meta.version)
         return Event(Action.UPDATE if old else Action.CREATE, kind, obj, old)

@@ -43,7 +43,7 @@ def name_of(obj: Object) -> str:
 
 
 class Table(Generic[T]):
-    """Objects of one kind, by id and by name."""
+    """Objects of one kind, by id and by name; names are kept without regard to case."""
 
     def __init__(self) -> None:
         self._objects: dict[str, T] = {}
@@ -67,8 +67,12 @@ class Table(Generic[T]):
         return self._objects.get(object_id)
 
     def named(self, name: str) -> list[T]:
-        """Every object of this name; only hosts' names can repeat."""
-        return [self._objects[i] for i in sorted(self._ids_by_name.get(name, ()))]
+        """Every object of this very name; only hosts' names can repeat."""
+        return [obj for obj in self.named_alike(name) if name_of(obj) == name]
+
+    def named_alike(self, name: str) -> list[T]:
+        """Every object whose name differs from this one by case at most, as DNS compares."""
+        return [self._objects[i] for i in sorted(self._ids_by_name.get(name.lower(), ()))]
 
     def with_prefix(self, prefix: str) -> list[T]:
         """Every object whose id begins so."""
@@ -78,14 +82,14 @@ class Table(Generic[T]):
         """Keep `obj`; answer what it replaces."""
         old = self.pop(obj.id)
         self._objects[obj.id] = obj
-        self._ids_by_name[name_of(obj)].add(obj.id)
+        self._ids_by_name[name_of(obj).lower()].add(obj.id)
         return old
 
     def pop(self, object_id: str) -> T | None:
         """Forget the object; answer it, or None."""
         old = self._objects.pop(object_id, None)
         if old is not None:
-            name = name_of(old)
+            name = name_of(old).lower()
             self._ids_by_name[name].discard(object_id)
             if not self._ids_by_name[name]:
                 del self._ids_by_name[name]

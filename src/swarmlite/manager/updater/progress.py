@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from swarmlite.model.task_states import RUNNING
 from swarmlite.model.units import seconds as duration_s
 from swarmlite.proto.objects_pb2 import Task
-from swarmlite.proto.types_pb2 import UpdateConfig
 
 from ..restart import ENDED_BY_ITSELF
-from ..times import created, seconds, state_since
+from ..times import created, order, seconds, state_since
 
 if TYPE_CHECKING:
     from ..orchestrator.places import Place
@@ -47,7 +46,7 @@ class Progress:
 
 def measure(turn: Turn, places: Sequence[Place]) -> Progress:
     """Look at every place of a service whose update is in progress."""
-    progress = Progress(last_settled=seconds(turn.service.update_status.started_at))
+    progress = Progress(last_settled=turn.past(seconds(turn.service.update_status.started_at)))
     for place in places:
         new = new_tasks(turn, place)
         if new:
@@ -79,17 +78,18 @@ def is_outdated(turn: Turn, place: Place) -> bool:
 def new_tasks(turn: Turn, place: Place) -> list[Task]:
     """The tasks of a place that this update made, the oldest first."""
     version = turn.service.spec_version.index
-    return sorted((t for t in place.tasks if t.spec_version.index == version), key=created)
+    return sorted((t for t in place.tasks if t.spec_version.index == version), key=order)
 
 
 def _measure_place(turn: Turn, progress: Progress, new: Sequence[Task]) -> None:
     config, now = turn.config, turn.now
     settled = min((settled_at(t, turn.ran_since) for t in new), default=NEVER)
+    settled = settled if settled == NEVER else turn.past(settled)
     failed = next((t for t in new if _failed(t, turn)), None)
     if failed is not None:
         progress.failed.append(failed.id)
     if settled == NEVER:
-        _measure_unsettled(progress, new[0], config, now, failed is not None)
+        _measure_unsettled(progress, new[0], turn, failed is not None)
         return
     progress.last_settled = max(progress.last_settled, settled)
     free_at = settled + duration_s(config.delay)
@@ -98,12 +98,11 @@ def _measure_place(turn: Turn, progress: Progress, new: Sequence[Task]) -> None:
         progress.next_at = min(progress.next_at, free_at)
 
 
-def _measure_unsettled(
-    progress: Progress, task: Task, config: UpdateConfig, now: float, failed: bool
-) -> None:
+def _measure_unsettled(progress: Progress, task: Task, turn: Turn, failed: bool) -> None:
+    config = turn.config
     if config.HasField("progress_deadline") and duration_s(config.progress_deadline):
-        deadline = created(task) + duration_s(config.progress_deadline)
-        if deadline <= now:
+        deadline = turn.past(created(task)) + duration_s(config.progress_deadline)
+        if deadline <= turn.now:
             if not failed:
                 progress.failed.append(task.id)
             return

@@ -38,6 +38,7 @@ REFUSED_SERVICE = {
     "task.container.mounts.bind_options.readonly_nonrecursive": "--mount bind-recursive",
     "task.container.mounts.bind_options.readonly_force_recursive": "bind-recursive",
     "task.resources.reservations.generic": "--generic-resource",
+    "endpoint.ports.published_port_end": "--publish of any one port of a range",
     "task.networks.addresses": "--network ip",
     "task.networks.driver_attachment_opts": "--network driver-opt",
     "task.resource_references": "resource references",

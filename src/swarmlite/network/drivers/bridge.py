@@ -8,14 +8,18 @@ speak to each other as on a switch. What may be forwarded and what is masquerade
 from __future__ import annotations
 
 import errno
+import logging
 import random
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from swarmlite.errors import FailedPrecondition, ResourceExhausted
 from swarmlite.network import netlink, netns
 from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import PortFlags
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class Bridge:
             written = netns.write_sysctl(key.format(name), value)
             if six and not written and key.endswith("disable_ipv6"):
                 raise FailedPrecondition(f"{name}: this host has no IPv6, or an MTU below 1280")
+        if six:
+            _forward_ipv6(self._netlink.links())
 
     def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
         """See Driver."""
@@ -150,12 +156,29 @@ class Bridge:
         remove(self.shape)
 
 
+def _forward_ipv6(links: Iterable[str]) -> None:
+    """Have the host forward IPv6. A host that forwards ignores routers' announcements, by which it
+    may have its own address and way out: it goes on to hear them where it does now.
+    """
+    if netns.read_sysctl("ipv6/conf/all/forwarding") == "1":
+        return
+    for name in links:
+        if netns.read_sysctl(f"ipv6/conf/{name}/accept_ra") == "1":
+            netns.write_sysctl(f"ipv6/conf/{name}/accept_ra", "2")
+    log.info("IPv6 forwarding is switched on: a network with IPv6 is used")
+    netns.write_sysctl("ipv6/conf/all/forwarding", "1")
+
+
 def remove(shape: BridgeShape) -> None:
     """Take a bridge away that nobody holds; one that someone else made stays. Raises OSError."""
     channel = netlink.Socket()
     try:
-        link = channel.links().get(shape.interface)
+        links = channel.links()
+        link = links.get(shape.interface)
         if link is not None and link.bridge and link.mac == shape.mac:
-            channel.send([netlink.delete_link(link.index)], ignore=[errno.ENODEV])
+            # What is plugged in still belongs to a sandbox whose processes end late.
+            ports = [other.index for other in links.values() if other.master == link.index]
+            gone = [netlink.delete_link(index) for index in (*ports, link.index)]
+            channel.send(gone, ignore=[errno.ENODEV])
     finally:
         channel.close()

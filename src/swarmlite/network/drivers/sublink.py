@@ -51,6 +51,17 @@ def _reason(error: Exception) -> int:
     return int(getattr(error, "code", 0) or getattr(error, "errno", 0) or 0)
 
 
+@contextlib.contextmanager
+def _needs(what: str) -> Iterator[None]:
+    """Raises FailedPrecondition with `what` where the kernel does not know a kind of link."""
+    try:
+        yield
+    except Exception as error:
+        if _reason(error) != errno.EOPNOTSUPP:
+            raise
+        raise FailedPrecondition(what) from error
+
+
 class Sublink:
     """See Driver."""
 
@@ -75,21 +86,18 @@ class Sublink:
 
     def _make(self, route: Any, name: str) -> None:
         if not self.shape.parent:
-            try:
+            with _needs(
+                f"{self.shape.kind} without -o parent needs dummy devices, which this host's "
+                "kernel lacks: name an interface of the host with -o parent"
+            ):
                 route.link("add", ifname=name, kind="dummy")
-            except Exception as error:
-                if _reason(error) != errno.EOPNOTSUPP:
-                    raise
-                raise FailedPrecondition(
-                    f"{self.shape.kind} without -o parent needs dummy devices, which this host's "
-                    "kernel lacks: name an interface of the host with -o parent"
-                ) from error
             return
         base, _, tag = name.rpartition(".")
         below = route.link_lookup(ifname=base) if base else []
         if not below or not tag.isdecimal() or not 0 < int(tag) < 4095:
             raise FailedPrecondition(f"-o parent: this host has no interface {name}")
-        route.link("add", ifname=name, kind="vlan", link=below[0], vlan_id=int(tag))
+        with _needs(f"parent {name} needs VLAN interfaces, which this host's kernel lacks"):
+            route.link("add", ifname=name, kind="vlan", link=below[0], vlan_id=int(tag))
 
     def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
         """See Driver."""

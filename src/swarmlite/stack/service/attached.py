@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from swarmlite.proto.types_pb2 import FileTarget, Mount, PortConfig
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
-from swarmlite.stack.syntax import files, mounts, ports, small
+from swarmlite.stack.syntax import files, mounts, ports, small, volumes
 from swarmlite.stack.tree import Node
 from swarmlite.stack.world import DEFAULT_NETWORK, NAMESPACE_LABEL, Definition, Draft
 
@@ -98,7 +98,7 @@ def _extra_hosts(node: Node, draft: Draft) -> None:
         for name, item in node.value.items():
             for address in [item] if not isinstance(item.value, list) else item.value:
                 with read.placed(address):
-                    hosts.append(f"{small.address(read.scalar(address))} {name}")
+                    hosts.append(f"{small.host_address(read.scalar(address))} {name}")
         return
     for item in read.items(node):
         with read.placed(item):
@@ -130,33 +130,14 @@ def _volumes(node: Node, draft: Draft) -> None:
 
 def _short(node: Node, draft: Draft) -> Mount:
     """[SOURCE:]TARGET[:OPTIONS]."""
-    parts = read.line(node).split(":")
-    if len(parts) > 3 or not all(parts):
-        raise node.error("expected [SOURCE:]TARGET[:ro], for example data:/var/lib/data")
-    source = parts[0] if len(parts) > 1 else ""
-    mount = Mount(type=Mount.VOLUME, target=parts[1] if source else parts[0])
-    if source.startswith(("/", ".", "~")):
-        mount.type = Mount.BIND
-        mount.source = str(draft.world.path(source).resolve())
-    elif source:
-        _name_volume(node, mount, source, draft)
-    for option in parts[2].split(",") if len(parts) == 3 else ():
-        _option(node, mount, option)
+    with read.placed(node):
+        mount = volumes.parse(read.line(node))
+    if mount.type == Mount.BIND:
+        mount.source = draft.world.bind_source(mount.source)
+    elif mount.source:
+        key, mount.source = mount.source, ""
+        _name_volume(node, mount, key, draft)
     return mount
-
-
-def _option(node: Node, mount: Mount, option: str) -> None:
-    if option in ("ro", "rw"):
-        mount.readonly = option == "ro"
-    elif option == "nocopy" and mount.type == Mount.VOLUME:
-        mount.volume_options.nocopy = True
-    elif option in mounts.PROPAGATIONS and mount.type == Mount.BIND:
-        number = mounts.PROPAGATIONS[option]
-        mount.bind_options.propagation = Mount.BindOptions.Propagation.ValueType(number)
-    elif option in mounts.CONSISTENCIES:
-        mount.consistency = Mount.Consistency.ValueType(mounts.CONSISTENCIES[option])
-    elif option not in ("z", "Z"):
-        raise node.error(f"unknown option {option!r}; expected ro, rw, nocopy or a propagation")
 
 
 def _name_volume(node: Node, mount: Mount, key: str, draft: Draft) -> None:
@@ -209,7 +190,7 @@ def _long_mount(node: Node, draft: Draft) -> Mount:
     mount = Mount(type=kind)
     read.fields(node, _MOUNT, mount)
     if kind == Mount.BIND and mount.source:
-        mount.source = str(draft.world.path(mount.source).resolve())
+        mount.source = draft.world.bind_source(mount.source)
     elif kind == Mount.VOLUME and mount.source:
         key, mount.source = mount.source, ""
         _name_volume(values["source"], mount, key, draft)

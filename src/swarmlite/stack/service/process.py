@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.proto.types_pb2 import Mount
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
-from swarmlite.stack.syntax import small
+from swarmlite.stack.syntax import capabilities, small, volumes
 from swarmlite.stack.tree import Node
 from swarmlite.stack.world import Draft
 
@@ -34,15 +33,15 @@ def _env_file(node: Node, draft: Draft) -> None:
             required = required or read.boolean(known["required"])
         name = read.line(path)
         try:
-            text = draft.world.path(name).read_text()
+            lines = small.read_env_file(draft.world.path(name))
         except FileNotFoundError as error:
             if not required:
                 continue
             raise path.error(f"env_file {name!r} is not there") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise path.error(f"env_file {name!r} cannot be read: {error}") from error
+        except (OSError, InvalidSpec) as error:
+            raise path.error(f"env_file {name!r}: {error}") from error
         with read.placed(path):
-            env += small.environment(small.env_file(text), dict(draft.world.environment))
+            env += small.environment(lines, dict(draft.world.environment))
     # What the service says itself wins, in whatever order the keys stand.
     container = draft.spec.task.container
     container.env[:] = small.environment([*env, *container.env], {})
@@ -113,18 +112,13 @@ def _sysctls(node: Node, draft: Draft) -> None:
     draft.spec.task.container.sysctls.update(read.labels(node))
 
 
-def _capability(text: str) -> str:
-    name = text.upper()
-    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
-
-
 def _cap_add(node: Node, draft: Draft) -> None:
-    names = [_capability(read.line(item)) for item in read.items(node)]
+    names = [capabilities.parse(read.line(item)) for item in read.items(node)]
     draft.spec.task.container.capability_add[:] = dict.fromkeys(names)
 
 
 def _cap_drop(node: Node, draft: Draft) -> None:
-    names = [_capability(read.line(item)) for item in read.items(node)]
+    names = [capabilities.parse(read.line(item)) for item in read.items(node)]
     draft.spec.task.container.capability_drop[:] = dict.fromkeys(names)
 
 
@@ -147,12 +141,8 @@ def _ulimits(node: Node, draft: Draft) -> None:
 def _tmpfs(node: Node, draft: Draft) -> None:
     items = [node] if isinstance(node.value, str) else read.items(node)
     for item in items:
-        target, _, options = read.line(item).partition(":")
-        if not target.startswith("/"):
-            raise item.error(f"expected an absolute path, not {target!r}")
-        mount = draft.spec.task.container.mounts.add(type=Mount.TMPFS, target=target)
-        if options:
-            mount.tmpfs_options.options[:] = options.split(",")
+        with read.placed(item):
+            draft.spec.task.container.mounts.append(volumes.parse_tmpfs(read.line(item)))
 
 
 def _logging(node: Node, draft: Draft) -> None:

@@ -35,15 +35,18 @@ PROPAGATIONS = {
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
 
 
-def parse(text: str) -> Mount:
-    """The mount that the pairs describe; type is volume unless said. Raises InvalidSpec."""
+def parse(text: str, *, relative: bool = False) -> Mount:
+    """The mount that the pairs describe; type is volume unless said. Raises InvalidSpec.
+
+    `relative`: a bind's source may be a path of this host that begins with a dot.
+    """
     mount = Mount(type=Mount.VOLUME)
     pairs = [(_ALIASES.get(key, key), value) for key, value in fields.split(text)]
     for key, value in pairs:
         if key not in _KEYS:
             raise fields.unknown(key, _KEYS)
         _KEYS[key](mount, key, value)
-    check(mount)
+    check(mount, relative=relative)
     prefixes = {"bind": "bind-", "volume": "volume-", "tmpfs": "tmpfs-", "image": "image-"}
     kind = next(name for name, number in TYPES.items() if number == mount.type)
     for key, _ in pairs:
@@ -53,13 +56,14 @@ def parse(text: str) -> Mount:
     return mount
 
 
-def check(mount: Mount) -> None:
+def check(mount: Mount, *, relative: bool = False) -> None:
     """Refuse what no host could mount. Raises InvalidSpec."""
     if not mount.target:
         raise InvalidSpec("target is missing: target=/path/in/container")
     if not mount.target.startswith("/"):
         raise InvalidSpec(f"target {mount.target!r} is not an absolute path")
-    if mount.type == Mount.BIND and not mount.source.startswith("/"):
+    starts = ("/", ".") if relative else ("/",)
+    if mount.type == Mount.BIND and not mount.source.startswith(starts):
         raise InvalidSpec(f"source of a bind is an absolute path, not {mount.source!r}")
     if mount.type == Mount.TMPFS and mount.source:
         raise InvalidSpec("a tmpfs has no source")

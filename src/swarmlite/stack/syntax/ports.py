@@ -58,6 +58,29 @@ def parse_short(text: str) -> list[PortConfig]:
     return _paired(template, _range("target port", parts[-1]), published, text)
 
 
+def parse_published(text: str) -> list[PortConfig]:
+    """`--publish` of a plain container, on this host; a range for one target means any free one."""
+    if "=" in text:
+        raise InvalidSpec(
+            "expected [[IP:]PUBLISHED:]TARGET[/tcp|udp|sctp], for example 8080:80/tcp"
+        )
+    ports = parse_short(text)
+    several = len({port.target_port for port in ports}) == 1 and len(ports) > 1
+    if several:
+        ports[0].published_port_end = ports[-1].published_port
+        del ports[1:]
+    for port in ports:
+        port.publish_mode = PortConfig.HOST
+    return ports
+
+
+def parse_exposed(text: str) -> str:
+    """`--expose`: "80", "80/udp" or "7000-7002/tcp"; the protocol is always said."""
+    numbers, _, suffix = text.partition("/")
+    _range("port", numbers)
+    return f"{numbers}/{PortConfig.Protocol.Name(protocol(suffix or 'tcp')).lower()}"
+
+
 def protocol(text: str) -> PortConfig.Protocol.ValueType:
     """tcp, udp or sctp."""
     return PortConfig.Protocol.ValueType(fields.word("protocol", text.lower(), PROTOCOLS))
@@ -71,6 +94,8 @@ def mode(text: str) -> PortConfig.PublishMode.ValueType:
 def _paired(
     template: PortConfig, targets: list[int], published: list[int], text: str
 ) -> list[PortConfig]:
+    if len(targets) == 1 and len(published) > 1:
+        targets = targets * len(published)  # several ports of the host lead to one of the container
     if published and len(published) != len(targets):
         raise InvalidSpec(f"the ranges of {text!r} differ in length")
     result = []
@@ -85,6 +110,8 @@ def _paired(
 
 def _range(key: str, text: str) -> list[int]:
     first, dash, last = text.partition("-")
+    if key.startswith("published") and text == "0":
+        return []  # any that is free
     low = fields.number(key, first, least=1, most=MAX_PORT)
     high = fields.number(key, last, least=1, most=MAX_PORT) if dash else low
     if high < low:

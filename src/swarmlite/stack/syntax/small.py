@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.types_pb2 import (
@@ -15,6 +16,9 @@ from swarmlite.proto.types_pb2 import (
 )
 
 from . import fields
+
+HOST_GATEWAY = "host-gateway"
+"""In place of an address: that of the host on which the container runs."""
 
 
 def parse_network(text: str) -> NetworkAttachmentConfig:
@@ -85,7 +89,12 @@ def parse_host(text: str) -> str:
     name, found, value = text.partition(separator)
     if not found or not name or " " in name:
         raise InvalidSpec("expected HOST:IP, for example db:10.0.0.5")
-    return f"{address(value.strip('[]'))} {name}"
+    return f"{host_address(value)} {name}"
+
+
+def host_address(text: str) -> str:
+    """An address of a host's name: an IP address, or host-gateway for the host's own."""
+    return HOST_GATEWAY if text.strip() == HOST_GATEWAY else address(text.strip("[]"))
 
 
 def address(text: str) -> str:
@@ -110,11 +119,22 @@ def environment(items: Iterable[str], outside: dict[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
 
 
+def read_env_file(path: Path) -> list[str]:
+    """The variables of the file at `path`. Raises InvalidSpec, OSError."""
+    try:
+        # Not read_text, which takes a lone CR for the end of a line.
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidSpec("not UTF-8") from error
+    return env_file(text)
+
+
 def env_file(text: str) -> list[str]:
     """The variables of a file: a line each, empty ones and # comments left out."""
     items = []
-    for line in text.removeprefix("\ufeff").splitlines():
-        stripped = line.lstrip()
+    # Lines end at LF and CR LF only; a form feed and U+2028 belong to the value.
+    for line in text.removeprefix("\ufeff").split("\n"):
+        stripped = line.removesuffix("\r").lstrip()
         if not stripped or stripped.startswith("#"):
             continue
         name = stripped.partition("=")[0]

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.references import DEFAULT_DOMAIN
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,14 @@ class RegistryAuth:
                 raise InvalidSpec("the registry credentials' auth is not base64") from None
             username, _, password = decoded.partition(":")
         return cls(username, password, text("identitytoken"), text("serveraddress"))
+
+    def only_for(self, domain: str) -> RegistryAuth | None:
+        """Itself where it is of this registry, or names none; else None: it goes nowhere else."""
+        named = self.server_address.partition("://")[2] or self.server_address
+        named = named.partition("/")[0]
+        if named in ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"):
+            named = DEFAULT_DOMAIN
+        return self if named in ("", domain) else None
 
     def to_base64(self) -> str:
         """The form that `from_base64` reads."""

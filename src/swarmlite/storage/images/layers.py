@@ -148,6 +148,16 @@ class LayerStore:
         self._path(layer.chain_id).rename(trash / "layer")
         discard(trash)
 
+    def used(self) -> set[str]:
+        """Chain ids that somebody stands on."""
+        with self.guard:
+            return set().union(*(users() for users in self.users))
+
+    def size(self, chain_id: str) -> int:
+        """Unpacked bytes of a layer; 0 for one that is not here."""
+        layer = self._layers.get(chain_id)
+        return layer.size_bytes if layer else 0
+
     def chain_ids(self) -> list[str]:
         """All layers that are unpacked."""
         return list(self._layers)

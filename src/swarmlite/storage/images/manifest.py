@@ -13,6 +13,7 @@ from typing import Any
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.model.references import is_digest
+from swarmlite.storage.images.config import check
 from swarmlite.storage.images.types import Platform
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -139,8 +140,7 @@ def parse_config(data: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
         diff_ids = []
     if not isinstance(diff_ids, list) or not all(is_digest(diff) for diff in diff_ids):
         raise InvalidSpec("the image's config has no valid rootfs.diff_ids")
-    if not isinstance(config.get("config") or {}, dict):
-        raise InvalidSpec("the image's config has a config that is not an object")
+    check(config)
     return config, tuple(diff_ids)
 
 

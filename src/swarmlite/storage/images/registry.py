@@ -53,6 +53,7 @@ class Repository:
         self._reference = reference
         self._limits = limits or Limits()
         self._scope = f"repository:{reference.path}:pull"
+        auth = auth.only_for(reference.domain) if auth else None
         self._transport = Transport(reference.host, auth, settings)
 
     async def __aenter__(self) -> Repository:

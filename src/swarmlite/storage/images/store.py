@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, ResourceExhausted
 from swarmlite.model.references import Reference
+from swarmlite.storage import trees
 from swarmlite.storage.content import Content
-from swarmlite.storage.images import archive
+from swarmlite.storage.images import archive, pruning
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.flight import Flights, Locks, in_thread
 from swarmlite.storage.images.index import Entry
@@ -37,12 +40,15 @@ from swarmlite.storage.images.registry import Document, Repository
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.sources import LocalLayer, RemoteLayer, Report, Source
 from swarmlite.storage.images.types import (
+    HistoryItem,
     Image,
+    Inspection,
     Limits,
     Platform,
     Progress,
     Removed,
     Resolved,
+    Usage,
 )
 from swarmlite.storage.leases import Leases, holding
 from swarmlite.storage.trees import discard
@@ -89,6 +95,7 @@ class ImageStore:
         self._pulls: Flights[Image] = Flights()
         self._locks = Locks()
         self._held: Counter[str] = Counter()
+        self._uses_changed = False
         self._drop_broken_images()
         if collect:
             self.collect()
@@ -110,9 +117,69 @@ class ImageStore:
     def use(self, ref: str, owner: str, *, sync: bool = False) -> Image:
         """`get`, with the image held for `owner` from then on: nothing comes in between."""
         entry = self._index.find(ref)
-        entry.used = time.time()
+        entry.used, self._uses_changed = time.time(), True
         self.leases.hold(owner, images=[entry.id], sync=sync)
         return _image(entry)
+
+    async def tag(self, ref: str, target: str) -> None:
+        """Give an image another name, which is taken from whichever has it. Raises InvalidSpec."""
+        reference = Reference.parse(target)
+        if reference.digest:
+            raise InvalidSpec(f"invalid image reference {target!r}: a new name has no digest")
+        self._index.add(self._index.find(ref), tag=reference.tagged)
+        await self._save()
+
+    def inspect(self, ref: str) -> Inspection:
+        """An image with all that its config and manifest say."""
+        entry = self._index.find(ref)
+        rootfs = entry.config.get("rootfs") or {}
+        return Inspection(
+            image=_image(entry),
+            diff_ids=tuple(rootfs.get("diff_ids") or ()),
+            history=self._history(entry),
+            blobs=tuple(entry.blobs),
+        )
+
+    def history(self, ref: str) -> tuple[HistoryItem, ...]:
+        """How an image was made, the newest step first."""
+        return self._history(self._index.find(ref))
+
+    def _history(self, entry: Entry) -> tuple[HistoryItem, ...]:
+        items, layers = [], iter(entry.layers)
+        for step in entry.config.get("history") or ():
+            empty = step.get("empty_layer") is True
+            items.append(
+                HistoryItem(
+                    created=str(step.get("created") or ""),
+                    created_by=str(step.get("created_by") or ""),
+                    comment=str(step.get("comment") or ""),
+                    size_bytes=0 if empty else self.layers.size(next(layers, "")),
+                    empty_layer=empty,
+                )
+            )
+        return tuple(reversed(items))
+
+    def usage(self) -> Usage:
+        """What images take on the disk, and how much of it would be free without the unused."""
+        used, entries = self.ids_in_use(), self.entries()
+        kept = {chain for entry in entries if entry.id in used for chain in entry.layers}
+        sizes = {chain: self.layers.size(chain) for entry in entries for chain in entry.layers}
+        blobs = sum(self.content.info(digest).size_bytes for digest in self.content.digests())
+        free = sum(size for chain, size in sizes.items() if chain not in kept)
+        return Usage(len(entries), len(used), sum(sizes.values()), free, blobs)
+
+    def entries(self) -> Sequence[Entry]:
+        """The index's entries, to look at."""
+        return tuple(self._index.entries.values())
+
+    def ids_in_use(self) -> set[str]:
+        """Ids of the images that somebody holds, or whose layers a container stands on."""
+        standing = self.layers.used()
+        return {
+            entry.id
+            for entry in self._index.entries.values()
+            if self.leases.holders(image=entry.id) or not standing.isdisjoint(entry.layers[-1:])
+        }
 
     # pulling
     async def resolve(
@@ -162,6 +229,8 @@ class ImageStore:
                 return image
 
     def _hold(self, owner: str, image: Image) -> None:
+        if (entry := self._index.entries.get(image.id)) is not None:
+            entry.used, self._uses_changed = time.time(), True
         if owner:
             self.leases.hold(owner, images=[image.id])
 
@@ -385,15 +454,59 @@ class ImageStore:
         entry.tags = [tag for tag in entry.tags if tag not in untagged]
         entry.digests = [name for name in entry.digests if name not in (names or ())]
         if not last or used:
-            await self._index.save()
+            await self._save()
             return Removed(untagged=tuple(untagged))
         untagged = list(dict.fromkeys([*untagged, *entry.digests]))
         return await self._delete([entry], untagged)
 
+    async def prune(
+        self,
+        *,
+        all_unused: bool = False,
+        before: float | None = None,
+        labels: Callable[[dict[str, str]], bool] = lambda _: True,
+        in_use: Collection[str] = (),
+    ) -> Removed:
+        """Remove images without a tag (with `all_unused`: all) that nobody uses.
+
+        `before` takes only those that were created earlier (seconds since the epoch); `labels`
+        says yes to an image's labels.
+        """
+        chosen = pruning.matching(
+            self._index.entries.values(),
+            {*in_use, *self.ids_in_use()},
+            all_unused=all_unused,
+            before=before,
+            labels=labels,
+            created=_created,
+        )
+        return await self._delete(chosen, [name for entry in chosen for name in entry.names])
+
+    async def delete(self, ids: Collection[str], *, wait: bool = False) -> Removed:
+        """Remove images whatever their names; with `wait` their files are gone when it returns."""
+        entries = [self._index.entries[key] for key in ids if key in self._index.entries]
+        names = [name for entry in entries for name in entry.names]
+        removed = await self._delete(entries, names)
+        if wait:
+            await in_thread(trees.wait_for_discards)
+        return removed
+
+    async def save_uses(self) -> None:
+        """Keep on disk when each image was used last, where that changed since the last save."""
+        if self._uses_changed:
+            self._uses_changed = False
+            await self._save()
+
+    async def _save(self) -> None:
+        try:
+            await self._index.save()
+        except OSError as error:
+            raise os_error(error, self.root) from error
+
     async def _delete(self, entries: Sequence[Entry], untagged: Sequence[str]) -> Removed:
         for entry in entries:
             self._index.entries.pop(entry.id, None)
-        await self._index.save()
+        await self._save()
         gone, layers, freed = [entry.id for entry in entries], *self._collect()
         return Removed(tuple(untagged), (*gone, *(la.chain_id for la in layers)), freed)
 
@@ -479,6 +592,17 @@ def _image(entry: Entry) -> Image:
         entry.manifest,
         entry.used,
     )
+
+
+def _created(entry: Entry) -> float:
+    """When the image was made; one that does not say so is as old as can be."""
+    # Go writes nanoseconds, Python reads microseconds
+    text = re.sub(r"(\.\d{6})\d+", r"\1", str(entry.config.get("created")))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _named(image: Image, tags: Sequence[str]) -> Image:

@@ -60,6 +60,38 @@ class Image:
 
 
 @dataclass(frozen=True)
+class HistoryItem:
+    """One step of how an image was made; `created` is RFC 3339."""
+
+    created: str
+    created_by: str
+    comment: str
+    size_bytes: int
+    empty_layer: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """An image, what its layers unpack to, how it was made, and the blobs that it came as."""
+
+    image: Image
+    diff_ids: tuple[str, ...]
+    history: tuple[HistoryItem, ...]
+    blobs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """For `system df`: images, those in use, bytes of layers, of those unused, and of blobs."""
+
+    images: int
+    active: int
+    size_bytes: int
+    reclaimable_bytes: int
+    blob_bytes: int
+
+
+@dataclass(frozen=True)
 class Progress:
     """One step of a pull or load; `layer` is a short digest, empty for the image as a whole."""
 

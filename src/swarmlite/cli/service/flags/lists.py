@@ -8,7 +8,7 @@ from typing import Any
 from swarmlite.cli.lazy import parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ServiceSpec
-from swarmlite.stack.syntax import fields, files, mounts, ports, small
+from swarmlite.stack.syntax import capabilities, fields, files, mounts, ports, small
 
 from .table import Repeated
 
@@ -125,14 +125,6 @@ def _remove_preferences(spec: ServiceSpec, texts: Sequence[str]) -> None:
     _replace(target, [p for p in target if _preference(p) not in texts])
 
 
-def capability(text: str) -> str:
-    """A capability's full name, CAP_ and upper case, or ALL."""
-    name = text.strip().upper()
-    if not name:
-        raise InvalidSpec("expected a capability such as NET_ADMIN")
-    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
-
-
 LISTS = [
     Repeated(
         ("-e", "--env"),
@@ -241,7 +233,7 @@ def plain_options(command: Any) -> Any:
     """--cap-add, --cap-drop and --log-opt as options."""
     import click
 
-    name = parsed(capability, "list")
+    name = parsed(capabilities.parse, "list")
     command = click.option("--cap-add", multiple=True, type=name, help="Add a capability")(command)
     command = click.option("--cap-drop", multiple=True, type=name, help="Drop one")(command)
     pair = parsed(fields.pair, "list")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from swarmlite.cli.flagtypes import DURATION
 from swarmlite.cli.lazy import COUNT, one_of, parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import RestartPolicy, UpdateConfig
 
-from .table import DURATION, Scalar
+from .table import Scalar
 
 CONDITIONS = {
     "none": RestartPolicy.NONE,

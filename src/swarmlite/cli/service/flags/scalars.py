@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from swarmlite.cli.flagtypes import BYTES, CPUS, DURATION, SWAP, SWAPPINESS
 from swarmlite.cli.lazy import COUNT, INTEGER, one_of, parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
 from swarmlite.proto.specs_pb2 import ContainerSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, HealthConfig
 
-from .table import BYTES, CPUS, DURATION, Scalar
+from .table import Scalar
 
 
 def words(text: str) -> list[str]:
@@ -96,16 +97,6 @@ def _resource(field: str) -> Callable[[ServiceSpec, int], None]:
     return apply
 
 
-def _swap(text: str) -> int:
-    return -1 if text == "-1" else units.parse_bytes(text)
-
-
-def _swappiness(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 100):
-        raise InvalidSpec("expected a whole number from 0 to 100")
-    return int(text)
-
-
 def _log_driver(spec: ServiceSpec, value: str) -> None:
     spec.task.log_driver.name = value
 
@@ -165,13 +156,13 @@ SCALARS = [
     Scalar(
         ("--memory-swap",),
         _resource("memory_swap_bytes"),
-        parsed(_swap, "bytes"),
+        SWAP,
         "Swap bytes, -1 for unlimited",
     ),
     Scalar(
         ("--memory-swappiness",),
         _resource("memory_swappiness"),
-        parsed(_swappiness, "int"),
+        SWAPPINESS,
         "Swappiness (0-100)",
     ),
     Scalar(("--log-driver",), _log_driver, help="Logging driver for service"),

@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from swarmlite.cli.lazy import flag, parsed
-from swarmlite.errors import InvalidSpec
-from swarmlite.model import units
+from swarmlite.cli.lazy import flag
 from swarmlite.proto.specs_pb2 import ServiceSpec
 
 
@@ -116,15 +114,3 @@ def _scalar_options(scalars: Sequence[Scalar], command: Any) -> Any:
         else:
             command = click.option(*row.names, row.key, type=row.type, help=row.help)(command)
     return command
-
-
-def _duration(text: str) -> int:
-    value = units.parse_duration(text)
-    if value < 0:
-        raise InvalidSpec("a duration is not negative")
-    return value
-
-
-DURATION = parsed(_duration, "duration")
-BYTES = parsed(units.parse_bytes, "bytes")
-CPUS = parsed(units.parse_cpus, "decimal")

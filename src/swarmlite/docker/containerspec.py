@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from swarmlite.docker.mounts import mount
+from swarmlite.docker.values import Json, compact, nanoseconds, word
 from swarmlite.proto.specs_pb2 import ContainerSpec
-from swarmlite.proto.types_pb2 import FileTarget, HealthConfig, Mount, Privileges
-
-from .values import Json, compact, driver, nanoseconds, word
+from swarmlite.proto.types_pb2 import FileTarget, HealthConfig, Privileges
 
 
 def container_spec(spec: ContainerSpec) -> Json:
@@ -89,50 +89,6 @@ def health(config: HealthConfig) -> Json:
             "StartPeriod": nanoseconds(config.start_period),
             "StartInterval": nanoseconds(config.start_interval),
             "Retries": config.retries,
-        }
-    )
-
-
-def mount(value: Mount) -> Json:
-    """One mount with the options that it says."""
-    return compact(
-        {
-            "Type": word(Mount.Type.Name(value.type)),
-            "Source": value.source,
-            "Target": value.target,
-            "ReadOnly": value.readonly,
-            "Consistency": word(Mount.Consistency.Name(value.consistency))
-            if value.consistency
-            else "",
-            "BindOptions": _bind(value.bind_options) if value.HasField("bind_options") else None,
-            "VolumeOptions": compact(
-                {
-                    "NoCopy": value.volume_options.nocopy,
-                    "Labels": dict(value.volume_options.labels),
-                    "Subpath": value.volume_options.subpath,
-                    "DriverConfig": driver(value.volume_options.driver_config),
-                }
-            ),
-            "ImageOptions": compact({"Subpath": value.image_options.subpath}),
-            "TmpfsOptions": compact(
-                {
-                    "SizeBytes": value.tmpfs_options.size_bytes,
-                    "Mode": value.tmpfs_options.mode,
-                    "Options": [option.split("=", 1) for option in value.tmpfs_options.options],
-                }
-            ),
-        }
-    )
-
-
-def _bind(options: Mount.BindOptions) -> Json:
-    return compact(
-        {
-            "Propagation": word(Mount.BindOptions.Propagation.Name(options.propagation)),
-            "NonRecursive": options.nonrecursive,
-            "CreateMountpoint": options.create_mountpoint,
-            "ReadOnlyNonRecursive": options.readonly_nonrecursive,
-            "ReadOnlyForceRecursive": options.readonly_force_recursive,
         }
     )
 

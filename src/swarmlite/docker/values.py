@@ -38,6 +38,18 @@ def time(timestamp: Timestamp) -> str:
     return f"{moment}{fraction}Z"
 
 
+def go_time(timestamp: Timestamp) -> str:
+    """As lists print a time: "2024-01-02 03:04:05 +0000 UTC", in this host's zone."""
+    moment = datetime.fromtimestamp(timestamp.seconds).astimezone()
+    return moment.strftime("%Y-%m-%d %H:%M:%S %z %Z")
+
+
+def log_time(timestamp: Timestamp) -> str:
+    """RFC 3339 with all nine digits, as lines of logs begin."""
+    moment = datetime.fromtimestamp(timestamp.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{moment}.{timestamp.nanos:09d}Z"
+
+
 def nanoseconds(duration: Duration) -> int:
     """A duration as Docker's JSON has it."""
     return duration.seconds * 1_000_000_000 + duration.nanos

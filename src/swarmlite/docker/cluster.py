@@ -1,13 +1,13 @@
-"""Nodes, networks, secrets, configs and the swarm itself in Docker's JSON."""
+"""Nodes, secrets, configs and the swarm itself in Docker's JSON."""
 
 from __future__ import annotations
 
-from swarmlite.proto.objects_pb2 import Cluster, Config, Network, Node, Secret
+from swarmlite.proto.objects_pb2 import Cluster, Config, Node, Secret
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import IPAMOptions, ManagerStatus, NodeRole, NodeStatus
+from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus
 
 from .services import generic
-from .values import Json, compact, driver, kept, meta, named, nanoseconds, time, word
+from .values import Json, compact, driver, kept, meta, named, nanoseconds, word
 
 
 def node(value: Node) -> Json:
@@ -65,50 +65,6 @@ def node_spec(spec: NodeSpec) -> Json:
         "Labels": dict(sorted(spec.annotations.labels.items())),
         "Role": word(NodeRole.Name(spec.desired_role)),
         "Availability": word(NodeSpec.Availability.Name(spec.availability)),
-    }
-
-
-def network(value: Network) -> Json:
-    """A network as `network inspect` shows it."""
-    spec = value.spec
-    options = dict(spec.driver.options)
-    if vni := value.driver_state.options.get("vni"):
-        options["com.docker.network.driver.overlay.vxlanid_list"] = vni
-    return {
-        "Name": spec.annotations.name,
-        "Id": value.id,
-        "Created": time(value.meta.created_at),
-        "Scope": spec.scope or "swarm",
-        "Driver": spec.driver.name or "overlay",
-        "EnableIPv6": spec.ipv6_enabled,
-        "IPAM": ipam(value.ipam if value.ipam.configs else spec.ipam),
-        "Internal": spec.internal,
-        "Attachable": spec.attachable,
-        "Ingress": spec.ingress,
-        "ConfigFrom": {"Network": spec.config_from},
-        "ConfigOnly": spec.config_only,
-        "Containers": None,
-        "Options": dict(sorted(options.items())) or None,
-        "Labels": dict(sorted(spec.annotations.labels.items())),
-    }
-
-
-def ipam(value: IPAMOptions) -> Json:
-    """Driver and subnets."""
-    return {
-        "Driver": value.driver.name or "default",
-        "Options": dict(value.driver.options) or None,
-        "Config": [
-            compact(
-                {
-                    "Subnet": c.subnet,
-                    "IPRange": c.range,
-                    "Gateway": c.gateway,
-                    "AuxiliaryAddresses": dict(c.reserved),
-                }
-            )
-            for c in value.configs
-        ],
     }
 
 

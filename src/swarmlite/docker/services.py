@@ -18,7 +18,7 @@ from swarmlite.proto.types_pb2 import (
     UpdateStatus,
 )
 
-from .containers import container_spec
+from .containerspec import container_spec
 from .values import (
     Json,
     compact,

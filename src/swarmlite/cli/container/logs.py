@@ -1,0 +1,63 @@
+"""`swarmlite container logs` and `swarmlite logs`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.loglines import TAIL, Joiner
+from swarmlite.cli.moments import MOMENT
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.docker import values as shapes
+from swarmlite.proto.containers_pb2 import ContainerLogsRequest
+from swarmlite.proto.control_pb2 import LOG_STDERR, LogMessage, LogOptions
+
+
+@click.command("logs", cls=Command)
+@flag("-f", "--follow", help="Follow log output.")
+@click.option("-n", "--tail", type=TAIL, default="all", help="Lines to show from the end (all).")
+@click.option("--since", type=MOMENT, help="Show logs since a time, a UNIX time or a duration.")
+@click.option("--until", type=MOMENT, help="Show logs before a time, a UNIX time or a duration.")
+@flag("-t", "--timestamps", help="Show timestamps.")
+@flag("--details", help="Show extra details provided to logs.")
+@click.argument("container")
+@pass_session
+def command(session: Session, /, container: str, **values: Any) -> None:
+    """Fetch the logs of a container."""
+    options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
+    for name in ("since", "until"):
+        if values[name] is not None:
+            getattr(options, name).CopyFrom(values[name])
+    request = ContainerLogsRequest(ref=container, options=options, details=values["details"])
+    whole = values["timestamps"] or values["details"]
+    joiner = Joiner()
+    for reply in client.stream(session.containers.Logs(request)):
+        for message in reply.messages:
+            # Parts go out as they come, unless something stands before the line that they make.
+            line = joiner.add(message.stream, message) if whole else message
+            if line is not None:
+                _write(line, values["timestamps"], values["details"])
+        sys.stdout.flush()
+    for line in joiner.rest():
+        _write(line, values["timestamps"], values["details"])
+
+
+def _write(message: LogMessage, timestamps: bool, details: bool) -> None:
+    stamp = f"{shapes.log_time(message.timestamp)} " if timestamps else ""
+    said = attributes(message) + " " if details else ""
+    out = sys.stderr if message.stream == LOG_STDERR else sys.stdout
+    out.buffer.write((stamp + said).encode() + message.data)
+    if out is sys.stderr:
+        out.buffer.flush()
+
+
+def attributes(message: LogMessage) -> str:
+    """Labels, tag and env of a line: "a=1,b=2", as --details prints them."""
+    from urllib.parse import quote
+
+    pairs = sorted(message.attributes.items())
+    return ",".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in pairs)

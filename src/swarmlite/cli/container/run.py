@@ -1,0 +1,120 @@
+"""`swarmlite container run` and `swarmlite run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import click
+
+from swarmlite.cli import client
+from swarmlite.cli.container import exits
+from swarmlite.cli.container.attaching import (
+    Waiting,
+    at_terminal,
+    attachment,
+    detach_keys_option,
+    resize_now,
+    sig_proxy_option,
+)
+from swarmlite.cli.container.creating import create, creating_options
+from swarmlite.cli.container.flags.configuration import attach_to, build, run_options
+from swarmlite.cli.lazy import Command, Failed, flag
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.cli.terminal import raw
+from swarmlite.errors import SwarmliteError
+from swarmlite.proto.containers_pb2 import (
+    AttachInput,
+    ContainerConfig,
+    ContainerRef,
+    RemoveContainerRequest,
+    WaitContainerRequest,
+)
+
+
+@click.command("run", cls=Command, swallow=True, misused=exits.FAILED)
+@run_options
+@creating_options
+@flag("-d", "--detach", help="Run container in background and print container ID.")
+@detach_keys_option
+@sig_proxy_option
+@click.argument("image")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
+@pass_session
+def command(session: Session, /, image: str, args: tuple[str, ...], **values: Any) -> int:
+    """Create and run a new container from an image."""
+    try:
+        config = build(image, args, values)
+        attach_to(config, values, detach=values["detach"])
+        raw.check_terminal(config.spec.tty and config.attach_stdin)
+        if config.spec.tty:
+            config.console_height, config.console_width = raw.size()
+        container_id = create(session, config, values)
+    except (SwarmliteError, OSError) as error:
+        _fail(error, exits.FAILED)
+    attached = config.attach_stdin or config.attach_stdout or config.attach_stderr
+    if values["detach"] or not attached:
+        _start(session, container_id, config)
+        click.echo(container_id)
+        return 0
+    return _attended(session, container_id, config, values)
+
+
+def _attended(
+    session: Session, container_id: str, config: ContainerConfig, values: Mapping[str, Any]
+) -> int:
+    """Start it with its streams on ours; its exit code, 0 when the user detached."""
+    tty, stdin = config.spec.tty, config.attach_stdin
+    start = AttachInput.Start(
+        ref=container_id,
+        stdin=stdin,
+        stdout=config.attach_stdout,
+        stderr=config.attach_stderr,
+        stream=True,
+    )
+    condition = (
+        WaitContainerRequest.REMOVED if config.auto_remove else WaitContainerRequest.NEXT_EXIT
+    )
+    with at_terminal(session, container_id, tty=tty, stdin=stdin, sig_proxy=values["sig_proxy"]):
+        try:
+            streams = attachment(session, start, tty=tty, detach_keys=values["detach_keys"])
+            waiting = Waiting(session, container_id, condition)
+        except SwarmliteError as error:
+            _forget(session, container_id, config)
+            _fail(error, exits.FAILED)
+        try:
+            _start(session, container_id, config)
+            if tty:
+                resize_now(session, container_id)
+            streams.begin()
+            if not (config.attach_stdout or config.attach_stderr):
+                click.echo(container_id)
+            streams.show()
+            return 0 if streams.detached else waiting.exit_code()
+        finally:
+            streams.close()
+            waiting.cancel()
+
+
+def _start(session: Session, container_id: str, config: ContainerConfig) -> None:
+    """Start it; what could not be started is forgotten under --rm, and ends this process."""
+    try:
+        client.call(session.containers.Start, ContainerRef(ref=container_id))
+    except SwarmliteError as error:
+        _forget(session, container_id, config)
+        _fail(error, exits.code_of(error))
+
+
+def _forget(session: Session, container_id: str, config: ContainerConfig) -> None:
+    if config.auto_remove:
+        with suppress(SwarmliteError):
+            request = RemoveContainerRequest(ref=container_id, force=True, volumes=True)
+            client.call(session.containers.Remove, request)
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    line = str(error)
+    if isinstance(error, OSError) and error.filename:
+        line = f"{error.filename}: {error.strerror}"
+    raise Failed(f"swarmlite: {line}", code) from error

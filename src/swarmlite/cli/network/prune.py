@@ -1,0 +1,21 @@
+"""`swarmlite network prune`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from swarmlite.cli.confirming import confirm, prune_options
+from swarmlite.cli.lazy import Command
+from swarmlite.cli.pruning import prune, report
+from swarmlite.cli.session import Session, pass_session
+
+
+@click.command("prune", cls=Command)
+@prune_options
+@pass_session
+def command(session: Session, filters: Any, force: bool) -> None:
+    """Remove all networks of this host that no container uses."""
+    confirm("This will remove all custom networks not used by at least one container.", force=force)
+    report("Deleted Networks:", prune(session.host_networks.Prune, filters), space=False)

@@ -1,0 +1,1 @@
+"""`swarmlite system`: one file a verb."""

@@ -1,0 +1,118 @@
+"""Runs pytest, and tries once more what failed: what then passes is a flake, and no success.
+
+`python -m swarmlite.testing.retry [--known FILE] [PYTEST ARGUMENT...]`. The exit code is pytest's,
+and 1 when a test needed its second try, unless FILE (tests/known_flakes.txt) names it. A line of
+FILE is a test's id and, behind " # ", the reason why it is not mended yet; an id without brackets
+stands for all its parameters. What was tried again is listed in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from swarmlite.errors import InvalidSpec
+
+KNOWN = Path("tests/known_flakes.txt")
+_RECORD = "SWARMLITE_RETRY_RECORD"
+_failed: dict[str, None] = {}
+
+
+# The plug-in's half, in pytest's process.
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note each test that fails, in whichever phase."""
+    if report.failed:
+        _failed[report.nodeid] = None
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """A file that cannot be loaded fails as a whole."""
+    if report.failed:
+        _failed[report.nodeid] = None
+
+
+def pytest_sessionfinish() -> None:
+    """Hand over what failed."""
+    Path(os.environ[_RECORD]).write_text(json.dumps(list(_failed)))
+
+
+# The command's half.
+def known_flakes(path: Path) -> dict[str, str]:
+    """Reasons by test id. Raises InvalidSpec for a line without a reason or of no test."""
+    found = {}
+    lines = path.read_text().splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        test, mark, reason = line.partition(" # ")
+        file, _, name = test.strip().partition("::")
+        where = f"{path}:{number}"
+        if not mark or not reason.strip():
+            raise InvalidSpec(f"{where}: no reason; expected TEST_ID # REASON")
+        function = name.rpartition("::")[2].partition("[")[0]
+        if not Path(file).is_file() or f"def {function}(" not in Path(file).read_text():
+            raise InvalidSpec(f"{where}: there is no test {test.strip()}: remove the line")
+        found[test.strip()] = reason.strip()
+    return found
+
+
+def reason_of(test: str, known: dict[str, str]) -> str | None:
+    """Why this test is a known flake, or None."""
+    return known.get(test) or known.get(test.partition("[")[0])
+
+
+def run(arguments: Sequence[str], known: dict[str, str]) -> int:
+    """Run, try again, judge; the exit code."""
+    code, failed = _pytest(arguments)
+    if code != pytest.ExitCode.TESTS_FAILED or not failed:
+        return code
+    print(f"\ntrying once more what failed: {len(failed)}", flush=True)
+    _, still = _pytest([*_options(arguments), *failed])
+    flakes = [test for test in failed if test not in still]
+    for test in still:
+        print(f"failed twice: {test}")
+    for test in flakes:
+        reason = reason_of(test, known)
+        print(f"passed at the second try: {test} ({reason or 'not a known flake'})")
+    unknown = [test for test in flakes if reason_of(test, known) is None]
+    if unknown:
+        print(f"{len(unknown)} passed only at the second try: mend them, or list them in {KNOWN}")
+    return int(pytest.ExitCode.TESTS_FAILED) if still or unknown else 0
+
+
+def _options(arguments: Sequence[str]) -> list[str]:
+    """What is not the name of a test, file or folder: the second run names its own."""
+    return [word for word in arguments if not Path(word.partition("::")[0]).exists()]
+
+
+def _pytest(arguments: Sequence[str]) -> tuple[int, list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "failed.json")
+        command = [sys.executable, "-m", "pytest", "-p", "swarmlite.testing.retry", *arguments]
+        code = subprocess.run(command, env={**os.environ, _RECORD: str(record)}).returncode
+        return code, json.loads(record.read_text()) if record.is_file() else []
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m swarmlite.testing.retry", add_help=False)
+    parser.add_argument("--known", type=Path, default=KNOWN)
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        known = known_flakes(options.known)
+    except InvalidSpec as error:
+        print(error, file=sys.stderr)
+        return int(pytest.ExitCode.USAGE_ERROR)
+    return run(rest, known)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

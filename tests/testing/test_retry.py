@@ -1,0 +1,103 @@
+"""What `make test` does with failures: pytest runs for real, in a folder of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = "def test_good(): pass\n"
+BAD = "def test_bad(): assert False\n"
+# Fails once: what it leaves behind makes it pass.
+FLAKY = """
+import pathlib
+import pytest
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_flaky(number):
+    mark = pathlib.Path(f"seen{number}")
+    before = mark.exists()
+    mark.touch()
+    assert before
+"""
+
+
+def retry(folder: Path, *arguments: str, known: str = "") -> tuple[int, str]:
+    """The exit code and what was printed."""
+    (folder / "known.txt").write_text(known)
+    (folder / "pytest.ini").touch()
+    command = [sys.executable, "-m", "swarmlite.testing.retry", "--known=known.txt"]
+    options = ["-p", "no:cacheprovider", *arguments]
+    done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_run_without_failures_is_a_success_and_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(GOOD)
+    code, said = retry(tmp_path)
+    assert code == 0
+    assert said.count("1 passed") == 1
+    assert "once more" not in said
+
+
+def test_what_fails_twice_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(GOOD + BAD)
+    code, said = retry(tmp_path)
+    assert code == 1
+    assert "failed twice: test_a.py::test_bad\n" in said
+    assert "second try" not in said
+
+
+def test_a_flake_is_listed_and_fails_the_run(tmp_path: Path) -> None:
+    """Also where the first run named files: the second runs only what failed."""
+    (tmp_path / "test_a.py").write_text(GOOD + FLAKY)
+    code, said = retry(tmp_path, "test_a.py")
+    assert code == 1
+    assert "passed at the second try: test_a.py::test_flaky[1] (not a known flake)" in said
+    assert "2 passed only at the second try: mend them, or list them" in said
+    assert "2 failed, 1 passed" in said
+    assert "2 passed in" in said
+
+
+def test_a_known_flake_is_listed_with_its_reason_and_passes(tmp_path: Path) -> None:
+    """An id without parameters stands for all of them."""
+    (tmp_path / "test_a.py").write_text(FLAKY)
+    code, said = retry(tmp_path, known="test_a.py::test_flaky # the moon\n")
+    assert code == 0
+    assert "passed at the second try: test_a.py::test_flaky[2] (the moon)" in said
+
+
+def test_a_known_flake_that_fails_twice_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(BAD)
+    code, said = retry(tmp_path, known="test_a.py::test_bad # the moon\n")
+    assert (code, "failed twice" in said) == (1, True)
+
+
+def test_a_file_that_cannot_be_loaded_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text("import nothing_of_this_name\n")
+    code, _ = retry(tmp_path)
+    assert code != 0
+
+
+def test_no_tests_is_pytests_own_exit_code(tmp_path: Path) -> None:
+    assert retry(tmp_path)[0] == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("test_a.py::test_good\n", "known.txt:1: no reason; expected TEST_ID # REASON"),
+        ("# a comment\n\ntest_a.py::test_gone # x\n", "known.txt:3: there is no test test_a.py::"),
+        ("test_b.py::test_good # x\n", "there is no test test_b.py::test_good: remove the line"),
+    ],
+)
+def test_a_wrong_line_of_the_list_is_refused_before_anything_runs(
+    tmp_path: Path, line: str, why: str
+) -> None:
+    (tmp_path / "test_a.py").write_text(GOOD)
+    code, said = retry(tmp_path, known=line)
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert why in said
+    assert "passed" not in said
