@@ -26,7 +26,7 @@ from swarmlite.model import dirty, task_states
 from swarmlite.model.timestamps import set_now
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage, LogsResponse
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
-from swarmlite.proto.objects_pb2 import Cluster, Node, Service, Task
+from swarmlite.proto.objects_pb2 import Cluster, Network, Node, Service, Task
 from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 
@@ -71,6 +71,10 @@ class World(threading.Thread):
         cluster.root_ca.join_tokens.manager = "SWMTKN-1-m"
         self.store.commit_now([Put(cluster), Put(self._node(self.node_id, "alpha", True))])
         self.store.commit_now([Put(self._node(new_id(), "beta", False))])
+        ingress = Network(id=new_id())
+        ingress.spec.annotations.name = "ingress"
+        ingress.spec.ingress = True
+        self.store.commit_now([Put(ingress)])
         control = ControlService(self.store, self.node_id, Lines(self.store))
         async with serving(
             [lambda server: add_ControlServicer_to_server(control, server)],

@@ -148,7 +148,9 @@ def test_networks_secrets_and_configs(run: Any, world: Any, tmp_path: Path) -> N
     assert run("service", "update", "-d", "--network-rm", "net", "w").status == 0
     networks = run("service", "inspect", "-f", "{{len .Spec.TaskTemplate.Networks}}", "w")
     assert networks.out == "0\n"
-    assert run("network", "ls", "--format", "{{.Name}} {{.Driver}}").out == "net overlay\n"
+    form = "{{.Name}} {{.Driver}}"
+    shown = run("network", "ls", "--filter", "name=net", "--format", form)
+    assert shown.out == "net overlay\n"
     assert run("service", "rm", "w").status == 0
     for kind, name in (("network", "net"), ("secret", "s1"), ("config", "c1")):
         assert run(kind, "rm", name).out == f"{name}\n"
@@ -233,7 +235,8 @@ def test_a_stack_that_cannot_be_finished_changes_nothing(
         result = run("stack", "deploy", "--resolve-image", "never", "-c", str(path), "x")
         assert (result.status, result.out) == (1, "")
         assert said in result.err and result.err.count("\n") == 1
-    assert run("network", "ls", "-q").out == run("service", "ls", "-q").out == ""
+    assert run("network", "ls", "--format", "{{.Name}}").out == "ingress\n"
+    assert run("service", "ls", "-q").out == ""
 
 
 def test_a_secret_that_changed_is_refused_with_one_line(
@@ -244,7 +247,10 @@ def test_a_secret_that_changed_is_refused_with_one_line(
     (tmp_path / "data").write_text("one")
     deploy = ("stack", "deploy", "--resolve-image", "never", "-c", str(path), "x")
     assert run(*deploy).status == 0
+    version = ("secret", "inspect", "-f", "{{.Version.Index}}", "x_s")
+    before = run(*version).out
     assert run(*deploy).status == 0
+    assert run(*version).out == before, "what is unchanged was written again"
     (tmp_path / "data").write_text("two")
     result = run(*deploy)
     assert (result.status, result.err.count("\n")) == (1, 1)

@@ -200,3 +200,41 @@ def test_what_follows_a_container_is_its_command_s() -> None:
     values = values_of(exec_.command, ["-i", "c", "ls", "-t", "--env", "x"])
     assert (values["interactive"], values["tty"], values["env"]) == (True, False, ())
     assert values["words"] == ("ls", "-t", "--env", "x")
+
+
+def test_one_secret_may_stand_under_several_targets() -> None:
+    """Keyed by target; removed by the source's name or its id."""
+    spec = created("--secret", "s", "--secret", "source=s,target=b", "--config", "c")
+    assert [r.file.name for r in spec.task.container.secrets] == ["s", "b"]
+    spec.task.container.secrets[0].secret_id = spec.task.container.secrets[1].secret_id = "id1"
+    more = updated(spec, "--secret-add", "source=s,target=c", "--secret-add", "s")
+    assert [r.file.name for r in more.task.container.secrets] == ["s", "b", "c"]
+    for gone in ("s", "id1"):
+        assert not updated(spec, "--secret-rm", gone).task.container.secrets
+    assert len(updated(spec, "--secret-rm", "other").task.container.secrets) == 2
+
+
+def test_two_secrets_under_one_target_are_refused_with_it() -> None:
+    """Neither takes the other's place without a word."""
+    from swarmlite.model.validate import validate_service
+
+    spec = created("--name", "web", "--secret", "a", "--secret", "source=b,target=a")
+    assert len(spec.task.container.secrets) == 2
+    with pytest.raises(InvalidSpec, match="/run/secrets/a is specified twice"):
+        validate_service(spec)
+
+
+def test_credentials_go_to_the_registry_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MYREG/x is a registry of its own for the puller, so it is not given Docker Hub's key."""
+    auth = base64.b64encode(b"me:secret").decode()
+    config = {"auths": {naming.HUB: {"auth": auth}, "https://reg.example.org/v1/": {"auth": auth}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert credentials.registry_auth("MYREG/x") == ""
+    assert naming.registry_of("MYREG/x") == "MYREG"
+    assert credentials.registry_auth("library/x") != ""
+    assert credentials.registry_auth("reg.example.org/x") != ""
+    with pytest.raises(InvalidSpec):
+        credentials.registry_auth("Nginx:FOO")

@@ -15,6 +15,7 @@ import click
 from swarmlite.cli.lazy import BadFlag, Command, Failed, Misplaced
 from swarmlite.cli.root import root
 from swarmlite.errors import SwarmliteError
+from swarmlite.stack.problems import Several
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
@@ -36,6 +37,10 @@ def run(args: Sequence[str]) -> int:
     except BrokenPipeError:
         # The reader (head, less) has gone; what the interpreter flushes at exit has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Several as error:
+        for line in error.lines:
+            _fail(line, FAILED)
         return FAILED
     except SwarmliteError as error:
         if debug:

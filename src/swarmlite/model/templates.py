@@ -100,6 +100,12 @@ def check(text: str) -> None:
     expand(text, Context(dict.fromkeys(_FIELDS, "x"), {}))
 
 
+def check_payload(data: bytes) -> None:
+    """Raise InvalidSpec unless the payload expands for any task that has what it names."""
+    anything: dict[str, Function] = {name: lambda _: "x" for name in ("env", "secret", "config")}
+    expand_payload(data, Context(dict.fromkeys(_FIELDS, "x"), {}, anything))
+
+
 def expand_payload(data: bytes, context: Context) -> bytes:
     """The payload of a secret or config with `--template-driver golang`. Raises InvalidSpec."""
     text = data.decode("utf-8", "surrogateescape")

@@ -11,6 +11,7 @@ from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, Servi
 from swarmlite.stack import read, top
 from swarmlite.stack.interpolate import interpolate
 from swarmlite.stack.merge import merge
+from swarmlite.stack.problems import Problems
 from swarmlite.stack.read import Handler
 from swarmlite.stack.service import attached, deploy, process
 from swarmlite.stack.tree import Node, parse
@@ -23,9 +24,13 @@ from swarmlite.stack.world import (
 )
 
 IGNORED = (
+    "annotations",
+    "attach",
     "build",
     "cgroup_parent",
+    "cgroupns_mode",
     "container_name",
+    "develop",
     "devices",
     "domainname",
     "expose",
@@ -36,6 +41,7 @@ IGNORED = (
     "network_mode",
     "pid",
     "privileged",
+    "pull_policy",
     "security_opt",
     "shm_size",
     "userns_mode",
@@ -52,6 +58,11 @@ REFUSED = {
     "cpuset": "use deploy.resources",
     "mem_limit": "use deploy.resources.limits.memory",
     "memswap_limit": "use deploy.resources",
+    "mem_reservation": "use deploy.resources.reservations.memory",
+    "cpus": "use deploy.resources.limits.cpus",
+    "pids_limit": "use deploy.resources.limits.pids",
+    "scale": "use deploy.replicas",
+    "profiles": "a stack deploys all of its services",
 }
 """Keys of a service that are errors, each with what to write."""
 
@@ -80,14 +91,17 @@ def combine(
     """
     unset: set[str] = set()
     trees = []
+    problems = Problems()
     for name, text in files:
         tree = parse(text, name)
         if not isinstance(tree.value, dict):
             raise tree.error(f"expected a mapping with services, not {tree.kind}")
         for key, node in tree.value.items():
             if key not in TOP and not key.startswith("x-"):
-                raise read.unknown(node, key, TOP)
+                with problems.gather():
+                    raise read.unknown(node, key, TOP)
         trees.append(tree if environment is None else interpolate(tree, environment, unset))
+    problems.settle()
     warnings = [f"the variable {name} is not set; it is empty" for name in sorted(unset)]
     return merge(trees), warnings
 
@@ -107,18 +121,25 @@ def load(
     tree, warnings = combine(files, environment)
     keys = read.mapping(tree)
     world = World(namespace, folder, environment)
+    problems = Problems()
     for kind in ("networks", "volumes", "secrets", "configs"):
-        definitions = top.definitions(keys.get(kind), kind, world)
-        setattr(world, kind, definitions)
+        with problems.gather():
+            setattr(world, kind, top.definitions(keys.get(kind), kind, world))
+    problems.settle()
     stack = Stack(namespace, warnings=warnings)
     services = keys.get("services")
     if services is None or not read.mapping(services):
         raise (services or tree).error("services are missing: a stack has at least one")
     for key, node in read.mapping(services).items():
-        stack.services.append(_service(key, node, world))
-    stack.networks, stack.external_networks = top.networks(world)
-    stack.secrets = top.secrets(world)
-    stack.configs = top.configs(world)
+        with problems.gather():
+            stack.services.append(_service(key, node, world))
+    with problems.gather():
+        stack.networks, stack.external_networks = top.networks(world)
+    with problems.gather():
+        stack.secrets = top.secrets(world)
+    with problems.gather():
+        stack.configs = top.configs(world)
+    problems.settle()
     if world.ignored:
         stack.warnings.append(f"Ignoring unsupported options: {', '.join(sorted(world.ignored))}")
     return stack
@@ -139,14 +160,20 @@ def _service(key: str, node: Node, world: World) -> ServiceSpec:
     draft = Draft(key, ServiceSpec(), world, node)
     if not key.replace("-", "").replace("_", "").replace(".", "").isalnum() or not key.isascii():
         raise node.error(f"invalid service name {key!r}: letters, digits, - _ and .")
+    problems = Problems()
     for name, item in keys.items():
         if name in REFUSED:
-            raise item.error(f"not supported in a stack: {REFUSED[name]}")
+            with problems.gather():
+                raise item.error(f"not supported in a stack: {REFUSED[name]}")
     deploy.set_mode(draft, "replicated", 1)
-    read.fields(node, _KEYS, draft)
-    process.check(draft)
+    with problems.gather():
+        read.fields(node, _KEYS, draft)
+    with problems.gather():
+        process.check(draft)
     if "restart" in keys:
-        deploy.restart(keys["restart"], draft)
+        with problems.gather():
+            deploy.restart(keys["restart"], draft)
+    problems.settle()
     if not draft.spec.task.networks:
         attached.attach(draft, DEFAULT_NETWORK, node)
     spec = draft.spec
@@ -165,7 +192,7 @@ def _ignore(key: str) -> Handler[Draft]:
 
 
 def _silently(node: Node, draft: Draft) -> None:
-    """depends_on, whose order a swarm does not keep; restart, which is read last."""
+    """depends_on, whose order a swarm does not keep; what is read or refused elsewhere."""
 
 
 _KEYS: dict[str, Handler[Draft]] = {
@@ -175,4 +202,5 @@ _KEYS: dict[str, Handler[Draft]] = {
     "depends_on": _silently,
     "restart": _silently,
     **{key: _ignore(key) for key in IGNORED},
+    **dict.fromkeys(REFUSED, _silently),
 }

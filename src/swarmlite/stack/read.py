@@ -17,7 +17,13 @@ from google.protobuf.duration_pb2 import Duration
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
+from swarmlite.stack.problems import Problems
 from swarmlite.stack.tree import Node, plain
+
+_CLOSE = 0.8
+"""How alike a key must be to be the one that was meant; below that a guess misleads."""
+_FEW = 8
+"""As many known keys as can be listed without flooding the screen."""
 
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
@@ -34,20 +40,30 @@ def placed(node: Node) -> Iterator[None]:
 
 
 def fields(node: Node, handlers: Mapping[str, Handler[Subject]], subject: Subject) -> None:
-    """Hand each key of a mapping to its handler; keys that begin with x- are the user's own."""
+    """Hand each key of a mapping to its handler; keys that begin with x- are the user's own.
+
+    Raises InvalidSpec once every key was handed over: all that is wrong is said.
+    """
+    problems = Problems()
     for key, item in mapping(node).items():
         if key.startswith("x-"):
             continue
-        if key not in handlers:
-            raise unknown(item, key, handlers)
-        handlers[key](item, subject)
+        with problems.gather():
+            if key not in handlers:
+                raise unknown(item, key, handlers)
+            handlers[key](item, subject)
+    problems.settle()
 
 
 def unknown(item: Node, key: str, known: Iterable[str]) -> InvalidSpec:
     """The error of a key that nobody knows, with the one that may have been meant."""
-    near = difflib.get_close_matches(key, list(known), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-    return item.error(f"unknown key; {hint}")
+    words = list(known)
+    near = difflib.get_close_matches(key, words, 1, _CLOSE)
+    if near:
+        return item.error(f"unknown key; did you mean {near[0]!r}?")
+    if len(words) <= _FEW:
+        return item.error(f"unknown key; expected one of {', '.join(words)}")
+    return item.error("unknown key")
 
 
 def mapping(node: Node) -> dict[str, Node]:
@@ -86,6 +102,13 @@ def line(node: Node) -> str:
     return text
 
 
+def line_or_nothing(node: Node) -> str:
+    """A string of one line; an empty one, as of an empty variable, is the same as none."""
+    if node.value is None or (isinstance(node.value, str) and not node.value.strip()):
+        return ""
+    return line(node)
+
+
 def scalar(node: Node) -> str:
     """A string, or a number or boolean as it is written."""
     if isinstance(node.value, dict | list) or node.value is None:
@@ -117,9 +140,15 @@ def number(node: Node, least: float, most: float) -> float:
 def boolean(node: Node) -> bool:
     """true or false."""
     value = plain(node.value) if isinstance(node.value, str) else node.value
+    if isinstance(value, str):
+        value = _WORDS.get(value.lower())
     if not isinstance(value, bool):
         raise node.error(f"expected true or false, not {node.kind}")
     return value
+
+
+_WORDS = {"yes": True, "y": True, "on": True, "no": False, "n": False, "off": False}
+"""YAML 1.1's other words for them, where a boolean is meant."""
 
 
 def duration(node: Node) -> Duration:

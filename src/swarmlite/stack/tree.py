@@ -215,7 +215,18 @@ def _string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
+class _Written(str):
+    """A number, printed as the file has it."""
+
+
+def _written(dumper: _Dumper, text: _Written) -> yaml.ScalarNode:
+    # With the tag that plain text has anyway, it is printed plain and without one.
+    tag = dumper.resolve(yaml.ScalarNode, str(text), (True, False))  # type: ignore[no-untyped-call]
+    return dumper.represent_scalar(tag, str(text), style="")
+
+
 _Dumper.add_representer(str, _string)
+_Dumper.add_representer(_Written, _written)
 
 
 def _plain_value(node: Node) -> Any:
@@ -223,5 +234,7 @@ def _plain_value(node: Node) -> Any:
         return {key: _plain_value(item) for key, item in node.value.items()}
     if isinstance(node.value, list):
         return [_plain_value(item) for item in node.value]
-    # 3.10 stays 3.10, which a float would not.
-    return node.text if isinstance(node.value, float) else node.value
+    # As it is written: 3.10, 010 and 0x1F mean something else to other readers, and where a string
+    # is meant they are what `deploy` sends.
+    number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return _Written(node.text) if number else node.value

@@ -25,7 +25,7 @@ def registry_auth(image: str) -> str:
     config = _config()
     if registry in config.get("credHelpers", {}) or config.get("credsStore"):
         click.echo(f"warning: credential helpers are not supported (for {registry})", err=True)
-    entry = config.get("auths", {}).get(registry)
+    entry = _entry(config.get("auths", {}), registry)
     if not entry:
         return ""
     user, password = entry.get("username", ""), entry.get("password", "")
@@ -38,6 +38,18 @@ def registry_auth(image: str) -> str:
         "serveraddress": registry,
     }
     return base64.b64encode(json.dumps(auth).encode()).decode()
+
+
+def _entry(auths: dict[str, Any], registry: str) -> dict[str, Any] | None:
+    """The entry of a registry; older ones are kept under https://HOST/v1/."""
+    if registry in auths:
+        found: dict[str, Any] = auths[registry]
+        return found
+    for key, entry in auths.items():
+        host = key.partition("://")[2].partition("/")[0]
+        if host and host == registry and isinstance(entry, dict):
+            return entry
+    return None
 
 
 def _config() -> dict[str, Any]:

@@ -30,6 +30,7 @@ from swarmlite.proto.objects_pb2 import Network, Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.stack import plan
 from swarmlite.stack.load import Stack
+from swarmlite.stack.problems import Problems
 
 Changed = list[tuple[str, Service | None]]
 """Ids of services that were made or changed, and what they were before."""
@@ -73,12 +74,12 @@ class Deployment:
             ("config", self._stack.configs, validate.validate_config),
             ("service", self._stack.services, validate.validate_service),
         ]
+        problems = Problems()
         for kind, specs, check in checks:
             for spec in specs:
-                try:
+                with problems.gather(f"{kind} {spec.annotations.name}: "):
                     check(spec)
-                except InvalidSpec as error:
-                    raise InvalidSpec(f"{kind} {spec.annotations.name}: {error}") from error
+        problems.settle()
 
     def _check_payloads(self) -> None:
         """Secrets and configs that are named must be there, or made here."""

@@ -95,6 +95,8 @@ class Secrets:
         _check_labels_alone(
             "secret", old.annotations.name, new.annotations.name, new.data, old.data
         )
+        if dict(old.annotations.labels) == dict(new.annotations.labels):
+            return without_data(secret)  # nothing to write, and its version stays
         old.annotations.ClearField("labels")
         old.annotations.labels.update(new.annotations.labels)
         validate_secret(old)
@@ -142,6 +144,8 @@ class Configs:
         _check_labels_alone(
             "config", old.annotations.name, new.annotations.name, new.data, old.data
         )
+        if dict(old.annotations.labels) == dict(new.annotations.labels):
+            return config
         old.annotations.ClearField("labels")
         old.annotations.labels.update(new.annotations.labels)
         validate_config(old)

@@ -55,9 +55,25 @@ def object_name(where: str, value: str, longest: int = 63) -> None:
         )
 
 
-def host_name(where: str, value: str) -> None:
-    """A host's name, dots allowed."""
-    if len(value) > 63 or not value.isascii() or not _HOST_NAME.fullmatch(value):
+def payload_name(where: str, value: str, longest: int) -> None:
+    """The name of a secret or config: as object_name, dots as they come, a letter or digit last."""
+    object_name(where, value.replace("..", "."), longest)
+    if len(value) > longest or not value[-1].isalnum():
+        raise InvalidSpec(
+            f"{where}: {value[:70]!r} must end with a letter or digit, and have {longest}"
+            " characters at most"
+        )
+
+
+def host_name(where: str, value: str, longest: int = 253) -> None:
+    """A host's name, dots allowed; each part of at most 63 characters."""
+    parts = value.split(".")
+    if (
+        len(value) > longest
+        or max(map(len, parts)) > 63
+        or not value.isascii()
+        or not _HOST_NAME.fullmatch(value)
+    ):
         raise InvalidSpec(f"{where}: {value[:70]!r} is not a host name")
 
 

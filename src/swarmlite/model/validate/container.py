@@ -29,6 +29,10 @@ ULIMITS = frozenset(
     core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack
     """.split()
 )
+MAX_HOSTNAME = 64
+"""As many characters as the kernel takes."""
+HOST_GATEWAY = "host-gateway"
+"""In place of an address in `hosts`: that of the host on which the container runs."""
 _SYSCTL = re.compile(r"[a-z0-9_][a-zA-Z0-9_.\-/]*")
 _SYSCTLS = ("net.", "fs.mqueue.")
 _IPC_SYSCTLS = frozenset(
@@ -70,7 +74,7 @@ def _identity(spec: ContainerSpec) -> None:
     if "{{" in spec.hostname:
         templates.check(spec.hostname)
     elif spec.hostname:
-        checks.host_name("--hostname", spec.hostname)
+        checks.host_name("--hostname", spec.hostname, MAX_HOSTNAME)
     if spec.user and not _USER.fullmatch(spec.user):
         raise InvalidSpec(f"--user {spec.user[:60]!r}: expected NAME, UID, or either with :GROUP")
     for group in spec.groups:
@@ -121,7 +125,8 @@ def _name_resolution(spec: ContainerSpec) -> None:
         words = line.split()
         if len(words) < 2:
             raise InvalidSpec(f"--host {line[:60]!r}: expected an address and a name")
-        checks.address("--host", words[0])
+        if words[0] != HOST_GATEWAY:
+            checks.address("--host", words[0])
         for name in words[1:]:
             checks.host_name("--host", name)
     for address in spec.dns_config.nameservers:

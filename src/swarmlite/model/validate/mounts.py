@@ -12,6 +12,8 @@ from swarmlite.proto.types_pb2 import Mount
 from . import checks
 
 _RESERVED = ("/", "/proc", "/sys", "/dev")
+_BINDABLE = ("/sys", "/dev")
+"""Of the reserved ones, those that a bind of the host's own may replace, as monitoring does."""
 _OPTIONS = {
     Mount.BIND: "bind_options",
     Mount.VOLUME: "volume_options",
@@ -39,7 +41,8 @@ def _mount(mount: Mount) -> None:
         templates.check(value)
         checks.text(where, value)
     checks.path(where, mount.target)
-    if normal(mount.target) in _RESERVED:
+    target = normal(mount.target)
+    if target in _RESERVED and not (mount.type == Mount.BIND and target in _BINDABLE):
         raise InvalidSpec(f"{where}: the container's own {normal(mount.target)} cannot be replaced")
     _source(where, mount)
     for kind, field in _OPTIONS.items():

@@ -7,7 +7,7 @@ Paths are field names from the spec down, without indexes.
 # ruff: noqa: SIM905  # word lists read better as words
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from google.protobuf.message import Message
 
@@ -155,49 +155,47 @@ SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
 
 
 def check_service(spec: ServiceSpec) -> None:
-    """Raise InvalidSpec that names the first thing set in `spec` that is not honoured yet."""
-    _check(spec, REFUSED_SERVICE)
-    for rule in SERVICE_VALUES:
-        _refuse_all(rule(spec))
+    """Raise InvalidSpec that names everything set in `spec` that is not honoured yet."""
+    _refuse([*_found(spec, REFUSED_SERVICE), *(n for rule in SERVICE_VALUES for n in rule(spec))])
 
 
 def check_network(spec: NetworkSpec) -> None:
     """As check_service."""
-    _check(spec, REFUSED_NETWORK)
-    _refuse_all(_network_driver(spec))
+    _refuse([*_found(spec, REFUSED_NETWORK), *_network_driver(spec)])
 
 
 def check_secret(spec: SecretSpec) -> None:
     """As check_service."""
-    _check(spec, REFUSED_SECRET)
+    _refuse(_found(spec, REFUSED_SECRET))
 
 
 def check_config(spec: ConfigSpec) -> None:
     """As check_service."""
-    _check(spec, REFUSED_CONFIG)
+    _refuse(_found(spec, REFUSED_CONFIG))
 
 
 def check_cluster(spec: ClusterSpec) -> None:
     """As check_service."""
-    _check(spec, REFUSED_CLUSTER)
+    _refuse(_found(spec, REFUSED_CLUSTER))
 
 
-def _check(message: Message, refused: dict[str, str], prefix: str = "") -> None:
+def _found(message: Message, refused: dict[str, str], prefix: str = "") -> Iterator[str]:
     for field, value in message.ListFields():
         path = prefix + field.name
         entry = field.message_type is not None and field.message_type.GetOptions().map_entry
         items = [value] if isinstance(value, Message) else value
         if path in refused and _says_something(field.containing_oneof, value):
-            raise InvalidSpec(f"{refused[path]}: not supported yet")
+            yield refused[path]
         if field.message_type is not None and not entry:
             for item in items:
-                _check(item, refused, path + ".")
+                yield from _found(item, refused, path + ".")
 
 
 def _says_something(oneof: object, value: object) -> bool:
     return oneof is not None or not isinstance(value, Message) or bool(value.ListFields())
 
 
-def _refuse_all(names: Iterator[str]) -> None:
-    for name in names:
-        raise InvalidSpec(f"{name}: not supported yet")
+def _refuse(names: Iterable[str]) -> None:
+    """All of them at once, so that nobody meets them one after the other."""
+    if found := list(dict.fromkeys(names)):
+        raise InvalidSpec(f"{', '.join(found)}: not supported yet")

@@ -30,7 +30,9 @@ def _long_port(node: Node) -> list[PortConfig]:
     if "target" not in values:
         raise node.error("target is missing")
     text = ",".join(
-        f"{key}={read.scalar(item)}" for key, item in values.items() if key in _PORT_FLAGS
+        f"{key}={read.scalar(item)}"
+        for key, item in values.items()
+        if key in _PORT_FLAGS and not (key == "published" and item.value in ("", None))
     )
     with read.placed(node):
         return ports.parse_long(text)
@@ -69,8 +71,10 @@ def _aliases(node: Node, draft: Draft) -> None:
 
 
 def _address(node: Node, draft: Draft) -> None:
+    """Checked and left out: several tasks cannot have one address."""
     with read.placed(node):
-        draft.spec.task.networks[-1].addresses.append(small.address(read.line(node)))
+        small.address(read.line(node))
+    draft.world.ignored.add(f"networks.{node.path.rpartition('.')[2]}")
 
 
 def _driver_opts(node: Node, draft: Draft) -> None:

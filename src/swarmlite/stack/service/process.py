@@ -61,11 +61,11 @@ def _labels(node: Node, draft: Draft) -> None:
 
 
 def _hostname(node: Node, draft: Draft) -> None:
-    draft.spec.task.container.hostname = read.line(node)
+    draft.spec.task.container.hostname = read.line_or_nothing(node)
 
 
 def _user(node: Node, draft: Draft) -> None:
-    draft.spec.task.container.user = read.scalar(node)
+    draft.spec.task.container.user = "" if node.value is None else read.scalar(node)
 
 
 def _groups(node: Node, draft: Draft) -> None:
@@ -73,7 +73,7 @@ def _groups(node: Node, draft: Draft) -> None:
 
 
 def _dir(node: Node, draft: Draft) -> None:
-    draft.spec.task.container.dir = read.line(node)
+    draft.spec.task.container.dir = read.line_or_nothing(node)
 
 
 def _init(node: Node, draft: Draft) -> None:

@@ -68,7 +68,7 @@ def pair(text: str) -> tuple[str, str]:
 def unknown(key: str, known: Iterable[str]) -> InvalidSpec:
     """The error of a key that nobody knows, with the one that may have been meant."""
     keys = list(known)
-    near = difflib.get_close_matches(key, keys, 1)
+    near = difflib.get_close_matches(key, keys, 1, 0.7)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(keys)}"
     return InvalidSpec(f"unknown key {key!r}; {hint}")
 

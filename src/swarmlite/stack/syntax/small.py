@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.validate.container import HOST_GATEWAY
 from swarmlite.proto.types_pb2 import (
     GenericResource,
     NetworkAttachmentConfig,
@@ -16,9 +17,6 @@ from swarmlite.proto.types_pb2 import (
 )
 
 from . import fields
-
-HOST_GATEWAY = "host-gateway"
-"""In place of an address: that of the host on which the container runs."""
 
 
 def parse_network(text: str) -> NetworkAttachmentConfig:

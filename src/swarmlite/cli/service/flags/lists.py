@@ -112,6 +112,26 @@ def _remove_hosts(spec: ServiceSpec, texts: Sequence[str]) -> None:
     hosts[:] = [line for line in hosts if not gone & set(line.split()[1:])]
 
 
+def _payloads(
+    names: tuple[str, ...], field: str, parse: Callable[[str], Any], help: str
+) -> Repeated:
+    """Secrets or configs: one source under several targets, removed by the source's name or id."""
+    source, identity = f"{field[:-1]}_name", f"{field[:-1]}_id"
+
+    def add(spec: ServiceSpec, values: Sequence[Any]) -> None:
+        target = getattr(spec.task.container, field)
+        # Another source under a target that is taken stays beside it, and is refused with both.
+        merged = {(getattr(r, source), r.file.name): r for r in [*target, *values]}
+        _replace(target, list(merged.values()))
+
+    def remove(spec: ServiceSpec, refs: Sequence[str]) -> None:
+        target = getattr(spec.task.container, field)
+        left = [r for r in target if not {getattr(r, source), getattr(r, identity)} & set(refs)]
+        _replace(target, left)
+
+    return Repeated(names, add, remove, parsed(parse, "list"), help)
+
+
 def _preference(value: Any) -> str:
     return f"spread={value.spread.spread_descriptor}"
 
@@ -157,20 +177,8 @@ LISTS = [
         small.parse_network,
         lambda n: str(n.target),
     ),
-    _list(
-        ("--secret",),
-        lambda s: s.task.container.secrets,
-        "A secret",
-        files.parse_secret,
-        lambda r: str(r.secret_name),
-    ),
-    _list(
-        ("--config",),
-        lambda s: s.task.container.configs,
-        "A config",
-        files.parse_config,
-        lambda r: str(r.config_name),
-    ),
+    _payloads(("--secret",), "secrets", files.parse_secret, "A secret"),
+    _payloads(("--config",), "configs", files.parse_config, "A config"),
     _list(("--constraint",), lambda s: s.task.placement.constraints, "A placement constraint"),
     Repeated(
         ("--placement-pref",),
