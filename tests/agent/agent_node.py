@@ -255,9 +255,10 @@ class AgentNode:
 
     def output(self, task_id: str) -> str:
         """What the task's container has written."""
-        from swarmlite.agent.workload import container_id_of, log_path
+        from swarmlite.agent.workload import container_id_of
+        from swarmlite.engine.io.log_drivers import log_path
 
-        path = log_path(self.paths.containers_dir, container_id_of(task_id))
+        path = log_path(self.paths.containers_dir / container_id_of(task_id))
         if not path.exists():
             return ""
         return "".join(json.loads(line)["log"] for line in path.read_text().splitlines())

@@ -8,56 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from swarmlite.agent.statuses import status
+from swarmlite.agent.workload import Workload
 from swarmlite.engine.exits import Exit
-from swarmlite.engine.health import Health, watch_health
-from swarmlite.engine.process_spec import HealthCheck
 from swarmlite.errors import SwarmliteError
 from swarmlite.model import task_states
+from swarmlite.proto.containers_pb2 import Health
 from swarmlite.proto.objects_pb2 import Task
-from swarmlite.proto.types_pb2 import PortConfig, TaskState, TaskStatus
+from swarmlite.proto.types_pb2 import TaskState, TaskStatus
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 2.0
 """How long a task that leaves its VIP is kept: managers tell every node meanwhile."""
-
-
-class Workload(Protocol):
-    """The container of one task. Every method is safe to repeat and to cancel.
-
-    Cancelled: a step that has begun in the kernel is finished first, so that `release` finds it.
-    """
-
-    container_id: str
-    host_ports: Sequence[PortConfig]
-
-    async def prepare(self) -> None:
-        """Sandbox, image, volumes, bundle, container created. Raises SwarmliteError."""
-
-    async def start(self) -> int:
-        """The pid of the started process. Raises SwarmliteError."""
-
-    async def exited(self) -> Exit:
-        """How the process ended, once it has. Raises SwarmliteError when that cannot be known."""
-
-    async def stop(self, *, grace_s: float | None = None) -> Exit | None:
-        """The stop signal, the grace period, SIGKILL. None when nothing was running."""
-
-    async def release(self) -> None:
-        """The container and its sandbox are gone; files stay."""
-
-    async def clear(self) -> None:
-        """Every file but the log is gone too."""
-
-    def health_check(self) -> HealthCheck | None:
-        """The health test to run; known once prepared or adopted."""
-
-    async def probe(self, command: Sequence[str], timeout_s: float) -> tuple[int, str]:
-        """Exit code and output of `command` in the container; -1 when it took too long."""
 
 
 class Controller:
@@ -157,7 +123,6 @@ class Controller:
         if self._state < task_states.ACCEPTED:
             self._report(task_states.ACCEPTED, "accepted")
         self._report(max(self._state, task_states.PREPARING), "preparing")
-        await self._workload.release()  # what an earlier start of the agent may have left
         await self._workload.prepare()
         self._report(task_states.READY, "prepared")
         await self._go.wait()
@@ -165,14 +130,14 @@ class Controller:
         self._pid = await self._workload.start()
 
     async def _supervise(self) -> None:
-        check = self._workload.health_check()
-        if check is None or self._state == task_states.RUNNING:
-            self._healthy = self._healthy or check is None
+        health = self._workload.health()
+        if health is None or self._state == task_states.RUNNING:
+            self._healthy = self._healthy or health is None
             self._report(task_states.RUNNING, "started")
         elif self._state < task_states.STARTING:
             self._report(task_states.STARTING, "starting")
         exited = asyncio.ensure_future(self._workload.exited())
-        sick = asyncio.ensure_future(self._until_unhealthy(check))
+        sick = asyncio.ensure_future(self._until_unhealthy())
         try:
             await asyncio.wait((exited, sick), return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
@@ -184,16 +149,18 @@ class Controller:
             await _cancelled(exited)
             await _cancelled(sick)
 
-    async def _until_unhealthy(self, check: HealthCheck | None) -> None:
-        if check is None:
-            await asyncio.Event().wait()
+    async def _until_unhealthy(self) -> None:
+        """Returns once the container is unhealthy; each change before is reported."""
+        seen = Health.HEALTHY if self._healthy else Health.STARTING
+        if (known := self._workload.health()) is not None and known.status == Health.UNHEALTHY:
             return
-        async for health in watch_health(check, self._workload.probe, healthy=self._healthy):
-            self._healthy = health is Health.HEALTHY
-            if self._healthy:
-                self._report(task_states.RUNNING, "started")
-            else:
+        while True:
+            seen = await self._workload.health_changed(seen)
+            if seen == Health.UNHEALTHY:
                 return
+            if seen == Health.HEALTHY:
+                self._healthy = True
+                self._report(task_states.RUNNING, "started")
 
     async def _ended(self, end: Exit) -> None:
         state = task_states.COMPLETE if end.code == 0 else task_states.FAILED
@@ -207,6 +174,7 @@ class Controller:
         await self._clear()
 
     async def _end_unhealthy(self) -> None:
+        self._healthy = False
         if self._state == task_states.RUNNING:
             self._report(task_states.RUNNING, "unhealthy")  # leaves the VIP while it stops
         end = await self._workload.stop()
@@ -244,7 +212,7 @@ class Controller:
         end = None
         try:
             end = await self._workload.stop()
-        except SwarmliteError as error:
+        except (SwarmliteError, OSError) as error:
             log.warning("stopping failed task=%s error=%s", self.task.id, error)
         await self._release()
         self._report(task_states.SHUTDOWN, "shutdown", end=end)
@@ -257,13 +225,13 @@ class Controller:
     async def _release(self) -> None:
         try:
             await self._workload.release()
-        except SwarmliteError as error:  # the worker's sweep tries again
+        except (SwarmliteError, OSError) as error:  # the engine's sweep tries again
             log.warning("releasing failed task=%s error=%s", self.task.id, error)
 
     async def _clear(self) -> None:
         try:
             await self._workload.clear()
-        except OSError as error:
+        except (SwarmliteError, OSError) as error:
             log.warning("files stay task=%s error=%s", self.task.id, error)
 
     def _report(

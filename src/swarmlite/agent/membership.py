@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from swarmlite.agent.task_workload import Surroundings
 from swarmlite.agent.worker import Worker
-from swarmlite.agent.workload import Host
 from swarmlite.proto.dispatcher_pb2 import Assignments, LogChunk, LogSubscription, SessionInfo
 
 log = logging.getLogger(__name__)
@@ -14,15 +14,15 @@ log = logging.getLogger(__name__)
 class Membership:
     """session.Handler of a node in a swarm."""
 
-    def __init__(self, host: Host, worker: Worker) -> None:
+    def __init__(self, around: Surroundings, worker: Worker) -> None:
         """Both are the node's own, for all sessions."""
-        self._host = host
+        self._around = around
         self._worker = worker
 
     def session_started(self, info: SessionInfo) -> None:
         """Templates know the node as the managers do."""
         if info.HasField("node"):
-            self._host.node = info.node
+            self._around.node = info.node
 
     def session_lost(self) -> None:
         """Containers run on; who reads logs has to ask again."""

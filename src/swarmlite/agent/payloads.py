@@ -13,19 +13,17 @@ import posixpath
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.kernel import mounting
 from swarmlite.model import templates
 from swarmlite.proto.objects_pb2 import Config, Node, Secret, Task
-from swarmlite.proto.types_pb2 import FileTarget
+from swarmlite.proto.types_pb2 import FileTarget, Mount
 
 log = logging.getLogger(__name__)
 
 SECRETS_TARGET = "/run/secrets"
 TMPFS_MAGIC = 0x01021994
-READ_ONLY = ["ro", "nosuid", "nodev", "noexec"]
 
 
 class PayloadFiles:
@@ -58,10 +56,8 @@ class PayloadFiles:
         """Forget a container's payloads; safe to repeat."""
         shutil.rmtree(self._root / container_id, ignore_errors=True)
 
-    def write(
-        self, container_id: str, task: Task, node: Node, payloads: Payloads
-    ) -> list[dict[str, Any]]:
-        """Write what the task names and return the OCI mounts for it.
+    def write(self, container_id: str, task: Task, node: Node, payloads: Payloads) -> list[Mount]:
+        """Write what the task names and return the mounts for it, read-only.
 
         Raises InvalidSpec for a template that fails or a target that leaves its place.
         """
@@ -102,15 +98,10 @@ class _Files:
             self._singles.append((path, target))
         _write(path, file, content, self._folder)
 
-    def mounts(self) -> list[dict[str, Any]]:
+    def mounts(self) -> list[Mount]:
         pairs = [(self._folder / "secrets", SECRETS_TARGET)] if self._secrets else []
         return [
-            {
-                "destination": target,
-                "type": "bind",
-                "source": str(source),
-                "options": ["bind", "rprivate", *READ_ONLY],
-            }
+            Mount(type=Mount.BIND, source=str(source), target=target, readonly=True)
             for source, target in [*pairs, *self._singles]
         ]
 

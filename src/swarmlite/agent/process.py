@@ -23,18 +23,19 @@ from swarmlite.agent.membership import Membership
 from swarmlite.agent.payloads import PayloadFiles, Payloads
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
+from swarmlite.agent.task_workload import Surroundings
 from swarmlite.agent.worker import Worker
-from swarmlite.agent.workload import Host, make_init_layer
 from swarmlite.engine.api import add_services
+from swarmlite.engine.engine import Engine
 from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.images import TaskImages
+from swarmlite.engine.roots import make_init_layer
 from swarmlite.errors import PermissionDenied, SwarmliteError
 from swarmlite.network.node import NodeNetwork, probe
 from swarmlite.proto.host_pb2 import HostInfo
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import NodeDescription
-from swarmlite.storage.images.store import ImageStore
-from swarmlite.storage.volumes.store import VolumeStore
+from swarmlite.storage.host import Storage
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class Agent:
         for folder in (paths.state_dir, paths.run_dir, paths.agent_dir, paths.containers_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._supervisor = SupervisorLink(paths.supervisor_socket)
-        self._store = ImageStore(paths.images_dir)
-        self._volumes = VolumeStore(paths.volumes_dir)
+        init_layer = make_init_layer(paths.state_dir / "init-layer")
+        self._storage = Storage(paths, below=[init_layer])
         self._journal = Journal(paths.agent_dir / "tasks.journal")
         self._disk = DiskWatch(paths.state_dir, lambda: self._journal.failure)
         self._reporter = Reporter(self._journal.put_status)
@@ -76,30 +77,41 @@ class Agent:
         node = self._config.node
         network = self._network(node)
         await network.start()
-        host = self._host(network, node)
-        host.payload_files.mount()
+        engine = Engine(
+            self._config.paths,
+            self._config.cgroup_parent,
+            self._storage,
+            network,
+            self._supervisor,
+        )
+        around = self._surroundings(engine, node)
+        around.payload_files.mount()
         node_id = node.node_id if node else ""
-        worker = Worker(host, self._journal, self._reporter, node_id=node_id)
-        server = await self._serve()
+        worker = Worker(around, self._journal, self._reporter, node_id=node_id)
+        await engine.start()
+        server = await self._serve(engine)
         try:
             await worker.start()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._journal.run())
                 group.create_task(self._supervisor.run())
+                group.create_task(engine.run())
                 group.create_task(worker.run())
                 if node is None:
                     await self._leave(network, worker)
                 else:
-                    group.create_task(self._belong(group, node, host, worker))
+                    group.create_task(self._belong(group, node, around, worker))
         finally:
             await server.stop(0.2)
+            await engine.close()
             self._journal.flush()
             with contextlib.suppress(SwarmliteError):
                 await network.close()
             await self._supervisor.close()
+            self._storage.close()
 
     async def _leave(self, network: NodeNetwork, worker: Worker) -> None:
-        """Outside of a swarm nothing of one stays on the host."""
+        """Outside of a swarm nothing of one stays on the host; plain containers run on."""
         try:
             await worker.abandon()
             await network.leave()
@@ -116,27 +128,18 @@ class Agent:
             fds=self._supervisor,
         )
 
-    def _host(self, network: NodeNetwork, node: NodeConfig | None) -> Host:
-        paths = self._config.paths
-        init_layer = paths.state_dir / "init-layer"
-        make_init_layer(init_layer)
-        return Host(
-            containers_dir=paths.containers_dir,
-            init_layer=init_layer,
-            cgroup_parent=self._config.cgroup_parent,
-            supervisor=self._supervisor,
-            network=network,
-            store=self._store,
-            images=TaskImages(self._store),
-            volumes=self._volumes,
+    def _surroundings(self, engine: Engine, node: NodeConfig | None) -> Surroundings:
+        return Surroundings(
+            engine=engine,
+            images=TaskImages(self._storage.images),
             payloads=Payloads(),
-            payload_files=PayloadFiles(paths.run_dir / "secrets"),
+            payload_files=PayloadFiles(self._config.paths.run_dir / "secrets"),
             node=Node(id=node.node_id if node else "", description=self._describe()),
         )
 
     # the swarm
     async def _belong(
-        self, group: asyncio.TaskGroup, node: NodeConfig, host: Host, worker: Worker
+        self, group: asyncio.TaskGroup, node: NodeConfig, around: Surroundings, worker: Worker
     ) -> None:
         """Sessions with managers, for as long as they want this node."""
         certificates = self._config.paths.certificates_dir
@@ -151,7 +154,7 @@ class Agent:
             channel=channel,
             description=self._describe,
             reporter=self._reporter,
-            handler=Membership(host, worker),
+            handler=Membership(around, worker),
         )
         renewal = group.create_task(
             Renewal(certificates, managers, channel, session.reconnect).run()
@@ -162,7 +165,7 @@ class Agent:
             renewal.cancel()
             self._error = f"this node was removed from the swarm: {error}"
             log.error("removed from the swarm error=%s", error)
-            await self._leave(host.network, worker)
+            await self._leave(around.engine.network, worker)
 
     def _describe(self) -> NodeDescription:
         node = self._config.node
@@ -173,15 +176,9 @@ class Agent:
         return described
 
     # the host's own socket
-    async def _serve(self) -> grpc.aio.Server:
+    async def _serve(self, engine: Engine) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[rpc.TranslateErrors()], options=rpc.SERVER_OPTIONS)
-        add_services(
-            server,
-            images=self._store,
-            volumes=self._volumes,
-            supervisor=self._supervisor,
-            info=self._host_info,
-        )
+        add_services(server, engine, self._host_info)
         path = self._config.paths.agent_socket
         path.unlink(missing_ok=True)
         server.add_insecure_port(f"unix:{path}")

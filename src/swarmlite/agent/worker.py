@@ -17,14 +17,15 @@ from swarmlite.agent.journal import Journal
 from swarmlite.agent.logs import LogShipper, Source
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.statuses import status
-from swarmlite.agent.sweep import Owners, sweep
-from swarmlite.agent.workload import Host, TaskWorkload, container_id_of, log_path
-from swarmlite.engine.exits import Exit, exit_of
+from swarmlite.agent.task_workload import Surroundings, TaskWorkload
+from swarmlite.agent.workload import container_id_of
+from swarmlite.engine.exits import LOST_CODE, Exit
+from swarmlite.engine.io.log_drivers import log_path
+from swarmlite.engine.records import Record
 from swarmlite.errors import SwarmliteError
 from swarmlite.model import task_states
 from swarmlite.proto.dispatcher_pb2 import Assignments
 from swarmlite.proto.objects_pb2 import Task
-from swarmlite.runtime.client import State
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Worker:
 
     def __init__(
         self,
-        host: Host,
+        around: Surroundings,
         journal: Journal,
         reporter: Reporter,
         *,
@@ -47,14 +48,14 @@ class Worker:
         """Nothing is touched before `start`."""
         self.assignments = AssignmentSet()
         self.logs = LogShipper(self._log_sources)
-        self._host = host
+        self._around = around
+        self._engine = around.engine
         self._journal = journal
         self._reporter = reporter
         self._node_id = node_id
         self._deltas: asyncio.Queue[Delta] = asyncio.Queue()
         self._controllers: dict[str, Controller] = {}
         self._workloads: dict[str, TaskWorkload] = {}
-        self._found: dict[str, State] = {}
         self._running: set[asyncio.Future[None]] = set()
         self._complete_seen = False
 
@@ -64,13 +65,7 @@ class Worker:
 
     # starting and ending
     async def start(self) -> None:
-        """Take up the tasks on disk and the containers that run. Raises Unavailable."""
-        self._found = {state.id: state for state in await self._host.supervisor.client.list()}
-        # The journal is written behind: a task that it lost is sent by the managers again, maybe
-        # only after its container has ended, and that end must not be missed until then.
-        for state in self._found.values():
-            if state.status == "running":
-                self._host.supervisor.expect(state.id)
+        """Take up the tasks on disk; the engine has taken up their containers before."""
         for task in self._journal.load().values():
             if task.node_id != self._node_id:  # of another life in another swarm
                 self._journal.forget(task.id)
@@ -78,7 +73,7 @@ class Worker:
             self._reporter.known(task.id, task.status)
             self._begin(task)
         self.assignments.adopt(set(self._controllers))
-        log.info("tasks taken up tasks=%d containers=%d", len(self._controllers), len(self._found))
+        log.info("tasks taken up tasks=%d", len(self._controllers))
 
     async def run(self) -> None:
         """Apply deltas as they come, and sweep from time to time; ends by cancellation.
@@ -101,7 +96,7 @@ class Worker:
             self._remove(task_id)
         if self._running:
             await asyncio.wait(list(self._running))
-        await sweep(self._host, Owners)
+        await self._remove_unowned()
 
     # assignments
     def assigned(self, message: Assignments) -> None:
@@ -117,7 +112,7 @@ class Worker:
     async def _apply(self, delta: Delta) -> None:
         await self._network_told(delta)
         if delta.payloads_changed:
-            self._host.payloads.replace(self.assignments.secrets, self.assignments.configs)
+            self._around.payloads.replace(self.assignments.secrets, self.assignments.configs)
         for task_id in delta.removed_tasks:
             self._remove(task_id)
         for count, task in enumerate(delta.tasks, 1):
@@ -139,7 +134,7 @@ class Worker:
             log.warning("network not applied error=%s", error)
 
     async def _apply_network(self, delta: Delta) -> None:
-        network = self._host.network
+        network = self._engine.network
         if delta.complete:
             await network.update(
                 networks=delta.networks, endpoints=delta.endpoints, services=delta.services
@@ -169,30 +164,28 @@ class Worker:
     def _begin(self, task: Task) -> None:
         own = Task()
         own.CopyFrom(task)
-        workload = TaskWorkload(own, self._host)
-        found = self._found.pop(workload.container_id, None)
+        workload = TaskWorkload(own, self._around)
+        record = workload.record
+        running = record is not None and record.active
         controller = Controller(
             own,
             workload,
             self._reporter.report,
             self._node_id,
-            adopted_pid=found.pid if found is not None and found.status == "running" else 0,
+            adopted_pid=record.state.pid if record is not None and running else 0,
         )
         self._controllers[task.id], self._workloads[task.id] = controller, workload
-        if found is not None and found.status == "running":
-            workload.adopt()
-        elif not task_states.is_terminal(own.status.state):
-            self._say_if_lost(own, controller, found)
+        if not running and not task_states.is_terminal(own.status.state):
+            self._say_if_ended(own, controller, record)
         self._spawn(self._guard(controller))
         self.logs.added(self._source(controller))
 
-    def _say_if_lost(self, task: Task, controller: Controller, found: State | None) -> None:
+    def _say_if_ended(self, task: Task, controller: Controller, record: Record | None) -> None:
         """It was started before this start of the agent and does not run: it has ended."""
-        ended = found is not None and found.status == "stopped" and found.started_at > 0
-        if ended and found is not None:
-            controller.found_ended(exit_of(found))
+        if record is not None and record.last_end is not None:
+            controller.found_ended(record.last_end)
         elif task.status.state >= task_states.STARTING:
-            controller.found_ended(Exit(255, lost=LOST))
+            controller.found_ended(Exit(LOST_CODE, lost=LOST))
 
     def _remove(self, task_id: str) -> None:
         controller = self._controllers.get(task_id)
@@ -235,7 +228,8 @@ class Worker:
         return (self._source(controller) for controller in list(self._controllers.values()))
 
     def _source(self, controller: Controller) -> Source:
-        path = log_path(self._host.containers_dir, container_id_of(controller.task.id))
+        container_id = container_id_of(controller.task.id)
+        path = log_path(self._engine.records.directory / container_id)
         return Source(controller.task, path, controller.finished)
 
     async def _sweep_often(self) -> None:
@@ -243,12 +237,17 @@ class Worker:
             await asyncio.sleep(SWEEP_S if self._complete_seen else 1.0)
             if not self._complete_seen:  # the managers may know tasks that the journal lost
                 continue
-            with contextlib.suppress(SwarmliteError):
-                await sweep(self._host, self._owners)
+            await self._remove_unowned()
 
-    def _owners(self) -> Owners:
-        owners = Owners()
-        for task_id, controller in self._controllers.items():
-            group = owners.ended if controller.finished.is_set() else owners.live
-            group[task_id] = container_id_of(task_id)
-        return owners
+    async def _remove_unowned(self) -> None:
+        """Containers and secrets of tasks that are not known here."""
+        owned = {container_id_of(task_id) for task_id in self._controllers}
+        for record in self._engine.records:
+            if not record.of_task or record.id in owned:
+                continue
+            log.info("removing a stray container id=%s", record.id)
+            with contextlib.suppress(SwarmliteError, OSError):
+                await self._engine.lifecycle.remove(record, force=True, volumes=True)
+        for name in self._around.payload_files.containers():
+            if name not in self._engine.records and name not in owned:
+                self._around.payload_files.remove(name)

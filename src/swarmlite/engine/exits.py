@@ -19,6 +19,7 @@ from swarmlite.runtime.client import State, Supervisor
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.1
+LOST_CODE = 137
 LOST = "task: the container is gone: the node or its supervisor was started again"
 
 
@@ -29,6 +30,8 @@ class Exit:
     code: int
     oom_killed: bool = False
     lost: str = ""
+    finished_ns: int = 0
+    """Since the epoch; 0 when that is not known."""
 
     def error(self) -> str:
         """The error of a task that ended like this by itself; empty for a good end."""
@@ -109,7 +112,7 @@ class SupervisorLink:
             self._client = client
             log.info("supervisor connected containers=%d", len(present))
             for container_id in set(self._waiters) - present:
-                self._resolve(container_id, Exit(255, lost=LOST))
+                self._resolve(container_id, Exit(LOST_CODE, lost=LOST))
 
     def _exited(self, state: State) -> None:
         if state.status == "stopped":
@@ -140,4 +143,5 @@ class SupervisorLink:
 def exit_of(state: State) -> Exit:
     """The end that a stopped container came to."""
     code = 255 if state.exit_code is None else state.exit_code
-    return Exit(code, state.oom_killed, f"task: {state.error}" if state.error else "")
+    lost = f"task: {state.error}" if state.error else ""
+    return Exit(code, state.oom_killed, lost, round(state.finished_at * 1e9))

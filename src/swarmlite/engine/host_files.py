@@ -17,20 +17,29 @@ LOOPBACK = (
 )
 
 
-def hosts(extra: Iterable[str], addresses: Sequence[str], hostname: str) -> str:
-    """The content of /etc/hosts: loopback, the spec's "IP name [alias...]", then the container."""
+NAMES = ("hosts", "hostname", "resolv.conf")
+
+
+def hosts(
+    extra: Iterable[str],
+    addresses: Sequence[str],
+    hostname: str,
+    *,
+    domain: str = "",
+    base: str = LOOPBACK,
+) -> str:
+    """The content of /etc/hosts: `base`, the spec's "IP name [alias...]", then the container."""
     lines = ["\t".join(entry.split(maxsplit=1)) + "\n" for entry in extra if entry.strip()]
-    own = [f"{address.partition('/')[0]}\t{hostname}\n" for address in addresses]
-    return LOOPBACK + "".join(lines) + "".join(own)
+    name = f"{hostname}.{domain} {hostname}" if domain else hostname
+    own = [f"{address.partition('/')[0]}\t{name}\n" for address in addresses]
+    return base + "".join(lines) + "".join(own)
 
 
 def write(
     folder: Path, *, hosts_content: str, hostname: str, resolv_conf: str
 ) -> list[dict[str, Any]]:
     """Write the three files below `folder` and return the OCI mounts of them."""
-    contents = {"hosts": hosts_content, "hostname": f"{hostname}\n", "resolv.conf": resolv_conf}
-    mounts = []
-    for name, content in contents.items():
+    for name, content in zip(NAMES, (hosts_content, f"{hostname}\n", resolv_conf), strict=True):
         path = f"{folder}/{name}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -38,12 +47,17 @@ def write(
             os.fchmod(fd, 0o644)  # whatever the umask
         finally:
             os.close(fd)
-        mounts.append(
-            {
-                "destination": f"/etc/{name}",
-                "type": "bind",
-                "source": path,
-                "options": ["rbind", "rprivate", "rw"],
-            }
-        )
-    return mounts
+    return mounts(folder)
+
+
+def mounts(folder: Path) -> list[dict[str, Any]]:
+    """The OCI mounts of the three files of `folder`."""
+    return [
+        {
+            "destination": f"/etc/{name}",
+            "type": "bind",
+            "source": f"{folder}/{name}",
+            "options": ["rbind", "rprivate", "rw"],
+        }
+        for name in NAMES
+    ]

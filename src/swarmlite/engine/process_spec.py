@@ -6,7 +6,7 @@ Docker's rules of merging a container spec with its image's configuration. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from swarmlite.errors import InvalidSpec
@@ -24,6 +24,9 @@ class HealthCheck:
     """A health test with every default filled in; times in seconds."""
 
     command: list[str]
+    """What is run."""
+    test: list[str] = field(default_factory=list)
+    """What was asked: CMD and CMD-SHELL with their words."""
     interval_s: float = 30.0
     timeout_s: float = 30.0
     retries: int = 3
@@ -33,7 +36,9 @@ class HealthCheck:
 
 def arguments(spec: ContainerSpec, image: Mapping[str, Any]) -> list[str]:
     """Entrypoint and arguments. Raises InvalidSpec when neither spec nor image names a command."""
-    if spec.command:
+    if list(spec.command) == [""]:  # --entrypoint "": none, not even the image's
+        result = list(spec.args)
+    elif spec.command:
         result = [*spec.command, *spec.args]
     else:
         result = [*(image.get("Entrypoint") or []), *(spec.args or image.get("Cmd") or [])]
@@ -45,8 +50,17 @@ def arguments(spec: ContainerSpec, image: Mapping[str, Any]) -> list[str]:
 def environment(spec: ContainerSpec, image: Mapping[str, Any], hostname: str) -> list[str]:
     """PATH, HOSTNAME, the image's, the spec's; a later NAME=value replaces, a bare NAME removes."""
     defaults = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if spec.tty else [])]
+    return _merged(defaults, image.get("Env") or [], spec.env)
+
+
+def merged_environment(spec: ContainerSpec, image: Mapping[str, Any]) -> list[str]:
+    """As `inspect` shows it: the image's and the spec's, PATH always there."""
+    return _merged([DEFAULT_PATH], image.get("Env") or [], spec.env)
+
+
+def _merged(*lists: Iterable[str]) -> list[str]:
     merged: dict[str, str] = {}
-    for entry in _entries(defaults, image.get("Env") or [], spec.env):
+    for entry in _entries(*lists):
         name, separator, value = entry.partition("=")
         if separator:
             merged[name] = value
@@ -104,7 +118,8 @@ def health_check(spec: ContainerSpec, image: Mapping[str, Any]) -> HealthCheck |
     """
     base = image.get("Healthcheck") or {}
     own = spec.healthcheck if spec.HasField("healthcheck") else HealthConfig()
-    command = _test_command(list(own.test) or list(base.get("Test") or []))
+    test = list(own.test) or list(base.get("Test") or [])
+    command = _test_command(test)
     if command is None:
         return None
     default = HealthCheck(command)
@@ -115,6 +130,7 @@ def health_check(spec: ContainerSpec, image: Mapping[str, Any]) -> HealthCheck |
 
     return HealthCheck(
         command=command,
+        test=test,
         interval_s=time("interval", "Interval", default.interval_s),
         timeout_s=time("timeout", "Timeout", default.timeout_s),
         retries=own.retries or int(base.get("Retries") or 0) or default.retries,
@@ -131,3 +147,19 @@ def _test_command(test: list[str]) -> list[str] | None:
     if test[0] == "CMD-SHELL":
         return ["/bin/sh", "-c", *test[1:2]]
     raise InvalidSpec(f"unknown type of health check {test[0]!r}: CMD, CMD-SHELL or NONE")
+
+
+def check_of(config: HealthConfig) -> HealthCheck | None:
+    """The health test of a container, whose every field is set; None without one."""
+    command = _test_command(list(config.test))
+    if command is None:
+        return None
+    return HealthCheck(
+        command=command,
+        test=list(config.test),
+        interval_s=seconds(config.interval),
+        timeout_s=seconds(config.timeout),
+        retries=config.retries,
+        start_period_s=seconds(config.start_period),
+        start_interval_s=seconds(config.start_interval),
+    )

@@ -464,6 +464,7 @@ class Container(google.protobuf.message.Message):
     STOP_SIGNAL_FIELD_NUMBER: builtins.int
     HEALTHCHECK_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    RESOLVED_MOUNTS_FIELD_NUMBER: builtins.int
     id: builtins.str
     """64 hexadecimal digits"""
     image_id: builtins.str
@@ -517,6 +518,10 @@ class Container(google.protobuf.message.Message):
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """its own over its image's"""
 
+    @property
+    def resolved_mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.Mount]:
+        """Its own mounts, its image's VOLUMEs and those of volumes_from, as they were at its creation: every volume named."""
+
     def __init__(
         self,
         *,
@@ -544,9 +549,10 @@ class Container(google.protobuf.message.Message):
         stop_signal: builtins.str = ...,
         healthcheck: swarmlite.proto.types_pb2.HealthConfig | None = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        resolved_mounts: collections.abc.Iterable[swarmlite.proto.types_pb2.Mount] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["config", b"config", "created", b"created", "healthcheck", b"healthcheck", "state", b"state"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["args", b"args", "config", b"config", "created", b"created", "env", b"env", "exec_ids", b"exec_ids", "exposed_ports", b"exposed_ports", "healthcheck", b"healthcheck", "hostname_path", b"hostname_path", "hosts_path", b"hosts_path", "id", b"id", "image_id", b"image_id", "labels", b"labels", "log_path", b"log_path", "mounts", b"mounts", "networks", b"networks", "ports", b"ports", "resolv_conf_path", b"resolv_conf_path", "sandbox_path", b"sandbox_path", "size_root_fs_bytes", b"size_root_fs_bytes", "size_rw_bytes", b"size_rw_bytes", "state", b"state", "stop_signal", b"stop_signal", "user", b"user", "working_dir", b"working_dir"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["args", b"args", "config", b"config", "created", b"created", "env", b"env", "exec_ids", b"exec_ids", "exposed_ports", b"exposed_ports", "healthcheck", b"healthcheck", "hostname_path", b"hostname_path", "hosts_path", b"hosts_path", "id", b"id", "image_id", b"image_id", "labels", b"labels", "log_path", b"log_path", "mounts", b"mounts", "networks", b"networks", "ports", b"ports", "resolv_conf_path", b"resolv_conf_path", "resolved_mounts", b"resolved_mounts", "sandbox_path", b"sandbox_path", "size_root_fs_bytes", b"size_root_fs_bytes", "size_rw_bytes", b"size_rw_bytes", "state", b"state", "stop_signal", b"stop_signal", "user", b"user", "working_dir", b"working_dir"]) -> None: ...
 
 Global___Container: typing_extensions.TypeAlias = Container
 

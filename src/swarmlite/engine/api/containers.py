@@ -1,40 +1,143 @@
-"""The `Containers` service: this host's containers."""
+"""The `Containers` service: this host's containers. Thin: what is done stands in the engine."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from swarmlite.engine import containers
-from swarmlite.engine.exits import SupervisorLink
-from swarmlite.engine.io.service import Streams, StreamsService
+from swarmlite.engine import filters, prune, waiting
+from swarmlite.engine.engine import Engine
+from swarmlite.engine.io.service import StreamsService
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.containers_pb2_grpc import ContainersServicer
+from swarmlite.proto.control_pb2 import Empty
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
+T = TypeVar("T")
 
 
 class ContainersService(StreamsService, ContainersServicer):
-    """See containers.proto; errors are swarmlite's, translated by the server's interceptor."""
+    """See containers.proto; errors are swarmlite's, translated by the server's interceptor.
 
-    def __init__(self, supervisor: SupervisorLink) -> None:
-        """`supervisor` runs the containers."""
-        self._supervisor = supervisor
-        super().__init__(Streams(supervisor), self._find_folder)
+    What changes a container is done to its end, also when the client goes away meanwhile.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """`engine` has the containers."""
+        self._engine = engine
+        self._records, self._lifecycle = engine.records, engine.lifecycle
+        super().__init__(engine.streams, self._find_folder)
+
+    async def _find_folder(self, ref: str) -> tuple[pb.Container, Path]:
+        record = self._records.find(ref)
+        return record.message, record.folder
+
+    # changes
+    async def Create(
+        self, request: pb.CreateContainerRequest, context: Context
+    ) -> pb.CreateContainerResponse:
+        """A container that has not been started."""
+        request.config.ClearField("task")  # only the agent's
+        record, warnings = await _to_the_end(self._lifecycle.create(request.config))
+        return pb.CreateContainerResponse(id=record.id, warnings=warnings)
+
+    async def Start(self, request: pb.ContainerRef, context: Context) -> Empty:
+        """Run it."""
+        record = self._records.find(request.ref)
+        await _to_the_end(self._lifecycle.start_by_user(record))
+        return Empty()
+
+    async def Stop(self, request: pb.StopContainerRequest, context: Context) -> Empty:
+        """End it gracefully."""
+        record = self._records.find(request.ref)
+        await _to_the_end(self._lifecycle.stop(record, **_stopping(request)))
+        return Empty()
+
+    async def Restart(self, request: pb.StopContainerRequest, context: Context) -> Empty:
+        """Stop and start."""
+        record = self._records.find(request.ref)
+        await _to_the_end(self._lifecycle.restart(record, **_stopping(request)))
+        return Empty()
+
+    async def Kill(self, request: pb.KillContainerRequest, context: Context) -> Empty:
+        """A signal."""
+        await self._lifecycle.kill(self._records.find(request.ref), request.signal)
+        return Empty()
+
+    async def Pause(self, request: pb.ContainerRef, context: Context) -> Empty:
+        """Freeze it."""
+        await _to_the_end(self._lifecycle.pause(self._records.find(request.ref)))
+        return Empty()
+
+    async def Unpause(self, request: pb.ContainerRef, context: Context) -> Empty:
+        """Let it go on."""
+        await _to_the_end(self._lifecycle.unpause(self._records.find(request.ref)))
+        return Empty()
+
+    async def Remove(self, request: pb.RemoveContainerRequest, context: Context) -> Empty:
+        """Take it away."""
+        record = self._records.find(request.ref)
+        await _to_the_end(
+            self._lifecycle.remove(record, force=request.force, volumes=request.volumes)
+        )
+        return Empty()
+
+    async def Rename(self, request: pb.RenameContainerRequest, context: Context) -> Empty:
+        """Give it another name."""
+        await _to_the_end(self._lifecycle.rename(self._records.find(request.ref), request.name))
+        return Empty()
+
+    async def Prune(self, request: pb.PruneRequest, context: Context) -> pb.PruneResponse:
+        """Remove what does not run."""
+        return await _to_the_end(prune.prune(self._engine, request.filters))
+
+    # looking
+    async def Wait(
+        self, request: pb.WaitContainerRequest, context: Context
+    ) -> pb.WaitContainerResponse:
+        """Its exit code, once the condition holds."""
+        record = self._records.find(request.ref)
+
+        async def begun() -> None:
+            await context.send_initial_metadata(())
+
+        return await waiting.wait(record, request.condition, begun)
+
+    async def Inspect(self, request: pb.InspectContainerRequest, context: Context) -> pb.Container:
+        """Everything about one."""
+        record = self._records.find(request.ref)
+        message = self._engine.inspection.details(record)
+        if request.size:
+            await self._engine.inspection.add_sizes(record, message)
+        return message
 
     async def List(
         self, request: pb.ListContainersRequest, context: Context
     ) -> pb.ListContainersResponse:
-        """Those that run, or all."""
-        found = [
-            containers.local_container(state)
-            for state in await self._supervisor.client.list()
-            if request.all or state.status == "running"
+        """Those that run, or all, the newest first."""
+        passes = filters.matcher(request.filters, self._records)
+        everything = request.all or request.limit or filters.names_a_state(request.filters)
+        chosen = [
+            record
+            for record in self._records.newest_first()
+            if (everything or record.active) and passes(record)
         ]
-        return pb.ListContainersResponse(
-            containers=[entry for entry in found if containers.matches(entry, request.filters)]
-        )
+        if request.limit:
+            chosen = chosen[: request.limit]
+        messages = [self._engine.inspection.summary(record) for record in chosen]
+        if request.size:
+            for record, message in zip(chosen, messages, strict=True):
+                await self._engine.inspection.add_sizes(record, message)
+        return pb.ListContainersResponse(containers=messages)
 
-    async def _find_folder(self, ref: str) -> tuple[pb.Container, Path]:
-        state = containers.find(await self._supervisor.client.list(), ref)
-        return containers.local_container(state), state.bundle
+
+def _stopping(request: pb.StopContainerRequest) -> dict[str, Any]:
+    timeout_s = float(request.timeout_s) if request.HasField("timeout_s") else None
+    return {"signal": request.signal, "timeout_s": timeout_s}
+
+
+async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """A client that goes away cancels its call, and not what it asked for."""
+    return await asyncio.shield(asyncio.ensure_future(work))

@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from swarmlite.engine import containers
-from swarmlite.engine.exits import SupervisorLink
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto import images_pb2 as pb
 from swarmlite.proto.control_pb2 import ListRequest
@@ -24,9 +22,9 @@ Context = Any  # grpc.aio.ServicerContext, which has no types
 class ImagesService(ImagesServicer):
     """See images.proto; errors are swarmlite's, translated by the server's interceptor."""
 
-    def __init__(self, store: ImageStore, supervisor: SupervisorLink) -> None:
-        """`supervisor` says which images containers use."""
-        self._store, self._supervisor = store, supervisor
+    def __init__(self, store: ImageStore) -> None:
+        """`store` is the host's; leases say which images containers use."""
+        self._store = store
 
     async def Pull(
         self, request: pb.PullImageRequest, context: Context
@@ -89,8 +87,7 @@ class ImagesService(ImagesServicer):
         self, request: pb.RemoveImageRequest, context: Context
     ) -> pb.RemoveImageResponse:
         """Untag, and delete what no name and no container holds."""
-        in_use = containers.image_ids_in_use(await self._supervisor.client.list())
-        removed = await self._store.remove(request.ref, force=request.force, in_use=in_use)
+        removed = await self._store.remove(request.ref, force=request.force)
         return pb.RemoveImageResponse(untagged=removed.untagged, deleted=removed.deleted)
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarmlite.engine import containers
-from swarmlite.engine.exits import SupervisorLink
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto import volumes_pb2 as pb
 from swarmlite.proto.control_pb2 import Empty, ListRequest
@@ -21,9 +19,9 @@ Context = Any  # grpc.aio.ServicerContext, which has no types
 class VolumesService(VolumesServicer):
     """See volumes.proto; errors are swarmlite's, translated by the server's interceptor."""
 
-    def __init__(self, store: VolumeStore, supervisor: SupervisorLink) -> None:
-        """`supervisor` says which volumes containers use."""
-        self._volumes, self._supervisor = store, supervisor
+    def __init__(self, store: VolumeStore) -> None:
+        """`store` is the host's; leases say which volumes containers use."""
+        self._volumes = store
 
     async def List(self, request: ListRequest, context: Context) -> pb.ListVolumesResponse:
         """Every volume; filters name and label."""
@@ -45,9 +43,7 @@ class VolumesService(VolumesServicer):
 
     async def Remove(self, request: pb.RemoveVolumeRequest, context: Context) -> Empty:
         """A volume that no container uses."""
-        states = await self._supervisor.client.list()
-        in_use = containers.volumes_in_use(states, self._volumes.list())
-        await asyncio.to_thread(self._volumes.remove, request.ref, in_use=in_use)
+        await asyncio.to_thread(self._volumes.remove, request.ref)
         return Empty()
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from pathlib import Path
 from typing import Any
 
-from swarmlite.engine.containers import read_spec
+from swarmlite.engine.bundles import read_spec
 from swarmlite.engine.io import console
 from swarmlite.engine.io.descriptors import Owned
 from swarmlite.engine.io.pumps import ended, feed, outputs

@@ -1,0 +1,130 @@
+"""What a container's configuration may say, and what it comes to over its image's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from swarmlite.engine import network_plan, process_spec
+from swarmlite.engine.oci_spec import devices, resources, security
+from swarmlite.errors import InvalidSpec
+from swarmlite.model import log_drivers
+from swarmlite.model.validate.container import validate_container
+from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerRestartPolicy
+from swarmlite.proto.types_pb2 import HealthConfig
+from swarmlite.storage.images.types import Image
+
+NAMESPACE_MODES = {
+    "pid": ("", "host"),
+    "ipc": ("", "private", "shareable", "host", "none"),
+    "uts": ("", "private", "host"),
+    "userns": ("", "host"),
+    "cgroupns": ("", "private", "host"),
+}
+JOINABLE = ("pid", "ipc")
+
+
+def check(config: ContainerConfig) -> list[str]:
+    """Warnings. Raises InvalidSpec for the first rule that `config` breaks."""
+    validate_container(config.spec)
+    for kind, allowed in NAMESPACE_MODES.items():
+        _mode(kind, getattr(config.spec, f"{kind}_mode"), allowed)
+    resources.check(config.resources)
+    for text in config.spec.devices:
+        devices.parse(text)
+    for text in config.resources.device_cgroup_rules:
+        devices.check_rule(text)
+    if config.spec.shm_size_bytes < 0:
+        raise InvalidSpec("SHM size can not be less than 0")
+    check_restart(config.restart, auto_remove=config.auto_remove)
+    network_plan.exposed_ports(config.exposed_ports)
+    _network(config)
+    log_drivers.parse(config.log_driver.name, config.log_driver.options)
+    return security.check_options(config.spec)
+
+
+def _mode(kind: str, mode: str, allowed: tuple[str, ...]) -> None:
+    if mode in allowed:
+        return
+    if kind in JOINABLE and mode.startswith("container:") and mode != "container:":
+        return
+    words = ", ".join(word for word in allowed if word)
+    joined = ", container:NAME" if kind in JOINABLE else ""
+    raise InvalidSpec(f"--{kind}: invalid {kind.upper()} mode {mode[:60]!r}: use {words}{joined}")
+
+
+def check_restart(policy: ContainerRestartPolicy, *, auto_remove: bool) -> None:
+    """Raise InvalidSpec for a policy that contradicts itself."""
+    if policy.max_retries and policy.condition != policy.ON_FAILURE:
+        raise InvalidSpec(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        )
+    if auto_remove and policy.condition != policy.NO:
+        raise InvalidSpec("Conflicting options: --restart and --rm")
+
+
+def _network(config: ContainerConfig) -> None:
+    mode = network_plan.mode_of(config)
+    stackless = mode in network_plan.STACKLESS or mode.startswith(network_plan.JOINED)
+    if not stackless:
+        return
+    joined = mode.startswith(network_plan.JOINED)
+    if joined and config.spec.hostname:
+        raise InvalidSpec("conflicting options: hostname and the network mode")
+    if joined and (config.ports or config.publish_all):
+        raise InvalidSpec(
+            "conflicting options: port publishing and the container type network mode"
+        )
+    if joined and config.spec.hosts:
+        raise InvalidSpec("conflicting options: custom host-to-IP mapping and the network mode")
+    if [entry for entry in config.networks if entry.network not in (mode, "")]:
+        raise InvalidSpec(f"conflicting options: cannot attach both {mode} and other networks")
+
+
+def settle(message: Container, image: Image) -> None:
+    """Write what the configuration comes to over its image's into the record.
+
+    Raises InvalidSpec where the image's part is malformed or nothing names a command.
+    """
+    config = image.config.get("config")
+    base: Mapping[str, Any] = config if isinstance(config, dict) else {}
+    spec = message.config.spec
+    message.image_id = image.id
+    message.args.extend(process_spec.arguments(spec, base))
+    message.env.extend(process_spec.merged_environment(spec, base))
+    message.working_dir = process_spec.working_directory(spec, base)
+    message.user = spec.user or str(base.get("User") or "")
+    message.stop_signal = spec.stop_signal or str(base.get("StopSignal") or "")
+    process_spec.stop_signal(spec, base)
+    exposed = [
+        *message.config.exposed_ports,
+        *(str(port) for port in base.get("ExposedPorts") or ()),
+    ]
+    message.exposed_ports.extend(dict.fromkeys(exposed))
+    message.labels.update({str(k): str(v) for k, v in (base.get("Labels") or {}).items()})
+    message.labels.update(spec.labels)
+    _settle_health(message, base)
+
+
+def _settle_health(message: Container, base: Mapping[str, Any]) -> None:
+    check = process_spec.health_check(message.config.spec, base)
+    if check is None:
+        return
+    message.healthcheck.CopyFrom(
+        HealthConfig(
+            test=check.test,
+            interval=_duration(check.interval_s),
+            timeout=_duration(check.timeout_s),
+            retries=check.retries,
+            start_period=_duration(check.start_period_s),
+            start_interval=_duration(check.start_interval_s),
+        )
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1_000_000_000))
+    return duration

@@ -1,0 +1,123 @@
+"""`Engine`: the containers of one host behind one object, made of the room's parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from swarmlite.engine.bundles import read_spec
+from swarmlite.engine.cluster_networks import ClusterNetworks, NoCluster
+from swarmlite.engine.container_events import ContainerEvents
+from swarmlite.engine.container_mounts import ContainerMounts
+from swarmlite.engine.events import Events
+from swarmlite.engine.exits import SupervisorLink
+from swarmlite.engine.health import HealthMonitor
+from swarmlite.engine.inspect import Inspection
+from swarmlite.engine.io.probe import run_probe
+from swarmlite.engine.io.service import Streams
+from swarmlite.engine.lifecycle import Lifecycle, StepLists
+from swarmlite.engine.records import Record, Records
+from swarmlite.engine.recovery import Recovery
+from swarmlite.engine.roots import Roots
+from swarmlite.engine.steps import create, prepare
+from swarmlite.errors import SwarmliteError
+from swarmlite.network.node import NodeNetwork
+from swarmlite.paths import Paths
+from swarmlite.storage.host import Storage
+
+log = logging.getLogger(__name__)
+SWEEP_S = 30.0
+
+
+class Engine:
+    """What a host's containers are made with. `start` first, then `run` until the end, `close`."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        cgroup_parent: str,
+        storage: Storage,
+        network: NodeNetwork,
+        supervisor: SupervisorLink,
+    ) -> None:
+        """Nothing is read or touched before `start`."""
+        self.storage, self.network, self.supervisor = storage, network, supervisor
+        self.cluster: ClusterNetworks = NoCluster()
+        """Set by the agent while its node is in a swarm."""
+        self.events = Events()
+        self.records = Records(paths.containers_dir)
+        self._roots = Roots(storage.images, storage.snapshots)
+        self._mounts = ContainerMounts(storage.volumes, storage.leases)
+        self._told = ContainerEvents(self.events)
+        steps = self._steps(cgroup_parent)
+        self.lifecycle = Lifecycle(
+            self.records,
+            steps,
+            storage.images,
+            supervisor,
+            self._told,
+            self._mounts.remove_anonymous,
+        )
+        self.lifecycle.gone = lambda record: self.streams.removed(record.id)
+        self.lifecycle.runs.health = HealthMonitor(self._probe, self._told, self.lifecycle.save)
+        self.streams = Streams(supervisor)
+        self.inspection = Inspection(storage.images, storage.snapshots)
+        self._recovery = Recovery(
+            self.records, steps, self.lifecycle, supervisor, network, self._mounts, storage
+        )
+
+    def _steps(self, cgroup_parent: str) -> StepLists:
+        root = create.Root(self._roots)
+        return StepLists(
+            create=(
+                create.Folder(self.records, self.storage.leases),
+                root,
+                create.Volumes(self._mounts, self.records, self._roots),
+            ),
+            prepare=(
+                prepare.Mounts(self._mounts),
+                prepare.Network(self.network, lambda: self.cluster, self.records),
+                prepare.HostFiles(self.records),
+                prepare.Bundle(self._roots, self.records, cgroup_parent),
+                prepare.Process(self.supervisor, self._created),
+            ),
+            discard=(root,),
+        )
+
+    async def _created(self, container_id: str) -> None:
+        """The process waits before its exec: who is attached misses nothing."""
+        await self.streams.connect(container_id)
+
+    async def _probe(
+        self, record: Record, command: Sequence[str], timeout_s: float
+    ) -> tuple[int, str]:
+        spec = await asyncio.to_thread(read_spec, record.folder)
+        process: dict[str, Any] = spec.get("process", {})
+        process.update(args=list(command), terminal=False)
+        return await run_probe(self.supervisor.client, record.id, process, timeout_s)
+
+    # life
+    async def start(self) -> None:
+        """Take up what an earlier process left. Raises Unavailable, OSError."""
+        await self._recovery.start()
+
+    async def run(self) -> None:
+        """Sweep from time to time; ends by cancellation."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            with contextlib.suppress(SwarmliteError):
+                await self.sweep()
+
+    async def sweep(self) -> None:
+        """Remove what no record owns. Raises Unavailable without a supervisor."""
+        try:
+            await self._recovery.sweep()
+        except OSError as error:
+            log.warning("sweep not complete error=%s", error)
+
+    async def close(self) -> None:
+        """Containers run on, and are adopted at the next start."""
+        await self.lifecycle.background.close()

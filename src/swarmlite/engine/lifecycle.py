@@ -1,0 +1,417 @@
+"""What is done to a container: created, started, stopped, restarted, paused, renamed, removed.
+
+One lock a container keeps its changes apart. Whoever waits for a process to end does not hold it:
+the end is recorded by the container's own life (`lives`), which takes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from swarmlite.engine import configuration, mount_plan
+from swarmlite.engine.background import Background
+from swarmlite.engine.container_events import ContainerEvents
+from swarmlite.engine.events import moment
+from swarmlite.engine.exits import SupervisorLink
+from swarmlite.engine.records import ACTIVE, SHORT, Record, Records
+from swarmlite.engine.runs import Runs
+from swarmlite.engine.steps import Job, Step, carry_out, finished, kill_point, undo
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError
+from swarmlite.model import defaults
+from swarmlite.model.signals import signal_number
+from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerState
+from swarmlite.runtime.client import State
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Image
+
+log = logging.getLogger(__name__)
+
+SIGKILL, SIGTERM, SIGCONT = 9, 15, 18
+KILL_TIMEOUT_S = 10.0
+AT_ONCE = 16
+"""Creates and starts at a time: more of them only wait for the same kernel locks."""
+START_FAILED = 128
+"""The exit code of a container whose process could not even be made, as Docker's."""
+
+
+@dataclass(frozen=True)
+class StepLists:
+    """What a container has from its creation on, and what it has while it runs."""
+
+    create: Sequence[Step]
+    prepare: Sequence[Step]
+    discard: Sequence[Step]
+    """Those of `create` whose undo leaves the record and the log."""
+
+
+class Lifecycle:
+    """Every change of a container of this host goes through here; one event loop's."""
+
+    def __init__(
+        self,
+        records: Records,
+        steps: StepLists,
+        images: ImageStore,
+        supervisor: SupervisorLink,
+        events: ContainerEvents,
+        remove_anonymous: Callable[[str], None],
+    ) -> None:
+        """`remove_anonymous` takes a container's own volumes away; it blocks."""
+        self.records, self._steps, self._images = records, steps, images
+        self._supervisor, self._events = supervisor, events
+        self._remove_anonymous = remove_anonymous
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self.background = Background()
+        self.gone: Callable[[Record], None] = lambda _: None
+        """Called once a container is removed."""
+        self.runs = Runs(self, supervisor, events, self.background)
+
+    # created and removed
+    async def create(
+        self, config: ContainerConfig, *, container_id: str = "", image: Image | None = None
+    ) -> tuple[Record, list[str]]:
+        """A container that has not been started, and warnings.
+
+        `container_id` and `image` are a task's. Raises InvalidSpec, NotFound for the image,
+        AlreadyExists for the name, and what the steps raise; then nothing of it is left.
+        """
+        warnings = configuration.check(config)
+        message = Container(
+            id=container_id or secrets.token_hex(32), config=config, created=moment(time.time_ns())
+        )
+        if image is None:
+            image = self._image(config.spec.image)
+        configuration.settle(message, image)
+        record = self.records.add(message)
+        job = Job(record, image, warnings)
+        async with record.lock:
+            try:
+                self._images.use(image.id, record.owner)
+                async with self._at_once:
+                    await carry_out(self._steps.create, job)
+                record.state.status = ContainerState.CREATED
+                if not record.of_task:  # a task's is written once, by `prepare`
+                    await self.records.save(record)
+            except BaseException:
+                self.records.drop(record)
+                self._images.leases.release(record.owner)
+                raise
+        self._events.tell(record, "create")
+        return record, job.warnings
+
+    def _image(self, reference: str) -> Image:
+        try:
+            return self._images.get(reference)
+        except NotFound as error:
+            raise NotFound(f"No such image: {reference}") from error
+
+    async def remove(self, record: Record, *, force: bool = False, volumes: bool = False) -> None:
+        """Take it away. Raises FailedPrecondition when it runs and `force` is not given."""
+        if force:
+            await self.end_now(record)
+        async with record.lock:
+            if record.removed:
+                return
+            if record.state.status in ACTIVE:
+                word = ContainerState.Status.Name(record.state.status).lower()
+                raise FailedPrecondition(
+                    f'cannot remove container "/{record.name}": container is {word}: stop the '
+                    "container before removing or force remove"
+                )
+            await finished(self._remove(record, volumes))
+
+    async def _remove(self, record: Record, volumes: bool) -> None:
+        record.state.status = ContainerState.REMOVING
+        await self.save(record)
+        kill_point("removing")
+        try:
+            await undo(self._steps.prepare, record)
+            if volumes:
+                await asyncio.to_thread(self._remove_anonymous, record.id)
+            await undo(self._steps.create, record)
+        except OSError as error:
+            record.state.status = ContainerState.DEAD
+            record.state.error = str(error)
+            raise FailedPrecondition(f"container {record.id[:SHORT]} stays: {error}") from error
+        self.records.drop(record)
+        self.gone(record)
+        self._events.tell(record, "destroy")
+
+    async def discard(self, record: Record) -> None:
+        """A task's container that has ended: only its record and log stay; safe to repeat.
+
+        Raises SwarmliteError, OSError for what stays.
+        """
+        async with record.lock:
+            if not record.removed and not record.active:
+                await finished(self._discard(record))
+
+    async def _discard(self, record: Record) -> None:
+        await undo(self._steps.discard, record)
+        mounts = record.message.mounts
+        if any(
+            point.name == mount_plan.anonymous(record.id, point.destination) for point in mounts
+        ):
+            await asyncio.to_thread(self._remove_anonymous, record.id)
+        self._images.leases.release(record.owner)
+
+    async def release(self, record: Record) -> None:
+        """It does not run, and nothing of a run is left; safe to repeat."""
+        await self.end_now(record)
+        async with record.lock:
+            if record.prepared and not record.removed:
+                record.prepared = False
+                await finished(undo(self._steps.prepare, record))
+
+    # started
+    async def prepare(self, record: Record) -> None:
+        """Everything up to a process that waits before its exec: a task's, ahead of its start."""
+        async with record.lock:
+            self._check_there(record)
+            await self._prepare(record)
+            try:
+                await self.records.save(record)
+            except BaseException as error:
+                await finished(self._not_started(record, error))
+                raise
+
+    async def _prepare(self, record: Record) -> None:
+        image = self._images.get(record.message.image_id)
+        async with self._at_once:
+            await carry_out(self._steps.prepare, Job(record, image))
+        record.prepared = True
+
+    async def start(self, record: Record) -> None:
+        """Run it; one that runs is left alone.
+
+        Raises FailedPrecondition with exec's error and what the steps raise; `state.error` and
+        `state.exit_code` say it too then.
+        """
+        async with record.lock:
+            self._check_there(record)
+            if record.state.status == ContainerState.PAUSED:
+                raise FailedPrecondition("cannot start a paused container, try unpause instead")
+            if record.state.status in ACTIVE:
+                return
+            record.state.stopped_by_user = False
+            record.state.restart_count = 0
+            await self.begin(record)
+            self.runs.follow(record)
+
+    async def start_by_user(self, record: Record) -> None:
+        """`start`, of a container that no agent starts. Raises FailedPrecondition for a task's."""
+        if record.of_task and not record.active:
+            raise FailedPrecondition(
+                f"container {record.name} is a task's: its service starts and replaces it"
+            )
+        await self.start(record)
+
+    async def begin(self, record: Record) -> None:
+        """Prepare unless that was done, and start; the lock is the caller's."""
+        try:
+            if not record.prepared:
+                await self._prepare(record)
+            async with self._at_once:
+                state = await finished(self._supervisor.client.start(record.id))
+        except BaseException as error:
+            await finished(self._not_started(record, error))
+            raise
+        kill_point("started")
+        await self._running(record, state)
+
+    async def _running(self, record: Record, state: State) -> None:
+        now = record.state
+        now.status, now.pid = ContainerState.RUNNING, state.pid
+        now.started.CopyFrom(moment(int(state.started_at * 1e9)))
+        now.error, now.exit_code, now.oom_killed = "", 0, False
+        record.run += 1
+        if record.of_task:
+            record.changed()
+        else:
+            await self.records.save(record)
+        self._events.tell(record, "start")
+
+    async def _not_started(self, record: Record, error: BaseException) -> None:
+        """Keep why, and undo what was prepared; a container of --rm goes."""
+        code = START_FAILED
+        with contextlib.suppress(SwarmliteError):
+            found = await self._supervisor.client.state(record.id)
+            code = found.exit_code or code
+        record.prepared = False
+        with contextlib.suppress(SwarmliteError, OSError):
+            await undo(self._steps.prepare, record)
+        record.state.exit_code, record.state.error = code, str(error) or type(error).__name__
+        await self.save(record)
+        record.failed_starts += 1
+        record.changed()
+        if record.config.auto_remove and not record.of_task:
+            with contextlib.suppress(SwarmliteError):
+                await self._remove(record, volumes=True)
+
+    def _check_there(self, record: Record) -> None:
+        if record.removed or record.state.status in (ContainerState.REMOVING, ContainerState.DEAD):
+            raise FailedPrecondition(
+                "container is marked for removal and cannot be started"
+                if not record.removed
+                else f"No such container: {record.id}"
+            )
+
+    # ended
+    async def ended(self, record: Record, status: ContainerState.Status.ValueType) -> None:
+        """Nothing of its run stays; the lock is the caller's. See runs.Runs."""
+        record.prepared = False
+        record.state.status = status
+        record.state.pid = 0
+        try:
+            await finished(undo(self._steps.prepare, record))
+        except (SwarmliteError, OSError) as error:  # the sweep tries again
+            log.warning("a run left something container=%s error=%s", record.id, error)
+        await self.save(record)
+
+    async def save(self, record: Record) -> None:
+        """Write it down; a full disk is said in the log, and the container goes on."""
+        try:
+            await self.records.save(record)
+        except SwarmliteError as error:
+            log.warning("record not written container=%s error=%s", record.id, error)
+
+    async def stop(
+        self, record: Record, *, signal: str = "", timeout_s: float | None = None
+    ) -> None:
+        """The stop signal, the grace period, SIGKILL; one that does not run is left alone.
+
+        `timeout_s` below 0 waits without end. Cancelled: what was signalled stays signalled.
+        """
+        number = self._stop_signal(record, signal)
+        async with record.lock:
+            if record.removed or not record.active:
+                return
+            await self._stopped_by_user(record)
+            if record.state.status == ContainerState.RESTARTING:
+                await self.runs.give_up(record)
+                return
+            if record.state.status == ContainerState.PAUSED:
+                await self._unpause(record)
+            run = record.run
+        if timeout_s is None:
+            timeout_s = defaults.stop_grace_s(record.config.spec)
+        self._events.tell(record, "kill", signal=str(number))
+        if timeout_s == 0 or not await self._signal(record, run, number, timeout_s):
+            self._events.tell(record, "kill", signal=str(SIGKILL))
+            if not await self._signal(record, run, SIGKILL, KILL_TIMEOUT_S):
+                raise FailedPrecondition(
+                    f"container {record.id[:SHORT]} did not end {KILL_TIMEOUT_S:g} s after SIGKILL"
+                )
+        self._events.tell(record, "stop")
+
+    def _stop_signal(self, record: Record, signal: str) -> int:
+        text = signal or record.message.stop_signal
+        return signal_number(text) if text else SIGTERM
+
+    async def _stopped_by_user(self, record: Record) -> None:
+        record.state.stopped_by_user = True
+        await self.save(record)
+
+    async def _signal(self, record: Record, run: int, number: int, timeout_s: float) -> bool:
+        """Whether the run has ended, and its end is recorded, within the time."""
+        with contextlib.suppress(NotFound):
+            await self._supervisor.client.kill(record.id, number)
+        try:
+            async with asyncio.timeout(None if timeout_s < 0 else timeout_s):
+                await record.until(lambda: record.run != run or not record.active)
+        except TimeoutError:
+            return False
+        return True
+
+    async def end_now(self, record: Record) -> None:
+        """SIGKILL, and wait; one that does not run is left alone. Before a forced removal."""
+        async with record.lock:
+            if record.removed or not record.active:
+                return
+            await self._stopped_by_user(record)
+            if record.state.status == ContainerState.RESTARTING:
+                await self.runs.give_up(record)
+                return
+            run = record.run
+        self._events.tell(record, "kill", signal=str(SIGKILL))
+        if not await self._signal(record, run, SIGKILL, KILL_TIMEOUT_S):
+            raise FailedPrecondition(
+                f"container {record.id[:SHORT]} did not end {KILL_TIMEOUT_S:g} s after SIGKILL"
+            )
+
+    async def kill(self, record: Record, signal: str = "") -> None:
+        """Send a signal. Raises FailedPrecondition when it does not run, InvalidSpec."""
+        number = signal_number(signal) if signal else SIGKILL
+        if record.state.status not in (ContainerState.RUNNING, ContainerState.PAUSED):
+            raise FailedPrecondition(
+                f"cannot kill container: {record.name}: container {record.id} is not running"
+            )
+        if number in (SIGKILL, self._stop_signal(record, "")):
+            record.state.stopped_by_user = True
+        try:
+            await self._supervisor.client.kill(record.id, number)
+        except NotFound as error:
+            raise FailedPrecondition(
+                f"cannot kill container: {record.name}: container {record.id} is not running"
+            ) from error
+        self._events.tell(record, "kill", signal=str(number))
+
+    async def restart(
+        self, record: Record, *, signal: str = "", timeout_s: float | None = None
+    ) -> None:
+        """Stop it if it runs, and start it. Raises what both raise."""
+        if record.of_task:
+            raise FailedPrecondition(
+                f"container {record.name} is a task's, and a task is only replaced: use service "
+                "update --force"
+            )
+        await self.stop(record, signal=signal, timeout_s=timeout_s)
+        await self.start(record)
+        self._events.tell(record, "restart")
+
+    # paused
+    async def pause(self, record: Record) -> None:
+        """Freeze it. Raises FailedPrecondition."""
+        async with record.lock:
+            if record.state.status == ContainerState.PAUSED:
+                raise FailedPrecondition(f"Container {record.id} is already paused")
+            if record.state.status != ContainerState.RUNNING:
+                raise FailedPrecondition(f"Container {record.id} is not running")
+            await finished(self._supervisor.client.pause(record.id))
+            record.state.status = ContainerState.PAUSED
+            await self.records.save(record)
+        self._events.tell(record, "pause")
+
+    async def unpause(self, record: Record) -> None:
+        """Let it go on. Raises FailedPrecondition."""
+        async with record.lock:
+            if record.state.status != ContainerState.PAUSED:
+                raise FailedPrecondition(f"Container {record.id} is not paused")
+            await self._unpause(record)
+        self._events.tell(record, "unpause")
+
+    async def _unpause(self, record: Record) -> None:
+        await finished(self._supervisor.client.resume(record.id))
+        record.state.status = ContainerState.RUNNING
+        await self.records.save(record)
+
+    # named
+    async def rename(self, record: Record, name: str) -> None:
+        """Raises AlreadyExists, InvalidSpec."""
+        if not name:
+            raise InvalidSpec("Neither old nor new names may be empty")
+        async with record.lock:
+            old = record.name
+            self.records.rename(record, name)
+            try:
+                await self.records.save(record)
+            except SwarmliteError:
+                self.records.rename(record, old)
+                raise
+        self._events.tell(record, "rename", oldName=f"/{old}")

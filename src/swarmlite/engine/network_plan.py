@@ -1,0 +1,153 @@
+"""What a container's configuration asks of the network room. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from swarmlite.engine.records import SHORT, Record
+from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.network.api import (
+    BRIDGE,
+    CONTAINER,
+    HOST,
+    NONE,
+    EndpointInfo,
+    EndpointRequest,
+    SandboxRequest,
+)
+from swarmlite.proto.containers_pb2 import (
+    ContainerConfig,
+    ContainerState,
+    EndpointConfig,
+    EndpointState,
+)
+from swarmlite.proto.types_pb2 import NetworkAttachment, PortConfig
+
+JOINED = f"{CONTAINER}:"
+STACKLESS = (HOST, NONE)
+PROTOCOLS = {"tcp": PortConfig.TCP, "udp": PortConfig.UDP, "sctp": PortConfig.SCTP}
+MAX_EXPOSED = 20_000
+
+
+def mode_of(config: ContainerConfig) -> str:
+    """The network mode without its aliases: `bridge` for "" and default."""
+    return BRIDGE if config.network_mode in ("", "default") else config.network_mode
+
+
+def wishes(config: ContainerConfig) -> list[EndpointConfig]:
+    """The networks that a plain container is to be on, that of its mode first."""
+    mode = mode_of(config)
+    if mode in STACKLESS or mode.startswith(JOINED):
+        return []
+    first = EndpointConfig(network=mode)
+    others = []
+    for endpoint in config.networks:
+        if endpoint.network in (mode, config.network_mode) or (
+            mode == BRIDGE and endpoint.network in ("", "default")
+        ):
+            first.MergeFrom(endpoint)
+            first.network = mode
+        else:
+            others.append(endpoint)
+    return [first, *others]
+
+
+def request(
+    record: Record,
+    hostname: str,
+    ports: Sequence[PortConfig],
+    attachments: Sequence[NetworkAttachment],
+    endpoints: Sequence[EndpointRequest],
+    find: Callable[[str], Record],
+) -> SandboxRequest:
+    """The sandbox of a container that is about to start.
+
+    Raises NotFound, FailedPrecondition for a container to join that does not run.
+    """
+    config = record.config
+    mode = mode_of(config)
+    dns = config.spec.dns_config
+    if record.of_task:
+        return SandboxRequest(attachments=list(config.task.attachments), dns=dns, ports=ports)
+    if mode in STACKLESS:
+        return SandboxRequest(mode=mode, dns=dns)
+    if mode.startswith(JOINED):
+        return SandboxRequest(mode=CONTAINER, join=joined(mode, find).id, dns=dns)
+    names = [record.name, record.id[:SHORT]]
+    if hostname not in names:
+        names.append(hostname)
+    return SandboxRequest(
+        attachments=attachments, endpoints=endpoints, dns=dns, ports=ports, names=names
+    )
+
+
+def joined(mode: str, find: Callable[[str], Record]) -> Record:
+    """The running container that `container:REF` names. Raises NotFound, FailedPrecondition."""
+    other = find(mode.removeprefix(JOINED))
+    if other.state.status not in (ContainerState.RUNNING, ContainerState.PAUSED):
+        raise FailedPrecondition(f"cannot join network of a non running container: {other.id}")
+    return other
+
+
+def endpoint_request(wish: EndpointConfig) -> EndpointRequest:
+    """A wish for a network of this host."""
+    return EndpointRequest(
+        network=wish.network,
+        aliases=tuple(wish.aliases),
+        address=wish.ipv4_address,
+        address6=wish.ipv6_address,
+        mac=wish.mac_address,
+        driver_options=dict(wish.driver_options),
+    )
+
+
+def endpoint_state(
+    info: EndpointInfo, wish: EndpointConfig | None, names: Sequence[str]
+) -> EndpointState:
+    """What `inspect` shows of a place on a network."""
+    return EndpointState(
+        network_id=info.network_id,
+        network_name=info.network_name,
+        ipv4_address=info.address,
+        ipv4_gateway=info.gateway,
+        ipv6_address=info.address6,
+        ipv6_gateway=info.gateway6,
+        mac_address=info.mac,
+        aliases=wish.aliases if wish is not None else info.aliases,
+        dns_names=list(dict.fromkeys([*names, *info.aliases])),
+        config=wish,
+    )
+
+
+def published(config: ContainerConfig, exposed: Iterable[str]) -> list[PortConfig]:
+    """The ports to publish: those asked for, and with `publish_all` each exposed one."""
+    ports = list(config.ports)
+    if config.publish_all:
+        taken = {(port.protocol, port.target_port) for port in ports}
+        for protocol, number in exposed_ports(exposed):
+            if (protocol, number) not in taken:
+                ports.append(PortConfig(protocol=protocol, target_port=number))
+    for port in ports:
+        port.publish_mode = PortConfig.HOST
+    return ports
+
+
+def exposed_ports(entries: Iterable[str]) -> list[tuple[PortConfig.Protocol.ValueType, int]]:
+    """`80`, `80/tcp` and `7000-7002/udp` one by one. Raises InvalidSpec."""
+    found: list[tuple[PortConfig.Protocol.ValueType, int]] = []
+    for entry in entries:
+        numbers, _, word = entry.partition("/")
+        first, dash, last = numbers.partition("-")
+        ends = (first, last if dash else first)
+        good = all(end.isascii() and end.isdigit() and len(end) <= 5 for end in ends)
+        if (
+            not good
+            or (word or "tcp") not in PROTOCOLS
+            or not 0 < int(ends[0]) <= int(ends[1]) < 65536
+        ):
+            raise InvalidSpec(f"invalid exposed port {entry[:40]!r}: expected 80/tcp or 70-72/udp")
+        protocol = PROTOCOLS[word or "tcp"]
+        found += [(protocol, number) for number in range(int(ends[0]), int(ends[1]) + 1)]
+        if len(found) > MAX_EXPOSED:
+            raise InvalidSpec(f"more than {MAX_EXPOSED} exposed ports")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,243 @@
+"""Every container of this host, in memory and on disk: who it is, and what state it is in.
+
+Shape: CONTAINERS_DIR/<id>/record is a serialized `Container` message, replaced as a whole. A folder
+without one is of a create that was cut short. A plain container's record is on the disk itself when
+`save` returns, so that restart policies outlive a power cut; a task's is not waited for, since its
+managers replace what is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from swarmlite.engine import names
+from swarmlite.engine.exits import Exit
+from swarmlite.errors import AlreadyExists, InvalidSpec, NotFound, ResourceExhausted
+from swarmlite.kernel import durable
+from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerState
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+FILE = "record"
+SHORT = 12
+OWNER = "container/"
+"""What a container is called as an owner of leases, before its id."""
+
+
+class Record:
+    """One container. Change `message` only with `lock` held, then `Records.save` it."""
+
+    def __init__(self, message: Container, folder: Path) -> None:
+        """`folder` is the container's own, and its bundle."""
+        self.message = message
+        self.folder = folder
+        self.lock = asyncio.Lock()
+        self.removed = False
+        self.prepared = False
+        """Whether its process was made and waits for its start."""
+        self.run = 0
+        """How often it was started since this process began."""
+        self.exits = 0
+        self.last_end: Exit | None = None
+        self.failed_starts = 0
+        self._listeners: set[asyncio.Event] = set()
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits; a task's follows from the task's id."""
+        return self.message.id
+
+    @property
+    def name(self) -> str:
+        """Without a slash."""
+        return self.message.config.name
+
+    @property
+    def config(self) -> ContainerConfig:
+        """What was asked for."""
+        return self.message.config
+
+    @property
+    def state(self) -> ContainerState:
+        """What it is doing."""
+        return self.message.state
+
+    @property
+    def owner(self) -> str:
+        """Its name as an owner of leases."""
+        return OWNER + self.message.id
+
+    @property
+    def of_task(self) -> bool:
+        """Whether it is a task's."""
+        return self.message.config.HasField("task")
+
+    @property
+    def active(self) -> bool:
+        """Whether it has a process, or is about to have one again."""
+        return self.state.status in ACTIVE
+
+    def changed(self) -> None:
+        """Wake who waits in `until`."""
+        for listener in self._listeners:
+            listener.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return once `holds()`, which is asked again at each change."""
+        listener = asyncio.Event()
+        self._listeners.add(listener)
+        try:
+            while not holds():
+                listener.clear()
+                await listener.wait()
+        finally:
+            self._listeners.discard(listener)
+
+
+ACTIVE = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
+
+
+class Records:
+    """The index by id and name; one event loop's."""
+
+    def __init__(self, directory: Path) -> None:
+        """Nothing is read before `load`."""
+        self.directory = directory
+        self._by_id: dict[str, Record] = {}
+        self._by_name: dict[str, Record] = {}
+
+    def load(self) -> list[str]:
+        """Read what is on disk; the ids of folders that have no record. Raises OSError."""
+        without = []
+        for folder in sorted(self.directory.iterdir()):
+            try:
+                message = Container.FromString((folder / FILE).read_bytes())
+            except (OSError, DecodeError) as error:
+                if not isinstance(error, FileNotFoundError):
+                    log.error("record unreadable container=%s error=%s", folder.name, error)
+                without.append(folder.name)
+                continue
+            if message.id != folder.name:
+                without.append(folder.name)
+                continue
+            self._index(Record(message, folder))
+        return without
+
+    # looking up
+    def __iter__(self) -> Iterator[Record]:
+        return iter(list(self._by_id.values()))
+
+    def __contains__(self, container_id: object) -> bool:
+        return container_id in self._by_id
+
+    def get(self, container_id: str) -> Record | None:
+        """By the whole id."""
+        return self._by_id.get(container_id)
+
+    def find(self, ref: str) -> Record:
+        """By id, name or an id's unique prefix, in this order; one slash before a name is cut off.
+
+        Raises NotFound, InvalidSpec when several ids begin so.
+        """
+        found = self._by_id.get(ref) or self._by_name.get(ref.removeprefix("/"))
+        if found is not None:
+            return found
+        if not ref:
+            raise InvalidSpec("the container is not named: give its name or id")
+        matches = [record for key, record in self._by_id.items() if key.startswith(ref)]
+        if len(matches) > 1:
+            raise InvalidSpec(f"{ref} matches {len(matches)} containers: use a longer id prefix")
+        if not matches:
+            raise NotFound(f"No such container: {ref}")
+        return matches[0]
+
+    def newest_first(self) -> list[Record]:
+        """All, as `ps` lists them."""
+
+        def age(record: Record) -> tuple[int, int]:
+            return record.message.created.seconds, record.message.created.nanos
+
+        return sorted(self._by_id.values(), key=age, reverse=True)
+
+    # changing
+    def add(self, message: Container) -> Record:
+        """Take a new container in, in memory only; it is named if it has no name.
+
+        Raises AlreadyExists when its name or id is taken, InvalidSpec for an impossible name.
+        """
+        config = message.config
+        if config.name:
+            config.name = self._check_free(config.name)
+        else:
+            config.name = names.generate(self._by_name)
+        if message.id in self._by_id:
+            raise AlreadyExists(f"container {message.id} exists")
+        record = Record(message, self.directory / message.id)
+        self._index(record)
+        return record
+
+    def rename(self, record: Record, name: str) -> None:
+        """In memory only. Raises AlreadyExists, InvalidSpec."""
+        name = name.removeprefix("/")
+        if name == record.name:
+            raise InvalidSpec(
+                "Renaming a container with the same name as its current name is not possible"
+            )
+        name = self._check_free(name)
+        del self._by_name[record.name]
+        record.config.name = name
+        self._by_name[name] = record
+
+    def _check_free(self, name: str) -> str:
+        name = name.removeprefix("/")
+        if not NAME.fullmatch(name):
+            raise InvalidSpec(
+                f"Invalid container name ({name[:80]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )
+        holder = self._by_name.get(name)
+        if holder is not None:
+            raise AlreadyExists(
+                f'Conflict. The container name "/{name}" is already in use by container '
+                f'"{holder.id}". You have to remove (or rename) that container to be able to '
+                "reuse that name."
+            )
+        return name
+
+    def _index(self, record: Record) -> None:
+        self._by_id[record.id] = record
+        holder = self._by_name.get(record.name)
+        if holder is not None and holder is not record:  # only a damaged disk has two
+            record.config.name = names.generate(self._by_name)
+        self._by_name[record.name] = record
+
+    def drop(self, record: Record) -> None:
+        """Forget it, in memory only."""
+        self._by_id.pop(record.id, None)
+        if self._by_name.get(record.name) is record:
+            del self._by_name[record.name]
+        record.removed = True
+        record.changed()
+
+    async def save(self, record: Record) -> None:
+        """Write it down, and wake who waits for a change. Raises ResourceExhausted."""
+        data = record.message.SerializeToString()
+        path = record.folder / FILE
+        try:
+            if record.of_task or record.config.auto_remove:
+                durable.write(path, data, sync=False)
+            else:
+                await asyncio.to_thread(durable.write, path, data)
+        except OSError as error:
+            raise ResourceExhausted(
+                f"container {record.id[:SHORT]} cannot be written down in {self.directory}: "
+                f"{error.strerror}"
+            ) from error
+        finally:
+            record.changed()

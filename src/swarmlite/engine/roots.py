@@ -1,0 +1,64 @@
+"""The root file systems of containers: a snapshot each, by the container's id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from swarmlite.engine.records import Record
+from swarmlite.storage.images.store import ImageStore
+from swarmlite.storage.images.types import Image
+from swarmlite.storage.snapshots.types import Snapshots
+
+INIT_FOLDERS = ("proc", "sys", "dev", "etc")
+INIT_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
+
+
+class Roots:
+    """Makes and removes them; the runtime mounts them inside the container's own namespace."""
+
+    def __init__(self, images: ImageStore, snapshots: Snapshots) -> None:
+        """Both are the host's."""
+        self._images, self.snapshots = images, snapshots
+
+    async def prepare(self, record: Record, image: Image) -> None:
+        """The writable layer; one that is there is kept. Raises what Snapshots.prepare raises."""
+        if self.snapshots.quick:
+            self.snapshots.prepare(record.id, image.layers)
+        else:
+            await asyncio.to_thread(self.snapshots.prepare, record.id, image.layers)
+
+    def lower_dirs(self, image: Image) -> Sequence[Path]:
+        """The image's directories, topmost first."""
+        return self._images.lower_dirs(image)
+
+    def place(self, record: Record) -> tuple[Path, Mapping[str, str]]:
+        """Where the root is, and what tells the runtime how to mount it there."""
+        root = self.snapshots.root(record.id)
+        if root.directory is not None:
+            return root.directory, {}
+        rootfs = record.folder / "rootfs"
+        rootfs.mkdir(mode=0o700, exist_ok=True)
+        return rootfs, {"swarmlite.overlay": root.overlay}
+
+    async def remove(self, record: Record) -> None:
+        """What the container wrote is gone; safe to repeat. Raises SwarmliteError."""
+        await asyncio.to_thread(self.snapshots.remove, record.id)
+
+
+def make_init_layer(layer: Path) -> Path:
+    """The layer below every image: the places that each container's mounts go to.
+
+    What an image lacks of them would otherwise be made in each container's upper directory, and
+    removed with it: seven new files, half a millisecond at a start and again at the end.
+    """
+    layer.mkdir(mode=0o755, parents=True, exist_ok=True)
+    layer.chmod(0o755)
+    for name in INIT_FOLDERS:
+        (layer / name).mkdir(exist_ok=True)
+        (layer / name).chmod(0o755)
+    for name in INIT_FILES:
+        (layer / name).touch()
+        (layer / name).chmod(0o644)
+    return layer

@@ -1,0 +1,312 @@
+"""What a container has while it runs: its mounts, network, files of /etc, bundle, and its process.
+
+The list is done at each start, up to a process that waits before its exec, and undone at each end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from swarmlite.engine import host_files, network_plan, oci_spec
+from swarmlite.engine.cluster_networks import ClusterNetworks
+from swarmlite.engine.container_mounts import ContainerMounts, OCIMount
+from swarmlite.engine.exits import SupervisorLink
+from swarmlite.engine.io.log_drivers import log_of
+from swarmlite.engine.oci_spec.namespaces import CONTAINER, HOST, Joins
+from swarmlite.engine.records import SHORT, Record, Records
+from swarmlite.engine.roots import Roots
+from swarmlite.engine.steps import Job
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.network.api import BRIDGE, EndpointRequest
+from swarmlite.network.node import NodeNetwork
+from swarmlite.proto.containers_pb2 import ContainerConfig, ContainerState, EndpointConfig
+from swarmlite.proto.types_pb2 import Mount, NetworkAttachment
+
+Created = Callable[[str], Awaitable[None]]
+NAME_ANNOTATION = "swarmlite.name"
+SHAREABLE = "shareable"
+ETC_FILES = ("hosts", "hostname", "resolv.conf")
+
+
+class Mounts:
+    """Volumes with options are mounted, binds looked for again."""
+
+    name = "mounts"
+
+    def __init__(self, mounts: ContainerMounts) -> None:
+        """`mounts` are all containers'."""
+        self._mounts = mounts
+
+    async def do(self, job: Job) -> None:
+        """Raises InvalidSpec, FailedPrecondition."""
+        message = job.record.message
+        if message.resolved_mounts:
+            job.mounts += await asyncio.to_thread(
+                self._mounts.oci, message.resolved_mounts, _image_mount
+            )
+        if job.record.of_task:
+            job.mounts += [_payload(mount) for mount in message.config.task.payload_mounts]
+
+    async def undo(self, record: Record) -> None:
+        """A volume stays mounted: others may use it."""
+
+
+def _image_mount(mount: Mount) -> OCIMount:
+    raise InvalidSpec(f"--mount target={mount.target}: images cannot be mounted yet")
+
+
+def _payload(mount: Mount) -> OCIMount:
+    """A secret or config of a task, on the agent's tmpfs."""
+    return {
+        "destination": mount.target,
+        "type": "bind",
+        "source": mount.source,
+        "options": ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"],
+    }
+
+
+class Network:
+    """The sandbox: a network stack, or another's."""
+
+    name = "sandbox"
+
+    def __init__(
+        self, network: NodeNetwork, cluster: Callable[[], ClusterNetworks], records: Records
+    ) -> None:
+        """`cluster` is asked for places on the managers' networks."""
+        self._network, self._cluster, self._records = network, cluster, records
+
+    async def do(self, job: Job) -> None:
+        """Raises what NodeNetwork.create_sandbox raises."""
+        record = job.record
+        job.hostname = hostname_of(record, self._records.find)
+        wishes = [] if record.of_task else network_plan.wishes(record.config)
+        attachments, endpoints = [], []
+        for wish in wishes:
+            place = await self.place(record, job.hostname, wish)
+            if isinstance(place, NetworkAttachment):
+                attachments.append(place)
+            else:
+                endpoints.append(place)
+        ports = network_plan.published(record.config, record.message.exposed_ports)
+        request = network_plan.request(
+            record, job.hostname, ports, attachments, endpoints, self._records.find
+        )
+        job.sandbox = await self._network.create_sandbox(record.id, request)
+        message = record.message
+        del message.ports[:]
+        message.ports.extend(job.sandbox.host_ports)
+        del message.networks[:]
+        message.networks.extend(
+            network_plan.endpoint_state(
+                info, wish_for(wishes, info.network_name, info.network_id), request.names
+            )
+            for info in job.sandbox.endpoints
+        )
+        message.sandbox_path = str(job.sandbox.netns)
+
+    async def place(
+        self, record: Record, hostname: str, wish: EndpointConfig
+    ) -> EndpointRequest | NetworkAttachment:
+        """What a wish is to the network room: of this host, or of the managers."""
+        try:
+            self._network.networks.get(wish.network)
+        except NotFound:
+            return await self._cluster().attach(record, hostname, wish)
+        return network_plan.endpoint_request(wish)
+
+    async def undo(self, record: Record) -> None:
+        """Interfaces, ports and addresses are free again."""
+        await self._network.delete_sandbox(record.id)
+        if not record.of_task and _may_be_attached(record.config):
+            await self._cluster().detach(record)
+        message = record.message
+        message.sandbox_path = ""
+        del message.networks[:]
+        del message.ports[:]
+
+
+def wish_for(wishes: list[EndpointConfig], name: str, network_id: str) -> EndpointConfig | None:
+    """The wish that a place on a network answers to."""
+    for wish in wishes:
+        if wish.network in (name, network_id) or network_id.startswith(wish.network):
+            return wish
+    return None
+
+
+def _may_be_attached(config: ContainerConfig) -> bool:
+    return any(wish.network != BRIDGE for wish in network_plan.wishes(config))
+
+
+def hostname_of(record: Record, find: Callable[[str], Record]) -> str:
+    """Its own, its short id, or that of the host or container whose stack it shares."""
+    config = record.config
+    mode = network_plan.mode_of(config)
+    if config.spec.uts_mode == HOST or (mode == HOST and not config.spec.hostname):
+        return socket.gethostname()
+    if mode.startswith(network_plan.JOINED) and not config.spec.hostname:
+        return hostname_of(find(mode.removeprefix(network_plan.JOINED)), find)
+    return config.spec.hostname or record.id[:SHORT]
+
+
+class HostFiles:
+    """/etc/hosts, /etc/hostname and /etc/resolv.conf."""
+
+    name = "files"
+
+    def __init__(self, records: Records) -> None:
+        """`records` are where a joined container's are found."""
+        self._records = records
+
+    async def do(self, job: Job) -> None:
+        """Who shares a stack shares its files too."""
+        record, sandbox = job.record, job.sandbox
+        assert sandbox is not None
+        mode = network_plan.mode_of(record.config)
+        folder = record.folder
+        if mode.startswith(network_plan.JOINED) and not record.of_task:
+            folder = network_plan.joined(mode, self._records.find).folder
+            files = host_files.mounts(folder)
+        else:
+            content = host_files.hosts(
+                _with_gateway(record.config, [e.gateway for e in sandbox.endpoints]),
+                [address for address, _ in sandbox.hosts],
+                job.hostname,
+                domain=record.config.spec.domainname,
+                base=_host_hosts() if mode == HOST else host_files.LOOPBACK,
+            )
+            files = host_files.write(
+                folder,
+                hosts_content=content,
+                hostname=job.hostname,
+                resolv_conf=sandbox.resolv_conf,
+            )
+        taken = {mount["destination"] for mount in job.mounts}
+        job.mounts += [mount for mount in files if mount["destination"] not in taken]
+        message = record.message
+        message.hosts_path = f"{folder}/hosts"
+        message.hostname_path = f"{folder}/hostname"
+        message.resolv_conf_path = f"{folder}/resolv.conf"
+
+    async def undo(self, record: Record) -> None:
+        """They go with the folder."""
+
+
+def _with_gateway(config: ContainerConfig, gateways: list[str]) -> list[str]:
+    """The extra lines of /etc/hosts, `host-gateway` made an address."""
+    lines = []
+    for entry in config.spec.hosts:
+        address, _, names = entry.partition(" ")
+        if address == "host-gateway":
+            found = next((gateway for gateway in gateways if gateway), "")
+            if not found:
+                raise FailedPrecondition(
+                    f"--add-host {names.strip()}:host-gateway: no network of this container has "
+                    "a gateway"
+                )
+            address = found.partition("/")[0]
+        lines.append(f"{address} {names}")
+    return lines
+
+
+def _host_hosts() -> str:
+    try:
+        return Path("/etc/hosts").read_text(errors="replace").rstrip("\n") + "\n"
+    except OSError:
+        return host_files.LOOPBACK
+
+
+class Bundle:
+    """config.json."""
+
+    name = "bundle"
+
+    def __init__(self, roots: Roots, records: Records, cgroup_parent: str) -> None:
+        """`cgroup_parent` is the path below which containers have their groups."""
+        self._roots, self._records = roots, records
+        self._cgroup_parent = cgroup_parent
+
+    async def do(self, job: Job) -> None:
+        """Raises InvalidSpec for what cannot be run."""
+        record, sandbox = job.record, job.sandbox
+        assert sandbox is not None
+        root, annotations = self._roots.place(record)
+        parent = record.config.resources.cgroup_parent or self._cgroup_parent
+        spec = oci_spec.build(
+            oci_spec.Inputs(
+                config=record.config,
+                image=job.image_config,
+                container_id=record.id,
+                root=root,
+                annotations={**annotations, NAME_ANNOTATION: record.name},
+                cgroups_path=f"{parent.rstrip('/')}/{record.id}",
+                hostname=job.hostname,
+                netns=sandbox.netns,
+                mounts=job.mounts,
+                host_network=sandbox.host_stack,
+                joins=self._joins(record),
+            )
+        )
+        data = json.dumps(spec, separators=(",", ":")).encode()
+        path = f"{record.folder}/config.json"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+
+    def _joins(self, record: Record) -> Joins:
+        paths = {}
+        for kind, mode in (
+            ("pid", record.config.spec.pid_mode),
+            ("ipc", record.config.spec.ipc_mode),
+        ):
+            if mode.startswith(CONTAINER):
+                other = self._records.find(mode.removeprefix(CONTAINER))
+                if other.state.status not in (ContainerState.RUNNING, ContainerState.PAUSED):
+                    raise FailedPrecondition(
+                        f"cannot join {kind.upper()} of a non running container: {other.id}"
+                    )
+                paths[kind] = f"/proc/{other.state.pid}/ns/{kind}"
+        return Joins(paths=paths)
+
+    async def undo(self, record: Record) -> None:
+        """It is written again at the next start."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{record.folder}/config.json")  # noqa: PTH108
+
+
+class Process:
+    """The supervisor's container: its first process, which waits before exec."""
+
+    name = "process"
+
+    def __init__(self, supervisor: SupervisorLink, created: Created) -> None:
+        """`supervisor` runs the containers; `created` is called before the process may start."""
+        self._supervisor, self._created = supervisor, created
+
+    async def do(self, job: Job) -> None:
+        """Raises what Supervisor.create raises."""
+        record, spec = job.record, job.record.config.spec
+        self._supervisor.expect(record.id)
+        await self._supervisor.client.create(
+            record.id,
+            record.folder,
+            log=await log_of(record.message, record.folder),
+            stdin=spec.open_stdin,
+            stdin_once=record.config.stdin_once,
+        )
+        await self._created(record.id)
+
+    async def undo(self, record: Record) -> None:
+        """Killed, if it still runs, and forgotten."""
+        try:
+            await self._supervisor.client.delete(record.id, force=True)
+        except NotFound:
+            pass
+        finally:
+            self._supervisor.forget(record.id)
