@@ -95,9 +95,15 @@ class Content:
         return digest
 
     def take(self, file: BinaryIO, size: int, digest: str = "") -> str:
-        """Keep the next `size` bytes of a file; their digest (sha256), which is what `digest` says.
+        """`stage` and `commit`."""
+        digest = self.stage(file, size, digest)
+        self.commit(digest)
+        return digest
 
-        Raises InvalidSpec where it is not; then nothing stays.
+    def stage(self, file: BinaryIO, size: int, digest: str = "") -> str:
+        """Copy the next `size` bytes of a file to where `commit` finds them; their digest.
+
+        Raises InvalidSpec where it is not `digest`; then nothing stays. Empty means sha256 of any.
         """
         algorithm = digest.partition(":")[0] or "sha256"
         scratch = self._ingest / f"take-{os.urandom(8).hex()}"
@@ -111,7 +117,7 @@ class Content:
             found = f"{algorithm}:{state.hexdigest()}"
             if size or (digest and found != digest):
                 raise InvalidSpec(f"blob {digest or found} has another content")
-            self._keep(scratch, found)
+            scratch.rename(self.ingest(found))
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise

@@ -107,26 +107,34 @@ class LayerStore:
                 raise
             return Scratch(scratch, unpacked)
 
-    async def commit(self, scratch: Scratch, chain_id: str, lowers: Sequence[str]) -> Layer:
-        """Make an unpacked layer one of the store; `lowers` are the chain ids below it.
-
-        All of it is on the disk before it gets its name: a power cut leaves it whole or absent.
-        """
-        await asyncio.to_thread(self._inherit, scratch, lowers)
-        layer = Layer(
+    async def settle(self, scratch: Scratch, chain_id: str) -> None:
+        """Bring what was unpacked to the disk: before `commit`, side by side for many layers."""
+        scratch.layer = Layer(
             chain_id, scratch.unpacked.diff_id, scratch.unpacked.size_bytes, self._new_short()
         )
-        target, link = self._path(chain_id), self._root / "l" / layer.short
-        link.symlink_to(f"../layers/{target.name}/diff")  # takes the short name
-        try:
-            (scratch.path / "layer.json").write_text(json.dumps(asdict(layer)))
+        link = self._root / "l" / scratch.layer.short
+        link.symlink_to(f"../layers/{self._path(chain_id).name}/diff")  # takes the short name
+        (scratch.path / "layer.json").write_text(json.dumps(asdict(scratch.layer)))
+        await self._sync()
+
+    async def commit(self, scratch: Scratch, lowers: Sequence[str]) -> Layer:
+        """Make a settled layer one of the store; `lowers` are the chain ids below it.
+
+        All of it was on the disk before it gets its name: a power cut leaves it whole or absent.
+        """
+        layer = scratch.layer
+        assert layer is not None, "not settled"
+        if await asyncio.to_thread(self._inherit, scratch, lowers):
             await self._sync()
-            scratch.path.rename(target)
-        except BaseException:
-            link.unlink(missing_ok=True)
-            raise
-        self._layers[chain_id] = layer
+        scratch.path.rename(self._path(layer.chain_id))
+        self._layers[layer.chain_id] = layer
         return layer
+
+    def drop(self, scratch: Scratch) -> None:
+        """Give a scratch directory up, and its name."""
+        if scratch.layer is not None:
+            (self._root / "l" / scratch.layer.short).unlink(missing_ok=True)
+        discard(scratch.path)
 
     def collect(self, needed: Set[str]) -> list[Layer]:
         """Forget every layer that is neither in `needed` nor has users, topmost first.
@@ -201,9 +209,10 @@ class LayerStore:
             raise
         return _result(out, err, process.returncode, name, self._root)
 
-    def _inherit(self, scratch: Scratch, lowers: Sequence[str]) -> None:
+    def _inherit(self, scratch: Scratch, lowers: Sequence[str]) -> bool:
+        """Whether anything was to be inherited."""
         if not scratch.unpacked.implied or not lowers:
-            return
+            return False
         with contextlib.ExitStack() as stack:
 
             def opened(path: Path) -> int:
@@ -216,6 +225,7 @@ class LayerStore:
             for path in scratch.unpacked.implied:
                 with contextlib.suppress(OSError):
                     inherit(root, iter(below), path)
+        return True
 
     def _new_short(self) -> str:
         taken = {layer.short for layer in self._layers.values()}
@@ -247,12 +257,13 @@ class LayerStore:
                 link.unlink()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scratch:
-    """A layer that is unpacked and not yet part of the store."""
+    """A layer that is unpacked and not yet part of the store; `layer` once it is settled."""
 
     path: Path
     unpacked: Unpacked
+    layer: Layer | None = None
 
 
 def disk_full(root: Path) -> ResourceExhausted:

@@ -32,9 +32,12 @@ class Source(ABC):
     async def fetch(self) -> LayerSource:
         """Bring its tar here and say where it lies."""
 
+    def stage(self) -> None:  # noqa: B027 - nothing to do for what was fetched
+        """It is unpacked, and was what it should be: its blob is put beside those kept. Blocks."""
+
     @abstractmethod
     def keep(self) -> Descriptor:
-        """It is unpacked, and was what it should be: its blob is kept. Blocks; raises OSError."""
+        """Its blob, staged and synced to the disk, is kept. Blocks; raises OSError."""
 
     def abandon(self) -> None:  # noqa: B027 - nothing to do where nothing was brought
         """It is of no use: drop what `fetch` has brought so far."""
@@ -64,7 +67,7 @@ class RemoteLayer(Source):
     def keep(self) -> Descriptor:
         """See Source."""
         if not self._content.has(self._descriptor.digest):
-            self._content.commit(self._descriptor.digest)
+            self._content.commit(self._descriptor.digest, synced=True)
         self.say("Pull complete")
         return self._descriptor
 
@@ -89,18 +92,30 @@ class LocalLayer(Source):
         self._content = content
         self._part = part
         self._digest = digest
+        self._staged = False
 
     async def fetch(self) -> LayerSource:
         """It is here already."""
         return self._part
 
-    def keep(self) -> Descriptor:
+    def stage(self) -> None:
         """See Source; the file is its owner's, so its part is copied."""
+        if self._digest and self._content.has(self._digest):
+            return
+        with Path(self._part.path).open("rb") as file:
+            file.seek(self._part.offset)
+            self._digest = self._content.stage(file, self._part.length, self._digest)
+        self._staged = True
+
+    def keep(self) -> Descriptor:
+        """See Source; of a layer that was here already, nothing was staged or synced."""
+        synced = self._staged
+        if not synced:
+            self.stage()
+        if not self._content.has(self._digest):
+            self._content.commit(self._digest, synced=synced)
         with Path(self._part.path).open("rb") as file:
             file.seek(self._part.offset)
             kind = layer_type(file.read(4))
-            file.seek(self._part.offset)
-            if not self._digest or not self._content.has(self._digest):
-                self._digest = self._content.take(file, self._part.length, self._digest)
         self.say("Loaded")
         return Descriptor(kind, self._digest, self._part.length)

@@ -331,13 +331,22 @@ class ImageStore:
                 return layer
             async with limit, self._locks.hold(("source", source.key)):
                 scratch = await self._unpack(source, diff_id, base=below is None)
-                self._check_size(scratch, unpacked)
+                try:
+                    self._check_size(scratch, unpacked)
+                    await in_thread(source.stage)
+                    await self.layers.settle(scratch, chain[-1])
+                    await in_thread(source.keep)
+                except BaseException as error:
+                    self.layers.drop(scratch)
+                    if isinstance(error, (ResourceExhausted, InvalidSpec, OSError)):
+                        source.abandon()
+                    raise
             try:
                 if below is not None:
                     await below
-                return await self.layers.commit(scratch, chain[-1], chain[:-1])
+                return await self.layers.commit(scratch, chain[:-1])
             except BaseException:
-                discard(scratch.path)
+                self.layers.drop(scratch)
                 raise
 
     async def _unpack(self, source: Source, diff_id: str, *, base: bool) -> Scratch:
@@ -348,24 +357,18 @@ class ImageStore:
         except (ResourceExhausted, InvalidSpec, OSError):
             source.abandon()
             raise
-        try:
-            if scratch.unpacked.diff_id != diff_id:
-                raise InvalidSpec(
-                    f"layer {source.name} unpacks to {scratch.unpacked.diff_id}, "
-                    f"but the config names {diff_id}"
-                )
-            await in_thread(source.keep)
-        except BaseException as error:
+        if scratch.unpacked.diff_id != diff_id:
             discard(scratch.path)
-            if isinstance(error, (InvalidSpec, OSError)):
-                source.abandon()
-            raise
+            source.abandon()
+            raise InvalidSpec(
+                f"layer {source.name} unpacks to {scratch.unpacked.diff_id}, "
+                f"but the config names {diff_id}"
+            )
         return scratch
 
     def _check_size(self, scratch: Scratch, unpacked: Counter[str]) -> None:
         unpacked["bytes"] += scratch.unpacked.size_bytes
         if unpacked["bytes"] > self.limits.image_bytes:
-            discard(scratch.path)
             raise ResourceExhausted(
                 f"the image unpacks to more than {self.limits.image_bytes >> 20} MiB"
             )
