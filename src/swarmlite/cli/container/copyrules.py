@@ -42,7 +42,7 @@ def parse(text: str) -> Place:
 
 def in_container(path: str) -> str:
     """Absolute (relative ones begin at /), a trailing / or /. kept, since it means something."""
-    return keep_ending(posixpath.normpath("/" + path), path)
+    return keep_ending(posixpath.normpath("/" + path.lstrip("/")), path)
 
 
 def keep_ending(clean: str, written: str) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.cli import client
-from swarmlite.cli.lazy import Command, flag, parsed
+from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.loglines import TAIL, Joiner
+from swarmlite.cli.moments import MOMENT
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import values
-from swarmlite.errors import InvalidSpec, NotFound
-from swarmlite.model import units
+from swarmlite.errors import NotFound
 from swarmlite.proto.control_pb2 import (
     LOG_STDERR,
     GetRequest,
@@ -31,34 +30,10 @@ from swarmlite.proto.control_pb2 import (
 from swarmlite.proto.objects_pb2 import Task
 
 
-def _tail(text: str) -> int:
-    if text == "all":
-        return -1
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidSpec('expected a number of lines or "all"')
-    return int(text)
-
-
-def _moment(text: str) -> Timestamp:
-    stamp = Timestamp()
-    try:
-        moment = datetime.fromisoformat(text)
-        stamp.FromDatetime(moment.astimezone(UTC))
-    except (ValueError, OverflowError):
-        try:
-            ago = timedelta(microseconds=units.parse_duration(text) / 1000)
-        except InvalidSpec as error:
-            raise InvalidSpec(
-                "expected a timestamp (2013-01-02T13:23:37Z) or a duration (42m)"
-            ) from error
-        stamp.FromDatetime(datetime.now(UTC) - ago)
-    return stamp
-
-
 @click.command("logs", cls=Command)
 @flag("-f", "--follow", help="Follow log output.")
-@click.option("-n", "--tail", type=parsed(_tail, "string"), default="all", help="Lines to show.")
-@click.option("--since", type=parsed(_moment, "string"), help="Logs since a time or duration.")
+@click.option("-n", "--tail", type=TAIL, default="all", help="Lines to show (all).")
+@click.option("--since", type=MOMENT, help="Show logs since a time, a UNIX time or a duration.")
 @flag("-t", "--timestamps", help="Show timestamps.")
 @flag("--details", help="Show extra details provided to logs.")
 @flag("--raw", help="Do not neatly format logs.")
@@ -75,13 +50,22 @@ def command(session: Session, /, ref: str, **values: Any) -> None:
         options.since.CopyFrom(values["since"])
     labels = _Labels(session, tasks, values)
     request = LogsRequest(selector=selector, options=options)
+    joiner = Joiner()
     for reply in client.stream(session.control.ServiceLogs(request)):
         for message in reply.messages:
-            out = sys.stderr if message.stream == LOG_STDERR else sys.stdout
-            out.buffer.write(labels.prefix(message).encode() + message.data)
-            if not message.data.endswith(b"\n"):
-                out.buffer.write(b"\n")
-            out.buffer.flush()
+            # Lines of several tasks alternate: what comes in parts waits for its last one.
+            line = joiner.add((message.context.task_id, message.stream), message)
+            if line is not None:
+                _write(line, labels)
+    for line in joiner.rest():
+        _write(line, labels)
+
+
+def _write(message: LogMessage, labels: _Labels) -> None:
+    out = sys.stderr if message.stream == LOG_STDERR else sys.stdout
+    end = b"" if message.data.endswith(b"\n") else b"\n"
+    out.buffer.write(labels.prefix(message).encode() + message.data + end)
+    out.buffer.flush()
 
 
 def _select(session: Session, ref: str) -> tuple[LogSelector, list[Task]]:
@@ -107,7 +91,7 @@ class _Labels:
 
     def prefix(self, message: LogMessage) -> str:
         """All that stands before the line itself."""
-        stamp = f"{values.time(message.timestamp)} " if self._options["timestamps"] else ""
+        stamp = f"{values.log_time(message.timestamp)} " if self._options["timestamps"] else ""
         context = message.context
         details = ""
         if self._options["details"]:
