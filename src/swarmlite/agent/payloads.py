@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import posixpath
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from swarmlite.kernel import mounting
 from swarmlite.model import templates
 from swarmlite.proto.objects_pb2 import Config, Node, Secret, Task
 from swarmlite.proto.types_pb2 import FileTarget, Mount
+from swarmlite.storage import trees
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class PayloadFiles:
 
     def remove(self, container_id: str) -> None:
         """Forget a container's payloads; safe to repeat."""
-        shutil.rmtree(self._root / container_id, ignore_errors=True)
+        trees.sweep(self._root / container_id)
 
     def write(self, container_id: str, task: Task, node: Node, payloads: Payloads) -> list[Mount]:
         """Write what the task names and return the mounts for it, read-only.

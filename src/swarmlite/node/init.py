@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import platform
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from swarmlite.errors import AlreadyExists, FailedPrecondition, Unavailable
 from swarmlite.ids import new_id
 from swarmlite.kernel.processes import die_with_parent
 from swarmlite.paths import Paths
+from swarmlite.storage import trees
 
 from . import addresses, etcdcmd, nodefile, oneshot
 
@@ -56,7 +56,7 @@ async def init(
             raise Unavailable(f"{error}{_reason(log)}") from error
         nodefile.put_in_place(paths, folder, made.node_file(listen, data_path, member))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.sweep(folder)
     return {
         "node_id": node_id,
         "worker_token": made.cluster.root_ca.join_tokens.worker,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import ssl
 import tempfile
@@ -28,6 +27,7 @@ from swarmlite.paths import Paths
 from swarmlite.proto import ca_pb2 as pb
 from swarmlite.proto.ca_pb2_grpc import CAStub
 from swarmlite.proto.types_pb2 import NodeRole
+from swarmlite.storage import trees
 
 from . import addresses, etcdcmd, init, nodefile, oneshot, settings
 
@@ -63,7 +63,7 @@ async def join(
             await _become_member(remote, certificates, node, request.get("etcd_missing"))
         nodefile.put_in_place(paths, folder, node)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.sweep(folder)
     return {"node_id": answer.node_id, "role": node["role"]}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.paths import Paths
+from swarmlite.storage import trees
 
 ALREADY_IN_SWARM = (
     'This node is already part of a swarm. Use "swarmlite swarm leave" to leave this swarm'
@@ -35,7 +35,7 @@ def read(paths: Paths) -> dict[str, Any] | None:
 def scratch(paths: Paths) -> Path:
     """An empty folder to prepare in; what an earlier attempt left is removed."""
     folder = paths.state_dir / SCRATCH
-    shutil.rmtree(folder, ignore_errors=True)
+    trees.sweep(folder)
     folder.mkdir(mode=0o700, parents=True)
     return folder
 
@@ -57,7 +57,7 @@ def put_in_place(paths: Paths, folder: Path, node: dict[str, Any]) -> None:
     """
     for name in ("certificates", "etcd"):
         target = paths.state_dir / name
-        shutil.rmtree(target, ignore_errors=True)
+        trees.sweep(target)
         if (folder / name).exists():
             (folder / name).rename(target)
     write_private(folder / "node.json", json.dumps(node, indent=1).encode() + b"\n")
@@ -65,13 +65,13 @@ def put_in_place(paths: Paths, folder: Path, node: dict[str, Any]) -> None:
     descriptor = os.open(paths.state_dir, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-    shutil.rmtree(folder, ignore_errors=True)
+    trees.sweep(folder)
 
 
 def remove(paths: Paths) -> None:
     """Out of the swarm: node.json first, then what it named."""
     paths.node_file.unlink(missing_ok=True)
     for folder in (paths.certificates_dir, paths.etcd_dir, paths.state_dir / SCRATCH):
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.sweep(folder)
     # The tasks' journal stays: the agent stops what it names, and empties it.
     (paths.agent_dir / "managers.json").unlink(missing_ok=True)

@@ -14,17 +14,13 @@ import contextlib
 import errno
 import fcntl
 import itertools
-import logging
 import os
-import secrets
 import stat
 import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-log = logging.getLogger(__name__)
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602  # FS_IOC_*, linux/fs.h
@@ -59,6 +55,9 @@ def sweep(path: Path) -> bool:
     try:
         remove(path)
     except OSError as error:
+        import logging  # not above: the unpacker starts once a layer, and has no log
+
+        log = logging.getLogger(__name__)
         log.warning("not all of it is removed path=%s error=%s", path, error)
         return False
     return True
@@ -86,7 +85,7 @@ class _Emptying:
     def __init__(self, root: int) -> None:
         self._root = root
         self._numbers = itertools.count()
-        self._prefix = f".gone-{secrets.token_hex(4)}-"
+        self._prefix = f".gone-{os.urandom(4).hex()}-"
         self._failure: OSError | None = None
         self._progress = False
 

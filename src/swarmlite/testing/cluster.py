@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import TypeVar
 import grpc
 
 from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.storage import trees
 
 from . import cgroup_sweep, diagnostics, leftovers
 from .host import CommandFailed, Host
@@ -154,7 +154,7 @@ class Cluster:
             self.lan = None
         cgroup_sweep.remove(self.cgroup_parent)
         if self._root is None and self.root != Path():
-            shutil.rmtree(self.root, ignore_errors=True)
+            trees.sweep(self.root)
         self.managers, self.workers = [], []
 
     def __enter__(self) -> Cluster:

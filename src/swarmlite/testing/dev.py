@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, NotFound
+from swarmlite.storage import trees
 
 from . import cgroup_sweep
 from .cluster import Cluster
@@ -101,4 +101,4 @@ def down() -> None:
     kill_machine(record["lan"]["pid"])
     subprocess.run(["ip", "link", "del", record["lan"]["uplink"]], capture_output=True)
     cgroup_sweep.remove(f"/swarmlite-{NAME}")
-    shutil.rmtree(ROOT, ignore_errors=True)
+    trees.sweep(ROOT)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from swarmlite.storage import trees
+
 from .host import CommandFailed, Host
 
 CLI = (sys.executable, "-m", "swarmlite.cli")
@@ -35,7 +37,7 @@ ON_EVERY_HOST = {
 
 def collect(hosts: Sequence[Host], destination: Path) -> None:
     """Write DESTINATION/HOST/NAME.txt for each command, and the daemons' logs. Never raises."""
-    shutil.rmtree(destination, ignore_errors=True)
+    trees.sweep(destination)
     for host in hosts:
         folder = destination / host.name
         folder.mkdir(parents=True, exist_ok=True)

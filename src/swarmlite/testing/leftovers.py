@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
+
+from swarmlite.storage import trees
 
 from . import cgroup_sweep
 from .sampler import start_ticks
@@ -37,7 +38,7 @@ def sweep() -> list[Path]:
             cgroup_sweep.remove(owner["cgroup_parent"])
         except (OSError, ValueError, KeyError):
             continue  # another one is at it, or it is none of ours
-        shutil.rmtree(record.parent, ignore_errors=True)
+        trees.sweep(record.parent)
         removed.append(record.parent)
     return removed
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from swarmlite.errors import FailedPrecondition, Unavailable
+from swarmlite.storage import trees
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.testing.oci import BuiltImage
 from swarmlite.testing.push import Pusher
@@ -126,7 +127,7 @@ class Registry:
                 self._process.wait()
             self._process = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            trees.sweep(self._folder)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

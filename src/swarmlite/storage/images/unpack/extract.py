@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from swarmlite.kernel.paths import DIRECTORY as OPEN_DIRECTORY
 from swarmlite.kernel.paths import open_in_root
+from swarmlite.storage import trees
 from swarmlite.storage.images.types import Limits
 from swarmlite.storage.images.unpack.errors import BadLayer, TooBig, shown
 from swarmlite.storage.images.unpack.tar import (
@@ -232,7 +233,7 @@ class Extractor:
         if stat.S_ISDIR(mode):
             if member.kind != DIRECTORY:
                 self._forget_parent(keep=parent)
-                shutil.rmtree(name, dir_fd=parent)
+                trees.remove(Path(name), dir_fd=parent)
             return False
         os.unlink(name, dir_fd=parent)
         key = (*_identity(parent), name)
