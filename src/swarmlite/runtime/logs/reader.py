@@ -1,0 +1,175 @@
+"""One reading of a log, from where it was asked to begin, by whatever thread calls it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmlite.runtime.logs import files, tails
+from swarmlite.runtime.logs.files import LogFile
+from swarmlite.runtime.logs.lines import Joiner, LogLine, merged_block, parse_block
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted of a log: `tail` is -1 for all lines; times are nanoseconds.
+
+    `merged`: neighbouring lines of one stream as one, without times; of a whole log only.
+    """
+
+    tail: int = -1
+    since_ns: int | None = None
+    until_ns: int | None = None
+    merged: bool = False
+
+
+class Reader:
+    """Calls block: one thread at a time, but for `stop`, `grown` and `rest`, which never do."""
+
+    def __init__(self, path: Path, selection: Selection) -> None:
+        """Nothing is opened before the first call of `next_batch`."""
+        self._path, self._selection = path, selection
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._begun = False
+        self._files: list[LogFile] = []  # still to be read, the one being written first
+        self._joiner = Joiner()
+        self._skip = 0
+        self.over = False
+
+    # what the loop's own thread calls
+    def stop(self) -> None:
+        """Nobody reads on; files are closed, by the thread that is reading if there is one."""
+        self._stopped = True
+        if self._lock.acquire(blocking=False):
+            self._close()
+            self._lock.release()
+
+    def grown(self) -> bool:
+        """Whether there is something new to read; costs two system calls."""
+        if not self._files:
+            return self._path.exists()
+        file = self._files[0]
+        if len(self._files) > 1 or file.grown():
+            return True
+        try:
+            return os.stat(self._path).st_ino != file.inode  # noqa: PTH116
+        except FileNotFoundError:
+            return False
+
+    def rest(self) -> list[LogLine]:
+        """Lines that were begun and not ended, when no more is to come."""
+        return self._wanted(self._joiner.rest())
+
+    # what a thread calls
+    def next_batch(self) -> list[LogLine]:
+        """The next lines; empty when there are none for now, or `over`. Raises OSError."""
+        with self._lock:
+            try:
+                return [] if self._stopped else self._next()
+            finally:
+                if self._stopped:
+                    self._close()
+
+    def _next(self) -> list[LogLine]:
+        if not self._begun:
+            self._begun = True
+            self._begin()
+        while not self._stopped and not self.over:
+            block = self._block()
+            if not block:
+                return []
+            lines = self._lines(block)
+            if lines:
+                return lines
+        return []
+
+    def _begin(self) -> None:
+        tail, since_ns = self._selection.tail, self._selection.since_ns
+        self._files = files.open_all(self._path)
+        wanted = tail
+        for index, file in enumerate(self._files):
+            if index and since_ns is not None and file.modified_ns < since_ns:
+                self._drop(index)
+                return
+            if tail == 0:
+                tails.skip_all(file)
+                self._drop(1)
+                return
+            if tail > 0:
+                finder = tails.seek_last(file, wanted, index == 0, lambda: self._stopped)
+                wanted -= finder.found
+                if finder.place is not None:
+                    self._skip = finder.skip
+                    self._drop(index + 1)
+                    return
+
+    def _drop(self, first: int) -> None:
+        """Older files that are not wanted."""
+        for file in self._files[first:]:
+            file.close()
+        del self._files[first:]
+
+    def _block(self) -> bytes:
+        """Whole lines from the oldest file, on to the next one at its end."""
+        while True:
+            if not self._files:
+                self._files = files.open_all(self._path)[:1]
+                if not self._files:
+                    return b""
+            block = self._files[-1].block()
+            if block:
+                return block
+            if len(self._files) == 1:
+                newer = self._newer()
+                if not newer:
+                    return b""
+                self._files = [*newer, *self._files]
+                if block := self._files[-1].block():  # written between our two looks
+                    return block
+            self._files.pop().close()
+
+    def _newer(self) -> list[LogFile]:
+        """The files that came after the one that was being written, the newest first."""
+        mine = self._files[0].inode
+        try:
+            if os.stat(self._path).st_ino == mine:  # noqa: PTH116
+                return []
+        except FileNotFoundError:
+            return []
+        newer: list[LogFile] = []
+        for file in files.open_all(self._path):
+            if file.inode == mine:
+                file.close()
+                mine = -1
+            elif mine < 0 or file.compressed:
+                file.close()  # older; or, compressed, perhaps what has been read already
+            else:
+                newer.append(file)
+        return newer
+
+    def _lines(self, block: bytes) -> list[LogLine]:
+        if self._selection.merged:
+            return merged_block(block)
+        lines = list(self._joiner.join(parse_block(block)))
+        if self._skip:
+            skipped = min(self._skip, len(lines))
+            self._skip -= skipped
+            del lines[:skipped]
+        return self._wanted(lines)
+
+    def _wanted(self, lines: list[LogLine]) -> list[LogLine]:
+        since_ns, until_ns = self._selection.since_ns, self._selection.until_ns
+        if since_ns is not None:
+            lines = [line for line in lines if line.time_ns >= since_ns]
+        if until_ns is not None and lines and lines[-1].time_ns > until_ns:
+            self.over = True
+            lines = [line for line in lines if line.time_ns <= until_ns]
+        return lines
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
+        self._files = []
