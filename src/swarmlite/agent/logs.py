@@ -1,7 +1,7 @@
 """Log lines on their way to whoever asks a manager: subscriptions, reading, bounded buffers.
 
-One pump a task and subscription reads the task's file into a queue of fixed length; while the
-session is slow, the pumps wait. All ends with the session.
+One pump a task and subscription reads the task's file into a short queue of bounded portions; while
+the session is slow, the pumps wait. All ends with the session.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogContext, LogMessage
+from swarmlite.engine.io.logs import messages_of, selection_of, wanted
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.control_pb2 import LogContext, LogMessage
 from swarmlite.proto.dispatcher_pb2 import LogChunk, LogSubscription
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.runtime import logs
@@ -24,10 +24,9 @@ from swarmlite.runtime.logs import LogLine
 
 log = logging.getLogger(__name__)
 
-QUEUE_LINES = 2000
-CHUNK_LINES = 256
-CHUNK_BYTES = 1 << 20
-NANO = 1_000_000_000
+QUEUE_PORTIONS = 8
+PORTION_LINES = 256
+PORTION_BYTES = 1 << 19  # and a line above it
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,10 @@ class Source:
     task: Task
     path: Path
     ended: asyncio.Event
+
+
+_Portion = tuple[str, "list[LogMessage] | None"]
+"""A subscription, and lines for it; None when it is over."""
 
 
 @dataclass
@@ -52,7 +55,7 @@ class LogShipper:
         """`sources` are the logs of all tasks known to this node, ended ones included."""
         self._sources = sources
         self._subscriptions: dict[str, _Subscription] = {}
-        self._queue: asyncio.Queue[tuple[str, LogMessage | None]] = asyncio.Queue(QUEUE_LINES)
+        self._queue: asyncio.Queue[_Portion] = asyncio.Queue(QUEUE_PORTIONS)
         self._background: set[asyncio.Future[None]] = set()
 
     def subscribe(self, request: LogSubscription) -> None:
@@ -85,17 +88,17 @@ class LogShipper:
         """What there is to send, once there is something."""
         chunks: dict[str, LogChunk] = {}
         entry = await self._queue.get()
-        size = lines = 0
+        lines = size = 0
         while True:
-            subscription_id, message = entry
+            subscription_id, messages = entry
             chunk = chunks.setdefault(subscription_id, LogChunk(subscription_id=subscription_id))
-            if message is None:
+            if messages is None:
                 chunk.close = True
             else:
-                chunk.messages.append(message)
-                size += len(message.data)
-                lines += 1
-            if self._queue.empty() or lines >= CHUNK_LINES or size >= CHUNK_BYTES:
+                chunk.messages.extend(messages)
+                lines += len(messages)
+                size += sum(len(message.data) for message in messages)
+            if self._queue.empty() or lines >= PORTION_LINES or size >= PORTION_BYTES:
                 return list(chunks.values())
             entry = self._queue.get_nowait()
 
@@ -133,50 +136,34 @@ def _selects(request: LogSubscription, task: Task) -> bool:
 
 
 async def _ship(
-    subscription: _Subscription,
-    source: Source,
-    queue: asyncio.Queue[tuple[str, LogMessage | None]],
+    subscription: _Subscription, source: Source, queue: asyncio.Queue[_Portion]
 ) -> None:
-    request = subscription.request
+    request, task = subscription.request, source.task
     options = request.options
-    task = source.task
     context = LogContext(service_id=task.service_id, node_id=task.node_id, task_id=task.id)
-    until_ns = _nanoseconds(options.until) if options.HasField("until") else None
-    lines = logs.read(
-        source.path,
-        tail=options.tail,
-        since=_nanoseconds(options.since) / NANO if options.HasField("since") else None,
-        follow=options.follow,
-        ended=source.ended,
-    )
     try:
-        async with contextlib.aclosing(lines):  # type: ignore[type-var]
-            async for line in lines:
-                if until_ns is not None and line.time_ns > until_ns:
-                    return
-                if _wanted(line, request):
-                    await queue.put((request.id, _message(context, line)))
-    except OSError as error:
+        found = logs.batches(
+            source.path, selection_of(options), follow=options.follow, ended=source.ended
+        )
+        async with contextlib.aclosing(found):
+            async for batch in found:
+                lines = [line for line in batch if wanted(line, options)]
+                for portion in _portions(lines):
+                    messages = messages_of(portion, context=context, details=True)
+                    await queue.put((request.id, messages))
+    except (OSError, InvalidSpec) as error:
         log.warning("log unreadable task=%s error=%s", task.id, error)
 
 
-def _wanted(line: LogLine, request: LogSubscription) -> bool:
-    """Neither stream named means both."""
-    options = request.options
-    if not (options.stdout or options.stderr):
-        return True
-    return options.stderr if line.stream == "stderr" else options.stdout
-
-
-def _message(context: LogContext, line: LogLine) -> LogMessage:
-    seconds, nanos = divmod(line.time_ns, NANO)
-    return LogMessage(
-        context=context,
-        timestamp=Timestamp(seconds=seconds, nanos=nanos),
-        stream=LOG_STDERR if line.stream == "stderr" else LOG_STDOUT,
-        data=line.data,
-    )
-
-
-def _nanoseconds(moment: Timestamp) -> int:
-    return moment.seconds * NANO + moment.nanos
+def _portions(lines: list[LogLine]) -> Iterator[list[LogLine]]:
+    """A few at a time, so that neither the queue nor one turn of the loop grows."""
+    portion: list[LogLine] = []
+    size = 0
+    for line in lines:
+        portion.append(line)
+        size += len(line.data)
+        if len(portion) >= PORTION_LINES or size >= PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion

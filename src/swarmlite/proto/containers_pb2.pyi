@@ -1528,8 +1528,12 @@ class ContainerLogsRequest(google.protobuf.message.Message):
     REF_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     DETAILS_FIELD_NUMBER: builtins.int
+    PLAIN_FIELD_NUMBER: builtins.int
     ref: builtins.str
     details: builtins.bool
+    """labels, tag and env as attributes"""
+    plain: builtins.bool
+    """the text only: a message may then hold many lines, and no time"""
     @property
     def options(self) -> swarmlite.proto.control_pb2.LogOptions: ...
     def __init__(
@@ -1538,9 +1542,10 @@ class ContainerLogsRequest(google.protobuf.message.Message):
         ref: builtins.str = ...,
         options: swarmlite.proto.control_pb2.LogOptions | None = ...,
         details: builtins.bool = ...,
+        plain: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["details", b"details", "options", b"options", "ref", b"ref"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["details", b"details", "options", b"options", "plain", b"plain", "ref", b"ref"]) -> None: ...
 
 Global___ContainerLogsRequest: typing_extensions.TypeAlias = ContainerLogsRequest
 

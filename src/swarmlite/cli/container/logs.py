@@ -32,8 +32,10 @@ def command(session: Session, /, container: str, **values: Any) -> None:
     for name in ("since", "until"):
         if values[name] is not None:
             getattr(options, name).CopyFrom(values[name])
-    request = ContainerLogsRequest(ref=container, options=options, details=values["details"])
     whole = values["timestamps"] or values["details"]
+    request = ContainerLogsRequest(
+        ref=container, options=options, details=values["details"], plain=not whole
+    )
     joiner = Joiner()
     for reply in client.stream(session.containers.Logs(request)):
         for message in reply.messages:

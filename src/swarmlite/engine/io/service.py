@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite.engine.exits import SupervisorLink
-from swarmlite.engine.io import console
+from swarmlite.engine.io import console, logs
 from swarmlite.engine.io.attach import Attachments
 from swarmlite.engine.io.exec import Execs
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto import containers_pb2 as pb
-from swarmlite.proto.control_pb2 import Empty
+from swarmlite.proto.control_pb2 import Empty, LogsResponse
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 
@@ -54,12 +54,16 @@ class StreamsService:
         first = await anext(request, None)
         if first is None or not first.HasField("start"):
             raise InvalidSpec("the first message says what to attach to")
-        container, _ = await self._find(first.start.ref)
+        start = first.start
+        container, folder = await self._find(start.ref)
 
         async def attached() -> None:
             await context.send_initial_metadata(())
 
-        messages = self._streams.attachments.attach(container, first.start, request, attached)
+        def before(time_ns: int) -> AsyncIterator[pb.StreamOutput]:
+            return logs.before(folder, time_ns, stdout=start.stdout, stderr=start.stderr)
+
+        messages = self._streams.attachments.attach(container, start, request, attached, before)
         async with contextlib.aclosing(messages):
             async for message in messages:
                 yield message
@@ -105,3 +109,14 @@ class StreamsService:
         """The exec's terminal."""
         self._streams.execs.resize(request.ref, request.height, request.width)
         return Empty()
+
+    async def Logs(
+        self, request: pb.ContainerLogsRequest, context: Context
+    ) -> AsyncIterator[LogsResponse]:
+        """What it wrote, and writes."""
+        container, folder = await self._find(request.ref)
+        supervisor = self._streams.supervisor
+        found = logs.read(lambda: supervisor.client, container, folder, request)
+        async with contextlib.aclosing(found):
+            async for response in found:
+                yield response
