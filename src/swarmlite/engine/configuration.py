@@ -92,6 +92,8 @@ def settle(message: Container, image: Image) -> None:
     base: Mapping[str, Any] = config if isinstance(config, dict) else {}
     spec = message.config.spec
     message.image_id = image.id
+    if not message.config.HasField("task"):
+        message.wanted_networks.extend(network_plan.wanted(message.config))
     message.args.extend(process_spec.arguments(spec, base))
     message.env.extend(process_spec.merged_environment(spec, base))
     message.working_dir = process_spec.working_directory(spec, base)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from swarmlite.engine.events import Events
 from swarmlite.engine.records import Record
+from swarmlite.proto.containers_pb2 import EndpointState
+
+NetworkEvent = Callable[[str, Record, EndpointState], None]
+"""Tells that a container was connected or disconnected."""
 
 
 class ContainerEvents:
-    """Tells what happens to containers."""
+    """Tells what happens to containers, and to networks through them."""
 
     def __init__(self, events: Events) -> None:
         """`events` are the host's."""
@@ -25,4 +31,13 @@ class ContainerEvents:
                 "name": record.name,
                 **attributes,
             },
+        )
+
+    def network(self, action: str, record: Record, state: EndpointState) -> None:
+        """It was connected or disconnected."""
+        self._events.tell(
+            "network",
+            action,
+            state.network_id,
+            {"container": record.id, "name": state.network_name},
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from swarmlite.engine.bundles import read_spec
 from swarmlite.engine.cluster_networks import ClusterNetworks, NoCluster
+from swarmlite.engine.connections import Connections
 from swarmlite.engine.container_events import ContainerEvents
 from swarmlite.engine.container_mounts import ContainerMounts
 from swarmlite.engine.events import Events
@@ -24,6 +25,7 @@ from swarmlite.engine.recovery import Recovery
 from swarmlite.engine.roots import Roots
 from swarmlite.engine.steps import create, prepare
 from swarmlite.errors import SwarmliteError
+from swarmlite.network.api import BRIDGE
 from swarmlite.network.node import NodeNetwork
 from swarmlite.paths import Paths
 from swarmlite.storage.host import Storage
@@ -65,12 +67,18 @@ class Engine:
         self.lifecycle.runs.health = HealthMonitor(self._probe, self._told, self.lifecycle.save)
         self.streams = Streams(supervisor)
         self.inspection = Inspection(storage.images, storage.snapshots)
+        self.connections = Connections(
+            self.network, self._place, lambda: self.cluster, self.lifecycle, self._told.network
+        )
         self._recovery = Recovery(
             self.records, steps, self.lifecycle, supervisor, network, self._mounts, storage
         )
 
     def _steps(self, cgroup_parent: str) -> StepLists:
         root = create.Root(self._roots)
+        self._place = prepare.Network(
+            self.network, lambda: self.cluster, self.records, self._told.network
+        )
         return StepLists(
             create=(
                 create.Folder(self.records, self.storage.leases),
@@ -79,13 +87,17 @@ class Engine:
             ),
             prepare=(
                 prepare.Mounts(self._mounts),
-                prepare.Network(self.network, lambda: self.cluster, self.records),
-                prepare.HostFiles(self.records),
+                self._place,
+                prepare.HostFiles(self.records, self._gateway),
                 prepare.Bundle(self._roots, self.records, cgroup_parent),
                 prepare.Process(self.supervisor, self._created),
             ),
             discard=(root,),
         )
+
+    def _gateway(self) -> str:
+        configs = self.network.networks.get(BRIDGE).ipam.configs
+        return next((config.gateway for config in configs if config.gateway), "")
 
     async def _created(self, container_id: str) -> None:
         """The process waits before its exec: who is attached misses nothing."""

@@ -123,8 +123,8 @@ def _network(record: Record, value: str) -> bool:
     ):
         return True
     mode = network_plan.mode_of(record.config)
-    wishes = network_plan.wishes(record.config)
-    return value == mode or any(wish.network == value for wish in wishes)
+    wanted = record.message.wanted_networks
+    return value == mode or any(wish.network == value for wish in wanted)
 
 
 def _published(record: Record, value: str) -> bool:

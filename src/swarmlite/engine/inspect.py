@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from swarmlite.engine import network_plan
 from swarmlite.engine.io.log_drivers import log_path
 from swarmlite.engine.records import ACTIVE, Record
 from swarmlite.errors import SwarmliteError
@@ -36,6 +35,7 @@ class Inspection:
             message.config.task.ClearField("payload_mounts")
         message.config.spec.ClearField("pull_options")
         del message.resolved_mounts[:]
+        del message.wanted_networks[:]
         if record.state.status not in ACTIVE or not message.networks:
             self._planned_networks(record, message)
         return message
@@ -52,7 +52,7 @@ class Inspection:
             return
         message.networks.extend(
             EndpointState(network_name=wish.network, aliases=wish.aliases, config=wish)
-            for wish in network_plan.wishes(record.config)
+            for wish in record.message.wanted_networks
         )
 
     def details(self, record: Record) -> Container:

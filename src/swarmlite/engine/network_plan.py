@@ -34,8 +34,8 @@ def mode_of(config: ContainerConfig) -> str:
     return BRIDGE if config.network_mode in ("", "default") else config.network_mode
 
 
-def wishes(config: ContainerConfig) -> list[EndpointConfig]:
-    """The networks that a plain container is to be on, that of its mode first."""
+def wanted(config: ContainerConfig) -> list[EndpointConfig]:
+    """The networks that a plain container is to be on from its creation, its mode's first."""
     mode = mode_of(config)
     if mode in STACKLESS or mode.startswith(JOINED):
         return []
@@ -69,8 +69,8 @@ def request(
     dns = config.spec.dns_config
     if record.of_task:
         return SandboxRequest(attachments=list(config.task.attachments), dns=dns, ports=ports)
-    if mode in STACKLESS:
-        return SandboxRequest(mode=mode, dns=dns)
+    if mode in STACKLESS or not (attachments or endpoints or mode.startswith(JOINED)):
+        return SandboxRequest(mode=HOST if mode == HOST else NONE, dns=dns)
     if mode.startswith(JOINED):
         return SandboxRequest(mode=CONTAINER, join=joined(mode, find).id, dns=dns)
     names = [record.name, record.id[:SHORT]]

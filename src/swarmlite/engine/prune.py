@@ -64,6 +64,13 @@ def _test(key: str, value: str) -> Callable[[Record], bool]:
     return held if key == "label" else lambda record: not held(record)
 
 
+def truth(key: str, value: str) -> bool:
+    """A filter's true or false. Raises InvalidSpec."""
+    if value.lower() not in ("true", "1", "false", "0"):
+        raise InvalidSpec(f"invalid filter '{key}={value}': expected true or false")
+    return value.lower() in ("true", "1")
+
+
 def until_ns(text: str) -> int:
     """A UNIX time, an RFC 3339 time, or a duration before now. Raises InvalidSpec."""
 

@@ -465,6 +465,7 @@ class Container(google.protobuf.message.Message):
     HEALTHCHECK_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     RESOLVED_MOUNTS_FIELD_NUMBER: builtins.int
+    WANTED_NETWORKS_FIELD_NUMBER: builtins.int
     id: builtins.str
     """64 hexadecimal digits"""
     image_id: builtins.str
@@ -522,6 +523,10 @@ class Container(google.protobuf.message.Message):
     def resolved_mounts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.Mount]:
         """Its own mounts, its image's VOLUMEs and those of volumes_from, as they were at its creation: every volume named."""
 
+    @property
+    def wanted_networks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___EndpointConfig]:
+        """The networks that it is to be on: that of its mode first, then as Connect and Disconnect left them."""
+
     def __init__(
         self,
         *,
@@ -550,9 +555,10 @@ class Container(google.protobuf.message.Message):
         healthcheck: swarmlite.proto.types_pb2.HealthConfig | None = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         resolved_mounts: collections.abc.Iterable[swarmlite.proto.types_pb2.Mount] | None = ...,
+        wanted_networks: collections.abc.Iterable[Global___EndpointConfig] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["config", b"config", "created", b"created", "healthcheck", b"healthcheck", "state", b"state"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["args", b"args", "config", b"config", "created", b"created", "env", b"env", "exec_ids", b"exec_ids", "exposed_ports", b"exposed_ports", "healthcheck", b"healthcheck", "hostname_path", b"hostname_path", "hosts_path", b"hosts_path", "id", b"id", "image_id", b"image_id", "labels", b"labels", "log_path", b"log_path", "mounts", b"mounts", "networks", b"networks", "ports", b"ports", "resolv_conf_path", b"resolv_conf_path", "resolved_mounts", b"resolved_mounts", "sandbox_path", b"sandbox_path", "size_root_fs_bytes", b"size_root_fs_bytes", "size_rw_bytes", b"size_rw_bytes", "state", b"state", "stop_signal", b"stop_signal", "user", b"user", "working_dir", b"working_dir"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["args", b"args", "config", b"config", "created", b"created", "env", b"env", "exec_ids", b"exec_ids", "exposed_ports", b"exposed_ports", "healthcheck", b"healthcheck", "hostname_path", b"hostname_path", "hosts_path", b"hosts_path", "id", b"id", "image_id", b"image_id", "labels", b"labels", "log_path", b"log_path", "mounts", b"mounts", "networks", b"networks", "ports", b"ports", "resolv_conf_path", b"resolv_conf_path", "resolved_mounts", b"resolved_mounts", "sandbox_path", b"sandbox_path", "size_root_fs_bytes", b"size_root_fs_bytes", "size_rw_bytes", b"size_rw_bytes", "state", b"state", "stop_signal", b"stop_signal", "user", b"user", "wanted_networks", b"wanted_networks", "working_dir", b"working_dir"]) -> None: ...
 
 Global___Container: typing_extensions.TypeAlias = Container
 

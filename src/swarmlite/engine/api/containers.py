@@ -40,25 +40,25 @@ class ContainersService(StreamsService, ContainersServicer):
     ) -> pb.CreateContainerResponse:
         """A container that has not been started."""
         request.config.ClearField("task")  # only the agent's
-        record, warnings = await _to_the_end(self._lifecycle.create(request.config))
+        record, warnings = await to_the_end(self._lifecycle.create(request.config))
         return pb.CreateContainerResponse(id=record.id, warnings=warnings)
 
     async def Start(self, request: pb.ContainerRef, context: Context) -> Empty:
         """Run it."""
         record = self._records.find(request.ref)
-        await _to_the_end(self._lifecycle.start_by_user(record))
+        await to_the_end(self._lifecycle.start_by_user(record))
         return Empty()
 
     async def Stop(self, request: pb.StopContainerRequest, context: Context) -> Empty:
         """End it gracefully."""
         record = self._records.find(request.ref)
-        await _to_the_end(self._lifecycle.stop(record, **_stopping(request)))
+        await to_the_end(self._lifecycle.stop(record, **_stopping(request)))
         return Empty()
 
     async def Restart(self, request: pb.StopContainerRequest, context: Context) -> Empty:
         """Stop and start."""
         record = self._records.find(request.ref)
-        await _to_the_end(self._lifecycle.restart(record, **_stopping(request)))
+        await to_the_end(self._lifecycle.restart(record, **_stopping(request)))
         return Empty()
 
     async def Kill(self, request: pb.KillContainerRequest, context: Context) -> Empty:
@@ -68,30 +68,30 @@ class ContainersService(StreamsService, ContainersServicer):
 
     async def Pause(self, request: pb.ContainerRef, context: Context) -> Empty:
         """Freeze it."""
-        await _to_the_end(self._lifecycle.pause(self._records.find(request.ref)))
+        await to_the_end(self._lifecycle.pause(self._records.find(request.ref)))
         return Empty()
 
     async def Unpause(self, request: pb.ContainerRef, context: Context) -> Empty:
         """Let it go on."""
-        await _to_the_end(self._lifecycle.unpause(self._records.find(request.ref)))
+        await to_the_end(self._lifecycle.unpause(self._records.find(request.ref)))
         return Empty()
 
     async def Remove(self, request: pb.RemoveContainerRequest, context: Context) -> Empty:
         """Take it away."""
         record = self._records.find(request.ref)
-        await _to_the_end(
+        await to_the_end(
             self._lifecycle.remove(record, force=request.force, volumes=request.volumes)
         )
         return Empty()
 
     async def Rename(self, request: pb.RenameContainerRequest, context: Context) -> Empty:
         """Give it another name."""
-        await _to_the_end(self._lifecycle.rename(self._records.find(request.ref), request.name))
+        await to_the_end(self._lifecycle.rename(self._records.find(request.ref), request.name))
         return Empty()
 
     async def Prune(self, request: pb.PruneRequest, context: Context) -> pb.PruneResponse:
         """Remove what does not run."""
-        return await _to_the_end(prune.prune(self._engine, request.filters))
+        return await to_the_end(prune.prune(self._engine, request.filters))
 
     # looking
     async def Wait(
@@ -138,6 +138,6 @@ def _stopping(request: pb.StopContainerRequest) -> dict[str, Any]:
     return {"signal": request.signal, "timeout_s": timeout_s}
 
 
-async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """A client that goes away cancels its call, and not what it asked for."""
     return await asyncio.shield(asyncio.ensure_future(work))

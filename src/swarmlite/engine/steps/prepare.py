@@ -15,6 +15,7 @@ from pathlib import Path
 
 from swarmlite.engine import host_files, network_plan, oci_spec
 from swarmlite.engine.cluster_networks import ClusterNetworks
+from swarmlite.engine.container_events import NetworkEvent
 from swarmlite.engine.container_mounts import ContainerMounts, OCIMount
 from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.io.log_drivers import log_of
@@ -77,16 +78,21 @@ class Network:
     name = "sandbox"
 
     def __init__(
-        self, network: NodeNetwork, cluster: Callable[[], ClusterNetworks], records: Records
+        self,
+        network: NodeNetwork,
+        cluster: Callable[[], ClusterNetworks],
+        records: Records,
+        tell: NetworkEvent,
     ) -> None:
-        """`cluster` is asked for places on the managers' networks."""
+        """`cluster` is asked for places on the managers' networks; `tell` tells of each place."""
         self._network, self._cluster, self._records = network, cluster, records
+        self._tell = tell
 
     async def do(self, job: Job) -> None:
         """Raises what NodeNetwork.create_sandbox raises."""
         record = job.record
         job.hostname = hostname_of(record, self._records.find)
-        wishes = [] if record.of_task else network_plan.wishes(record.config)
+        wishes = list(record.message.wanted_networks)
         attachments, endpoints = [], []
         for wish in wishes:
             place = await self.place(record, job.hostname, wish)
@@ -103,12 +109,10 @@ class Network:
         del message.ports[:]
         message.ports.extend(job.sandbox.host_ports)
         del message.networks[:]
-        message.networks.extend(
-            network_plan.endpoint_state(
-                info, wish_for(wishes, info.network_name, info.network_id), request.names
-            )
-            for info in job.sandbox.endpoints
-        )
+        for info in job.sandbox.endpoints:
+            answered = wish_for(wishes, info.network_name, info.network_id)
+            message.networks.append(network_plan.endpoint_state(info, answered, request.names))
+            self._tell("connect", record, message.networks[-1])
         message.sandbox_path = str(job.sandbox.netns)
 
     async def place(
@@ -124,9 +128,11 @@ class Network:
     async def undo(self, record: Record) -> None:
         """Interfaces, ports and addresses are free again."""
         await self._network.delete_sandbox(record.id)
-        if not record.of_task and _may_be_attached(record.config):
-            await self._cluster().detach(record)
         message = record.message
+        if any(wish.network != BRIDGE for wish in message.wanted_networks):
+            await self._cluster().detach(record)
+        for state in message.networks:
+            self._tell("disconnect", record, state)
         message.sandbox_path = ""
         del message.networks[:]
         del message.ports[:]
@@ -138,10 +144,6 @@ def wish_for(wishes: list[EndpointConfig], name: str, network_id: str) -> Endpoi
         if wish.network in (name, network_id) or network_id.startswith(wish.network):
             return wish
     return None
-
-
-def _may_be_attached(config: ContainerConfig) -> bool:
-    return any(wish.network != BRIDGE for wish in network_plan.wishes(config))
 
 
 def hostname_of(record: Record, find: Callable[[str], Record]) -> str:
@@ -160,9 +162,9 @@ class HostFiles:
 
     name = "files"
 
-    def __init__(self, records: Records) -> None:
-        """`records` are where a joined container's are found."""
-        self._records = records
+    def __init__(self, records: Records, gateway: Callable[[], str]) -> None:
+        """`records` are where a joined container's are found; `gateway` is the host's."""
+        self._records, self._gateway = records, gateway
 
     async def do(self, job: Job) -> None:
         """Who shares a stack shares its files too."""
@@ -175,7 +177,7 @@ class HostFiles:
             files = host_files.mounts(folder)
         else:
             content = host_files.hosts(
-                _with_gateway(record.config, [e.gateway for e in sandbox.endpoints]),
+                self._with_gateway(record.config, [e.gateway for e in sandbox.endpoints]),
                 [address for address, _ in sandbox.hosts],
                 job.hostname,
                 domain=record.config.spec.domainname,
@@ -194,25 +196,23 @@ class HostFiles:
         message.hostname_path = f"{folder}/hostname"
         message.resolv_conf_path = f"{folder}/resolv.conf"
 
+    def _with_gateway(self, config: ContainerConfig, gateways: list[str]) -> list[str]:
+        """The extra lines of /etc/hosts, `host-gateway` made an address of this host."""
+        lines = []
+        for entry in config.spec.hosts:
+            address, _, names = entry.partition(" ")
+            if address == "host-gateway":
+                found = next((gateway for gateway in gateways if gateway), "") or self._gateway()
+                if not found:
+                    raise FailedPrecondition(
+                        f"--add-host {names.strip()}:host-gateway: this host has no gateway"
+                    )
+                address = found.partition("/")[0]
+            lines.append(f"{address} {names}")
+        return lines
+
     async def undo(self, record: Record) -> None:
         """They go with the folder."""
-
-
-def _with_gateway(config: ContainerConfig, gateways: list[str]) -> list[str]:
-    """The extra lines of /etc/hosts, `host-gateway` made an address."""
-    lines = []
-    for entry in config.spec.hosts:
-        address, _, names = entry.partition(" ")
-        if address == "host-gateway":
-            found = next((gateway for gateway in gateways if gateway), "")
-            if not found:
-                raise FailedPrecondition(
-                    f"--add-host {names.strip()}:host-gateway: no network of this container has "
-                    "a gateway"
-                )
-            address = found.partition("/")[0]
-        lines.append(f"{address} {names}")
-    return lines
 
 
 def _host_hosts() -> str:

@@ -1,0 +1,133 @@
+"""Health checks of containers, and the events that tell of everything."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from engine_host import SLEEP, EngineHost, until
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarmlite.engine.health import RESULTS, judge
+from swarmlite.proto.containers_pb2 import Health, HealthResult
+from swarmlite.proto.control_pb2 import Filter
+from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
+from swarmlite.proto.specs_pb2 import ContainerSpec
+from swarmlite.proto.types_pb2 import HealthConfig
+
+
+def check(command: str, **times: Any) -> ContainerSpec:
+    config = HealthConfig(test=["CMD-SHELL", command], retries=times.pop("retries", 2))
+    for name, value in {"interval": 0.1, "timeout": 5, **times}.items():
+        getattr(config, name).FromNanoseconds(int(value * 1e9))
+    return ContainerSpec(healthcheck=config)
+
+
+def test_failures_in_the_start_period_do_not_count_before_a_first_success() -> None:
+    health, bad = Health(status=Health.STARTING), HealthResult(exit_code=1)
+    for _ in range(RESULTS + 2):
+        judge(health, bad, 2, in_start_period=True)
+    assert (health.status, health.failing_streak) == (Health.STARTING, 0)
+    assert len(health.log) == RESULTS
+    judge(health, HealthResult(), 2, in_start_period=True)
+    assert health.status == Health.HEALTHY
+    judge(health, bad, 2, in_start_period=True)
+    assert (health.status, health.failing_streak) == (Health.HEALTHY, 1)
+    judge(health, bad, 2, in_start_period=False)
+    assert (health.status, health.failing_streak) == (Health.UNHEALTHY, 2)
+    judge(health, HealthResult(), 2, in_start_period=False)
+    assert (health.status, health.failing_streak) == (Health.HEALTHY, 0)
+
+
+async def test_health_is_seen_with_its_last_outputs(host: EngineHost) -> None:
+    spec = check("test -e /ok || { echo not yet; exit 1; }")
+    container = await host.run("sleep 0.5; touch /ok; " + SLEEP, spec=spec)
+    assert (await host.inspect(container)).state.health.status == Health.STARTING
+
+    async def is_now(status: Any) -> Any:
+        health = (await host.inspect(container)).state.health
+        return health if health.status == status else None
+
+    health = await until(lambda: is_now(Health.HEALTHY))
+    assert health.failing_streak == 0
+    broken = await host.run(SLEEP, spec=check("curl-is-not-here"))
+
+    async def broken_now() -> Any:
+        health = (await host.inspect(broken)).state.health
+        return health if health.status == Health.UNHEALTHY else None
+
+    health = await until(broken_now)
+    assert "curl-is-not-here: not found" in health.log[-1].output
+    assert health.failing_streak >= 2
+    assert [entry.id for entry in await host.list(health="unhealthy")] == [broken]
+    await host.restart_engine()
+    assert (await host.inspect(container)).state.health.status == Health.HEALTHY
+
+
+async def test_a_probe_that_hangs_is_a_failure_that_says_so(host: EngineHost) -> None:
+    container = await host.run(SLEEP, spec=check("sleep 100", timeout=0.3, retries=1))
+
+    async def unhealthy() -> Any:
+        health = (await host.inspect(container)).state.health
+        return health if health.status == Health.UNHEALTHY else None
+
+    health = await until(unhealthy)
+    assert health.log[-1].output == "Health check exceeded timeout (0.3s)"
+
+
+async def events(host: EngineHost, count: int, **fields: Any) -> list[HostEvent]:
+    call = host.node.engine.host.Events(EventsRequest(**fields), timeout=30)
+    found = []
+    async for event in call:
+        found.append(event)
+        if len(found) == count:
+            break
+    call.cancel()
+    return found
+
+
+async def test_events_are_dockers_and_the_past_is_remembered(host: EngineHost) -> None:
+    since = Timestamp()
+    call = host.node.engine.host.Events(EventsRequest(), timeout=30)
+    await call.initial_metadata()
+    spec = ContainerSpec(labels={"who": "me"})
+    container = await host.run("exit 3", name="told", spec=spec)
+    await host.wait(container)
+    await host.call("Remove", container)
+    actions = []
+    async for event in call:
+        actions.append((event.type, event.action))
+        if event.action == "destroy":
+            break
+    call.cancel()
+    assert actions == [
+        ("container", "create"),
+        ("network", "connect"),
+        ("container", "start"),
+        ("container", "die"),
+        ("network", "disconnect"),
+        ("container", "destroy"),
+    ]
+    died = (await events(host, 1, since=since, filters=[Filter(key="event", values=["die"])]))[0]
+    assert died.actor_id == container
+    assert died.attributes["exitCode"] == "3"
+    assert died.attributes["name"] == "told"
+    assert died.attributes["who"] == "me"
+    labelled = [Filter(key="label", values=["who=me"]), Filter(key="type", values=["container"])]
+    assert len(await events(host, 4, since=since, filters=labelled)) == 4
+    now = Timestamp()
+    now.FromNanoseconds(died.time.ToNanoseconds())
+    told = await events(host, 100, since=since, until=now)
+    assert told[-1].action == "die"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await events(host, 1, filters=[Filter(key="odd", values=["x"])])
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_change_of_health_is_an_event(host: EngineHost) -> None:
+    wanted = [Filter(key="event", values=["health_status"])]
+    heard = asyncio.ensure_future(events(host, 1, since=Timestamp(), filters=wanted))
+    await host.run(SLEEP, spec=check("true"))
+    assert [event.action for event in await heard] == ["health_status: healthy"]
