@@ -15,7 +15,7 @@ from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.proto.containers_pb2 import MountPoint
 from swarmlite.proto.types_pb2 import Mount
 from swarmlite.storage.leases import Leases
-from swarmlite.storage.volumes.store import Volume, VolumeStore
+from swarmlite.storage.volumes.store import ANONYMOUS_LABEL, Volume, VolumeStore
 
 OCIMount = dict[str, Any]
 CONTAINER_LABEL = "swarmlite.container"
@@ -55,10 +55,11 @@ class ContainerMounts:
     def _volume(self, record: Record, mount: Mount) -> Volume:
         options = mount.volume_options
         own = mount.source == mount_plan.anonymous(record.id, mount.target)
+        labels = {CONTAINER_LABEL: record.id, ANONYMOUS_LABEL: ""} if own else options.labels
         return self._store.create(
             mount.source,
             driver=options.driver_config.name or "local",
-            labels={CONTAINER_LABEL: record.id} if own else dict(options.labels),
+            labels=dict(labels),
             options=dict(options.driver_config.options),
             owner=record.owner,
         )

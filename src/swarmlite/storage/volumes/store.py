@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import json
+import os
 import re
 import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -29,12 +31,15 @@ from swarmlite.errors import (
 from swarmlite.kernel import durable
 from swarmlite.storage import trees
 from swarmlite.storage.leases import Leases, holding
+from swarmlite.storage.volumes import mounter
+from swarmlite.storage.volumes.options import NETWORK, mount_call
+from swarmlite.storage.volumes.options import check as check_options
 
 DRIVER = "local"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
-_OPTIONS = frozenset({"type", "o", "device"})
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+"""Docker's mark of a volume that nobody named."""
 _COPIER = Path(__file__).with_name("copy_up.py")
-_MOUNT_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,11 @@ class Volume:
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     created: float = 0.0
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody named it."""
+        return ANONYMOUS_LABEL in self.labels
 
 
 class VolumeStore:
@@ -77,9 +87,11 @@ class VolumeStore:
         where one is named, before anybody else can remove it. Raises InvalidSpec, AlreadyExists
         (the name has other options), ResourceExhausted (the disk is full).
         """
-        name = name or secrets.token_hex(32)
+        if not name:
+            name, labels = secrets.token_hex(32), {**(labels or {}), ANONYMOUS_LABEL: ""}
         check_name(name)
-        _check_driver(driver, options or {})
+        _check_driver(driver)
+        check_options(options or {})
         with self._changing:
             try:
                 volume = self._same(self.get(name), options or {})
@@ -144,23 +156,58 @@ class VolumeStore:
         if name in in_use or holders:
             raise FailedPrecondition(f"volume {name} is in use by {holding(holders)}")
         if _is_mounted(volume.mountpoint):
-            _run(["umount", str(volume.mountpoint)], f"volume {name} cannot be unmounted")
+            try:
+                remote = volume.options.get("type") in NETWORK
+                mounter.umount(str(volume.mountpoint), detach=remote)
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise FailedPrecondition(f"volume {name} cannot be unmounted: {why}") from error
         trash = self._root / f".removed-{secrets.token_hex(8)}"
         (self._root / name).rename(trash)
         return trash
 
+    def prune(
+        self,
+        *,
+        named: bool = False,
+        labels: Callable[[Mapping[str, str]], bool] = lambda _: True,
+        in_use: Collection[str] = (),
+    ) -> tuple[builtins.list[str], int]:
+        """Remove anonymous volumes (with `named`: all) that nobody holds; names, and bytes freed.
+
+        Blocks. One that cannot be removed stays.
+        """
+        gone, freed = [], 0
+        for volume in self.list():
+            if (volume.anonymous or named) and labels(volume.labels):
+                size = self.size(volume.name)
+                with contextlib.suppress(NotFound, FailedPrecondition):
+                    self.remove(volume.name, in_use=in_use)
+                    gone.append(volume.name)
+                    freed += size
+        return gone, freed
+
+    def size(self, name: str) -> int:
+        """The bytes of a volume's files; 0 for one that lies elsewhere, or that vanishes."""
+        volume = self.get(name)
+        if any(volume.options.values()):
+            return 0
+        try:
+            return trees.size(volume.mountpoint)
+        except OSError:
+            return 0
+
     def mount(self, name: str) -> Path:
         """The directory to bind into a container; mounts what `options` name, once. Blocks.
 
-        Raises NotFound, FailedPrecondition with what mount(8) says.
+        Raises NotFound, FailedPrecondition with what the kernel says.
         """
         volume = self.get(name)
-        if not volume.options:
+        if not any(volume.options.values()):
             return volume.mountpoint
         with self._lock(name):
             if not _is_mounted(volume.mountpoint):
-                command = _mount_command(volume)
-                _run(command, f"volume {name} cannot be mounted")
+                _mount(volume)
         return volume.mountpoint
 
     def copy_up(self, name: str, lower_dirs: Sequence[Path], target: str) -> bool:
@@ -211,7 +258,9 @@ class VolumeStore:
         volume.mountpoint.parent.chmod(0o700)
         volume.mountpoint.chmod(0o755)
         document = {**asdict(volume), "mountpoint": str(volume.mountpoint)}
-        durable.write(volume.mountpoint.parent / "volume.json", json.dumps(document).encode())
+        # An anonymous volume is worth no wait for the disk: its container is not either.
+        path, data = volume.mountpoint.parent / "volume.json", json.dumps(document).encode()
+        durable.write(path, data, sync=not volume.anonymous)
 
     def _data(self, name: str) -> Path:
         return self._root / name / "_data"
@@ -232,22 +281,21 @@ def check_name(name: str) -> None:
         )
 
 
-def _check_driver(driver: str, options: Mapping[str, str]) -> None:
+def _check_driver(driver: str) -> None:
     if driver not in ("", DRIVER):
         raise InvalidSpec(f"unknown volume driver {driver!r}: there is {DRIVER}")
-    if unknown := sorted(set(options) - _OPTIONS):
-        raise InvalidSpec(f"unknown volume option {unknown[0]!r}: there are type, o and device")
-    if options and not (options.get("device") and options.get("type")):
-        raise InvalidSpec("a volume with options needs both type and device")
-    if any(value.startswith("-") or "\0" in value for value in options.values()):
-        raise InvalidSpec("a volume option may not start with '-' or hold a NUL")
 
 
-def _mount_command(volume: Volume) -> list[str]:
-    command = ["mount", "-t", volume.options["type"]]
-    if options := volume.options.get("o"):
-        command += ["-o", options]
-    return [*command, "--", volume.options["device"], str(volume.mountpoint)]
+def _mount(volume: Volume) -> None:
+    kind, device = volume.options["type"], volume.options["device"]
+    work = mounter.mount_elsewhere if kind in NETWORK else mounter.mount
+    try:
+        work(mount_call(volume.options).as_dict(), str(volume.mountpoint))
+    except FailedPrecondition as error:
+        raise FailedPrecondition(f"volume {volume.name} cannot be mounted: {error}") from error
+    except OSError as error:
+        why = _why(error, kind, device)
+        raise FailedPrecondition(f"volume {volume.name} cannot be mounted: {why}") from error
 
 
 def _is_mounted(path: Path) -> bool:
@@ -258,20 +306,22 @@ def _is_mounted(path: Path) -> bool:
 
 
 def _in_mountinfo(path: Path) -> bool:
-    """A bind mount of the same disk shows there only."""
-    wanted = str(path.resolve()).replace(" ", "\\040")
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return any(line.split(" ", 5)[4] == wanted for line in lines)
+    """A bind mount of the same disk shows only there."""
+    wanted = os.fsencode(path.resolve())
+    for raw, code in ((b"\\", b"\\134"), (b" ", b"\\040"), (b"\t", b"\\011"), (b"\n", b"\\012")):
+        wanted = wanted.replace(raw, code)
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return any(line.split(b" ", 5)[4] == wanted for line in lines)
 
 
-def _run(command: Sequence[str], failure: str) -> None:
-    try:
-        result = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=_MOUNT_TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FailedPrecondition(f"{failure}: {error}") from error
-    if result.returncode:
-        # the first line says what; mount(8) adds a hint at dmesg
-        why = (result.stderr.strip().splitlines() or ["no message"])[0]
-        raise FailedPrecondition(f"{failure}: {why}")
+def _why(error: OSError, kind: str, device: str) -> str:
+    """What an error of mount(2) means for these options."""
+    if error.errno == errno.ENODEV:
+        return f"this kernel has no file system {kind!r}"
+    if error.errno == errno.ENOENT:
+        return f"{device} does not exist"
+    if error.errno == errno.EINVAL:
+        return f"the kernel refuses these options for {kind} of {device} (invalid argument)"
+    if error.errno == errno.ENOTBLK:
+        return f"{device} is not a block device"
+    return f"{kind} of {device}: {error.strerror or error}"
