@@ -196,3 +196,23 @@ def test_what_has_a_form_is_left_out_when_it_does_not_have_it() -> None:
     known = bounds.bounded_description(description)
     assert known.hostname == "]0;owned host" and not known.data_path_addr
     assert known.resources.memory_bytes == 0
+
+
+async def test_a_node_does_not_take_another_nodes_name(manager: Manager, agents: Agents) -> None:
+    """Constraints go by names: tasks and their secrets would follow it."""
+    manager.put(node("n1"), node("n2"))
+    agent = await agents("n1").connect()
+    for name, kernel, kept in (
+        ("HOST-n2", "1", "host-n1"),
+        ("host-new", "2", "host-new"),
+        ("host-n2", "3", "host-new"),
+        ("", "4", "host-new"),
+    ):
+        said = NodeDescription(hostname=name, kernel_version=kernel)
+        await agent.call.write(AgentMessage(description=said))
+        await until(
+            lambda wanted=kernel: (
+                manager.store.view.nodes.get("n1").description.kernel_version == wanted
+            )
+        )
+        assert manager.store.view.nodes.get("n1").description.hostname == kept

@@ -224,6 +224,41 @@ async def test_a_manager_joins_with_its_address_in_the_certificate(manager: Mana
     assert [m.addr for m in answer.managers] == ["10.1.2.3:2377"]
 
 
+async def test_what_a_joining_node_says_of_itself_is_bounded_and_cleaned(
+    manager: Manager,
+) -> None:
+    request = pb.IssueNodeCertificateRequest(
+        token=manager.cluster.root_ca.join_tokens.worker, csr=new_request()[1]
+    )
+    request.description.hostname = "al\x1b[2J\npha" + "x" * 100_000
+    request.description.os_name = "x" * 1_000_000
+    for number in range(5000):
+        request.description.engine.labels[f"label{number}"] = "v" * 100
+    answer = await call(manager.anyone(), CAStub, "IssueNodeCertificate", request)
+    node = manager.store.view.nodes.get(answer.node_id)
+    assert node is not None and node.ByteSize() < 100_000
+    assert node.description.hostname.startswith("al [2J pha")
+    assert node.description.hostname.isprintable() and len(node.description.hostname) <= 253
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "m1:2377", "10.1.2.3", "10.1.2.3:0", "10.1.2.3:99999", "0.0.0.0:2377", "224.0.0.1:1",
+     "10.1.2.3:2377\n", "x" * 100_000, "[::]:2377", "10.1.2.3,10.1.2.4:2377"],
+)  # fmt: skip
+async def test_an_address_that_is_not_one_hosts_is_refused_and_leaves_no_node(
+    manager: Manager, address: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=r"advertise address: .*expected IP:PORT") as refused:
+        await issue(
+            manager.anyone(),
+            token=manager.cluster.root_ca.join_tokens.manager,
+            advertise_addr=address,
+        )
+    assert len(str(refused.value)) < 200
+    assert len(manager.store.view.nodes) == 0
+
+
 @pytest.mark.parametrize("token", ["", "nonsense", "SWMTKN-1-" + "0" * 50 + "-" + "0" * 25])
 async def test_a_wrong_token_is_refused_and_leaves_no_node(manager: Manager, token: str) -> None:
     with pytest.raises(PermissionDenied, match="token"):

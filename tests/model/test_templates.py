@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import names, templates
+from swarmlite.model.validate import validate_config, validate_secret
 from swarmlite.proto.objects_pb2 import Node, Task
-from swarmlite.proto.specs_pb2 import ContainerSpec
+from swarmlite.proto.specs_pb2 import ConfigSpec, ContainerSpec, SecretSpec
 from swarmlite.proto.types_pb2 import Mount
 
 
@@ -46,6 +49,9 @@ CONTEXT = templates.context_of(task(), node())
         ("a {{- .Task.Slot -}} b", "a3b"),
         ("{{/* a note */}}x", "x"),
         ('{{"a}b"}}', "a}b"),
+        ('{{"a}}b"}}{{`}}`}}', "a}}b}}"),
+        ("{{/* }} */}}x{ {y}}", "x{ {y}}"),
+        ("a\n{{- .Task.Slot -}}\n  {{- .Task.Slot}}\n", "a33\n"),
     ],
 )  # fmt: skip
 def test_a_template_expands(text: str, expanded: str) -> None:
@@ -58,6 +64,10 @@ def test_a_template_expands(text: str, expanded: str) -> None:
         ("{{.Service.Nam}}", "no such variable"),
         ("{{.Task.Slot", "not closed"),
         ("{{}}", "empty"),
+        ('{{"a}}', "not closed"),
+        ("{{.Task.Slot" + " " * 5000 + "}}", "not closed within 4096"),
+        ("{{.Task.Slot}}" * 10_001, "more than 10000 actions"),
+        ("{{.Task.Slot}}" + "x" * 1024 * 1024, "1048576 at most"),
         ("{{if .Task.Slot}}x{{end}}", "if is not supported"),
         ("{{.Task.Slot | printf}}", "not supported"),
         ('{{env "X"}}', "unknown"),
@@ -99,6 +109,51 @@ def test_payloads_see_secrets_configs_and_the_environment() -> None:
     assert templates.expand_payload(b'{{env "WHERE"}}', context) == b"on alpha"
     with pytest.raises(InvalidSpec, match="no secret 'other'"):
         templates.expand_payload(b'{{secret "other"}}', context)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{" * 500_000, "{{\"" * 300_000, "{{- " * 250_000, ' "' * 500_000 + "{{", "{{`" * 300_000,
+     "{{/*" * 250_000, "{{x}}" + " " * 1_000_000, '{{"\\"' * 200_000],
+)  # fmt: skip
+def test_scanning_looks_at_each_character_once(text: str) -> None:
+    """What is quadratic takes minutes for these, and pytest's timeout ends it."""
+    with pytest.raises(InvalidSpec) as refused:
+        templates.check(text)
+    assert len(str(refused.value)) < 400
+
+
+def test_what_multiplies_is_refused_while_it_grows() -> None:
+    labels = {"big": "x" * 100_000}
+    context = templates.Context(CONTEXT.fields, labels)
+    text = '{{index .Service.Labels "big"}}' * 9000
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidSpec, match="more than 1048576 characters"):
+            templates.expand(text, context)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    spec = ContainerSpec(env=['A={{index .Service.Labels "big"}}'] * 1000)
+    with pytest.raises(InvalidSpec, match="more than 1048576 characters"):
+        templates.expand_container(spec, context)
+
+
+@pytest.mark.parametrize("kind", ["secret", "config"])
+def test_a_payload_that_no_task_could_expand_is_refused_at_create(kind: str) -> None:
+    validate = {"secret": validate_secret, "config": validate_config}[kind]
+    spec = {"secret": SecretSpec, "config": ConfigSpec}[kind]()
+    spec.annotations.name = "nginx"
+    spec.templating.name = "golang"
+    spec.data = b'{{env "PORT"}} {{secret "key"}} {{config "c"}} {{.Task.Slot}}'
+    validate(spec)  # type: ignore[operator]
+    spec.data = b"{{range .Things}}hush{{end}}"
+    with pytest.raises(InvalidSpec, match=f"{kind} nginx: ") as refused:
+        validate(spec)  # type: ignore[operator]
+    assert "hush" not in str(refused.value)
+    assert ("range is not supported" in str(refused.value)) == (kind == "config")
+    spec.templating.name = ""
+    validate(spec)  # type: ignore[operator]
 
 
 @given(st.text())

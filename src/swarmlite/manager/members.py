@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
+from swarmlite.model.validate.checks import host_port
 from swarmlite.proto.ca_pb2 import AddMemberResponse
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole
@@ -39,9 +40,7 @@ class EtcdMembers:
 
     async def add(self, node_id: str, peer_url: str) -> AddMemberResponse:
         """As ca.service.Members.add. One learner at a time: another raises FailedPrecondition."""
-        url = urlsplit(peer_url)
-        if url.scheme != "https" or not url.hostname or not url.port:
-            raise InvalidSpec(f"{peer_url} is not a peer URL: expected https://IP:PORT")
+        peer_url = _checked(peer_url)
         members = await self._client.members()
         known = next((m for m in members if peer_url in m.peerURLs), None)
         if known is not None and known.name not in ("", node_id):
@@ -82,6 +81,13 @@ class EtcdMembers:
             except FailedPrecondition:
                 left += 1
         return left
+
+
+def _checked(peer_url: str) -> str:
+    scheme, _, rest = peer_url.partition("://")
+    if scheme != "https":
+        raise InvalidSpec(f"{peer_url[:80]!r} is not a peer URL: expected https://IP:PORT")
+    return "https://" + host_port("peer URL", rest)
 
 
 async def _settled(change: Callable[[], Awaitable[T]]) -> T:

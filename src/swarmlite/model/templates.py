@@ -3,12 +3,15 @@
 Known: the fields below, `index .Service.Labels "key"`, `.Service.Labels.key`, quoted text, `{{-`
 and `-}}`, comments; in the payloads of secrets and configs also `secret "name"`, `config "name"`
 and `env "NAME"`. Conditions, loops and pipelines are refused by name.
+
+Templates and labels are hostile input: text is scanned once, and bounds on text, actions and what
+comes of them are applied while it grows.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from swarmlite.errors import InvalidSpec
@@ -17,8 +20,17 @@ from swarmlite.proto.specs_pb2 import ContainerSpec
 
 from .names import full_task_name
 
-_ACTION = re.compile(r"(?P<left>\s*\{\{- |\{\{)(?P<body>.*?)(?P<right> -\}\}\s*|\}\})", re.DOTALL)
-_TOKEN = re.compile(r'\s+|"(?:\\.|[^"\\])*"|`[^`]*`|[^\s"`]+')
+MAX_TEXT = 1024 * 1024
+"""Characters of a template."""
+MAX_ACTION = 4096
+"""Characters between {{ and }}."""
+MAX_ACTIONS = 10_000
+MAX_RESULT = 1024 * 1024
+"""Characters that come of one template, or of all that a container has."""
+
+_SPACE = " \t\r\n"
+_TOKEN = re.compile(r'\s+|"(?:\\.|[^"\\])*+"|`[^`]*+`|[^\s"`]+')
+_SHOWN = 60
 _FIELDS = (
     ".Service.ID",
     ".Service.Name",
@@ -78,21 +90,92 @@ def payload_context(
 
 def _data(kind: str, payloads: Mapping[str, bytes], name: str) -> str:
     if name not in payloads:
-        raise InvalidSpec(f"template: no {kind} {name!r} in this task")
+        raise InvalidSpec(f"template: no {kind} {name[:_SHOWN]!r} in this task")
     return payloads[name].decode("utf-8", "surrogateescape")
 
 
-def expand(text: str, context: Context) -> str:
-    """`text` with every action replaced. Raises InvalidSpec that quotes what is wrong."""
-    if "{{" not in text:
+class Budget:
+    """What one expansion, or several that belong together, may still make."""
+
+    def __init__(self, characters: int = MAX_RESULT, actions: int = MAX_ACTIONS) -> None:
+        self._characters = characters
+        self._actions = actions
+
+    def take(self, text: str) -> str:
+        """`text`, counted. Raises InvalidSpec once there is too much."""
+        self._characters -= len(text)
+        if self._characters < 0:
+            raise InvalidSpec(f"template: what comes of it has more than {MAX_RESULT} characters")
         return text
-    parts, position = [], 0
-    for action in _ACTION.finditer(text):
-        parts += [text[position : action.start()], _evaluate(action["body"], context)]
-        position = action.end()
-    if "{{" in text[position:]:
-        raise InvalidSpec(f"template {text!r}: an action that opens with {{{{ is not closed")
-    return "".join([*parts, text[position:]])
+
+    def act(self) -> None:
+        """Count one action. Raises InvalidSpec once there are too many."""
+        self._actions -= 1
+        if self._actions < 0:
+            raise InvalidSpec(f"template: it has more than {MAX_ACTIONS} actions")
+
+
+def expand(text: str, context: Context, budget: Budget | None = None) -> str:
+    """`text` with every action replaced. Raises InvalidSpec that quotes what is wrong."""
+    budget = budget or Budget()
+    if "{{" not in text:
+        return budget.take(text)
+    if len(text) > MAX_TEXT:
+        raise InvalidSpec(f"template: it has {len(text)} characters, {MAX_TEXT} at most")
+    parts = []
+    for literal, body in _pieces(text):
+        parts.append(budget.take(literal))
+        if body is not None:
+            budget.act()
+            parts.append(budget.take(_evaluate(body, context)))
+    return "".join(parts)
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
+    """Literal text and the action after it, in order; None after the last text.
+
+    Each character is looked at once: what is not closed is refused where it opens.
+    """
+    position, trim = 0, False
+    while True:
+        opened = text.find("{{", position)
+        literal = text[position:] if opened < 0 else text[position:opened]
+        if trim:
+            literal = literal.lstrip(_SPACE)
+        if opened < 0:
+            yield literal, None
+            return
+        start = opened + 2
+        if text.startswith("- ", start):
+            literal, start = literal.rstrip(_SPACE), start + 2
+        end = _end_of_action(text, start, opened)
+        body = text[start:end]
+        trim = body.endswith(" -")
+        yield literal, body.removesuffix(" -")
+        position = end + 2
+
+
+def _end_of_action(text: str, start: int, opened: int) -> int:
+    """Where the }} of an action stands, outside of its quotes. Raises InvalidSpec."""
+    position, last = start, min(len(text), start + MAX_ACTION)
+    if text.startswith("/*", start):
+        closed = text.find("*/", start + 2, last)
+        position = closed + 2 if closed >= 0 else last
+    while position < last:
+        if text.startswith("}}", position):
+            return position
+        if text[position] in '"`':
+            token = _TOKEN.match(text, position, last)
+            if token is None:
+                break
+            position = token.end()
+        else:
+            position += 1
+    shown = text[opened : opened + _SHOWN]
+    raise InvalidSpec(
+        f"template {shown!r}: an action that opens with {{{{ is not closed within {MAX_ACTION}"
+        " characters"
+    )
 
 
 def check(text: str) -> None:
@@ -102,8 +185,8 @@ def check(text: str) -> None:
 
 def check_payload(data: bytes) -> None:
     """Raise InvalidSpec unless the payload expands for any task that has what it names."""
-    anything: dict[str, Function] = {name: lambda _: "x" for name in ("env", "secret", "config")}
-    expand_payload(data, Context(dict.fromkeys(_FIELDS, "x"), {}, anything))
+    nothing: dict[str, Function] = dict.fromkeys(("env", "secret", "config"), lambda name: "")
+    expand_payload(data, Context(dict.fromkeys(_FIELDS, "x"), {}, nothing))
 
 
 def expand_payload(data: bytes, context: Context) -> bytes:
@@ -114,32 +197,32 @@ def expand_payload(data: bytes, context: Context) -> bytes:
 
 def expand_container(spec: ContainerSpec, context: Context) -> ContainerSpec:
     """A copy with the templates of hostname, env, and mounts expanded. Raises InvalidSpec."""
-    expanded = ContainerSpec()
+    expanded, budget = ContainerSpec(), Budget()
     expanded.CopyFrom(spec)
-    expanded.hostname = expand(spec.hostname, context)
-    expanded.env[:] = [expand(entry, context) for entry in spec.env]
+    expanded.hostname = expand(spec.hostname, context, budget)
+    expanded.env[:] = [expand(entry, context, budget) for entry in spec.env]
     for mount in expanded.mounts:
-        mount.source = expand(mount.source, context)
-        mount.target = expand(mount.target, context)
+        mount.source = expand(mount.source, context, budget)
+        mount.target = expand(mount.target, context, budget)
         if mount.HasField("volume_options"):
-            _expand_map(mount.volume_options.labels, context)
-            _expand_map(mount.volume_options.driver_config.options, context)
+            _expand_map(mount.volume_options.labels, context, budget)
+            _expand_map(mount.volume_options.driver_config.options, context, budget)
     return expanded
 
 
-def _expand_map(values: Mapping[str, str], context: Context) -> None:
+def _expand_map(values: Mapping[str, str], context: Context, budget: Budget) -> None:
     for key, value in list(values.items()):
-        values[key] = expand(value, context)  # type: ignore[index]  # a protobuf map
+        values[key] = expand(value, context, budget)  # type: ignore[index]  # a protobuf map
 
 
 def _evaluate(body: str, context: Context) -> str:
     body = body.strip()
     if body.startswith("/*") and body.endswith("*/"):
         return ""
-    words = [token for token in _TOKEN.findall(body) if not token.isspace()]
+    words = _words(body)
     if not words:
         raise InvalidSpec("template: {{}} is empty")
-    head = words[0]
+    head, shown = words[0], body[:_SHOWN]
     if len(words) == 1 and head[0] in '."`':
         return _literal(head) if head[0] != "." else _field(head, context)
     if head == "index" and len(words) == 3 and words[1] == _LABELS:
@@ -148,9 +231,21 @@ def _evaluate(body: str, context: Context) -> str:
         return context.functions[head](_literal(words[1]))
     if head in _KEYWORDS or "|" in words:
         raise InvalidSpec(
-            f"template {{{{{body}}}}}: {head if head in _KEYWORDS else '|'} is not supported"
+            f"template {{{{{shown}}}}}: {head if head in _KEYWORDS else '|'} is not supported"
         )
-    raise InvalidSpec(f"template {{{{{body}}}}}: unknown; expected one of {', '.join(_FIELDS)}")
+    raise InvalidSpec(f"template {{{{{shown}}}}}: unknown; expected one of {', '.join(_FIELDS)}")
+
+
+def _words(body: str) -> list[str]:
+    words, position = [], 0
+    while position < len(body):
+        token = _TOKEN.match(body, position)
+        if token is None:
+            raise InvalidSpec(f"template {{{{{body[:_SHOWN]}}}}}: a quote is not closed")
+        if not token[0].isspace():
+            words.append(token[0])
+        position = token.end()
+    return words
 
 
 def _field(name: str, context: Context) -> str:
@@ -159,12 +254,13 @@ def _field(name: str, context: Context) -> str:
     if name.startswith(_LABELS + "."):
         return context.labels.get(name[len(_LABELS) + 1 :], "")
     known = ", ".join((*_FIELDS, _LABELS))
-    raise InvalidSpec(f"template {{{{{name}}}}}: no such variable; expected one of {known}")
+    shown = name[:_SHOWN]
+    raise InvalidSpec(f"template {{{{{shown}}}}}: no such variable; expected one of {known}")
 
 
 def _literal(token: str) -> str:
     if token[0] == "`":
         return token[1:-1]
     if token[0] != '"':
-        raise InvalidSpec(f"template: expected a quoted name and not {token!r}")
+        raise InvalidSpec(f"template: expected a quoted name and not {token[:_SHOWN]!r}")
     return re.sub(r"\\(.)", r"\1", token[1:-1])

@@ -17,6 +17,8 @@ from swarmlite.errors import (
 )
 from swarmlite.ids import new_id
 from swarmlite.model.timestamps import set_now
+from swarmlite.model.validate.checks import host_port
+from swarmlite.model.validate.reports import bounded_description
 from swarmlite.proto import ca_pb2 as pb
 from swarmlite.proto import options_pb2
 from swarmlite.proto.ca_pb2_grpc import CAServicer
@@ -34,6 +36,7 @@ from .root import MANAGER, NODE_LIFE, WORKER, RootCA, Subject
 MAX_FAILURES = 10
 """Wrong tokens that one address may try in FAILURE_WINDOW_S; ten times as many from all."""
 FAILURE_WINDOW_S = 60.0
+MAX_CSR_BYTES = 64 * 1024
 _AVAILABILITIES = set(NodeSpec.Availability.values())
 
 
@@ -153,9 +156,9 @@ class CAService(CAServicer):
             raise InvalidSpec(f"unknown availability {request.availability}")
         node = new_node(new_id(), role)
         node.spec.availability = NodeSpec.Availability.ValueType(request.availability)
-        node.description.CopyFrom(request.description)
+        node.description.CopyFrom(bounded_description(request.description))
         if role == NodeRole.MANAGER:
-            node.manager_status.addr = request.advertise_addr
+            node.manager_status.addr = host_port("advertise address", request.advertise_addr)
         return node
 
     def _renewing(self, request: pb.IssueNodeCertificateRequest, node_id: str) -> Node:
@@ -164,10 +167,13 @@ class CAService(CAServicer):
         if node.role == NodeRole.WORKER:
             node.ClearField("manager_status")
         elif request.advertise_addr:
-            node.manager_status.addr = request.advertise_addr
+            addr = host_port("advertise address", request.advertise_addr)
+            node.manager_status.addr = addr
         return node
 
     def _sign(self, csr: bytes, node: Node) -> bytes:
+        if len(csr) > MAX_CSR_BYTES:
+            raise InvalidSpec(f"the request has {len(csr)} bytes, {MAX_CSR_BYTES} at most")
         cluster = self._cluster()
         root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
         return root.issue(csr, subject_for(node, cluster), life_in(cluster))

@@ -118,7 +118,7 @@ class Reports:
         gone = map(view.tasks.get, self._released_in_flight)
         changes: list[Change] = [Delete(task) for task in gone if task is not None]
         for node_id, node_report in self._nodes_in_flight.items():
-            node = _node_with(view.nodes.get(node_id), node_report, now)
+            node = _node_with(view.nodes.get(node_id), node_report, now, view)
             if node is not None:
                 changes.append(Put(node))
         for task_id, task_report in self._tasks_in_flight.items():
@@ -208,13 +208,14 @@ def _task_with(
     return copy
 
 
-def _node_with(node: Node | None, report: NodeReport, now: datetime) -> Node | None:
+def _node_with(node: Node | None, report: NodeReport, now: datetime, view: Tables) -> Node | None:
     if node is None:
         return None
     copy = Node()
     copy.CopyFrom(node)
     if report.description is not None:
         copy.description.CopyFrom(report.description)
+        copy.description.hostname = _host_name(node, report.description.hostname, view)
     if report.status is not None:
         if _superseded(report.status, node.status):
             return None
@@ -223,6 +224,16 @@ def _node_with(node: Node | None, report: NodeReport, now: datetime) -> Node | N
         if copy.status != node.status:
             copy.status.since.FromDatetime(now)
     return None if copy == node else copy
+
+
+def _host_name(node: Node, wanted: str, view: Tables) -> str:
+    """A node's name changes to none that another node has: placement goes by it."""
+    known = node.description.hostname
+    if wanted and all(other.id == node.id for other in view.nodes.named_alike(wanted)):
+        return wanted
+    if wanted != known:
+        log.warning("name of another node claimed node=%s name=%r", node.id, wanted)
+    return known or wanted
 
 
 def _superseded(new: NodeStatus, stored: NodeStatus) -> bool:

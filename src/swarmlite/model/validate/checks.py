@@ -126,6 +126,22 @@ def address(where: str, value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Add
         raise InvalidSpec(f"{where}: {value[:60]!r} is not an IP address") from error
 
 
+def host_port(where: str, value: str) -> str:
+    """Where another node reaches this one: the address and port of one host, in their usual form.
+
+    Raises InvalidSpec for anything that is not IP:PORT, and for addresses that are not a host's.
+    """
+    host, _, port = value[:80].rpartition(":")
+    valid = port.isascii() and port.isdecimal() and 0 < int(port) < 65536
+    try:
+        parsed = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        valid = False
+    if not valid or parsed.is_unspecified or parsed.is_multicast or "%" in host:
+        raise InvalidSpec(f"{where}: {value[:60]!r}: expected IP:PORT of one host")
+    return f"[{parsed}]:{int(port)}" if parsed.version == 6 else f"{parsed}:{int(port)}"
+
+
 def network(where: str, value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """A CIDR whose host bits are zero."""
     if "/" not in value:

@@ -19,9 +19,8 @@ def validate_secret(spec: SecretSpec) -> None:
     checks.payload_name("secret name", spec.annotations.name, MAX_NAME)
     checks.object_labels("secret", spec.annotations)
     check_secret(spec)
-    _template_driver(spec.templating.name)
     _size("secret", spec.annotations.name, len(spec.data), MAX_SECRET_BYTES)
-    _template(f"secret {spec.annotations.name}", spec.templating.name, spec.data)
+    _template("secret", spec.annotations.name, spec.templating.name, spec.data)
 
 
 def validate_config(spec: ConfigSpec) -> None:
@@ -29,23 +28,21 @@ def validate_config(spec: ConfigSpec) -> None:
     checks.payload_name("config name", spec.annotations.name, MAX_NAME)
     checks.object_labels("config", spec.annotations)
     check_config(spec)
-    _template_driver(spec.templating.name)
     _size("config", spec.annotations.name, len(spec.data), MAX_CONFIG_BYTES)
-    _template(f"config {spec.annotations.name}", spec.templating.name, spec.data)
+    _template("config", spec.annotations.name, spec.templating.name, spec.data)
 
 
-def _template_driver(name: str) -> None:
-    if name not in ("", "golang"):
-        raise InvalidSpec(f"--template-driver {name[:40]!r}: expected golang")
-
-
-def _template(where: str, driver: str, data: bytes) -> None:
-    """What no task could expand is refused here, and not by every task in turn."""
-    if driver:
-        try:
-            templates.check_payload(data)
-        except InvalidSpec as error:
-            raise InvalidSpec(f"{where}: {error}") from error
+def _template(kind: str, name: str, driver: str, data: bytes) -> None:
+    if driver not in ("", "golang"):
+        raise InvalidSpec(f"--template-driver {driver[:40]!r}: expected golang")
+    if not driver:
+        return
+    try:
+        templates.check_payload(data)
+    except InvalidSpec as error:
+        # What a secret holds is not quoted.
+        why = str(error) if kind == "config" else "is no template that tasks could expand"
+        raise InvalidSpec(f"{kind} {name}: {why}") from error
 
 
 def _size(kind: str, name: str, size: int, limit: int) -> None:
