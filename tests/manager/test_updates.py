@@ -5,6 +5,7 @@ from world import service_spec
 
 from swarmlite.model.task_states import RUNNING
 from swarmlite.model.units import duration
+from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import UpdateConfig, UpdateStatus
 
 
@@ -196,3 +197,100 @@ def test_a_successor_that_runs_when_its_update_is_over_still_ends_the_old_task(w
         agent.slow = False
     world.run(30)
     assert images(world, service_id) == ["web:2"] * 4
+
+
+def needing(bytes_):
+    """A change of the spec that reserves memory; the world's nodes have what add_node gave them."""
+
+    def change(spec):
+        spec.task.container.image = "web:2"
+        spec.task.resources.reservations.memory_bytes = bytes_
+
+    return change
+
+
+def with_memory(world, amounts):
+    for node, amount in zip(list(world.view.nodes), amounts, strict=True):
+
+        def change(n, amount=amount):
+            n.description.resources.memory_bytes = amount
+            n.description.resources.nano_cpus = 8 * 10**9
+
+        world.change_node(node.id, change)
+
+
+def test_an_update_goes_on_past_slots_that_cannot_be_placed_and_names_them(world, web):
+    service_id = web()
+    with_memory(world, [100, 100, 10])
+    world.update_service(service_id, needing(100))
+    world.run(60)
+    assert status(world, service_id).state == UpdateStatus.UPDATING
+    assert images(world, service_id) == ["web:2"] * 2
+    waiting = [t for t in world.tasks(service_id) if t.status.err and t.desired_state <= RUNNING]
+    assert len(waiting) == 2
+    names = ", ".join(f"web.{t.slot}" for t in waiting)
+    assert f"waiting for a node: {names}: no suitable node" in status(world, service_id).message
+    with_memory(world, [200, 200, 10])
+    world.run(60)
+    assert images(world, service_id) == ["web:2"] * 4
+    assert status(world, service_id).state == UpdateStatus.COMPLETED
+    assert status(world, service_id).message == "update completed"
+
+
+def test_an_update_that_no_node_takes_stops_one_task_and_says_so(world, web):
+    """Going on would take the service down."""
+    service_id = web()
+    with_memory(world, [10, 10, 10])
+    world.update_service(service_id, needing(100))
+    world.run(60)
+    assert images(world, service_id) == ["web:1"] * 3
+    assert "waiting for a node: web." in status(world, service_id).message
+    world.update_service(service_id, needing(5))
+    world.run(60)
+    assert images(world, service_id) == ["web:2"] * 4
+    assert status(world, service_id).state == UpdateStatus.COMPLETED
+
+
+def test_a_slot_that_waited_before_the_update_does_not_hold_it_up(world):
+    spec = service_spec("web", replicas=4)
+    spec.task.resources.reservations.memory_bytes = 100
+    spec.update.parallelism = 1
+    spec.update.monitor.FromSeconds(2)
+    with_memory(world, [100, 100, 100])
+    service_id = world.create_service(spec)
+    world.run(5)
+    assert len(world.running(service_id)) == 3
+    update(world, service_id, "web:2")
+    world.run(60)
+    assert images(world, service_id) == ["web:2"] * 3
+    assert "waiting for a node: web." in status(world, service_id).message
+
+
+def test_start_first_with_a_node_drained_replaces_where_there_is_room_and_names_the_rest(world):
+    spec = service_spec("web", replicas=3)
+    spec.task.placement.max_replicas = 2
+    spec.update.parallelism = 1
+    spec.update.order = UpdateConfig.START_FIRST
+    spec.update.monitor.FromSeconds(2)
+    service_id = world.create_service(spec)
+    world.run(5)
+    world.set_availability(next(iter(world.view.nodes)).id, NodeSpec.DRAIN)
+    world.run(20)
+    assert len(world.running(service_id)) == 3
+    update(world, service_id, "web:2")
+    world.run(60)
+    assert images(world, service_id) == ["web:2"] * 3
+
+
+def test_start_first_without_room_keeps_what_runs_and_names_every_slot(world):
+    spec = service_spec("web", replicas=3)
+    spec.task.placement.max_replicas = 1
+    spec.update.parallelism = 1
+    spec.update.order = UpdateConfig.START_FIRST
+    service_id = world.create_service(spec)
+    world.run(5)
+    update(world, service_id, "web:2")
+    world.run(60)
+    assert images(world, service_id) == ["web:1"] * 3
+    message = status(world, service_id).message
+    assert "waiting for a node: web.1, web.2, web.3: no suitable node" in message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from swarmlite.model.task_states import READY, RUNNING
+from swarmlite.model.task_states import PENDING, READY, RUNNING
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.types_pb2 import UpdateConfig
 
@@ -91,6 +91,9 @@ class Orchestrator:
         elif task.desired_state != old.desired_state:
             self._places[place_of(task)] = None
         elif task.status.state == RUNNING != old.status.state:
+            self._progressed[place_of(task)] = None
+        elif task.status.err != old.status.err and old.status.state <= PENDING:
+            # An update goes on past what cannot be placed, and counts it again once it can.
             self._progressed[place_of(task)] = None
 
     def plan(self, view: Tables, now: float) -> list[Change]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swarmlite.model.task_states import SHUTDOWN
+from swarmlite.model.names import short_task_name
+from swarmlite.model.task_states import ASSIGNED, SHUTDOWN
 from swarmlite.model.units import seconds as duration_s
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.types_pb2 import UpdateConfig, UpdateStatus
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ..orchestrator.turn import Turn
 
 IN_PROGRESS = (UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED)
+UNPLACED = "; waiting for a node: "
+MAX_NAMED = 5
 STOPPED = (UpdateStatus.PAUSED, UpdateStatus.ROLLBACK_PAUSED)
 
 
@@ -35,7 +38,8 @@ def advance(turn: Turn, places: Sequence[Place]) -> None:
     if _stop_when_failing(turn, progress):
         return
     _replace(turn, progress)
-    if progress.outdated or progress.in_flight:
+    if progress.outdated or progress.in_flight or progress.unplaced:
+        _say_unplaced(turn, progress)
         if progress.next_at != NEVER:
             turn.later(progress.next_at)
         return
@@ -53,16 +57,50 @@ def _start(turn: Turn) -> None:
 
 
 def _replace(turn: Turn, progress: Progress) -> None:
-    """Replace as many outdated places as may be in flight at a time."""
+    """Replace as many outdated places as may be in flight at a time.
+
+    A place whose new task finds no node is none of them: what waits for a node must not keep the
+    others from being updated. But while no node at all took a task of the new spec, stopping one
+    running task after the other would take the service down, so there it counts.
+    """
     config = turn.config
-    if config.parallelism == 0:
-        count = len(progress.outdated)
-    else:
-        count = max(0, config.parallelism - progress.in_flight)
-    for place in progress.outdated[:count]:
+    idle = [place for place in progress.outdated if not _is_placed(place)]
+    for place in idle:
+        # Nothing runs there: first, lest the room that others leave go to the old spec.
+        if turn.spent:
+            return
+        turn.fill(place.key, place.tasks)
+        for task in place.live:
+            turn.set_desired(task, SHUTDOWN)
+    waiting = [place for place in progress.outdated if _is_placed(place)]
+    in_flight = progress.in_flight
+    if config.order == UpdateConfig.STOP_FIRST and not progress.placed:
+        in_flight += progress.risky
+    count = len(waiting) if config.parallelism == 0 else max(0, config.parallelism - in_flight)
+    for place in waiting[:count]:
         if turn.spent:
             return
         replace_place(turn, place, config)
+
+
+def _is_placed(place: Place) -> bool:
+    """Whether a task of it has a node, or ended there."""
+    return not place.live or any(t.status.state >= ASSIGNED for t in place.live)
+
+
+def _say_unplaced(turn: Turn, progress: Progress) -> None:
+    """The status names the places that wait for a node, and why the first of them does."""
+    message = turn.service.update_status.message.partition(UNPLACED)[0]
+    tasks = progress.unplaced
+    if tasks:
+        named = sorted(map(short_task_name, tasks), key=lambda name: (len(name), name))
+        more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+        names = ", ".join(named[:MAX_NAMED])
+        message += f"{UNPLACED}{names}{more}: {tasks[0].status.err}"
+    if message != turn.service.update_status.message:
+        changed = _copy(turn)
+        changed.update_status.message = message
+        turn.changes.append(Put(changed))
 
 
 def replace_place(turn: Turn, place: Place, config: UpdateConfig) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from swarmlite.model.task_states import RUNNING
+from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING
 from swarmlite.model.units import seconds as duration_s
 from swarmlite.proto.objects_pb2 import Task
 
@@ -28,6 +28,12 @@ class Progress:
     """Still to be replaced."""
     in_flight: int = 0
     """Replaced, and not RUNNING yet, or RUNNING for less than the delay."""
+    unplaced: list[Task] = field(default_factory=list)
+    """New tasks that no node takes, or that get no address: each says why."""
+    risky: int = 0
+    """Of these, how many stand where a task of the old spec ran."""
+    placed: bool = False
+    """Whether any new task found a node."""
     updated: int = 0
     """Replaced, in flight or not."""
     failed: list[str] = field(default_factory=list)
@@ -51,7 +57,7 @@ def measure(turn: Turn, places: Sequence[Place]) -> Progress:
         new = new_tasks(turn, place)
         if new:
             progress.updated += 1
-            _measure_place(turn, progress, new)
+            _measure_place(turn, progress, place, new)
         if is_outdated(turn, place):
             progress.updated -= bool(new)
             progress.outdated.append(place)
@@ -81,15 +87,16 @@ def new_tasks(turn: Turn, place: Place) -> list[Task]:
     return sorted((t for t in place.tasks if t.spec_version.index == version), key=order)
 
 
-def _measure_place(turn: Turn, progress: Progress, new: Sequence[Task]) -> None:
+def _measure_place(turn: Turn, progress: Progress, place: Place, new: Sequence[Task]) -> None:
     config, now = turn.config, turn.now
+    progress.placed = progress.placed or any(t.status.state >= ASSIGNED for t in new)
     settled = min((settled_at(t, turn.ran_since) for t in new), default=NEVER)
     settled = settled if settled == NEVER else turn.past(settled)
     failed = next((t for t in new if _failed(t, turn)), None)
     if failed is not None:
         progress.failed.append(failed.id)
     if settled == NEVER:
-        _measure_unsettled(progress, new[0], turn, failed is not None)
+        _measure_unsettled(progress, place, new, turn, failed is not None)
         return
     progress.last_settled = max(progress.last_settled, settled)
     free_at = settled + duration_s(config.delay)
@@ -98,8 +105,10 @@ def _measure_place(turn: Turn, progress: Progress, new: Sequence[Task]) -> None:
         progress.next_at = min(progress.next_at, free_at)
 
 
-def _measure_unsettled(progress: Progress, task: Task, turn: Turn, failed: bool) -> None:
-    config = turn.config
+def _measure_unsettled(
+    progress: Progress, place: Place, new: Sequence[Task], turn: Turn, failed: bool
+) -> None:
+    config, task = turn.config, new[0]
     if config.HasField("progress_deadline") and duration_s(config.progress_deadline):
         deadline = turn.past(created(task)) + duration_s(config.progress_deadline)
         if deadline <= turn.now:
@@ -107,7 +116,16 @@ def _measure_unsettled(progress: Progress, task: Task, turn: Turn, failed: bool)
                 progress.failed.append(task.id)
             return
         progress.next_at = min(progress.next_at, deadline)
-    progress.in_flight += 1
+    if is_unplaced(new[-1]):
+        progress.unplaced.append(new[-1])
+        progress.risky += any(t.node_id for t in place.tasks if t not in new)
+    else:
+        progress.in_flight += 1
+
+
+def is_unplaced(task: Task) -> bool:
+    """Whether the allocator or the scheduler said why the task has to wait for its place."""
+    return task.status.state <= PENDING and bool(task.status.err)
 
 
 def settled_at(task: Task, ran_since: Mapping[str, float]) -> float:
