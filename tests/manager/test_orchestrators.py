@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from world import service_spec
+from world import START, service_spec
 
 from swarmlite.manager.orchestrator.loop import Orchestrator
 from swarmlite.manager.orchestrator.places import Place
@@ -309,3 +309,32 @@ def test_tasks_are_found_by_their_place(world):
     world.remove_service(service_id)
     world.run(1)
     assert not tasks.of_place((service_id, 2))
+
+
+def test_a_rejected_task_is_tried_again_after_the_restart_delay_from_the_first_time_on(world):
+    """Its successor would be rejected as fast: it is prepared before it is to start."""
+    spec = service_spec("web", image="reject:1")
+    spec.task.restart.delay.FromSeconds(5)
+    service_id = world.create_service(spec)
+    for tried, seconds in ((1, 4), (2, 5), (3, 5), (4, 5)):
+        world.run(seconds)
+        assert len(world.tasks(service_id)) == min(tried, 3)  # two of history are kept
+        newest = max(world.tasks(service_id), key=lambda t: t.meta.created_version.index)
+        assert newest.meta.created_at.seconds == int(START) + 5 * (tried - 1)
+
+
+def test_a_task_that_its_node_no_longer_suits_is_replaced_at_once(world):
+    node_id = next(iter(world.view.nodes)).id
+    world.change_node(node_id, lambda n: n.spec.annotations.labels.update({"ssd": "yes"}))
+    other = list(world.view.nodes)[1].id
+    world.change_node(other, lambda n: n.spec.annotations.labels.update({"ssd": "yes"}))
+    spec = service_spec("web")
+    spec.task.placement.constraints.append("node.labels.ssd == yes")
+    spec.task.restart.delay.FromSeconds(0)
+    service_id = world.create_service(spec)
+    world.run(2)
+    (task,) = world.running(service_id)
+    world.change_node(task.node_id, lambda n: n.spec.annotations.labels.clear())
+    world.settle()
+    (moved,) = world.running(service_id)
+    assert moved.node_id != task.node_id

@@ -125,6 +125,7 @@ def reject(task: Task, why: str, now: float) -> Task:
     rejected.status.state = REJECTED
     rejected.status.message = "task rejected by the constraint enforcer"
     rejected.status.err = why
+    rejected.status.applied_by = ""  # not its node's own word
     stamp(rejected.status.timestamp, now)
     stamp(rejected.status.applied_at, now)
     return rejected

@@ -213,6 +213,7 @@ class World:
         changed = copy_of(task)
         changed.status.state = state
         changed.status.err = err
+        changed.status.applied_by = task.node_id
         stamp(changed.status.timestamp, self.now)
         stamp(changed.status.applied_at, self.now)
         self.write(Put(changed))

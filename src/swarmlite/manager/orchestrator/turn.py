@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swarmlite.model.defaults import rollback_config, update_config
-from swarmlite.model.task_states import READY, REMOVE, RUNNING, SHUTDOWN
+from swarmlite.model.task_states import READY, REJECTED, REMOVE, RUNNING, SHUTDOWN
 from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.types_pb2 import TaskState, UpdateConfig, UpdateStatus
 
 from ..restart import delay_s, must_leave, should_restart, start_at, still_going
 from ..store.api import Change, Put
 from ..store.tables import Tables
-from ..times import Past, created, order
+from ..times import Past, created, order, state_since
 from .places import Dirtiness, Key, Place, newest
 from .task import held_back, new_task, template
 
@@ -138,6 +138,13 @@ class Turn:
             # place whose tasks end while they are prepared.
             due = self._due_at(last, place)
             if due > self.now:
+                self.later(due)
+                return
+        if last.status.state == REJECTED and last.status.applied_by:
+            # Its node refused it while it was prepared, and would refuse the next as fast.
+            delay = delay_s(last, self.service.spec_version.index, self.view)
+            due = self.past(state_since(last)) + delay
+            if delay and due > self.now:
                 self.later(due)
                 return
         if not place.live:
