@@ -57,6 +57,7 @@ class Extractor:
         self._times: dict[str, float] = {}
         self._implied: dict[str, None] = {"": None}
         self._until_check = 0
+        self._apparent = 0
         self.entries = 0
         self.size_bytes = 0
 
@@ -139,14 +140,29 @@ class Extractor:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, 0o600, dir_fd=parent)
         try:
-            for piece in tar.data():
-                self._write(fd, piece)
+            if member.runs is None:
+                for piece in tar.data():
+                    self._write(fd, piece)
+            else:
+                self._sparse(fd, member, tar)
             os.fchown(fd, member.uid, member.gid)
             _set_xattrs(fd, member)  # after the owner: a change of it drops security.capability
             os.fchmod(fd, member.mode)
             os.utime(fd, ns=_nanoseconds(member.mtime))
         finally:
             os.close(fd)
+
+    def _sparse(self, fd: int, member: Member, tar: TarReader) -> None:
+        """A file with holes: they take no disk, but whoever copies the file pays for them."""
+        self._apparent += member.real_size
+        if self._apparent > self._limits.bytes:
+            raise TooBig(f"its sparse files are longer than {self._limits.bytes >> 20} MiB")
+        data = _Runs(tar.data())
+        for offset, length in member.runs or ():
+            os.lseek(fd, offset, os.SEEK_SET)
+            for piece in data.take(length):
+                self._write(fd, piece)
+        os.ftruncate(fd, member.real_size)
 
     def _write(self, fd: int, piece: bytes) -> None:
         self.size_bytes += len(piece)
@@ -326,6 +342,21 @@ class Extractor:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if disk.f_files and disk.f_favail < self._limits.free_inodes:
             raise OSError(errno.ENOSPC, "too few inodes are left")
+
+
+class _Runs:
+    """Gives out a stream of pieces by lengths."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def take(self, length: int) -> Iterator[bytes]:
+        while length:
+            self._rest = self._rest or next(self._pieces)
+            piece, self._rest = self._rest[:length], self._rest[length:]
+            length -= len(piece)
+            yield piece
 
 
 def clean_path(name: str, *, clamp: bool = False) -> str:

@@ -1,7 +1,7 @@
 """A reader of tar streams that takes nothing on trust: ustar, pax, GNU long names.
 
-Sources: POSIX.1-2008 pax, "Basic Tar Format" of GNU tar's manual. GNU's sparse and multi-volume
-members are refused: builders of images write neither.
+Sources: POSIX.1-2008 pax, "Basic Tar Format" of GNU tar's manual. Sparse members of every form that
+GNU tar writes are read (see `sparse`); parts of volumes are refused.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from swarmlite.storage.images.unpack import sparse
 from swarmlite.storage.images.unpack.errors import BadLayer, TooBig, shown
 from swarmlite.storage.images.unpack.streams import CHUNK, Reader
 
@@ -16,6 +17,7 @@ BLOCK = 512
 _MAX_HEADER = 1 << 20  # bytes of one pax or long-name header
 _MAX_PATH = 4096
 _XATTR = "SCHILY.xattr."
+_IN_DATA: sparse.Map = [(-1, -1)]  # the map has yet to be read
 
 FILE, HARDLINK, SYMLINK, CHARACTER, BLOCKDEV, DIRECTORY, FIFO = "0123456"
 
@@ -35,6 +37,9 @@ class Member:
     device: tuple[int, int] = (0, 0)
     xattrs: dict[str, bytes] = field(default_factory=dict)
     offset: int = 0
+    runs: list[tuple[int, int]] | None = None
+    """Of a sparse file: (offset, length) of each run of its data; `real_size` is its length."""
+    real_size: int = 0
 
 
 class TarReader:
@@ -51,6 +56,8 @@ class TarReader:
         while (member := self._next()) is not None:
             self._left = member.size if member.kind == FILE else 0
             self._padding = -self._left % BLOCK
+            if member.runs is not None:
+                self._map(member)
             member.offset = self.offset
             yield member
             self._skip(self._left + self._padding)
@@ -82,7 +89,44 @@ class TarReader:
             elif kind == "K":
                 longlink = _text(self._extension(header).split(b"\0")[0])
             else:
-                return _member(header, kind, pax, longname, longlink)
+                runs = self._old_map(header) if kind == "S" else None
+                return _member(header, kind, pax, longname, longlink, runs)
+
+    def _old_map(self, header: bytes) -> sparse.Map:
+        """GNU's own: four runs in the header, 21 in each block that follows it."""
+        found = _old_runs(header[386:482])
+        more = header[482]
+        while more:
+            block = self._exactly(BLOCK)
+            found += _old_runs(block[:504])
+            more = block[504]
+            if len(found) > sparse.MAX_RUNS:
+                raise TooBig(f"a sparse member has more than {sparse.MAX_RUNS} runs")
+        return found
+
+    def _map(self, member: Member) -> None:
+        """Check a sparse member's map, which may stand before its data."""
+        if member.runs == _IN_DATA:
+            numbers = self._numbers(member.name)
+            member.runs = sparse.pairs(numbers, member.name)
+        assert member.runs is not None
+        member.runs = sparse.checked(member.runs, member.real_size, self._left, member.name)
+
+    def _numbers(self, name: str) -> list[int]:
+        """A count of runs and two numbers each, a line a number, in whole blocks."""
+        text, wanted = b"", 1
+        while text.count(b"\n") < wanted:
+            if len(text) > 2 * sparse.MAX_RUNS * 21 or self._left < BLOCK:
+                raise BadLayer(f"member {shown(name)} is sparse and its map does not end")
+            text += self._exactly(BLOCK)
+            self._left -= BLOCK
+            count, newline, _ = text.partition(b"\n")
+            if newline:
+                runs = sparse.number(count, name)
+                if runs > sparse.MAX_RUNS:
+                    raise TooBig(f"member {shown(name)} has more than {sparse.MAX_RUNS} runs")
+                wanted = 1 + 2 * runs
+        return [sparse.number(line, name) for line in text.split(b"\n")[1:wanted]]
 
     def _header(self) -> bytes | None:
         """The next header block; None at the end, which is a zero block or the stream's end."""
@@ -165,6 +209,12 @@ def _pax_records(data: bytes) -> dict[str, bytes]:
         key, equals, value = record[:-1].partition(b"=")
         if not equals:
             raise BadLayer("a pax record has no value")
+        if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):  # 0.0: one after the other
+            map_so_far = records.get("GNU.sparse.map")
+            key, value = (
+                b"GNU.sparse.map",
+                value if map_so_far is None else map_so_far + b"," + value,
+            )
         records[_text(key)] = value
         data = data[length:]
     return records
@@ -185,15 +235,35 @@ def _pax_time(pax: dict[str, bytes], default: float) -> float:
         raise BadLayer("the pax record mtime is not a number") from None
 
 
+def _old_runs(raw: bytes) -> sparse.Map:
+    """(offset, length) in 12 bytes each; an empty one ends them."""
+    found = []
+    for at in range(0, len(raw), 24):
+        if not raw[at : at + 24].strip(b"\0"):
+            break
+        found.append((_number(raw[at : at + 12], "map"), _number(raw[at + 12 : at + 24], "map")))
+    return found
+
+
 def _member(
-    header: bytes, kind: str, pax: dict[str, bytes], longname: str | None, longlink: str | None
+    header: bytes,
+    kind: str,
+    pax: dict[str, bytes],
+    longname: str | None,
+    longlink: str | None,
+    runs: sparse.Map | None,
 ) -> Member:
     name = longname if longname is not None else _header_name(header)
     link = longlink if longlink is not None else _text(header[157:257].split(b"\0")[0])
     name = _text(pax["path"]) if "path" in pax else name
     link = _text(pax["linkpath"]) if "linkpath" in pax else link
-    if any(key.startswith("GNU.sparse.") for key in pax) or kind == "S":
-        raise BadLayer(f"member {shown(name)} is a sparse file, which image layers may not hold")
+    real_size = 0
+    if kind == "S":
+        kind, real_size = FILE, _number(header[483:495], "size")
+    elif sparse.is_sparse(pax) and kind in ("0", "\0", "7"):
+        name = _text(pax.get("GNU.sparse.name", name.encode("utf-8", "surrogateescape")))
+        real_size = sparse.real_size(pax, name)
+        runs = list(_IN_DATA) if sparse.in_data(pax) else sparse.from_pax(pax, name)
     if kind in ("\0", "7"):
         kind = FILE
     if kind == FILE and name.endswith("/"):
@@ -213,6 +283,8 @@ def _member(
         linkname=link,
         device=_device(header) if kind in (CHARACTER, BLOCKDEV) else (0, 0),
         xattrs={k[len(_XATTR) :]: v for k, v in pax.items() if k.startswith(_XATTR)},
+        runs=runs,
+        real_size=real_size,
     )
 
 
