@@ -48,6 +48,10 @@ def port(**fields: int) -> Change:
     return lambda s: s.endpoint.ports.add(**fields)  # type: ignore[arg-type]
 
 
+def port_at(host_ip: str, **fields: int) -> Change:
+    return lambda s: s.endpoint.ports.add(host_ip=host_ip, **fields)  # type: ignore[arg-type]
+
+
 def both(*changes: Change) -> Change:
     return lambda s: [change(s) for change in changes]
 
@@ -55,6 +59,11 @@ def both(*changes: Change) -> Change:
 BAD: list[tuple[Change, str]] = [
     (name(""), "service name"),
     (name("-web"), "DNS label"),
+    (port_at("::1", target_port=80, published_port=8001), "8001:80/tcp: host_ip=::1 is an IPv6"),
+    (
+        port_at("::1", target_port=80, publish_mode=PortConfig.HOST),
+        "host_ip=::1 is an IPv6 address, and tasks have",
+    ),
     (name("a" * 64), "63 at most"),
     (name("we b"), "DNS label"),
     (name("a..b"), "DNS label"),

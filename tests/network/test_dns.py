@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,36 @@ async def test_names_of_services_tasks_and_aliases_are_answered(world: World) ->
     world.change(f"{net.id}/web1", in_rotation=False)
     await world.tell()
     assert (await resolve(one, client, "tasks.web")).addresses == ["10.1.0.10"]
+
+
+async def test_a_tasks_own_names_are_answered_and_its_address_leads_back_to_one(
+    world: World,
+) -> None:
+    """Task name, short id, host name, each with the network's, before it is in rotation too."""
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    web = world.service("web", (net, "10.1.0.2/24"))
+    web.aliases.add(network_id=net.id, names=["www"])
+    await world.task(two, "web0", (net, "10.1.0.10/24"), service=web)
+    container_id = "0123456789abcdef" * 4
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+    world.change(
+        f"{net.id}/web0",
+        name="web.1.xyz",
+        container_id=container_id,
+        hostname="rabbit-1",
+        in_rotation=False,
+    )
+    await world.tell()
+    for name in ("web.1.xyz", container_id[:12], "rabbit-1"):
+        for asked in (name, f"{name}.front", f"{name}.FRONT"):
+            assert (await resolve(one, client, asked)).addresses == ["10.1.0.10"], asked
+    for asked in ("web.front", "www.front", "web"):
+        assert (await resolve(one, client, asked)).addresses == ["10.1.0.2"], asked
+    pointer = await resolve(one, client, "10.0.1.10.in-addr.arpa", kind=packet.PTR)
+    assert bytes.fromhex(pointer.addresses[0]) == packet.wire_name("web.1.xyz.front")
+    pointer = await resolve(one, client, "2.0.1.10.in-addr.arpa", kind=packet.PTR)
+    assert bytes.fromhex(pointer.addresses[0]) == packet.wire_name("web")
 
 
 async def test_names_of_other_networks_are_not_answered(world: World) -> None:
@@ -103,7 +134,7 @@ async def test_silent_resolvers_end_in_a_failure(monkeypatch: pytest.MonkeyPatch
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     silent.bind(("127.0.0.1", 0))
 
-    async def make(kind: socket.SocketKind) -> socket.socket:
+    async def make(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
         raise OSError("none")
 
     asker = forward.Forwarder([channel], make, lambda: ["127.0.0.1"])
@@ -114,3 +145,72 @@ async def test_silent_resolvers_end_in_a_failure(monkeypatch: pytest.MonkeyPatch
     assert [answer[3] & 0xF for answer in answers] == [packet.SERVER_FAILURE]
     asker.close()
     silent.close()
+
+
+class _Answering:
+    """A resolver on a loopback address of its own that answers once."""
+
+    def __init__(self, family: socket.AddressFamily, address: str, port: int = 0) -> None:
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind((address, port))
+        self.socket.settimeout(10.0)
+        self.port: int = self.socket.getsockname()[1]
+
+    def answer(self) -> None:
+        data, client, *_ = self.socket.recvfrom(2000)
+        self.socket.sendto(data[:2] + b"\x81\x80" + data[4:], client)
+
+
+async def test_a_resolver_that_cannot_be_sent_to_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next is asked at once: nobody waits for what was never sent."""
+    monkeypatch.setattr(forward, "TIMEOUT_S", 1000.0)
+    resolver = _Answering(socket.AF_INET, "127.0.0.1")
+    monkeypatch.setattr(forward, "PORT", resolver.port)
+    channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    async def make(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+        raise OSError("none")
+
+    # No socket of that family; one that the kernel refuses to send to; then one that answers.
+    servers = ["2001:db8::53", "255.255.255.255", "127.0.0.1"]
+    asker = forward.Forwarder([channel], make, lambda: servers)
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
+    data = query("example.com")
+    assert asker.ask(data, packet.parse(data), answers.put_nowait)
+    await asyncio.to_thread(resolver.answer)
+    assert (await answers.get())[:2] == data[:2]
+    servers[:] = ["2001:db8::53"]
+    assert not asker.ask(data, packet.parse(data), answers.put_nowait)
+    asker.close()
+    resolver.socket.close()
+
+
+async def test_resolvers_are_asked_by_ipv6_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And a host that names such ones only has names in its containers."""
+    try:
+        resolver = _Answering(socket.AF_INET6, "::1")
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    monkeypatch.setattr(forward, "PORT", resolver.port)
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 0:0:0:0:0:0:0:1\nnameserver x\noptions y\n")
+    servers = forward.host_resolvers(conf)
+    assert servers == ["0:0:0:0:0:0:0:1"]
+    channel = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    async def make(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+        raise OSError("none")
+
+    asker = forward.Forwarder([channel], make, lambda: servers)
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
+    data = query("example.com")
+    assert asker.ask(data, packet.parse(data), answers.put_nowait)
+    await asyncio.to_thread(resolver.answer)
+    assert (await answers.get())[:2] == data[:2]
+    asker.close()
+    resolver.socket.close()

@@ -333,6 +333,10 @@ class NodeNetwork:
         """The ids of what exists."""
         return self._sandboxes.ids()
 
+    def refused_services(self) -> dict[str, str]:
+        """Services (ids) whose published ports are left out on this host, and why."""
+        return self._host.refused_services()
+
     # repairs
     async def _repair_next(self) -> None:
         await asyncio.sleep(RECONCILE_S)

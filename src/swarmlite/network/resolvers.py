@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from swarmlite.network.api import BRIDGE
 from swarmlite.network.dns.forward import SOCKETS, Forwarder, MakeSocket, host_resolvers
 from swarmlite.network.dns.records import LocalPlace, Names, Zones
 from swarmlite.network.dns.server import Resolver
+from swarmlite.network.host_table import FORWARDER_MARK
 from swarmlite.network.netns import Threads
 from swarmlite.network.state import SandboxRecord
 from swarmlite.network.view import View
@@ -72,7 +74,7 @@ class Resolvers:
         servers = list(record.dns_config().nameservers)
         if servers:
             # Resolvers that the user named are reached from inside, as they are for the user.
-            made = await self._threads.run_inside(namespace, lambda: [_udp() for _ in range(2)])
+            made = await self._threads.run_inside(namespace, lambda: _udp(2))
             self._own[record.id] = Forwarder(made, self._maker(namespace), lambda: servers)
         elif not record.internal:
             await self._share()
@@ -101,7 +103,7 @@ class Resolvers:
     async def _share(self) -> None:
         async with self._sharing:
             if self._shared is None:
-                made = await self._threads.run(lambda: [_udp() for _ in range(SOCKETS)])
+                made = await self._threads.run(lambda: _udp(SOCKETS))
                 self._shared = Forwarder(made, self._maker(self._threads.host), self._host_servers)
 
     def _forwarder(self, record: SandboxRecord) -> Callable[[], Forwarder | None]:
@@ -109,9 +111,9 @@ class Resolvers:
         return lambda: self._own.get(record.id) or (None if record.internal else self._shared)
 
     def _maker(self, namespace: int) -> MakeSocket:
-        async def make(kind: socket.SocketKind) -> socket.socket:
+        async def make(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
             def work() -> socket.socket:
-                return socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
+                return _marked(family, kind)
 
             return await self._threads.run_inside(namespace, work)
 
@@ -150,7 +152,20 @@ def _name(sandbox_id: str) -> str:
     return f"dns/{sandbox_id}"
 
 
-def _udp() -> socket.socket:
-    channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    channel.bind(("0.0.0.0", 0))
+def _udp(count: int) -> list[socket.socket]:
+    """So many sockets of each family that the namespace has."""
+    made = []
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        with contextlib.suppress(OSError):
+            for _ in range(count):
+                channel = _marked(family, socket.SOCK_DGRAM)
+                made.append(channel)
+                channel.bind((address, 0))
+    return made
+
+
+def _marked(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+    """A socket whose packets the published ports of its host leave alone."""
+    channel = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, FORWARDER_MARK)
     return channel

@@ -48,8 +48,11 @@ def _port(port: PortConfig) -> None:
     checks.text("--publish: name", port.name)
     checks.between("--publish: target port", port.target_port, 1, 65535)
     checks.between("--publish: published port", port.published_port, 0, 65535)
-    if port.host_ip:
-        checks.address("--publish: host_ip", port.host_ip)
+    if port.host_ip and checks.address("--publish: host_ip", port.host_ip).version != 4:
+        raise InvalidSpec(
+            f"--publish {describe(port)}: host_ip={port.host_ip} is an IPv6 address, and tasks have"
+            " IPv4 addresses only: use an IPv4 address of the host"
+        )
     owner = OWN_PORTS.get((port.protocol, port.published_port))
     if owner:
         raise InvalidSpec(f"--publish {describe(port)}: the port belongs to {owner} on every node")

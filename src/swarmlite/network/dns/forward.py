@@ -17,10 +17,11 @@ MAX_PENDING = 1024
 TIMEOUT_S = 2.0
 TRIES = 2
 SOCKETS = 8
+PORT = 53
 _LENGTH = struct.Struct(">H")
 
-MakeSocket = Callable[[socket.SocketKind], Awaitable[socket.socket]]
-"""A non-blocking IPv4 socket in the namespace that the resolvers are reached from."""
+MakeSocket = Callable[[socket.AddressFamily, socket.SocketKind], Awaitable[socket.socket]]
+"""A non-blocking socket in the namespace that the resolvers are reached from."""
 
 
 @dataclass
@@ -34,16 +35,26 @@ class _Pending:
 
 
 def host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
-    """The IPv4 nameservers of the host, read again each time it is called."""
+    """The nameservers of the host, IPv4 and IPv6, read again each time it is called."""
     servers = []
     with contextlib.suppress(OSError):
         for line in path.read_text(errors="replace").splitlines():
             words = line.split()
             if len(words) > 1 and words[0] == "nameserver":
                 with contextlib.suppress(OSError):
-                    socket.inet_pton(socket.AF_INET, words[1])
+                    plain(words[1])
                     servers.append(words[1])
     return servers
+
+
+def plain(address: str) -> str:
+    """An address in its one shortest form, without a scope. Raises OSError for what is none."""
+    family = _family(address)
+    return socket.inet_ntop(family, socket.inet_pton(family, address.partition("%")[0]))
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def host_search(path: Path = Path("/etc/resolv.conf")) -> list[str]:
@@ -63,7 +74,9 @@ class Forwarder:
     def __init__(
         self, sockets: Sequence[socket.socket], make: MakeSocket, resolvers: Callable[[], list[str]]
     ) -> None:
-        """`sockets`: unconnected UDP, each on a random port, owned from now on."""
+        """`sockets`: unconnected UDP, each on a random port, owned from now on; resolvers of a
+        family that none of them has are passed over.
+        """
         self._sockets, self._make, self._resolvers = list(sockets), make, resolvers
         self._pending: dict[tuple[int, int], _Pending] = {}
         self._tcp: set[asyncio.Task[None]] = set()
@@ -80,8 +93,7 @@ class Forwarder:
         servers = self._resolvers()
         if not servers or not self._sockets or len(self._pending) >= MAX_PENDING:
             return False
-        self._send(query, question, reply, servers * TRIES)
-        return True
+        return self._send(query, question, reply, servers * TRIES)
 
     def _send(
         self,
@@ -89,24 +101,37 @@ class Forwarder:
         question: packet.Question,
         reply: Callable[[bytes], None],
         servers: list[str],
-    ) -> None:
-        # A fresh id and a random one of our ports: what a forger would have to guess.
-        slot = secrets.randbelow(len(self._sockets))
-        number = secrets.randbits(16)
+    ) -> bool:
+        """Ask the first of `servers` that can be sent to; whether there was one."""
+        for count, server in enumerate(servers, 1):
+            key = self._free_key(server)
+            if key is None:
+                continue
+            data = _LENGTH.pack(key[1]) + query[2:]
+            try:
+                self._sockets[key[0]].sendto(data, (server, PORT))
+            except OSError:
+                continue  # nobody to wait for: the next at once
+            timer = self._loop.call_later(TIMEOUT_S, self._silent, key)
+            left = servers[count:]
+            self._pending[key] = _Pending(question, query, reply, plain(server), left, timer)
+            return True
+        return False
+
+    def _free_key(self, server: str) -> tuple[int, int] | None:
+        """A fresh id and a random one of our ports: what a forger would have to guess."""
+        family = _family(server)
+        slots = [n for n, channel in enumerate(self._sockets) if channel.family == family]
+        if not slots:
+            return None
+        slot, number = secrets.choice(slots), secrets.randbits(16)
         while (slot, number) in self._pending:
             number = secrets.randbits(16)
-        server, left = servers[0], servers[1:]
-        timer = self._loop.call_later(TIMEOUT_S, self._silent, (slot, number))
-        self._pending[slot, number] = _Pending(question, query, reply, server, left, timer)
-        # What cannot be sent is as one that was not answered: the timer takes the next.
-        with contextlib.suppress(OSError):
-            self._sockets[slot].sendto(_LENGTH.pack(number) + query[2:], (server, 53))
+        return slot, number
 
     def _silent(self, key: tuple[int, int]) -> None:
         pending = self._pending.pop(key)
-        if pending.left:
-            self._send(pending.query, pending.question, pending.reply, pending.left)
-        else:
+        if not self._send(pending.query, pending.question, pending.reply, pending.left):
             pending.reply(packet.answer(pending.question, [], code=packet.SERVER_FAILURE))
 
     def _readable(self, slot: int) -> None:
@@ -115,11 +140,11 @@ class Forwarder:
                 data, (server, port, *_) = self._sockets[slot].recvfrom(65535)
             except OSError:
                 return
-            if len(data) < 12 or port != 53:
+            if len(data) < 12 or port != PORT:
                 continue
             key = (slot, _LENGTH.unpack_from(data)[0])
             pending = self._pending.get(key)
-            if pending is None or pending.server != server:
+            if pending is None or pending.server != plain(server):
                 continue
             if not packet.same_question(data, pending.question):
                 continue
@@ -136,9 +161,9 @@ class Forwarder:
         return None
 
     async def _ask_tcp(self, query: bytes, server: str) -> bytes:
-        channel = await self._make(socket.SOCK_STREAM)
+        channel = await self._make(_family(server), socket.SOCK_STREAM)
         try:
-            await self._loop.sock_connect(channel, (server, 53))
+            await self._loop.sock_connect(channel, (server, PORT))
         except BaseException:
             channel.close()
             raise
