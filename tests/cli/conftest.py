@@ -75,7 +75,8 @@ class World(threading.Thread):
         ingress.spec.annotations.name = "ingress"
         ingress.spec.ingress = True
         self.store.commit_now([Put(ingress)])
-        control = ControlService(self.store, self.node_id, Lines(self.store))
+        self.lines = Lines(self.store)
+        control = ControlService(self.store, self.node_id, self.lines)
         async with serving(
             [lambda server: add_ControlServicer_to_server(control, server)],
             lambda: self.store.view,

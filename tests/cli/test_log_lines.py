@@ -87,7 +87,7 @@ def test_service_logs_joins_the_parts_of_each_task(run: Any, world: Any, monkeyp
             message.context.task_id, message.context.node_id = task.id, task.node_id
             yield LogsResponse(messages=[message])
 
-    monkeypatch.setattr("conftest.Lines.logs", logs)
+    monkeypatch.setattr(type(world.lines), "logs", logs)
     world.running = True
     run("service", "create", "-d", "--no-resolve-image", "--replicas", "2", "--name", "web", "x")
     import time

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from swarmlite.paths import Paths
 if TYPE_CHECKING:
     from grpc import Channel
 
+    from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
     from swarmlite.proto.control_pb2_grpc import ControlStub
     from swarmlite.proto.host_pb2_grpc import HostStub
@@ -56,6 +57,23 @@ class Session:
         from swarmlite.proto.containers_pb2_grpc import ContainersStub
 
         return ContainersStub(self._engine)
+
+    def wait_begun(self, request: WaitContainerRequest) -> Any:
+        """`Containers.Wait`, whose first metadata says that the wait is in place.
+
+        A unary call of grpc's blocking API hands out its metadata only with its reply; on the wire
+        a stream of one reply is the same call, and there they come as they are sent.
+        """
+        from swarmlite.proto.containers_pb2 import WaitContainerRequest, WaitContainerResponse
+
+        method = self._engine.unary_stream(
+            "/swarmlite.Containers/Wait",
+            request_serializer=WaitContainerRequest.SerializeToString,
+            response_deserializer=WaitContainerResponse.FromString,
+        )
+        call = method(request)
+        call.initial_metadata()
+        return call
 
     @cached_property
     def images(self) -> ImagesStub:

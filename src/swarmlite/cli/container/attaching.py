@@ -94,20 +94,17 @@ class Waiting:
         self, session: Session, ref: str, condition: WaitContainerRequest.Condition.ValueType
     ) -> None:
         request = WaitContainerRequest(ref=ref, condition=condition)
-        self._call: Any = session.containers.Wait.future(request)
-        self._call.initial_metadata()
+        self._call: Any = session.wait_begun(request)
 
     def exit_code(self) -> int:
         """Wait; what the container has exited with."""
-        import grpc
-
-        try:
-            reply: WaitContainerResponse = self._call.result()
-        except grpc.RpcError as error:
-            raise client.translated(error) from error
-        if reply.error:
-            click.echo(reply.error, err=True)
-        return reply.exit_code
+        code = 0
+        replies: Iterator[WaitContainerResponse] = client.stream(self._call)
+        for reply in replies:
+            code = reply.exit_code
+            if reply.error:
+                click.echo(reply.error, err=True)
+        return code
 
     def cancel(self) -> None:
         """Give it up."""
