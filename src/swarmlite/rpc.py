@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import ipaddress
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -23,6 +24,11 @@ from swarmlite import errors
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""What a server takes in one message."""
+MAX_DETAILS_BYTES = 2048
+"""Of an error's line, as it is encoded: a few lines of a terminal."""
+MAX_LOGGED = 64 * 1024
 
 CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 5000),
@@ -53,7 +59,7 @@ SERVER_OPTIONS: list[tuple[str, Any]] = [
     # Clients ping every 5 s; the server's default takes that for an attack.
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 ]
 
@@ -76,6 +82,11 @@ _classes: dict[grpc.StatusCode, type[errors.SwarmliteError]] = {
     grpc.StatusCode.UNIMPLEMENTED: errors.FailedPrecondition,
 }
 
+# Not what a client received: who lists asks for less then.
+_TOO_LARGE = re.compile(
+    r"(?:SERVER: Received|CLIENT: Sent) message larger than max \((\d+) vs\. (\d+)\)"
+)
+
 
 def code_of(error: errors.SwarmliteError) -> grpc.StatusCode:
     """The status that a server answers for `error`."""
@@ -95,6 +106,11 @@ def translate(error: grpc.aio.AioRpcError, peer: str = "the server") -> errors.S
         return errors.Unavailable(f"{peer} does not answer")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.Unavailable(f"{peer} did not answer in time")
+    too_large = _TOO_LARGE.match(details) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+    if too_large:
+        return errors.InvalidSpec(
+            f"what was sent to {peer} has {too_large[1]} bytes, {too_large[2]} at most"
+        )
     return _classes.get(code, errors.SwarmliteError)(details or f"{peer}: {code.name}")
 
 
@@ -206,14 +222,40 @@ def guarded(handler: Handler, guard: Guard) -> Handler:
     return grpc.stream_stream_rpc_method_handler(stream(handler.stream_stream), **kwargs)
 
 
+def details_of(error: errors.SwarmliteError) -> str:
+    """The line that a server answers for `error`: cut, and whole in the log, when it is long.
+
+    gRPC sends it as metadata, where every byte that is not ASCII takes three. What is above 8 KiB
+    is lost at random and above 16 KiB always, with the status.
+    """
+    text = " ".join(str(error).split())
+    cost = 0
+    for index, character in enumerate(text):
+        cost += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
+        if cost > MAX_DETAILS_BYTES:
+            log.warning("error answered in part: %s", text[:MAX_LOGGED])
+            return text[:index].rstrip() + " ..."
+    return text
+
+
 @asynccontextmanager
 async def _answered(context: Context) -> AsyncIterator[None]:
     try:
         yield
     except errors.SwarmliteError as error:
-        await context.abort(code_of(error), str(error))
-    except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
+        await context.abort(code_of(error), details_of(error))
+    except (grpc.aio.AbortError, GeneratorExit):
         raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # the client gave up, or the server stops: gRPC says so itself
+        # Something that the call waited for was cancelled. Without a status the client would wait
+        # until its deadline.
+        log.exception("a call was cut off")
+        await context.abort(
+            grpc.StatusCode.UNAVAILABLE, "the call was cut off by the server; try again"
+        )
     except Exception:
         log.exception("a call failed unexpectedly")
         await context.abort(grpc.StatusCode.INTERNAL, "internal error; the server's log has more")

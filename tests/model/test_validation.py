@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor import Descriptor
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import defaults, validate
-from swarmlite.model.validate import unsupported
+from swarmlite.model.validate import checks, mounts, unsupported, validate_config, validate_secret
 from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, Mount, PortConfig, UpdateConfig
 
@@ -314,3 +315,41 @@ def test_clusters_are_checked() -> None:
     good.ca.node_cert_expiry.FromSeconds(60)
     with pytest.raises(InvalidSpec, match="--cert-expiry"):
         validate.validate_cluster(good)
+
+
+@pytest.mark.parametrize("check", [validate_secret, validate_config])
+def test_names_of_secrets_and_configs_are_dockers(check: Any) -> None:
+    spec: Any = {validate_secret: SecretSpec, validate_config: ConfigSpec}[check]()
+    spec.data = b"x"
+    for good in ("a", "a..b", "a...b", "a-_.b", "1", "x" * 64):
+        spec.annotations.name = good
+        check(spec)
+    for bad in ("", "a_", "a-", "a.", ".a", "_a", "a b", "é", "a/b", "x" * 65, "a\n"):
+        spec.annotations.name = bad
+        with pytest.raises(InvalidSpec, match="name: "):
+            check(spec)
+
+
+def test_what_docker_takes_for_unset_is_taken() -> None:
+    """A published port 0, and the empty words that ${X:-} leaves behind."""
+    made = spec()
+    made.task.container.hostname = made.task.container.dir = ""
+    made.endpoint.ports.add(target_port=80, published_port=0)
+    made.endpoint.ports.add(target_port=81, published_port=0)
+    validate.validate_service(made)
+
+
+def test_one_rule_for_targets_users_and_groups_whoever_asks() -> None:
+    for target in ("/data", "//data/", "/dev/shm", "/proc/x"):
+        mounts.check_target("volume", target)
+    for target in ("/", "//", "/./proc", "/sys/", "/dev", "data", "/a/../b", "/a\nb"):
+        with pytest.raises(InvalidSpec, match=r"^volume: "):
+            mounts.check_target("volume", target)
+    mounts.check_target("--mount", "/dev", bind=True)
+    for user in ("root", "1000", "1000:1000", "www-data:www-data", "a$"):
+        checks.user("USER", user)
+    for user in ("", "a b", "a:b:c", "a\n", "x" * 257, "root:"):
+        with pytest.raises(InvalidSpec, match=r"^USER "):
+            checks.user("USER", user)
+    with pytest.raises(InvalidSpec, match=r"^--group "):
+        checks.group("--group", "a:b")

@@ -45,7 +45,7 @@ def _translate(error: grpc.aio.AioRpcError) -> SwarmliteError | Compacted:
         return Compacted(details)
     if "database space exceeded" in details:
         return ResourceExhausted("the cluster's store is full: raise etcd's quota or remove some")
-    if "request is too large" in details or "trying to send message larger" in details:
+    if "request is too large" in details or "grpc: received message larger" in details:
         return ResourceExhausted("the change is larger than the store takes at once (1.5 MiB)")
     if "no leader" in details or "leader changed" in details or "timed out" in details:
         return Unavailable("the managers have no quorum: etcd has no leader")

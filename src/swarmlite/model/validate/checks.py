@@ -8,14 +8,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.types_pb2 import Annotations
 
 MAX_LABEL_NAME = 1024
+MAX_LABELS_BYTES = 256 * 1024
+"""Of all labels of an object: beside a config's data they still fit into the store."""
+MAX_SPEC_BYTES = 600 * 1024
+"""Of a spec: the store takes 1.4 MB, and a service has the spec before it with it."""
+MAX_USER = 256
 MAX_DURATION_S = 10 * 365 * 24 * 3600
 _DNS_LABEL = re.compile(r"[A-Za-z0-9](?:[-_]*[A-Za-z0-9]+)*")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PAYLOAD_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_USER = re.compile(r"[A-Za-z0-9_.\-$]+(:[A-Za-z0-9_.\-$]+)?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*")
 
 
@@ -57,11 +65,12 @@ def object_name(where: str, value: str, longest: int = 63) -> None:
 
 def payload_name(where: str, value: str, longest: int) -> None:
     """The name of a secret or config: as object_name, dots as they come, a letter or digit last."""
-    object_name(where, value.replace("..", "."), longest)
-    if len(value) > longest or not value[-1].isalnum():
+    if not value:
+        raise InvalidSpec(f"{where}: must be provided")
+    if len(value) > longest or not value.isascii() or not _PAYLOAD_NAME.fullmatch(value):
         raise InvalidSpec(
-            f"{where}: {value[:70]!r} must end with a letter or digit, and have {longest}"
-            " characters at most"
+            f"{where}: {value[:70]!r}: expected {longest} letters, digits, -, _ and dots at most,"
+            " a letter or digit first and last"
         )
 
 
@@ -75,6 +84,18 @@ def host_name(where: str, value: str, longest: int = 253) -> None:
         or not _HOST_NAME.fullmatch(value)
     ):
         raise InvalidSpec(f"{where}: {value[:70]!r} is not a host name")
+
+
+def user(where: str, value: str) -> None:
+    """Who a process runs as: a spec's, or an image's."""
+    if len(value) > MAX_USER or not _USER.fullmatch(value):
+        raise InvalidSpec(f"{where} {value[:60]!r}: expected NAME, UID, or either with :GROUP")
+
+
+def group(where: str, value: str) -> None:
+    """A group's name or number."""
+    if len(value) > MAX_USER or not _USER.fullmatch(value) or ":" in value:
+        raise InvalidSpec(f"{where} {value[:60]!r}: expected a name or a number")
 
 
 def labels(where: str, values: Mapping[str, str]) -> None:
@@ -92,6 +113,7 @@ def labels(where: str, values: Mapping[str, str]) -> None:
 
 def object_labels(what: str, value: Annotations) -> None:
     """The labels of an object of kind `what`; its name has rules of its own."""
+    size(f"{what} {value.name[:63]}".strip(), value, MAX_LABELS_BYTES, "name and labels")
     labels(f"{what} {value.name}".strip(), value.labels)
 
 
@@ -124,6 +146,13 @@ def address(where: str, value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Add
         return ipaddress.ip_address(value)
     except ValueError as error:
         raise InvalidSpec(f"{where}: {value[:60]!r} is not an IP address") from error
+
+
+def size(where: str, message: Message, limit: int, unit: str = "spec") -> None:
+    """A message of `limit` bytes at most, as the store counts them."""
+    length = message.ByteSize()
+    if length > limit:
+        raise InvalidSpec(f"{where}: its {unit} has {length} bytes, {limit} at most")
 
 
 def host_port(where: str, value: str) -> str:

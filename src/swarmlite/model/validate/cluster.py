@@ -18,6 +18,7 @@ def validate_cluster(spec: ClusterSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks. Defaults need not be filled in."""
     check_cluster(spec)
     checks.object_labels("cluster", spec.annotations)
+    checks.size("cluster", spec, checks.MAX_SPEC_BYTES)
     limit = spec.orchestration.task_history_retention_limit
     checks.between("--task-history-limit", limit, -1, 1_000_000)
     if spec.ca.HasField("node_cert_expiry"):

@@ -39,7 +39,6 @@ _IPC_SYSCTLS = frozenset(
     f"kernel.{name}" for name in ("msgmax msgmnb msgmni sem shmall shmmax shmmni"
                                   " shm_rmid_forced").split()
 )  # fmt: skip
-_USER = re.compile(r"[A-Za-z0-9_.\-$]+(:[A-Za-z0-9_.\-$]+)?")
 _HEALTH_TESTS = ("NONE", "CMD", "CMD-SHELL")
 
 
@@ -75,11 +74,10 @@ def _identity(spec: ContainerSpec) -> None:
         templates.check(spec.hostname)
     elif spec.hostname:
         checks.host_name("--hostname", spec.hostname, MAX_HOSTNAME)
-    if spec.user and not _USER.fullmatch(spec.user):
-        raise InvalidSpec(f"--user {spec.user[:60]!r}: expected NAME, UID, or either with :GROUP")
+    if spec.user:
+        checks.user("--user", spec.user)
     for group in spec.groups:
-        if not _USER.fullmatch(group) or ":" in group:
-            raise InvalidSpec(f"--group {group[:60]!r}: expected a name or a number")
+        checks.group("--group", group)
     if spec.dir:
         checks.path("--workdir", spec.dir)
     checks.labels("--container-label", spec.labels)

@@ -33,6 +33,18 @@ def validate_mounts(spec: ContainerSpec) -> None:
     checks.unique("--mount target", [normal(mount.target) for mount in spec.mounts])
 
 
+def check_target(where: str, target: str, *, bind: bool = False) -> None:
+    """Raise InvalidSpec for a place in a container that nothing may be mounted on.
+
+    The one rule for a spec's mounts, for what templates make of them, and for an image's volumes.
+    `bind`: what is mounted is a path of the host's.
+    """
+    checks.path(where, target)
+    place = normal(target)
+    if place in _RESERVED and not (bind and place in _BINDABLE):
+        raise InvalidSpec(f"{where}: the container's own {place} cannot be replaced")
+
+
 def _mount(mount: Mount) -> None:
     where = f"--mount target={mount.target[:80]}"
     if not mount.target:
@@ -40,10 +52,7 @@ def _mount(mount: Mount) -> None:
     for value in (mount.target, mount.source):
         templates.check(value)
         checks.text(where, value)
-    checks.path(where, mount.target)
-    target = normal(mount.target)
-    if target in _RESERVED and not (mount.type == Mount.BIND and target in _BINDABLE):
-        raise InvalidSpec(f"{where}: the container's own {normal(mount.target)} cannot be replaced")
+    check_target(where, mount.target, bind=mount.type == Mount.BIND)
     _source(where, mount)
     for kind, field in _OPTIONS.items():
         if kind != mount.type and mount.HasField(field) and getattr(mount, field).ListFields():  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ def validate_network(spec: NetworkSpec) -> None:
     name = spec.annotations.name
     checks.object_name("network name", name)
     checks.object_labels("network", spec.annotations)
+    checks.size(f"network {name}", spec, checks.MAX_SPEC_BYTES)
     if name in PREDEFINED_NETWORKS:
         raise InvalidSpec(f"network name: {name} is a predefined network of every node")
     if name == INGRESS_NETWORK and not spec.ingress:

@@ -15,3 +15,4 @@ def validate_node(spec: NodeSpec) -> None:
     checks.member("membership", spec.membership, NodeSpec.Membership)
     checks.text("node name", spec.annotations.name)
     checks.labels("--label-add", spec.annotations.labels)
+    checks.size("node", spec, checks.MAX_LABELS_BYTES)

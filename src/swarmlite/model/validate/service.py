@@ -26,6 +26,7 @@ def validate_service(spec: ServiceSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks. Defaults need not be filled in."""
     checks.dns_name("service name", spec.annotations.name)
     checks.object_labels("service", spec.annotations)
+    checks.size(f"service {spec.annotations.name}", spec, checks.MAX_SPEC_BYTES)
     if not spec.HasField("task") or not spec.task.HasField("container"):
         raise InvalidSpec("service: a container must be provided")
     check_service(spec)
