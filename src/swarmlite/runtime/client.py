@@ -242,8 +242,12 @@ class Supervisor:
         return State.from_wire(await self._call("wait", container=container_id))
 
     async def stats(self, container_id: str) -> dict[str, Any]:
-        """cpu_usage_ns, memory_bytes, memory_limit_bytes, pids ... as its cgroup counts them."""
+        """What its cgroup counts, by the names in runtime/cgroups/counters.py."""
         return await self._call("stats", container=container_id)
+
+    async def pids(self, container_id: str) -> builtins.list[int]:
+        """Its processes, by their pids on the host, in no order."""
+        return [int(pid) for pid in (await self._call("pids", container=container_id))["pids"]]
 
     async def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Change its limits: an OCI `linux.resources`, of which absent keys stay as they are."""
@@ -275,18 +279,21 @@ class Supervisor:
         stdout: int,
         stderr: int,
         start_timeout_s: float = 30.0,
+        timeout_s: float = 0.0,
         privileged: bool = False,
     ) -> Exec:
         """Run an OCI `process` in a running container with these descriptors (which stay yours).
 
         `privileged`: with every capability of this host's root, and no seccomp filter. With
         `process["terminal"]` a pty is made in the container instead; its master is `Exec.console`.
-        Raises FailedPrecondition with exec's error, or when the program has not
-        begun in time, whatever the container does to it; NotFound.
+        After `timeout_s` (0 is never) it is killed, also when this connection is gone by then.
+        Raises FailedPrecondition with exec's error, or when the program has not begun in time,
+        whatever the container does to it; ResourceExhausted when the host could not run it;
+        NotFound.
         """
         answer, fds = await self._call_fds(
             "exec", [stdin, stdout, stderr], container=container_id, process=process,
-            start_timeout_s=start_timeout_s, privileged=privileged,
+            start_timeout_s=start_timeout_s, timeout_s=timeout_s, privileged=privileged,
         )  # fmt: skip
         return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self)
 
@@ -343,10 +350,10 @@ class Supervisor:
         message: dict[str, object] = {"id": call_id, "op": op, **arguments}
         if fds:
             message["fds"] = len(fds)
+        # Duplicates: the caller may close its own before the socket is writable.
+        self._outgoing.append((protocol.encode(message), _duplicates(fds)))
         future: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
         self._pending[call_id] = future
-        # Duplicates: the caller may close its own before the socket is writable.
-        self._outgoing.append((protocol.encode(message), [os.dup(fd) for fd in fds]))
         self._flush()
         try:
             answer, received = await future
@@ -425,3 +432,16 @@ class Supervisor:
                 future.set_exception(errors.Unavailable(f"supervisor: {why}"))
         for queue in self._subscribers:
             queue.put_nowait(None)
+
+
+def _duplicates(fds: Sequence[int]) -> list[int]:
+    """All or none; raises OSError."""
+    made: list[int] = []
+    try:
+        for fd in fds:
+            made.append(os.dup(fd))
+    except OSError:
+        for fd in made:
+            os.close(fd)
+        raise
+    return made

@@ -9,7 +9,7 @@ import contextlib
 import os
 
 from swarmlite import errors
-from swarmlite.runtime.cgroups import base, devices
+from swarmlite.runtime.cgroups import base, counters, devices
 
 #: What every container joins where the host has it; the other controllers when asked for.
 ALWAYS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer")
@@ -151,19 +151,7 @@ class V1(base.Cgroup):
 
     def stats(self) -> dict[str, int]:
         """Its counters."""
-        memory, pids = self._at.get("memory", ""), self._at.get("pids", "")
-        throttled = base.read_table(f"{self._at.get('cpu', '')}/cpu.stat")
-        detail = base.read_table(f"{memory}/memory.stat")
-        return {
-            "cpu_usage_ns": base.read_int(f"{self._at.get('cpuacct', '')}/cpuacct.usage"),
-            "cpu_throttled_ns": throttled.get("throttled_time", 0),
-            "memory_bytes": base.read_int(f"{memory}/memory.usage_in_bytes"),
-            "memory_limit_bytes": base.read_int(f"{memory}/memory.limit_in_bytes"),
-            "memory_inactive_file_bytes": detail.get("total_inactive_file", 0),
-            "pids": base.read_int(f"{pids}/pids.current"),
-            "pids_limit": base.read_int(f"{pids}/pids.max"),
-            "oom_kills": self.oom_kills(),
-        }
+        return counters.of_v1(self._at)
 
     def pids(self) -> list[int]:
         """The processes in it."""

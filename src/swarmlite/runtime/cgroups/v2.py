@@ -6,7 +6,7 @@ import os
 
 from swarmlite import errors
 from swarmlite.kernel import bpf
-from swarmlite.runtime.cgroups import base, devices
+from swarmlite.runtime.cgroups import base, counters, devices
 
 CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
 
@@ -90,19 +90,7 @@ class V2(base.Cgroup):
 
     def stats(self) -> dict[str, int]:
         """Its counters."""
-        cpu = base.read_table(f"{self._at}/cpu.stat")
-        return {
-            "cpu_usage_ns": cpu.get("usage_usec", 0) * 1000,
-            "cpu_throttled_ns": cpu.get("throttled_usec", 0) * 1000,
-            "memory_bytes": base.read_int(f"{self._at}/memory.current"),
-            "memory_limit_bytes": base.read_int(f"{self._at}/memory.max"),
-            "memory_inactive_file_bytes": base.read_table(f"{self._at}/memory.stat").get(
-                "inactive_file", 0
-            ),
-            "pids": base.read_int(f"{self._at}/pids.current"),
-            "pids_limit": base.read_int(f"{self._at}/pids.max"),
-            "oom_kills": self.oom_kills(),
-        }
+        return counters.of_v2(self._at)
 
     def pids(self) -> list[int]:
         """The processes in it."""

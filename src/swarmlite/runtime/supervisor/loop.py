@@ -21,13 +21,26 @@ if TYPE_CHECKING:
 MAX_BACKLOG_BYTES = 64 << 20
 
 
+class Timer:
+    """Something to be done later."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """It will not be done; what it held is let go at once. Safe to repeat."""
+        self.callback = None
+
+
 class Loop:
     """Calls what was registered: a descriptor is readable, a time has come, a signal came."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, Callable[[int], None]] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Timer]] = []
         self._count = 0
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.add(self._wake_reader, self._signalled)
@@ -49,10 +62,12 @@ class Loop:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
 
-    def later(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """`callback()` once, after a while."""
+    def later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """`callback()` once, after a while, unless the timer was cancelled."""
         self._count += 1
-        heapq.heappush(self._timers, (time.monotonic() + delay_s, self._count, callback))
+        timer = Timer(callback)
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, self._count, timer))
+        return timer
 
     def handle_signal(self, number: int, callback: Callable[[], None]) -> None:
         """`callback()` from the loop, some time after the signal."""
@@ -78,7 +93,9 @@ class Loop:
                     _guarded(callback, events)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
-                _guarded(heapq.heappop(self._timers)[2])
+                timer = heapq.heappop(self._timers)[2]
+                if timer.callback is not None:
+                    _guarded(timer.callback)
 
 
 def _guarded(callback: Callable[..., None], *arguments: object) -> None:
@@ -169,7 +186,9 @@ class Client:
             return
         for message in messages:
             count = message.get("fds", 0)
-            count = count if isinstance(count, int) and 0 <= count <= len(self._fds) else 0
+            if not isinstance(count, int) or not 0 <= count <= protocol.MAX_FDS:
+                count = message["fds"] = 0
+            # Fewer came than were sent when there are no numbers left: the handler says so.
             fds, self._fds = self._fds[:count], self._fds[count:]
             self._handle(self, message, fds)
 

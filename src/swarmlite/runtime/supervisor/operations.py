@@ -47,6 +47,8 @@ class Operations:
                 raise errors.InvalidSpec(f"the supervisor knows no {message.get('op')!r}")
             if self.server.shutting_down:
                 raise errors.Unavailable("the supervisor is shutting down")
+            if len(fds) != message.get("fds", 0):
+                raise errors.ResourceExhausted("the supervisor has no descriptors left")
             result = method(reply, message, fds)
         except (errors.SwarmliteError, OSError) as error:
             self.server.refuse(reply, error)
@@ -158,7 +160,15 @@ class Operations:
     def op_wait(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
         """Its state once it has stopped."""
         container = self.server.get(message["container"])
-        self.server.when_stopped(container, lambda: self.server.answer(reply, container.wire()))
+
+        def stopped() -> None:
+            if container.status == containers.STOPPED:
+                self.server.answer(reply, container.wire())
+            else:
+                gone = f"container {container.id} could not be created"
+                self.server.refuse(reply, errors.NotFound(gone))
+
+        self.server.when_stopped(container, stopped)
 
     def op_stats(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
         """Its cgroup's counters."""
@@ -166,6 +176,13 @@ class Operations:
         if container.cgroup is None or container.status == containers.STOPPED:
             raise errors.FailedPrecondition(f"container {container.id} is not running")
         return {**container.cgroup.stats()}
+
+    def op_pids(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
+        """Its processes."""
+        container = self.server.get(message["container"])
+        if container.cgroup is None or container.status == containers.STOPPED:
+            raise errors.FailedPrecondition(f"container {container.id} is not running")
+        return {"pids": container.cgroup.pids()}
 
     def op_update(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
         """Its limits."""
@@ -202,21 +219,19 @@ class Operations:
             linux, annotations = {}, {}
         plan = ProcessPlan(process, self.server.powers, self.server.filters, linux, annotations)
         timeout_s = float(message.get("start_timeout_s", START_TIMEOUT_S))
-        self.server.start_exec(container, plan, list(fds), reply, timeout_s)
+        self.server.execs.start(
+            container, plan, list(fds), reply, timeout_s, float(message.get("timeout_s") or 0)
+        )
 
     def op_exec_wait(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
         """Its exit code, once."""
-        process = self.server.execs.get(message["exec_id"])
-        if process is None:
-            raise errors.NotFound(f"no exec {message['exec_id']}")
-        self.server.wait_exec(process, reply)
+        execs = self.server.execs
+        execs.wait(execs.get(message["exec_id"]), reply)
 
     def op_exec_kill(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
         """Signal it."""
-        process = self.server.execs.get(message["exec_id"])
-        if process is None or process.exit_code is not None:
-            raise errors.NotFound(f"exec {message['exec_id']} is not running")
-        os.kill(process.pid or process.joining.maker, int(message["signal"]))
+        execs = self.server.execs
+        execs.kill(execs.get(message["exec_id"]), int(message["signal"]))
         return {}
 
     def op_console(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]

@@ -8,6 +8,7 @@ RUNNING, STOPPED once it was reaped. `operations.py` holds the clients' side.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -21,10 +22,10 @@ from swarmlite.runtime.seccomp.cache import Cache
 from swarmlite.runtime.supervisor import container as containers
 from swarmlite.runtime.supervisor import launch
 from swarmlite.runtime.supervisor.container import Container
-from swarmlite.runtime.supervisor.joining import Joining
-from swarmlite.runtime.supervisor.loop import Client, Loop, is_root
+from swarmlite.runtime.supervisor.execs import Execs
+from swarmlite.runtime.supervisor.loop import Client, Loop, Timer, is_root
 from swarmlite.runtime.supervisor.output import duplicate
-from swarmlite.runtime.supervisor.plan import HostPowers, Plan, ProcessPlan
+from swarmlite.runtime.supervisor.plan import HostPowers, Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 4  # starts at once: more only wait for the same kernel locks
 REMOVE_RETRY_S, REMOVE_TRIES = 0.005, 400
 LOST_EXIT_CODE = 137
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the host's lack, nobody's mistake
 CREATE_TIMEOUT_S = 60.0  # a mount of a dead server must not hold a place for ever
 
 Reply = tuple[Client, object]  # whom to answer, and the id of the call
@@ -43,25 +45,14 @@ class Start:
 
     def __init__(self, plan: Plan, stdio: list[int], reply: Reply, stdin: bool) -> None:
         self.plan, self.stdio, self.reply, self.stdin = plan, stdio, reply, stdin
+        self.timer: Timer | None = None
 
-
-class ExecProcess:
-    """A further process in a container, until somebody asked for its exit code."""
-
-    def __init__(self, exec_id: str, container: Container, joining: Joining, reply: Reply) -> None:
-        self.id, self.container, self.joining = exec_id, container, joining
-        self.reply: Reply | None = reply
-        self.channel: socket.socket | None = None
-        self.console = -1
-        self.report: dict[str, object] | None = None
-        self.exit_code: int | None = None
-        self.waiters: list[Reply] = []
-        self.given_up = False
-
-    @property
-    def pid(self) -> int:
-        """Its pid; 0 before it is born into the container."""
-        return self.joining.pid
+    def end(self) -> None:
+        """Its turn is over, one way or the other."""
+        for fd in self.stdio:
+            os.close(fd)
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class Server:
@@ -77,8 +68,7 @@ class Server:
         self.containers: dict[str, Container] = {}
         self.by_pid: dict[int, Container] = {}
         self.staged: set[Container] = set()  # whose first process was made by another
-        self.execs: dict[str, ExecProcess] = {}
-        self.execs_by_pid: dict[int, ExecProcess] = {}
+        self.execs = Execs(self.loop, self.null, self.answer, self.refuse)
         self.starts: dict[str, Start] = {}
         self.queue: deque[Container] = deque()
         self.in_flight = 0
@@ -98,7 +88,8 @@ class Server:
         """The error of a call, with the class that the caller will see."""
         kind = type(error).__name__
         if not isinstance(error, errors.SwarmliteError):
-            kind = "FailedPrecondition"
+            exhausted = isinstance(error, OSError) and error.errno in EXHAUSTED
+            kind = "ResourceExhausted" if exhausted else "FailedPrecondition"
         reply[0].send({"id": reply[1], "error": {"kind": kind, "message": str(error)}})
 
     def get(self, container_id: object) -> Container:
@@ -117,7 +108,7 @@ class Server:
         self._launch_next()
 
     def _launch_next(self) -> None:
-        while self.queue and self.in_flight < IN_FLIGHT:
+        while self.queue and self.in_flight < IN_FLIGHT and not self.shutting_down:
             container = self.queue.popleft()
             start = self.starts[container.id]
             try:
@@ -137,7 +128,8 @@ class Server:
         if container.joining is not None:
             self.staged.add(container)
         container.start_time_ticks = containers.start_time_ticks(container.pid)
-        self.loop.later(CREATE_TIMEOUT_S, lambda: self._give_up(container, container.pid))
+        pid = container.pid
+        start.timer = self.loop.later(CREATE_TIMEOUT_S, lambda: self._give_up(container, pid))
         assert container.channel is not None
         self.loop.add(container.channel.fileno(), lambda _events: self.hear(container))
 
@@ -155,8 +147,7 @@ class Server:
     def _undo(self, container: Container, error: Exception) -> None:
         """A create that failed: nothing of it stays. The process, if any, has been reaped."""
         start = self.starts.pop(container.id)
-        for fd in start.stdio:
-            os.close(fd)
+        start.end()
         self._close_output(container)
         if not isinstance(error, errors.SwarmliteError):
             error = errors.FailedPrecondition(f"container {container.id}: {error}")
@@ -165,6 +156,8 @@ class Server:
             self.containers.pop(container.id, None)
             container.forget(self.state_dir)
             self.refuse(start.reply, error)
+            for callback in self.on_stop.pop(container.id, []):
+                callback()
 
         self._remove_cgroup(container, done, lambda _error: done())
 
@@ -196,8 +189,7 @@ class Server:
         container.created_at = time.time()
         self.in_flight -= 1
         start = self.starts.pop(container.id)
-        for fd in start.stdio:
-            os.close(fd)
+        start.end()
         if container.console >= 0:
             os.set_blocking(container.console, False)
             if container.output is not None:
@@ -234,8 +226,8 @@ class Server:
             code = code if code >= 0 else 128 - code
             if (container := self._container_that_ended(pid)) is not None:
                 self._ended(container, code)
-            elif (process := self._exec_that_ended(pid)) is not None:
-                self._exec_ended(process, code)
+            else:
+                self.execs.reaped(pid, code)
 
     def _container_that_ended(self, pid: int) -> Container | None:
         """Whose first process this child was; not one that has only made it."""
@@ -251,14 +243,6 @@ class Server:
                 self.staged.discard(container)
                 return container
         return None
-
-    def _exec_that_ended(self, pid: int) -> ExecProcess | None:
-        """The exec that is over with this child's end: its own process, or its maker alone."""
-        process = self.execs_by_pid.pop(pid, None)
-        if process is not None:
-            return None if process.pid else process
-        # the maker is often reaped after what it made
-        return next((p for p in self.execs.values() if p.pid == pid and p.exit_code is None), None)
 
     def _ended(self, container: Container, code: int) -> None:
         self.hear(container)  # its last words, and whether exec had succeeded
@@ -307,7 +291,7 @@ class Server:
             callback()
 
     def when_stopped(self, container: Container, callback: Callable[[], None]) -> None:
-        """Once it has stopped: now, if it has."""
+        """Once it has stopped: now, if it has; or once its create has failed and it is gone."""
         if container.status == containers.STOPPED:
             callback()
         else:
@@ -334,8 +318,7 @@ class Server:
             if self.containers.get(container.id) is container:
                 del self.containers[container.id]
                 container.forget(self.state_dir)
-            for process in [p for p in self.execs.values() if p.container is container]:
-                self._forget_exec(process)
+            self.execs.container_gone(container)
             done()
 
         self._remove_cgroup(container, gone, failed)
@@ -361,96 +344,6 @@ class Server:
                 self.loop.later(REMOVE_RETRY_S, attempt)
 
         attempt()
-
-    # exec
-    def start_exec(
-        self,
-        container: Container,
-        process: ProcessPlan,
-        stdio: list[int],
-        reply: Reply,
-        start_timeout_s: float,
-    ) -> None:
-        """A further process; answered when its exec has succeeded, or is too late."""
-        if process.terminal:
-            stdio = stdio and [self.null] * 3
-        joining, channel = launch.launch_exec(container, process, stdio)
-        running = ExecProcess(os.urandom(8).hex(), container, joining, reply)
-        running.channel = channel
-        self.execs[running.id] = running
-        self.execs_by_pid[joining.maker] = running
-        self.loop.add(channel.fileno(), lambda _events: self._hear_exec(running))
-        self.loop.later(start_timeout_s, lambda: self._give_up_exec(running, start_timeout_s))
-
-    def _give_up_exec(self, process: ExecProcess, after_s: float) -> None:
-        """Something in the container may stop it before its exec: it must not be waited for."""
-        if process.channel is None or process.reply is None:
-            return
-        for pid in (process.joining.maker, process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                if pid and self._is_ours(pid, process):
-                    os.kill(pid, signal.SIGKILL)
-        text = f"exec: it did not start within {after_s:g} s"
-        self.refuse(process.reply, errors.FailedPrecondition(text))
-        process.reply = None
-        process.given_up = True
-
-    def _is_ours(self, pid: int, process: ExecProcess) -> bool:
-        """Whether a pid of an exec has not been reaped: it may be another's else."""
-        return process.exit_code is None if pid == process.pid else pid in self.execs_by_pid
-
-    def _hear_exec(self, process: ExecProcess) -> None:
-        while process.channel is not None:
-            try:
-                data, fds, _, _ = socket.recv_fds(
-                    process.channel, 65536, 1, socket.MSG_CMSG_CLOEXEC
-                )
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                data, fds = b"", []
-            if fds:
-                process.console = fds[0]
-            if data and data != b"ready":
-                process.report = json.loads(data)
-            if data:
-                continue
-            self.loop.remove(process.channel.fileno())
-            process.channel.close()
-            process.channel = None
-            if process.report is None and process.reply is not None:
-                fds = [process.console] if process.console >= 0 else []
-                process.console = -1
-                result: dict[str, object] = {"exec_id": process.id, "pid": process.pid}
-                self.answer(process.reply, result, fds)
-                process.reply = None
-
-    def _exec_ended(self, process: ExecProcess, code: int) -> None:
-        self._hear_exec(process)
-        process.exit_code = code
-        if process.report is not None and process.reply is not None:
-            report = process.report
-            prefix = "" if report.get("exec") else f"{report['step']}: "
-            self.refuse(process.reply, errors.FailedPrecondition(f"{prefix}{report['error']}"))
-            self._forget_exec(process)
-        elif process.waiters or process.given_up:
-            self._forget_exec(process)
-
-    def _forget_exec(self, process: ExecProcess) -> None:
-        self.execs.pop(process.id, None)
-        if process.console >= 0:
-            os.close(process.console)
-            process.console = -1
-        for reply in process.waiters:
-            code = process.exit_code if process.exit_code is not None else LOST_EXIT_CODE
-            self.answer(reply, {"exit_code": code})
-        process.waiters = []
-
-    def wait_exec(self, process: ExecProcess, reply: Reply) -> None:
-        """Answer with its exit code, and forget it, when it has ended."""
-        process.waiters.append(reply)
-        if process.exit_code is not None:
-            self._forget_exec(process)
 
     # beginning and end
     def take_over(self) -> None:
@@ -487,6 +380,8 @@ class Server:
     def shut_down(self, done: Callable[[], None]) -> None:
         """Kill and remove every container, then `done` and the end."""
         self.shutting_down = True
+        while self.queue:  # their turn will not come
+            self._undo(self.queue.popleft(), errors.Unavailable("the supervisor is shutting down"))
         left = set(self.containers.values())
 
         def finish(container: Container) -> None:
@@ -495,18 +390,26 @@ class Server:
                 done()
                 self.loop.stopping = True
 
+        def stopped(container: Container) -> None:
+            if self.containers.get(container.id) is not container:
+                finish(container)  # it was being created: nothing of it is left
+            else:
+                self.remove(container, lambda: finish(container), lambda _error: finish(container))
+
         for container in list(left):
-            with contextlib.suppress(errors.NotFound, OSError):
-                self.kill(container, signal.SIGKILL, True)
-            self.when_stopped(
-                container,
-                lambda c=container: self.remove(  # type: ignore[misc]
-                    c, lambda: finish(c), lambda _error: finish(c)
-                ),
-            )
+            self._end_by_force(container)
+            self.when_stopped(container, lambda c=container: stopped(c))  # type: ignore[misc]
         if not self.containers and not left:
             done()
             self.loop.stopping = True
+
+    def _end_by_force(self, container: Container) -> None:
+        with contextlib.suppress(errors.NotFound, OSError):
+            self.kill(container, signal.SIGKILL, True)
+        # Who is being created may not be in its group yet.
+        if container.status == containers.CREATING and container.pid in self.by_pid:
+            with contextlib.suppress(OSError):
+                os.kill(container.pid, signal.SIGKILL)
 
     def accept(self, listener: socket.socket, handle: Callable[..., None]) -> None:
         """A new client; anyone but root is turned away."""
@@ -520,3 +423,4 @@ class Server:
 
     def _client_gone(self, client: Client) -> None:
         self.clients.discard(client)
+        self.execs.client_gone(client)
