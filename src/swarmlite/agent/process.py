@@ -96,6 +96,7 @@ class Agent:
                 group.create_task(self._journal.run())
                 group.create_task(self._supervisor.run())
                 group.create_task(engine.run())
+                group.create_task(self._storage.run())
                 group.create_task(worker.run())
                 if node is None:
                     await self._leave(network, worker)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swarmlite.paths import Paths
+from swarmlite.storage.images.keeper import ImageKeeper
+from swarmlite.storage.images.pruning import Policy
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Limits
@@ -32,6 +34,7 @@ class Storage:
         below: Sequence[Path] = (),
     ) -> None:
         """`below` are directories that lie below every container's image, lowest last."""
+        policy = Policy.from_environment()
         self.leases = Leases(paths.leases_file)
         self.images = ImageStore(
             paths.images_dir,
@@ -40,9 +43,14 @@ class Storage:
             leases=self.leases,
             collect=False,
         )
+        self._keeper = ImageKeeper(self.images, policy)
         self.snapshots: Snapshots = OverlaySnapshots(paths.snapshots_dir, self.images.layers, below)
         self.images.collect()  # now that snapshots say which layers they stand on
         self.volumes = VolumeStore(paths.volumes_dir, leases=self.leases)
+
+    async def run(self) -> None:
+        """Keep images within the limits that the node's owner set; ends only by cancellation."""
+        await self._keeper.run()
 
     def close(self) -> None:
         """Give files back; nothing on the disk changes."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from swarmlite.engine.api.images import ImagesService
+from swarmlite.engine.api.volumes import VolumesService
 from swarmlite.engine.engine import Engine
+from swarmlite.errors import InvalidSpec
 from swarmlite.proto import host_pb2 as pb
 from swarmlite.proto.containers_pb2 import ContainerState
 from swarmlite.proto.control_pb2 import Empty
 from swarmlite.proto.host_pb2_grpc import HostServicer
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
+USAGE_TYPES = ("container", "image", "volume")
 LOG_DRIVERS = ("json-file", "local", "none")
 NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 
@@ -38,6 +43,39 @@ class HostService(HostServicer):
         info.log_drivers.extend(LOG_DRIVERS)
         info.network_drivers.extend(NETWORK_DRIVERS)
         return info
+
+    async def DiskUsage(
+        self, request: pb.DiskUsageRequest, context: Context
+    ) -> pb.DiskUsageResponse:
+        """What images, containers and volumes take. Raises InvalidSpec for an unknown type."""
+        if unknown := set(request.types) - set(USAGE_TYPES):
+            known = ", ".join(USAGE_TYPES)
+            raise InvalidSpec(f"unknown type {min(unknown)!r}: expected one of {known}")
+        types = set(request.types) or set(USAGE_TYPES)
+        response = pb.DiskUsageResponse()
+        if "image" in types:
+            await self._images_usage(response)
+        if "container" in types:
+            for record in self._engine.records:
+                message = self._engine.inspection.summary(record)
+                await self._engine.inspection.add_sizes(record, message)
+                response.containers.append(message)
+        if "volume" in types:
+            service = VolumesService(self._engine.storage, self._engine.events)
+            volumes = self._engine.storage.volumes
+            for volume in await asyncio.to_thread(volumes.list):
+                local = service.local(volume)
+                local.size_bytes = await asyncio.to_thread(volumes.size, volume.name)
+                response.volumes.append(local)
+        return response
+
+    async def _images_usage(self, response: pb.DiskUsageResponse) -> None:
+        images = self._engine.storage.images
+        service = ImagesService(images, self._engine.events)
+        usage = images.usage()
+        response.images.extend(service.local(image) for image in images.list())
+        response.layers_bytes = usage.size_bytes + usage.blob_bytes
+        response.images_reclaimable_bytes = usage.reclaimable_bytes
 
     async def Events(
         self, request: pb.EventsRequest, context: Context

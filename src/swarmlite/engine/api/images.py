@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from swarmlite.errors import InvalidSpec
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarmlite.engine.api import selecting
+from swarmlite.engine.events import Events, nanoseconds
+from swarmlite.engine.prune import truth, until_ns
+from swarmlite.engine.records import OWNER
 from swarmlite.proto import images_pb2 as pb
-from swarmlite.proto.control_pb2 import ListRequest
+from swarmlite.proto.control_pb2 import Empty, GetRequest, ListRequest
 from swarmlite.proto.images_pb2_grpc import ImagesServicer
 from swarmlite.proto.types_pb2 import Platform as PlatformMessage
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.store import ImageStore
-from swarmlite.storage.images.types import Image, Platform, Progress
+from swarmlite.storage.images.types import Image, Platform, Progress, Removed
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
+LIST_KEYS = ("before", "dangling", "label", "reference", "since", "until")
+PRUNE_KEYS = ("dangling", "label", "label!", "until")
 
 
 class ImagesService(ImagesServicer):
     """See images.proto; errors are swarmlite's, translated by the server's interceptor."""
 
-    def __init__(self, store: ImageStore) -> None:
-        """`store` is the host's; leases say which images containers use."""
-        self._store = store
+    def __init__(self, store: ImageStore, events: Events) -> None:
+        """Both are the host's; leases say which images containers use."""
+        self._store, self._events = store, events
 
     async def Pull(
         self, request: pb.PullImageRequest, context: Context
@@ -37,7 +45,9 @@ class ImagesService(ImagesServicer):
 
         async def work(progress: Callable[[Progress], None]) -> list[Image]:
             ref = request.ref
-            return [await self._store.pull(ref, auth=auth, platform=platform, progress=progress)]
+            image = await self._store.pull(ref, auth=auth, platform=platform, progress=progress)
+            self._tell("pull", ref, ref)
+            return [image]
 
         async for message in _with_progress(work):
             yield message
@@ -52,7 +62,10 @@ class ImagesService(ImagesServicer):
                 yield message.chunk
 
         async def work(progress: Callable[[Progress], None]) -> list[Image]:
-            return await self._store.load(chunks(), progress)
+            images = await self._store.load(chunks(), progress)
+            for image in images:
+                self._tell("load", image.id)
+            return images
 
         async for message in _with_progress(work):
             yield message
@@ -71,24 +84,108 @@ class ImagesService(ImagesServicer):
         )
 
     async def List(self, request: ListRequest, context: Context) -> pb.ListImagesResponse:
-        """Every image; filter `reference` by a part of a name."""
-        images = [local_image(image) for image in self._store.list()]
-        for entry in request.filters:
-            if entry.key != "reference":
-                raise InvalidSpec(f"invalid filter {entry.key!r}: expected reference")
-            images = [
-                image
-                for image in images
-                if any(value in tag for value in entry.values for tag in image.repo_tags)
-            ]
-        return pb.ListImagesResponse(images=images)
+        """Every image that passes, the newest first."""
+        wanted = selecting.values(request.filters, LIST_KEYS)
+        passes = self._matcher(wanted)
+        return pb.ListImagesResponse(
+            images=[self.local(image) for image in self._store.list() if passes(image)]
+        )
+
+    def _matcher(self, wanted: Mapping[str, list[str]]) -> Callable[[Image], bool]:
+        has_labels = selecting.labels(wanted)
+        dangling = [truth("dangling", value) for value in wanted.get("dangling", [])]
+        before = [created_ns(self._store.get(ref)) for ref in wanted.get("before", [])]
+        since = [created_ns(self._store.get(ref)) for ref in wanted.get("since", [])]
+        before += [until_ns(value) for value in wanted.get("until", [])]
+        references = wanted.get("reference", [])
+
+        def passes(image: Image) -> bool:
+            created = created_ns(image)
+            return (
+                all(image.repo_tags == () if yes else image.repo_tags != () for yes in dangling)
+                and all(created < bound for bound in before)
+                and all(created > bound for bound in since)
+                and has_labels(labels_of(image))
+                and (not references or any(_named(image, pattern) for pattern in references))
+            )
+
+        return passes
+
+    async def Inspect(self, request: GetRequest, context: Context) -> pb.ImageDetails:
+        """One image, with its whole config."""
+        found = self._store.inspect(request.ref)
+        return pb.ImageDetails(
+            image=self.local(found.image),
+            config_json=json.dumps(found.image.config).encode(),
+            diff_ids=found.diff_ids,
+        )
+
+    async def Tag(self, request: pb.TagImageRequest, context: Context) -> Empty:
+        """One more name for an image."""
+        await self._store.tag(request.ref, request.target)
+        self._tell("tag", self._store.get(request.target).id, request.target)
+        return Empty()
 
     async def Remove(
         self, request: pb.RemoveImageRequest, context: Context
     ) -> pb.RemoveImageResponse:
         """Untag, and delete what no name and no container holds."""
+        image = self._store.get(request.ref)
         removed = await self._store.remove(request.ref, force=request.force)
+        self._tell_removed(removed, image.id)
         return pb.RemoveImageResponse(untagged=removed.untagged, deleted=removed.deleted)
+
+    async def Prune(self, request: ListRequest, context: Context) -> pb.PruneImagesResponse:
+        """Delete images that nothing uses: dangling ones, or with dangling=false all."""
+        wanted = selecting.values(request.filters, PRUNE_KEYS)
+        bounds = [until_ns(value) for value in wanted.get("until", [])]
+        removed = await self._store.prune(
+            all_unused=not all(truth("dangling", value) for value in wanted.get("dangling", [])),
+            before=min(bounds) / 1e9 if bounds else None,
+            labels=selecting.labels(wanted),
+        )
+        self._tell_removed(removed)
+        return pb.PruneImagesResponse(
+            untagged=removed.untagged,
+            deleted=removed.deleted,
+            reclaimed_bytes=removed.reclaimed_bytes,
+        )
+
+    def local(self, image: Image) -> pb.LocalImage:
+        """An image as clients see it, with how many containers use it."""
+        message = local_image(image)
+        holders = self._store.leases.holders(image=image.id)
+        message.containers = sum(owner.startswith(OWNER) for owner in holders)
+        return message
+
+    def _tell(self, action: str, image_id: str, name: str = "") -> None:
+        self._events.tell("image", action, image_id, {"name": name or image_id})
+
+    def _tell_removed(self, removed: Removed, image_id: str = "") -> None:
+        for name in removed.untagged:
+            self._tell("untag", image_id or name)
+        for deleted in removed.images:
+            self._tell("delete", deleted)
+
+
+def labels_of(image: Image) -> dict[str, str]:
+    """The labels in its config."""
+    inner = image.config.get("config") or {}
+    return dict(inner.get("Labels") or {})
+
+
+def created_ns(image: Image) -> int:
+    """When it was made; 0 where it does not say so."""
+    stamp = Timestamp()
+    try:
+        stamp.FromJsonString(image.created)
+    except ValueError:
+        return 0
+    return nanoseconds(stamp)
+
+
+def _named(image: Image, pattern: str) -> bool:
+    return any(selecting.matches_reference(name, pattern) for name in image.repo_tags)
 
 
 def local_image(image: Image) -> pb.LocalImage:
@@ -98,6 +195,7 @@ def local_image(image: Image) -> pb.LocalImage:
         repo_tags=image.repo_tags,
         repo_digests=image.repo_digests,
         size_bytes=image.size_bytes,
+        labels=labels_of(image),
     )
     with contextlib.suppress(ValueError):
         message.created.FromJsonString(image.created)

@@ -511,7 +511,8 @@ class ImageStore:
             self._index.entries.pop(entry.id, None)
         await self._save()
         gone, layers, freed = [entry.id for entry in entries], *self._collect()
-        return Removed(tuple(untagged), (*gone, *(la.chain_id for la in layers)), freed)
+        deleted = (*gone, *(layer.chain_id for layer in layers))
+        return Removed(tuple(untagged), deleted, freed, tuple(gone))
 
     def collect(self) -> Sequence[str]:
         """Delete layers and blobs that nothing needs any more; the layers' chain ids."""

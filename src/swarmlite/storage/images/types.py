@@ -111,11 +111,15 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Removed:
-    """Names that were taken away, and ids of images and chain ids of layers that were deleted."""
+    """Names that were taken away, ids of images that are gone, and these with chain ids of layers.
+
+    `reclaimed_bytes` are of layers and blobs.
+    """
 
     untagged: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     reclaimed_bytes: int = 0
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
