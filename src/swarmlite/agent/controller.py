@@ -49,6 +49,7 @@ class Controller:
         self._healthy = task.status.healthy and task.status.state >= task_states.RUNNING
         self._pid = adopted_pid
         self._found_end: Exit | None = None
+        self._remark = ""
         self._go = asyncio.Event()
         self._stop = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -74,6 +75,14 @@ class Controller:
     def hurry(self) -> None:
         """Nobody can reach the task by its service any longer: it stops without leaving a VIP."""
         self._urgent.set()
+
+    def remark(self, text: str) -> None:
+        """What is wrong with a task that runs all the same; empty: nothing any longer."""
+        if text == self._remark:
+            return
+        self._remark = text
+        if self._state == task_states.RUNNING and not self._stop.is_set():
+            self._report(task_states.RUNNING, "started")
 
     def found_ended(self, end: Exit) -> None:
         """Before `run`: the container was started earlier and has ended meanwhile."""
@@ -249,7 +258,7 @@ class Controller:
                 self._state,
                 message,
                 node_id=self._node_id,
-                err=err,
+                err=err or (self._remark if self._state == task_states.RUNNING else ""),
                 end=end,
                 container_id=self._workload.container_id,
                 pid=self._pid,

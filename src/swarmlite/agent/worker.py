@@ -30,6 +30,7 @@ from swarmlite.proto.objects_pb2 import Task
 log = logging.getLogger(__name__)
 
 SWEEP_S = 30.0
+REMARK_S = 2.0
 YIELD_EVERY = 100
 LOST = "task: the container is gone: the node or its supervisor was started again"
 
@@ -84,6 +85,7 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._apply_deltas())
                 group.create_task(self._sweep_often())
+                group.create_task(self._remark_often())
         finally:
             for future in list(self._running):
                 future.cancel()
@@ -231,6 +233,15 @@ class Worker:
         container_id = container_id_of(controller.task.id)
         path = log_path(self._engine.records.directory / container_id)
         return Source(controller.task, path, controller.finished)
+
+    async def _remark_often(self) -> None:
+        """A service whose published ports this host's kernel refuses: its tasks say so."""
+        while True:
+            await asyncio.sleep(REMARK_S)
+            refused = self._engine.network.refused_services()
+            for controller in self._controllers.values():
+                reason = refused.get(controller.task.service_id, "")
+                controller.remark(f"published ports: {reason}" if reason else "")
 
     async def _sweep_often(self) -> None:
         while True:

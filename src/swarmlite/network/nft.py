@@ -5,6 +5,7 @@ Every call works on the network namespace of the calling thread.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import logging
@@ -29,6 +30,8 @@ _ADD_ELEMENT, _DELETE_ELEMENT = 10 << 8 | 12, 10 << 8 | 14
 _BRIDGE_FAMILY = 7
 
 QUIET_S = 1.0
+_INPUT_NO_DNS = 1
+"""What is not an address is a mistake, never a name to look up."""
 
 # The library keeps some of its tables in globals; calls are short, one at a time is enough.
 _lock = threading.Lock()
@@ -92,6 +95,8 @@ def load() -> ctypes.CDLL | None:
     loaded.nft_ctx_buffer_output.argtypes = [ctypes.c_void_p]
     loaded.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
     loaded.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+    with contextlib.suppress(AttributeError):  # before 1.0.7
+        loaded.nft_ctx_input_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     loaded.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     return loaded
 
@@ -117,6 +122,8 @@ def _by_library(loaded: ctypes.CDLL, text: str) -> str | None:
         try:
             loaded.nft_ctx_buffer_error(context)
             loaded.nft_ctx_buffer_output(context)
+            if hasattr(loaded, "nft_ctx_input_set_flags"):
+                loaded.nft_ctx_input_set_flags(context, _INPUT_NO_DNS)
             if loaded.nft_run_cmd_from_buffer(context, text.encode()) == 0:
                 return None
             said: bytes = loaded.nft_ctx_get_error_buffer(context)
