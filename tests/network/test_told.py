@@ -9,6 +9,7 @@ import pytest
 from network_world import World, resolve
 
 from swarmlite.network import loops, told
+from swarmlite.network.dns import packet
 from swarmlite.network.told import Told
 from swarmlite.network.view import View
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
@@ -46,6 +47,7 @@ async def test_an_agent_that_no_manager_answers_serves_names_and_repairs(
 ) -> None:
     """From its start, by what the agent before it was told."""
     monkeypatch.setattr(told, "WRITE_BEHIND_S", 0.01)
+    monkeypatch.setattr("swarmlite.network.node.DOUBT_S", 0.0)
     one = await world.add_host()
     net = world.network("front", 4097, "10.1.0.0/24")
     web = world.service("web", (net, "10.1.0.2/24"))
@@ -63,6 +65,48 @@ async def test_an_agent_that_no_manager_answers_serves_names_and_repairs(
     await one.arun("nft", "flush", "ruleset", netns=client.netns)
     await one.network.reconcile()
     assert await one.ask("tcp", "10.1.0.2", 80, netns=client.netns) == ["web0 10.1.0.20"]
+
+
+async def test_what_is_on_disk_takes_nothing_away_before_the_managers_speak(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent killed before it wrote the last change: its successor leaves connections, VIPs and
+    published ports as they are, and answers names; the managers' word counts at once.
+    """
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    ingress = world.network("ingress", 4096, "10.0.0.0/24", ingress=True)
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+    path = one.paths.agent_dir / "networks"
+    for _ in range(200):
+        if path.exists() and b"/client" in path.read_bytes():
+            break
+        await asyncio.sleep(0.05)
+    old = path.read_bytes()
+    web = world.service("web", (net, "10.1.0.2/24"))
+    web.ingress_ports.add(target_port=80, published_port=8080)
+    places = ((net, "10.1.0.10/24"), (ingress, "10.0.0.10/24"))
+    await world.task(two, "web0", *places, service=web, serve=80)
+
+    async def works() -> None:
+        assert await one.ask("tcp", "10.1.0.2", 80, netns=client.netns) == ["web0 10.1.0.20"]
+        assert await one.ask("tcp", "10.1.0.10", 80, netns=client.netns) == ["web0 10.1.0.20"]
+        (said,) = await one.ask("tcp", one.address, 8080)
+        assert said.startswith("web0")
+
+    await works()
+    await one.network.close()
+    path.write_bytes(old)
+    await one.start()
+    await one.network.settled()
+    await one.network.reconcile()
+    await works()
+    pointer = await resolve(one, client, "20.0.1.10.in-addr.arpa", kind=packet.PTR)
+    assert len(pointer.addresses) == 1
+    del world.endpoints[f"{net.id}/web0"]
+    await world.tell()
+    said = await one.ask("tcp", "10.1.0.2", 80, netns=client.netns)
+    assert said == ["error ConnectionRefusedError"]
 
 
 async def test_a_mistake_in_one_turn_ends_neither_changes_nor_repairs(

@@ -40,6 +40,9 @@ FLUSH_PAUSE_S = 0.5
 what is there: while a hundred containers start, each batch of new addresses would otherwise load a
 hundred VIP tables again."""
 RECONCILE_S = 5.0
+DOUBT_S = 10.0
+"""So long after a start the managers are waited for, before what is on disk, which may be a moment
+older than what the process before this one had made, overrules what the kernel has."""
 HOST_PIN = "host"
 
 
@@ -107,6 +110,7 @@ class NodeNetwork:
         self._idle = asyncio.Event()
         self._idle.set()
         self._informed = False
+        self._doubt_until = 0.0
         self._ingress_lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -131,6 +135,8 @@ class NodeNetwork:
         if not self._view.node_id:
             self._take(Touched())  # nobody will tell more than nothing
         elif (touched := self._told.load()) is not None:
+            self._doubt_until = time.monotonic() + DOUBT_S
+            self._overlays.doubt = True
             self._take(touched)
         self._tasks = [
             asyncio.create_task(forever("network change", self._flush_next)),
@@ -178,7 +184,7 @@ class NodeNetwork:
         services: Mapping[str, VirtualService],
     ) -> None:
         """Replace all that the node was assigned. Names change at once, the kernel soon."""
-        self._take(self._view.replace(networks, endpoints, services))
+        self._believe(self._view.replace(networks, endpoints, services))
 
     async def apply(self, changes: Sequence[AssignmentChange]) -> None:
         """Take network, endpoint and virtual_service items, in order; others are ignored.
@@ -186,7 +192,24 @@ class NodeNetwork:
         Names change at once, the kernel within some 10 ms: changes that come in a burst share
         one transaction. `settled` waits for it.
         """
-        self._take(self._view.take(changes))
+        self._believe(self._view.take(changes))
+
+    def _believe(self, touched: Touched) -> None:
+        """Managers said it: what is in the kernel and not in the view is wrong from now on."""
+        if self._doubt_until:
+            self._end_of_doubt()
+            touched.networks |= self._view.networks.keys()
+            touched.ingress = True
+        self._take(touched)
+
+    def _end_of_doubt(self) -> None:
+        self._doubt_until, self._overlays.doubt = 0.0, False
+
+    def _doubts(self) -> bool:
+        """Whether what is on disk may be older than what the kernel has."""
+        if self._doubt_until and time.monotonic() >= self._doubt_until:
+            self._end_of_doubt()
+        return self._doubt_until > 0
 
     def _take(self, touched: Touched) -> None:
         if not self._informed:
@@ -220,6 +243,9 @@ class NodeNetwork:
         await asyncio.sleep(min(took_s * (FLUSH_SHARE - 1), FLUSH_PAUSE_S))
 
     async def _flush(self, touched: Touched) -> None:
+        if self._doubts():
+            await self._sandboxes.resume()
+            return
         await self._overlays.flush(touched, in_use=self._sandboxes.networks())
         await self._ingress()
         await self._host.refresh()
@@ -346,7 +372,7 @@ class NodeNetwork:
         """Repair what someone deleted by hand; every 5 s too. Raises OSError, SwarmliteError."""
         for line in await self._local.reconcile():
             log.warning("network repaired: %s", line)
-        if not self._informed:
+        if not self._informed or self._doubts():
             if not self._host.rules.lost:  # loaded by us, for plain containers
                 for line in await self._host.reconcile(None):
                     log.warning("network repaired: %s", line)

@@ -320,6 +320,13 @@ class Sandboxes:
         """The managers' word is there: the next `flush` wires and answers what was adopted."""
         self._informed = True
 
+    async def resume(self) -> None:
+        """Answer names for what was adopted; its wiring stays as it is."""
+        for held in list(self._held.values()):
+            async with held.lock:
+                if held.wiring is not None and held.sockets is not None:
+                    await self._resume(held)
+
     async def _resume(self, held: _Held) -> None:
         for place in held.record.attachments:
             if not place.local and place.network_id in self._view.networks:

@@ -245,11 +245,14 @@ class Overlay:
                 self._difference(known.neighbours, known.forwards, peers), ignore=[errno.ENOENT]
             )
 
-    def adopt_peers(self, peers: Peers) -> None:
-        """As `set_peers`, when what the kernel has is not known. Raises OSError."""
+    def adopt_peers(self, peers: Peers, *, keep: bool = False) -> None:
+        """As `set_peers`, when what the kernel has is not known. Raises OSError.
+
+        `keep`: what it has beside them stays until the next `reconcile`.
+        """
         with self._lock:
             self._peers = peers
-            self._reconcile_peers()
+            self._reconcile_peers(keep=keep)
 
     def _difference(
         self, neighbours: Mapping[str, bytes], forwards: Mapping[bytes, str], wanted: Peers
@@ -292,11 +295,14 @@ class Overlay:
                 self._guard()
             return repairs
 
-    def _reconcile_peers(self) -> int:
+    def _reconcile_peers(self, *, keep: bool = False) -> int:
         neighbours = self._netlink.neighbours(self.bridge)
         bridge, own = self._netlink.forwards(self.vxlan)
         # An entry that only one of the two tables holds counts as missing.
         forwards = {mac: to for mac, to in own.items() if mac in bridge}
+        if keep:
+            neighbours = {a: m for a, m in neighbours.items() if a in self._peers.neighbours}
+            forwards = {m: to for m, to in forwards.items() if m in self._peers.forwards}
         messages = self._difference(neighbours, forwards, self._peers)
         self._netlink.send(messages, ignore=[errno.ENOENT])
         return len(messages)

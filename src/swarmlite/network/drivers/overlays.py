@@ -33,6 +33,8 @@ class Overlays:
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._swept = False
         self.mtu = DEFAULT_MTU
+        self.doubt = False
+        """Whether the kernel may know of endpoints that the view does not: they stay."""
 
     async def get(self, network_id: str) -> Overlay:
         """The network's overlay, made if it is not there. Raises FailedPrecondition, OSError."""
@@ -65,7 +67,7 @@ class Overlays:
         self._overlays[network_id] = overlay
         if not network.spec.ingress:
             peers = self._peers(network_id)
-            await self._threads.run(lambda: overlay.adopt_peers(peers))
+            await self._threads.run(lambda: overlay.adopt_peers(peers, keep=self.doubt))
 
     def _peers(self, network_id: str) -> Peers:
         neighbours, forwards = {}, {}
