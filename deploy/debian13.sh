@@ -95,6 +95,10 @@ enter() {
     cd /root/swarmlite
     umount -l /old
     trap 'kill -TERM -1' TERM
+    # sh starts what goes to the background with SIGINT ignored, and tests would inherit that.
+    if env --default-signal=INT,QUIT true 2>/dev/null; then
+        set -- env --default-signal=INT,QUIT "$@"
+    fi
     "$@" <&3 3<&- &
     command=$!
     while :; do
@@ -117,8 +121,7 @@ flock -n 9 || fail "another run uses $TREE: wait for it, or name another folder 
 remove_cgroups
 copy_clone
 exec 3<&0
-# SIGINT is ignored by what sh starts in the background, and so would be by the tests.
-env --default-signal=INT,QUIT -u SWARMLITE_IMAGE_CACHE -u PYTHONPATH -u VIRTUAL_ENV \
+env -u SWARMLITE_IMAGE_CACHE -u PYTHONPATH -u VIRTUAL_ENV \
     HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     SWARMLITE_DEBIAN13="$TREE" \
     setpriv --pdeathsig KILL \
