@@ -156,7 +156,15 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "dev": (
         "A cluster of hosts on this machine, made of namespaces",
-        {"up": "Bring hosts up and form a swarm of them", "down": "End the hosts"},
+        {
+            "add": "Boot one more host and join it to the swarm",
+            "boot": "Power hosts on, or start their daemon",
+            "down": "End the hosts",
+            "kill": "Cut the power of hosts, or kill a process of theirs",
+            "ls": "List the hosts",
+            "restart": "Power hosts off and on, or restart a process of theirs",
+            "up": "Bring hosts up and form a swarm of them",
+        },
     ),
 }
 

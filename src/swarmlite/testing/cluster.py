@@ -133,6 +133,26 @@ class Cluster:
         role = "manager" if host in self.managers else "worker"
         host.run(*self._join_command(host, self._token(role)))
 
+    def add(self, role: str) -> Host:
+        """One more host, "manager" or "worker", booted, joined and Ready."""
+        assert self.lan is not None
+        of_role = self.managers if role == "manager" else self.workers
+        taken = {host.name for host in self.hosts}
+        number = next(n for n in range(1, len(taken) + 2) if f"{role}{n}" not in taken)
+        host = Host(
+            f"{role}{number}",
+            self.lan,
+            self.root,
+            self.cgroup_parent,
+            daemon_options=self._daemon_options,
+            outlive=self._outlive,
+        )
+        host.boot()
+        of_role.append(host)
+        self.join(host)
+        self.wait(lambda: f"{host.name} Ready" in self._states(), 30, f"{host.name} to be Ready")
+        return host
+
     def _token(self, role: str) -> str:
         return self.manager.cli("swarm", "join-token", "-q", role).strip()
 
@@ -142,8 +162,11 @@ class Cluster:
         return [*swarmlite, "swarm", "join", *options, f"{self.manager.addr}:2377"]
 
     def _all_ready(self) -> bool:
-        states = self.manager.cli("node", "ls", "--format", "{{.Hostname}} {{.Status}}").split("\n")
-        return {f"{host.name} Ready" for host in self.hosts} <= set(states)
+        return {f"{host.name} Ready" for host in self.hosts} <= self._states()
+
+    def _states(self) -> set[str]:
+        shown = self.manager.cli("node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+        return set(shown.splitlines())
 
     def down(self) -> None:
         """Kill every host and remove all that was made. Safe to repeat."""

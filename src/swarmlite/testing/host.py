@@ -39,18 +39,20 @@ class Host:
         *,
         daemon_options: Sequence[str] = (),
         outlive: bool = False,
+        addr: str = "",
+        boots: int = 0,
     ) -> None:
-        """Prepare the folders; `boot` starts it."""
+        """Prepare the folders; `boot` starts it. `addr` and `boots` are of a host that was."""
         self.name = name
         self.lan = lan
-        self.addr = lan.address()
+        self.addr = addr or lan.address()
         self.paths = Paths(root / name / "state", root / name / "run")
         self.cgroup_parent = f"{cgroup_parent}/{name}"
         self.machine: Machine | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
-        self._daemon_options = list(daemon_options)
+        self.daemon_options = list(daemon_options)
         self._outlive = outlive
-        self._boots = 0
+        self.boots = boots
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,9 +78,9 @@ class Host:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # The run directory does not survive a boot, as on a real machine.
         subprocess.run(["find", str(self.paths.run_dir), "-mindepth", "1", "-delete"], check=True)
-        self._boots += 1
+        self.boots += 1
         self.machine = Machine(self.name, outlive=self._outlive)
-        self.lan.plug(self.machine, f"p{self._boots}-{self.name}"[:15], self.addr)
+        self.lan.plug(self.machine, f"p{self.boots}-{self.name}"[:15], self.addr)
         self.start_daemon(wait=wait)
 
     def kill(self) -> None:
@@ -105,7 +107,7 @@ class Host:
                         "swarmlite.node.daemon",
                         "--cgroup-parent",
                         self.cgroup_parent,
-                        *self._daemon_options,
+                        *self.daemon_options,
                     ]
                 ),
                 stdin=subprocess.DEVNULL,

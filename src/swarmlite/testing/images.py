@@ -42,6 +42,14 @@ def busybox() -> BuiltImage:
     return BuiltImage("busybox:latest", (layer(writer.tar()),), {"Env": [_PATH], "Cmd": ["sh"]})
 
 
+def ready() -> tuple[BuiltImage, BuiltImage]:
+    """What a first service can be made of: busybox, and a web server that says where it runs."""
+    tools = busybox()
+    serve = "mkdir -p /tmp/www && hostname >/tmp/www/index.html && exec httpd -f -h /tmp/www"
+    settings = {"Env": [_PATH], "Cmd": ["sh", "-c", serve], "ExposedPorts": {"80/tcp": {}}}
+    return tools, BuiltImage("web:latest", tools.layers, settings)
+
+
 def build(folder: Path) -> BuiltImage:
     """The image of a folder with an image.json; raises InvalidSpec, FailedPrecondition.
 

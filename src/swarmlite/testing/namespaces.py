@@ -34,7 +34,7 @@ class Machine:
             command = ["setpriv", "--pdeathsig", "KILL", *command, "--kill-child"]
         # The base interpreter: a virtual environment's needs site, which -S leaves out.
         command += [sys.executable, "-I", "-S", str(INIT), hostname]
-        self._process = subprocess.Popen(
+        self._process: subprocess.Popen[str] | None = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -51,13 +51,24 @@ class Machine:
             raise RuntimeError(f"host {hostname} did not start: {line}")
         self.pid = int(line)
 
+    @classmethod
+    def adopt(cls, hostname: str, pid: int) -> Machine:
+        """A machine that another process made with `outlive`, by its first process."""
+        machine = cls.__new__(cls)
+        machine.hostname = hostname
+        machine.pid = pid
+        machine._process = None
+        return machine
+
     def enter(self, command: Sequence[str]) -> list[str]:
-        """The command line that runs `command` inside."""
+        """The command line that runs `command` inside, in its root folder."""
         return ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "-u", "-i", "--", *command]
 
     def kill(self) -> None:
         """Cut the power: everything inside dies at once, and its namespaces with it."""
         kill_machine(self.pid)
+        if self._process is None:
+            return
         try:
             self._process.wait(START_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -165,6 +176,23 @@ class Lan:
         except BaseException:
             self.machine.kill()
             raise
+
+    @classmethod
+    def adopt(
+        cls, name: str, machine: Machine, subnet: ipaddress.IPv4Network, addresses_given: int
+    ) -> Lan:
+        """A LAN that another process made with `outlive`."""
+        lan = cls.__new__(cls)
+        lan.name, lan.machine, lan.subnet = name, machine, subnet
+        lan.gateway = str(subnet[254])
+        lan._uplink = f"sl-{name}"[:15]
+        lan._next = addresses_given + 1
+        return lan
+
+    @property
+    def addresses_given(self) -> int:
+        """How many addresses hosts have had."""
+        return self._next - 1
 
     def address(self) -> str:
         """The next free address."""

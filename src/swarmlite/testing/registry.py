@@ -28,6 +28,7 @@ from swarmlite.testing.push import Pusher
 
 BINARY = "docker-registry"
 _START_TIMEOUT_S = 15.0
+_TIED = ("setpriv", "--pdeathsig", "TERM")  # to the life of whoever starts it
 
 
 class Registry:
@@ -37,8 +38,10 @@ class Registry:
     `bare_certificates` neither says its key's usage or identifiers, as old private CAs do not.
     `certs_dir` is laid out for RegistrySettings and SWARMLITE_CERTS_DIR. `users` (name to password)
     asks for a login. `token` is docker-registry's `auth.token` section as it stands. `root` keeps
-    the content; without it, it goes with the registry. Raises FailedPrecondition where
-    docker-registry is not installed, Unavailable where it does not come up.
+    the content; without it, it goes with the registry. With `outlive` it runs on when this process
+    ends, with all that it needs in that folder, until it is left or its `pid` killed.
+    Raises FailedPrecondition where docker-registry is not installed, Unavailable where it does
+    not come up.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Registry:
         users: Mapping[str, str] | None = None,
         token: Mapping[str, str] | None = None,
         root: Path | None = None,
+        outlive: Path | None = None,
     ) -> None:
         self.host = host
         self.port = port or _free_port(host)
@@ -59,6 +63,7 @@ class Registry:
         self._users = dict(users or {})
         self._token = dict(token or {})
         self._root = root
+        self._outlive = outlive
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,6 +71,12 @@ class Registry:
     def address(self) -> str:
         """HOST:PORT, the first part of a reference."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process is not None, "used outside of its context"
+        return self._process.pid
 
     @property
     def url(self) -> str:
@@ -104,7 +115,8 @@ class Registry:
     def __enter__(self) -> Self:
         if shutil.which(BINARY) is None:
             raise FailedPrecondition(f"{BINARY} is not installed: apt-get install {BINARY}")
-        self._folder = Path(tempfile.mkdtemp(prefix="swarmlite-registry-"))
+        self._folder = self._outlive or Path(tempfile.mkdtemp(prefix="swarmlite-registry-"))
+        self._folder.mkdir(parents=True, exist_ok=True)
         try:
             self._start()
         except BaseException:
@@ -146,8 +158,9 @@ class Registry:
         log = (self.folder / "registry.log").open("wb")
         with log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", BINARY, "serve", str(config)],
+                [*(() if self._outlive else _TIED), BINARY, "serve", str(config)],
                 stdin=subprocess.DEVNULL,
+                start_new_session=self._outlive is not None,
                 stdout=log,
                 stderr=log,
                 env={"OTEL_TRACES_EXPORTER": "none", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
