@@ -12,7 +12,7 @@ from swarmlite.errors import Unavailable
 from swarmlite.manager.dispatcher.liveness import Liveness
 from swarmlite.model import task_states
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
-from swarmlite.proto.types_pb2 import NodeStatus
+from swarmlite.proto.types_pb2 import ManagerStatus, NodeStatus
 
 
 class Clock:
@@ -183,3 +183,37 @@ async def test_a_node_that_is_down_from_a_time_to_come_is_ready_again_when_it_ta
     manager.put(down)
     await agent.call.write(AgentMessage())
     await until(lambda: manager.store.view.nodes.get("n1").status.state == NodeStatus.READY)
+
+
+async def test_nodes_of_a_manager_that_fell_silent_are_judged_soon() -> None:
+    """They could have come here all the time; the dead manager's own node is one of them."""
+    async with World() as world:
+        world.clock.advance(100)
+        dead, worker = node("dead", ready=True, manager=True), node("n1", ready=True)
+        for each in (dead, worker):
+            each.status.manager_id = "dead"
+        dead.manager_status.reachability = ManagerStatus.REACHABLE
+        world.manager.put(dead, worker)
+        await world.check()
+        dead.manager_status.reachability = ManagerStatus.UNREACHABLE
+        world.manager.put(dead)
+        await until(lambda: world.dispatcher._judge or not world.dispatcher._liveness.wake_at())
+        world.dispatcher.adopt(world.clock())
+        world.clock.advance(9)
+        await world.check()
+        assert world.state("dead") == world.state("n1") == NodeStatus.READY
+        world.clock.advance(2)
+        await world.check()
+        assert world.state("dead") == world.state("n1") == NodeStatus.DOWN
+
+
+async def test_after_a_start_of_the_managers_every_node_has_its_time_to_come_back() -> None:
+    async with World() as world:
+        dead, worker = node("dead", ready=True, manager=True), node("n1", ready=True)
+        worker.status.manager_id = "dead"
+        dead.manager_status.reachability = ManagerStatus.UNREACHABLE
+        world.manager.put(dead, worker)
+        world.dispatcher.adopt(world.clock())
+        world.clock.advance(29)
+        await world.check()
+        assert world.state("n1") == NodeStatus.READY

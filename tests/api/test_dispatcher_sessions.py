@@ -330,3 +330,40 @@ async def test_reports_count_in_the_order_they_come_though_the_agents_clock_step
             lambda at=str(second): manager.store.view.tasks.get(mine.id).status.message == at
         )
         assert manager.store.view.tasks.get(mine.id).status.healthy == healthy
+
+
+async def test_a_state_that_is_reported_again_was_reached_when_it_was_first_reported(
+    manager: Manager, agents: Agents
+) -> None:
+    """An agent that was restarted adopts what never stopped; another process began anew."""
+    mine = task("n1")
+    manager.put(node("n1"), mine)
+    agent = await agents("n1").connect()
+    seen = []
+    for second, healthy, pid in (
+        (1000, True, 7),
+        (2000, False, 7),
+        (3000, True, 7),
+        (4000, True, 8),
+    ):
+        update = TaskStatusUpdate(task_id=mine.id)
+        update.status.state = task_states.RUNNING
+        update.status.healthy = healthy
+        update.status.message = str(second)
+        update.status.timestamp.seconds = second
+        update.status.container.container_id = "c" * 64
+        update.status.container.pid = pid
+        await agent.call.write(AgentMessage(statuses=[update]))
+        await until(
+            lambda at=str(second): manager.store.view.tasks.get(mine.id).status.message == at
+        )
+        status = manager.store.view.tasks.get(mine.id).status
+        seen.append((status.timestamp.seconds, status.applied_at.ToNanoseconds()))
+    assert [at for at, _ in seen] == [1000, 1000, 1000, 4000]
+    assert seen[0][1] == seen[1][1] == seen[2][1] < seen[3][1]
+    version = manager.store.view.tasks.get(mine.id).meta.version
+    update.status.timestamp.seconds = 5000
+    await agent.call.write(AgentMessage(statuses=[update]))
+    await agent.report(mine.id, task_states.COMPLETE)
+    await until(lambda: manager.store.view.tasks.get(mine.id).status.state == task_states.COMPLETE)
+    assert manager.store.view.tasks.get(mine.id).meta.version.index == version.index + 1

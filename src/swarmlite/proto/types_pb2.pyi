@@ -206,6 +206,7 @@ class TaskStatus(google.protobuf.message.Message):
     HEALTHY_FIELD_NUMBER: builtins.int
     APPLIED_BY_FIELD_NUMBER: builtins.int
     APPLIED_AT_FIELD_NUMBER: builtins.int
+    OBSERVED_AT_FIELD_NUMBER: builtins.int
     state: Global___TaskState.ValueType
     message: builtins.str
     """one line, e.g. "started" """
@@ -216,7 +217,9 @@ class TaskStatus(google.protobuf.message.Message):
     applied_by: builtins.str
     """node id of the agent or manager that wrote it"""
     @property
-    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """when the state was reached"""
+
     @property
     def container(self) -> Global___ContainerStatus: ...
     @property
@@ -224,7 +227,13 @@ class TaskStatus(google.protobuf.message.Message):
         """host-mode ports as bound on the node"""
 
     @property
-    def applied_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def applied_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """when its state was, by the managers' clock"""
+
+    @property
+    def observed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """of the agent's last report within this state; managers set it"""
+
     def __init__(
         self,
         *,
@@ -237,9 +246,10 @@ class TaskStatus(google.protobuf.message.Message):
         healthy: builtins.bool = ...,
         applied_by: builtins.str = ...,
         applied_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        observed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["applied_at", b"applied_at", "container", b"container", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["applied_at", b"applied_at", "applied_by", b"applied_by", "container", b"container", "err", b"err", "healthy", b"healthy", "host_ports", b"host_ports", "message", b"message", "state", b"state", "timestamp", b"timestamp"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["applied_at", b"applied_at", "container", b"container", "observed_at", b"observed_at", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["applied_at", b"applied_at", "applied_by", b"applied_by", "container", b"container", "err", b"err", "healthy", b"healthy", "host_ports", b"host_ports", "message", b"message", "observed_at", b"observed_at", "state", b"state", "timestamp", b"timestamp"]) -> None: ...
 
 Global___TaskStatus: typing_extensions.TypeAlias = TaskStatus
 

@@ -30,10 +30,16 @@ class Liveness:
         """The node's stream ended."""
         self._deadlines[node_id] = now + min(RECONNECT_S, MISSED_PERIODS * self.period_s)
 
-    def expect(self, node_ids: Iterable[str], now: float) -> None:
-        """These nodes have yet to be heard of; those that were are left alone."""
+    def expect(self, node_ids: Iterable[str], now: float, *, soon: bool = False) -> None:
+        """These nodes have yet to be heard of; those that were are left alone.
+
+        `soon`: they could have come here all the time, once their own manager no longer answered.
+        """
+        patience_s = START_PERIODS * self.period_s
+        if soon:
+            patience_s = min(patience_s, 2 * RECONNECT_S)
         for node_id in node_ids:
-            self._deadlines.setdefault(node_id, now + START_PERIODS * self.period_s)
+            self._deadlines.setdefault(node_id, now + patience_s)
 
     def forget(self, node_id: str) -> None:
         """The node was removed, or is another manager's to watch."""

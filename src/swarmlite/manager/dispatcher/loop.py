@@ -38,7 +38,7 @@ from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 from . import assignments
 from .attachments import Attachments, stale
-from .liveness import Liveness
+from .liveness import START_PERIODS, Liveness
 from .reports import Reports
 from .sessions import Session, Sessions
 
@@ -117,6 +117,8 @@ class Dispatcher:
         self._subscription: Subscription | None = None
         self._led = False
         self._assigning = False
+        self._began = clock()
+        self._judge = False
         self._peers: list[ManagerPeer] | None = None
 
     # sessions
@@ -308,6 +310,8 @@ class Dispatcher:
                 self._node_changed(event, event.obj)
 
     def _node_changed(self, event: Event, node: Node) -> None:
+        if _fell_silent(node, event.old):
+            self._judge = True
         if _moved(node, event.old):
             self._peers = None
             self._introduce_all()
@@ -407,7 +411,8 @@ class Dispatcher:
         adopted_at, listened_at = float("-inf"), time.monotonic()
         while True:
             now = self._clock()
-            if now - adopted_at >= ADOPT_S or self._led != self._is_leader():
+            if now - adopted_at >= ADOPT_S or self._led != self._is_leader() or self._judge:
+                self._judge = False
                 self.adopt(now)
                 adopted_at = now
             self._own_stall(time.monotonic() - listened_at)
@@ -424,11 +429,13 @@ class Dispatcher:
     def adopt(self, now: float) -> None:
         """Give a deadline to nodes that nobody hears of, and that are ours to judge."""
         self._led = self._is_leader()
+        settled = now - self._began > START_PERIODS * self._liveness.period_s
         for node in self._store.view.nodes:
             if self.sessions.get(node.id) is not None:
                 continue
             if node.status.state != NodeStatus.DOWN and self._ours(node):
-                self._liveness.expect([node.id], now)
+                soon = settled and node.status.manager_id != self._node_id
+                self._liveness.expect([node.id], now, soon=soon)
             else:
                 self._liveness.forget(node.id)
 
@@ -507,6 +514,13 @@ class Dispatcher:
             return True
         down = node.status.state == NodeStatus.DOWN and node.status.HasField("since")
         return down and self._now() - node.status.since.ToDatetime(UTC) > ORPHAN_AFTER
+
+
+def _fell_silent(node: Node, old: object) -> bool:
+    """Whether a manager no longer answers, so that the nodes it watched need another judge."""
+    silent = node.manager_status.reachability == ManagerStatus.UNREACHABLE
+    before = old.manager_status.reachability if isinstance(old, Node) else None
+    return silent and before != ManagerStatus.UNREACHABLE
 
 
 def _moved(node: Node, old: object) -> bool:

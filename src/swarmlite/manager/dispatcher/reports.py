@@ -178,9 +178,22 @@ def _follows(new: TaskStatus, old: TaskStatus, late: bool = False) -> bool:
 
 def _older(new: TaskStatus, old: TaskStatus) -> bool:
     """Whether `new` of the same state was observed before `old`: a report that came late."""
-    return (new.timestamp.seconds, new.timestamp.nanos) < (
-        old.timestamp.seconds,
-        old.timestamp.nanos,
+    last = old.observed_at if old.HasField("observed_at") else old.timestamp
+    return (new.timestamp.seconds, new.timestamp.nanos) < (last.seconds, last.nanos)
+
+
+def _goes_on(new: TaskStatus, old: TaskStatus) -> bool:
+    """Whether what runs is what ran before: an agent that starts reports its tasks once more.
+
+    The state was then reached when it was first reported; a container that the agent started
+    again by itself has another process.
+    """
+    before, after = old.container, new.container
+    return (
+        new.state == old.state
+        and old.HasField("timestamp")
+        and before.container_id in ("", after.container_id)
+        and before.pid in (0, after.pid)
     )
 
 
@@ -199,12 +212,19 @@ def _task_with(
         return None
     copy = Task()
     copy.CopyFrom(task)
-    copy.status.CopyFrom(report.status)
-    copy.status.applied_by = report.node_id
-    copy.status.applied_at.CopyFrom(stored.applied_at)
-    if copy.status == stored:
+    status = copy.status
+    status.CopyFrom(report.status)
+    goes_on = _goes_on(report.status, stored)
+    if goes_on:
+        status.timestamp.CopyFrom(stored.timestamp)
+    status.applied_by = report.node_id
+    status.applied_at.CopyFrom(stored.applied_at)
+    status.observed_at.CopyFrom(stored.observed_at)
+    if status == stored:
         return None
-    copy.status.applied_at.FromDatetime(now)
+    status.observed_at.CopyFrom(report.status.timestamp)
+    if not goes_on:
+        status.applied_at.FromDatetime(now)
     return copy
 
 
