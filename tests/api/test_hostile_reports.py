@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from api_world import Agent, Manager, node, task, until
+from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.manager.dispatcher import assignments
@@ -216,3 +217,41 @@ async def test_a_node_does_not_take_another_nodes_name(manager: Manager, agents:
             )
         )
         assert manager.store.view.nodes.get("n1").description.hostname == kept
+
+
+def filled(message: Message) -> Message:
+    """A message in which every field says something that is within bounds."""
+    for field in message.DESCRIPTOR.fields:
+        repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == 3
+        if field.message_type is None:
+            text = field.cpp_type == field.CPPTYPE_STRING
+            value: Any = "127.0.0.1" if field.name.endswith(("addr", "_ip")) else "1"
+            value = value if text else task_states.RUNNING if field.name == "state" else 1
+            if field.name == "health":
+                value = "healthy"
+            if repeated:
+                getattr(message, field.name).append(value)
+            else:
+                setattr(message, field.name, value)
+        elif field.message_type.GetOptions().map_entry:
+            getattr(message, field.name)["a"] = "b"
+        elif repeated:
+            filled(getattr(message, field.name).add())
+        else:
+            filled(getattr(message, field.name))
+    return message
+
+
+def test_what_an_agent_says_within_bounds_is_kept_whole() -> None:
+    """Also what a later release adds: a field that nobody bounds is lost, and this says so."""
+    description = NodeDescription()
+    filled(description)
+    assert bounds.bounded_description(description) == description
+    status = TaskStatus()
+    filled(status)
+    for of_managers in ("applied_by", "applied_at", "observed_at"):
+        status.ClearField(of_managers)
+    port = status.host_ports[0]
+    port.published_port_end = 0
+    assert bounds.bounded_status(status) == status
+    assert status.container.health_log and status.healthy

@@ -172,12 +172,17 @@ class ContainerStatus(google.protobuf.message.Message):
     EXIT_CODE_FIELD_NUMBER: builtins.int
     OOM_KILLED_FIELD_NUMBER: builtins.int
     HEALTH_FIELD_NUMBER: builtins.int
+    HEALTH_LOG_FIELD_NUMBER: builtins.int
     container_id: builtins.str
     pid: builtins.int
     exit_code: builtins.int
     oom_killed: builtins.bool
     health: builtins.str
     """starting, healthy or unhealthy; empty without a health check"""
+    @property
+    def health_log(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HealthProbe]:
+        """the last probes as of the last change of `health`, the oldest first; at most 5"""
+
     def __init__(
         self,
         *,
@@ -186,10 +191,40 @@ class ContainerStatus(google.protobuf.message.Message):
         exit_code: builtins.int = ...,
         oom_killed: builtins.bool = ...,
         health: builtins.str = ...,
+        health_log: collections.abc.Iterable[Global___HealthProbe] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["container_id", b"container_id", "exit_code", b"exit_code", "health", b"health", "oom_killed", b"oom_killed", "pid", b"pid"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["container_id", b"container_id", "exit_code", b"exit_code", "health", b"health", "health_log", b"health_log", "oom_killed", b"oom_killed", "pid", b"pid"]) -> None: ...
 
 Global___ContainerStatus: typing_extensions.TypeAlias = ContainerStatus
+
+@typing.final
+class HealthProbe(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_FIELD_NUMBER: builtins.int
+    END_FIELD_NUMBER: builtins.int
+    EXIT_CODE_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    exit_code: builtins.int
+    """-1: it could not be run, or timed out"""
+    output: builtins.str
+    """one line: what it wrote, or why it could not be run"""
+    @property
+    def start(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def end(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        start: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        exit_code: builtins.int = ...,
+        output: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["end", b"end", "start", b"start"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end", b"end", "exit_code", b"exit_code", "output", b"output", "start", b"start"]) -> None: ...
+
+Global___HealthProbe: typing_extensions.TypeAlias = HealthProbe
 
 @typing.final
 class TaskStatus(google.protobuf.message.Message):

@@ -28,6 +28,10 @@ MAX_TEXT = 1024
 """Characters of a message or an error."""
 MAX_WORD = 256
 """Characters of a name, a version, a label's name."""
+MAX_WARNINGS = 16
+MAX_PROBES = 5
+MAX_OUTPUT = 512
+"""Characters of a health probe's output: it is kept at each change of health."""
 MAX_HOST_NAME = 253
 MAX_ID = 64
 MAX_PORTS = 1024
@@ -68,13 +72,21 @@ def bounded_status(status: TaskStatus) -> TaskStatus:
 
 def _container(container: ContainerStatus) -> ContainerStatus:
     known = container.container_id
-    return ContainerStatus(
+    kept = ContainerStatus(
         container_id=known if len(known) <= MAX_ID and known.isalnum() else "",
         pid=max(0, container.pid),
         exit_code=container.exit_code,
         oom_killed=container.oom_killed,
         health=container.health if container.health in _HEALTH else "",
     )
+    for probe in container.health_log[-MAX_PROBES:]:
+        copy = kept.health_log.add(
+            exit_code=probe.exit_code, output=one_line(probe.output, MAX_OUTPUT)
+        )
+        if is_time(probe.start) and is_time(probe.end):
+            copy.start.CopyFrom(probe.start)
+            copy.end.CopyFrom(probe.end)
+    return kept
 
 
 def _ports(ports: Iterable[PortConfig]) -> list[PortConfig]:
@@ -106,6 +118,7 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
         data_path_addr=address(description.data_path_addr),
         kernel_version=one_line(description.kernel_version, MAX_WORD),
         os_name=one_line(description.os_name, MAX_WORD),
+        warnings=[one_line(text, MAX_WORD) for text in description.warnings[:MAX_WARNINGS]],
     )
     if description.HasField("platform"):
         kept.platform.architecture = one_line(description.platform.architecture, MAX_WORD)
