@@ -13,12 +13,13 @@ from swarmlite.proto.containers_pb2 import KillContainerRequest
 
 
 @click.command("kill", cls=Command)
-@click.option("-s", "--signal", type=SIGNAL, default="", help="Signal to send (SIGKILL).")
+@click.option("-s", "--signal", type=SIGNAL, help="Signal to send (SIGKILL).")
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_session
-def command(session: Session, containers: tuple[str, ...], signal: str) -> int:
+def command(session: Session, containers: tuple[str, ...], signal: str | None) -> int:
     """Kill one or more running containers."""
     method = session.containers.Kill
     return for_each(
-        containers, lambda ref: client.call(method, KillContainerRequest(ref=ref, signal=signal))
+        containers,
+        lambda ref: client.call(method, KillContainerRequest(ref=ref, signal=signal or "")),
     )

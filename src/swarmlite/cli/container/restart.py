@@ -16,11 +16,13 @@ from swarmlite.proto.containers_pb2 import StopContainerRequest
 @stop_options
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_session
-def command(session: Session, containers: tuple[str, ...], signal: str, timeout: int | None) -> int:
+def command(
+    session: Session, containers: tuple[str, ...], signal: str | None, timeout: int | None
+) -> int:
     """Restart one or more containers."""
 
     def restart(ref: str) -> None:
-        request = StopContainerRequest(ref=ref, signal=signal, timeout_s=timeout)
+        request = StopContainerRequest(ref=ref, signal=signal or "", timeout_s=timeout)
         client.call(session.containers.Restart, request, timeout_s=stop_timeout_s(timeout))
 
     return for_each(containers, restart)

@@ -11,9 +11,7 @@ from swarmlite.cli.flagtypes import FOREVER_S, SIGNAL, TIMEOUT
 
 def stop_options(command: Any) -> Any:
     """-s and -t (and the older --time)."""
-    signal = click.option(
-        "-s", "--signal", type=SIGNAL, default="", help="Signal to send to the container."
-    )
+    signal = click.option("-s", "--signal", type=SIGNAL, help="Signal to send to the container.")
     timeout = click.option(
         "-t",
         "--timeout",

@@ -27,7 +27,7 @@ from swarmlite.proto.containers_pb2 import (
 @refused("--kernel-memory")
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 @pass_session
-def command(session: Session, containers: tuple[str, ...], /, restart: Any, **values: Any) -> int:
+def command(session: Session, /, containers: tuple[str, ...], restart: Any, **values: Any) -> int:
     """Update configuration of one or more containers."""
     config = ContainerConfig()
     apply(config, UPDATABLE, values)

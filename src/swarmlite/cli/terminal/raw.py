@@ -45,7 +45,7 @@ def raw(wanted: bool) -> Iterator[None]:
         return
     fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)
-    tty.setraw(fd)
+    tty.setraw(fd, termios.TCSANOW)  # what was typed ahead is kept
     try:
         yield
     finally:
