@@ -43,7 +43,7 @@ def test_v2_hands_controllers_down_and_writes_its_own_units(v2_root: Path) -> No
     (v2_root / "a/cgroup.subtree_control").write_text("")
     cgroup = v2.V2(str(v2_root), "/a/b", device_programs=False)
     cgroup._enable_controllers()
-    assert (v2_root / "cgroup.subtree_control").read_text() == "+cpuset +io +memory +pids"
+    assert (v2_root / "cgroup.subtree_control").read_text() == "+cpuset +io +memory +hugetlb +pids"
     assert (v2_root / "a/cgroup.subtree_control").read_text() == "+cpu +memory +pids"
     group.mkdir()
     for name in ("memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "pids.max", "memory.low",
@@ -69,8 +69,13 @@ def test_v2_hands_controllers_down_and_writes_its_own_units(v2_root: Path) -> No
     (group / "memory.current").write_text("99\n")
     stats = cgroup.stats()
     assert (stats["oom_kills"], stats["cpu_usage_ns"], stats["memory_bytes"]) == (2, 12000, 99)
-    with pytest.raises(errors.FailedPrecondition, match=r"io\.weight"):
-        cgroup.update({"blockIO": {"weight": 10}})
+    cgroup.update({"blockIO": {"weight": 10}, "memory": {"swappiness": 3}})
+    assert cgroup.warnings == [
+        "blockIO.weight: not supported by this host's kernel",
+        "memory.swappiness: cgroups v2 have no such limit",
+    ]
+    with pytest.raises(errors.FailedPrecondition, match=r"hugetlb\.2MB\.max"):
+        cgroup.update({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})
 
 
 def test_a_path_may_not_leave_the_hierarchy() -> None:

@@ -46,7 +46,6 @@ def put(*keys: Any) -> Callable[[Spec], None]:
         (put("linux", "rootfsPropagation", "x"), "rootfsPropagation"),
         (put("root", "path", ""), "root.path"),
         (put("linux", "namespaces", [{"type": "mount"}, {"type": "x"}]), "unknown kind 'x'"),
-        (put("linux", "namespaces", []), "mount namespace"),
         (put("linux", "sysctl", {"kernel.panic": "1"}), "would change the host"),
         (put("linux", "sysctl", {"net/../kernel": "1"}), "not a name"),
         (put("linux", "namespaces", [{"type": "mount"}]), "network namespace"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 from swarmlite import errors
 
 PERIOD_US = 100_000
+#: How kernels say that they do not do something (any more): no file, or no such setting.
+NOT_SUPPORTED = (errno.ENOENT, errno.EOPNOTSUPP, errno.ENOSYS, 524)
 
 
 class Cgroup:
@@ -21,7 +24,11 @@ class Cgroup:
     oom_kills: how many processes the kernel killed for memory. stats: counters, by name.
     kill: signal every process in it. freeze: stop or resume them all.
     delete: True once it is gone, False while processes still leave it (try again soon).
+    warnings: what was asked for and this host's kernel has not got, where that may be left out.
     """
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
 
     def create(self, resources: dict[str, object]) -> None:
         """Make it and set its limits."""
@@ -57,6 +64,10 @@ class Cgroup:
 
     def freeze(self, frozen: bool) -> None:
         """Stop or resume them all."""
+        raise NotImplementedError
+
+    def frozen(self) -> bool:
+        """Whether they are stopped."""
         raise NotImplementedError
 
     def kill(self, signal: int) -> None:

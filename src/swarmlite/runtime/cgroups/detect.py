@@ -8,7 +8,10 @@ from swarmlite.runtime.cgroups.v1 import V1
 from swarmlite.runtime.cgroups.v2 import V2
 
 MOUNTINFO = "/proc/self/mountinfo"
-NAMES = {"memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio"}
+NAMES = {
+    "memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio", "hugetlb", "rdma",
+    "net_cls", "net_prio",
+}  # fmt: skip
 
 
 class Host:
@@ -37,6 +40,6 @@ class Host:
     def cgroup(self, path: str, resources: dict[str, object] | None = None) -> base.Cgroup:
         """The group at `path`, which need not exist, with the controllers for `resources`."""
         if self.roots:
-            return V1(self.roots, path, resources)
+            return V1(self.roots, path, resources, self.unified)
         assert self.unified is not None
         return V2(self.unified, path)

@@ -18,6 +18,20 @@ ACCESS = {"m": 1, "r": 2, "w": 4}
 Rule = tuple[bool, str, int | None, int | None, str]
 
 
+#: What the runtime itself makes in every container, so that no list of a spec may keep it from it:
+#: mknod of anything, and use of the devices that the specification names.
+NEEDED: list[Rule] = [
+    (True, "c", None, None, "m"),
+    (True, "b", None, None, "m"),
+    *(
+        (True, "c", major, minor, "rwm")
+        for major, minor in [
+            (1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, None),
+        ]
+    ),
+]  # fmt: skip
+
+
 def rules(devices: list[dict]) -> list[Rule]:  # type: ignore[type-arg]
     """The rules of `linux.resources.devices`, in order; raises InvalidSpec."""
     result: list[Rule] = []
@@ -31,8 +45,33 @@ def rules(devices: list[dict]) -> list[Rule]:  # type: ignore[type-arg]
             None if device.get(key) in (None, -1) else int(device[key])
             for key in ("major", "minor")
         )
-        result.append((bool(device.get("allow")), kind, major, minor, access))
+        # "a" is every device: with a number it means both kinds
+        kinds = ("b", "c") if kind == "a" and (major, minor) != (None, None) else (kind,)
+        result += [(bool(device.get("allow")), k, major, minor, access) for k in kinds]
     return result
+
+
+def with_needed(ordered: list[Rule]) -> list[Rule]:
+    """The rules, and after them what the runtime needs and they refuse without naming it."""
+    return [*ordered, *(rule for rule in NEEDED if not _settled(ordered, rule))]
+
+
+def _settled(ordered: list[Rule], needed: Rule) -> bool:
+    """Whether the last rule that touches it allows all of it, or refuses it by its very number."""
+    _, kind, major, minor, access = needed
+    left = set(access)
+    for allow, other, other_major, other_minor, letters in reversed(ordered):
+        covers = (
+            other in ("a", kind) and other_major in (None, major) and other_minor in (None, minor)
+        )
+        if covers and left & set(letters):
+            exact = (other, other_major, other_minor) == (kind, major, minor)
+            if not allow:
+                return exact
+            left -= set(letters)
+            if not left:
+                return True
+    return not ordered
 
 
 def program(ordered: list[Rule]) -> bytes:

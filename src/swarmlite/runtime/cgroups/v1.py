@@ -1,6 +1,6 @@
 """Cgroups v1: one directory a controller (Documentation/admin-guide/cgroup-v1/).
 
-The unified hierarchy of a hybrid host holds no controller that we use, so it is left alone.
+On a hybrid host the unified hierarchy is used only for controllers that are there and not on v1.
 """
 
 from __future__ import annotations
@@ -9,25 +9,36 @@ import contextlib
 import os
 
 from swarmlite import errors
-from swarmlite.runtime.cgroups import base, counters, devices
+from swarmlite.runtime.cgroups import base, counters, devices, v1_settings
+from swarmlite.runtime.cgroups.v2 import V2
 
 #: What every container joins where the host has it; the other controllers when asked for.
 ALWAYS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer")
+FREEZE_TRIES = 200
 
 
 class V1(base.Cgroup):
     """A group on v1; `roots` maps a controller to where its hierarchy is mounted."""
 
-    def __init__(self, roots: dict[str, str], path: str, resources: dict | None = None) -> None:  # type: ignore[type-arg]
+    def __init__(
+        self,
+        roots: dict[str, str],
+        path: str,
+        resources: dict | None = None,  # type: ignore[type-arg]
+        unified: str | None = None,
+    ) -> None:
+        super().__init__()
         self._path = base.check_path(path)
-        wanted = [*ALWAYS]
-        cpu = (resources or {}).get("cpu") or {}
-        if cpu.get("cpus") or cpu.get("mems"):
-            wanted.append("cpuset")
-        if (resources or {}).get("blockIO"):
-            wanted.append("blkio")
-        self._at = {c: f"{roots[c]}/{self._path}" for c in wanted if c in roots}
+        asked = v1_settings.controllers(resources or {})
+        self._at = {c: f"{roots[c]}/{self._path}" for c in (*ALWAYS, *asked) if c in roots}
         self._everywhere = [f"{root}/{self._path}" for root in dict.fromkeys(roots.values())]
+        self._v2: V2 | None = None
+        if unified is not None:
+            self._everywhere.append(f"{unified}/{self._path}")
+            there = base.read(f"{unified}/cgroup.controllers").split()
+            if any(c in there and c not in roots for c in asked):
+                self._v2 = V2(unified, path, device_programs=False)
+                self._v2_controllers = [c for c in asked if c in there and c not in roots]
 
     def create(self, resources: dict) -> None:  # type: ignore[type-arg]
         """Make it and set its limits."""
@@ -37,12 +48,16 @@ class V1(base.Cgroup):
                 _make(directory, made)
             if "cpuset" in self._at:
                 _inherit_cpuset(self._at["cpuset"])
+            if self._v2 is not None:
+                self._v2.create({})
             self.update(resources)
         except FileExistsError as error:
             _unmake(made)
             raise errors.AlreadyExists(f"the cgroup {self._path} is taken") from error
         except BaseException:
             _unmake(made)
+            if self._v2 is not None:
+                self._v2.delete()
             raise
 
     def _directories(self) -> list[str]:
@@ -53,58 +68,89 @@ class V1(base.Cgroup):
         """Change the limits that `resources` names."""
         self._memory(resources.get("memory") or {})
         self._cpu(resources.get("cpu") or {})
-        limit = (resources.get("pids") or {}).get("limit")
-        if limit is not None:
-            self._set("pids", "pids.max", limit if limit > 0 else "max")
-        weight = (resources.get("blockIO") or {}).get("weight")
-        if weight:
-            with contextlib.suppress(FileNotFoundError):
-                self._set("blkio", "blkio.bfq.weight", weight)
+        for controller, name, value in v1_settings.plain(resources):
+            if controller not in self._at and self._on_v2(controller, resources):
+                continue
+            self._set(controller, name, value)
+        for controller, names, value, words in v1_settings.where_there(resources):
+            self._set_first(controller, names, value, words)
         if resources.get("devices"):
-            self._devices(devices.rules(resources["devices"]))
+            self._devices(devices.with_needed(devices.rules(resources["devices"])))
+
+    def _on_v2(self, controller: str, resources: dict) -> bool:  # type: ignore[type-arg]
+        """Set there what only the unified hierarchy of a hybrid host has."""
+        if self._v2 is None or controller not in self._v2_controllers:
+            return False
+        kinds = {"hugetlb": "hugepageLimits", "rdma": "rdma"}
+        self._v2.update({kinds[controller]: resources[kinds[controller]]})
+        return True
 
     def _set(self, controller: str, name: str, value: object) -> None:
         directory = self._at.get(controller)
         if directory is None:
             raise errors.FailedPrecondition(f"this host has no cgroup controller {controller!r}")
-        base.write(f"{directory}/{name}", value)
+        try:
+            base.write(f"{directory}/{name}", value)
+        except FileNotFoundError as error:
+            raise errors.FailedPrecondition(f"this host's cgroups have no {name}") from error
+
+    def _set_first(self, controller: str, names: list[str], value: object, words: str) -> None:
+        """Under the first of the names that this kernel has; a warning when it has none."""
+        directory = self._at.get(controller)
+        for name in names if directory is not None else []:
+            try:
+                base.write(f"{directory}/{name}", value)
+                return
+            except OSError as error:
+                if error.errno not in base.NOT_SUPPORTED:
+                    raise
+        self.warnings.append(f"{words}: not supported by this host's kernel")
 
     def _memory(self, memory: dict) -> None:  # type: ignore[type-arg]
         limit, swap = memory.get("limit"), memory.get("swap")
+        if limit and memory.get("checkBeforeUpdate"):
+            used = base.read_int(f"{self._at.get('memory', '')}/memory.usage_in_bytes")
+            if 0 < limit < used:
+                raise errors.FailedPrecondition(f"memory.limit: {used} bytes are in use already")
         # Memory with swap may never be below memory: when both rise, it must rise first.
-        if limit and limit > 0 and swap is None:
+        if limit and limit > 0 and not swap:
             current = base.read_int(f"{self._at.get('memory', '')}/memory.memsw.limit_in_bytes")
             if 0 < current < limit:
                 self._set("memory", "memory.memsw.limit_in_bytes", limit)
-        pairs = [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", swap)]
+        files = (("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", swap))
+        pairs = [(name, int(value)) for name, value in files if value]
+        for ordered in (pairs, pairs[::-1]):
+            try:
+                for name, value in ordered:
+                    self._memory_limit(name, value)
+                return
+            except OSError:
+                if ordered is not pairs or len(pairs) < 2:
+                    raise
+
+    def _memory_limit(self, name: str, value: int) -> None:
+        directory = self._at.get("memory")
+        if directory is None:
+            raise errors.FailedPrecondition("this host has no cgroup controller 'memory'")
         try:
-            for name, value in pairs:
-                if value is not None:
-                    self._set("memory", name, value)
+            base.write(f"{directory}/{name}", value)
         except FileNotFoundError:
-            pass  # no swap accounting on this host: the limit without it stands
-        except OSError:
-            for name, value in reversed(pairs):
-                if value is not None:
-                    self._set("memory", name, value)
-        if memory.get("reservation") is not None:
-            self._set("memory", "memory.soft_limit_in_bytes", memory["reservation"])
-        if memory.get("swappiness") is not None:
-            self._set("memory", "memory.swappiness", memory["swappiness"])
-        if memory.get("disableOOMKiller"):
-            self._set("memory", "memory.oom_control", 1)
+            # the limit without it stands
+            self.warnings.append("memory.swap: this host's kernel does not account for swap")
 
     def _cpu(self, cpu: dict) -> None:  # type: ignore[type-arg]
-        for key, name in (
-            ("shares", "cpu.shares"),
-            ("period", "cpu.cfs_period_us"),
-            ("quota", "cpu.cfs_quota_us"),
-        ):
-            if cpu.get(key):
-                self._set("cpu", name, cpu[key])
-        for key in ("cpus", "mems"):
-            if cpu.get(key):
-                self._set("cpuset", f"cpuset.{key}", cpu[key])
+        period, quota = cpu.get("period"), cpu.get("quota")
+        files = (("cpu.cfs_period_us", period), ("cpu.cfs_quota_us", quota))
+        pairs = [(name, int(value)) for name, value in files if value]
+        # Neither may exceed what the parents leave at any moment: the other order may do.
+        for ordered in (pairs, pairs[::-1]):
+            try:
+                for name, value in ordered:
+                    self._set("cpu", name, value)
+                break
+            except OSError:
+                if ordered is not pairs or len(pairs) < 2:
+                    raise
 
     def _devices(self, rules: list[devices.Rule]) -> None:
         """Every rule in order; the two files are opened once, for the default has a dozen rules."""
@@ -133,7 +179,8 @@ class V1(base.Cgroup):
         `tasks`, not cgroup.procs: for a single thread that moves itself the kernel (since 5.16)
         takes no lock over all of fork and exit, which costs 5 to 12 ms when it was not held lately.
         """
-        return [f"{directory}/tasks" for directory in self._directories()]
+        files = [f"{directory}/tasks" for directory in self._directories()]
+        return files if self._v2 is None else [*files, f"{self._v2.directory()}/cgroup.procs"]
 
     def directory(self) -> str | None:
         """What clone3 starts a process in."""
@@ -159,7 +206,21 @@ class V1(base.Cgroup):
 
     def freeze(self, frozen: bool) -> None:
         """Stop or resume them all."""
-        self._set("freezer", "freezer.state", "FROZEN" if frozen else "THAWED")
+        directory = self._at.get("freezer")
+        if directory is None:
+            raise errors.FailedPrecondition("this host has no cgroup controller 'freezer'")
+        wanted = "FROZEN" if frozen else "THAWED"
+        # Processes that are made meanwhile may hold it at FREEZING: written again, they follow.
+        for _ in range(FREEZE_TRIES):
+            self._set("freezer", "freezer.state", wanted)
+            if base.read(f"{directory}/freezer.state").strip() == wanted:
+                return
+
+    def frozen(self) -> bool:
+        """Whether they are stopped, or being stopped."""
+        if "freezer" not in self._at:
+            return False
+        return base.read(f"{self._at['freezer']}/freezer.state").strip() not in ("THAWED", "")
 
     def delete(self) -> bool:
         """True once it is gone."""
@@ -186,7 +247,8 @@ def _make(directory: str, made: list[str]) -> None:
 
 def _unmake(made: list[str]) -> None:
     for directory in made:
-        base.remove(directory)
+        with contextlib.suppress(OSError):
+            base.remove(directory)
 
 
 def _inherit_cpuset(directory: str) -> None:

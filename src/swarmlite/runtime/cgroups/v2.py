@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 
 from swarmlite import errors
 from swarmlite.kernel import bpf
-from swarmlite.runtime.cgroups import base, counters, devices
+from swarmlite.runtime.cgroups import base, counters, devices, v1_settings
 
-CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
+CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb", "rdma")
+LEAF = "swarmlite.processes"
+HAND_DOWN_TRIES = 4  # processes may be made while they are moved
 
 
 class V2(base.Cgroup):
     """A group below `root`, where the unified hierarchy is mounted."""
 
     def __init__(self, root: str, path: str, *, device_programs: bool = True) -> None:
+        super().__init__()
         self._root = root
         self._path = base.check_path(path)
         self._at = f"{root}/{self._path}"
@@ -43,25 +48,69 @@ class V2(base.Cgroup):
             enabled = base.read(f"{level}/cgroup.subtree_control").split()
             missing = [f"+{c}" for c in wanted if c not in enabled]
             if missing:
-                base.write(f"{level}/cgroup.subtree_control", " ".join(missing))
+                self._hand_down(level, missing)
             level = f"{level}/{part}"
             if level != self._at:
                 os.makedirs(level, exist_ok=True)  # noqa: PTH103
 
+    def _hand_down(self, level: str, controllers: list[str]) -> None:
+        """Enable them below; where processes live themselves, they move to a leaf first.
+
+        That is so for the root that a container sees: it is a group like any other, and the kernel
+        wants no processes beside groups that controllers divide.
+        """
+        control = f"{level}/cgroup.subtree_control"
+        for attempt in range(HAND_DOWN_TRIES):
+            try:
+                base.write(control, " ".join(controllers))
+                return
+            except OSError as error:
+                if (
+                    error.errno != errno.EBUSY
+                    or level != self._root
+                    or attempt == HAND_DOWN_TRIES - 1
+                ):
+                    raise
+            leaf = f"{level}/{LEAF}"
+            os.makedirs(leaf, exist_ok=True)  # noqa: PTH103
+            for pid in base.read_pids(f"{level}/cgroup.procs"):
+                with contextlib.suppress(ProcessLookupError):
+                    base.write(f"{leaf}/cgroup.procs", pid)
+
     def update(self, resources: dict) -> None:  # type: ignore[type-arg]
         """Change the limits that `resources` names."""
+        memory = resources.get("memory") or {}
+        if memory.get("swap") and not memory.get("limit"):
+            # together with the limit that is in force
+            limit = base.read_int(f"{self._at}/memory.max")
+            resources = {**resources, "memory": {**memory, "limit": limit}}
         for name, value in settings(resources):
             try:
                 base.write(f"{self._at}/{name}", value)
             except FileNotFoundError as error:
                 if name == "memory.swap.max":
-                    continue  # no swap accounting on this host: the limit without it stands
+                    # the limit without it stands
+                    self.warnings.append("memory.swap: this host does not account for swap")
+                    continue
                 raise errors.FailedPrecondition(
                     f"this host's cgroups have no {name}: is the controller enabled?"
                 ) from error
+        for names, value, words in where_there(resources):
+            self._set_first(names, value, words)
+        self.warnings += without_equal(resources)
         rules = devices.rules(resources.get("devices") or [])
         if rules and self._device_programs:
-            self._attach(devices.program(rules))
+            self._attach(devices.program(devices.with_needed(rules)))
+
+    def _set_first(self, names: list[str], value: object, words: str) -> None:
+        for name in names:
+            try:
+                base.write(f"{self._at}/{name}", value)
+                return
+            except OSError as error:
+                if error.errno not in base.NOT_SUPPORTED:
+                    raise
+        self.warnings.append(f"{words}: not supported by this host's kernel")
 
     def _attach(self, program: bytes) -> None:
         loaded = bpf.load_device_program(program)
@@ -100,6 +149,10 @@ class V2(base.Cgroup):
         """Stop or resume them all."""
         base.write(f"{self._at}/cgroup.freeze", int(frozen))
 
+    def frozen(self) -> bool:
+        """Whether they are stopped, or being stopped."""
+        return base.read(f"{self._at}/cgroup.freeze").strip() == "1"
+
     def kill(self, signal: int) -> None:
         """Signal every process in it."""
         if signal == 9:
@@ -116,17 +169,14 @@ class V2(base.Cgroup):
 
 
 def settings(resources: dict) -> list[tuple[str, object]]:  # type: ignore[type-arg]
-    """The files and values that OCI's v1-shaped limits amount to; raises InvalidSpec.
-
-    `memory.swappiness` amounts to none: v2 has no such setting, so it is left out.
-    """
+    """The files and values that OCI's v1-shaped limits amount to; raises InvalidSpec."""
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
     result: list[tuple[str, object]] = []
     limit, swap = memory.get("limit"), memory.get("swap")
     if limit:
         result.append(("memory.max", limit if limit > 0 else "max"))
     if swap:
-        # OCI's swap is memory plus swap; v2 limits only swap
+        # OCI's swap is memory plus swap; v2 limits swap alone
         if swap > 0 and (not limit or swap < limit):
             raise errors.InvalidSpec(
                 "linux.resources.memory.swap: must be at least memory.limit, which it includes"
@@ -146,8 +196,58 @@ def settings(resources: dict) -> list[tuple[str, object]]:  # type: ignore[type-
     pids = (resources.get("pids") or {}).get("limit")
     if pids is not None:
         result.append(("pids.max", pids if pids > 0 else "max"))
-    weight = (resources.get("blockIO") or {}).get("weight")
-    if weight:
-        result.append(("io.weight", f"default {weight}"))
+    result += _throttles(resources.get("blockIO") or {})
+    for page in resources.get("hugepageLimits") or []:
+        result.append((f"hugetlb.{v1_settings.page_size(page)}.max", int(page["limit"])))
+    result += [("rdma.max", f"{device} {value}") for device, value in v1_settings.rdma(resources)]
     unified: dict[str, object] = resources.get("unified") or {}
+    for name in unified:
+        if "/" in name or "." not in name:
+            raise errors.InvalidSpec(f"linux.resources.unified: {name!r} is not a control file")
     return result + list(unified.items())
+
+
+def _throttles(block: dict) -> list[tuple[str, object]]:  # type: ignore[type-arg]
+    """io.max: one line a device and limit."""
+    keys = {
+        "throttleReadBpsDevice": "rbps", "throttleWriteBpsDevice": "wbps",
+        "throttleReadIOPSDevice": "riops", "throttleWriteIOPSDevice": "wiops",
+    }  # fmt: skip
+    return [
+        ("io.max", f"{v1_settings.device_number(entry)} {word}={int(entry['rate']) or 'max'}")
+        for key, word in keys.items()
+        for entry in block.get(key) or []
+    ]
+
+
+def where_there(resources: dict) -> list[tuple[list[str], object, str]]:  # type: ignore[type-arg]
+    """Files of which the first is written that this kernel has; else a warning of those words."""
+    block, cpu = resources.get("blockIO") or {}, resources.get("cpu") or {}
+    result: list[tuple[list[str], object, str]] = []
+    weight_files = ["io.bfq.weight", "io.weight"]
+    if block.get("weight"):
+        result.append((weight_files, f"default {block['weight']}", "blockIO.weight"))
+    for entry in block.get("weightDevice") or []:
+        if entry.get("weight"):
+            value = f"{v1_settings.device_number(entry)} {entry['weight']}"
+            result.append((weight_files, value, "blockIO.weightDevice"))
+    for key, name in (("burst", "cpu.max.burst"), ("idle", "cpu.idle")):
+        if cpu.get(key):
+            result.append(([name], cpu[key], f"cpu.{key}"))
+    return result
+
+
+def without_equal(resources: dict) -> list[str]:  # type: ignore[type-arg]
+    """What v1 had and v2 has not: it is left out, and said."""
+    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
+    asked = {
+        "memory.swappiness": memory.get("swappiness") is not None,
+        "memory.kernel": memory.get("kernel"),
+        "memory.kernelTCP": memory.get("kernelTCP"),
+        "memory.disableOOMKiller": memory.get("disableOOMKiller"),
+        "cpu.realtimeRuntime": cpu.get("realtimeRuntime"),
+        "cpu.realtimePeriod": cpu.get("realtimePeriod"),
+        "blockIO.leafWeight": (resources.get("blockIO") or {}).get("leafWeight"),
+        "network": resources.get("network"),
+    }
+    return [f"{name}: cgroups v2 have no such limit" for name, there in asked.items() if there]

@@ -40,7 +40,7 @@ class Mount:
 
     __slots__ = (
         "attributes", "clear", "data", "deep", "deep_clear", "destination", "idmap", "kind", "maps",
-        "propagation", "propagation_deep", "recursive", "recursive_idmap", "source",
+        "propagation", "propagation_deep", "recursive", "recursive_idmap", "source", "warnings",
     )  # fmt: skip
 
     def __init__(self, mount: dict, where: str, bundle: str) -> None:  # type: ignore[type-arg]
@@ -49,6 +49,7 @@ class Mount:
         self.kind = mount.get("type") or "none"
         self.attributes = self.clear = self.deep = self.deep_clear = self.propagation = 0
         self.propagation_deep = self.idmap = self.recursive_idmap = False
+        self.warnings: list[str] = []
         self.recursive = "rbind" in options
         self.data: list[tuple[bytes, bytes | int | None]] = []
         if "bind" in options or self.recursive:
@@ -86,6 +87,8 @@ class Mount:
             self.recursive_idmap = option == "ridmap"
         elif option in IGNORED:
             pass
+        elif self.kind == "bind" and "=" in option:
+            self.warnings.append(f"{where}.options: {option!r} has no effect on a bind")
         elif self.kind == "bind":
             raise errors.InvalidSpec(f"{where}.options: {option!r} is not an option of a bind")
         elif option in OF_THE_FILESYSTEM:

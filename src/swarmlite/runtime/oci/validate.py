@@ -107,8 +107,6 @@ def _linux(linux: dict) -> None:  # type: ignore[type-arg]
             raise errors.InvalidSpec(f"linux.namespaces: unknown kind {kind!r}")
         if kinds.count(kind) > 1:
             raise errors.InvalidSpec(f"linux.namespaces: {kind!r} is specified twice")
-    if "mount" not in kinds:
-        raise errors.InvalidSpec("linux.namespaces: a mount namespace is needed")
     for key in ("maskedPaths", "readonlyPaths"):
         _strings(linux.get(key) or [], f"linux.{key}")
     _is(linux.get("resources") or {}, dict, "linux.resources")

@@ -29,7 +29,11 @@ ARCHITECTURES = {
 }
 NATIVE = {"x86_64": ["x86_64", "x86", "x32"], "aarch64": ["aarch64"]}
 OPERATORS = ("EQ", "NE", "LT", "LE", "GT", "GE", "MASKED_EQ")
-FLAGS = {"SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+}
 
 #: One comparison: argument, operator, value, second value (of MASKED_EQ: the wanted result).
 Condition = tuple[int, str, int, int]
@@ -130,21 +134,23 @@ def from_oci(seccomp: dict, machine: str) -> Profile:  # type: ignore[type-arg]
     As runc does, conditions of one rule that name the same argument twice are alternatives.
     """
     default = _action(seccomp, "defaultAction", "defaultErrnoRet", "linux.seccomp")
-    wanted = [ARCHITECTURES[a] for a in seccomp.get("architectures", ()) if a in ARCHITECTURES]
+    wanted = [ARCHITECTURES[a] for a in seccomp.get("architectures") or () if a in ARCHITECTURES]
     native = NATIVE.get(machine, [])
     if not native:
         raise errors.FailedPrecondition(f"seccomp: no table of system calls for {machine}")
     profile = Profile(default, [a for a in native if a == machine or a in wanted])
     if default & 0xFFFF0000 == ERRNO:
         profile.unknown = ERRNO | 38  # ENOSYS, so that libraries fall back
-    for flag in seccomp.get("flags", ()):
+    if seccomp.get("listenerPath") or seccomp.get("listenerMetadata"):
+        raise errors.InvalidSpec("linux.seccomp.listenerPath: nobody is told of calls here")
+    for flag in seccomp.get("flags") or ():
         if flag not in FLAGS:
             raise errors.InvalidSpec(f"linux.seccomp.flags: {flag} is not supported")
         profile.flags |= FLAGS[flag]
-    for index, rule in enumerate(seccomp.get("syscalls", ())):
+    for index, rule in enumerate(seccomp.get("syscalls") or ()):
         where = f"linux.seccomp.syscalls[{index}]"
         action = _action(rule, "action", "errnoRet", where)
-        conditions = [_condition(arg, where) for arg in rule.get("args", ())]
+        conditions = [_condition(arg, where) for arg in rule.get("args") or ()]
         repeated = len({c[0] for c in conditions}) < len(conditions)
         alternatives = [[c] for c in conditions] if repeated else [conditions]
         for name in rule.get("names", ()):

@@ -23,7 +23,8 @@ import os  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 
-from swarmlite.kernel import mounting, processes  # noqa: E402
+from swarmlite.kernel import processes  # noqa: E402
+from swarmlite.runtime import sealing  # noqa: E402
 
 USAGE = "usage: swarmlite-supervisor --socket PATH --state-dir DIR"
 OPTIONS = ("--socket", "--state-dir")
@@ -35,7 +36,7 @@ def parse(arguments: list[str]) -> dict[str, str]:
     left = list(arguments)
     while left:
         word = left.pop(0)
-        if word == "--sealed":
+        if word == sealing.SEALED:
             options[word] = ""
         elif word in OPTIONS and left:
             options[word] = left.pop(0)
@@ -47,14 +48,10 @@ def parse(arguments: list[str]) -> dict[str, str]:
 
 
 def seal(arguments: list[str]) -> None:
-    """Run again from a detached, read-only mount of the interpreter; returns when it cannot."""
+    """Run again from a read-only mount of the interpreter; returns when it cannot."""
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
     try:
-        path = os.path.realpath(sys.executable).encode()
-        tree = mounting.open_tree(mounting.AT_FDCWD, path, mounting.OPEN_TREE_CLONE)
-        mounting.mount_setattr(tree, b"", mounting.AT_EMPTY_PATH, mounting.MOUNT_ATTR_RDONLY)
-        argv = [sys.executable, "-I", "-S", __file__, "--sealed", *arguments]
-        environment = [b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL=C.UTF-8"]
-        processes.execveat(tree, [os.fsencode(word) for word in argv], environment)
+        sealing.seal(__file__, arguments, environment)
     except OSError as error:
         print(f"swarmlite-supervisor: the interpreter is not sealed: {error}", file=sys.stderr)
 
@@ -85,7 +82,7 @@ def main() -> None:
     options = parse(arguments)
     if os.geteuid() != 0:
         sys.exit("swarmlite-supervisor: must be run as root")
-    if "--sealed" not in options:
+    if sealing.SEALED not in options:
         seal(arguments)
     from swarmlite.runtime.supervisor.operations import Operations
     from swarmlite.runtime.supervisor.server import Server

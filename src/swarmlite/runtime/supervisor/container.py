@@ -10,6 +10,9 @@ import socket
 from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.output import Output
+from swarmlite.runtime.supervisor.process_state import start_time_ticks
+
+__all__ = ["Container", "load", "start_time_ticks"]
 
 CREATING, CREATED, STARTING, RUNNING, STOPPED = (
     "creating", "created", "starting", "running", "stopped",
@@ -112,20 +115,3 @@ def _from_record(record: dict[str, object]) -> Container:
     ):  # fmt: skip
         setattr(container, key, record[key])
     return container
-
-
-def start_time_ticks(pid: int) -> int:
-    """When a process started, in ticks since boot (proc_pid_stat(5), field 22); 0 if it is gone.
-
-    With the pid it names a process for ever: pids are used again.
-    """
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
-    except ProcessLookupError:
-        return 0
-    finally:
-        os.close(fd)

@@ -146,10 +146,14 @@ class ContainerChild(Child):
         self.set_names()
         if "mount" in self.spaces.new:
             self.set_up_root()
-        else:
+        elif self.mount_namespace >= 0:
             # one that others have made: its root is ours then
             self.step = "namespaces"
             namespaces.setns(self.mount_namespace, namespaces.CLONE_NEWNS)
+        else:
+            self.step = "root"
+            os.chroot(self.plan.root)
+            os.chdir("/")
         self.close_all_but(self.channel.fileno(), self.console, *self.kept())
         self.forget_modules()
         if self.process is not None:

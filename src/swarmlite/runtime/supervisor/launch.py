@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 
-from swarmlite.kernel import namespaces, processes
+from swarmlite.kernel import processes
 from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.oci import capabilities
-from swarmlite.runtime.supervisor.child import Child, ExecChild
+from swarmlite.runtime.supervisor.child import ExecChild
+from swarmlite.runtime.supervisor.clone import clone, make_channel, namespaces_of, open_all
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.container_child import ContainerChild
 from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.output import Output
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
-
-EVERY_SIGNAL = signal.valid_signals()
-NAMESPACES = {
-    "user": namespaces.CLONE_NEWUSER,
-    "mnt": namespaces.CLONE_NEWNS,
-    "uts": namespaces.CLONE_NEWUTS,
-    "ipc": namespaces.CLONE_NEWIPC,
-    "net": namespaces.CLONE_NEWNET,
-    "cgroup": namespaces.CLONE_NEWCGROUP,
-    "pid": namespaces.CLONE_NEWPID,
-    "time": namespaces.CLONE_NEWTIME,
-}
-CHANNEL = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-
-
-def make_channel() -> tuple[socket.socket, socket.socket]:
-    """Ours and the child's; the child's blocks."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, CHANNEL)
-    theirs.setblocking(True)
-    return ours, theirs
 
 
 def launch_container(
@@ -55,9 +35,9 @@ def launch_container(
             child_stdio = [null, null, null]
         elif not stdio and container.output is not None:
             child_stdio = _pipes(held, opened, null, stdin)
-        files = _open_all(cgroup.join_files(), opened)
+        files = open_all(cgroup.join_files(), opened)
         child = ContainerChild(plan, theirs, child_stdio, files, cgroup.binds())
-        container.pid = _clone(child, plan.clone_flags, cgroup.directory())
+        container.pid = clone(child, plan.clone_flags, cgroup.directory())
         container.joining = Joining(container.pid, child.handover) if plan.staged else None
     except BaseException:
         ours.close()
@@ -108,10 +88,10 @@ def launch_exec(
     try:
         target = processes.pidfd_open(container.pid)
         opened.append(target)
-        files = _open_all(container.cgroup.join_files(), opened)
-        flags = _namespaces_of(container.pid)
+        files = open_all(container.cgroup.join_files(), opened)
+        flags = namespaces_of(container.pid)
         child = ExecChild(process, theirs, stdio, files, target, flags, filtered)
-        maker = _clone(child, 0, container.cgroup.directory())
+        maker = clone(child, 0, container.cgroup.directory())
     except BaseException:
         ours.close()
         raise
@@ -120,39 +100,3 @@ def launch_exec(
         for fd in opened:
             os.close(fd)
     return Joining(maker, child.handover), ours
-
-
-def _namespaces_of(pid: int) -> int:
-    """The flags of those namespaces of a process that are not ours: joining our own is refused."""
-    flags = 0
-    for kind, flag in NAMESPACES.items():
-        try:
-            theirs = os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115
-        except FileNotFoundError:
-            continue  # a kernel without this kind
-        if theirs != os.readlink(f"/proc/self/ns/{kind}"):  # noqa: PTH115
-            flags |= flag
-    return flags
-
-
-def _open_all(paths: list[str], opened: list[int]) -> list[int]:
-    files = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in paths]
-    opened += files
-    return files
-
-
-def _clone(child: Child, flags: int, cgroup_directory: str | None) -> int:
-    """With every signal blocked, so that none runs the supervisor's handlers in the child."""
-    directory = -1
-    if cgroup_directory is not None:
-        directory = os.open(cgroup_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
-    try:
-        pid = processes.clone(flags, directory)
-        if pid == 0:
-            child.guarded_run()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        if directory >= 0:
-            os.close(directory)
-    return pid

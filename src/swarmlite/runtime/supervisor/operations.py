@@ -73,8 +73,10 @@ class Operations:
             raise errors.InvalidSpec("stdio: three descriptors or none")
         spec = _read_spec(bundle)
         plan = Plan(container_id, bundle, spec, self.server.powers, self.server.filters)
-        if plan.hooks or plan.process is None:
-            raise errors.InvalidSpec("hooks, or no process: only swarmlite-runtime takes that")
+        if plan.hooks or plan.process is None or not plan.namespaces.own("mount"):
+            raise errors.InvalidSpec(
+                "hooks, no process or no mount namespace: only swarmlite-runtime takes that"
+            )
         container = Container(container_id, bundle)
         container.warnings = plan.warnings
         container.own_pid_namespace = plan.own_pid_namespace

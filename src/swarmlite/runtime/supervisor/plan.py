@@ -60,6 +60,8 @@ class Plan:
             mounts.Mount(mount, f"mounts[{index}]", bundle)
             for index, mount in enumerate(spec.get("mounts") or [])
         ]
+        for mount in self.mounts:
+            self.warnings += mount.warnings
         allowed = annotations.get("swarmlite.system-mounts")
         self.allowed_system_mounts = None if allowed is None else set(allowed.split())
         self.root_propagation = _root_propagation(linux.get("rootfsPropagation"))
@@ -73,6 +75,7 @@ class Plan:
         self.hostname = os.fsencode(spec.get("hostname") or "")
         self.domainname = os.fsencode(spec.get("domainname") or "")
         self._names()
+        self._without_mounts()
         self.process: ProcessPlan | None = None
         self.filtered_init = self.filtered_late_birth = False
         if spec.get("process") is not None:
@@ -105,6 +108,18 @@ class Plan:
                 if getattr(self, name):
                     self.warnings.append(f"{name}: left as it is without a uts namespace")
             self.hostname = self.domainname = b""
+
+    def _without_mounts(self) -> None:
+        """In a mount namespace that is not new nothing is mounted: it would be others' as well."""
+        if "mount" in self.namespaces.new:
+            return
+        left_out = {
+            "mounts": self.mounts, "linux.maskedPaths": self.masked,
+            "linux.readonlyPaths": self.readonly_paths, "linux.devices": self.devices,
+        }  # fmt: skip
+        for name, value in left_out.items():
+            if value:
+                self.warnings.append(f"{name}: left out without a new mount namespace")
 
     def _process(
         self,

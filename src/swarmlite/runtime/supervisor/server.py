@@ -121,6 +121,7 @@ class Server:
         container.cgroup_path = plan.cgroup_path
         cgroup = self.host.cgroup(plan.cgroup_path, plan.resources)
         cgroup.create(plan.resources)
+        container.warnings += [f"linux.resources: {warning}" for warning in cgroup.warnings]
         container.cgroup = cgroup
         launch.launch_container(container, plan, cgroup, start.stdio, self.null, start.stdin)
         self.in_flight += 1

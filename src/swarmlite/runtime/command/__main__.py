@@ -1,0 +1,79 @@
+"""Starts swarmlite-runtime: `python -I -S .../command/__main__.py COMMAND...`, or its script.
+
+It runs itself again from a read-only mount of the interpreter before it makes what joins a
+container; commands that make nothing are spared that.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if not __package__:
+    sys.path[:] = [p for p in sys.path if p != __file__.rsplit("/", 1)[0]]
+    sys.path.insert(0, __file__.rsplit("/", 4)[0])  # .../src
+
+import os
+
+from swarmlite import errors
+from swarmlite.runtime.command import notices, options
+
+SEALED = "--sealed"
+MAKE_PROCESSES = ("create", "run", "exec")
+
+
+def main(words: list[str] | None = None) -> None:
+    """The script; ends the process with the command's exit code."""
+    words = sys.argv[1:] if words is None else words
+    sealed = words[:1] == [SEALED]
+    words = words[1:] if sealed else words
+    try:
+        chosen = options.parse(words)
+    except errors.InvalidSpec as error:
+        sys.exit(f"swarmlite-runtime: {error}")
+    if chosen.command in ("help", "version"):
+        print(options.text(chosen.command))
+        return
+    notices.begin(chosen.log, chosen.log_format)
+    try:
+        if os.geteuid() != 0:
+            raise errors.PermissionDenied("must be run as root")
+        if chosen.command in MAKE_PROCESSES and not sealed:
+            _seal(words)
+        code = _run(chosen)
+    except (errors.SwarmliteError, OSError) as error:
+        notices.error(str(error))
+        code = 1
+    sys.stdout.flush()
+    os._exit(code)  # nothing is left to be tidied that the kernel does not tidy faster
+
+
+def _seal(words: list[str]) -> None:
+    from swarmlite.runtime import sealing
+
+    try:
+        sealing.seal(__file__, words, dict(os.environ))
+    except OSError as error:
+        notices.warn(f"the interpreter is not sealed: {error}")
+
+
+def _run(chosen: options.Options) -> int:
+    """Only what a command needs is loaded."""
+    if chosen.command in ("create", "run"):
+        from swarmlite.runtime.command import create
+
+        return create.run(chosen) if chosen.command == "run" else create.create(chosen)
+    if chosen.command == "exec":
+        from swarmlite.runtime.command import execute
+
+        return execute.execute(chosen)
+    if chosen.command in ("features", "spec"):
+        from swarmlite.runtime.command import describing
+
+        return describing.COMMANDS[chosen.command](chosen)
+    from swarmlite.runtime.command import lifecycle
+
+    return lifecycle.COMMANDS[chosen.command](chosen)
+
+
+if __name__ == "__main__":
+    main()

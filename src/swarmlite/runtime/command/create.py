@@ -1,0 +1,257 @@
+"""create and run: a container made in this process, which then leaves it to whoever called."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+
+from swarmlite import errors
+from swarmlite.runtime.cgroups.base import Cgroup
+from swarmlite.runtime.cgroups.detect import Host
+from swarmlite.runtime.command import hooks, lifecycle, notices, records
+from swarmlite.runtime.command.child import HOOKS, CommandChild
+from swarmlite.runtime.command.options import Options
+from swarmlite.runtime.command.records import Record
+from swarmlite.runtime.seccomp.cache import Cache
+from swarmlite.runtime.supervisor.child import READY
+from swarmlite.runtime.supervisor.clone import clone, make_channel, open_all
+from swarmlite.runtime.supervisor.plan import HostPowers, Plan
+from swarmlite.runtime.supervisor.process_state import start_time_ticks
+
+MAX_SPEC_BYTES = 8 << 20
+
+
+def create(options: Options) -> int:
+    """The OCI's create."""
+    _, console = make(options)
+    if console >= 0:
+        os.close(console)
+    return 0
+
+
+def run(options: Options) -> int:
+    """create and start; without --detach also wait, delete, and end as the program did."""
+    from swarmlite.runtime.command import terminal
+
+    record, console = make(options, foreground=not options.has("detach"))
+    try:
+        lifecycle.start_record(record)
+    except BaseException:
+        lifecycle.destroy(record)
+        raise
+    if options.has("detach"):
+        return 0
+    record.unlock()  # others may stop it, or look
+    try:
+        code = terminal.stay_with(record.pid, console)
+    finally:
+        if not options.has("keep"):
+            _forget(record)
+    return code
+
+
+def _forget(record: Record) -> None:
+    """After its end, unless somebody else has deleted it meanwhile."""
+    try:
+        record.lock()
+        record.read()
+    except errors.NotFound:
+        return
+    lifecycle.destroy(record)
+
+
+def bundle_of(options: Options) -> str:
+    """The bundle's absolute path."""
+    return os.path.realpath(options.get("bundle", "."))
+
+
+def read_spec(bundle: str) -> dict:  # type: ignore[type-arg]
+    """A bundle's config.json; raises NotFound, InvalidSpec."""
+    path = f"{bundle}/config.json"
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            data = file.read(MAX_SPEC_BYTES + 1)
+    except OSError as error:
+        raise errors.NotFound(f"{path}: {error.strerror}") from error
+    if len(data) > MAX_SPEC_BYTES:
+        raise errors.InvalidSpec(f"{path}: above {MAX_SPEC_BYTES >> 20} MiB")
+    try:
+        spec = json.loads(data)
+    except ValueError as error:
+        raise errors.InvalidSpec(f"{path}: not JSON: {error}") from error
+    if not isinstance(spec, dict):
+        raise errors.InvalidSpec(f"{path}: must be an object")
+    return spec
+
+
+def make(options: Options, *, foreground: bool = False) -> tuple[Record, int]:
+    """A created container, locked, and the master of its pty that nobody else got, or -1.
+
+    Raises with nothing of it left behind.
+    """
+    if options.has("systemd-cgroup"):
+        raise errors.FailedPrecondition(
+            "--systemd-cgroup: groups are made in the file system here, not through systemd"
+        )
+    bundle = bundle_of(options)
+    spec = read_spec(bundle)
+    plan = Plan(options.id, bundle, spec, HostPowers(), Cache())
+    has_terminal = plan.process is not None and plan.process.terminal
+    if has_terminal != options.has("console-socket") and not (foreground and has_terminal):
+        words = "needs --console-socket" if has_terminal else "is false, with a --console-socket"
+        raise errors.InvalidSpec(f"process.terminal {words}")
+    if plan.process is not None:
+        plan.process.preserved = preserved_fds(options)
+    for warning in plan.warnings:
+        notices.warn(warning)
+    record = Record(options.root, options.id)
+    record.make()
+    try:
+        return record, _make(record, plan, spec, bundle, options)
+    except BaseException:
+        lifecycle.destroy(record)
+        raise
+
+
+def preserved_fds(options: Options) -> int:
+    """How many descriptors from 3 on go to the program; InvalidSpec for one that is closed."""
+    count = options.number("preserve-fds") or 0
+    for fd in range(3, 3 + count):
+        try:
+            os.set_inheritable(fd, True)
+        except OSError as error:
+            raise errors.InvalidSpec(f"--preserve-fds: descriptor {fd} is not open") from error
+    return count
+
+
+def _make(record: Record, plan: Plan, spec: dict, bundle: str, options: Options) -> int:  # type: ignore[type-arg]
+    record.data = {
+        "status": records.CREATING,
+        "pid": 0,
+        "bundle": bundle,
+        "rootfs": os.fsdecode(plan.root),
+        "created": records.now(),
+        "annotations": spec.get("annotations") or {},
+        "cgroup_path": plan.cgroup_path,
+        "resources": {k: v for k, v in plan.resources.items() if k != "devices"},
+        "own_pid_namespace": plan.own_pid_namespace,
+        "hooks": {k: v for k, v in plan.hooks.items() if k in ("poststart", "poststop")},
+    }
+    record.write()
+    with open(f"{record.directory}/config.json", "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(spec, file)
+    cgroup = Host().cgroup(plan.cgroup_path, plan.resources)
+    cgroup.create(plan.resources)
+    for warning in cgroup.warnings:
+        notices.warn(f"linux.resources: {warning}")
+    console = _launch(record, plan, cgroup)
+    record.data["status"] = records.CREATED
+    record.write()
+    if options.has("pid-file"):
+        write_pid_file(options.get("pid-file"), record.pid)
+    if console >= 0 and options.has("console-socket"):
+        send_console(options.get("console-socket"), console)
+        os.close(console)
+        console = -1
+    return console
+
+
+def _launch(record: Record, plan: Plan, cgroup: Cgroup) -> int:
+    """Clone, and go along until the child is ready; the master of its pty, or -1."""
+    ours, theirs = make_channel()
+    ours.setblocking(True)
+    listener = record.listen()
+    opened: list[int] = []
+    files = open_all(cgroup.join_files(), opened)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    has_terminal = plan.process is not None and plan.process.terminal
+    stdio = [null] * 3 if has_terminal else [0, 1, 2]
+    child = CommandChild(plan, theirs, stdio, files, cgroup.binds(), listener)
+    maker = clone(child, plan.clone_flags, cgroup.directory())
+    theirs.close()
+    listener.close()
+    for fd in [*opened, null]:
+        os.close(fd)
+    try:
+        return _accompany(record, plan, ours, maker, child)
+    except BaseException:
+        for pid in {maker, child.handover.pid} - {0}:
+            end(pid)
+        raise
+
+
+def _accompany(
+    record: Record, plan: Plan, channel: socket.socket, maker: int, child: CommandChild
+) -> int:
+    while True:
+        data, fds, _, _ = socket.recv_fds(channel, 65536, 1, socket.MSG_CMSG_CLOEXEC)
+        record.data["pid"] = child.handover.pid or maker
+        if data == HOOKS:
+            state = _state_for_hooks(record)
+            # prestart was a part of start once, and its hooks expect the status of then
+            hooks.run(plan.hooks, "prestart", {**state, "status": records.CREATED})
+            hooks.run(plan.hooks, "createRuntime", state)
+            channel.send(json.dumps(state).encode())
+        elif data == READY:
+            break
+        elif data:
+            said = json.loads(data)
+            raise errors.FailedPrecondition(f"{said['step']}: {said['error']}")
+        else:
+            raise errors.FailedPrecondition("its first process ended before it was ready")
+    if child.handover.pid:
+        os.waitpid(maker, 0)
+    record.data["start_time_ticks"] = start_time_ticks(record.pid)
+    return fds[0] if fds else -1
+
+
+def _state_for_hooks(record: Record) -> dict[str, object]:
+    return {
+        "ociVersion": records.OCI_VERSION,
+        "id": record.id,
+        "status": records.CREATING,
+        "pid": record.pid,
+        "bundle": record.data["bundle"],
+        "annotations": record.data["annotations"],
+    }
+
+
+def end(pid: int) -> None:
+    """Kill and reap a child of ours."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """As a whole: who waits for the file reads a number."""
+    name = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")  # noqa: PTH118, PTH119, PTH120
+    with open(name, "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write(str(pid))
+    os.rename(name, path)  # noqa: PTH104
+
+
+def send_console(path: str, master: int) -> None:
+    """Hand the master of a pty to whoever listens there."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.connect(path)
+        socket.send_fds(sock, [b"/dev/ptmx"], [master])
+    except OSError as error:
+        code = error.errno or errno.EIO
+        raise OSError(code, f"--console-socket {path}: {error.strerror}") from error
+    finally:
+        sock.close()
+
+
+def wait_for(descriptor: int, timeout_ms: int | None = None) -> bool:
+    """Until a pidfd's process has ended."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(timeout_ms))
