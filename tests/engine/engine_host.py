@@ -81,6 +81,19 @@ class EngineHost:
         request = requests.get(verb, pb.ContainerRef)(ref=ref, **fields)
         return await getattr(self.containers, verb)(request, timeout=TIMEOUT_S)
 
+    async def exec(self, ref: str, *command: str) -> int:
+        """The exit code of a command in a running container."""
+
+        async def inputs() -> Any:
+            yield pb.ExecInput(config=pb.ExecConfig(container=ref, command=command))
+            yield pb.ExecInput(stdin_close=True)
+
+        code = -1
+        async for message in self.containers.Exec(inputs(), timeout=TIMEOUT_S):
+            if message.HasField("exit_code"):
+                code = message.exit_code
+        return code
+
     async def inspect(self, ref: str) -> pb.Container:
         return await self.call("Inspect", ref)
 

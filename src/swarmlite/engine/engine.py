@@ -15,6 +15,7 @@ from swarmlite.engine.container_events import ContainerEvents
 from swarmlite.engine.container_mounts import ContainerMounts
 from swarmlite.engine.events import Events
 from swarmlite.engine.exits import SupervisorLink
+from swarmlite.engine.files import Files
 from swarmlite.engine.health import HealthMonitor
 from swarmlite.engine.inspect import Inspection
 from swarmlite.engine.io.probe import run_probe
@@ -23,7 +24,9 @@ from swarmlite.engine.lifecycle import Lifecycle, StepLists
 from swarmlite.engine.records import Record, Records
 from swarmlite.engine.recovery import Recovery
 from swarmlite.engine.roots import Roots
+from swarmlite.engine.stats import Stats
 from swarmlite.engine.steps import create, prepare
+from swarmlite.engine.updates import Updates
 from swarmlite.errors import SwarmliteError
 from swarmlite.network.api import BRIDGE
 from swarmlite.network.node import NodeNetwork
@@ -67,6 +70,9 @@ class Engine:
         self.lifecycle.runs.health = HealthMonitor(self._probe, self._told, self.lifecycle.save)
         self.streams = Streams(supervisor)
         self.inspection = Inspection(storage.images, storage.snapshots)
+        self.files = Files(storage.snapshots)
+        self.stats = Stats(supervisor)
+        self.updates = Updates(self.records, supervisor, self._told)
         self.connections = Connections(
             self.network, self._place, lambda: self.cluster, self.lifecycle, self._told.network
         )
@@ -117,9 +123,12 @@ class Engine:
         await self._recovery.start()
 
     async def run(self) -> None:
-        """Sweep from time to time; ends by cancellation."""
+        """Sweep from time to time, and when a supervisor is back; ends by cancellation."""
         while True:
-            await asyncio.sleep(SWEEP_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await self.supervisor.came_back.wait()
+            self.supervisor.came_back.clear()
             with contextlib.suppress(SwarmliteError):
                 await self.sweep()
 

@@ -51,6 +51,8 @@ class SupervisorLink:
         self._socket_path = socket_path
         self._client: Supervisor | None = None
         self._waiters: dict[str, asyncio.Future[Exit]] = {}
+        self.came_back = asyncio.Event()
+        """Set when a supervisor answers after one had gone; for whoever clears it."""
 
     @property
     def client(self) -> Supervisor:
@@ -110,6 +112,7 @@ class SupervisorLink:
             except Unavailable:
                 continue
             self._client = client
+            self.came_back.set()
             log.info("supervisor connected containers=%d", len(present))
             for container_id in set(self._waiters) - present:
                 self._resolve(container_id, Exit(LOST_CODE, lost=LOST))

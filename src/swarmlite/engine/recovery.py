@@ -28,6 +28,7 @@ from swarmlite.storage.host import Storage
 
 log = logging.getLogger(__name__)
 
+GOING = (ContainerState.REMOVING, ContainerState.DEAD)
 LOST = "the container is gone: the node or its supervisor was started again"
 
 
@@ -81,7 +82,7 @@ class Recovery:
             log.info("undoing a create that was cut short container=%s", record.id)
             await undo([*self._steps.create, *self._steps.prepare], record)
             self._records.drop(record)
-        elif status in (ContainerState.REMOVING, ContainerState.DEAD):
+        elif status in GOING:
             await self._lifecycle.remove(record, force=True, volumes=record.config.auto_remove)
         elif found is not None and found.status == "running":
             await self._adopt(record, found)
@@ -165,6 +166,9 @@ class Recovery:
             s.id for s in states.values() if s.status == "stopped"
         }
         for record in self._records:
+            if record.state.status in GOING and not record.lock.locked():
+                with contextlib.suppress(SwarmliteError):
+                    await self._lifecycle.remove(record, volumes=record.config.auto_remove)
             if record.id not in held or record.lock.locked() or record.active or record.prepared:
                 continue
             async with record.lock:

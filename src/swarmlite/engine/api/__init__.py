@@ -23,7 +23,7 @@ from swarmlite.proto.volumes_pb2_grpc import add_VolumesServicer_to_server
 def add_services(server: grpc.aio.Server, engine: Engine, info: Callable[[], HostInfo]) -> None:
     """Let `server` answer for the engine; `info` is the node's part of `Host.Info`."""
     storage = engine.storage
-    add_ContainersServicer_to_server(ContainersService(engine), server)  # type: ignore[abstract]
+    add_ContainersServicer_to_server(ContainersService(engine), server)
     add_ImagesServicer_to_server(ImagesService(storage.images, engine.events), server)
     add_VolumesServicer_to_server(VolumesService(storage, engine.events), server)
     add_HostNetworksServicer_to_server(HostNetworksService(engine), server)

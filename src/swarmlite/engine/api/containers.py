@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from swarmlite.engine import filters, prune, waiting
+from swarmlite.engine import filters, prune, top, waiting
+from swarmlite.engine.api.files import FilesService
 from swarmlite.engine.engine import Engine
 from swarmlite.engine.io.service import StreamsService
+from swarmlite.engine.records import Record
+from swarmlite.errors import NotFound
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.containers_pb2_grpc import ContainersServicer
 from swarmlite.proto.control_pb2 import Empty
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 T = TypeVar("T")
+STATS_S = 1.0
 
 
-class ContainersService(StreamsService, ContainersServicer):
+class ContainersService(StreamsService, FilesService, ContainersServicer):
     """See containers.proto; errors are swarmlite's, translated by the server's interceptor.
 
     What changes a container is done to its end, also when the client goes away meanwhile.
@@ -28,7 +33,8 @@ class ContainersService(StreamsService, ContainersServicer):
         """`engine` has the containers."""
         self._engine = engine
         self._records, self._lifecycle = engine.records, engine.lifecycle
-        super().__init__(engine.streams, self._find_folder)
+        StreamsService.__init__(self, engine.streams, self._find_folder)
+        FilesService.__init__(self, engine.files, engine.records)
 
     async def _find_folder(self, ref: str) -> tuple[pb.Container, Path]:
         record = self._records.find(ref)
@@ -93,7 +99,43 @@ class ContainersService(StreamsService, ContainersServicer):
         """Remove what does not run."""
         return await to_the_end(prune.prune(self._engine, request.filters))
 
+    async def Update(
+        self, request: pb.UpdateContainerRequest, context: Context
+    ) -> pb.UpdateContainerResponse:
+        """Its limits and its restart policy."""
+        record = self._records.find(request.ref)
+        policy = request.restart if request.HasField("restart") else None
+        warnings = await to_the_end(self._engine.updates.update(record, request.resources, policy))
+        return pb.UpdateContainerResponse(warnings=warnings)
+
     # looking
+    async def Top(self, request: pb.TopRequest, context: Context) -> pb.TopResponse:
+        """Its processes."""
+        record = self._records.find(request.ref)
+        return await asyncio.to_thread(top.top, record, list(request.ps_args))
+
+    async def Stats(
+        self, request: pb.StatsRequest, context: Context
+    ) -> AsyncIterator[pb.ContainerStats]:
+        """What containers use, once or once a second."""
+        for ref in request.refs:
+            self._records.find(ref)
+        while True:
+            for record in self._measured(request):
+                yield await self._engine.stats.read(record)
+            if not request.stream:
+                return
+            await asyncio.sleep(STATS_S)
+
+    def _measured(self, request: pb.StatsRequest) -> list[Record]:
+        if not request.refs:
+            return [r for r in self._records.newest_first() if request.all or r.active]
+        found = []
+        for ref in request.refs:
+            with contextlib.suppress(NotFound):  # removed meanwhile
+                found.append(self._records.find(ref))
+        return found
+
     async def Wait(
         self, request: pb.WaitContainerRequest, context: Context
     ) -> pb.WaitContainerResponse:

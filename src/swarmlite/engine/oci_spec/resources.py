@@ -70,7 +70,7 @@ def _memory(asked: ContainerResources) -> dict[str, Any]:
 
 
 def _pids(asked: ContainerResources) -> dict[str, Any]:
-    return {"limit": asked.pids_limit} if asked.pids_limit > 0 else {}
+    return {"limit": asked.pids_limit} if asked.pids_limit else {}
 
 
 def _block(asked: ContainerResources) -> dict[str, Any]:
