@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import control_plane, replicas, start_latency
+from . import control_plane, engine, replicas, start_latency
 from .docker_peer import DockerPeer
 from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
-PARTS = ("start", "replicas", "control-plane")
+PARTS = ("start", "engine", "replicas", "control-plane")
 
 
 def main() -> int:
@@ -27,14 +27,17 @@ def main() -> int:
         print("the benchmarks make namespaces: run them as root, or with sudo", file=sys.stderr)
         return 1
     rows: list[Row] = []
-    if {"start", "replicas"} & set(parts):
+    if {"start", "engine", "replicas"} & set(parts):
         with DockerPeer() as docker, tempfile.TemporaryDirectory() as folder:
             docker.import_image(start_latency.rootfs(Path(folder) / "root"), "bench")
             if "start" in parts:
                 rows += start_latency.measure(docker, "bench")
-            if "replicas" in parts:
+            if {"engine", "replicas"} & set(parts):
                 with SwarmliteHost() as ours:
-                    rows += replicas.measure(docker, ours, "bench")
+                    if "engine" in parts:
+                        rows += engine.measure(docker, ours, "bench")
+                    if "replicas" in parts:
+                        rows += replicas.measure(docker, ours, "bench")
     if "control-plane" in parts:
         rows += control_plane.measure()
     print(render(rows))

@@ -108,15 +108,33 @@ class DockerPeer:
             raise RuntimeError(f"docker {' '.join(args)}: {done.stderr}")
         return done.stdout
 
-    def request(self, method: str, path: str) -> Any:
-        """One call of the Engine API, without the command's start-up time."""
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """One call of the Engine API, without the command's start-up time.
+
+        Raises RuntimeError with what Docker says of it.
+        """
+        connection = _UnixConnection(str(self.socket))
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+            if answer.status >= 400:
+                raise RuntimeError(f"docker {method} {path}: {text}")
+            is_json = "json" in (answer.getheader("Content-Type") or "")
+            return json.loads(text) if is_json and text else text
+        finally:
+            connection.close()
+
+    def length(self, method: str, path: str) -> int:
+        """The length of an answer that is read to its end and not kept."""
         connection = _UnixConnection(str(self.socket))
         try:
             connection.request(method, path)
-            answer = connection.getresponse()
-            body = answer.read().decode()
-            is_json = "json" in (answer.getheader("Content-Type") or "")
-            return json.loads(body) if is_json and body else body
+            answer, total = connection.getresponse(), 0
+            while chunk := answer.read(1 << 20):
+                total += len(chunk)
+            return total
         finally:
             connection.close()
 

@@ -1,0 +1,224 @@
+"""Plain containers of one host: run, exec, logs, and what 5,000 runs leave, beside Docker's engine.
+
+Both sides are asked through their API, so that what is compared is the engines and not how long a
+command takes to load; the commands' own times are rows without a goal.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+
+from swarmlite.proto.containers_pb2 import (
+    ContainerConfig,
+    ContainerLogsRequest,
+    ContainerRef,
+    CreateContainerRequest,
+    ExecConfig,
+    ExecInput,
+    RemoveContainerRequest,
+    WaitContainerRequest,
+)
+from swarmlite.proto.containers_pb2_grpc import ContainersStub
+from swarmlite.proto.control_pb2 import LogOptions
+
+from .docker_peer import DockerPeer, pss_bytes
+from .swarmlite_host import SwarmliteHost
+from .table import Row, alone_row, median, ratio_row, watched_row
+
+ROUNDS = 40
+MANY = 5000
+LOG_BYTES = 100_000_000
+LINE = "x" * 99
+WRITER = f"yes {LINE} | head -c {LOG_BYTES}"
+TIMEOUT_S = 300.0
+
+
+class Ours:
+    """The engine of one host, through its socket."""
+
+    def __init__(self, host: SwarmliteHost) -> None:
+        self.host = host
+        path = host.cluster.manager.paths.agent_socket
+        self.channel = grpc.insecure_channel(
+            f"unix:{path}",
+            options=[
+                ("grpc.default_authority", "localhost"),
+                ("grpc.max_receive_message_length", 64 << 20),
+            ],
+        )
+        self.containers = ContainersStub(self.channel)
+
+    def config(self, *command: str, network: str = "") -> ContainerConfig:
+        made = ContainerConfig(network_mode=network)
+        made.spec.image = self.host.image
+        made.spec.args.extend(command)
+        return made
+
+    def start(self, config: ContainerConfig) -> str:
+        request = CreateContainerRequest(config=config)
+        container = self.containers.Create(request, timeout=TIMEOUT_S).id
+        self.containers.Start(ContainerRef(ref=container), timeout=TIMEOUT_S)
+        return str(container)
+
+    def wait(self, container: str) -> int:
+        request = WaitContainerRequest(ref=container)
+        return int(self.containers.Wait(request, timeout=TIMEOUT_S).exit_code)
+
+    def remove(self, container: str) -> None:
+        request = RemoveContainerRequest(ref=container, force=True, volumes=True)
+        self.containers.Remove(request, timeout=TIMEOUT_S)
+
+    def run(self) -> None:
+        container = self.start(self.config("true"))
+        assert self.wait(container) == 0
+        self.remove(container)
+
+    def exec(self, container: str) -> None:
+        config = ExecConfig(container=container, command=["true"])
+        config.attach_stdout = config.attach_stderr = True
+        requests = iter([ExecInput(config=config), ExecInput(stdin_close=True)])
+        codes = [m.exit_code for m in self.containers.Exec(requests) if m.HasField("exit_code")]
+        assert codes == [0]
+
+    def logs(self, container: str) -> int:
+        options = LogOptions(tail=-1, stdout=True, stderr=True)
+        request = ContainerLogsRequest(ref=container, options=options)
+        return sum(
+            len(line.data) for reply in self.containers.Logs(request) for line in reply.messages
+        )
+
+
+class Docker:
+    """Docker's engine, through its socket."""
+
+    def __init__(self, peer: DockerPeer, image: str) -> None:
+        self.peer, self.image = peer, image
+
+    def start(self, *command: str) -> str:
+        config = {"Image": self.image, "Cmd": list(command)}
+        container = self.peer.request("POST", "/v1.41/containers/create", config)["Id"]
+        self.peer.request("POST", f"/v1.41/containers/{container}/start")
+        return str(container)
+
+    def wait(self, container: str) -> int:
+        answer = self.peer.request("POST", f"/v1.41/containers/{container}/wait")
+        return int(answer["StatusCode"])
+
+    def remove(self, container: str) -> None:
+        self.peer.request("DELETE", f"/v1.41/containers/{container}?force=true&v=true")
+
+    def run(self) -> None:
+        container = self.start("true")
+        assert self.wait(container) == 0
+        self.remove(container)
+
+    def exec(self, container: str) -> None:
+        config = {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True}
+        made = self.peer.request("POST", f"/v1.41/containers/{container}/exec", config)["Id"]
+        self.peer.request("POST", f"/v1.41/exec/{made}/start", {"Detach": False, "Tty": False})
+        assert self.peer.request("GET", f"/v1.41/exec/{made}/json")["ExitCode"] == 0
+
+    def logs(self, container: str) -> int:
+        path = f"/v1.41/containers/{container}/logs?stdout=1&stderr=1"
+        frame = 8 * (LOG_BYTES // (len(LINE) + 1))
+        return self.peer.length("GET", path) - frame
+
+
+def timed(work: Callable[[], object], rounds: int) -> list[float]:
+    """Seconds of each round, the first few left out."""
+    samples = []
+    for _ in range(rounds + 3):
+        started = time.perf_counter()
+        work()
+        samples.append(time.perf_counter() - started)
+    return samples[3:]
+
+
+def measure(peer: DockerPeer, host: SwarmliteHost, image: str) -> list[Row]:
+    """Every row; both sides one after the other."""
+    ours, docker = Ours(host), Docker(peer, image)
+    try:
+        return [*_runs(ours, docker), *_execs(ours, docker), *_logs(ours, docker), *_many(ours)]
+    finally:
+        ours.channel.close()
+
+
+def _runs(ours: Ours, docker: Docker) -> Iterator[Row]:
+    mine, theirs = median(timed(ours.run, ROUNDS)), median(timed(docker.run, 10))
+    yield ratio_row("run of `true` on the default bridge, create to removed", "ms",
+                    mine * 1e3, theirs * 1e3, at_most=0.08)  # fmt: skip
+    command = ("run", "--rm", ours.host.image, "true")
+    mine = median(timed(lambda: ours.host.cli(*command), 10))
+    theirs = median(timed(lambda: docker.peer.cli("run", "--rm", docker.image, "true"), 10))
+    yield watched_row("the command `run --rm IMAGE true`", "ms", mine * 1e3, theirs * 1e3)
+
+
+def _execs(ours: Ours, docker: Docker) -> Iterator[Row]:
+    mine, theirs = ours.start(ours.config("sleep", "600")), docker.start("sleep", "600")
+    try:
+        yield ratio_row(
+            "exec of `true`", "ms",
+            median(timed(lambda: ours.exec(mine), ROUNDS)) * 1e3,
+            median(timed(lambda: docker.exec(theirs), ROUNDS)) * 1e3, at_most=0.15,
+        )  # fmt: skip
+    finally:
+        ours.remove(mine)
+        docker.remove(theirs)
+
+
+def _logs(ours: Ours, docker: Docker) -> Iterator[Row]:
+    """100 MB in lines of 100 bytes, kept whole on both sides; MB/s of reading them all."""
+    config = ours.config("sh", "-c", WRITER)
+    config.log_driver.name = "json-file"
+    config.log_driver.options["max-size"] = "1g"
+    mine, theirs = ours.start(config), docker.start("sh", "-c", WRITER)
+    try:
+        assert (ours.wait(mine), docker.wait(theirs)) == (0, 0)
+        rates = []
+        for read in (lambda: ours.logs(mine), lambda: docker.logs(theirs)):
+            started = time.perf_counter()
+            assert read() == LOG_BYTES
+            rates.append(LOG_BYTES / 1e6 / (time.perf_counter() - started))
+        yield ratio_row("logs of 100 MB", "MB/s", rates[0], rates[1], at_least=1.0)
+    finally:
+        ours.remove(mine)
+        docker.remove(theirs)
+
+
+def _many(ours: Ours) -> Iterator[Row]:
+    """What MANY runs in a row leave behind in the host's processes and kernel."""
+    for _ in range(200):
+        ours.run()
+    before = _held(ours.host)
+    started = time.perf_counter()
+    for _ in range(MANY):
+        ours.run()
+    rate = MANY / (time.perf_counter() - started)
+    after = _held(ours.host)
+    yield alone_row(f"{MANY:,} runs of `true` in a row", "runs/s", rate)
+    yield alone_row("memory of all daemons that they added", "MiB",
+                    (after["memory"] - before["memory"]) / 2**20, at_most=8)  # fmt: skip
+    for what in ("descriptors", "mounts", "cgroups", "network namespaces"):
+        yield alone_row(f"{what} that they added", "", after[what] - before[what], at_most=0)
+
+
+def _held(host: SwarmliteHost) -> dict[str, int]:
+    manager = host.cluster.manager
+    pids = host.daemon_pids(("swarmlite", "python"))
+    cgroups = subprocess.run(
+        ["find", "/sys/fs/cgroup", "-path", f"*{manager.cgroup_parent}/*", "-type", "d"],
+        capture_output=True, text=True, check=False,
+    ).stdout.splitlines()  # fmt: skip
+    return {
+        "memory": sum(pss_bytes(pid) for pid in pids),
+        "descriptors": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids),  # noqa: PTH208
+        "mounts": len(Path(f"/proc/{manager.pid}/mountinfo").read_text().splitlines()),
+        "cgroups": len(cgroups),
+        "network namespaces": len(list(manager.paths.netns_dir.iterdir())),
+    }
