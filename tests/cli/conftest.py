@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -172,4 +173,27 @@ def world(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.setenv("SWARMLITE_RUN_DIR", folder)
         monkeypatch.setenv("SWARMLITE_STATE_DIR", folder)
         yield made
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A host with a real engine, in no swarm, and busybox on it: see container_host.py."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: namespaces and mounts")
+    from container_host import Host
+
+    from swarmlite.storage.images.store import ImageStore
+    from swarmlite.testing import images
+    from swarmlite.testing.registry import Registry
+
+    folder = tmp_path_factory.mktemp("cli-images") / "images"
+    with Registry() as registry:
+        ref = registry.push(images.busybox())
+        image = asyncio.run(ImageStore(folder).pull(ref))
+    made = Host(tmp_path_factory.mktemp("cli-host"), folder, image.repo_tags[0])
+    made.boot()
+    try:
+        yield made
+    finally:
         made.stop()

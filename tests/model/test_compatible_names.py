@@ -69,10 +69,10 @@ def test_monitoring_may_bind_the_host_s_sys_and_dev(
 def test_everything_that_is_not_honoured_is_named_at_once() -> None:
     spec = service()
     spec.task.container.privileged = True
-    spec.task.container.shm_size_bytes = 1
-    spec.task.container.domainname = "example.org"
+    spec.task.container.devices.append("/dev/fuse")
+    spec.task.container.pid_mode = "host"
     with pytest.raises(InvalidSpec) as raised:
         validate_service(spec)
     line = str(raised.value)
     assert line.endswith(": not supported yet")
-    assert all(word in line for word in ("--privileged", "shm_size", "--domainname"))
+    assert all(word in line for word in ("--privileged", "--device", "--pid"))

@@ -147,7 +147,7 @@ BAD: list[tuple[Change, str]] = [
     (lambda s: setattr(s.task.log_driver, "name", "fluentd"), "unknown log driver"),
     (lambda s: s.task.log_driver.options.update({"max-file": "0"}), "max-file"),
     (lambda s: s.task.log_driver.options.update({"max-size": "big"}), "not a size"),
-    (container("tty", True), "--tty: not supported yet"),
+    (container("privileged", True), "--privileged: not supported yet"),
     (container("privileged", True), "--privileged: not supported yet"),
     (container("devices", ["/dev/fuse"]), "--device: not supported yet"),
     (container("isolation", "hyperv"), "--isolation: not supported yet"),

@@ -45,13 +45,29 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 def test_keys_without_meaning_in_a_swarm_are_ignored_by_a_line() -> None:
     made = stack(
-        "services:\n  a:\n    image: x\n    cgroupns_mode: host\n    pull_policy: always\n"
+        "services:\n  a:\n    image: x\n    mac_address: x\n    pull_policy: always\n"
         "    networks: {default: {ipv4_address: 10.0.0.5}}\n"
     )
     assert made.warnings == [
-        "Ignoring unsupported options: cgroupns_mode, networks.ipv4_address, pull_policy"
+        "Ignoring unsupported options: mac_address, networks.ipv4_address, pull_policy"
     ]
     assert not made.services[0].task.networks[0].addresses
+
+
+def test_a_terminal_and_its_surroundings_are_honoured() -> None:
+    """What plain containers have, a service's have too."""
+    spec = service(
+        "tty: true\nstdin_open: true\ncgroupns_mode: host\nshm_size: 128m\n"
+        "domainname: example.org\n"
+        "logging: {driver: local, options: {max-size: 1m, compress: 'true'}}"
+    )
+    container = spec.task.container
+    assert (container.tty, container.open_stdin, container.cgroupns_mode) == (True, True, "host")
+    assert (container.shm_size_bytes, container.domainname) == (128 << 20, "example.org")
+    from swarmlite.model.validate import validate_service
+
+    spec.task.networks[0].target = "net"
+    validate_service(spec)
 
 
 def test_an_unknown_key_guesses_only_what_is_close_and_lists_only_what_is_short() -> None:

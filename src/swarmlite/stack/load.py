@@ -28,11 +28,9 @@ IGNORED = (
     "attach",
     "build",
     "cgroup_parent",
-    "cgroupns_mode",
     "container_name",
     "develop",
     "devices",
-    "domainname",
     "expose",
     "external_links",
     "ipc",
@@ -43,7 +41,6 @@ IGNORED = (
     "privileged",
     "pull_policy",
     "security_opt",
-    "shm_size",
     "userns_mode",
 )
 """Keys of a service that Docker's stacks ignore, with a warning."""

@@ -83,6 +83,15 @@ def _identity(spec: ContainerSpec) -> None:
     checks.labels("--container-label", spec.labels)
 
 
+def _terminal(spec: ContainerSpec) -> None:
+    if spec.cgroupns_mode not in ("", "private", "host"):
+        raise InvalidSpec(f"cgroupns_mode {spec.cgroupns_mode[:40]!r}: expected private or host")
+    if spec.shm_size_bytes < 0:
+        raise InvalidSpec("shm_size: must not be negative")
+    if spec.domainname:
+        checks.host_name("domainname", spec.domainname, MAX_HOSTNAME)
+
+
 def _stopping(spec: ContainerSpec) -> None:
     if spec.stop_signal:
         signal_number(spec.stop_signal, "--stop-signal")
@@ -187,6 +196,7 @@ RULES: tuple[Callable[[ContainerSpec], None], ...] = (
     _command,
     _environment,
     _identity,
+    _terminal,
     _stopping,
     _kernel,
     _name_resolution,

@@ -16,18 +16,13 @@ from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, Secr
 from swarmlite.proto.types_pb2 import Mount, PortConfig, Privileges
 
 REFUSED_SERVICE = {
-    "task.container.tty": "--tty",
-    "task.container.open_stdin": "open standard input",
     "task.container.isolation": "--isolation",
     "task.container.privileged": "--privileged",
     "task.container.devices": "--device",
-    "task.container.shm_size_bytes": "shm_size",
     "task.container.pid_mode": "--pid",
     "task.container.ipc_mode": "--ipc",
     "task.container.uts_mode": "--uts",
     "task.container.userns_mode": "--userns",
-    "task.container.cgroupns_mode": "--cgroupns",
-    "task.container.domainname": "--domainname",
     "task.container.security_options": "--security-opt",
     "task.container.privileges.credential_spec": "--credential-spec",
     "task.container.privileges.selinux_context": "SELinux options",
@@ -56,7 +51,8 @@ HONOURED_SERVICE = frozenset(
     task.container.configs.file task.container.dns_config task.container.healthcheck
     task.container.init task.container.sysctls task.container.capability_add
     task.container.capability_drop task.container.ulimits task.container.oom_score_adj
-    task.container.pull_options
+    task.container.pull_options task.container.tty task.container.open_stdin
+    task.container.shm_size_bytes task.container.cgroupns_mode task.container.domainname
     task.container.mounts.type task.container.mounts.source task.container.mounts.target
     task.container.mounts.readonly task.container.mounts.consistency
     task.container.mounts.bind_options.propagation

@@ -88,6 +88,19 @@ def _stdin(node: Node, draft: Draft) -> None:
     draft.spec.task.container.open_stdin = read.boolean(node)
 
 
+def _cgroupns(node: Node, draft: Draft) -> None:
+    words = {"private": "private", "host": "host"}
+    draft.spec.task.container.cgroupns_mode = read.word(node, words)
+
+
+def _domain(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.domainname = read.line_or_nothing(node)
+
+
+def _shm_size(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.shm_size_bytes = read.size(node)
+
+
 def _read_only(node: Node, draft: Draft) -> None:
     draft.spec.task.container.read_only = read.boolean(node)
 
@@ -225,6 +238,9 @@ KEYS: dict[str, Handler[Draft]] = {
     "working_dir": _dir,
     "init": _init,
     "tty": _tty,
+    "cgroupns_mode": _cgroupns,
+    "domainname": _domain,
+    "shm_size": _shm_size,
     "stdin_open": _stdin,
     "read_only": _read_only,
     "stop_signal": _stop_signal,
