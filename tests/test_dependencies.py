@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -44,7 +45,7 @@ def imported(paths: Iterable[Path]) -> set[str]:
     of_module = packages_distributions()
     found: set[str] = set()
     for path in paths:
-        for module in modules(ast.parse(path.read_text())):
+        for module in modules(path):
             top = module.partition(".")[0]
             if module.startswith("google.protobuf"):
                 found.add("protobuf")
@@ -53,7 +54,13 @@ def imported(paths: Iterable[Path]) -> set[str]:
     return found - {"swarmlite"}
 
 
-def modules(tree: ast.AST) -> Iterator[str]:
+@functools.cache
+def modules(path: Path) -> list[str]:
+    """What a file imports, anywhere in it."""
+    return list(_modules(ast.parse(path.read_text())))
+
+
+def _modules(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -7,7 +7,21 @@ makes and removes it, also after an interruption; it changes nothing in the mach
 but one veth, by which the machine reaches the hosts.
 """
 
-from .cluster import Cluster
-from .host import CommandFailed, Host
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+    from .host import CommandFailed, Host
 
 __all__ = ["Cluster", "CommandFailed", "Host"]
+_PLACES = {"Cluster": ".cluster", "CommandFailed": ".host", "Host": ".host"}
+
+
+def __getattr__(name: str) -> object:
+    """Loaded when asked for: pytest loads the plug-in in every run, and gRPC is not for all."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
