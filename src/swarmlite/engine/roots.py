@@ -30,8 +30,8 @@ class Roots:
             await asyncio.to_thread(self.snapshots.prepare, record.id, image.layers)
 
     def lower_dirs(self, image: Image) -> Sequence[Path]:
-        """The image's directories, topmost first."""
-        return self._images.lower_dirs(image)
+        """The image's directories, topmost first. May block, unless snapshots are quick."""
+        return self.snapshots.image_dirs(image.layers)
 
     def place(self, record: Record) -> tuple[Path, Mapping[str, str]]:
         """Where the root is, and what tells the runtime how to mount it there."""

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swarmlite.paths import Paths
+from swarmlite.storage import drivers
 from swarmlite.storage.images.keeper import ImageKeeper
 from swarmlite.storage.images.pruning import Policy
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Limits
 from swarmlite.storage.leases import Leases
+from swarmlite.storage.snapshots.copying import CopyingSnapshots
 from swarmlite.storage.snapshots.overlay import OverlaySnapshots
 from swarmlite.storage.snapshots.types import Snapshots
 from swarmlite.storage.volumes.store import VolumeStore
@@ -34,6 +36,8 @@ class Storage:
         below: Sequence[Path] = (),
     ) -> None:
         """`below` are directories that lie below every container's image, lowest last."""
+        paths.images_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        driver = drivers.choose(paths.images_dir)
         policy = Policy.from_environment()
         self.leases = Leases(paths.leases_file)
         self.images = ImageStore(
@@ -42,9 +46,14 @@ class Storage:
             limits=limits,
             leases=self.leases,
             collect=False,
+            markers=driver == drivers.COPYING,
         )
         self._keeper = ImageKeeper(self.images, policy)
-        self.snapshots: Snapshots = OverlaySnapshots(paths.snapshots_dir, self.images.layers, below)
+        self.snapshots: Snapshots
+        if driver == drivers.COPYING:
+            self.snapshots = CopyingSnapshots(paths.snapshots_dir, self.images.layers)
+        else:
+            self.snapshots = OverlaySnapshots(paths.snapshots_dir, self.images.layers, below)
         self.images.collect()  # now that snapshots say which layers they stand on
         self.volumes = VolumeStore(paths.volumes_dir, leases=self.leases)
 

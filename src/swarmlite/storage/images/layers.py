@@ -46,13 +46,16 @@ class Layer:
     diff_id: str
     size_bytes: int
     short: str
+    markers: bool = False
 
 
 class LayerStore:
     """The unpacked layers below `root`; its methods are safe to call from one event loop."""
 
-    def __init__(self, root: Path, limits: Limits) -> None:
+    def __init__(self, root: Path, limits: Limits, *, markers: bool = False) -> None:
+        """With `markers`, whiteouts of new layers are files and not overlayfs's own."""
         self._root = root
+        self.markers = markers
         self._limits = limits
         self._layers: dict[str, Layer] = {}
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
@@ -110,7 +113,11 @@ class LayerStore:
     async def settle(self, scratch: Scratch, chain_id: str) -> None:
         """Bring what was unpacked to the disk: before `commit`, side by side for many layers."""
         scratch.layer = Layer(
-            chain_id, scratch.unpacked.diff_id, scratch.unpacked.size_bytes, self._new_short()
+            chain_id,
+            scratch.unpacked.diff_id,
+            scratch.unpacked.size_bytes,
+            self._new_short(),
+            self.markers,
         )
         link = self._root / "l" / scratch.layer.short
         link.symlink_to(f"../layers/{self._path(chain_id).name}/diff")  # takes the short name
@@ -192,6 +199,7 @@ class LayerStore:
             "length": source.length,
             "target": str(target),
             "base": base,
+            "markers": self.markers,
             "limits": asdict(self._limits),
             "libraries": _libraries(),
         }
@@ -245,6 +253,8 @@ class LayerStore:
         for folder in (self._root / "layers").iterdir():
             try:
                 layer = Layer(**json.loads((folder / "layer.json").read_text()))
+                if layer.markers and not self.markers:
+                    raise ValueError("overlayfs does not understand it")
                 link = self._root / "l" / layer.short
                 if not link.is_symlink():
                     link.symlink_to(f"../layers/{folder.name}/diff")

@@ -81,15 +81,19 @@ class ImageStore:
         limits: Limits | None = None,
         leases: Leases | None = None,
         collect: bool = True,
+        markers: bool = False,
     ) -> None:
-        """With `collect` false, layers of no image stay until `collect`: users come first."""
+        """With `collect` false, layers of no image stay until `collect`: users come first.
+
+        `markers`: see LayerStore.
+        """
         self.root = root
         self.settings = settings or RegistrySettings.from_environment()
         self.limits = limits or Limits.from_environment()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
         self.content = Content(root)
-        self.layers = LayerStore(root, self.limits)
+        self.layers = LayerStore(root, self.limits, markers=markers)
         self.leases = leases or Leases(root / "leases")
         self._index = ImageIndex(root / "images.json")
         self._pulls: Flights[Image] = Flights()

@@ -72,11 +72,16 @@ def _same(a: os.stat_result, b: os.stat_result) -> bool:
 
 
 def _below(pair: Pair, entry: trees.Entry) -> os.stat_result | None:
+    return found_at(pair.below, entry)
+
+
+def found_at(root: int, entry: trees.Entry) -> os.stat_result | None:
+    """What another tree has at the place of an entry; no link on the way leads anywhere."""
     path = os.fsencode(entry.path)
     if len(path) > _MAX_PATH:
         raise OSError(errno.ENAMETOOLONG, "its directories nest too deeply to be named")
     try:
-        fd = paths.openat2(pair.below, path, _LOOK, _STRICT)
+        fd = paths.openat2(root, path, _LOOK, _STRICT)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
             return None

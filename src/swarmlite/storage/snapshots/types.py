@@ -65,6 +65,12 @@ class Snapshots(Protocol):
     def root(self, key: str) -> Root:
         """How it is mounted."""
 
+    def image_dirs(self, layers: Sequence[str]) -> list[Path]:
+        """Directories that show an image itself, topmost first: one more than one needs overlayfs.
+
+        They are there for as long as a snapshot over these layers is.
+        """
+
     def layers(self, key: str) -> tuple[str, ...]:
         """What it was prepared over."""
 

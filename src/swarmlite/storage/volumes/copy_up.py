@@ -41,6 +41,8 @@ def main() -> None:
 
 def _mount_image(lowers: list[str]) -> int:
     """A descriptor of its root, in a mount namespace of this process."""
+    if len(lowers) == 2:  # one layer, or a whole tree: nothing to put together
+        return os.open(lowers[0], os.O_RDONLY | os.O_DIRECTORY)
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounting.mount(b"none", b"/", None, mounting.MS_REC | mounting.MS_PRIVATE)
     # over the volume's folder "empty": seen by this process only

@@ -1,6 +1,6 @@
 """The unpacker's process: `python -I -S unpack/__main__.py`, one layer a run.
 
-Standard input is one JSON line {"path", "offset", "length", "target", "base", "limits",
+Standard input is one JSON line {"path", "offset", "length", "target", "base", "markers", "limits",
 "libraries"}; standard output one JSON line, {"ok": {...}} or {"bad"|"big"|"os": message, "errno"}.
 `libraries` is where zstandard lies. Ends with its parent.
 """
@@ -57,7 +57,7 @@ def _unpack(job: dict[str, Any]) -> dict[str, Any]:
     blob = os.open(job["path"], os.O_RDONLY | os.O_CLOEXEC)
     root = os.open(job["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     stream = Hashed(decompressed(FilePart(blob, job["offset"], job["length"])), limits.bytes)
-    extractor = Extractor(root, limits, base=job["base"])
+    extractor = Extractor(root, limits, base=job["base"], markers=job["markers"])
     extractor.run(TarReader(stream))
     stream.drain()
     return {

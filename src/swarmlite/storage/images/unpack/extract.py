@@ -44,14 +44,18 @@ _CHECK_ENTRIES = 4096
 class Extractor:
     """Unpacks into the directory descriptor `root`, which nobody else changes meanwhile.
 
-    `base` says that no layer lies below, so that whiteouts mean nothing. After `run`, `entries`
+    `base` says that no layer lies below, so that whiteouts mean nothing; `markers` keeps them as
+    files, for a disk that cannot hold overlayfs's own. After `run`, `entries`
     and `size_bytes` count what was written and `implied` names directories without a member.
     """
 
-    def __init__(self, root: int, limits: Limits, *, base: bool = False) -> None:
+    def __init__(
+        self, root: int, limits: Limits, *, base: bool = False, markers: bool = False
+    ) -> None:
         self._root = root
         self._limits = limits
         self._base = base
+        self._markers = markers
         self._parent: tuple[str, int] | None = None
         self._whiteouts: set[tuple[int, int, str]] = set()
         self._times: dict[str, float] = {}
@@ -216,13 +220,16 @@ class Extractor:
     # whiteouts
     def _whiteout(self, folder: str, name: str, member: Member) -> None:
         hidden = name[len(WHITEOUT) :]
+        if hidden in ("", ".", ".."):
+            raise BadLayer(f"member {shown(member.name)} is the whiteout of no file")
+        if self._markers and not self._base and (name == OPAQUE or not name.startswith(_AUFS)):
+            self._marker(self._open_parent(folder), name)
+            return
         if name == OPAQUE:
             parent = self._open_parent(folder)
             if not self._base:
                 os.setxattr(parent, OPAQUE_XATTR, b"y")
             return
-        if hidden in ("", ".", ".."):
-            raise BadLayer(f"member {shown(member.name)} is the whiteout of no file")
         if name.startswith(_AUFS) or self._base:
             return  # aufs's own book-keeping; or nothing below to hide
         parent = self._open_parent(folder)
@@ -239,6 +246,10 @@ class Extractor:
                 os.setxattr(fd, OPAQUE_XATTR, b"y")
             finally:
                 os.close(fd)
+
+    def _marker(self, parent: int, name: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o600, dir_fd=parent))
 
     def _make_room(self, parent: int, name: str, member: Member) -> bool:
         """Take away what stands at `name`; whether it was a whiteout. Directories merge."""
