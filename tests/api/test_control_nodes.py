@@ -10,7 +10,7 @@ from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import MANAGER, WORKER
+from swarmlite.proto.types_pb2 import MANAGER, WORKER, ManagerStatus
 
 
 async def test_availability_and_labels_are_updated_against_the_version_read(
@@ -67,11 +67,6 @@ async def test_a_node_is_removed_when_down_its_certificate_refused_its_tasks_orp
     manager.put(node("n1", ready=True), node("m2", manager=True), mine)
     request = pb.RemoveNodeRequest(ref="n1")
     await refused(control.RemoveNode(request), FailedPrecondition, "not down")
-    await refused(
-        control.RemoveNode(pb.RemoveNodeRequest(ref="m2", force=True)),
-        FailedPrecondition,
-        "swarm leave --force",
-    )
     request.force = True
     await ask(control.RemoveNode(request))
     view = manager.store.view
@@ -99,3 +94,59 @@ async def test_tokens_rotate_one_at_a_time_and_settings_are_checked(
     request.spec.dispatcher.heartbeat_period.seconds = 2
     changed = await ask(control.UpdateCluster(request))
     assert changed.spec.dispatcher.heartbeat_period.seconds == 2
+
+
+class Members:
+    """Says what was taken out of etcd."""
+
+    def __init__(self) -> None:
+        self.removed: list[tuple[str, str]] = []
+
+    async def remove(self, node_id: str, member_id: str = "") -> None:
+        self.removed.append((node_id, member_id))
+
+
+async def test_a_dead_manager_is_removed_by_force_with_its_member_of_etcd(
+    control: ControlStub, manager: Manager
+) -> None:
+    members = Members()
+    manager.control._nodes._members = members
+    me, dead, alive = (node(i, manager=True, ready=True) for i in (manager.node_id, "m2", "m3"))
+    dead.status.state = dead.status.DOWN
+    dead.manager_status.etcd_member_id = "ab12"
+    manager.put(me, dead, alive)
+    for ref in ("self", "m3"):
+        for force in (False, True):
+            request = pb.RemoveNodeRequest(ref=ref, force=force)
+            line = "is a cluster manager that runs: run 'swarm leave --force' there"
+            await refused(control.RemoveNode(request), FailedPrecondition, line)
+    request = pb.RemoveNodeRequest(ref="m2")
+    line = "if it is gone for good, take it out of the managers with --force"
+    await refused(control.RemoveNode(request), FailedPrecondition, line)
+    assert not members.removed
+    request.force = True
+    await ask(control.RemoveNode(request))
+    view = manager.store.view
+    assert members.removed == [("m2", "ab12")] and "m2" not in view.nodes
+    assert view.cluster is not None and "m2" in view.cluster.blacklisted_certificates
+
+
+async def test_without_a_quorum_the_list_says_that_it_may_be_old_and_nobody_leads(
+    control: ControlStub, manager: Manager
+) -> None:
+    me, other = (node(i, manager=True, ready=True) for i in (manager.node_id, "m2"))
+    for each in (me, other):
+        each.manager_status.reachability = ManagerStatus.REACHABLE
+    other.manager_status.leader = True
+    manager.put(me, other, node("w1", ready=True))
+    fresh = await ask(control.ListNodes(pb.ListRequest()))
+    assert not fresh.stale and [n.id for n in fresh.nodes if n.manager_status.leader] == ["m2"]
+    manager.store.connected = False
+    old = await ask(control.ListNodes(pb.ListRequest()))
+    assert old.stale and not any(n.manager_status.leader for n in old.nodes)
+    assert {n.id: n.manager_status.reachability for n in old.nodes} == {
+        manager.node_id: ManagerStatus.REACHABLE,
+        "m2": ManagerStatus.UNKNOWN,
+        "w1": ManagerStatus.UNKNOWN,
+    }
+    assert not (await ask(control.GetNode(pb.GetRequest(ref="m2")))).manager_status.leader

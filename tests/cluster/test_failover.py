@@ -11,7 +11,7 @@ import grpc
 import pytest
 from test_daemon import Node, until
 
-from swarmlite.proto.control_pb2 import CreateSecretRequest
+from swarmlite.proto.control_pb2 import CreateSecretRequest, ListRequest, RemoveNodeRequest
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeStatus
 from swarmlite.testing.namespaces import Lan
 
@@ -79,14 +79,24 @@ def test_another_manager_leads_and_acknowledged_writes_survive(managers: list[No
         nodes = left[0].nodes().values()
         return {n.description.hostname for n in nodes if n.status.state == NodeStatus.DOWN}
 
-    until(lambda: down() == {dead.name}, "its node is down", 45)
+    until(lambda: down() == {dead.name}, "its node is down", 25)
     with pytest.raises(grpc.RpcError, match=r"ALREADY_EXISTS|already exists"):
         create_secret(left[1], "before")
 
-    # Two of three dead: a clear error, and soon.
+    # The dead one is taken out, with its member: two managers are left, and both are needed.
+    dead_id = next(i for i, n in left[0].nodes().items() if n.description.hostname == dead.name)
+    left[0].control().RemoveNode(RemoveNodeRequest(ref=dead_id, force=True), timeout=20)
+    until(lambda: dead_id not in left[1].nodes(), "the dead one is gone", 10)
+    create_secret(left[1], "between")
+
+    # One of the two dead: a clear error, and soon; nobody leads then.
     left[0].machine.kill()
     begun = time.monotonic()
     with pytest.raises(grpc.RpcError) as error:
         create_secret(left[1], "no-quorum")
     assert error.value.code() is grpc.StatusCode.UNAVAILABLE, error.value
     assert time.monotonic() - begun < 9
+    until(
+        lambda: left[1].control().ListNodes(ListRequest(), timeout=5).stale, "the list is old", 20
+    )
+    assert leader(left[1]) == ""

@@ -10,6 +10,7 @@ import pytest
 
 from swarmlite.errors import Conflict, InvalidSpec, Unavailable
 from swarmlite.ids import new_id
+from swarmlite.manager.members import EtcdMembers
 from swarmlite.manager.store.api import Action, Delete, Fence, Fenced, Put, Resync
 from swarmlite.manager.store.etcd import ELECTION_KEY, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
@@ -317,3 +318,14 @@ async def test_a_value_that_nobody_can_read_is_passed_over(client: EtcdClient) -
         assert [s.spec.annotations.name for s in store.view.services] == ["web"]
     async with open_store(client) as again:
         assert len(again.view.services) == 1
+
+
+async def test_a_member_that_never_started_is_taken_out_by_its_id(client: EtcdClient) -> None:
+    """It has no name yet; a node that has no member is no error."""
+    members = EtcdMembers(client)
+    added = await members.add("node2", "https://127.0.0.1:1")
+    await members.remove("node3", "1234")
+    assert len(await client.members()) == 2
+    await members.remove("node2", f"{added.member_id:x}")
+    await members.remove("node2", f"{added.member_id:x}")
+    assert len(await client.members()) == 1

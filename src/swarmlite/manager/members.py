@@ -64,10 +64,12 @@ class EtcdMembers:
             initial_cluster=",".join(peers), endpoints=endpoints, member_id=member_id
         )
 
-    async def remove(self, node_id: str) -> None:
-        """As ca.service.Members.remove."""
+    async def remove(self, node_id: str, member_id: str = "") -> None:
+        """As ca.service.Members.remove. One that never started has no name: `member_id` is its id,
+        in hexadecimal digits.
+        """
         for member in await self._client.members():
-            if member.name == node_id:
+            if member.name == node_id or (not member.name and f"{member.ID:x}" == member_id):
                 await _settled(partial(self._client.remove_member, member.ID))
 
     async def promote_learners(self) -> int:

@@ -103,7 +103,9 @@ async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: Etcd
     dispatcher.logs = broker
     etcd_members = members.EtcdMembers(client)
     presence = members.Presence(client)
-    control = ControlService(store, config.node_id, broker)
+    control = ControlService(
+        store, config.node_id, broker, members=etcd_members if config.embedded else None
+    )
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
         partial(add_DispatcherServicer_to_server, DispatcherService(dispatcher)),

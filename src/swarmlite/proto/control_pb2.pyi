@@ -163,14 +163,18 @@ class ListNodesResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NODES_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
+    stale: builtins.bool
+    """the managers have no quorum: it may be old, and nobody leads as far as is known"""
     @property
     def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.objects_pb2.Node]: ...
     def __init__(
         self,
         *,
         nodes: collections.abc.Iterable[swarmlite.proto.objects_pb2.Node] | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["nodes", b"nodes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nodes", b"nodes", "stale", b"stale"]) -> None: ...
 
 Global___ListNodesResponse: typing_extensions.TypeAlias = ListNodesResponse
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from typing import Protocol
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.manager.store.api import Change, Delete, Put
@@ -47,20 +48,39 @@ FILTERS: Mapping[str, Holds[Node]] = {
 }
 
 
+class Members(Protocol):
+    """What a removal needs of the embedded etcd's membership."""
+
+    async def remove(self, node_id: str, member_id: str = "") -> None:
+        """Take the node's member out, if there is one. Raises Unavailable without a quorum."""
+
+
 class Nodes:
     """The calls on nodes."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, members: Members | None = None) -> None:
         self._api = api
+        self._members = members
 
     def get(self, request: GetRequest) -> Node:
         """One node; "self" is this manager's."""
-        return resolve_node(self._api, request.ref)
+        return self._as_known(resolve_node(self._api, request.ref))
 
     def list(self, request: ListRequest) -> ListNodesResponse:
         """Nodes that pass the filters."""
         matches = compile_filters("nodes", request.filters, FILTERS)
-        return ListNodesResponse(nodes=[n for n in self._api.view.nodes if matches(n)])
+        found = [self._as_known(n) for n in self._api.view.nodes if matches(n)]
+        return ListNodesResponse(nodes=found, stale=not self._api.store.connected)
+
+    def _as_known(self, node: Node) -> Node:
+        """Without a quorum nobody leads, and of the other managers nothing is known."""
+        if self._api.store.connected or not node.HasField("manager_status"):
+            return node
+        copy = copy_of(node)
+        copy.manager_status.leader = False
+        if node.id != self._api.node_id:
+            copy.manager_status.reachability = ManagerStatus.UNKNOWN
+        return copy
 
     async def update(self, request: UpdateNodeRequest) -> Node:
         """Availability, labels and name; another role is refused."""
@@ -74,9 +94,16 @@ class Nodes:
         return await self._api.put(node)
 
     async def remove(self, request: RemoveNodeRequest) -> Empty:
-        """Take a node out: its certificate is refused from now on, its tasks are orphaned."""
+        """Take a node out: its certificate is refused from now on, its tasks are orphaned.
+
+        A manager that does not answer is taken out by force, with its member of etcd. Doing it
+        again is safe: each step is left out where it is done already.
+        """
         node = resolve_node(self._api, request.ref)
-        _check_removal(node, request.force)
+        self._check_removal(node, request.force)
+        if _is_manager(node) and self._members is not None:
+            await self._members.remove(node.id, node.manager_status.etcd_member_id)
+            node = resolve_node(self._api, node.id)
         changes: list[Change] = [Delete(node)]
         cluster = self._api.view.cluster
         if cluster is not None:
@@ -85,6 +112,23 @@ class Nodes:
         tasks = list(self._api.view.tasks.of_node(node.id).values())
         await self._api.store.commit_many([c for t in tasks for c in self._orphaned(t)])
         return Empty()
+
+    def _check_removal(self, node: Node, force: bool) -> None:
+        name = node.description.hostname or node.id
+        if not _is_manager(node):
+            if node.status.state == NodeStatus.READY and not force:
+                raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+            return
+        if node.id == self._api.node_id or _answers(node):
+            raise FailedPrecondition(
+                f"node {name} is a cluster manager that runs: run 'swarm leave --force' there"
+                " before its removal"
+            )
+        if not force:
+            raise FailedPrecondition(
+                f"node {name} is a cluster manager: if it is gone for good, take it out of the"
+                " managers with --force"
+            )
 
     def _blacklisted(self, cluster: Cluster, node_id: str) -> Cluster:
         copy, now = copy_of(cluster), self._api.now()
@@ -109,14 +153,8 @@ class Nodes:
         yield Put(copy)
 
 
-def _check_removal(node: Node, force: bool) -> None:
-    if node.role == MANAGER or node.spec.desired_role == MANAGER:
-        raise FailedPrecondition(
-            f"node {node.id} is a cluster manager: run 'swarm leave --force' there before"
-            " its removal"
-        )
-    if node.status.state == NodeStatus.READY and not force:
-        raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+def _is_manager(node: Node) -> bool:
+    return node.role == MANAGER or node.spec.desired_role == MANAGER
 
 
 def _check_role(nodes: list[Node], node: Node, desired: NodeRole.ValueType) -> None:

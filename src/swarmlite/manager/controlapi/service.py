@@ -14,7 +14,7 @@ from swarmlite.proto.control_pb2_grpc import ControlServicer
 from .api import Api, utc_now
 from .clusters import Clusters
 from .networks import Networks
-from .nodes import Nodes
+from .nodes import Members, Nodes
 from .payloads import Configs, Secrets
 from .services import Services
 from .tasks import Tasks
@@ -39,10 +39,12 @@ class ControlService(ControlServicer):
         node_id: str,
         logs: Logs,
         now: Callable[[], datetime] = utc_now,
+        members: Members | None = None,
     ) -> None:
+        """`members`: of the embedded etcd, where there is one."""
         self._api = Api(store, node_id, now)
         self._logs = logs
-        self._nodes = Nodes(self._api)
+        self._nodes = Nodes(self._api, members)
         self._services = Services(self._api)
         self._tasks = Tasks(self._api)
         self._networks = Networks(self._api)

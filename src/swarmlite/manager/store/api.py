@@ -130,6 +130,10 @@ class Store(Protocol):
     def view(self) -> Tables:
         """The mirror as of now. It changes under the reader's feet at every await."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether the view follows the store now; else, without a quorum say, it may be old."""
+
     async def commit(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
         """Write all of `changes` in one transaction, or nothing; answer its revision.
 

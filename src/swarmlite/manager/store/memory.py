@@ -36,6 +36,7 @@ class MemoryStore:
         self._feed = Feed()
         self._now = now
         self.epoch = 0
+        self.connected = True
 
     @property
     def view(self) -> Tables:
