@@ -255,3 +255,41 @@ def test_what_an_agent_says_within_bounds_is_kept_whole() -> None:
     port.published_port_end = 0
     assert bounds.bounded_status(status) == status
     assert status.container.health_log and status.healthy
+
+
+async def test_a_message_of_half_a_million_reports_keeps_no_one_waiting(
+    manager: Manager, agents: Agents
+) -> None:
+    mine, others = task("n1"), task("n2")
+    manager.put(node("n1"), node("n2"), mine, others)
+    bad, good = await agents("n1").connect(), await agents("n2").connect()
+    update = TaskStatusUpdate(task_id=mine.id)
+    update.status.state = task_states.RUNNING
+    await bad.call.write(AgentMessage(statuses=[update] * 300_000))
+    error = await bad.ended()
+    assert "300000 statuses in one message, 5000 at most" in str(error)
+    await good.report(others.id, task_states.RUNNING)
+    await until(lambda: stored(manager, others.id).state == task_states.RUNNING)
+    assert stored(manager, mine.id).state == task_states.ASSIGNED
+
+
+async def test_a_report_that_breaks_its_handling_costs_itself_only(
+    manager: Manager, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = task("n1"), task("n1", slot=2)
+    manager.put(node("n1"), bad, good)
+    reports = manager.dispatcher._reports
+    take_in = reports.task
+
+    def fail_for_one(node_id: str, update: TaskStatusUpdate, *rest: Any) -> None:
+        if update.task_id == bad.id:
+            raise RuntimeError("what nobody foresaw")
+        take_in(node_id, update, *rest)
+
+    fail_for_one.__name__ = "task"
+    monkeypatch.setattr(reports, "task", fail_for_one)
+    agent = await agents("n1").connect()
+    await agent.report(bad.id, task_states.RUNNING)
+    await agent.report(good.id, task_states.RUNNING)
+    await until(lambda: stored(manager, good.id).state == task_states.RUNNING)
+    assert len(manager.dispatcher.sessions) == 1

@@ -25,7 +25,7 @@ def apart(
     try:
         return step(*args, **kwargs)
     except Exception:
-        log.exception("passed over %s=%s in %s", kind, object_id, step.__name__)
+        log.exception("passed over %s=%s", kind, object_id)
         return None
 
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from swarmlite.errors import Conflict, PermissionDenied, ResourceExhausted, Unavailable
-from swarmlite.manager.isolation import kept_up
+from swarmlite.errors import Conflict, InvalidSpec, PermissionDenied, ResourceExhausted, Unavailable
+from swarmlite.manager.isolation import apart, kept_up
 from swarmlite.manager.store.api import (
     Action,
     Change,
@@ -23,7 +23,7 @@ from swarmlite.manager.store.api import (
     Subscription,
 )
 from swarmlite.model import defaults, task_states, units
-from swarmlite.model.validate.reports import check_hello
+from swarmlite.model.validate.reports import check_hello, check_message
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
     AssignmentChange,
@@ -157,16 +157,25 @@ class Dispatcher:
         """Take in an agent's message; each is a heartbeat."""
         if self.sessions.get(session.node_id) is not session:
             return
-        self._liveness.heard(session.node_id, self._clock())
+        node_id = session.node_id
+        try:
+            check_message(message)
+        except InvalidSpec as error:
+            log.warning("session ended node=%s error=%s", node_id, error)
+            session.end(error)
+            return
+        self._liveness.heard(node_id, self._clock())
+        view, now = self._store.view, self._now()
         for update in message.statuses:
-            self._reports.task(session.node_id, update, self._store.view, self._now())
+            apart("report of node", node_id, self._reports.task, node_id, update, view, now)
         if message.HasField("description"):
-            self._reports.node_description(session.node_id, message.description)
+            described = self._reports.node_description
+            apart("report of node", node_id, described, node_id, message.description)
         if self._reports:
             self._reported.set()
         for chunk in message.logs:
             if self.logs is not None:
-                self.logs.received(session.node_id, chunk)
+                apart("log of node", node_id, self.logs.received, node_id, chunk)
         self._repair(session)
 
     def _known(self, node_id: str) -> Node:

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage
-from swarmlite.proto.dispatcher_pb2 import Hello
+from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
 from swarmlite.proto.types_pb2 import (
     ContainerStatus,
     EngineDescription,
@@ -39,6 +39,9 @@ MAX_LABELS = 128
 MAX_WORDS = 128
 """Runtimes, capabilities, kinds of resources."""
 MAX_ATTACHMENTS = 10_000
+MAX_STATUSES = 5_000
+MAX_LINES = 50_000
+"""Of one message."""
 MAX_LINE_BYTES = 1024 * 1024
 MAX_NUMBER = 2**62
 _FIRST_S, _LAST_S = 0, 253_402_300_799  # the years that can be written
@@ -169,6 +172,19 @@ def check_hello(hello: Hello) -> None:
         raise InvalidSpec(f"hello: {len(hello.attachments)} attachments, {MAX_ATTACHMENTS} at most")
 
 
+def check_message(message: AgentMessage) -> None:
+    """Raise InvalidSpec for more in one message than an agent sends: it would keep all others
+    waiting. Agents send 500 statuses at most.
+    """
+    lines = sum(len(chunk.messages) for chunk in message.logs) + len(message.logs)
+    for what, count, limit in (
+        ("statuses", len(message.statuses), MAX_STATUSES),
+        ("log lines", lines, MAX_LINES),
+    ):
+        if count > limit:
+            raise InvalidSpec(f"{count} {what} in one message, {limit} at most")
+
+
 def bound_line(message: LogMessage) -> None:
     """Bring a line of a container's log within its bounds, in place: there are many of them."""
     if message.stream not in (LOG_STDOUT, LOG_STDERR):
@@ -180,7 +196,7 @@ def bound_line(message: LogMessage) -> None:
 
 
 def is_time(timestamp: Timestamp) -> bool:
-    """Whether it is a moment between 1970 and 9999, which alone can be written as a date."""
+    """Whether it is a moment between 1970 and 9999, those that can be written as a date."""
     return _FIRST_S <= timestamp.seconds <= _LAST_S and 0 <= timestamp.nanos < 1_000_000_000
 
 
