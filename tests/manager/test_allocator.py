@@ -176,7 +176,7 @@ def test_a_full_subnet_is_said_in_the_tasks_and_filled_when_one_ends(world):
     world.settle()
     waiting = [t for t in world.tasks(service_id) if t.status.state == NEW]
     assert len(world.running(service_id)) == 4
-    assert [t.status.err for t in waiting] == ["no address left in 10.9.0.0/29"]
+    assert [t.status.err for t in waiting] == ["network tiny: no address left in 10.9.0.0/29"]
     world.scale(service_id, 4)
     other = world.create_service(on_network(tiny, name="other"))
     world.settle()

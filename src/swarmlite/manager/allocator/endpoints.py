@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from swarmlite.errors import ResourceExhausted
+from swarmlite.errors import AlreadyExists, InvalidSpec, ResourceExhausted
 from swarmlite.model.references import INGRESS_NETWORK
 from swarmlite.model.task_states import PENDING, RUNNING, is_attachment
 from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
@@ -14,7 +14,7 @@ from ..store.tables import Tables
 from ..times import stamp
 from .ipam import mac_of
 from .ports import is_ingress
-from .state import PREDEFINED, State, find_network, ingress_network, needs_addresses
+from .state import PREDEFINED, Given, State, find_network, ingress_network, needs_addresses
 
 NO_CONFIG = NetworkAttachmentConfig()
 
@@ -62,11 +62,7 @@ def allocate_service(state: State, service: Service, view: Tables) -> Service:
     del endpoint.virtual_ips[:]
     try:
         for network in vip_networks(service, view):
-            addr = before.get(network.id)
-            if not addr and network.id not in state.pools:
-                name = network.spec.annotations.name
-                raise ResourceExhausted(f"network {name} has no subnet yet")
-            addr = addr or state.give(owner, network.id)[0][0]
+            addr = before.get(network.id) or _given(state, owner, network)[0][0]
             endpoint.virtual_ips.add(network_id=network.id, addr=addr)
         ports = state.ports.allocate(
             service.id,
@@ -157,9 +153,18 @@ def _attach(
     attachment.network_id = network.id
     attachment.network_name = network.spec.annotations.name
     if needs_addresses(network):
-        given = state.give(f"task/{task.id}", network.id, config.addresses)
+        given = _given(state, f"task/{task.id}", network, config.addresses)
         attachment.addresses.extend(text for text, _ in given)
         attachment.mac = mac_of(given[0][1])
+
+
+def _given(state: State, owner: str, network: Network, asked: Sequence[str] = ()) -> list[Given]:
+    """As State.give; errors name the network, which has no other name for a user."""
+    try:
+        return state.give(owner, network.id, asked)
+    except (AlreadyExists, InvalidSpec, ResourceExhausted) as error:
+        name = network.spec.annotations.name
+        raise type(error)(f"network {name}: {error}") from error
 
 
 def allocate_node(state: State, node: Node, ingress: Network) -> Node:
@@ -169,7 +174,7 @@ def allocate_node(state: State, node: Node, ingress: Network) -> Node:
     allocated = Node()
     allocated.CopyFrom(node)
     del allocated.attachments[:]
-    given = state.give(owner, ingress.id)
+    given = _given(state, owner, ingress)
     allocated.attachments.add(
         network_id=ingress.id,
         network_name=ingress.spec.annotations.name,

@@ -119,7 +119,7 @@ class State:
         """
         pools = self.pools.get(network_id)
         if pools is None:
-            raise ResourceExhausted(f"network {network_id} has no subnet yet")
+            raise ResourceExhausted("it has no subnet yet")
         given: list[Given] = []
         numbers = [parse_address(text) for text in requested]
         for pool in pools:

@@ -38,7 +38,7 @@ from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 from . import assignments
 from .attachments import Attachments, stale
-from .liveness import START_PERIODS, Liveness
+from .liveness import Liveness
 from .reports import Reports
 from .sessions import Session, Sessions
 
@@ -117,7 +117,8 @@ class Dispatcher:
         self._subscription: Subscription | None = None
         self._led = False
         self._assigning = False
-        self._began = clock()
+        self._silent: set[str] = set()
+        """Managers that answered while this one ran, and no longer do."""
         self._judge = False
         self._peers: list[ManagerPeer] | None = None
 
@@ -320,7 +321,10 @@ class Dispatcher:
 
     def _node_changed(self, event: Event, node: Node) -> None:
         if _fell_silent(node, event.old):
+            self._silent.add(node.id)
             self._judge = True
+        elif node.manager_status.reachability != ManagerStatus.UNREACHABLE:
+            self._silent.discard(node.id)
         if _moved(node, event.old):
             self._peers = None
             self._introduce_all()
@@ -438,12 +442,11 @@ class Dispatcher:
     def adopt(self, now: float) -> None:
         """Give a deadline to nodes that nobody hears of, and that are ours to judge."""
         self._led = self._is_leader()
-        settled = now - self._began > START_PERIODS * self._liveness.period_s
         for node in self._store.view.nodes:
             if self.sessions.get(node.id) is not None:
                 continue
             if node.status.state != NodeStatus.DOWN and self._ours(node):
-                soon = settled and node.status.manager_id != self._node_id
+                soon = node.status.manager_id in self._silent
                 self._liveness.expect([node.id], now, soon=soon)
             else:
                 self._liveness.forget(node.id)
@@ -527,9 +530,9 @@ class Dispatcher:
 
 def _fell_silent(node: Node, old: object) -> bool:
     """Whether a manager no longer answers, so that the nodes it watched need another judge."""
-    silent = node.manager_status.reachability == ManagerStatus.UNREACHABLE
     before = old.manager_status.reachability if isinstance(old, Node) else None
-    return silent and before != ManagerStatus.UNREACHABLE
+    silent = node.manager_status.reachability == ManagerStatus.UNREACHABLE
+    return silent and before == ManagerStatus.REACHABLE
 
 
 def _moved(node: Node, old: object) -> bool:
