@@ -83,9 +83,9 @@ async def test_names_are_unique(control: ControlStub) -> None:
 
 async def test_what_is_malformed_or_not_supported_is_refused_by_name(control: ControlStub) -> None:
     spec = service_spec()
-    spec.task.container.tty = True
+    spec.task.container.isolation = "hyperv"
     request = pb.CreateServiceRequest(spec=spec)
-    await refused(control.CreateService(request), InvalidSpec, "--tty: not supported yet")
+    await refused(control.CreateService(request), InvalidSpec, "--isolation: not supported yet")
     request = pb.CreateServiceRequest(spec=service_spec("a_b-"))
     await refused(control.CreateService(request), InvalidSpec, "DNS label")
 
