@@ -84,13 +84,7 @@ class AgentNode:
         if in_swarm:
             self.join()
         await self.manager.start(f"unix:{self._root}/manager.sock")
-        self._spawn(
-            "forwarder",
-            str(FORWARDER),
-            "127.0.0.1",
-            str(MANAGER_PORT),
-            f"{self._root}/manager.sock",
-        )
+        self.start_forwarder()
         self.start_supervisor()
         await self.start_agent()
 
@@ -106,6 +100,15 @@ class AgentNode:
             "managers": [f"127.0.0.1:{MANAGER_PORT}"],
         }
         self.paths.node_file.write_text(json.dumps(node))
+
+    def start_forwarder(self) -> None:
+        self._spawn(
+            "forwarder",
+            str(FORWARDER),
+            "127.0.0.1",
+            str(MANAGER_PORT),
+            f"{self._root}/manager.sock",
+        )
 
     def start_supervisor(self) -> None:
         import swarmlite.runtime.supervisor as room

@@ -17,10 +17,12 @@ from swarmlite.ids import new_id
 from swarmlite.manager.ca.root import MANAGER, WORKER, RootCA, Subject, new_request
 from swarmlite.proto.ca_pb2 import IssueNodeCertificateResponse
 from swarmlite.proto.ca_pb2_grpc import CAServicer, add_CAServicer_to_server
+from swarmlite.proto.control_pb2 import Empty
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
     AssignmentChange,
     Assignments,
+    AttachContainerResponse,
     LogChunk,
     ManagerMessage,
     ManagerPeer,
@@ -31,8 +33,8 @@ from swarmlite.proto.dispatcher_pb2_grpc import (
     DispatcherServicer,
     add_DispatcherServicer_to_server,
 )
-from swarmlite.proto.objects_pb2 import Config, Node, Secret, Task
-from swarmlite.proto.types_pb2 import TaskState, TaskStatus
+from swarmlite.proto.objects_pb2 import Config, Network, Node, Secret, Task
+from swarmlite.proto.types_pb2 import NetworkAttachment, TaskState, TaskStatus
 
 DEADLINE_S = 20.0
 
@@ -62,6 +64,8 @@ class ScriptedManager(DispatcherServicer, CAServicer):
         self.history: dict[str, list[TaskStatus]] = {}
         self.log_chunks: list[LogChunk] = []
         self.renewals = 0
+        self.attachable: dict[str, Network] = {}
+        self.attached: set[tuple[str, str]] = set()
         self.items: dict[tuple[str, str], Any] = {}
         self._sequence = itertools.count(1)
         self._at = ""
@@ -113,6 +117,23 @@ class ScriptedManager(DispatcherServicer, CAServicer):
             if self._down is queue:
                 self._down = None
             await self._notify()
+
+    async def AttachContainer(self, request: Any, context: Any) -> AttachContainerResponse:
+        network = self.attachable.get(request.network)
+        if network is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"network {request.network} not found")
+        assert network is not None
+        self.attached.add((network.id, request.container_id))
+        name = network.spec.annotations.name
+        place = NetworkAttachment(
+            network_id=network.id, network_name=name, addresses=["10.9.0.7/24"]
+        )
+        return AttachContainerResponse(attachment=place, network=network)
+
+    async def DetachContainer(self, request: Any, context: Any) -> Empty:
+        self.attached = {held for held in self.attached if held[1] != request.container_id}
+        await self._notify()
+        return Empty()
 
     async def _read(self, request: AsyncIterator[AgentMessage]) -> None:
         async for message in request:

@@ -6,13 +6,25 @@ import asyncio
 import signal
 import time
 
+import grpc
 import pytest
 from agent_node import AgentNode
 
 from swarmlite.agent.workload import container_id_of
 from swarmlite.model import task_states
+from swarmlite.proto.containers_pb2 import (
+    Container,
+    ContainerConfig,
+    ContainerRef,
+    ContainerState,
+    CreateContainerRequest,
+    InspectContainerRequest,
+    ListContainersRequest,
+    RemoveContainerRequest,
+    StopContainerRequest,
+)
 from swarmlite.proto.dispatcher_pb2 import LogSubscription, ManagerMessage, VirtualService
-from swarmlite.proto.objects_pb2 import Config, Secret
+from swarmlite.proto.objects_pb2 import Config, Network, Secret
 from swarmlite.proto.types_pb2 import Mount, PortConfig
 
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -358,3 +370,141 @@ async def until_async(predicate, timeout_s: float = 10.0) -> None:  # type: igno
     while not await predicate():
         assert time.monotonic() < deadline, "it never came"
         await asyncio.sleep(0.05)
+
+
+async def test_a_tasks_container_that_is_removed_by_hand_fails_its_task(node: AgentNode) -> None:
+    task, ready = node.task(SLEEP), node.task(SLEEP)
+    ready.desired_state = task_states.READY
+    node.manager.assign(task, ready)
+    await node.manager.status(task.id, task_states.RUNNING)
+    await node.manager.status(ready.id, task_states.READY)
+    containers = node.engine.containers
+    refused = containers.Remove(RemoveContainerRequest(ref=container_id_of(task.id)))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await refused
+    assert "container is running: stop the container before removing" in caught.value.details()
+    listed = await containers.List(ListContainersRequest(all=True))
+    assert {entry.id for entry in listed.containers} == {
+        container_id_of(task.id), container_id_of(ready.id),
+    }  # fmt: skip
+    for victim in (task, ready):
+        await containers.Remove(RemoveContainerRequest(ref=container_id_of(victim.id), force=True))
+    status = await node.manager.status(task.id, task_states.COMPLETE)
+    assert (status.state, status.err) == (task_states.FAILED, "task: non-zero exit (137)")
+    node.manager.desire(ready.id, task_states.RUNNING)
+    status = await node.manager.status(ready.id, task_states.COMPLETE)
+    assert (status.state, status.err) == (
+        task_states.FAILED, "task: the container is gone: it was removed by hand",
+    )  # fmt: skip
+
+
+async def test_an_ended_tasks_container_is_listed_until_it_is_forgotten(node: AgentNode) -> None:
+    task = node.task("echo bye; exit 3")
+    node.manager.assign(task)
+    await node.manager.status(task.id, task_states.COMPLETE)
+    containers = node.engine.containers
+
+    async def listed() -> list[Container]:
+        return list((await containers.List(ListContainersRequest(all=True))).containers)
+
+    entry = (await listed())[0]
+    assert (entry.state.status, entry.state.exit_code) == (ContainerState.EXITED, 3)
+    assert entry.labels["com.docker.swarm.task.id"] == task.id
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await containers.Start(ContainerRef(ref=entry.id))
+    assert "is a task's" in caught.value.details()
+    node.manager.withdraw(task.id)
+
+    async def gone() -> bool:
+        return not await listed()
+
+    await until_async(gone)
+
+
+async def test_an_agent_killed_in_the_middle_of_a_create_makes_it_again(
+    node: AgentNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for point in ("folder.done", "volumes.begun", "sandbox.done", "process.done"):
+        sessions = len(node.manager.hellos)
+        node.end("agent")
+        monkeypatch.setenv("SWARMLITE_ENGINE_KILL_AT", point)
+        await node.start_agent()
+        monkeypatch.delenv("SWARMLITE_ENGINE_KILL_AT")
+        await node.manager.session(sessions + 1)
+        task = node.task(SLEEP)
+        task.spec.container.mounts.append(Mount(type=Mount.VOLUME, target="/v"))
+        node.manager.assign(task)
+        await until(lambda: node._processes["agent"].poll() is not None)
+        await node.start_agent()
+        status = await node.manager.status(task.id, task_states.RUNNING)
+        assert (status.state, status.err) == (task_states.RUNNING, ""), point
+        node.manager.desire(task.id, task_states.REMOVE)
+        await node.manager.status(task.id, task_states.SHUTDOWN)
+
+
+async def test_health_of_a_task_is_reported_with_its_last_outputs(node: AgentNode) -> None:
+    task = node.task(SLEEP)
+    check = task.spec.container.healthcheck
+    check.test.extend(["CMD-SHELL", "curl-is-not-here"])
+    check.interval.FromMilliseconds(100)
+    check.retries = 2
+    node.manager.assign(task)
+    status = await node.manager.status(task.id, task_states.COMPLETE)
+    assert (status.state, status.err) == (task_states.FAILED, "task: unhealthy container")
+    assert status.container.health == "unhealthy"
+    assert "curl-is-not-here: not found" in status.container.health_log[-1].output
+
+
+async def test_a_node_without_managers_starts_its_tasks_again_and_says_so(
+    node: AgentNode,
+) -> None:
+    node.manager.period_s = 0.3
+    node.manager.end_session()
+    await node.manager.session(2)
+    task = node.task("echo run; sleep 0.5; exit 1")
+    task.spec.restart.delay.FromMilliseconds(100)
+    node.manager.assign(task)
+    await node.manager.status(task.id, task_states.RUNNING)
+    node.end("forwarder")
+    await until(lambda: node.output(task.id).count("run") >= 3)
+    node.start_forwarder()
+    await node.manager.until(
+        lambda: any(
+            "while no manager answered" in status.message
+            for status in node.manager.history[task.id]
+        ),
+        "a report of restarts",
+    )
+
+
+async def test_a_plain_container_takes_a_place_on_the_managers_network_and_gives_it_back(
+    node: AgentNode,
+) -> None:
+    network = Network(id="overlay1", spec={"annotations": {"name": "front"}, "attachable": True})
+    network.driver_state.name = "overlay"
+    network.driver_state.options["vni"] = "4097"
+    network.ipam.configs.add(subnet="10.9.0.0/24", gateway="10.9.0.1")
+    node.manager.attachable["front"] = network
+    config = ContainerConfig(name="plain", network_mode="front")
+    config.spec.image = node.image
+    config.spec.command.extend(["sh", "-c", SLEEP])
+    config.spec.stop_grace_period.FromSeconds(2)
+    containers = node.engine.containers
+    made = await containers.Create(CreateContainerRequest(config=config))
+    await containers.Start(ContainerRef(ref="plain"))
+    found = await containers.Inspect(InspectContainerRequest(ref="plain"))
+    assert found.networks[0].ipv4_address == "10.9.0.7/24"
+    assert node.manager.attached == {("overlay1", made.id)}
+    node.manager.end_session()
+    await node.manager.session(2)
+    held = [(h.network_id, h.container_id) for h in node.manager.hellos[-1].attachments]
+    assert held == [("overlay1", made.id)]
+    await containers.Stop(StopContainerRequest(ref="plain"))
+    await node.manager.until(lambda: not node.manager.attached, "the place given back")
+    other = ContainerConfig()
+    other.CopyFrom(config)
+    other.name, other.network_mode = "other", "no-such"
+    await containers.Create(CreateContainerRequest(config=other))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await containers.Start(ContainerRef(ref="other"))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND

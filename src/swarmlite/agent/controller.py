@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
-from swarmlite.agent.statuses import status
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarmlite.agent.contact import Contact
+from swarmlite.agent.local_restarts import LocalRestarts
+from swarmlite.agent.statuses import now, status
 from swarmlite.agent.workload import Workload
 from swarmlite.engine.exits import Exit
 from swarmlite.errors import SwarmliteError
@@ -37,18 +42,26 @@ class Controller:
         node_id: str,
         *,
         adopted_pid: int = 0,
+        contact: Contact | None = None,
     ) -> None:
-        """`task.status` is where it goes on; `adopted_pid` is of a container found running."""
+        """`task.status` is where it goes on; `adopted_pid` is of a container found running.
+
+        With a `contact` that is lost, the task's container is started again under its policy.
+        """
         self.task = task
         self.finished = asyncio.Event()
         self._workload = workload
         self._report_status = report
         self._node_id = node_id
         self._state: TaskState.ValueType = task.status.state
+        self._since = Timestamp()
+        self._since.CopyFrom(task.status.timestamp)
         # Who has not run yet has not passed a test either, whatever its managers assumed.
         self._healthy = task.status.healthy and task.status.state >= task_states.RUNNING
         self._pid = adopted_pid
         self._found_end: Exit | None = None
+        self._contact = contact
+        self._restarts = LocalRestarts(task.spec.restart)
         self._remark = ""
         self._go = asyncio.Event()
         self._stop = asyncio.Event()
@@ -119,12 +132,11 @@ class Controller:
     # living
     async def _live(self) -> None:
         try:
-            if self._found_end is not None:
-                await self._ended(self._found_end)
-                return
-            if not self._pid:
+            if self._found_end is None and not self._pid:
                 await self._begin()
-            await self._supervise()
+            end = self._found_end or await self._supervise()
+            while end is not None:
+                end = await self._next_end(end)
         except (SwarmliteError, OSError) as error:  # OSError: a disk that is full, say
             await self._end_by_error(error)
 
@@ -138,11 +150,40 @@ class Controller:
         self._report(task_states.STARTING, "starting")
         self._pid = await self._workload.start()
 
-    async def _supervise(self) -> None:
+    async def _next_end(self, end: Exit) -> Exit | None:
+        """The end after this one, where the container is started again; None once it has ended.
+
+        A task is never restarted, only replaced: by its managers. While none answers, its node
+        keeps the service going under the same task, and says so when they are back.
+        """
+        while await self._stays_alone(end):
+            self._restarts.started(time.monotonic())
+            log.info("started again, no manager answers task=%s", self.task.id)
+            try:
+                self._pid = await self._workload.start()
+            except (SwarmliteError, OSError) as error:
+                end = Exit(1, lost=f"task: {' '.join(str(error).split())}")
+                continue
+            self._healthy = False
+            return await self._supervise()
+        await self._ended(end)
+        return None
+
+    async def _stays_alone(self, end: Exit) -> bool:
+        """Whether the policy wants a start, and no manager was back until it was due."""
+        contact, restarts = self._contact, self._restarts
+        if contact is None or contact.connected or self._stop.is_set():
+            return False
+        if not restarts.wanted(end.code, time.monotonic()):
+            return False
+        return not await contact.back_within(restarts.delay_s)
+
+    async def _supervise(self) -> Exit | None:
+        """Until the container ends: how; None when it was ended for its health."""
         health = self._workload.health()
         if health is None or self._state == task_states.RUNNING:
             self._healthy = self._healthy or health is None
-            self._report(task_states.RUNNING, "started")
+            self._report(task_states.RUNNING, self._how_started())
         elif self._state < task_states.STARTING:
             self._report(task_states.STARTING, "starting")
         exited = asyncio.ensure_future(self._workload.exited())
@@ -150,13 +191,18 @@ class Controller:
         try:
             await asyncio.wait((exited, sick), return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
-                await self._ended(exited.result())
-            else:
-                sick.result()
-                await self._end_unhealthy()
+                return exited.result()
+            sick.result()
+            await self._end_unhealthy()
+            return None
         finally:
             await _cancelled(exited)
             await _cancelled(sick)
+
+    def _how_started(self) -> str:
+        count = self._restarts.count
+        times = "once" if count == 1 else f"{count} times"
+        return f"started; again {times} while no manager answered" if count else "started"
 
     async def _until_unhealthy(self) -> None:
         """Returns once the container is unhealthy; each change before is reported."""
@@ -169,7 +215,7 @@ class Controller:
                 return
             if seen == Health.HEALTHY:
                 self._healthy = True
-                self._report(task_states.RUNNING, "started")
+                self._report(task_states.RUNNING, self._how_started())
 
     async def _ended(self, end: Exit) -> None:
         state = task_states.COMPLETE if end.code == 0 else task_states.FAILED
@@ -251,7 +297,10 @@ class Controller:
         err: str = "",
         end: Exit | None = None,
     ) -> None:
-        self._state = max(self._state, state)
+        reached = max(self._state, state)
+        if reached != self._state or not self._since.ByteSize():
+            self._since.CopyFrom(now())
+        self._state = reached
         self._report_status(
             self.task.id,
             status(
@@ -264,6 +313,8 @@ class Controller:
                 pid=self._pid,
                 host_ports=self._workload.host_ports,
                 healthy=self._healthy and self._state == task_states.RUNNING,
+                health=self._workload.health(),
+                since=self._since,
             ),
         )
 

@@ -23,9 +23,12 @@ class Membership:
         """Templates know the node as the managers do."""
         if info.HasField("node"):
             self._around.node = info.node
+        period = info.heartbeat_period
+        self._worker.contact.found(period.seconds + period.nanos / 1e9)
 
     def session_lost(self) -> None:
         """Containers run on; who reads logs has to ask again."""
+        self._worker.contact.lost()
         self._worker.assignments.restart()
         self._worker.logs.reset()
 

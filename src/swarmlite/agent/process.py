@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import logging
 import signal
+from pathlib import Path
 
 import grpc.aio
 
 from swarmlite import rpc
 from swarmlite.agent import description
 from swarmlite.agent.certificate import Renewal, finish_replacement
+from swarmlite.agent.cluster_networks import SessionNetworks
 from swarmlite.agent.config import DEFAULT_VXLAN_PORT, AgentConfig, NodeConfig
 from swarmlite.agent.disk import DiskWatch
 from swarmlite.agent.journal import Journal
@@ -26,11 +28,14 @@ from swarmlite.agent.session import Session
 from swarmlite.agent.task_workload import Surroundings
 from swarmlite.agent.worker import Worker
 from swarmlite.engine.api import add_services
+from swarmlite.engine.cluster_networks import NoCluster
 from swarmlite.engine.engine import Engine
 from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.images import TaskImages
 from swarmlite.engine.roots import make_init_layer
 from swarmlite.errors import PermissionDenied, SwarmliteError
+from swarmlite.ids import new_id
+from swarmlite.kernel import durable
 from swarmlite.network.node import NodeNetwork, probe
 from swarmlite.proto.host_pb2 import HostInfo
 from swarmlite.proto.objects_pb2 import Node
@@ -150,12 +155,16 @@ class Agent:
         def channel(address: str) -> grpc.aio.Channel:
             return rpc.secure_channel([address], certificates)
 
+        engine = around.engine
+        places = SessionNetworks(self._connected_to, channel, engine.network, engine.records)
+        engine.cluster = places
         self._session = session = Session(
             managers=managers,
             channel=channel,
             description=self._describe,
             reporter=self._reporter,
             handler=Membership(around, worker),
+            attachments=places.held,
         )
         renewal = group.create_task(
             Renewal(certificates, managers, channel, session.reconnect).run()
@@ -164,9 +173,13 @@ class Agent:
             await session.run()
         except PermissionDenied as error:
             renewal.cancel()
+            engine.cluster = NoCluster()
             self._error = f"this node was removed from the swarm: {error}"
             log.error("removed from the swarm error=%s", error)
             await self._leave(around.engine.network, worker)
+
+    def _connected_to(self) -> str:
+        return self._session.connected_to if self._session is not None else ""
 
     def _describe(self) -> NodeDescription:
         node = self._config.node
@@ -197,6 +210,8 @@ class Agent:
             manager=node.manager if node else False,
             error=self._error or (self._session.error if self._session else ""),
             state_dir=str(self._config.paths.state_dir),
+            cgroup_version=self._cgroup,
+            engine_id=engine_id(self._config.paths.state_dir / "engine-id"),
             warnings=self._warnings,
         )
 
@@ -207,6 +222,17 @@ class Agent:
             return "error"
         connected = self._session is not None and self._session.connected_to
         return "active" if connected else "pending"
+
+
+def engine_id(path: Path) -> str:
+    """An id that stays for the life of the state directory."""
+    try:
+        return path.read_text().strip() or new_id()
+    except OSError:
+        made = new_id()
+    with contextlib.suppress(OSError):  # a full disk: another one the next time
+        durable.write(path, made.encode())
+    return made
 
 
 async def run_until_signalled(config: AgentConfig) -> None:

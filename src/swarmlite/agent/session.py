@@ -11,7 +11,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import grpc
@@ -24,6 +24,7 @@ from swarmlite.errors import Conflict, PermissionDenied, SwarmliteError, Unavail
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
     Assignments,
+    HeldAttachment,
     Hello,
     LogChunk,
     LogSubscription,
@@ -74,13 +75,18 @@ class Session:
         description: Callable[[], NodeDescription],
         reporter: Reporter,
         handler: Handler,
+        attachments: Callable[[], Iterable[HeldAttachment]] = tuple,
     ) -> None:
-        """`channel` opens a connection with mutual TLS to an address."""
+        """`channel` opens a connection with mutual TLS to an address.
+
+        `attachments` are the places of plain containers that managers are to keep.
+        """
         self._managers = managers
         self._channel = channel
         self._description = description
         self._reporter = reporter
         self._handler = handler
+        self._attachments = attachments
         self._instance = secrets.token_hex(16)
         self._session_id = ""
         self._period_s = DEFAULT_PERIOD_S
@@ -129,7 +135,12 @@ class Session:
 
     async def _converse(self, call: Call, address: str) -> None:
         self._said = self._description()
-        hello = Hello(description=self._said, session_id=self._session_id, instance=self._instance)
+        hello = Hello(
+            description=self._said,
+            session_id=self._session_id,
+            instance=self._instance,
+            attachments=self._attachments(),
+        )
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 await call.write(AgentMessage(hello=hello))

@@ -97,6 +97,7 @@ class TaskWorkload:
         record = self._record()
         self._exits = record.exits
         await self._engine.lifecycle.start(record)
+        self.host_ports = list(record.message.ports)
         return record.state.pid
 
     async def exited(self) -> Exit:

@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from swarmlite.agent.assignments import AssignmentSet, Delta
+from swarmlite.agent.contact import Contact
 from swarmlite.agent.controller import Controller
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.logs import LogShipper, Source
@@ -49,6 +50,7 @@ class Worker:
         """Nothing is touched before `start`."""
         self.assignments = AssignmentSet()
         self.logs = LogShipper(self._log_sources)
+        self.contact = Contact()
         self._around = around
         self._engine = around.engine
         self._journal = journal
@@ -175,6 +177,7 @@ class Worker:
             self._reporter.report,
             self._node_id,
             adopted_pid=record.state.pid if record is not None and running else 0,
+            contact=self.contact,
         )
         self._controllers[task.id], self._workloads[task.id] = controller, workload
         if not running and not task_states.is_terminal(own.status.state):
