@@ -98,6 +98,6 @@ async def test_stats_and_processes_are_those_of_the_container(containers: Contai
     assert stats["cpu_user_ns"] + stats["cpu_system_ns"] > 0
     assert stats["pids"] == 3
     assert {
-        "cpu_throttled_periods", "cpu_throttled_ns", "memory_limit_bytes", "pids_limit",
+        "throttled_periods", "cpu_throttled_ns", "memory_limit_bytes", "pids_limit",
         "memory_inactive_file_bytes", "block_read_bytes", "block_write_bytes", "oom_kills",
     } <= set(stats)  # fmt: skip

@@ -1,6 +1,6 @@
 """What a control group has used, by the names that `client.Supervisor.stats` promises.
 
-cpu_usage_ns, cpu_user_ns, cpu_system_ns, cpu_throttled_periods, cpu_throttled_ns; memory_bytes,
+cpu_usage_ns, cpu_user_ns, cpu_system_ns, throttled_periods, cpu_throttled_ns; memory_bytes,
 memory_limit_bytes (v1's largest number, or -1, without one), memory_inactive_file_bytes; pids,
 pids_limit (-1 without one); block_read_bytes, block_write_bytes (0 on v1 where the container is in
 no blkio group: it is when a limit on block devices was asked for); oom_kills.
@@ -21,7 +21,7 @@ def of_v1(at: dict[str, str]) -> dict[str, int]:
         "cpu_usage_ns": base.read_int(f"{cpuacct}/cpuacct.usage"),
         "cpu_user_ns": base.read_int(f"{cpuacct}/cpuacct.usage_user"),
         "cpu_system_ns": base.read_int(f"{cpuacct}/cpuacct.usage_sys"),
-        "cpu_throttled_periods": throttled.get("nr_throttled", 0),
+        "throttled_periods": throttled.get("nr_throttled", 0),
         "cpu_throttled_ns": throttled.get("throttled_time", 0),
         "memory_bytes": base.read_int(f"{memory}/memory.usage_in_bytes"),
         "memory_limit_bytes": base.read_int(f"{memory}/memory.limit_in_bytes"),
@@ -56,7 +56,7 @@ def of_v2(directory: str) -> dict[str, int]:
         "cpu_usage_ns": cpu.get("usage_usec", 0) * 1000,
         "cpu_user_ns": cpu.get("user_usec", 0) * 1000,
         "cpu_system_ns": cpu.get("system_usec", 0) * 1000,
-        "cpu_throttled_periods": cpu.get("nr_throttled", 0),
+        "throttled_periods": cpu.get("nr_throttled", 0),
         "cpu_throttled_ns": cpu.get("throttled_usec", 0) * 1000,
         "memory_bytes": base.read_int(f"{directory}/memory.current"),
         "memory_limit_bytes": base.read_int(f"{directory}/memory.max"),

@@ -325,26 +325,26 @@ class Server:
         self._remove_cgroup(container, gone, failed)
 
     def _remove_cgroup(
-        self, container: Container, done: Callable[[], None], failed: Callable[[Exception], None]
+        self,
+        container: Container,
+        done: Callable[[], None],
+        failed: Callable[[Exception], None],
+        tries: int = 1,
     ) -> None:
-        tries = 0
-
-        def attempt() -> None:
-            nonlocal tries
-            tries += 1
-            try:
-                gone = container.cgroup is None or container.cgroup.delete()
-            except OSError:
-                gone = False
-            if gone:
-                done()
-            elif tries >= REMOVE_TRIES:
-                text = f"container {container.id}: its cgroup stays busy"
-                failed(errors.FailedPrecondition(text))
-            else:
-                self.loop.later(REMOVE_RETRY_S, attempt)
-
-        attempt()
+        """A function of its own for each try would be a cycle that refers to itself, and stay."""
+        try:
+            gone = container.cgroup is None or container.cgroup.delete()
+        except OSError:
+            gone = False
+        if gone:
+            done()
+        elif tries >= REMOVE_TRIES:
+            text = f"container {container.id}: its cgroup stays busy"
+            failed(errors.FailedPrecondition(text))
+        else:
+            self.loop.later(
+                REMOVE_RETRY_S, lambda: self._remove_cgroup(container, done, failed, tries + 1)
+            )
 
     # beginning and end
     def take_over(self) -> None:
