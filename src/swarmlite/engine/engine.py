@@ -69,7 +69,8 @@ class Engine:
         self.lifecycle.gone = lambda record: self.streams.removed(record.id)
         self.lifecycle.runs.health = HealthMonitor(self._probe, self._told, self.lifecycle.save)
         self.streams = Streams(supervisor)
-        self.inspection = Inspection(storage.images, storage.snapshots)
+        execs = self.streams.execs
+        self.inspection = Inspection(storage.images, storage.snapshots, execs.ids_of)
         self.files = Files(storage.snapshots)
         self.stats = Stats(supervisor)
         self.updates = Updates(self.records, supervisor, self._told)
