@@ -46,14 +46,19 @@ class Leases:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._owners: dict[str, Held] = {}
+        self._by_name: dict[tuple[str, str], dict[str, None]] = {}
         self._changing = threading.RLock()
         self._size = 0
         self._stale = False  # the file lacks something that memory has
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._load()
-        self._descriptor = os.open(
-            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._descriptor = -1
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:  # a full disk: in memory until there is room
+            log.warning("leases not on disk yet path=%s error=%s", path, error)
+            self._stale = True
 
     def close(self) -> None:
         """Release the file; the leases stay."""
@@ -82,25 +87,21 @@ class Leases:
             if held and _covers(held, new) and not sync:
                 return
             self._append(_record(owner, new), sync)
-            kept = self._owners.setdefault(owner, Held())
-            kept.images |= new.images
-            kept.volumes |= new.volumes
-            kept.contents |= new.contents
+            self._add(owner, new)
 
     def release(self, owner: str) -> None:
         """End all that `owner` holds; safe to repeat, never fails."""
         with self._changing:
-            if self._owners.pop(owner, None) is not None:
+            if self._drop(owner):
                 self._append({"release": owner}, False)
 
     def holders(self, *, image: str = "", volume: str = "", content: str = "") -> list[str]:
         """The owners that hold the image of this id, the volume of this name, the blob."""
         with self._changing:
-            return [
-                owner
-                for owner, held in self._owners.items()
-                if image in held.images or volume in held.volumes or content in held.contents
-            ]
+            found: dict[str, None] = {}
+            for kind, name in (("images", image), ("volumes", volume), ("contents", content)):
+                found.update(self._by_name.get((kind, name), {}))
+            return list(found)
 
     def held(self, owner: str) -> Held:
         """What an owner holds now."""
@@ -117,6 +118,25 @@ class Leases:
         """No lease begins or ends meanwhile: to look at holders and act on what was seen."""
         with self._changing:
             yield
+
+    def _add(self, owner: str, new: Held) -> None:
+        kept = self._owners.setdefault(owner, Held())
+        for kind, names in vars(new).items():
+            getattr(kept, kind).update(names)
+            for name in names:
+                self._by_name.setdefault((kind, name), {})[owner] = None
+
+    def _drop(self, owner: str) -> bool:
+        held = self._owners.pop(owner, None)
+        if held is None:
+            return False
+        for kind, names in vars(held).items():
+            for name in names:
+                owners = self._by_name[kind, name]
+                del owners[owner]
+                if not owners:
+                    del self._by_name[kind, name]
+        return True
 
     def _append(self, record: dict[str, object], sync: bool) -> None:
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
@@ -142,7 +162,8 @@ class Leases:
         lines = [json.dumps(_record(owner, held)) for owner, held in self._owners.items()]
         data = "".join(f"{line}\n" for line in lines).encode()
         durable.write(self._path, data, sync=sync)
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._size, self._stale = len(data), False
 
@@ -160,13 +181,14 @@ class Leases:
 
     def _replay(self, record: dict[str, object]) -> None:
         if "release" in record:
-            self._owners.pop(str(record["release"]), None)
+            self._drop(str(record["release"]))
             return
-        held = self._owners.setdefault(str(record["hold"]), Held())
-        for key, known in vars(held).items():
-            values = record.get(key)
+        new = Held()
+        for kind, names in vars(new).items():
+            values = record.get(kind)
             if isinstance(values, list):
-                known.update(map(str, values))
+                names.update(map(str, values))
+        self._add(str(record["hold"]), new)
 
 
 def holding(holders: list[str]) -> str:

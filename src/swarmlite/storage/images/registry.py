@@ -79,7 +79,7 @@ class Repository:
                 f"has no manifest {target})"
             ) from error
         algorithm = target.partition(":")[0] if ":" in target else "sha256"
-        digest = digest_of(data, algorithm)
+        digest = await in_thread(digest_of, data, algorithm)
         if ":" in target and digest != target:
             raise InvalidSpec(f"the manifest {target} arrived with the digest {digest}")
         return Document(data, media_type, digest)
@@ -94,7 +94,8 @@ class Repository:
         path = f"{self._reference.path}/blobs/{descriptor.digest}"
         data, _ = await self._small(path, limit, "*/*")
         algorithm = descriptor.digest.partition(":")[0]
-        if len(data) != descriptor.size or digest_of(data, algorithm) != descriptor.digest:
+        digest = await in_thread(digest_of, data, algorithm)
+        if len(data) != descriptor.size or digest != descriptor.digest:
             raise InvalidSpec(f"blob {descriptor.digest} arrived with another content")
         return data
 

@@ -193,10 +193,11 @@ class ImageStore:
         reference = Reference.parse(ref)
         async with Repository(reference, auth, self.settings, self.limits) as repository:
             document = await repository.manifest(reference.target)
-            parsed = parse(document.data, document.media_type)
+            parsed = await in_thread(parse, document.data, document.media_type)
             if isinstance(parsed, Index):
                 return Resolved(document.digest, platforms(parsed))
-            config, _ = parse_config(await repository.blob(parsed.config))
+            raw = await repository.blob(parsed.config)
+            config, _ = await in_thread(parse_config, raw)
             only = Platform(
                 str(config.get("os") or "linux"),
                 str(config.get("architecture") or ""),
@@ -262,7 +263,7 @@ class ImageStore:
     ) -> Image:
         top, own, manifest = await _manifest(repository, reference.target, wanted)
         raw = await repository.blob(manifest.config)
-        config, diff_ids = parse_config(raw)
+        config, diff_ids = await in_thread(parse_config, raw)
         check_platform(config, wanted)
         self._check_layers(len(diff_ids), len(manifest.layers))
         sources = [
@@ -559,7 +560,7 @@ async def _manifest(
     """The document that `target` names, and the manifest for a platform, as it came and parsed."""
     top = document = await repository.manifest(target)
     for _ in range(_MAX_INDEX_DEPTH):
-        parsed = parse(document.data, document.media_type)
+        parsed = await in_thread(parse, document.data, document.media_type)
         if isinstance(parsed, Manifest):
             return top, document, parsed
         document = await repository.manifest(select(parsed, wanted).digest)
