@@ -19,7 +19,10 @@ from swarmlite.errors import FailedPrecondition, NotFound
 from swarmlite.model import templates
 from swarmlite.proto.containers_pb2 import Health
 from swarmlite.proto.objects_pb2 import Node, Task
+from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Mount, PortConfig
+from swarmlite.storage.images.types import Image
+from swarmlite.storage.leases import PULLS
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,18 @@ class TaskWorkload:
             task.spec.container, templates.context_of(task, around.node)
         )
         await around.payloads.ready(task, self._waiting)
-        image = await around.images.ensure(spec.image, spec.pull_options.registry_auth)
+        # Held under a name of its own until the container holds it: `image rm` may come any time.
+        owner = PULLS + self.container_id
+        try:
+            image = await around.images.ensure(
+                spec.image, spec.pull_options.registry_auth, owner=owner
+            )
+            await self._make(spec, image)
+        finally:
+            self._engine.storage.leases.release(owner)
+
+    async def _make(self, spec: ContainerSpec, image: Image) -> None:
+        task = self._task
         config = task_container.configuration(task, spec)
         config.task.payload_mounts.extend(self._payload_mounts())
         if self.record is not None:  # of an earlier start of the agent

@@ -28,39 +28,42 @@ class TaskImages:
         self._checked: dict[str, float] = {}
         self._checking: dict[str, asyncio.Lock] = {}
 
-    async def ensure(self, ref: str, registry_auth: str) -> Image:
-        """The image. Raises SwarmliteError with one line when it is neither here nor to be had."""
-        local = self._local(ref)
+    async def ensure(self, ref: str, registry_auth: str, owner: str = "") -> Image:
+        """The image, held for `owner` where one is named: nobody can remove it in between.
+
+        Raises SwarmliteError with one line when it is neither here nor to be had.
+        """
+        local = self._local(ref, owner)
         if local is not None and ("@" in ref or self._is_fresh(ref)):
             return local
         async with self._checking.setdefault(ref, asyncio.Lock()):
-            local = self._local(ref)
+            local = self._local(ref, owner)
             if local is not None and ("@" in ref or self._is_fresh(ref)):
                 return local
             try:
-                return await self._pull(ref, registry_auth, local)
+                return await self._pull(ref, registry_auth, local, owner)
             finally:
                 self._checked[ref] = time.monotonic()
 
-    async def _pull(self, ref: str, registry_auth: str, local: Image | None) -> Image:
+    async def _pull(self, ref: str, registry_auth: str, local: Image | None, owner: str) -> Image:
         auth = RegistryAuth.from_base64(registry_auth)
         if local is None:
             try:
-                return await self._store.pull(ref, auth=auth)
+                return await self._store.pull(ref, auth=auth, owner=owner)
             except NotFound as error:
                 raise NotFound(f"No such image: {ref}: {error}") from error
             except SwarmliteError as error:
                 raise type(error)(f"cannot pull {ref}: {error}") from error
         try:
             async with asyncio.timeout(LOCAL_PULL_TIMEOUT_S):
-                return await self._store.pull(ref, auth=auth)
+                return await self._store.pull(ref, auth=auth, owner=owner)
         except (SwarmliteError, TimeoutError) as error:
             log.info("the local image serves ref=%s error=%s", ref, error or "timeout")
             return local
 
-    def _local(self, ref: str) -> Image | None:
+    def _local(self, ref: str, owner: str) -> Image | None:
         try:
-            return self._store.get(ref)
+            return self._store.use(ref, owner) if owner else self._store.get(ref)
         except NotFound:
             return None
 

@@ -12,7 +12,7 @@ from swarmlite.storage.images.pruning import Policy
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Limits
-from swarmlite.storage.leases import Leases
+from swarmlite.storage.leases import PULLS, Leases
 from swarmlite.storage.snapshots.copying import CopyingSnapshots
 from swarmlite.storage.snapshots.overlay import OverlaySnapshots
 from swarmlite.storage.snapshots.types import Snapshots
@@ -40,6 +40,8 @@ class Storage:
         driver = drivers.choose(paths.images_dir)
         policy = Policy.from_environment()
         self.leases = Leases(paths.leases_file)
+        for owner in self.leases.owners(PULLS):  # of a process that has ended
+            self.leases.release(owner)
         self.images = ImageStore(
             paths.images_dir,
             settings=settings,

@@ -22,6 +22,8 @@ from swarmlite.kernel import durable
 
 log = logging.getLogger(__name__)
 
+PULLS = "pull/"
+"""Begins the names of owners that hold something until its container does; a start ends them."""
 _COMPACT_BYTES = 1 << 20
 
 

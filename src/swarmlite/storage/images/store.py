@@ -97,6 +97,7 @@ class ImageStore:
         self.leases = leases or Leases(root / "leases")
         self._index = ImageIndex(root / "images.json")
         self._pulls: Flights[Image] = Flights()
+        self._owners: dict[object, Counter[str]] = {}  # who waits for a pull
         self._locks = Locks()
         self._held: Counter[str] = Counter()
         self._uses_changed = False
@@ -227,11 +228,20 @@ class ImageStore:
             self._hold(owner, image)
             return image
         key = (str(reference), wanted, auth)
-        while True:
-            image = await self._pulls.run(key, lambda: self._pull(reference, auth, wanted, report))
-            if not owner or image.id in self._index.entries:
-                self._hold(owner, image)
-                return image
+        owners = self._owners.setdefault(key, Counter())
+        owners.update([owner] if owner else [])
+        try:
+            while True:
+                image = await self._pulls.run(
+                    key, lambda: self._pull(reference, auth, wanted, report, owners)
+                )
+                if not owner or image.id in self._index.entries:
+                    self._hold(owner, image)
+                    return image
+        finally:
+            owners.subtract([owner] if owner else [])
+            if not +owners and self._owners.get(key) is owners:
+                del self._owners[key]
 
     def _hold(self, owner: str, image: Image) -> None:
         if (entry := self._index.entries.get(image.id)) is not None:
@@ -248,18 +258,28 @@ class ImageStore:
         return image
 
     async def _pull(
-        self, reference: Reference, auth: RegistryAuth | None, wanted: Platform, report: Report
+        self,
+        reference: Reference,
+        auth: RegistryAuth | None,
+        wanted: Platform,
+        report: Report,
+        owners: Counter[str],
     ) -> Image:
         try:
             async with Repository(reference, auth, self.settings, self.limits) as repository:
-                return await self._pull_from(repository, reference, wanted, report)
+                return await self._pull_from(repository, reference, wanted, report, owners)
         except OSError as error:
             raise os_error(error, self.root) from error
         except InvalidSpec as error:
             raise InvalidSpec(f"image {reference}: {error}") from error
 
     async def _pull_from(
-        self, repository: Repository, reference: Reference, wanted: Platform, report: Report
+        self,
+        repository: Repository,
+        reference: Reference,
+        wanted: Platform,
+        report: Report,
+        owners: Counter[str],
     ) -> Image:
         top, own, manifest = await _manifest(repository, reference.target, wanted)
         raw = await repository.blob(manifest.config)
@@ -283,6 +303,8 @@ class ImageStore:
                 digest=reference.pinned(top.digest),
                 platform_digest=reference.pinned(own.digest),
             )
+            for owner in +owners:  # before anybody can remove it
+                self.leases.hold(owner, images=[kept.id])
             await self._index.save()
         report(Progress("", "Pull complete"))
         return _image(kept)
