@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
 import pytest
 
-from swarmlite.errors import Conflict, InvalidSpec, Unavailable
+from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, Unavailable
 from swarmlite.ids import new_id
 from swarmlite.manager.members import EtcdMembers
 from swarmlite.manager.store.api import Action, Delete, Fence, Fenced, Put, Resync
@@ -329,3 +330,50 @@ async def test_a_member_that_never_started_is_taken_out_by_its_id(client: EtcdCl
     await members.remove("node2", f"{added.member_id:x}")
     await members.remove("node2", f"{added.member_id:x}")
     assert len(await client.members()) == 1
+
+
+async def test_names_are_unique_in_the_transaction_without_regard_to_case(store: Any) -> None:
+    """Whoever checked before: two managers may have done so at the same moment."""
+    web = a_service("web")
+    await store.commit([Put(web)])
+    for name in ("web", "Web"):
+        with pytest.raises(AlreadyExists, match=f"service {name} already exists"):
+            await store.commit([Put(a_service(name))])
+    await store.commit([Put(a_config("web", 1)), Put(a_service("other"))])
+    assert sorted(s.spec.annotations.name for s in store.view.services) == ["other", "web"]
+    update = changed(store.view.services.get(web.id))
+    update.spec.annotations.labels["a"] = "b"
+    await store.commit([Put(update)])
+    await store.commit([Delete(store.view.services.get(web.id))])
+    await store.commit([Put(a_service("WEB"))])
+    await store.commit([Put(Node(id=new_id())), Put(Node(id=new_id()))])
+
+
+async def test_of_many_that_take_one_name_at_the_same_moment_one_has_it(etcd: Any) -> None:
+    from conftest import wipe
+
+    clients = [etcd.client() for _ in range(3)]
+    await wipe(clients[0])
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(open_store(c)) for c in clients]
+        made = [a_service("Web" if number % 2 else "web") for number in range(12)]
+        results = await asyncio.gather(
+            *(stores[n % 3].commit([Put(service)]) for n, service in enumerate(made)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(r, int) for r in results) == 1
+        assert all(isinstance(r, int | AlreadyExists) for r in results)
+    for client in clients:
+        await client.close()
+
+
+async def test_a_name_that_nothing_has_is_taken_over(client: EtcdClient) -> None:
+    """A release that kept no names removed its service and left the key."""
+    async with open_store(client) as store:
+        await client.put(b"/swarmlite/v1/names/service/web", b"gone")
+        web = a_service("web")
+        await store.commit([Put(web)])
+        with pytest.raises(AlreadyExists):
+            await store.commit([Put(a_service("web"))])
+        await store.commit([Delete(store.view.services.get(web.id))])
+        assert (await client.get(b"/swarmlite/v1/names/service/web"))[0] is None

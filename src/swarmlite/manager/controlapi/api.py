@@ -23,8 +23,9 @@ def utc_now() -> datetime:
 class Api:
     """What each object's calls need. `naming` is held from a check of names or ports to its write.
 
-    It guards against this manager's own other calls; two managers can still write one name at
-    the same instant.
+    It guards against this manager's own other calls, with a line that says what is the matter.
+    Against other managers' the store guards names; two can still publish one port at the same
+    instant, which the allocator sees.
     """
 
     store: Store

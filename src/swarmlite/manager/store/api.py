@@ -54,6 +54,21 @@ def kind_of(obj: Object) -> str:
     return kind_of_type[type(obj)]
 
 
+NAMED_KINDS = frozenset({"service", "network", "secret", "config"})
+"""Kinds whose names are unique, without regard to case: DNS does not tell them apart."""
+
+
+def claimed_name(change: Put | Delete) -> str:
+    """The name that a change takes (a new object's) or gives back, as names are compared.
+
+    Empty for an update, which renames nothing, and for kinds whose names may repeat.
+    """
+    obj = change.obj
+    if kind_of(obj) not in NAMED_KINDS or (isinstance(change, Put) and obj.meta.version.index):
+        return ""
+    return name_of(obj).lower()
+
+
 def check_size(obj: Object, size: int) -> None:
     """Raise InvalidSpec for an object of more bytes than the store takes."""
     if size > MAX_OBJECT_BYTES:
@@ -138,9 +153,10 @@ class Store(Protocol):
         """Write all of `changes` in one transaction, or nothing; answer its revision.
 
         Returns once this manager's own view has reached the revision. At most MAX_OPERATIONS.
-        Raises Conflict (something changed since it was read, or exists already), InvalidSpec for
-        an object above MAX_OBJECT_BYTES, Fenced, Unavailable (no quorum; whether it was written
-        is not known). When cancelled, the transaction may have been written or not, never in part.
+        Raises Conflict (something changed since it was read, or exists already), AlreadyExists
+        for a new object whose name another of its kind has (NAMED_KINDS), InvalidSpec for an
+        object above MAX_OBJECT_BYTES, Fenced, Unavailable (no quorum; whether it was written is
+        not known). When cancelled, the transaction may have been written or not, never in part.
         """
 
     async def commit_many(

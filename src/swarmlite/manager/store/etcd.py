@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from aetcd import rpc as etcd
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarmlite.errors import Conflict, InvalidSpec, Unavailable
+from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, Unavailable
 from swarmlite.proto.types_pb2 import Meta
 
 from .api import (
@@ -29,6 +29,7 @@ from .api import (
     Put,
     Subscription,
     check_size,
+    claimed_name,
     kind_of,
 )
 from .etcd_client import EtcdClient
@@ -47,6 +48,7 @@ REACH_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 6.0
 ATTEMPT_S = 1.5
 RETRY_S = 0.1
+NAME_ATTEMPTS = 5
 
 
 @asynccontextmanager
@@ -90,13 +92,17 @@ class _Stamp:
 class _Item:
     """One change, serialized: what a transaction needs of it."""
 
-    __slots__ = ("change", "key", "value", "version")
+    __slots__ = ("change", "key", "name_key", "name_revision", "value", "version")
 
     def __init__(self, change: Change, stamp: _Stamp) -> None:
         obj = change.obj
         self.change = change
         self.version = obj.meta.version.index
         self.key = key_of(kind_of(obj), obj.id)
+        name = claimed_name(change)
+        self.name_key = key_of(f"names/{kind_of(obj)}", name) if name else b""
+        self.name_revision = 0
+        """At which the name's key is expected: 0, or of what a name of nothing was left at."""
         self.value: bytes | None = None
         if isinstance(change, Put):
             # The version in it is an old one: etcd's own mod revision says it.
@@ -105,6 +111,15 @@ class _Item:
     @property
     def size(self) -> int:
         return len(self.key) + len(self.value or b"")
+
+    @property
+    def operations(self) -> int:
+        return 2 if self.name_key else 1
+
+    @property
+    def claims(self) -> bool:
+        """Whether it takes a name."""
+        return bool(self.name_key) and self.value is not None
 
 
 class EtcdStore:
@@ -136,11 +151,10 @@ class EtcdStore:
 
     async def commit(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
         """As api.Store.commit."""
-        if len(changes) > MAX_OPERATIONS:
-            raise InvalidSpec(
-                f"{len(changes)} changes in one transaction, {MAX_OPERATIONS} at most"
-            )
         items = self._items(changes)
+        operations = sum(item.operations for item in items)
+        if operations > MAX_OPERATIONS:
+            raise InvalidSpec(f"{operations} changes in one transaction, {MAX_OPERATIONS} at most")
         for item in items:
             check_size(item.change.obj, item.size)
         if len({item.key for item in items}) < len(items):
@@ -198,7 +212,19 @@ class EtcdStore:
     async def _transact(
         self, items: Sequence[_Item], fence: Fence | None
     ) -> tuple[int, list[_Item]]:
-        """The revision and the items that differ, when there are any. Raises Fenced, Unavailable.
+        """The revision and the items that differ, when there are any. Raises AlreadyExists for a
+        name that is taken, Fenced, Unavailable.
+        """
+        for _ in range(NAME_ATTEMPTS):
+            result = await self._attempt(items, fence)
+            if result is not None:
+                return result
+        raise Unavailable("names are given back and taken all the time; try again")
+
+    async def _attempt(
+        self, items: Sequence[_Item], fence: Fence | None
+    ) -> tuple[int, list[_Item]] | None:
+        """As _transact; None when a name turned out to be nobody's, and it is to be tried again.
 
         A request that was under way to an etcd leader that died is lost, and nobody says so: it
         is sent again. What compares versions cannot be written twice, and when the first had been
@@ -224,16 +250,31 @@ class EtcdStore:
             for response in answer.responses
         ]
         leader = found.pop() if fence is not None else None
+        found, names = found[: len(items)], found[len(items) :]
         if repeated and all(_is_own(item, kv) for item, kv in zip(items, found, strict=True)):
             written = (kv.mod_revision for kv in found if kv is not None)
             return max(written, default=self.view.revision), []
         if fence is not None and (leader is None or leader.create_revision != fence.epoch):
             raise Fenced
-        return 0, [
+        differing = [
             item
             for item, kv in zip(items, found, strict=True)
             if (kv.mod_revision if kv else 0) != item.version
         ]
+        if differing:
+            return 0, differing
+        await self._mirror.reached(answer.header.revision, REACH_TIMEOUT_S)
+        for item, kv in zip(filter(_claims, items), names, strict=True):
+            self._check_name(item, kv)
+        return None
+
+    def _check_name(self, item: _Item, kv: etcd.KeyValue | None) -> None:
+        """Raise AlreadyExists for a name that an object has; expect the key as it was found."""
+        obj = item.change.obj
+        if kv is not None and kv.value.decode() in self.view.table(kind_of(obj)):
+            raise AlreadyExists(f"{kind_of(obj)} {name_of(obj)} already exists")
+        # Left by something that is gone: by a release that did not keep names.
+        item.name_revision = kv.mod_revision if kv is not None else 0
 
 
 def _fits(item: _Item) -> bool:
@@ -243,6 +284,10 @@ def _fits(item: _Item) -> bool:
         log.error("left out of a batch: %s", error)
         return False
     return True
+
+
+def _claims(item: _Item) -> bool:
+    return item.claims
 
 
 def _is_own(item: _Item, kv: etcd.KeyValue | None) -> bool:
@@ -259,11 +304,18 @@ def _request(items: Sequence[_Item], fence: Fence | None, values: bool) -> etcd.
         request.compare.add(result=0, target=2, key=item.key, mod_revision=item.version)
         if item.value is None:
             request.success.add().request_delete_range.key = item.key
+            if item.name_key:
+                request.success.add().request_delete_range.key = item.name_key
         else:
             put = request.success.add().request_put
             put.key, put.value = item.key, item.value
         found = request.failure.add().request_range
         found.key, found.keys_only = item.key, not values
+    for item in filter(_claims, items):
+        request.compare.add(result=0, target=2, key=item.name_key, mod_revision=item.name_revision)
+        put = request.success.add().request_put
+        put.key, put.value = item.name_key, item.change.obj.id.encode()
+        request.failure.add().request_range.key = item.name_key
     if fence is not None:
         request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=fence.epoch)
         request.failure.add().request_range.MergeFrom(
@@ -289,12 +341,14 @@ def _waves(items: Sequence[_Item]) -> Iterator[list[_Item]]:
 def _chunks(items: Sequence[_Item]) -> Iterator[list[_Item]]:
     """Under MAX_OPERATIONS and MAX_BYTES each; a larger object goes by itself."""
     chunk: list[_Item] = []
-    size = 0
+    size = operations = 0
     for item in items:
-        if chunk and (len(chunk) == MAX_OPERATIONS or size + item.size > MAX_BYTES):
+        full = operations + item.operations > MAX_OPERATIONS or size + item.size > MAX_BYTES
+        if chunk and full:
             yield chunk
-            chunk, size = [], 0
+            chunk, size, operations = [], 0, 0
         chunk.append(item)
         size += item.size
+        operations += item.operations
     if chunk:
         yield chunk

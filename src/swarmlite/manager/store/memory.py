@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
-from swarmlite.errors import Conflict, InvalidSpec
+from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec
 
 from .api import (
     MAX_OPERATIONS,
@@ -20,6 +20,7 @@ from .api import (
     Put,
     Subscription,
     check_size,
+    claimed_name,
     kind_of,
 )
 from .feed import Feed
@@ -90,9 +91,16 @@ class MemoryStore:
                 raise Conflict(
                     f"{kind_of(change.obj)} {name_of(change.obj)}: update out of sequence"
                 )
+        for change in changes:
+            self._check_name(change)
         self._view.revision += 1
         self._feed.publish([self._apply(change) for change in changes])
         return self._view.revision
+
+    def _check_name(self, change: Change) -> None:
+        name, kind = claimed_name(change), kind_of(change.obj)
+        if name and isinstance(change, Put) and self._view.table(kind).named_alike(name):
+            raise AlreadyExists(f"{kind} {name_of(change.obj)} already exists")
 
     def _apply(self, change: Change) -> Event:
         kind = kind_of(change.obj)
