@@ -112,3 +112,93 @@ def test_a_network_in_use_is_not_removed_and_a_free_one_is(web: Cluster) -> None
     web.wait(
         lambda: web.manager.try_cli("network", "rm", "front").returncode == 0, 20, "front to go"
     )
+
+
+def test_nodes_and_their_containers_reach_each_others_published_ports(
+    swarm: Cluster, busybox: str
+) -> None:
+    """A task on every node; each node by every node's address, from the host and from a task."""
+    create(swarm, "--name", "site", "--publish", "8080:80", "--mode", "global",
+           busybox, "sh", "-c", SERVE)  # fmt: skip
+    swarm.wait_running("site", 3)
+    for host in swarm.hosts:
+        swarm.wait(lambda h=host: h.get(8080), 10, f"{host.name}:8080")
+    for caller in swarm.hosts:
+        for target in swarm.hosts:
+            for _ in range(6):
+                url = f"http://{target.addr}:8080/"
+                said = caller.run("curl", "-s", "-m", "5", url)
+                assert said.returncode == 0, f"{caller.name} to {target.name}: {said.stderr}"
+            ask = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {target.addr} 8080"
+            assert in_container(caller, "site.", "sh", "-c", ask), f"{caller.name}'s task"
+
+
+def test_an_ipv6_address_to_publish_on_is_refused_and_breaks_nothing(
+    swarm: Cluster, busybox: str
+) -> None:
+    create(swarm, "--name", "site", "--publish", "8080:80", busybox, "sh", "-c", SERVE)
+    for port in ("[::1]:8001:80", "published=8001,target=80,mode=host,host_ip=::1"):
+        command = ("service", "create", "--detach", "--publish", port, busybox)
+        refused = swarm.manager.try_cli(*command)
+        assert refused.returncode != 0
+        assert len(refused.stderr.splitlines()) == 1
+        assert "::1" in refused.stderr
+    swarm.wait_running("site", 1)
+    for host in swarm.hosts:
+        assert swarm.wait(lambda h=host: h.get(8080), 10, f"{host.name}:8080")
+
+
+def test_peers_find_each_other_by_host_name_task_name_and_short_id(
+    swarm: Cluster, busybox: str
+) -> None:
+    """Each with the network's name too; an address leads back to a name that is known."""
+    swarm.manager.cli("network", "create", "-d", "overlay", "front")
+    create(swarm, "--name", "rabbit", "--network", "front", "--mode", "global", "--hostname",
+           "at-{{.Node.Hostname}}", busybox, "sleep", "3600")  # fmt: skip
+    swarm.wait_running("rabbit", 3)
+    names = swarm.manager.cli(
+        "service", "ps", "--no-trunc", "--format", "{{.Name}}.{{.ID}}", "rabbit"
+    )
+    shorts = [
+        line for host in swarm.hosts for line in host.cli("ps", "--format", "{{.ID}}").split()
+    ]
+    asker = next(
+        host for host in swarm.hosts if "rabbit" in host.cli("ps", "--format", "{{.Names}}")
+    )
+    known = [*(f"at-{host.name}" for host in swarm.hosts), *names.split(), *shorts]
+
+    def look_up(*asked: str) -> dict[str, str]:
+        script = "; ".join(f"echo '== {name}'; nslookup {name} || true" for name in asked)
+        parts = in_container(asker, "rabbit.", "sh", "-c", script).split("== ")[1:]
+        return {part.split()[0]: part for part in parts}
+
+    found = look_up(*(f"{name}{suffix}" for name in known for suffix in (".", ".front.")))
+    addresses = set()
+    for name, shown in found.items():
+        address = shown.rpartition("Name:")[2].split("Address")[-1].split()[-1]
+        assert address.count(".") == 3, f"{name}: {shown}"
+        addresses.add(address)
+    assert len(addresses) == 3
+    for shown in look_up(*addresses).values():
+        assert ".front" in shown, shown
+
+
+def test_plain_containers_of_a_host_have_networks_names_and_ports(
+    swarm: Cluster, busybox: str
+) -> None:
+    """In a swarm, beside its tasks: a user-defined network, connect, disconnect, a port."""
+    host = swarm.workers[0]
+    host.cli("network", "create", "local")
+    host.cli("run", "-d", "--name", "web", "--network", "local", "-p", "9090:80", busybox,
+             "sh", "-c", SERVE)  # fmt: skip
+    host.cli("run", "-d", "--name", "client", busybox, "sleep", "3600")
+    assert swarm.wait(lambda: host.get(9090), 10, "port 9090")
+    assert swarm.manager.run("curl", "-s", "-m", "5", f"http://{host.addr}:9090/").returncode == 0
+    ask = ("exec", "client", "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 web 80")
+    assert host.try_cli(*ask).stdout == ""
+    host.cli("network", "connect", "local", "client")
+    assert "200" in host.try_cli(*ask).stdout
+    host.cli("network", "disconnect", "local", "client")
+    assert host.try_cli(*ask).stdout == ""
+    host.cli("rm", "-f", "web", "client")
+    host.cli("network", "rm", "local")

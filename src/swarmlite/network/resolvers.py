@@ -128,7 +128,8 @@ class Resolvers:
     async def drop(self, sandbox_id: str) -> None:
         """Stop answering, and have nothing held any more."""
         self._names.pop(sandbox_id, None)
-        self.zones.forget(self.zones.local.set(sandbox_id, {}))
+        if changed := self.zones.local.set(sandbox_id, {}):
+            self.zones.forget(changed)
         resolver = self._resolvers.pop(sandbox_id, None)
         if resolver is not None:
             resolver.close()

@@ -85,6 +85,8 @@ class Rules:
 
     def _forgive(self) -> None:
         """An owner whose part changed is tried again."""
+        if not self._refused:
+            return
         owners = self._source.owners()
         self._refused = {
             owner: kept for owner, kept in self._refused.items() if owners.get(owner) == kept[0]
