@@ -131,11 +131,11 @@ class Host:
     network: NodeNetwork = field(init=False)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    async def start(self) -> None:
+    async def start(self, *, in_swarm: bool = True) -> None:
         self.network = NodeNetwork(
             self.paths,
-            node_id=self.name,
-            data_path_addr=self.address,
+            node_id=self.name if in_swarm else "",
+            data_path_addr=self.address if in_swarm else "127.0.0.1",
             vxlan_port=4789,
             fds=self.held,
             host_netns=self.namespace,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
 from network_world import Host, World, outside, resolve
 
-from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
-from swarmlite.network.api import EndpointRequest, Sandbox
+from swarmlite.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    ResourceExhausted,
+)
+from swarmlite.network.api import EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.dns import packet
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.specs_pb2 import NetworkSpec
@@ -360,3 +367,44 @@ async def test_a_host_without_containers_is_left_alone(world: World) -> None:
     links = await one.arun("ip", "-o", "link")
     assert [line.split()[1].split("@")[0] for line in links.splitlines()] == ["lo:", "eth0"]
     assert await one.arun("nft", "list", "ruleset") == ""
+
+
+async def test_a_host_in_no_swarm_serves_repairs_and_adopts(world: World) -> None:
+    """Nobody ever says anything of the managers' networks."""
+    one = await world.add_host()
+    await one.network.close()
+    await one.start(in_swarm=False)
+    await make(one, "front", "10.7.0.0/24")
+    web = await world.container(one, "web", "front", serve=80, ports=[tcp(8080)])
+    client = await world.container(one, "client", "front")
+    outer = await outside(world)
+    for turn in range(2):
+        assert await reached(outer, one.address, 8080) == "web", turn
+        assert (await resolve(one, client, "web")).addresses == [address(web)]
+        (name,) = re.findall(r"br-\w+", await one.arun("ip", "-o", "link"))[:1]
+        await one.arun("sh", "-c", f"nft flush ruleset; ip link set {name} down")
+        await one.network.reconcile()
+        assert await reached(outer, one.address, 8080) == "web", turn
+        await one.network.close()
+        await one.start(in_swarm=False)
+
+
+async def test_a_host_without_a_free_subnet_starts_and_says_so_to_who_needs_one(
+    world: World,
+) -> None:
+    """The default bridge takes no containers; a network with a subnet of its own does."""
+    one = await world.add_host()
+    await one.network.close()
+    for subnet in ("172.16.0.0/12", "192.168.0.0/16"):
+        await one.arun("ip", "route", "add", "blackhole", subnet)
+    await one.start()
+    with pytest.raises(FailedPrecondition, match="network bridge takes no containers"):
+        await world.container(one, "x", "bridge")
+    with pytest.raises(ResourceExhausted, match="no free subnet"):
+        await make(one, "other")
+    with pytest.raises(ResourceExhausted, match="no free subnet"):
+        await one.network.create_sandbox("x", SandboxRequest())
+    assert one.network.sandboxes() == []
+    await make(one, "front", "10.7.0.0/24")
+    await world.container(one, "web", "front", serve=80)
+    assert await reached(one, "10.7.0.2", 80) == "web"

@@ -38,14 +38,15 @@ class Egress:
     def __init__(self, mtu: int, reserved: Sequence[ipaddress.IPv4Network] = ()) -> None:
         """Take up the bridge, or choose what it will be; the first `attach` makes it.
 
-        `reserved`: subnets that it must not have. Raises OSError, ResourceExhausted.
+        `reserved`: subnets that it must not have. Raises OSError.
         """
         self.mtu = mtu
         self._lock = threading.RLock()
         self._netlink = netlink.Socket()
         self._ports: dict[str, EgressPort] = {}
+        self._lack: ResourceExhausted | None = None
         found = self._find_subnet()
-        self.subnet = found or ipam.choose([*self._taken(), *reserved], _POOLS)
+        self.subnet = found or self._choose(reserved)
         self.gateway = str(self.subnet[1])
         self._next = int(self.subnet[1])
         # Far from those that the kernel gives to others' links.
@@ -53,6 +54,13 @@ class Egress:
         self._built = False
         if found:
             self._build()
+
+    def _choose(self, reserved: Sequence[ipaddress.IPv4Network]) -> ipaddress.IPv4Network:
+        try:
+            return ipam.choose([*self._taken(), *reserved], _POOLS)
+        except ResourceExhausted as error:  # only who needs the way out has to know
+            self._lack = error
+            return ipaddress.IPv4Network(_POOLS[-1])
 
     def _find_subnet(self) -> ipaddress.IPv4Network | None:
         link = self._netlink.links().get(BRIDGE)
@@ -104,6 +112,8 @@ class Egress:
         """Make a veth between the bridge and `peer` in a sandbox. Raises OSError."""
         with self._lock:
             if not self._built:
+                if self._lack is not None:
+                    raise self._lack
                 self._build()
             port = EgressPort(name, self.reserve(), extra)
             self._ports[name] = port

@@ -145,7 +145,10 @@ class HostWiring:
         stale, self._stale = self._stale, set()
         ports = sorted(number for protocol, number in appeared if protocol == "udp")
         if stale or ports:
-            await self._threads.run(lambda: _cut(sorted(stale), ports))
+            try:
+                await self._threads.run(lambda: _cut(sorted(stale), ports))
+            except OSError as error:  # a kernel without it: such streams end by their timeouts
+                log.warning("connections to what is gone are not cut: %s", error)
 
     def refused_services(self) -> dict[str, str]:
         """Services (ids) whose published ports the kernel refuses, with what it said."""

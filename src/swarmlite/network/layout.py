@@ -265,6 +265,10 @@ def local_place(
         raise InvalidSpec(
             "aliases and fixed addresses are for user-defined networks only: use `network create`"
         )
+    if ipam.of_version(network.ipam.configs, 4) is None:
+        raise FailedPrecondition(
+            f"network {name} takes no containers: no subnet was free on this host"
+        )
     parsed = options.parse(kind, network.spec.driver.options)
     four, six = _addresses(endpoint, network, known)
     routed, direct = not network.spec.internal, parsed.mode in ("l3", "l3s")

@@ -18,7 +18,13 @@ from pathlib import Path
 
 from google.protobuf import json_format
 
-from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    ResourceExhausted,
+)
 from swarmlite.kernel import durable
 from swarmlite.model.timestamps import set_now
 from swarmlite.network import ipam, options
@@ -78,7 +84,11 @@ class HostNetworks:
         set_now(network.meta.created_at)
         if name == BRIDGE:
             network.spec.driver.options[options.NAME] = BRIDGE_INTERFACE
-            subnet = ipam.choose([*await self._taken(), *self.subnets()])
+            try:
+                subnet = ipam.choose([*await self._taken(), *self.subnets()])
+            except ResourceExhausted as error:  # only who needs it has to know
+                log.warning("network %s takes no containers: %s", name, error)
+                return network
             network.ipam.configs.append(ipam.resolve(_config(str(subnet))))
         return network
 

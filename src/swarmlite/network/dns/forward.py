@@ -79,7 +79,6 @@ class Forwarder:
         """
         self._sockets, self._make, self._resolvers = list(sockets), make, resolvers
         self._pending: dict[tuple[int, int], _Pending] = {}
-        self._tcp: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         for number, channel in enumerate(self._sockets):
             self._loop.add_reader(channel, self._readable, number)

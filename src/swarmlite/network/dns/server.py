@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from swarmlite.network.dns import packet
 from swarmlite.network.dns.forward import Forwarder
 from swarmlite.network.dns.records import Names
 
+log = logging.getLogger(__name__)
 MAX_FORWARDS = 100
 MAX_CONNECTIONS = 32
 BURST = 64
@@ -105,7 +107,12 @@ class Resolver:
             return
         task = self._loop.create_task(self._serve(channel))
         self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a question by TCP failed", exc_info=error)
 
     async def _serve(self, channel: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=channel)
