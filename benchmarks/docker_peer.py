@@ -32,8 +32,10 @@ class _UnixConnection(http.client.HTTPConnection):
 class DockerPeer:
     """dockerd with a swarm of one node; `with DockerPeer() as docker`."""
 
-    def __init__(self, address: str = "192.168.99.1") -> None:
+    def __init__(self, address: str = "192.168.99.1", *arguments: str) -> None:
+        """`arguments`: more flags for dockerd."""
         self.address = address
+        self.arguments = arguments
         self.root = Path(tempfile.mkdtemp(prefix="swl-docker-"))
         self.socket = self.root / "docker.sock"
         self.machine: Machine | None = None
@@ -72,6 +74,7 @@ class DockerPeer:
                     f"--host=unix://{self.socket}",
                     f"--cgroup-parent={CGROUP_PARENT}",
                     "--storage-driver=overlay2",
+                    *self.arguments,
                 ]
             ),
             stdout=log,
@@ -140,12 +143,12 @@ class DockerPeer:
 
     def import_image(self, rootfs: Path, name: str) -> None:
         """Make an image of a folder."""
-        tar = subprocess.Popen(["tar", "-C", str(rootfs), "-c", "."], stdout=subprocess.PIPE)
-        subprocess.run(
-            ["docker", "-H", f"unix://{self.socket}", "import", "-", name],
-            stdin=tar.stdout, check=True, capture_output=True,
-        )  # fmt: skip
-        tar.wait()
+        words = ["tar", "-C", str(rootfs), "-c", "."]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as tar:
+            subprocess.run(
+                ["docker", "-H", f"unix://{self.socket}", "import", "-", name],
+                stdin=tar.stdout, check=True, capture_output=True,
+            )  # fmt: skip
 
     def running(self, service: str) -> int:
         """How many tasks of a service run."""

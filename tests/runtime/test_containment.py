@@ -23,7 +23,8 @@ async def test_masked_and_read_only_paths(containers: Containers) -> None:
         "cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
     )  # fmt: skip
     lines = output.splitlines()
-    assert lines[:2] == ["0", "0"] and lines[-1] == "0"
+    # two streams have no common order
+    assert [line for line in lines if line.isdigit()] == ["0", "0", "0"]
     assert sum("Read-only file system" in line for line in lines) >= 2
 
 

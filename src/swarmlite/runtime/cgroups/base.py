@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
 from swarmlite import errors
+from swarmlite.runtime import lean
 
 PERIOD_US = 100_000
 #: How kernels say that they do not do something (any more): no file, or no such setting.
@@ -73,7 +73,7 @@ class Cgroup:
     def kill(self, signal: int) -> None:
         """Signal every process; those that end meanwhile are no error."""
         for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
+            with lean.suppress(ProcessLookupError):
                 os.kill(pid, signal)
 
     def delete(self) -> bool:

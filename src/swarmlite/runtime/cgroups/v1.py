@@ -5,10 +5,10 @@ On a hybrid host the unified hierarchy is used only for controllers that are the
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from swarmlite import errors
+from swarmlite.runtime import lean
 from swarmlite.runtime.cgroups import base, counters, devices, v1_settings
 from swarmlite.runtime.cgroups.v2 import V2
 
@@ -247,7 +247,7 @@ def _make(directory: str, made: list[str]) -> None:
 
 def _unmake(made: list[str]) -> None:
     for directory in made:
-        with contextlib.suppress(OSError):
+        with lean.suppress(OSError):
             base.remove(directory)
 
 

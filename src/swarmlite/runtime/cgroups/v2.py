@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
 from swarmlite import errors
 from swarmlite.kernel import bpf
+from swarmlite.runtime import lean
 from swarmlite.runtime.cgroups import base, counters, devices, v1_settings
 
 CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb", "rdma")
@@ -74,7 +74,7 @@ class V2(base.Cgroup):
             leaf = f"{level}/{LEAF}"
             os.makedirs(leaf, exist_ok=True)  # noqa: PTH103
             for pid in base.read_pids(f"{level}/cgroup.procs"):
-                with contextlib.suppress(ProcessLookupError):
+                with lean.suppress(ProcessLookupError):
                     base.write(f"{leaf}/cgroup.procs", pid)
 
     def update(self, resources: dict) -> None:  # type: ignore[type-arg]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import socket
 
 from swarmlite import errors
+from swarmlite.runtime import lean
 from swarmlite.runtime.command import hooks
 from swarmlite.runtime.supervisor.child import START
 from swarmlite.runtime.supervisor.container_child import ContainerChild
@@ -23,11 +22,11 @@ class CommandChild(ContainerChild):
     def __init__(
         self,
         plan: Plan,
-        channel: socket.socket,
+        channel: lean.Socket,
         stdio: list[int],
         cgroup_files: list[int],
         cgroup_binds: list[tuple[str, str]],
-        listener: socket.socket,
+        listener: lean.Socket,
     ) -> None:
         super().__init__(plan, channel, stdio, cgroup_files, cgroup_binds)
         self.listener = listener
@@ -46,13 +45,13 @@ class CommandChild(ContainerChild):
         said = self.channel.recv(1 << 20)
         if not said:
             os._exit(127)
-        self.state = json.loads(said)
+        self.state = lean.loads(said)
         self._run_hooks("createContainer")
 
     def wait_for_start(self) -> None:
         """Whoever connects and says so; others only looked whether we still wait."""
         while True:
-            connection, _ = self.listener.accept()
+            connection = lean.accept(self.listener)
             if connection.recv(64) == START:
                 break
             connection.close()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
-import signal
-import socket
 
 from swarmlite import errors
+from swarmlite.runtime import lean
 from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.cgroups.detect import Host
 from swarmlite.runtime.command import hooks, lifecycle, notices, records
@@ -18,7 +16,7 @@ from swarmlite.runtime.command.options import Options
 from swarmlite.runtime.command.records import Record
 from swarmlite.runtime.seccomp.cache import Cache
 from swarmlite.runtime.supervisor.child import READY
-from swarmlite.runtime.supervisor.clone import clone, make_channel, open_all
+from swarmlite.runtime.supervisor.clone import clone, open_all
 from swarmlite.runtime.supervisor.plan import HostPowers, Plan
 from swarmlite.runtime.supervisor.process_state import start_time_ticks
 
@@ -80,7 +78,7 @@ def read_spec(bundle: str) -> dict:  # type: ignore[type-arg]
     if len(data) > MAX_SPEC_BYTES:
         raise errors.InvalidSpec(f"{path}: above {MAX_SPEC_BYTES >> 20} MiB")
     try:
-        spec = json.loads(data)
+        spec = lean.loads(data)
     except ValueError as error:
         raise errors.InvalidSpec(f"{path}: not JSON: {error}") from error
     if not isinstance(spec, dict):
@@ -143,7 +141,7 @@ def _make(record: Record, plan: Plan, spec: dict, bundle: str, options: Options)
     }
     record.write()
     with open(f"{record.directory}/config.json", "w", encoding="utf-8") as file:  # noqa: PTH123
-        json.dump(spec, file)
+        file.write(lean.dumps(spec))
     cgroup = Host().cgroup(plan.cgroup_path, plan.resources)
     cgroup.create(plan.resources)
     for warning in cgroup.warnings:
@@ -162,8 +160,7 @@ def _make(record: Record, plan: Plan, spec: dict, bundle: str, options: Options)
 
 def _launch(record: Record, plan: Plan, cgroup: Cgroup) -> int:
     """Clone, and go along until the child is ready; the master of its pty, or -1."""
-    ours, theirs = make_channel()
-    ours.setblocking(True)
+    ours, theirs = lean.socketpair()
     listener = record.listen()
     opened: list[int] = []
     files = open_all(cgroup.join_files(), opened)
@@ -185,21 +182,21 @@ def _launch(record: Record, plan: Plan, cgroup: Cgroup) -> int:
 
 
 def _accompany(
-    record: Record, plan: Plan, channel: socket.socket, maker: int, child: CommandChild
+    record: Record, plan: Plan, channel: lean.Socket, maker: int, child: CommandChild
 ) -> int:
     while True:
-        data, fds, _, _ = socket.recv_fds(channel, 65536, 1, socket.MSG_CMSG_CLOEXEC)
+        data, fds = lean.recv_fds(channel, 65536, 1)
         record.data["pid"] = child.handover.pid or maker
         if data == HOOKS:
             state = _state_for_hooks(record)
             # prestart was a part of start once, and its hooks expect the status of then
             hooks.run(plan.hooks, "prestart", {**state, "status": records.CREATED})
             hooks.run(plan.hooks, "createRuntime", state)
-            channel.send(json.dumps(state).encode())
+            channel.send(lean.dumps(state).encode())
         elif data == READY:
             break
         elif data:
-            said = json.loads(data)
+            said = lean.loads(data)
             raise errors.FailedPrecondition(f"{said['step']}: {said['error']}")
         else:
             raise errors.FailedPrecondition("its first process ended before it was ready")
@@ -223,7 +220,7 @@ def _state_for_hooks(record: Record) -> dict[str, object]:
 def end(pid: int) -> None:
     """Kill and reap a child of ours."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, lean.SIGKILL)
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
         pass
@@ -239,10 +236,10 @@ def write_pid_file(path: str, pid: int) -> None:
 
 def send_console(path: str, master: int) -> None:
     """Hand the master of a pty to whoever listens there."""
-    sock = socket.socket(socket.AF_UNIX)
+    sock = lean.unix_socket(lean.SOCK_STREAM)
     try:
         sock.connect(path)
-        socket.send_fds(sock, [b"/dev/ptmx"], [master])
+        lean.send_fds(sock, b"/dev/ptmx", [master])
     except OSError as error:
         code = error.errno or errno.EIO
         raise OSError(code, f"--console-socket {path}: {error.strerror}") from error

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 
 from swarmlite import errors
 from swarmlite.kernel import processes
+from swarmlite.runtime import lean
 from swarmlite.runtime.command import create, lifecycle, notices, records
 from swarmlite.runtime.command.options import Options
 from swarmlite.runtime.command.records import Record
 from swarmlite.runtime.oci import capabilities
 from swarmlite.runtime.seccomp.cache import Cache
 from swarmlite.runtime.supervisor.child import READY, ExecChild
-from swarmlite.runtime.supervisor.clone import clone, make_channel, namespaces_of, open_all
+from swarmlite.runtime.supervisor.clone import clone, namespaces_of, open_all
 from swarmlite.runtime.supervisor.process_plan import HostPowers, ProcessPlan
 
 SETS = ("bounding", "effective", "permitted")
@@ -55,8 +54,7 @@ def process_of(options: Options, spec: dict) -> dict:  # type: ignore[type-arg]
     if options.has("process"):
         name = options.get("process")
         try:
-            with open(name, encoding="utf-8") as file:  # noqa: PTH123
-                process = json.load(file)
+            process = lean.load(name)
         except ValueError as error:
             raise errors.InvalidSpec(f"--process {name}: not JSON: {error}") from error
         if not isinstance(process, dict):
@@ -103,8 +101,7 @@ def _launch(record: Record, plan: ProcessPlan, spec: dict) -> tuple[int, int]:  
     """Its pid once its program has begun, and the master of its pty or -1."""
     bounding = ((spec.get("process") or {}).get("capabilities") or {}).get("bounding") or []
     filtered = plan.filtered_at_birth(capabilities.split(bounding)[0] | plan.bounding)
-    ours, theirs = make_channel()
-    ours.setblocking(True)
+    ours, theirs = lean.socketpair()
     opened: list[int] = []
     target = processes.pidfd_open(record.pid)
     flags = namespaces_of(record.pid)
@@ -121,12 +118,12 @@ def _launch(record: Record, plan: ProcessPlan, spec: dict) -> tuple[int, int]:  
         os.close(fd)
     console = -1
     while True:
-        data, fds, _, _ = socket.recv_fds(ours, 65536, 1, socket.MSG_CMSG_CLOEXEC)
+        data, fds = lean.recv_fds(ours, 65536, 1)
         console = fds[0] if fds else console
         if data and data != READY:
             for pid in {maker, child.handover.pid} - {0}:
                 create.end(pid)
-            said = json.loads(data)
+            said = lean.loads(data)
             prefix = "" if said.get("exec") else f"{said['step']}: "
             raise errors.FailedPrecondition(f"exec failed: {prefix}{said['error']}")
         if not data:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import time
 
 from swarmlite import errors
 from swarmlite.kernel import processes
+from swarmlite.runtime import lean
+from swarmlite.runtime.lean import signal
 
 
 def run(hooks: dict, kind: str, state: dict[str, object]) -> None:  # type: ignore[type-arg]
     """Those of a kind, one after the other; raises FailedPrecondition at the first that fails."""
-    data = json.dumps(state).encode()
+    data = lean.dumps(state).encode()
     for index, hook in enumerate(hooks.get(kind) or []):
         said = _run(hook, data)
         if said:
@@ -23,7 +23,7 @@ def run(hooks: dict, kind: str, state: dict[str, object]) -> None:  # type: igno
 
 def run_all(hooks: dict, kind: str, state: dict[str, object]) -> list[str]:  # type: ignore[type-arg]
     """Every one of a kind, whatever becomes of the others; what went wrong."""
-    data = json.dumps(state).encode()
+    data = lean.dumps(state).encode()
     failures = []
     for index, hook in enumerate(hooks.get(kind) or []):
         said = _run(hook, data)
@@ -41,21 +41,21 @@ def _run(hook: dict, data: bytes) -> str:  # type: ignore[type-arg]
     try:
         pid = os.posix_spawn(
             path, hook.get("args") or [path], environment, file_actions=actions,
-            setsigmask=(), setsigdef=(signal.SIGPIPE,),
+            setsigmask=(), setsigdef=(lean.SIGPIPE,),
         )  # fmt: skip
     except OSError as error:
         os.close(writer)
         return error.strerror or str(error)
     finally:
         os.close(reader)
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    before = signal.signal(lean.SIGPIPE, signal.SIG_IGN)
     try:
         os.write(writer, data)
     except BrokenPipeError:
         pass  # it need not read
     finally:
         os.close(writer)
-        signal.signal(signal.SIGPIPE, before)
+        signal.signal(lean.SIGPIPE, before)
     return _outcome(pid, hook.get("timeout"))
 
 
@@ -68,7 +68,7 @@ def _outcome(pid: int, timeout_s: int | None) -> str:
         ended = waiting.poll(timeout_s * 1000)
         os.close(descriptor)
         if not ended:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, lean.SIGKILL)
             os.waitpid(pid, 0)
             return f"did not end within {time.monotonic() - begun:.0f} s"
     _, status = os.waitpid(pid, 0)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import sys
 import time
 
 from swarmlite import errors
 from swarmlite.kernel import processes
+from swarmlite.runtime import lean
 from swarmlite.runtime.command import hooks, notices, records
 from swarmlite.runtime.command.options import Options
 from swarmlite.runtime.command.records import Record
+from swarmlite.runtime.lean import signal
 from swarmlite.runtime.supervisor.child import START
 
 GONE_TIMEOUT_S, GONE_STEP_S = 10.0, 0.002
@@ -48,7 +48,7 @@ def start_record(record: Record) -> None:
         said = b""
     connection.close()
     if said:
-        report = json.loads(said)
+        report = lean.loads(said)
         prefix = "" if report.get("exec") else f"{report['step']}: "
         _until_dead(record)
         raise errors.FailedPrecondition(f"{prefix}{report['error']}")
@@ -72,7 +72,7 @@ def _until_dead(record: Record) -> None:
         return
     try:
         if record.alive():
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            signal.pidfd_send_signal(descriptor, lean.SIGKILL)
         waiting = select.poll()
         waiting.register(descriptor, select.POLLIN)
         waiting.poll(GONE_TIMEOUT_S * 1000)
@@ -99,7 +99,7 @@ def kill(options: Options) -> int:
         record.cgroup().kill(number)
     else:
         record.signal(number)
-    if status == records.PAUSED and number == signal.SIGKILL:
+    if status == records.PAUSED and number == lean.SIGKILL:
         record.cgroup().freeze(False)  # a frozen process of v1 does not even die
     return 0
 
@@ -153,7 +153,7 @@ def _remove_cgroup(record: Record) -> None:
     while True:
         try:
             cgroup.freeze(False)
-            cgroup.kill(signal.SIGKILL)  # what a shared pid namespace has let live
+            cgroup.kill(lean.SIGKILL)  # what a shared pid namespace has let live
         except (OSError, errors.SwarmliteError):
             pass
         try:
@@ -215,11 +215,7 @@ def _resources(options: Options) -> dict:  # type: ignore[type-arg]
     if options.has("resources"):
         name = options.get("resources")
         try:
-            if name == "-":
-                data = json.load(sys.stdin)
-            else:
-                with open(name, encoding="utf-8") as file:  # noqa: PTH123
-                    data = json.load(file)
+            data = lean.loads(sys.stdin.read()) if name == "-" else lean.load(name)
         except ValueError as error:
             raise errors.InvalidSpec(f"--resources {name}: not JSON: {error}") from error
         if not isinstance(data, dict):
@@ -237,7 +233,7 @@ def _resources(options: Options) -> dict:  # type: ignore[type-arg]
 
 def state(options: Options) -> int:
     """Print its state."""
-    print(json.dumps(found(options, locked=False).describe(), indent=2))
+    print(lean.dumps(found(options, locked=False).describe()))
     return 0
 
 
@@ -250,7 +246,7 @@ def list_(options: Options) -> int:
     if options.has("quiet"):
         print("".join(f"{record.id}\n" for record in every), end="")
     elif chosen == "json":
-        print(json.dumps([{**record.describe(), "owner": "root"} for record in every]))
+        print(lean.dumps([{**record.describe(), "owner": "root"} for record in every]))
     else:
         row = "{:<36} {:<8} {:<9} {:<28} {}"
         print(row.format("ID", "PID", "STATUS", "CREATED", "BUNDLE"))
@@ -267,7 +263,7 @@ def ps(options: Options) -> int:
     pids = record.cgroup().pids()
     chosen = options.get("format", "table")
     if chosen == "json":
-        print(json.dumps(pids))
+        print(lean.dumps(pids))
         return 0
     if chosen != "table":
         raise errors.InvalidSpec(f"ps --format: {chosen!r} is not table or json")

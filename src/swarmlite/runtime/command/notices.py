@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
+
+from swarmlite.runtime import lean
 
 _log = ""
 _format = "text"
@@ -33,9 +34,9 @@ def _write(level: str, text: str) -> None:
     if not _log:
         return
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line = json.dumps({"level": level, "msg": text, "time": stamp})
+    line = lean.dumps({"level": level, "msg": text, "time": stamp})
     if _format == "text":
-        line = f"time={json.dumps(stamp)} level={level} msg={json.dumps(text)}"
+        line = f"time={lean.dumps(stamp)} level={level} msg={lean.dumps(text)}"
     try:
         fd = os.open(_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:

@@ -6,17 +6,14 @@ spec as it was at the create; at `start.sock` the container's first process list
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
-import json
 import os
-import signal
-import socket
 import time
 
 from swarmlite import errors
 from swarmlite.kernel import processes
+from swarmlite.runtime import lean
 from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.cgroups.detect import Host
 from swarmlite.runtime.supervisor.process_state import start_time_ticks
@@ -65,8 +62,7 @@ class Record:
     def read(self) -> None:
         """Raises NotFound."""
         try:
-            with open(f"{self.directory}/state.json", encoding="utf-8") as file:  # noqa: PTH123
-                self.data = json.load(file)
+            self.data = lean.load(f"{self.directory}/state.json")
         except FileNotFoundError as error:
             raise errors.NotFound(f"container {self.id} does not exist") from error
 
@@ -74,21 +70,20 @@ class Record:
         """Replace the state as a whole; on a tmpfs, as a rule, so nothing is synced."""
         path = f"{self.directory}/state.json"
         with open(f"{path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump(self.data, file)
+            file.write(lean.dumps(self.data))
         os.rename(f"{path}.new", path)  # noqa: PTH104
 
     def remove(self) -> None:
         """Forget it."""
         for name in ("start.sock", "config.json", "state.json.new", "state.json", "lock"):
-            with contextlib.suppress(FileNotFoundError):
+            with lean.suppress(FileNotFoundError):
                 os.unlink(f"{self.directory}/{name}")  # noqa: PTH108
-        with contextlib.suppress(FileNotFoundError):
+        with lean.suppress(FileNotFoundError):
             os.rmdir(self.directory)  # noqa: PTH106
 
     def spec(self) -> dict:  # type: ignore[type-arg]
         """The spec as it was when the container was created."""
-        with open(f"{self.directory}/config.json", encoding="utf-8") as file:  # noqa: PTH123
-            data: dict = json.load(file)  # type: ignore[type-arg]
+        data: dict = lean.load(f"{self.directory}/config.json")  # type: ignore[type-arg]
         return data
 
     @property
@@ -140,15 +135,15 @@ class Record:
         try:
             if not self.alive():
                 raise errors.NotFound(f"container {self.id} is not running")
-            signal.pidfd_send_signal(descriptor, number)
+            lean.signal.pidfd_send_signal(descriptor, number)
         except ProcessLookupError as error:
             raise errors.NotFound(f"container {self.id} is not running") from error
         finally:
             os.close(descriptor)
 
-    def listen(self) -> socket.socket:
+    def listen(self) -> lean.Socket:
         """Where the first process waits to be started."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = lean.unix_socket()
         directory = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # by descriptor: a socket's address holds 107 bytes, and roots are long
@@ -158,9 +153,9 @@ class Record:
         listener.listen(4)
         return listener
 
-    def connect(self) -> socket.socket | None:
+    def connect(self) -> lean.Socket | None:
         """To the first process, None when it waits no more."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock = lean.unix_socket()
         directory = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             sock.connect(f"/proc/self/fd/{directory}/start.sock")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 import termios
 
 from swarmlite.kernel import processes
+from swarmlite.runtime import lean
+from swarmlite.runtime.lean import signal
 
-NOT_FORWARDED = {signal.SIGCHLD, signal.SIGWINCH, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG}
+NOT_FORWARDED = {lean.SIGCHLD, lean.SIGWINCH, lean.SIGKILL, lean.SIGSTOP, lean.SIGURG}
 
 
 def stay_with(pid: int, console: int) -> int:
@@ -21,7 +22,7 @@ def stay_with(pid: int, console: int) -> int:
     forwarded = [number for number in signal.valid_signals() if number not in NOT_FORWARDED]
     ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
-    for number in [*forwarded, signal.SIGWINCH]:
+    for number in [*forwarded, lean.SIGWINCH]:
         try:
             signal.signal(number, lambda *_: None)
         except OSError:
@@ -51,7 +52,7 @@ def _copy_until_end(pid: int, descriptor: int, signals: int, console: int) -> No
         ready = {fd for fd, _ in waiting.poll()}
         if signals in ready:
             for number in os.read(signals, 4096):
-                if number == signal.SIGWINCH and console >= 0:
+                if number == lean.SIGWINCH and console >= 0:
                     _resize(console)
                 elif number not in NOT_FORWARDED:
                     os.kill(pid, number)

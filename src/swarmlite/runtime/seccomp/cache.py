@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from swarmlite.kernel.filters import FilterProgram
 from swarmlite.kernel.libc import MACHINE
 from swarmlite.kernel.processes import SIBLING_FLAGS
+from swarmlite.runtime import lean
 from swarmlite.runtime.seccomp import compile as compiler
 from swarmlite.runtime.seccomp import profile as rules
 
@@ -44,7 +43,7 @@ class Cache:
 
     def oci(self, seccomp: dict[str, object]) -> Filter:
         """An OCI profile; raises InvalidSpec."""
-        key = "oci:" + json.dumps(seccomp, sort_keys=True)
+        key = "oci:" + lean.dumps(seccomp)
         return self._filters.get(key) or self._add(key, rules.from_oci(seccomp, MACHINE))
 
     def _add(self, key: str, profile: rules.Profile) -> Filter:

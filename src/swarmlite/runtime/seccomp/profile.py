@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from swarmlite import errors
+from swarmlite.runtime import lean
 
 DATA = os.path.join(os.path.dirname(__file__), "data")  # noqa: PTH118, PTH120
 ALLOW, LOG = 0x7FFF0000, 0x7FFC0000
@@ -75,8 +75,7 @@ def _holds(condition: Condition, arguments: list[int]) -> bool:
 
 def load(name: str) -> dict[str, object]:
     """One of our data files."""
-    with open(os.path.join(DATA, name), encoding="utf-8") as file:  # noqa: PTH118, PTH123
-        data: dict[str, object] = json.load(file)
+    data: dict[str, object] = lean.load(os.path.join(DATA, name))  # noqa: PTH118
     return data
 
 

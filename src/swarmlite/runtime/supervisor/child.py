@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import signal
-import socket
 import struct
 import sys
 import termios
 
 from swarmlite.kernel import namespaces, paths, processes
+from swarmlite.runtime import lean
+from swarmlite.runtime.lean import signal
 from swarmlite.runtime.supervisor import finish, identity
 from swarmlite.runtime.supervisor.process_plan import ProcessPlan
 
 CHANGED_SIGNALS = (
-    signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ,
+    lean.SIGCHLD, lean.SIGTERM, lean.SIGINT, lean.SIGHUP, lean.SIGPIPE, lean.SIGXFSZ,
 )  # fmt: skip
 TIOCGPTPEER = 0x5441
 TIOCSPTLCK = 0x40045431
@@ -39,7 +38,7 @@ class Child:
     def __init__(
         self,
         process: ProcessPlan | None,
-        channel: socket.socket,
+        channel: lean.Socket,
         stdio: list[int],
         cgroup_files: list[int],
     ) -> None:
@@ -79,7 +78,7 @@ class Child:
         else:
             report["error"] = f"{type(error).__name__}: {error}"
         # os.write: the narrowest of filters may allow no other way
-        os.write(self.channel.fileno(), json.dumps(report).encode())
+        os.write(self.channel.fileno(), lean.dumps(report).encode())
 
     def reset_signals(self) -> None:
         """As a program expects them; the parent blocked them all, so none came in between."""
@@ -108,8 +107,15 @@ class Child:
 
     def set_oom_score(self) -> None:
         """By the host's /proc, which the container's would not be yet."""
-        if self.process is not None and self.process.oom_score_adj is not None:
-            write("/proc/self/oom_score_adj", str(self.process.oom_score_adj).encode())
+        if self.process is None or self.process.oom_score_adj is None:
+            return
+        score = self.process.oom_score_adj
+        try:
+            write("/proc/self/oom_score_adj", str(score).encode())
+        except PermissionError as error:
+            # How low we may go without it the kernel knows, and shows nowhere.
+            words = f"{score} needs CAP_SYS_RESOURCE, and root here has not got it"
+            raise OSError(errno.EACCES, words) from error
 
     def join_cgroup(self) -> None:
         """v1: by writing; on v2 clone3 has put us there."""
@@ -172,7 +178,7 @@ class Child:
     def say_ready(self) -> None:
         """All that can fail has not: the container is "created"."""
         if self.console >= 0:
-            socket.send_fds(self.channel, [READY], [self.console])
+            lean.send_fds(self.channel, READY, [self.console])
             os.close(self.console)
         else:
             os.write(self.channel.fileno(), READY)
@@ -190,7 +196,7 @@ class ExecChild(Child):
     def __init__(
         self,
         process: ProcessPlan,
-        channel: socket.socket,
+        channel: lean.Socket,
         stdio: list[int],
         cgroup_files: list[int],
         container: int,

@@ -1,12 +1,11 @@
-"""The parent's side of a clone: the channel, the cgroup's files, the namespaces to join."""
+"""The parent's side of a clone: the cgroup's files, the namespaces to join."""
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
 
 from swarmlite.kernel import namespaces, processes
+from swarmlite.runtime.lean import signal
 from swarmlite.runtime.supervisor.child import Child
 
 EVERY_SIGNAL = signal.valid_signals()
@@ -20,14 +19,6 @@ NAMESPACES = {
     "pid": namespaces.CLONE_NEWPID,
     "time": namespaces.CLONE_NEWTIME,
 }
-CHANNEL = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-
-
-def make_channel() -> tuple[socket.socket, socket.socket]:
-    """Ours and the child's; the child's blocks."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, CHANNEL)
-    theirs.setblocking(True)
-    return ours, theirs
 
 
 def namespaces_of(pid: int) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 import termios
 
 from swarmlite.kernel import mounting, namespaces, processes
+from swarmlite.runtime import lean
 from swarmlite.runtime.oci.namespaces import FLAGS
 from swarmlite.runtime.supervisor import finish, init
 from swarmlite.runtime.supervisor.child import START, Child, become_root_here, new_session, write
@@ -29,7 +29,7 @@ class ContainerChild(Child):
     def __init__(
         self,
         plan: Plan,
-        channel: socket.socket,
+        channel: lean.Socket,
         stdio: list[int],
         cgroup_files: list[int],
         cgroup_binds: list[tuple[str, str]],

@@ -5,13 +5,13 @@ They run inside the container's root. Nothing is imported here: what runs was lo
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import resource
 import stat
 
 from swarmlite.kernel import credentials, paths, processes, scheduling
+from swarmlite.runtime import lean
 from swarmlite.runtime.supervisor import identity
 from swarmlite.runtime.supervisor.process_plan import CAP_SYS_ADMIN, ProcessPlan
 
@@ -40,7 +40,7 @@ def enter_cwd(cwd: bytes) -> None:
             if not name:
                 continue
             path += b"/" + name
-            with contextlib.suppress(FileExistsError):
+            with lean.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=directory)
             below = paths.openat2(root, path, flags, resolve)
             os.close(directory)

@@ -6,19 +6,18 @@ is orphaned and ends with the program's exit code.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import socket
 
 from swarmlite.kernel import processes
+from swarmlite.runtime import lean
+from swarmlite.runtime.lean import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def split(channel: socket.socket, give_up: Callable[[], None]) -> None:
+def split(channel: lean.Socket, give_up: Callable[[], None]) -> None:
     """Returns in the process that is to exec; the other one does `give_up` and never returns."""
     child = processes.fork()
     if child == 0:
@@ -48,6 +47,6 @@ def _serve(child: int) -> None:
                 code = os.waitstatus_to_exitcode(status)
                 os._exit(code if code >= 0 else 128 - code)
         number = signal.sigwait(everything)
-        if number != signal.SIGCHLD:
-            with contextlib.suppress(ProcessLookupError):
+        if number != lean.SIGCHLD:
+            with lean.suppress(ProcessLookupError):
                 os.kill(child, number)

@@ -9,12 +9,21 @@ from swarmlite.kernel import processes
 from swarmlite.runtime.cgroups.base import Cgroup
 from swarmlite.runtime.oci import capabilities
 from swarmlite.runtime.supervisor.child import ExecChild
-from swarmlite.runtime.supervisor.clone import clone, make_channel, namespaces_of, open_all
+from swarmlite.runtime.supervisor.clone import clone, namespaces_of, open_all
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.container_child import ContainerChild
 from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.output import Output
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
+
+CHANNEL = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+def make_channel() -> tuple[socket.socket, socket.socket]:
+    """Ours and the child's; the child's blocks."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, CHANNEL)
+    theirs.setblocking(True)
+    return ours, theirs
 
 
 def launch_container(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from swarmlite.kernel import mounting, namespaces, processes
 from swarmlite.kernel.mounting import AT_EMPTY_PATH, AT_RECURSIVE, OPEN_TREE_CLONE
+from swarmlite.runtime import lean
 from swarmlite.runtime.oci.mounts import Mount
 
 DATA_BYTES = 4000  # mount(2) passes one page
@@ -145,16 +145,16 @@ def proc_of(pid_namespace: int, data: Data, attributes: int) -> int:
         if error.errno != errno.EINVAL:
             raise
     # A kernel before 6.17: one that is in it makes it, and hands it out.
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = lean.socketpair()
     pid = processes.fork()  # our children are born there, since we have entered it for them
     if pid == 0:
         try:
             tree = mounting.new_filesystem(b"proc", data, attributes)
-            socket.send_fds(theirs, [b"proc"], [tree])
+            lean.send_fds(theirs, b"proc", [tree])
         finally:
             os._exit(0)
     theirs.close()
-    _, fds, _, _ = socket.recv_fds(ours, 16, 1, socket.MSG_CMSG_CLOEXEC)
+    _, fds = lean.recv_fds(ours, 16, 1)
     ours.close()
     os.waitpid(pid, 0)
     if not fds:

@@ -79,23 +79,15 @@ class ProcessPlan:
             process.get("capabilities") or {}, known if own_user_namespace else powers.caps
         )
         self.rlimits = [_rlimit(limit, powers) for limit in process.get("rlimits") or []]
-        self.oom_score_adj = self._oom_score(process.get("oomScoreAdj"), powers)
+        self.oom_score_adj: int | None = process.get("oomScoreAdj")
+        if self.oom_score_adj is None and powers.oom_score_adj < 0:
+            self.oom_score_adj = 0  # our own protection is not the container's
         self.filter = _filter(linux, annotations, process, filters)
         self.last_cap = powers.last_cap
         self.io_priority = _io_priority(process.get("ioPriority") or {})
         self.scheduler = _scheduler(process.get("scheduler") or {})
         self.personality = _personality(linux.get("personality") or {})
         self.security_labels = _labels(process)
-
-    def _oom_score(self, score: int | None, powers: HostPowers) -> int | None:
-        if score is None:
-            return 0 if powers.oom_score_adj < 0 else None
-        if score < powers.oom_score_adj and not powers.has("CAP_SYS_RESOURCE"):
-            raise errors.FailedPrecondition(
-                f"process.oomScoreAdj: {score} is below this host's {powers.oom_score_adj}, "
-                "which needs CAP_SYS_RESOURCE, and root here has not got it"
-            )
-        return score
 
     def filtered_at_birth(self, others: int) -> bool:
         """Whether the filter is in force before the process appears among others.
