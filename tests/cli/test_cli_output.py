@@ -137,3 +137,14 @@ def test_names_sort_as_people_count() -> None:
 
 def test_ago_never_lies_in_the_future() -> None:
     assert human.ago(Timestamp(seconds=100), now=50) == "Less than a second ago"
+
+
+def test_the_newest_task_comes_first_though_a_clock_stepped_back() -> None:
+    tasks = []
+    for number, (revision, created) in enumerate(((10, 5000), (20, 1400))):
+        task = Task(id=f"t{number}", service_id="s", slot=1)
+        task.meta.created_version.index = revision
+        task.meta.created_at.seconds = created
+        tasks.append(task)
+    listed = rows(tasks, {"s": "web"}, {}, no_trunc=True, now=6000.0)
+    assert [row["ID"] for row in listed] == ["t1", "t0"]

@@ -78,7 +78,7 @@ def rows(
         service = services.get(task.service_id) or task.service_annotations.name
         return f"{service or task.service_id}.{task.slot or task.node_id}"
 
-    ordered = sorted(tasks, key=lambda t: _time(t), reverse=True)
+    ordered = sorted(tasks, key=_order, reverse=True)
     ordered.sort(key=lambda t: naturally(name(t)))
     result, previous = [], ""
     for task in ordered:
@@ -89,8 +89,10 @@ def rows(
     return result
 
 
-def _time(task: Task) -> tuple[int, int]:
-    return task.meta.created_at.seconds, task.meta.created_at.nanos
+def _order(task: Task) -> tuple[int, int, int]:
+    """By the store's revision: the managers' clocks may have stepped meanwhile."""
+    meta = task.meta
+    return meta.created_version.index, meta.created_at.seconds, meta.created_at.nanos
 
 
 def _row(
