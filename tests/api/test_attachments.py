@@ -215,8 +215,13 @@ async def test_a_hello_releases_what_it_does_not_name(
     await attach(agent)
     await attach(agent, "web", "b" * 64)
     await attach(agents("n2"), "other", "c" * 64)
-    await agent.connect("two", [HeldAttachment(container_id=ID, network_id="id-of-front")])
-    await until(lambda: {t.annotations.name for t in held(led)} == {"db", "other"})
+    await attach(agent, "asked", "d" * 64)
+    kept = [
+        HeldAttachment(container_id=ID, network_id="id-of-front"),
+        HeldAttachment(container_id="d" * 64, network_id="front"),  # as it was asked for
+    ]
+    await agent.connect("two", kept)
+    await until(lambda: {t.annotations.name for t in held(led)} == {"db", "asked", "other"})
 
 
 async def test_an_attachment_is_no_task_to_anyone(

@@ -242,10 +242,16 @@ def _is_on(task: Task, network: str) -> bool:
 
 
 def stale(view: Tables, node_id: str, held: Iterable[HeldAttachment]) -> list[Task]:
-    """A node's attachments that it no longer has, by what it says in its hello."""
+    """A node's attachments that it no longer has, by what it says in its hello.
+
+    One that it has asked for and got no answer about may stand there by its network's name.
+    """
     known = {(h.container_id, h.network_id) for h in held}
-    return [
-        task
-        for task in of_node(view, node_id)
-        if (task.spec.attachment.container_id, task.spec.networks[0].target) not in known
-    ]
+    return [task for task in of_node(view, node_id) if not _places(view, task) & known]
+
+
+def _places(view: Tables, task: Task) -> set[tuple[str, str]]:
+    container_id, network_id = task.spec.attachment.container_id, task.spec.networks[0].target
+    network = view.networks.get(network_id)
+    name = network.spec.annotations.name if network is not None else network_id
+    return {(container_id, network_id), (container_id, name)}
