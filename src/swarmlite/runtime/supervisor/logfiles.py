@@ -46,6 +46,7 @@ class FileLog(Log):
         self._fd = -1
         self._size = 0
         self._torn = False
+        self._compressor = 0  # the last process that compressed one of its files
         self._open()
 
     def _open(self) -> None:
@@ -94,8 +95,9 @@ class FileLog(Log):
         finally:
             os.close(fd)
         self._open()
-        if self.compress and self.max_files > 1:
-            _compress(f"{self.path}.1")
+        # One at a time: in a flood files are rotated faster than they could be compressed.
+        if self.compress and self.max_files > 1 and not _is_there(self._compressor):
+            self._compressor = _compress(f"{self.path}.1")
 
     def _shift(self) -> None:
         """path.1 to path.2 and so on, the oldest goes; compressed or (not yet) not."""
@@ -119,10 +121,22 @@ class FileLog(Log):
             self._fd = -1
 
 
-def _compress(path: str) -> None:
+def _is_there(pid: int) -> bool:
+    """Whether such a process exists; by chance it may be another's, which does no harm here."""
+    if not pid:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _compress(path: str) -> int:
     """In a process of its own (the supervisor reaps it): a big file takes a second."""
-    if processes.clone(0) != 0:
-        return
+    pid = processes.clone(0)
+    if pid != 0:
+        return pid
     try:
         processes.close_range(3)
         import gzip
