@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
-from swarmlite.engine import network_plan, process_spec
+from swarmlite.engine import id_ranges, network_plan, process_spec
 from swarmlite.engine.oci_spec import devices, resources, security
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import log_drivers
@@ -20,7 +20,6 @@ NAMESPACE_MODES = {
     "pid": ("", "host"),
     "ipc": ("", "private", "shareable", "host", "none"),
     "uts": ("", "private", "host"),
-    "userns": ("", "host"),
     "cgroupns": ("", "private", "host"),
 }
 JOINABLE = ("pid", "ipc")
@@ -31,6 +30,8 @@ def check(config: ContainerConfig) -> list[str]:
     validate_container(config.spec)
     for kind, allowed in NAMESPACE_MODES.items():
         _mode(kind, getattr(config.spec, f"{kind}_mode"), allowed)
+    if config.spec.userns_mode not in ("", "host"):
+        id_ranges.count_of(config.spec.userns_mode)
     resources.check(config.resources)
     for text in config.spec.devices:
         devices.parse(text)

@@ -64,14 +64,17 @@ class ContainerMounts:
             owner=record.owner,
         )
 
-    def oci(self, mounts: Sequence[Mount], image_dirs: ImageDirs) -> list[OCIMount]:
-        """The OCI's mounts; what a volume's options name is mounted. At each start anew.
+    def oci(
+        self, mounts: Sequence[Mount], image_mount: ImageMount, *, own_ids: bool = False
+    ) -> list[OCIMount]:
+        """The OCI's mounts, at each start; what a volume's options name is mounted then.
 
-        `image_dirs` gives an image's directories by its reference. Raises SwarmliteError.
+        `image_mount` makes that of an image; with `own_ids` volumes show the container's ids.
+        Raises SwarmliteError.
         """
-        return [self._oci(mount, image_dirs) for mount in mounts]
+        return [self._oci(mount, image_mount, own_ids) for mount in mounts]
 
-    def _oci(self, mount: Mount, image_dirs: ImageDirs) -> OCIMount:
+    def _oci(self, mount: Mount, image_mount: ImageMount, own_ids: bool) -> OCIMount:
         if mount.type == Mount.BIND:
             _find_bind(mount)
             recursion = "bind" if mount.bind_options.nonrecursive else "rbind"
@@ -80,11 +83,11 @@ class ContainerMounts:
         if mount.type == Mount.VOLUME:
             source = _inside(self._store.mount(mount.source), mount.volume_options.subpath)
             options = ["rbind", "rprivate", "rro" if mount.readonly else "rw"]
-            return _bind(source, mount.target, options)
+            return _bind(source, mount.target, [*options, *(["ridmap"] if own_ids else [])])
         if mount.type == Mount.TMPFS:
             return _tmpfs(mount)
         if mount.type == Mount.IMAGE:
-            return image_dirs(mount)
+            return image_mount(mount)
         kind = Mount.Type.Name(mount.type).lower()
         raise InvalidSpec(f"mounts of type {kind} are not supported: use bind, volume or tmpfs")
 
@@ -100,7 +103,7 @@ class ContainerMounts:
                     self._store.remove(volume.name, force=True)
 
 
-ImageDirs = Callable[[Mount], OCIMount]
+ImageMount = Callable[[Mount], OCIMount]
 
 
 def _find_bind(mount: Mount) -> None:

@@ -24,6 +24,7 @@ from swarmlite.engine.lifecycle import Lifecycle, StepLists
 from swarmlite.engine.records import Record, Records
 from swarmlite.engine.recovery import Recovery
 from swarmlite.engine.roots import Roots
+from swarmlite.engine.shared_memory import SharedMemory
 from swarmlite.engine.stats import Stats
 from swarmlite.engine.steps import create, prepare
 from swarmlite.engine.updates import Updates
@@ -54,7 +55,8 @@ class Engine:
         """Set by the agent while its node is in a swarm."""
         self.events = Events()
         self.records = Records(paths.containers_dir)
-        self._roots = Roots(storage.images, storage.snapshots)
+        self._roots = Roots(storage.images, storage.snapshots, paths.run_dir / "empty")
+        self._shm = SharedMemory(paths.run_dir / "shm", self.records)
         self._mounts = ContainerMounts(storage.volumes, storage.leases)
         self._told = ContainerEvents(self.events)
         steps = self._steps(cgroup_parent)
@@ -93,10 +95,11 @@ class Engine:
                 create.Volumes(self._mounts, self.records, self._roots),
             ),
             prepare=(
-                prepare.Mounts(self._mounts),
+                prepare.Mounts(self._mounts, self._roots),
+                self._shm,
                 self._place,
                 prepare.HostFiles(self.records, self._gateway),
-                prepare.Bundle(self._roots, self.records, cgroup_parent),
+                prepare.Bundle(self._roots, self.records, self._shm, cgroup_parent),
                 prepare.Process(self.supervisor, self._created),
             ),
             discard=(root,),

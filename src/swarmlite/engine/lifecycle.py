@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from swarmlite.engine import configuration, mount_plan
+from swarmlite.engine import configuration, id_ranges, mount_plan
 from swarmlite.engine.background import Background
 from swarmlite.engine.container_events import ContainerEvents
 from swarmlite.engine.events import moment
@@ -88,6 +88,11 @@ class Lifecycle:
         if image is None:
             image = self._image(config.spec.image)
         configuration.settle(message, image)
+        if id_ranges.is_auto(config.spec.userns_mode):
+            message.id_count = id_ranges.count_of(config.spec.userns_mode)
+            message.first_id = id_ranges.choose(
+                message.id_count, (record.message for record in self.records)
+            )
         record = self.records.add(message)
         job = Job(record, image, warnings)
         async with record.lock:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from swarmlite.engine.records import Record
+from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.proto.types_pb2 import Mount
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Image
-from swarmlite.storage.snapshots.types import Snapshots
+from swarmlite.storage.snapshots.types import Root, Snapshots
 
+MAX_OPTION = 255
+"""Of a mount's option. Source: fsconfig(2)."""
 INIT_FOLDERS = ("proc", "sys", "dev", "etc")
 INIT_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 
@@ -18,9 +23,10 @@ INIT_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 class Roots:
     """Makes and removes them; the runtime mounts them inside the container's own namespace."""
 
-    def __init__(self, images: ImageStore, snapshots: Snapshots) -> None:
-        """Both are the host's."""
-        self._images, self.snapshots = images, snapshots
+    def __init__(self, images: ImageStore, snapshots: Snapshots, empty: Path) -> None:
+        """`empty` is a directory that is made, and that nothing is ever put into."""
+        self._images, self.snapshots, self._empty = images, snapshots, empty
+        empty.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     async def prepare(self, record: Record, image: Image) -> None:
         """The writable layer; one that is there is kept. Raises what Snapshots.prepare raises."""
@@ -41,6 +47,28 @@ class Roots:
         rootfs = record.folder / "rootfs"
         rootfs.mkdir(mode=0o700, exist_ok=True)
         return rootfs, {"swarmlite.overlay": root.overlay}
+
+    def image_mount(self, mount: Mount) -> dict[str, Any]:
+        """An image's files at a place, read-only. Raises NotFound, InvalidSpec."""
+        where = f"--mount target={mount.target}"
+        if mount.image_options.subpath:
+            raise InvalidSpec(f"{where}: a subpath of an image is not supported")
+        try:
+            image = self._images.get(mount.source)
+        except NotFound as error:
+            raise NotFound(f"{where}: No such image: {mount.source}") from error
+        lowers = [*self.lower_dirs(image), self._empty]  # overlayfs wants two at least
+        option = Root("", tuple(lowers)).overlay
+        if len(option) > MAX_OPTION:
+            raise InvalidSpec(
+                f"{where}: {mount.source} has too many layers to be mounted: {len(lowers) - 1}"
+            )
+        return {
+            "destination": mount.target,
+            "type": "overlay",
+            "source": "overlay",
+            "options": ["ro", "nosuid", "nodev", option],
+        }
 
     async def remove(self, record: Record) -> None:
         """What the container wrote is gone; safe to repeat. Raises SwarmliteError."""

@@ -15,7 +15,7 @@ from typing import Any
 from swarmlite.engine import process_spec
 from swarmlite.engine.oci_spec import devices, namespaces, resources, security
 from swarmlite.proto.containers_pb2 import ContainerConfig
-from swarmlite.runtime.oci.defaults import default_spec
+from swarmlite.runtime.oci.defaults import default_spec, use_user_namespace
 
 OCISpec = dict[str, Any]
 
@@ -37,6 +37,9 @@ class Inputs:
     mounts: Sequence[dict[str, Any]]
     host_network: bool = False
     joins: namespaces.Joins = field(default_factory=namespaces.Joins)
+    first_id: int = 0
+    id_count: int = 0
+    """With a count: the container's own ids are those of the host from `first_id` on."""
 
 
 def build(inputs: Inputs) -> OCISpec:
@@ -58,6 +61,8 @@ def build(inputs: Inputs) -> OCISpec:
     namespaces.adapt_mounts(spec, config, inputs.joins)
     devices.add(spec, config)
     security.apply(spec, config)
+    if inputs.id_count:
+        use_user_namespace(spec, inputs.first_id, inputs.id_count)
     return spec
 
 

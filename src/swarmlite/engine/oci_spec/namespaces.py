@@ -51,8 +51,8 @@ def adapt_mounts(spec: dict[str, Any], config: ContainerConfig, joins: Joins) ->
             if ipc == "none":
                 continue
             mount = _shm(mount, config, joins)
-        elif place == "/dev/mqueue" and ipc == HOST and mount.get("type") == "mqueue":
-            mount = _bind("/dev/mqueue", place)
+        elif place == "/dev/mqueue" and ipc == HOST and Path(place).is_dir():
+            mount = _bind(place, place)  # a host without one shows its queues all the same
         mounts.append(mount)
     spec["mounts"] = mounts
 

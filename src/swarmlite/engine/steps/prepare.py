@@ -11,9 +11,10 @@ import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
-from swarmlite.engine import host_files, network_plan, oci_spec
+from swarmlite.engine import host_files, id_ranges, network_plan, oci_spec
 from swarmlite.engine.cluster_networks import ClusterNetworks
 from swarmlite.engine.container_events import NetworkEvent
 from swarmlite.engine.container_mounts import ContainerMounts, OCIMount
@@ -22,8 +23,9 @@ from swarmlite.engine.io.log_drivers import log_of
 from swarmlite.engine.oci_spec.namespaces import CONTAINER, HOST, Joins
 from swarmlite.engine.records import SHORT, Record, Records
 from swarmlite.engine.roots import Roots
+from swarmlite.engine.shared_memory import SharedMemory
 from swarmlite.engine.steps import Job
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.errors import FailedPrecondition, NotFound
 from swarmlite.network.api import BRIDGE, EndpointRequest
 from swarmlite.network.node import NodeNetwork
 from swarmlite.proto.containers_pb2 import ContainerConfig, ContainerState, EndpointConfig
@@ -31,7 +33,6 @@ from swarmlite.proto.types_pb2 import Mount, NetworkAttachment
 
 Created = Callable[[str], Awaitable[None]]
 NAME_ANNOTATION = "swarmlite.name"
-SHAREABLE = "shareable"
 ETC_FILES = ("hosts", "hostname", "resolv.conf")
 
 
@@ -40,26 +41,27 @@ class Mounts:
 
     name = "mounts"
 
-    def __init__(self, mounts: ContainerMounts) -> None:
-        """`mounts` are all containers'."""
-        self._mounts = mounts
+    def __init__(self, mounts: ContainerMounts, roots: Roots) -> None:
+        """`mounts` are all containers', `roots` knows the images to mount."""
+        self._mounts, self._roots = mounts, roots
 
     async def do(self, job: Job) -> None:
         """Raises InvalidSpec, FailedPrecondition."""
         message = job.record.message
         if message.resolved_mounts:
             job.mounts += await asyncio.to_thread(
-                self._mounts.oci, message.resolved_mounts, _image_mount
+                partial(
+                    self._mounts.oci,
+                    message.resolved_mounts,
+                    self._roots.image_mount,
+                    own_ids=bool(message.id_count),
+                )
             )
         if job.record.of_task:
             job.mounts += [_payload(mount) for mount in message.config.task.payload_mounts]
 
     async def undo(self, record: Record) -> None:
         """A volume stays mounted: others may use it."""
-
-
-def _image_mount(mount: Mount) -> OCIMount:
-    raise InvalidSpec(f"--mount target={mount.target}: images cannot be mounted yet")
 
 
 def _payload(mount: Mount) -> OCIMount:
@@ -227,15 +229,19 @@ class Bundle:
 
     name = "bundle"
 
-    def __init__(self, roots: Roots, records: Records, cgroup_parent: str) -> None:
+    def __init__(
+        self, roots: Roots, records: Records, shm: SharedMemory, cgroup_parent: str
+    ) -> None:
         """`cgroup_parent` is the path below which containers have their groups."""
-        self._roots, self._records = roots, records
+        self._roots, self._records, self._shm = roots, records, shm
         self._cgroup_parent = cgroup_parent
 
     async def do(self, job: Job) -> None:
-        """Raises InvalidSpec for what cannot be run."""
+        """Raises InvalidSpec for what cannot be run, FailedPrecondition."""
         record, sandbox = job.record, job.sandbox
         assert sandbox is not None
+        if record.message.id_count:
+            await asyncio.to_thread(id_ranges.check_host, record.folder)
         root, annotations = self._roots.place(record)
         parent = record.config.resources.cgroup_parent or self._cgroup_parent
         spec = oci_spec.build(
@@ -251,6 +257,8 @@ class Bundle:
                 mounts=job.mounts,
                 host_network=sandbox.host_stack,
                 joins=self._joins(record),
+                first_id=record.message.first_id,
+                id_count=record.message.id_count,
             )
         )
         data = json.dumps(spec, separators=(",", ":")).encode()
@@ -272,7 +280,7 @@ class Bundle:
                         f"cannot join {kind.upper()} of a non running container: {other.id}"
                     )
                 paths[kind] = f"/proc/{other.state.pid}/ns/{kind}"
-        return Joins(paths=paths)
+        return Joins(paths=paths, shm=self._shm.of(record))
 
     async def undo(self, record: Record) -> None:
         """It is written again at the next start."""
