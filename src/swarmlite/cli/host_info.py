@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
@@ -12,6 +11,7 @@ from swarmlite.cli.lazy import Command
 from swarmlite.cli.output.gofunctions import to_json
 from swarmlite.cli.output.gotemplate import Template
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.docker import info as shapes
 from swarmlite.model import units
 from swarmlite.proto.control_pb2 import Empty
 from swarmlite.proto.host_pb2 import HostInfo
@@ -24,48 +24,32 @@ def command(session: Session, form: str) -> None:
     """Display information about this host and its swarm."""
     info: HostInfo = client.call(session.host.Info, Empty())
     if form == "json":
-        click.echo(to_json(_shape(info)))
+        click.echo(to_json(shapes.info(info)))
     elif form:
-        click.echo(Template(form, lenient=True).render(_shape(info)))
+        click.echo(Template(form, lenient=True).render(shapes.info(info)))
     else:
         click.echo("\n".join(_lines(info)))
     for warning in info.warnings:
         click.echo(f"WARNING: {warning}", err=True)
 
 
-def _shape(info: HostInfo) -> dict[str, Any]:
-    described = info.description
-    return {
-        "ContainersRunning": info.containers_running,
-        "Images": info.images,
-        "ServerVersion": described.engine.engine_version,
-        "KernelVersion": described.kernel_version,
-        "OperatingSystem": described.os_name,
-        "OSType": described.platform.os,
-        "Architecture": described.platform.architecture,
-        "NCPU": described.resources.nano_cpus // units.SECOND,
-        "MemTotal": described.resources.memory_bytes,
-        "Name": described.hostname,
-        "DockerRootDir": info.state_dir,
-        "Labels": [f"{k}={v}" for k, v in sorted(described.engine.labels.items())],
-        "Capabilities": list(described.engine.capabilities),
-        "Warnings": list(info.warnings),
-        "Swarm": {
-            "NodeID": info.node_id,
-            "LocalNodeState": info.swarm_state,
-            "ControlAvailable": info.manager,
-            "Error": info.error,
-            "RemoteManagers": [{"Addr": m.addr} for m in info.managers] or None,
-            "Cluster": {"ID": info.cluster_id},
-        },
-    }
-
-
 def _lines(info: HostInfo) -> Iterator[str]:
     described = info.description
-    yield f"Containers Running: {info.containers_running}"
+    yield f"Containers: {shapes.total(info)}"
+    yield f" Running: {info.containers_running}"
+    yield f" Paused: {info.containers_paused}"
+    yield f" Stopped: {info.containers_stopped}"
     yield f"Images: {info.images}"
     yield f"Server Version: {described.engine.engine_version}"
+    if info.storage_driver:
+        yield f"Storage Driver: {info.storage_driver}"
+    if info.cgroup_version:
+        yield f"Cgroup Version: {info.cgroup_version.removeprefix('v')}"
+    if info.log_drivers:
+        yield "Plugins:"
+        yield " Volume: local"
+        yield f" Network: {' '.join(info.network_drivers)}"
+        yield f" Log: {' '.join(info.log_drivers)}"
     yield f"Swarm: {info.swarm_state or 'inactive'}"
     if info.error:
         yield f" Error: {info.error}"

@@ -1,0 +1,56 @@
+"""A host as Docker's /info shows it."""
+
+from __future__ import annotations
+
+from swarmlite.docker.values import Json
+from swarmlite.model import units
+from swarmlite.proto.host_pb2 import HostInfo
+
+
+def info(value: HostInfo) -> Json:
+    """Everything of a host, and its place in a swarm."""
+    described = value.description
+    return {
+        "ID": value.engine_id,
+        "Containers": total(value),
+        "ContainersRunning": value.containers_running,
+        "ContainersPaused": value.containers_paused,
+        "ContainersStopped": value.containers_stopped,
+        "Images": value.images,
+        "Driver": value.storage_driver,
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": list(value.network_drivers),
+            "Authorization": None,
+            "Log": list(value.log_drivers),
+        },
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": value.cgroup_version.removeprefix("v"),
+        "ServerVersion": described.engine.engine_version,
+        "KernelVersion": described.kernel_version,
+        "OperatingSystem": described.os_name,
+        "OSType": described.platform.os,
+        "Architecture": described.platform.architecture,
+        "NCPU": described.resources.nano_cpus // units.SECOND,
+        "MemTotal": described.resources.memory_bytes,
+        "Name": described.hostname,
+        "DockerRootDir": value.state_dir,
+        "SecurityOptions": list(value.security_options),
+        "Labels": [f"{key}={text}" for key, text in sorted(described.engine.labels.items())],
+        "Capabilities": list(described.engine.capabilities),
+        "Warnings": list(value.warnings) or None,
+        "Swarm": {
+            "NodeID": value.node_id,
+            "LocalNodeState": value.swarm_state or "inactive",
+            "ControlAvailable": value.manager,
+            "Error": value.error,
+            "RemoteManagers": [{"Addr": m.addr} for m in value.managers] or None,
+            "Cluster": {"ID": value.cluster_id},
+        },
+    }
+
+
+def total(value: HostInfo) -> int:
+    """Containers in whatever state."""
+    return value.containers_running + value.containers_paused + value.containers_stopped
