@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from swarmlite.errors import FailedPrecondition
+from swarmlite.kernel import durable
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
@@ -41,12 +41,8 @@ def scratch(paths: Paths) -> Path:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """A new file of mode 0600, on disk when this returns."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    """A file of mode 0600, on disk when this returns."""
+    durable.create(path, content)
 
 
 def put_in_place(paths: Paths, folder: Path, node: dict[str, Any]) -> None:
@@ -61,10 +57,7 @@ def put_in_place(paths: Paths, folder: Path, node: dict[str, Any]) -> None:
         if (folder / name).exists():
             (folder / name).rename(target)
     write_private(folder / "node.json", json.dumps(node, indent=1).encode() + b"\n")
-    (folder / "node.json").rename(paths.node_file)
-    descriptor = os.open(paths.state_dir, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    durable.replace(folder / "node.json", paths.node_file)
     trees.sweep(folder)
 
 
