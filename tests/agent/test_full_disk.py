@@ -171,3 +171,17 @@ async def _until(predicate: object) -> None:
     async with asyncio.timeout(20):
         while not predicate():  # type: ignore[operator]  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+def test_node_ls_says_what_a_node_complains_of() -> None:
+    from swarmlite.cli.node.ls import row
+    from swarmlite.proto.objects_pb2 import Node
+    from swarmlite.proto.types_pb2 import NodeStatus
+
+    node = Node(id="n1")
+    node.status.state = NodeStatus.READY
+    assert row(node, "")["Status"] == "Ready"
+    node.description.warnings.append("no space left on the disk of /var/lib/swarmlite")
+    assert row(node, "")["Status"] == "Ready (no space left on the disk of /var/lib/swarmlite)"
+    node.status.state = NodeStatus.DOWN  # what it said last is not news
+    assert row(node, "")["Status"] == "Down"

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -157,18 +157,23 @@ class Content:
 
         Safe to repeat.
         """
-        place, trash = self._place(digest), self._ingest / f"gone-{os.urandom(8).hex()}"
-        try:
-            size = place.stat().st_size
-            place.rename(trash)
-        except FileNotFoundError:
-            return 0
-        trees.discard(trash)
-        return size
+        return self._delete([digest])
+
+    def _delete(self, digests: Sequence[str]) -> int:
+        freed, gone = 0, []
+        for digest in digests:
+            place, trash = self._place(digest), self._ingest / f"gone-{os.urandom(8).hex()}"
+            with contextlib.suppress(FileNotFoundError):
+                size = place.stat().st_size
+                place.rename(trash)
+                freed += size
+                gone.append(trash)
+        trees.discard(*gone)
+        return freed
 
     def collect(self, needed: Set[str]) -> int:
         """Drop every blob that is not needed; the bytes that are free soon."""
-        return sum(self.delete(digest) for digest in list(self.digests()) if digest not in needed)
+        return self._delete([digest for digest in self.digests() if digest not in needed])
 
     def _place(self, digest: str) -> Path:
         if not is_digest(digest):

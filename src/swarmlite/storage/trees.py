@@ -63,9 +63,16 @@ def sweep(path: Path) -> bool:
     return True
 
 
-def discard(path: Path) -> None:
-    """`sweep` in a thread of its own. Whoever calls has renamed `path` out of sight before."""
-    thread = threading.Thread(target=sweep, args=(path,), name="storage-discard", daemon=True)
+def discard(*paths: Path) -> None:
+    """`sweep` in a thread of its own. Whoever calls has renamed them out of sight before."""
+    if not paths:
+        return
+
+    def work() -> None:
+        for path in paths:
+            sweep(path)
+
+    thread = threading.Thread(target=work, name="storage-discard", daemon=True)
     thread.start()
     _discards.add(thread)  # a set that forgets those that have ended
 

@@ -153,15 +153,13 @@ class LayerStore:
             gone = [layer for key, layer in self._layers.items() if key not in used]
             for layer in gone:
                 del self._layers[layer.chain_id]
-        for layer in gone:
-            self._remove(layer)
+        if gone:
+            trash = Path(tempfile.mkdtemp(prefix="trash-", dir=self._root / "tmp"))
+            for layer in gone:
+                (self._root / "l" / layer.short).unlink(missing_ok=True)
+                self._path(layer.chain_id).rename(trash / layer.short)
+            discard(trash)
         return gone[::-1]
-
-    def _remove(self, layer: Layer) -> None:
-        (self._root / "l" / layer.short).unlink(missing_ok=True)
-        trash = Path(tempfile.mkdtemp(prefix="trash-", dir=self._root / "tmp"))
-        self._path(layer.chain_id).rename(trash / "layer")
-        discard(trash)
 
     def used(self) -> set[str]:
         """Chain ids that somebody stands on."""
