@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from swarmlite.agent import task_container
-from swarmlite.engine import host_files, mount_plan, oci_spec, process_spec
+from swarmlite.engine import configuration, host_files, mount_plan, oci_spec, process_spec
 from swarmlite.engine.container_mounts import ContainerMounts
 from swarmlite.engine.oci_spec import resources, seccomp, security
 from swarmlite.engine.records import Record
@@ -254,6 +254,23 @@ def test_dockers_seccomp_profile_is_resolved_for_the_container() -> None:
 def test_limits_that_cannot_be(limits: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpec, match=message):
         resources.check(ContainerResources(**limits))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ContainerSpec(hostname="a\n10.0.0.1 registry"),
+        ContainerSpec(user="root;id"),
+        ContainerSpec(mounts=[Mount(type=Mount.TMPFS, target="/proc")]),
+        ContainerSpec(mounts=[Mount(type=Mount.TMPFS, target="/x/../proc")]),
+        ContainerSpec(hosts=["1.2.3.4 a\n5.6.7.8 b"]),
+        ContainerSpec(dir="relative"),
+    ],
+)
+def test_what_a_template_made_is_checked_again(spec: ContainerSpec) -> None:
+    spec.image = "busybox"
+    with pytest.raises(InvalidSpec):
+        configuration.check(ContainerConfig(spec=spec))
 
 
 def test_hosts_file() -> None:

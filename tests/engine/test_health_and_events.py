@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,8 +11,12 @@ import pytest
 from engine_host import SLEEP, EngineHost, until
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarmlite.engine.health import RESULTS, judge
-from swarmlite.proto.containers_pb2 import Health, HealthResult
+from swarmlite.engine.container_events import ContainerEvents
+from swarmlite.engine.events import Events
+from swarmlite.engine.health import RESULTS, HealthMonitor, judge
+from swarmlite.engine.records import Record
+from swarmlite.errors import Unavailable
+from swarmlite.proto.containers_pb2 import Container, ContainerState, Health, HealthResult
 from swarmlite.proto.control_pb2 import Filter
 from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 from swarmlite.proto.specs_pb2 import ContainerSpec
@@ -39,6 +44,28 @@ def test_failures_in_the_start_period_do_not_count_before_a_first_success() -> N
     assert (health.status, health.failing_streak) == (Health.UNHEALTHY, 2)
     judge(health, HealthResult(), 2, in_start_period=False)
     assert (health.status, health.failing_streak) == (Health.HEALTHY, 0)
+
+
+async def test_a_probe_that_could_not_be_run_says_nothing_of_its_container(tmp_path: Path) -> None:
+    message = Container(id="c", state={"status": ContainerState.RUNNING})
+    message.healthcheck.CopyFrom(check("true", interval=0.001, retries=1).healthcheck)
+    record = Record(message, tmp_path)
+    results = iter([OSError(24, "too many open files"), Unavailable("no supervisor"), (0, "")])
+
+    async def probe(*_: Any) -> tuple[int, str]:
+        result = next(results, (0, ""))
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def save(_: Record) -> None:
+        """Nothing is kept."""
+
+    monitor = HealthMonitor(probe, ContainerEvents(Events()), save)
+    watching = asyncio.ensure_future(monitor.watch(record))
+    await record.until(lambda: record.state.health.status == Health.HEALTHY)
+    watching.cancel()
+    assert [result.exit_code for result in record.state.health.log] == [0]
 
 
 async def test_health_is_seen_with_its_last_outputs(host: EngineHost) -> None:

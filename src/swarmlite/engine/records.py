@@ -229,8 +229,13 @@ class Records:
         """Write it down, and wake who waits for a change. Raises ResourceExhausted."""
         data = record.message.SerializeToString()
         path = record.folder / FILE
+        volatile = (
+            record.of_task
+            or record.config.auto_remove
+            or record.state.status == ContainerState.CREATING  # a power cut then leaves no record
+        )
         try:
-            if record.of_task or record.config.auto_remove:
+            if volatile:
                 durable.write(path, data, sync=False)
             else:
                 await asyncio.to_thread(durable.write, path, data)

@@ -21,6 +21,7 @@ from swarmlite.proto.control_pb2 import Empty
 Context = Any  # grpc.aio.ServicerContext, which has no types
 T = TypeVar("T")
 STATS_S = 1.0
+YIELD_EVERY = 50
 
 
 class ContainersService(StreamsService, FilesService, ContainersServicer):
@@ -168,7 +169,11 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
         ]
         if request.limit:
             chosen = chosen[: request.limit]
-        messages = [self._engine.inspection.summary(record) for record in chosen]
+        messages = []
+        for count, record in enumerate(chosen, 1):
+            messages.append(self._engine.inspection.summary(record))
+            if count % YIELD_EVERY == 0:
+                await asyncio.sleep(0)  # the loop has names to answer
         if request.size:
             for record, message in zip(chosen, messages, strict=True):
                 await self._engine.inspection.add_sizes(record, message)

@@ -17,7 +17,8 @@ from swarmlite.proto.host_pb2_grpc import HostServicer
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 USAGE_TYPES = ("container", "image", "volume")
-LOG_DRIVERS = ("json-file", "local", "none")
+LOG_DRIVERS = ("journald", "json-file", "local", "none", "syslog")
+SECURITY_OPTIONS = ("name=seccomp,profile=builtin", "name=cgroupns")
 NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 
 
@@ -42,6 +43,7 @@ class HostService(HostServicer):
         info.storage_driver = self._engine.storage.snapshots.driver
         info.log_drivers.extend(LOG_DRIVERS)
         info.network_drivers.extend(NETWORK_DRIVERS)
+        info.security_options.extend(SECURITY_OPTIONS)
         return info
 
     async def DiskUsage(

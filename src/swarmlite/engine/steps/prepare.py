@@ -244,24 +244,27 @@ class Bundle:
             await asyncio.to_thread(id_ranges.check_host, record.folder)
         root, annotations = self._roots.place(record)
         parent = record.config.resources.cgroup_parent or self._cgroup_parent
-        spec = oci_spec.build(
-            oci_spec.Inputs(
-                config=record.config,
-                image=job.image_config,
-                container_id=record.id,
-                root=root,
-                annotations={**annotations, NAME_ANNOTATION: record.name},
-                cgroups_path=f"{parent.rstrip('/')}/{record.id}",
-                hostname=job.hostname,
-                netns=sandbox.netns,
-                mounts=job.mounts,
-                host_network=sandbox.host_stack,
-                joins=self._joins(record),
-                first_id=record.message.first_id,
-                id_count=record.message.id_count,
-            )
+        inputs = oci_spec.Inputs(
+            config=record.config,
+            image=job.image_config,
+            container_id=record.id,
+            root=root,
+            annotations={**annotations, NAME_ANNOTATION: record.name},
+            cgroups_path=f"{parent.rstrip('/')}/{record.id}",
+            hostname=job.hostname,
+            netns=sandbox.netns,
+            mounts=job.mounts,
+            host_network=sandbox.host_stack,
+            joins=self._joins(record),
+            first_id=record.message.first_id,
+            id_count=record.message.id_count,
         )
-        data = json.dumps(spec, separators=(",", ":")).encode()
+        spec = record.config.spec
+        if spec.privileged or spec.devices:  # all of the host's /dev may have to be looked at
+            made = await asyncio.to_thread(oci_spec.build, inputs)
+        else:
+            made = oci_spec.build(inputs)
+        data = json.dumps(made, separators=(",", ":")).encode()
         path = f"{record.folder}/config.json"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
