@@ -21,8 +21,6 @@ PYTHONS = ("3.11", "3.13")  # of Debian 12 and 13; one lock serves both
 
 TOOLS = {"import-linter", "mypy", "mypy-protobuf", "pre-commit", "pytest-timeout", "ruff"}
 """Declared for development and run, never imported."""
-AWAITED = {"pyroute2"}
-"""Declared for drivers of networks that are on their way."""
 STUBS = re.compile(r"types-.*")
 
 
@@ -80,7 +78,7 @@ def product_files() -> list[Path]:
 
 
 def test_the_product_imports_what_it_declares_and_nothing_else() -> None:
-    assert imported(product_files()) | AWAITED == names(declared()[""])
+    assert imported(product_files()) == names(declared()[""])
 
 
 def test_tests_and_tools_import_what_is_declared() -> None:

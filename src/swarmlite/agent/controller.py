@@ -95,7 +95,7 @@ class Controller:
             return
         self._remark = text
         if self._state == task_states.RUNNING and not self._stop.is_set():
-            self._report(task_states.RUNNING, "started")
+            self._report(task_states.RUNNING, self._how_started())
 
     def found_ended(self, end: Exit) -> None:
         """Before `run`: the container was started earlier and has ended meanwhile."""
