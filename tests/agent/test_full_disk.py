@@ -7,10 +7,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_node import AgentNode
-from conftest import Busybox
 
 from swarmlite.agent.certificate import Renewal
 from swarmlite.agent.journal import Journal
@@ -51,7 +51,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_node_with_a_full_disk_stays_and_says_so(
-    busybox: Busybox, disk: Path, tmp_path: Path
+    busybox: Any, disk: Path, tmp_path: Path
 ) -> None:
     node = AgentNode(tmp_path, busybox.folder, busybox.ref)
     node.manager.period_s = 0.3
