@@ -193,7 +193,8 @@ def update(options: Options) -> int:
     resources = _resources(options)
     merged = dict(record.data.get("resources") or {})
     for kind, values in resources.items():
-        merged[kind] = {**(merged.get(kind) or {}), **values}
+        whole = not isinstance(values, dict)
+        merged[kind] = values if whole else {**(merged.get(kind) or {}), **values}
     record.data["resources"] = {k: v for k, v in merged.items() if k != "devices"}
     cgroup = record.cgroup()
     cgroup.update(resources)
