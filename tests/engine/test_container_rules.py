@@ -170,6 +170,10 @@ def test_the_oci_spec_of_a_task() -> None:
     assert resources_of["pids"] == {"limit": 7}
     assert spec["process"]["user"]["username"] == "app"
     assert [m for m in spec["mounts"] if m["destination"] == "/dev/shm"] == [own_shm]
+    # of an image or another container: the runtime lets it take no place of /dev
+    allowed = json.loads(spec["annotations"]["swarmlite.system-mounts"])
+    assert "/dev/shm" not in allowed
+    assert "/proc" in allowed
     namespaces = {entry["type"]: entry for entry in spec["linux"]["namespaces"]}
     assert namespaces["network"]["path"] == "/run/netns/x"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,10 @@ async def test_a_place_of_its_own_is_taken_only_with_the_callers_word(
 ) -> None:
     """What an image or a template names has not got it; a user's own mount has."""
     with pytest.raises(errors.FailedPrecondition, match="nothing may cover it"):
-        await containers.create("true", change=adding(tmp_path, place, ""))
+        await containers.create("true", change=adding(tmp_path, place, "[]"))
     if place in ("/sys", "/dev/shm"):
         (tmp_path / "theirs").touch()
-        change = adding(tmp_path, place, f"/other {place}")
+        change = adding(tmp_path, place, json.dumps(["/other", place]))
         state, output = await containers.run("ls", place, change=change)
         assert state.exit_code == 0, output
         assert "theirs" in output
@@ -60,7 +61,7 @@ async def test_the_usual_mounts_need_no_word(containers: Containers) -> None:
     """proc, sysfs, the tmpfs of /dev and what hangs in it are the container's own."""
 
     def change(spec: dict[str, Any]) -> None:
-        spec["annotations"]["swarmlite.system-mounts"] = ""
+        spec["annotations"]["swarmlite.system-mounts"] = "[]"
 
     state, output = await containers.run("ls", "/proc/self/status", change=change)
     assert (state.exit_code, output) == (0, "/proc/self/status\n")

@@ -7,12 +7,13 @@ an error in words, or a warning where Docker also goes on.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from swarmlite.engine import process_spec
+from swarmlite.engine import mount_plan, process_spec
 from swarmlite.engine.oci_spec import devices, namespaces, resources, security
 from swarmlite.proto.containers_pb2 import ContainerConfig
 from swarmlite.runtime.oci.defaults import default_spec, use_user_namespace
@@ -59,11 +60,19 @@ def build(inputs: Inputs) -> OCISpec:
     if config.spec.init:
         spec["annotations"]["swarmlite.init"] = "true"
     namespaces.adapt_mounts(spec, config, inputs.joins)
+    spec["annotations"]["swarmlite.system-mounts"] = json.dumps(_asked_for(spec, inputs))
     devices.add(spec, config)
     security.apply(spec, config)
     if inputs.id_count:
         use_user_namespace(spec, inputs.first_id, inputs.id_count)
     return spec
+
+
+def _asked_for(spec: OCISpec, inputs: Inputs) -> list[str]:
+    """The places of mounts that the user named or the defaults have, and no image or container."""
+    named = {mount_plan.target_of(mount.target) for mount in inputs.config.spec.mounts}
+    others = {mount["destination"] for mount in inputs.mounts} - named
+    return [m["destination"] for m in spec["mounts"] if m["destination"] not in others]
 
 
 @functools.cache

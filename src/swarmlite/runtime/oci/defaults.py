@@ -5,6 +5,10 @@ Extensions that swarmlite's runtime understands and others ignore:
 - annotation `swarmlite.overlay`: `lowerdir=A:B,upperdir=U,workdir=W`, mounted at root.path;
 - annotation `swarmlite.seccomp`: `default` for the built-in profile (used when linux.seccomp is
   absent), `unconfined` for none; `portable` writes it out for other runtimes;
+- annotation `swarmlite.overlay-idmap`: `true` shows the overlay's lower layers under the ids of
+  the container's new user namespace;
+- annotation `swarmlite.system-mounts`: a JSON list of the places in /proc, /sys and /dev that
+  mounts may take; where it is absent, all that the spec names;
 - annotation `swarmlite.init`: `true` puts a small reaper at pid 1, which forwards signals;
 - process.user.username: an image's USER ("redis", "1000", "redis:redis"), looked up in the
   container's own /etc/passwd and /etc/group, in place of uid and gid;

@@ -10,6 +10,7 @@ import os
 
 from swarmlite import errors
 from swarmlite.kernel import mounting
+from swarmlite.runtime import lean
 from swarmlite.runtime.oci import mounts
 from swarmlite.runtime.oci.namespaces import Namespaces
 from swarmlite.runtime.oci.validate import validate_spec
@@ -62,8 +63,7 @@ class Plan:
         ]
         for mount in self.mounts:
             self.warnings += mount.warnings
-        allowed = annotations.get("swarmlite.system-mounts")
-        self.allowed_system_mounts = None if allowed is None else set(allowed.split())
+        self.allowed_system_mounts = _system_mounts(annotations.get("swarmlite.system-mounts"))
         self.root_propagation = _root_propagation(linux.get("rootfsPropagation"))
         self.devices: list[dict[str, object]] = linux.get("devices") or []
         self.masked = [os.fsencode(path) for path in linux.get("maskedPaths") or []]
@@ -137,6 +137,19 @@ class Plan:
         if "pid" in self.namespaces.joined:
             # whoever lives in that namespace may have been given anything
             self.filtered_late_birth = self.process.filtered_at_birth(EVERY_CAPABILITY)
+
+
+def _system_mounts(text: str | None) -> set[str] | None:
+    """From the annotation: a JSON list of places."""
+    if text is None:
+        return None
+    try:
+        places = lean.loads(text)
+    except ValueError as error:
+        raise errors.InvalidSpec(f"annotation swarmlite.system-mounts: {error}") from error
+    if not isinstance(places, list):
+        raise errors.InvalidSpec("annotation swarmlite.system-mounts: must be a list")
+    return {str(place) for place in places}
 
 
 def _root_propagation(word: str | None) -> int:
