@@ -189,8 +189,7 @@ class AgentNode:
             process.send_signal(signal.SIGCONT)
             process.wait(15)
         cgroup_sweep.remove(self.cgroup_parent)
-        with contextlib.suppress(OSError):
-            cgroup_sweep.remove(CGROUP_ROOT)
+        cgroup_sweep.remove_empty(CGROUP_ROOT)
 
     def log(self, name: str = "agent") -> str:
         path = self._root / f"{name}.log"

@@ -418,3 +418,58 @@ def test_system_tells_of_the_disk_and_prunes(host: Any) -> None:
     assert asked.status == 1
     assert "  - all stopped containers\n" in asked.out
     assert host.ok("system", "prune", "-f").splitlines()[0] == "Deleted Containers:"
+
+
+def test_logs_follow_to_the_end_of_the_container(host: Any) -> None:
+    """And what it writes meanwhile is shown as it comes."""
+    script = "echo one; while [ ! -e /go ]; do sleep 0.1; done; echo two"
+    host.ok("run", "-d", "--name", "told", host.image, "sh", "-c", script)
+    process = host.open("logs", "-f", "told", stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"one\n"
+    host.ok("exec", "told", "touch", "/go")
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, b"two\n")
+
+
+def test_ps_shows_what_filters_ask_for(host: Any) -> None:
+    host.ok("run", "-d", "--name", "first", "-l", "tier=web", host.image, *SLEEP)
+    host.cli("run", "--name", "second", host.image, "sh", "-c", "exit 3")
+
+    def names(*words: str) -> list[str]:
+        return sorted(host.ok("ps", "--format", "{{.Names}}", *words).split())
+
+    assert names() == ["first"]
+    assert names("-a") == ["first", "second"]
+    assert names("-l") == ["second"]
+    assert names("-n", "2") == ["first", "second"]
+    assert names("-a", "--filter", "status=exited") == ["second"]
+    assert names("-a", "--filter", "exited=3") == ["second"]
+    assert names("--filter", "label=tier=web") == ["first"]
+    assert names("-a", "--filter", "name=sec") == ["second"]
+    unknown = host.cli("ps", "--filter", "what=ever")
+    assert unknown.status == 1
+    assert "what" in unknown.err
+    size = host.ok("ps", "-s").splitlines()
+    assert size[0].split()[-1] == "SIZE"
+
+
+def test_stats_stream_until_they_are_interrupted(host: Any) -> None:
+    host.ok("run", "-d", "--name", "busy", host.image, *SLEEP)
+    process = host.open("stats", "--format", "{{.Name}} {{.PIDs}}", "busy", stdout=subprocess.PIPE)
+    for _ in range(2):
+        assert process.stdout.readline().startswith(b"busy ")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    process.stdout.close()
+
+
+def test_a_range_for_one_port_gives_the_first_that_is_free(host: Any) -> None:
+    """8000-8002:80 is one port of the host, whichever nobody has; the fourth finds none."""
+    line = ("run", "-d", "-p", "127.0.0.1:18200-18202:80", "--name")
+    for name in ("one", "two", "three"):
+        host.ok(*line, name, host.image, *SLEEP)
+    found = [host.ok("port", name, "80").strip() for name in ("one", "two", "three")]
+    assert found == [f"127.0.0.1:{18200 + n}" for n in range(3)]
+    none = host.cli(*line, "four", host.image, *SLEEP)
+    assert none.status == 125
+    assert "no free port on this host from 18200 to 18202" in none.err

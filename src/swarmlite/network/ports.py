@@ -42,6 +42,7 @@ class HostPorts:
                 granted = PortConfig()
                 granted.CopyFrom(port)
                 granted.published_port = await self._take(sandbox_id, port)
+                granted.ClearField("published_port_end")
                 taken.append(granted)
         except BaseException:
             self.release(sandbox_id)
@@ -52,17 +53,19 @@ class HostPorts:
         if port.protocol not in PROTOCOLS or not 0 < port.target_port < 65536:
             raise InvalidSpec(f"port {port.target_port} cannot be published")
         _check_address(port.host_ip)
-        if port.published_port:
-            await self._reserve(sandbox_id, port, port.published_port)
-            return port.published_port
-        for _ in range(_TRIES):
-            number = random.choice(_DYNAMIC_PORTS)
+        first, last = port.published_port, port.published_port_end
+        if first and last <= first:
+            await self._reserve(sandbox_id, port, first)
+            return first
+        numbers = range(first, last + 1) if first else random.choices(_DYNAMIC_PORTS, k=_TRIES)
+        for number in numbers:
             try:
                 await self._reserve(sandbox_id, port, number)
             except AlreadyExists:
                 continue
             return number
-        raise ResourceExhausted("no free port on this host above 49152")
+        where = f"from {first} to {last}" if first else "above 49152"
+        raise ResourceExhausted(f"no free port on this host {where}")
 
     async def _reserve(self, sandbox_id: str, port: PortConfig, number: int) -> None:
         protocol, where = PROTOCOLS[port.protocol], _where(port.host_ip)
