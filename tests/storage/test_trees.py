@@ -5,6 +5,7 @@ import os
 import resource
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +140,27 @@ def test_a_walk_gives_parents_before_what_is_in_them(tmp_path: Path) -> None:
     for path in seen:
         above = path.rpartition("/")[0]
         assert not above or seen.index(above) < seen.index(path)
+
+
+def test_a_tree_that_changes_while_it_is_measured(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"root/a{number}/b/c").mkdir(parents=True)
+        (tmp_path / f"root/a{number}/b/c/file").write_bytes(bytes(100))
+    going = threading.Event()
+
+    def move() -> None:
+        while not going.is_set():
+            for number in range(20):
+                path = tmp_path / f"root/a{number}/b"
+                path.rename(tmp_path / f"root/moved{number}")
+                (tmp_path / f"root/moved{number}").rename(path)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        for _ in range(50):
+            assert 0 <= trees.size(tmp_path / "root") <= 4000
+    finally:
+        going.set()
+        mover.join()
+    assert trees.size(tmp_path / "root") == 2000

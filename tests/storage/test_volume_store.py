@@ -265,3 +265,15 @@ def test_extended_attributes_and_modes_are_copied(volumes: VolumeStore, image: l
     assert os.getxattr(data / "kept", "user.note") == b"x"
     assert os.getxattr(data / "kept", "security.capability") == capability
     assert (data / "sub").stat().st_mode & 0o7777 == 0o2775
+
+
+def test_a_creation_that_was_cut_short_leaves_nothing_and_data_stays(tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    for name in ("unborn", "torn", "lost"):
+        (root / name / "_data").mkdir(parents=True)
+    (root / "torn/.volume.json.new").write_text("{")
+    (root / "lost/_data/file").write_text("x")
+    volumes = VolumeStore(root)
+    assert [path.name for path in root.iterdir()] == ["lost"]
+    assert volumes.list() == []
+    assert (volumes.create("lost").mountpoint / "file").read_text() == "x"

@@ -20,6 +20,8 @@ def choose(images_dir: Path) -> str:
 
     Raises InvalidSpec for an unknown one, OSError for a disk that cannot be written.
     """
+    for leftover in images_dir.glob(".probe-*"):
+        trees.sweep(leftover)
     note = images_dir / "driver"
     named = os.environ.get("SWARMLITE_STORAGE_DRIVER", "")
     if named and named not in (OVERLAY, COPYING):

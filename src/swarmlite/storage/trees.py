@@ -25,6 +25,7 @@ from pathlib import Path
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602  # FS_IOC_*, linux/fs.h
 _IMMUTABLE_OR_APPEND = 0x10 | 0x20
+_TRIES = 3
 
 
 def remove(path: Path, *, dir_fd: int | None = None) -> None:
@@ -296,10 +297,24 @@ def _identity(fd: int) -> tuple[int, int]:
 
 
 def size(path: Path) -> int:
-    """The bytes of the files below a directory, each counted once however many names it has."""
+    """The bytes of the files below a directory, each counted once however many names it has.
+
+    What a running container moves meanwhile is counted as well as can be.
+    """
+    root = os.open(path, _DIRECTORY)
+    try:
+        for _ in range(_TRIES):
+            total, whole = _size(root)
+            if whole:
+                break
+        return total
+    finally:
+        os.close(root)
+
+
+def _size(root: int) -> tuple[int, bool]:
     total = 0
     linked: set[int] = set()
-    root = os.open(path, _DIRECTORY)
     try:
         for entry in walk(root):
             status = entry.status
@@ -308,6 +323,8 @@ def size(path: Path) -> int:
             if status.st_nlink > 1:
                 linked.add(status.st_ino)
             total += status.st_size
-    finally:
-        os.close(root)
-    return total
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.ENOENT):
+            raise
+        return total, False  # a directory was moved or removed while it was open
+    return total, True

@@ -71,6 +71,9 @@ class VolumeStore:
         root.chmod(0o700)
         for leftover in root.glob(".removed-*"):  # of a removal that was cut short
             trees.discard(leftover)
+        for folder in root.iterdir():
+            if not folder.name.startswith(".") and not (folder / "volume.json").exists():
+                _drop_unborn(folder)
 
     def create(
         self,
@@ -270,6 +273,15 @@ class VolumeStore:
 
 
 _NOTHING_THERE = 3  # the copier's exit code where the image has no such directory
+
+
+def _drop_unborn(folder: Path) -> None:
+    """Remove what a creation that was cut short has left; whatever holds data stays."""
+    for path in (folder / "_data", folder):
+        with contextlib.suppress(OSError):
+            if path == folder:
+                durable.remove(durable.scratch_of(folder / "volume.json"), sync=False)
+            path.rmdir()
 
 
 def check_name(name: str) -> None:
