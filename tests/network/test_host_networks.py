@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from network_world import World
 
@@ -101,3 +103,12 @@ def test_addresses_go_round_and_leave_out_what_is_reserved() -> None:
     assert ipam.next_free(config, used[1:], used[-1]) == "10.5.0.8"
     wide = ipam.resolve(IPAMConfig(subnet="fd00::/64"))
     assert (wide.gateway, ipam.next_free(wide, ["fd00::2"], None)) == ("fd00::1", "fd00::3")
+
+
+async def test_containers_that_start_side_by_side_keep_their_network_once(world: World) -> None:
+    """The first containers of a host write the network `bridge` down, all of them at once."""
+    one = await world.add_host()
+    networks = one.network.networks
+    bridge = networks.get("bridge").id
+    await asyncio.gather(*(networks.keep(bridge) for _ in range(8)))
+    assert [path.name for path in one.paths.networks_dir.iterdir()] == [f"{bridge}.json"]

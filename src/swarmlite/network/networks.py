@@ -94,8 +94,11 @@ class HostNetworks:
 
     async def keep(self, network_id: str) -> None:
         """Write down a predefined network whose subnet is used from now on. Raises OSError."""
-        if not self._path(network_id).exists():
-            await asyncio.to_thread(self._write, self._networks[network_id])
+        if self._path(network_id).exists():
+            return
+        async with self._changing:  # the first containers of a host may start side by side
+            if not self._path(network_id).exists():
+                await asyncio.to_thread(self._write, self._networks[network_id])
 
     # what there is
     def list(self) -> Sequence[Network]:
