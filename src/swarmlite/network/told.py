@@ -12,17 +12,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
 from swarmlite.kernel import durable
 from swarmlite.network.view import Touched, View
-from swarmlite.proto.dispatcher_pb2 import Assignments
+from swarmlite.proto.dispatcher_pb2 import Assignments, Endpoint, VirtualService
+from swarmlite.proto.objects_pb2 import Network
 
 WRITE_BEHIND_S = 0.1
 SHARE = 20
 """At most one part in so many of the time goes to writing: what is large is written less often."""
+
+
+@dataclass(frozen=True)
+class _Items:
+    networks: list[Network]
+    endpoints: list[Endpoint]
+    services: list[VirtualService]
+
+    def message(self, node_id: str) -> bytes:
+        message = Assignments(type=Assignments.COMPLETE, results_in=node_id)
+        for network in self.networks:
+            message.changes.add().network.CopyFrom(network)
+        for endpoint in self.endpoints:
+            message.changes.add().endpoint.CopyFrom(endpoint)
+        for service in self.services:
+            message.changes.add().virtual_service.CopyFrom(service)
+        return message.SerializeToString()
 
 
 class Told:
@@ -54,19 +73,15 @@ class Told:
         self._dirty.clear()
         started = time.monotonic()
         if self._view.node_id:
-            data = self._message()
-            await asyncio.to_thread(self._write, data)
+            # Messages are never changed: off the loop, which a large cluster's would hold up.
+            node_id, view = self._view.node_id, self._view
+            items = _Items(
+                list(view.networks.values()),
+                list(view.all_endpoints()),
+                list(view.services.values()),
+            )
+            await asyncio.to_thread(lambda: self._write(items.message(node_id)))
         await asyncio.sleep((time.monotonic() - started) * SHARE)
-
-    def _message(self) -> bytes:
-        message = Assignments(type=Assignments.COMPLETE, results_in=self._view.node_id)
-        for network in self._view.networks.values():
-            message.changes.add().network.CopyFrom(network)
-        for endpoint in self._view.all_endpoints():
-            message.changes.add().endpoint.CopyFrom(endpoint)
-        for service in self._view.services.values():
-            message.changes.add().virtual_service.CopyFrom(service)
-        return message.SerializeToString()
 
     def _write(self, data: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
