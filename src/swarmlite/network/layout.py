@@ -64,7 +64,7 @@ class _Needs:
 def lay_out(sandbox_id: str, request: SandboxRequest, known: Known) -> SandboxRecord:
     """The record of a sandbox that is not there yet.
 
-    Raises NotFound, FailedPrecondition for a network that the node was not told of, InvalidSpec
+    Raises NotFound, FailedPrecondition for a network that the node does not know, InvalidSpec
     for places that exclude each other or have no address, AlreadyExists, ResourceExhausted.
     """
     if "/" in sandbox_id or sandbox_id in RESERVED_IDS or sandbox_id.startswith((".", "net-")):

@@ -20,10 +20,10 @@ from swarmlite.network.loops import forever
 from swarmlite.network.netns import Threads
 from swarmlite.network.networks import HostNetworks
 from swarmlite.network.probe import probe
+from swarmlite.network.remembered import Remembered
 from swarmlite.network.resolvers import FdStore, Resolvers
 from swarmlite.network.sandboxes import Sandboxes
 from swarmlite.network.state import AttachmentRecord, Records, SandboxRecord
-from swarmlite.network.told import Told
 from swarmlite.network.view import Touched, View
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
@@ -49,7 +49,7 @@ HOST_PIN = "host"
 class NodeNetwork:
     """One host's wiring. All methods are for one event loop; see the room's docstring.
 
-    What the managers told last is on disk, so that it is known from the start. Where it is not,
+    What the managers said last is on disk, so that it is known from the start. Where it is not,
     what an earlier process left in the kernel is taken as right until the first `update` or
     `apply`: neither changed nor repaired, for there is nothing to compare it with.
     """
@@ -70,7 +70,7 @@ class NodeNetwork:
         """
         self._paths = paths
         self._view = View(node_id)
-        self._told = Told(paths.agent_dir / "networks", self._view)
+        self._remembered = Remembered(paths.agent_dir / "networks", self._view)
         self._threads = Threads(host_netns)
         self._records = Records(paths.run_dir / "network")
         self.networks = HostNetworks(paths.networks_dir, self._taken, self._users, self._drop)
@@ -134,14 +134,14 @@ class NodeNetwork:
             raise FailedPrecondition(f"the host's network cannot be set up: {error}") from error
         if not self._view.node_id:
             self._take(Touched())  # nobody will tell more than nothing
-        elif (touched := self._told.load()) is not None:
+        elif (touched := self._remembered.load()) is not None:
             self._doubt_until = time.monotonic() + DOUBT_S
             self._overlays.doubt = True
             self._take(touched)
         self._tasks = [
             asyncio.create_task(forever("network change", self._flush_next)),
             asyncio.create_task(forever("network repair", self._repair_next)),
-            asyncio.create_task(forever("keeping networks on disk", self._told.write_next)),
+            asyncio.create_task(forever("keeping networks on disk", self._remembered.write_next)),
         ]
 
     async def _taken(self) -> list[IPv4Network]:
@@ -220,7 +220,7 @@ class NodeNetwork:
         if touched:
             self._resolvers.zones.forget(touched.networks)
             self._touched.merge(touched)
-            self._told.changed()
+            self._remembered.changed()
             self._idle.clear()
             self._wake.set()
 
@@ -396,7 +396,7 @@ class NodeNetwork:
         for sandbox_id in self._sandboxes.managed():
             await self.delete_sandbox(sandbox_id)
         touched = self._view.replace({}, {}, {})
-        self._told.forget()
+        self._remembered.forget()
         self._take(touched)
         await self.settled()
         if not self.sandboxes():

@@ -1,4 +1,4 @@
-"""What the managers told is on disk: known at a start at which none of them answers."""
+"""What the managers said is on disk: known at a start at which none of them answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from network_world import World, resolve
 
-from swarmlite.network import loops, told
+from swarmlite.network import loops, remembered
 from swarmlite.network.dns import packet
-from swarmlite.network.told import Told
+from swarmlite.network.remembered import Remembered
 from swarmlite.network.view import View
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
@@ -20,9 +20,9 @@ async def test_the_last_word_on_networks_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Changes after a COMPLETE set count; another node's file does not."""
-    monkeypatch.setattr(told, "WRITE_BEHIND_S", 0.01)
+    monkeypatch.setattr(remembered, "WRITE_BEHIND_S", 0.01)
     path, view = tmp_path / "networks", View("node1")
-    memory = Told(path, view)
+    memory = Remembered(path, view)
     assert memory.load() is None
     ends = {name: Endpoint(id=f"n1/{name}", network_id="n1") for name in "ab"}
     view.replace({"n1": Network(id="n1")}, {e.id: e for e in ends.values()}, {})
@@ -31,22 +31,22 @@ async def test_the_last_word_on_networks_is_read_again(
     memory.changed()
     await memory.write_next()
     found = View("node1")
-    assert Told(path, found).load()
+    assert Remembered(path, found).load()
     assert (set(found.networks), {e.id for e in found.all_endpoints()}, set(found.services)) == (
         {"n1"},
         {"n1/b"},
         {"s1"},
     )
-    assert Told(path, View("node2")).load() is None
+    assert Remembered(path, View("node2")).load() is None
     memory.forget()
-    assert Told(path, View("node1")).load() is None
+    assert Remembered(path, View("node1")).load() is None
 
 
 async def test_an_agent_that_no_manager_answers_serves_names_and_repairs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From its start, by what the agent before it was told."""
-    monkeypatch.setattr(told, "WRITE_BEHIND_S", 0.01)
+    monkeypatch.setattr(remembered, "WRITE_BEHIND_S", 0.01)
     monkeypatch.setattr("swarmlite.network.node.DOUBT_S", 0.0)
     one = await world.add_host()
     net = world.network("front", 4097, "10.1.0.0/24")

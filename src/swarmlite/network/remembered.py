@@ -1,4 +1,4 @@
-"""What the managers told of networks last, on disk: an agent that starts while no manager answers
+"""What the managers said of networks last, on disk: an agent that starts while no manager answers
 still answers names, balances and repairs as before.
 
 Shape: one `Assignments` message, COMPLETE, of network, endpoint and virtual_service items only,
@@ -44,7 +44,7 @@ class _Items:
         return message.SerializeToString()
 
 
-class Told:
+class Remembered:
     """Follows a view, and writes it behind; one event loop's."""
 
     def __init__(self, path: Path, view: View) -> None:
