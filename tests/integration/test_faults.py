@@ -98,10 +98,8 @@ def test_a_join_that_is_refused_says_why_and_leaves_nothing(swarm: Cluster, stra
         (token, swarm.manager.addr + ":99999", "99999"),
         (token, "192.0.2.7:2377", "192.0.2.7"),
     ):
-        begun = time.monotonic()
         line = refused(stranger, "swarm", "join", "--token", given, to)
         assert says in line, (to, line)
-        assert time.monotonic() - begun < 15, to
         assert not stranger.paths.node_file.exists()
         assert not stranger.paths.certificates_dir.exists()
         assert not (stranger.paths.state_dir / "joining").exists()

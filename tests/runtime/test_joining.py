@@ -57,7 +57,7 @@ def with_python(spec: dict[str, Any]) -> None:
 
 
 async def until(containers: Containers, cid: str, words: str) -> None:
-    while words not in await containers.output(cid):  # noqa: ASYNC110 - a file grows
+    while words not in await containers.output(cid):
         await asyncio.sleep(0.01)
 
 

@@ -46,8 +46,10 @@ async def test_exit_codes_are_the_programs_or_128_and_the_signal(containers: Con
     state, output = await containers.run("sh", "-c", "echo out; echo err >&2; exit 7")
     assert (state.exit_code, output) == (7, "out\nerr\n")
     # pid 1 ignores what it does not handle, so that the stop signal must be trapped
-    cid = await containers.start("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
-    await asyncio.sleep(0.2)
+    waits = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    cid = await containers.start("sh", "-c", waits)
+    while "ready" not in await containers.output(cid):
+        await asyncio.sleep(0.01)
     await containers.supervisor.kill(cid, signal.SIGTERM)
     assert (await containers.supervisor.wait(cid)).exit_code == 9
 
@@ -192,9 +194,10 @@ async def test_exec_joins_and_reports(containers: Containers) -> None:
 
 async def test_a_paused_container_stands_still_and_can_be_killed(containers: Containers) -> None:
     cid = await containers.start("sh", "-c", "while :; do echo x; sleep 0.02; done")
-    await asyncio.sleep(0.2)
+    while not await containers.output(cid):
+        await asyncio.sleep(0.01)
     await containers.supervisor.pause(cid)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # what was in the pipe may still come
     before = await containers.output(cid)
     await asyncio.sleep(0.2)
     assert await containers.output(cid) == before

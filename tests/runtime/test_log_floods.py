@@ -27,7 +27,7 @@ async def test_a_flood_fills_no_disk_and_starves_nobody(
     )  # fmt: skip
     log = containers.directory / flood / "log"
     async with asyncio.timeout(60):
-        while not list(log.parent.glob("log.2*")):  # noqa: ASYNC110
+        while not list(log.parent.glob("log.2*")):
             await asyncio.sleep(0.02)
     for number in range(5):
         state, output = await containers.run("echo", f"{number}")
@@ -78,7 +78,7 @@ async def test_a_full_disk_drops_lines_says_so_once_and_recovers(
         await client.create(cid, bundle, log=Log(LogFile(small_disk / "log")))
         await client.start(cid)
         async with asyncio.timeout(60):
-            while b"output is being lost" not in said.read_bytes():  # noqa: ASYNC110
+            while b"output is being lost" not in said.read_bytes():
                 await asyncio.sleep(0.02)
         with (small_disk / "log").open("r+b") as file:
             file.truncate(50_000)  # somebody makes room

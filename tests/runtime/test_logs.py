@@ -201,7 +201,7 @@ async def test_readers_that_leave_close_their_files(tmp_path: Path) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     async with asyncio.timeout(30):
-        while len(list(Path("/proc/self/fd").iterdir())) > before:  # noqa: ASYNC110
+        while len(list(Path("/proc/self/fd").iterdir())) > before:
             await asyncio.sleep(0.02)
 
 

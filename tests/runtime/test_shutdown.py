@@ -90,7 +90,7 @@ async def test_stats_and_processes_are_those_of_the_container(containers: Contai
         "sh", "-c", "sleep 100 & i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 100; true"
     )
     async with asyncio.timeout(60):
-        while len(pids := await containers.supervisor.pids(cid)) != 3:  # noqa: ASYNC110
+        while len(pids := await containers.supervisor.pids(cid)) != 3:
             await asyncio.sleep(0.02)
     assert (await containers.supervisor.state(cid)).pid in pids
     stats = await containers.supervisor.stats(cid)

@@ -153,7 +153,7 @@ async def test_an_image_that_unpacks_to_too_much_gives_its_space_back(
     assert store.list() == [] and list(store.content.digests()) == []
     assert list((store.root / "layers").iterdir()) == []
     async with asyncio.timeout(20):  # what is discarded goes in the background
-        while any((store.root / "tmp").iterdir()):  # noqa: ASYNC110
+        while any((store.root / "tmp").iterdir()):
             await asyncio.sleep(0.01)
 
 

@@ -164,12 +164,10 @@ async def test_too_many_requests_are_waited_out(pushed: str, store: ImageStore) 
 
 async def test_where_nobody_listens_a_pull_fails_soon(store: ImageStore) -> None:
     """Refused connections and unknown names are not waited out as a busy registry is."""
-    store.settings = RegistrySettings()
+    store.settings = RegistrySettings(retries=10_000)  # a busy registry's would take days
     for host in ("127.0.0.1:9", "no-such-registry.invalid"):
-        began = time.monotonic()
         with pytest.raises(Unavailable, match="does not answer"):
             await store.pull(f"{host}/image:1")
-        assert time.monotonic() - began < 4
 
 
 async def test_content_that_is_not_what_its_digest_says(pushed: str, store: ImageStore) -> None:

@@ -55,7 +55,7 @@ async def test_a_plain_callback_is_found() -> None:
     with watchdog.watching(cpu_s=0.03) as found:
         asyncio.get_running_loop().call_soon(burn, 0.1)
         asyncio.get_running_loop().call_later(0.01, burn, 0.1)
-        while len(found.holds) < 2:  # noqa: ASYNC110
+        while len(found.holds) < 2:
             await asyncio.sleep(0.01)
         assert {hold.what for hold in found.holds} == {"burn"}
         found.holds.clear()

@@ -45,7 +45,7 @@ async def test_a_probe_that_does_not_end_is_killed(containers: Containers, scrip
     assert await probe(containers, cid, "sh", "-c", script, timeout_s=0.5) == (-1, "timeout")
     async with asyncio.timeout(30):
         left = 2 if "sleep" in script else 1  # of a shell only itself is killed, as in Docker
-        while len(await containers.supervisor.pids(cid)) > left:  # noqa: ASYNC110
+        while len(await containers.supervisor.pids(cid)) > left:
             await asyncio.sleep(0.02)
 
 
@@ -57,7 +57,7 @@ async def test_a_probe_of_a_container_that_is_frozen_meanwhile_times_out(
         probe(containers, cid, "sh", "-c", "touch /tmp/begun; sleep 1000", timeout_s=2.0)
     )
     async with asyncio.timeout(30):
-        while (await containers.exec(cid, "ls", "/tmp/begun"))[0]:  # noqa: ASYNC110
+        while (await containers.exec(cid, "ls", "/tmp/begun"))[0]:
             await asyncio.sleep(0.02)
     await containers.supervisor.pause(cid)
     assert await test == (-1, "timeout")

@@ -91,7 +91,7 @@ class Engine:
 
     async def ended(self, exec_id: str) -> None:
         async with asyncio.timeout(30):
-            while self.execs.inspect(exec_id).running:  # noqa: ASYNC110
+            while self.execs.inspect(exec_id).running:
                 await asyncio.sleep(0.02)
 
 
