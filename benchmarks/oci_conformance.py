@@ -19,8 +19,12 @@ from swarmlite.testing.namespaces import Machine
 TIMEOUT_S = 60
 NOT_OK = re.compile(r"^\s*not ok\b(?!.*#\s*(?:TODO|SKIP))", re.MULTILINE | re.IGNORECASE)
 OK = re.compile(r"^\s*ok\b", re.MULTILINE)
-#: Debian's crun refuses hosts whose v2 hierarchy has no controller, unless it does not see it.
-HIDE_UNIFIED = 'umount /sys/fs/cgroup/unified 2>/dev/null; cd "$1"; exec "$0"'
+#: Debian's crun refuses hosts whose v2 hierarchy has no controller, unless it does not see it; then
+#: it makes folders in its place.
+PREPARE = (
+    "test ! -d /sys/fs/cgroup/unified || mount -t tmpfs none /sys/fs/cgroup/unified;"
+    'cd "$1"; exec "$0"'
+)
 
 
 class Result:
@@ -37,7 +41,7 @@ class Result:
 def run_program(folder: Path, program: Path, runtime: str) -> Result:
     """One program of the suite."""
     machine = Machine("conformance")
-    command = ["env", f"RUNTIME={runtime}", "sh", "-c", HIDE_UNIFIED, str(program), str(folder)]
+    command = ["env", f"RUNTIME={runtime}", "sh", "-c", PREPARE, str(program), str(folder)]
     try:
         process = subprocess.Popen(
             machine.enter(command), stdin=subprocess.DEVNULL,

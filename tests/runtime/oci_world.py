@@ -19,9 +19,10 @@ from swarmlite.runtime.command import __main__ as program
 from swarmlite.runtime.oci.defaults import default_spec, portable
 
 OURS = [sys.executable, "-I", "-S", program.__file__]
-#: Debian's crun refuses hosts with a v2 hierarchy beside v1, unless it does not see it.
-CRUN = ["unshare", "--mount", "sh", "-c",
-        'umount /sys/fs/cgroup/unified 2>/dev/null; exec crun "$@"', "crun"]  # fmt: skip
+#: Debian's crun refuses hosts with a v2 hierarchy beside v1, unless it does not see it; then it
+#: makes folders in its place.
+HIDE = "test ! -d /sys/fs/cgroup/unified || mount -t tmpfs none /sys/fs/cgroup/unified"
+CRUN = ["unshare", "--mount", "sh", "-c", f'{HIDE}; exec crun "$@"', "crun"]
 COMMANDS = {"swarmlite": OURS, "crun": CRUN}
 Spec = dict[str, Any]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from swarmlite import errors
 from swarmlite.runtime.cgroups import base
 from swarmlite.runtime.cgroups.v1 import V1
@@ -18,6 +20,7 @@ class Host:
     """`kind` is "v1", "hybrid" (controllers on v1) or "v2"; `roots` are of v1's controllers."""
 
     def __init__(self, mountinfo: str = MOUNTINFO) -> None:
+        self._own = mountinfo == MOUNTINFO
         self.roots: dict[str, str] = {}
         self.unified: str | None = None
         with open(mountinfo, encoding="utf-8") as file:  # noqa: PTH123
@@ -29,13 +32,26 @@ class Host:
 
     def _read(self, line: str) -> None:
         before, _, after = line.partition(" - ")
-        where, (kind, _, options) = before.split()[4], after.split()[:3]
+        fields, (kind, _, options) = before.split(), after.split()[:3]
+        where = fields[4]
+        if kind not in ("cgroup", "cgroup2") or not self._reached(where, fields[2]):
+            return
         if kind == "cgroup2" and self.unified is None:
             self.unified = where
         elif kind == "cgroup":
             for option in options.split(","):
                 if option in NAMES:
                     self.roots.setdefault(option, where)
+
+    def _reached(self, where: str, device: str) -> bool:
+        """Whether the path leads to that mount, and not to another that covers it."""
+        if not self._own:
+            return True
+        major, minor = device.split(":")
+        try:
+            return os.stat(where).st_dev == os.makedev(int(major), int(minor))  # noqa: PTH116
+        except OSError:
+            return False
 
     def cgroup(self, path: str, resources: dict[str, object] | None = None) -> base.Cgroup:
         """The group at `path`, which need not exist, with the controllers for `resources`."""
