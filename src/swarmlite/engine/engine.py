@@ -70,6 +70,7 @@ class Engine:
         )
         self.lifecycle.gone = lambda record: self.streams.removed(record.id)
         self.lifecycle.runs.health = HealthMonitor(self._probe, self._told, self.lifecycle.save)
+        supervisor.on_oom = self._out_of_memory
         self.streams = Streams(supervisor)
         execs = self.streams.execs
         self.inspection = Inspection(storage.images, storage.snapshots, execs.ids_of)
@@ -112,6 +113,10 @@ class Engine:
     async def _created(self, container_id: str) -> None:
         """The process waits before its exec: who is attached misses nothing."""
         await self.streams.connect(container_id)
+
+    def _out_of_memory(self, container_id: str) -> None:
+        if (record := self.records.get(container_id)) is not None:
+            self._told.tell(record, "oom")
 
     async def _probe(
         self, record: Record, command: Sequence[str], timeout_s: float

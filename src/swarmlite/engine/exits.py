@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class SupervisorLink:
         self._socket_path = socket_path
         self._client: Supervisor | None = None
         self._waiters: dict[str, asyncio.Future[Exit]] = {}
+        self.on_oom: Callable[[str], None] = lambda _: None
         self.came_back = asyncio.Event()
         """Set when a supervisor answers after one had gone; for whoever clears it."""
 
@@ -96,6 +97,7 @@ class SupervisorLink:
         """Hears of exits, and connects again when the supervisor goes; ends by cancellation."""
         while True:
             try:
+                self.client.on_oom = self.on_oom
                 async for state in self.client.exits():
                     self._exited(state)
             except Unavailable as error:

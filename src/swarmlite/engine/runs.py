@@ -95,8 +95,6 @@ class Runs:
         state.exit_code, state.oom_killed = end.code, end.oom_killed
         state.finished.CopyFrom(moment(end.finished_ns or time.time_ns()))
         again = not record.of_task and restart.wanted(record.config.restart, state, daemon=daemon)
-        if end.oom_killed:
-            self._events.tell(record, "oom")
         self._events.tell(
             record, "die", exitCode=str(end.code), execDuration=f"{_ran_s(record):.0f}"
         )

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,7 @@ class Supervisor:
         self._outgoing: list[tuple[bytes, list[int]]] = []
         self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
         self._subscribers: set[asyncio.Queue[State | None]] = set()
+        self.on_oom: Callable[[str], None] | None = None
         self._next_id = 0
         self._closed: str | None = None
         self._loop = asyncio.get_running_loop()
@@ -254,7 +255,11 @@ class Supervisor:
         await self._call("update", container=container_id, resources=resources)
 
     async def exits(self) -> AsyncIterator[State]:
-        """Each stop from now on, after those stopped and not deleted; Unavailable at the end."""
+        """Each stop from now on, after those stopped and not deleted; Unavailable at the end.
+
+        While this is read, `on_oom` is called with a container's id whenever processes of it were
+        killed for memory: at once where it has a limit, else before its stop.
+        """
         queue: asyncio.Queue[State | None] = asyncio.Queue()
         self._subscribers.add(queue)
         try:
@@ -406,6 +411,10 @@ class Supervisor:
         if message.get("event") == "exit":
             for queue in self._subscribers:
                 queue.put_nowait(State.from_wire(message["state"]))
+            return
+        if message.get("event") == "oom":
+            if self.on_oom is not None:
+                self.on_oom(str(message["id"]))
             return
         count = message.get("fds", 0)
         fds, self._fds = self._fds[:count], self._fds[count:]

@@ -54,6 +54,10 @@ class Cgroup:
         """How many processes were killed for memory."""
         raise NotImplementedError
 
+    def oom_event(self) -> int:
+        """A descriptor that becomes readable when memory runs out in it; see ooms.py."""
+        raise NotImplementedError
+
     def stats(self) -> dict[str, int]:
         """Its counters."""
         raise NotImplementedError

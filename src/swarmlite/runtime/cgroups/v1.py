@@ -9,7 +9,7 @@ import os
 
 from swarmlite import errors
 from swarmlite.runtime import lean
-from swarmlite.runtime.cgroups import base, counters, devices, v1_settings
+from swarmlite.runtime.cgroups import base, counters, devices, ooms, v1_settings
 from swarmlite.runtime.cgroups.v2 import V2
 
 #: What every container joins where the host has it; the other controllers when asked for.
@@ -195,6 +195,10 @@ class V1(base.Cgroup):
         if "memory" not in self._at:
             return 0
         return base.read_table(f"{self._at['memory']}/memory.oom_control").get("oom_kill", 0)
+
+    def oom_event(self) -> int:
+        """A descriptor that becomes readable when memory runs out in it; OSError."""
+        return ooms.of_v1(self._at["memory"])
 
     def stats(self) -> dict[str, int]:
         """Its counters."""

@@ -8,7 +8,7 @@ import os
 from swarmlite import errors
 from swarmlite.kernel import bpf
 from swarmlite.runtime import lean
-from swarmlite.runtime.cgroups import base, counters, devices, v1_settings
+from swarmlite.runtime.cgroups import base, counters, devices, ooms, v1_settings
 
 CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb", "rdma")
 LEAF = "swarmlite.processes"
@@ -136,6 +136,10 @@ class V2(base.Cgroup):
     def oom_kills(self) -> int:
         """How many processes were killed for memory."""
         return base.read_table(f"{self._at}/memory.events").get("oom_kill", 0)
+
+    def oom_event(self) -> int:
+        """A descriptor that becomes readable when memory runs out in it; OSError."""
+        return ooms.of_v2(self._at)
 
     def stats(self) -> dict[str, int]:
         """Its counters."""

@@ -44,6 +44,8 @@ class Container:
         self.capabilities: dict[str, object] = {}
         self.channel: socket.socket | None = None
         self.report: dict[str, object] | None = None  # the child's last words
+        self.oom_event = -1  # readable when memory runs out; only with a limit
+        self.ooms = 0  # so many kills were told of
         self.output: Output | None = None  # None where its streams are someone else's
         self.console = -1
 

@@ -192,6 +192,7 @@ class Operations:
         if container.cgroup is None or container.status == containers.STOPPED:
             raise errors.FailedPrecondition(f"container {container.id} is not running")
         container.cgroup.update(message["resources"])
+        self.server.watch_memory(container, message["resources"])
         return {}
 
     def op_subscribe(self, reply: Reply, _message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]

@@ -3,8 +3,8 @@
 A frame is 4 bytes of length (big endian), then a JSON object. A frame that carries descriptors has
 `"fds": n`, and its bytes are sent in one `sendmsg` with SCM_RIGHTS, so that they arrive no later
 than its first byte. Requests: `{"id", "op", ...}`; answers: `{"id", "ok"}` or `{"id", "error":
-{"kind", "message"}}`; events: `{"event": "exit", "state"}`. An error's kind is the name of a class
-of swarmlite.errors.
+{"kind", "message"}}`; events: `{"event": "exit", "state"}` and `{"event": "oom", "id"}`. An error's
+kind is the name of a class of swarmlite.errors.
 """
 
 from __future__ import annotations

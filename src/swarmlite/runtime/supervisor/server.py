@@ -17,12 +17,14 @@ import time
 from collections import deque
 
 from swarmlite import errors
+from swarmlite.runtime.cgroups import ooms
 from swarmlite.runtime.cgroups.detect import Host
 from swarmlite.runtime.seccomp.cache import Cache
 from swarmlite.runtime.supervisor import container as containers
 from swarmlite.runtime.supervisor import launch
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.execs import Execs
+from swarmlite.runtime.supervisor.logfiles import say
 from swarmlite.runtime.supervisor.loop import Client, Loop, Timer, is_root
 from swarmlite.runtime.supervisor.output import duplicate
 from swarmlite.runtime.supervisor.plan import HostPowers, Plan
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 4  # starts at once: more only wait for the same kernel locks
 REMOVE_RETRY_S, REMOVE_TRIES = 0.005, 400
+KILL_RETRY_S, KILL_TRIES = 0.02, 50
 LOST_EXIT_CODE = 137
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the host's lack, nobody's mistake
 CREATE_TIMEOUT_S = 60.0  # a mount of a dead server must not hold a place for ever
@@ -133,6 +136,50 @@ class Server:
         start.timer = self.loop.later(CREATE_TIMEOUT_S, lambda: self._give_up(container, pid))
         assert container.channel is not None
         self.loop.add(container.channel.fileno(), lambda _events: self.hear(container))
+        self.watch_memory(container, plan.resources)
+
+    def watch_memory(self, container: Container, resources: dict[str, object]) -> None:
+        """Where there is a limit, kills for memory are told at once; else they are at the end."""
+        memory = resources.get("memory")
+        limited = isinstance(memory, dict) and memory.get("limit")
+        if container.cgroup is None or container.oom_event >= 0 or not limited:
+            return
+        try:
+            container.oom_event = container.cgroup.oom_event()
+        except (OSError, KeyError) as error:
+            say(f"container {container.id}: kills for memory are not seen at once: {error}")
+            return
+        self.loop.add(container.oom_event, lambda _events: self._memory_ran_out(container))
+
+    def _memory_ran_out(self, container: Container) -> None:
+        ooms.empty(container.oom_event)
+        self._look_for_kills(container)
+
+    def _look_for_kills(self, container: Container, tries: int = 1) -> None:
+        """v1 tells that memory has run out before somebody is chosen, killed and counted."""
+        if container.status == containers.STOPPED or self._tell_ooms(container):
+            return
+        if tries < KILL_TRIES:
+            again = tries + 1
+            self.loop.later(KILL_RETRY_S, lambda: self._look_for_kills(container, again))
+
+    def _tell_ooms(self, container: Container) -> bool:
+        """Whether there was something to tell."""
+        assert container.cgroup is not None
+        try:
+            kills = container.cgroup.oom_kills()
+        except OSError:
+            return False
+        if kills <= container.ooms:
+            return False
+        container.ooms = kills
+        self._tell_all({"event": "oom", "id": container.id})
+        return True
+
+    def _tell_all(self, event: dict[str, object]) -> None:
+        for client in list(self.clients):
+            if client.subscribed:
+                client.send(dict(event))
 
     def _give_up(self, container: Container, pid: int) -> None:
         if container.status == containers.CREATING and container in self.containers.values():
@@ -262,8 +309,8 @@ class Server:
         container.exit_code = code
         container.finished_at = time.time()
         if container.cgroup is not None:
-            with contextlib.suppress(OSError):
-                container.oom_killed = container.cgroup.oom_kills() > 0
+            self._tell_ooms(container)
+            container.oom_killed = container.ooms > 0
             if not container.own_pid_namespace:
                 container.cgroup.kill(signal.SIGKILL)
         self._close_output(container)
@@ -277,6 +324,10 @@ class Server:
         if container.console >= 0:
             os.close(container.console)
             container.console = -1
+        if container.oom_event >= 0:
+            self.loop.remove(container.oom_event)
+            os.close(container.oom_event)
+            container.oom_event = -1
 
     def _tell(self, container: Container) -> None:
         reply = self.start_replies.pop(container.id, None)
@@ -284,10 +335,7 @@ class Server:
             self.refuse(
                 reply, errors.FailedPrecondition(container.error or "it ended before it started")
             )
-        event: dict[str, object] = {"event": "exit", "state": container.wire()}
-        for client in list(self.clients):
-            if client.subscribed:
-                client.send(dict(event))
+        self._tell_all({"event": "exit", "state": container.wire()})
         for callback in self.on_stop.pop(container.id, []):
             callback()
 
