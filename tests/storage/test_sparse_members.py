@@ -87,13 +87,13 @@ def in_header(size: str, runs: str) -> bytes:
         (in_header("1000", "998,4"), "does not fit its size"),
         (in_header("1000", "0,3"), "does not fit its data"),
         (in_header("1000", "0"), "ends early"),
-        (in_header("1000", "0,x"), "no list of numbers"),
-        (in_header("-1", "0,4"), "no list of numbers"),
+        (in_header("1000", "0,x"), "not a list of numbers"),
+        (in_header("-1", "0,4"), "not a list of numbers"),
         (posix({"GNU.sparse.map": "0,4"}, b"abcd"), "has no size"),
         (in_data("1\n0\n5\n"), "does not fit its data"),
         (in_data("9\n0\n4\n"), "does not end"),
-        (in_data("x\n0\n4\n"), "no list of numbers"),
-        (in_data("1" * 600), "does not end|no list of numbers"),
+        (in_data("x\n0\n4\n"), "not a list of numbers"),
+        (in_data("1" * 600), "does not end|not a list of numbers"),
     ],
 )
 async def test_maps_that_do_not_fit_are_refused(

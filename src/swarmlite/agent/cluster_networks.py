@@ -30,7 +30,7 @@ CALL_TIMEOUT_S = 20.0
 class SessionNetworks:
     """engine.ClusterNetworks, by the manager that this node has a session with.
 
-    What is held is told with each session's hello; what is not told managers take back, so a place
+    What is held is sent with each session's hello; what is not sent managers take back, so a place
     that could not be given back is not lost.
     """
 
@@ -47,21 +47,21 @@ class SessionNetworks:
         self._asked: set[tuple[str, str]] = set()
 
     async def attach(
-        self, record: Record, hostname: str, wish: EndpointConfig
+        self, record: Record, hostname: str, wanted: EndpointConfig
     ) -> NetworkAttachment:
         """See engine.ClusterNetworks."""
         address = self._connected_to()
         if not address:
-            raise Unavailable(f"network {wish.network}: no manager answers; try again")
+            raise Unavailable(f"network {wanted.network}: no manager answers; try again")
         request = AttachContainerRequest(
-            network=wish.network,
+            network=wanted.network,
             container_id=record.id,
             container_name=record.name,
             hostname=hostname,
-            aliases=wish.aliases,
-            addresses=[a for a in (wish.ipv4_address, wish.ipv6_address) if a],
+            aliases=wanted.aliases,
+            addresses=[a for a in (wanted.ipv4_address, wanted.ipv6_address) if a],
         )
-        pending = (record.id, wish.network)
+        pending = (record.id, wanted.network)
         self._asked.add(pending)
         try:
             response = await self._attach(address, request)

@@ -14,7 +14,7 @@ class ClusterNetworks(Protocol):
     """Asks managers; the agent gives the engine one while its node is in a swarm."""
 
     async def attach(
-        self, record: Record, hostname: str, wish: EndpointConfig
+        self, record: Record, hostname: str, wanted: EndpointConfig
     ) -> NetworkAttachment:
         """A place, which the network room knows of when this returns; safe to repeat.
 
@@ -30,10 +30,10 @@ class NoCluster:
     """Of a host that is in no swarm."""
 
     async def attach(
-        self, record: Record, hostname: str, wish: EndpointConfig
+        self, record: Record, hostname: str, wanted: EndpointConfig
     ) -> NetworkAttachment:
         """There is nobody to ask."""
-        raise NotFound(f"network {wish.network} not found")
+        raise NotFound(f"network {wanted.network} not found")
 
     async def detach(self, record: Record, network: str = "") -> None:
         """There is nothing to give back."""

@@ -31,34 +31,34 @@ class Connections:
         lifecycle: Lifecycle,
         tell: NetworkEvent,
     ) -> None:
-        """`place` says what a wish is to the network room."""
+        """`place` says what a request is to the network room."""
         self._network, self._place, self._cluster = network, place, cluster
         self._lifecycle, self._tell = lifecycle, tell
 
-    async def connect(self, record: Record, wish: EndpointConfig) -> None:
+    async def connect(self, record: Record, wanted: EndpointConfig) -> None:
         """At once if it runs, else from its next start on.
 
         Raises NotFound, AlreadyExists when it is on that network, FailedPrecondition, InvalidSpec.
         """
         async with record.lock:
             _check_own_stack(record)
-            name = self._name_of(wish.network)
-            if self._wish_for(record, name) is not None:
+            name = self._name_of(wanted.network)
+            if self._wanted_for(record, name) is not None:
                 raise AlreadyExists(f"container {record.name} is already on network {name}")
             chosen = EndpointConfig()
-            chosen.CopyFrom(wish)
+            chosen.CopyFrom(wanted)
             chosen.network = name
             if record.state.status in WITH_STACK:
                 await finished(self._connect(record, chosen))
             record.message.wanted_networks.append(chosen)
             await self._lifecycle.records.save(record)
 
-    async def _connect(self, record: Record, wish: EndpointConfig) -> None:
+    async def _connect(self, record: Record, wanted: EndpointConfig) -> None:
         hostname = hostname_of(record, self._lifecycle.records.find)
-        place = await self._place.place(record, hostname, wish)
+        place = await self._place.place(record, hostname, wanted)
         info = await self._network.connect(record.id, place)
         names = [record.name, record.id[:SHORT], hostname]
-        state = network_plan.endpoint_state(info, wish, list(dict.fromkeys(names)))
+        state = network_plan.endpoint_state(info, wanted, list(dict.fromkeys(names)))
         record.message.networks.append(state)
         _add_host(record, info, hostname)
         self._tell("connect", record, state)
@@ -68,16 +68,16 @@ class Connections:
         async with record.lock:
             _check_own_stack(record)
             name = self._name_of(network)
-            wish = self._wish_for(record, name)
+            wanted = self._wanted_for(record, name)
             state = next((s for s in record.message.networks if s.network_name == name), None)
-            if wish is None and state is None:
+            if wanted is None and state is None:
                 raise FailedPrecondition(
                     f"container {record.id} is not connected to network {name}"
                 )
             if state is not None and record.state.status in WITH_STACK:
                 await finished(self._disconnect(record, state))
-            if wish is not None:
-                record.message.wanted_networks.remove(wish)
+            if wanted is not None:
+                record.message.wanted_networks.remove(wanted)
             await self._lifecycle.records.save(record)
 
     async def _disconnect(self, record: Record, state: EndpointState) -> None:
@@ -88,10 +88,10 @@ class Connections:
         self._tell("disconnect", record, state)
         record.message.networks.remove(state)
 
-    def _wish_for(self, record: Record, name: str) -> EndpointConfig | None:
-        for wish in record.message.wanted_networks:
-            if wish.network == name or self._name_of(wish.network) == name:
-                return wish
+    def _wanted_for(self, record: Record, name: str) -> EndpointConfig | None:
+        for wanted in record.message.wanted_networks:
+            if wanted.network == name or self._name_of(wanted.network) == name:
+                return wanted
         return None
 
     def _name_of(self, reference: str) -> str:

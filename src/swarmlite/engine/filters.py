@@ -124,7 +124,7 @@ def _network(record: Record, value: str) -> bool:
         return True
     mode = network_plan.mode_of(record.config)
     wanted = record.message.wanted_networks
-    return value == mode or any(wish.network == value for wish in wanted)
+    return value == mode or any(each.network == value for each in wanted)
 
 
 def _published(record: Record, value: str) -> bool:

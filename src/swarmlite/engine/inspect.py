@@ -51,8 +51,8 @@ class Inspection:
             )
             return
         message.networks.extend(
-            EndpointState(network_name=wish.network, aliases=wish.aliases, config=wish)
-            for wish in record.message.wanted_networks
+            EndpointState(network_name=wanted.network, aliases=wanted.aliases, config=wanted)
+            for wanted in record.message.wanted_networks
         )
 
     def details(self, record: Record) -> Container:

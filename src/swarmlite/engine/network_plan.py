@@ -89,20 +89,20 @@ def joined(mode: str, find: Callable[[str], Record]) -> Record:
     return other
 
 
-def endpoint_request(wish: EndpointConfig) -> EndpointRequest:
-    """A wish for a network of this host."""
+def endpoint_request(wanted: EndpointConfig) -> EndpointRequest:
+    """What is wanted of a network of this host."""
     return EndpointRequest(
-        network=wish.network,
-        aliases=tuple(wish.aliases),
-        address=wish.ipv4_address,
-        address6=wish.ipv6_address,
-        mac=wish.mac_address,
-        driver_options=dict(wish.driver_options),
+        network=wanted.network,
+        aliases=tuple(wanted.aliases),
+        address=wanted.ipv4_address,
+        address6=wanted.ipv6_address,
+        mac=wanted.mac_address,
+        driver_options=dict(wanted.driver_options),
     )
 
 
 def endpoint_state(
-    info: EndpointInfo, wish: EndpointConfig | None, names: Sequence[str]
+    info: EndpointInfo, wanted: EndpointConfig | None, names: Sequence[str]
 ) -> EndpointState:
     """What `inspect` shows of a place on a network."""
     return EndpointState(
@@ -113,9 +113,9 @@ def endpoint_state(
         ipv6_address=info.address6,
         ipv6_gateway=info.gateway6,
         mac_address=info.mac,
-        aliases=wish.aliases if wish is not None else info.aliases,
+        aliases=wanted.aliases if wanted is not None else info.aliases,
         dns_names=list(dict.fromkeys([*names, *info.aliases])),
-        config=wish,
+        config=wanted,
     )
 
 

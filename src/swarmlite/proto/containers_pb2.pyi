@@ -108,7 +108,7 @@ class ContainerConfig(google.protobuf.message.Message):
     stdin_once: builtins.bool
     """standard input ends with the first client that was attached to it"""
     attach_stdin: builtins.bool
-    """what the client said it would attach to; told by inspect only"""
+    """what the client said it would attach to; shown by inspect only"""
     attach_stdout: builtins.bool
     attach_stderr: builtins.bool
     console_height: builtins.int
@@ -251,7 +251,7 @@ Global___ContainerRestartPolicy: typing_extensions.TypeAlias = ContainerRestartP
 
 @typing.final
 class EndpointConfig(google.protobuf.message.Message):
-    """A wish to be on one network."""
+    """A request to be on one network."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -496,7 +496,7 @@ class Container(google.protobuf.message.Message):
     def state(self) -> Global___ContainerState: ...
     @property
     def networks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___EndpointState]:
-        """What follows is told by Inspect (and networks, ports and mounts by List), and empty where it does not apply."""
+        """What follows is shown by Inspect (and networks, ports and mounts by List), and empty where it does not apply."""
 
     @property
     def ports(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.PortConfig]:

@@ -94,10 +94,10 @@ class Network:
         """Raises what NodeNetwork.create_sandbox raises."""
         record = job.record
         job.hostname = hostname_of(record, self._records.find)
-        wishes = list(record.message.wanted_networks)
+        all_wanted = list(record.message.wanted_networks)
         attachments, endpoints = [], []
-        for wish in wishes:
-            place = await self.place(record, job.hostname, wish)
+        for wanted in all_wanted:
+            place = await self.place(record, job.hostname, wanted)
             if isinstance(place, NetworkAttachment):
                 attachments.append(place)
             else:
@@ -112,26 +112,26 @@ class Network:
         message.ports.extend(job.sandbox.host_ports)
         del message.networks[:]
         for info in job.sandbox.endpoints:
-            answered = wish_for(wishes, info.network_name, info.network_id)
+            answered = wanted_for(all_wanted, info.network_name, info.network_id)
             message.networks.append(network_plan.endpoint_state(info, answered, request.names))
             self._tell("connect", record, message.networks[-1])
         message.sandbox_path = str(job.sandbox.netns)
 
     async def place(
-        self, record: Record, hostname: str, wish: EndpointConfig
+        self, record: Record, hostname: str, wanted: EndpointConfig
     ) -> EndpointRequest | NetworkAttachment:
-        """What a wish is to the network room: of this host, or of the managers."""
+        """What a request is to the network room: of this host, or of the managers."""
         try:
-            self._network.networks.get(wish.network)
+            self._network.networks.get(wanted.network)
         except NotFound:
-            return await self._cluster().attach(record, hostname, wish)
-        return network_plan.endpoint_request(wish)
+            return await self._cluster().attach(record, hostname, wanted)
+        return network_plan.endpoint_request(wanted)
 
     async def undo(self, record: Record) -> None:
         """Interfaces, ports and addresses are free again."""
         await self._network.delete_sandbox(record.id)
         message = record.message
-        if any(wish.network != BRIDGE for wish in message.wanted_networks):
+        if any(wanted.network != BRIDGE for wanted in message.wanted_networks):
             await self._cluster().detach(record)
         for state in message.networks:
             self._tell("disconnect", record, state)
@@ -140,11 +140,13 @@ class Network:
         del message.ports[:]
 
 
-def wish_for(wishes: list[EndpointConfig], name: str, network_id: str) -> EndpointConfig | None:
-    """The wish that a place on a network answers to."""
-    for wish in wishes:
-        if wish.network in (name, network_id) or network_id.startswith(wish.network):
-            return wish
+def wanted_for(
+    all_wanted: list[EndpointConfig], name: str, network_id: str
+) -> EndpointConfig | None:
+    """The request that a place on a network answers to."""
+    for wanted in all_wanted:
+        if wanted.network in (name, network_id) or network_id.startswith(wanted.network):
+            return wanted
     return None
 
 

@@ -86,7 +86,7 @@ def _limit(data: bytes, offset: int) -> int:
 
 
 def wire_name(name: str) -> bytes:
-    """`web.example` as labels. Raises Malformed for what is no name."""
+    """`web.example` as labels. Raises Malformed for what is not a name."""
     labels = []
     for label in name.rstrip(".").lower().encode("utf-8", "replace").split(b"."):
         if not 0 < len(label) < 64:

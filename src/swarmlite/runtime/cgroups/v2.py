@@ -180,7 +180,7 @@ def settings(resources: dict) -> list[tuple[str, object]]:  # type: ignore[type-
     if limit:
         result.append(("memory.max", limit if limit > 0 else "max"))
     if swap:
-        # OCI's swap is memory plus swap; v2 limits swap alone
+        # OCI's swap is memory plus swap; v2 limits only swap
         if swap > 0 and (not limit or swap < limit):
             raise errors.InvalidSpec(
                 "linux.resources.memory.swap: must be at least memory.limit, which it includes"

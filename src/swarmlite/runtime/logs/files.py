@@ -27,7 +27,7 @@ class LogFile:
         self.rest = b""
 
     def block(self, size: int = BLOCK_BYTES) -> bytes:
-        """Whole lines from here on, read anew; empty when there are none (yet)."""
+        """Whole lines from here on, read again; empty when there are none (yet)."""
         while data := self.file.read(size):
             data = self.rest + data
             cut = data.rfind(b"\n") + 1

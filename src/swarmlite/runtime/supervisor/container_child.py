@@ -207,7 +207,7 @@ class ContainerChild(Child):
         return False
 
     def wait_for_start(self) -> None:
-        """Until told; an end of file is the parent's death, or a delete."""
+        """Until the parent says so; an end of file is the parent's death, or a delete."""
         if os.read(self.channel.fileno(), 64) != START:
             os._exit(127)
 

@@ -42,7 +42,7 @@ def real_size(pax: dict[str, bytes], name: str) -> int:
 def number(word: bytes, name: str) -> int:
     """One number of a map."""
     if not word.isdigit() or len(word) > _NUMBER_BYTES:
-        raise BadLayer(f"member {shown(name)} is sparse and its map is no list of numbers")
+        raise BadLayer(f"member {shown(name)} is sparse and its map is not a list of numbers")
     return int(word)
 
 
