@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 
@@ -408,3 +409,24 @@ async def test_a_host_without_a_free_subnet_starts_and_says_so_to_who_needs_one(
     await make(one, "front", "10.7.0.0/24")
     await world.container(one, "web", "front", serve=80)
     assert await reached(one, "10.7.0.2", 80) == "web"
+
+
+async def test_containers_that_start_together_get_addresses_and_ports_of_their_own(
+    world: World,
+) -> None:
+    """Forty at once on one network; what one cannot have leaves the others alone."""
+    one = await world.add_host()
+    await make(one, "front", "10.7.0.0/24")
+    made = await asyncio.gather(
+        *(world.container(one, f"c{n}", "front", ports=[tcp(9000 + n)]) for n in range(40)),
+        *(world.container(one, f"d{n}", "front", ports=[tcp(9000 + n)]) for n in range(3)),
+        return_exceptions=True,
+    )
+    sandboxes = [sandbox for sandbox in made if isinstance(sandbox, Sandbox)]
+    refused = [error for error in made if isinstance(error, AlreadyExists)]
+    assert (len(sandboxes), len(refused)) == (40, 3)
+    assert len({address(sandbox) for sandbox in sandboxes}) == 40
+    assert sorted(port.published_port for s in sandboxes for port in s.host_ports) == [
+        *range(9000, 9040)
+    ]
+    assert len(one.network.sandboxes()) == 40

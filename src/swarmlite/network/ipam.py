@@ -21,6 +21,7 @@ T = TypeVar("T", ipaddress.IPv4Network, ipaddress.IPv6Network)
 POOLS = [f"172.{second}.0.0/16" for second in range(17, 32)] + [
     f"192.168.{third}.0/20" for third in range(0, 256, 16)
 ]
+MIN_MTU6 = 1280
 ULA_PREFIX = "fd53:4c00"
 """Of the subnets that IPv6 networks without one of their own get."""
 

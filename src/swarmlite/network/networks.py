@@ -179,6 +179,8 @@ class HostNetworks:
         network.spec.driver.name = network.driver_state.name = driver
         parsed = options.parse(driver, network.spec.driver.options)
         self._interface_free(parsed)
+        if network.spec.ipv6_enabled and 0 < parsed.mtu < ipam.MIN_MTU6:
+            raise InvalidSpec(f"-o {options.MTU}: {parsed.mtu} is too small for --ipv6, use 1280")
         await self._addresses(network)
         return network
 

@@ -108,12 +108,13 @@ class Forwarder:
                 continue
             data = _LENGTH.pack(key[1]) + query[2:]
             try:
+                address = plain(server)  # of a name, `sendto` would ask a resolver
                 self._sockets[key[0]].sendto(data, (server, PORT))
             except OSError:
                 continue  # nobody to wait for: the next at once
             timer = self._loop.call_later(TIMEOUT_S, self._silent, key)
             left = servers[count:]
-            self._pending[key] = _Pending(question, query, reply, plain(server), left, timer)
+            self._pending[key] = _Pending(question, query, reply, address, left, timer)
             return True
         return False
 

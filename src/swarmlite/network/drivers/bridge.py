@@ -56,7 +56,7 @@ class Bridge:
         try:
             self._build()
         except BaseException:
-            self._netlink.close()
+            self.destroy()
             raise
 
     def _build(self) -> None:
