@@ -430,3 +430,19 @@ async def test_containers_that_start_together_get_addresses_and_ports_of_their_o
         *range(9000, 9040)
     ]
     assert len(one.network.sandboxes()) == 40
+
+
+async def test_a_range_of_host_ports_gives_the_first_that_is_free(world: World) -> None:
+    """And says so when none is."""
+    one = await world.add_host()
+    ranged = tcp(9000)
+    ranged.published_port_end = 9002
+    one.serve("tcp", 9001, "other")
+    given = []
+    for name in ("a", "b"):
+        sandbox = await world.container(one, name, "bridge", ports=[ranged])
+        (port,) = sandbox.host_ports
+        given.append((port.published_port, port.published_port_end))
+    assert given == [(9000, 0), (9002, 0)]
+    with pytest.raises(ResourceExhausted, match="no free port on this host from 9000 to 9002"):
+        await world.container(one, "c", "bridge", ports=[ranged])

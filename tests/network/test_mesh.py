@@ -206,6 +206,9 @@ async def test_what_the_kernel_refuses_of_one_service_is_left_out_for_it_only(
             assert said.startswith(f"good{number}")
 
     await works()
+    plain = PortConfig(target_port=80, published_port=9000, host_ip="127.0.0.1")
+    await world.container(one, "plain", "bridge", ports=[plain])
+    await one.network.delete_sandbox("plain")
     assert list(one.network.refused_services()) == [bad.id]
     assert "nftables refused" in one.network.refused_services()[bad.id]
     # New tasks are made as before; repairs too leave out nothing but the one part.

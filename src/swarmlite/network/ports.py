@@ -126,7 +126,12 @@ def _check_address(host_ip: str) -> None:
 
 
 def _where(host_ip: str) -> str:
-    return "" if host_ip in EVERYWHERE else str(ipaddress.ip_address(host_ip))
+    if host_ip in EVERYWHERE:
+        return ""
+    try:
+        return str(ipaddress.ip_address(host_ip))
+    except ValueError:  # of a service that was made before this was refused
+        return host_ip
 
 
 def _meet(one: str, other: str) -> bool:
