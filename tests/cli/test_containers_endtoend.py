@@ -62,6 +62,10 @@ def test_run_ends_as_a_shell_does(host: Any, words: tuple[str, ...], status: int
         (("--pull", "never", "nosuch/image"), "nosuch/image"),
         (("--network", "nosuch"), "nosuch"),
         (("--volumes-from", "nosuch"), "nosuch"),
+        (("-m", "4m"), "6MB"),
+        (("--cpus", "1", "--cpu-quota", "5000"), "Conflicting options"),
+        (("--device", "fuse"), "fuse"),
+        (("--device-cgroup-rule", "x"), "x"),
     ],
 )
 def test_run_ends_with_125_when_the_engine_refuses(

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model.validate.limits import validate_limits
 from swarmlite.proto.containers_pb2 import ContainerConfig, ContainerRestartPolicy
 from swarmlite.stack.syntax import fields, small
 
@@ -47,7 +46,10 @@ def run_options(command: Any) -> Any:
 
 
 def build(image: str, args: tuple[str, ...], values: Mapping[str, Any]) -> ContainerConfig:
-    """The container that a command line asks for. Raises InvalidSpec, OSError for a file."""
+    """The container that a command line asks for. Raises InvalidSpec, OSError for a file.
+
+    What a limit or a device may be on its host is the engine's to say, and not repeated here.
+    """
     config = ContainerConfig()
     config.spec.image = image
     config.spec.args[:] = args
@@ -59,7 +61,6 @@ def build(image: str, args: tuple[str, ...], values: Mapping[str, Any]) -> Conta
         raise InvalidSpec("conflicting options: cannot specify both --restart and --rm")
     if values.get("shm_size") is not None and config.spec.ipc_mode in ("host", "none"):
         raise InvalidSpec(f"conflicting options: --shm-size and --ipc {config.spec.ipc_mode}")
-    validate_limits(config.resources)
     return config
 
 

@@ -10,7 +10,7 @@ from swarmlite.cli.lazy import parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.containers_pb2 import ContainerConfig
 from swarmlite.proto.types_pb2 import Privileges
-from swarmlite.stack.syntax import capabilities, devices
+from swarmlite.stack.syntax import capabilities
 
 from .table import Row, extend, listed, text
 
@@ -124,16 +124,14 @@ ROWS = [
     Row(
         ("--device",),
         extend("spec.devices"),
-        listed(devices.parse),
-        "Add a host device to the container",
-        True,
+        help="Add a host device to the container",
+        many=True,
     ),
     Row(
         ("--device-cgroup-rule",),
         extend("resources.device_cgroup_rules"),
-        listed(devices.parse_rule),
-        "Add a rule to the cgroup allowed devices list",
-        True,
+        help="Add a rule to the cgroup allowed devices list",
+        many=True,
     ),
     Row(
         ("--pid",),
