@@ -51,6 +51,7 @@ class Rootfs:
         self._devices_left = list(plan.devices)
         self._made: dict[int, tuple[int, bool]] = {}
         self._cgroups: list[tuple[str, int]] = []
+        self._shared: set[int] = set()
         self._taken: set[str] = set()
 
     def prepare(self, cgroup_binds: list[tuple[str, str]], user_namespace: int) -> None:
@@ -64,6 +65,7 @@ class Rootfs:
                 self._made[number] = tree, stat.S_ISDIR(os.fstat(tree).st_mode)
         # Nothing that follows may show on the host.
         mounting.mount(None, b"/", None, mounting.MS_REC | mounting.MS_SLAVE, b"")
+        self._keep_shared()
         if plan.namespaces.own("user"):
             self._make_what_hosts_own()
         if any(mount.kind == "cgroup" for mount in plan.mounts):
@@ -75,10 +77,40 @@ class Rootfs:
                 if plan.namespaces.root_ids is not None:
                     layers.give_upper(options, *plan.namespaces.root_ids)
             layers.mount_overlay(options, plan.root)
+        elif self.root >= 0:
+            place = os.open(plan.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            mounting.move_mount(self.root, place)
+            os.close(place)
         else:
             mounting.mount(plan.root, plan.root, None, mounting.MS_BIND | mounting.MS_REC, b"")
         # By this working directory a child in another mount namespace finds its copy of it.
         os.chdir(plan.root)
+
+    def _keep_shared(self) -> None:
+        """Attach binds that stay shared where nobody sees them: what is mounted later is a copy.
+
+        The mounts of a container are listed in the order in which they were made, and that is to
+        be the spec's.
+        """
+        shared = [n for n in self._made if self.plan.mounts[n].propagation == mounting.MS_SHARED]
+        if not shared or self.plan.namespaces.own("user"):
+            return
+        if not self.plan.overlay:  # what the holder is about to cover
+            flags = OPEN_TREE_CLONE | mounting.AT_RECURSIVE
+            self.root = mounting.open_tree(mounting.AT_FDCWD, self.plan.root, flags)
+        data: layers.Data = [(b"mode", b"700"), (b"source", b"tmpfs")]
+        holder = mounting.new_filesystem(b"tmpfs", data, 0)
+        below = os.open(self.plan.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounting.move_mount(holder, below)
+        for number in shared:
+            tree, is_directory = self._made[number]
+            _make_entry(holder, str(number).encode(), is_directory)
+            place = paths.openat2(holder, str(number).encode(), os.O_PATH, STRICT)
+            mounting.move_mount(tree, place)
+            os.close(place)
+            self._shared.add(number)
+        os.close(holder)
+        os.close(below)
 
     def _make_what_hosts_own(self) -> None:
         """Views of namespaces that are not of the container's user namespace: root there cannot."""
@@ -105,7 +137,11 @@ class Rootfs:
         """One mount of the spec."""
         mount = self.plan.mounts[number]
         tree, is_directory = self._made.pop(number, (-1, True))
-        if tree < 0:
+        if number in self._shared:
+            kept, recursive = tree, mounting.AT_RECURSIVE if mount.recursive else 0
+            tree = mounting.open_tree(kept, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | recursive)
+            os.close(kept)
+        elif tree < 0:
             tree, is_directory = self._tree(mount)
         try:
             target = self.place(os.fsencode(mount.destination), is_directory)
