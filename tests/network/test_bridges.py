@@ -20,7 +20,7 @@ from swarmlite.network.api import EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.dns import packet
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.specs_pb2 import NetworkSpec
-from swarmlite.proto.types_pb2 import IPAMConfig, PortConfig
+from swarmlite.proto.types_pb2 import IPAMConfig, NetworkAttachment, PortConfig
 
 
 @pytest.fixture(autouse=True)
@@ -446,3 +446,44 @@ async def test_a_range_of_host_ports_gives_the_first_that_is_free(world: World) 
     assert given == [(9000, 0), (9002, 0)]
     with pytest.raises(ResourceExhausted, match="no free port on this host from 9000 to 9002"):
         await world.container(one, "c", "bridge", ports=[ranged])
+
+
+async def test_a_plain_container_is_on_an_overlay_and_a_bridge_at_once(world: World) -> None:
+    """From its creation or connected later: addresses, VIPs, names, and one way out."""
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    web = world.service("web", (net, "10.1.0.2/24"))
+    await world.task(two, "web0", (net, "10.1.0.10/24"), service=web, serve=80)
+    await make(one, "local", "10.7.0.0/24")
+    beside = await world.container(one, "beside", "local", serve=80)
+
+    def place(name: str, cidr: str) -> NetworkAttachment:
+        endpoint = world._endpoint(net, name, cidr, one)
+        endpoint.task_id = endpoint.name = name
+        return NetworkAttachment(
+            network_id=net.id, network_name="front", addresses=[cidr], mac=endpoint.mac
+        )
+
+    both = place("both", "10.1.0.20/24")
+    await world.tell()
+    request = SandboxRequest(attachments=[both], endpoints=[EndpointRequest("local")])
+    first = await one.network.create_sandbox("both", request)
+    later = await world.container(one, "later", "local")
+    joined = place("later", "10.1.0.21/24")
+    await world.tell()
+    info = await one.network.connect("later", joined)
+    assert (info.network_name, info.address, info.interface) == ("front", "10.1.0.21/24", "eth1")
+    two.serve("tcp", 8000, "far")
+    for sandbox, own in ((first, "10.1.0.20"), (later, "10.1.0.21")):
+        assert await one.ask("tcp", "10.1.0.2", 80, netns=sandbox.netns) == [f"web0 {own}"]
+        assert await reached(one, address(beside), 80, sandbox) == "beside"
+        assert await one.ask("tcp", two.address, 8000, netns=sandbox.netns) == ["far 192.168.77.1"]
+        assert (await resolve(one, sandbox, "web")).addresses == ["10.1.0.2"]
+        assert (await resolve(one, sandbox, "beside")).addresses == [address(beside)]
+        assert "eth2" not in await one.arun("ip", "link", netns=sandbox.netns)
+    with pytest.raises(AlreadyExists, match="already on network front"):
+        await one.network.connect("later", joined)
+    await one.network.disconnect("later", net.id)
+    assert await reached(one, "10.1.0.2", 80, later) == "error"
+    assert (await resolve(one, later, "web")).addresses == []
+    assert await reached(one, address(beside), 80, later) == "beside"
