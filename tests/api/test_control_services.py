@@ -407,3 +407,14 @@ async def test_jobs_count_what_runs_and_what_completed(
         manager.put(one)
     status = (await ask(control.ListServices(pb.ListRequest()))).status[made.id]
     assert (status.running_tasks, status.desired_tasks, status.completed_tasks) == (1, 2, 1)
+
+
+async def test_more_than_anybody_types_is_refused(control: ControlStub) -> None:
+    """Each value is compared with each object."""
+    request = pb.ListTasksRequest(filters=[pb.Filter(key="name", values=["x"] * 50_000)])
+    await refused(control.ListTasks(request), InvalidSpec, "50001 keys and values, 10000 at most")
+    logs = pb.LogsRequest(selector=pb.LogSelector(task_ids=["x"] * 50_000))
+    call = control.ServiceLogs(logs)
+    await refused(call.read(), InvalidSpec, "50000 services, tasks and nodes, 10000 at most")
+    long = control.GetService(pb.GetRequest(ref="x" * 1_000_000))
+    await refused(long, NotFound, "service xxx")

@@ -371,3 +371,23 @@ async def test_a_name_that_nothing_has_is_taken_over(client: EtcdClient) -> None
             await store.commit([Put(a_service("web"))])
         await store.commit([Delete(store.view.services.get(web.id))])
         assert (await client.get(b"/swarmlite/v1/names/service/web"))[0] is None
+
+
+async def test_a_mirror_that_fails_lists_again_and_its_readers_go_on(
+    client: EtcdClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(client) as store:
+        failures = iter([RuntimeError("what nobody foresaw")])
+        written = store._mirror._written
+
+        def fail_once(kv: Any) -> Any:
+            for failure in failures:
+                raise failure
+            return written(kv)
+
+        monkeypatch.setattr(store._mirror, "_written", fail_once)
+        service = a_service("web")
+        await store.commit([Put(service)])
+        assert service.id in store.view.services
+        await store.commit([Put(a_service("other"))])
+        assert len(store.view.services) == 2 and store.connected

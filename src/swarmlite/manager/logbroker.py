@@ -28,6 +28,9 @@ from swarmlite.proto.objects_pb2 import Task
 
 log = logging.getLogger(__name__)
 
+MAX_SELECTED = 10_000
+"""Services, tasks and nodes that one call may name."""
+
 LINE_BYTES = 256
 """What a line takes in memory, beside its text."""
 
@@ -197,6 +200,9 @@ def _note(node_id: str, reason: str) -> LogMessage:
 def _check(view: Tables, selector: LogSelector) -> None:
     if not (selector.service_ids or selector.task_ids or selector.node_ids):
         raise InvalidSpec("logs: a service or a task must be named")
+    count = len(selector.service_ids) + len(selector.task_ids) + len(selector.node_ids)
+    if count > MAX_SELECTED:
+        raise InvalidSpec(f"logs: {count} services, tasks and nodes, {MAX_SELECTED} at most")
     for kind, table, wanted in (
         ("service", view.services, selector.service_ids),
         ("task", view.tasks, selector.task_ids),

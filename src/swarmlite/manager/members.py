@@ -19,7 +19,7 @@ from swarmlite.proto.ca_pb2 import AddMemberResponse
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole
 
-from .store.api import Fence, Put, Store
+from .store.api import Fence, Fenced, Put, Store
 from .store.etcd_client import Compacted, EtcdClient
 from .store.etcd_mirror import PREFIX
 
@@ -169,6 +169,10 @@ async def keep(
                 await store.commit_many(changes, fence)
             if members is not None:
                 await members.promote_learners()
+        except Fenced:
+            raise
         except (SwarmliteError, Compacted) as error:
             log.info("members: %s", error)
+        except Exception:
+            log.exception("members: what this round was to do is left to the next")
         await asyncio.sleep(PROMOTE_S)

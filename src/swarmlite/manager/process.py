@@ -28,6 +28,7 @@ from .ca.service import CAService
 from .controlapi.service import ControlService
 from .dispatcher import Dispatcher, DispatcherService
 from .election import Election, run_leader
+from .isolation import kept_up
 from .logbroker import LogBroker
 from .loops import leader_loops
 from .server import Register, serving
@@ -124,7 +125,8 @@ async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: Etcd
     election = Election(client, config.node_id)
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run(), name="dispatcher")
-        group.create_task(presence.announce(config.node_id), name="presence")
+        announcing = partial(presence.announce, config.node_id)
+        group.create_task(kept_up("presence", announcing), name="presence")
         async with serving(
             services,
             lambda: store.view,
@@ -133,8 +135,10 @@ async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: Etcd
             certificates_dir=paths.certificates_dir,
         ):
             log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
-            group.create_task(run_leader(store, election, leader_loops, duties), name="leader")
-            await _follow_certificate(client, paths.certificates_dir / "node.crt")
+            leading_on = partial(run_leader, store, election, leader_loops, duties)
+            group.create_task(kept_up("leader", leading_on), name="leader")
+            certificate = paths.certificates_dir / "node.crt"
+            await kept_up("certificate", partial(_follow_certificate, client, certificate))
 
 
 async def _follow_certificate(client: EtcdClient, certificate: Path) -> None:

@@ -15,13 +15,20 @@ Object = TypeVar("Object")
 Holds = Callable[[Object, str], bool]
 Matcher = Callable[[Object], bool]
 
+MAX_VALUES = 10_000
 STACK_LABEL = "com.docker.stack.namespace"
 
 
 def compile_filters(
     what: str, filters: Iterable[Filter], known: Mapping[str, Holds[Object]]
 ) -> Matcher[Object]:
-    """One test of all `filters`. Raises InvalidSpec for a key that `known` lacks."""
+    """One test of all `filters`. Raises InvalidSpec for a key that `known` lacks, and for more
+    values than anybody types: each is compared with each object.
+    """
+    filters = list(filters)
+    count = len(filters) + sum(len(wanted.values) for wanted in filters)
+    if count > MAX_VALUES:
+        raise InvalidSpec(f"--filter: {count} keys and values, {MAX_VALUES} at most")
     conditions: list[tuple[Holds[Object], Sequence[str]]] = []
     for wanted in filters:
         if wanted.key not in known:

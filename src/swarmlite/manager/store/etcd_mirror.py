@@ -109,6 +109,11 @@ class Mirror:
                 self.connected = False
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_S[1])
+            except Exception:
+                # Every reader of this manager lives on the view: it is read from the start.
+                log.exception("the mirror failed: listing again")
+                self.connected, relist = False, True
+                await asyncio.sleep(RETRY_S[1])
 
     async def _watch(self) -> None:
         """Follow the watch for relist_s seconds."""
