@@ -130,6 +130,17 @@ def test_descriptors_are_handed_on_when_asked(ours: Runtime) -> None:
     assert done.stdout == "handed on\nclosed\n", done.stderr
 
 
+def test_what_waits_in_a_container_cannot_be_overwritten(ours: Runtime) -> None:
+    """Its program is the interpreter, from a mount that is read-only for everybody.
+
+    An image could have that run as /proc/self/exe and write to it (CVE-2019-5736).
+    """
+    cid, _ = ours.create("sleep", "100")
+    pid = ours.state(cid)["pid"]
+    assert os.statvfs(f"/proc/{pid}/exe").f_flag & os.ST_RDONLY
+    assert not os.statvfs(sys.executable).f_flag & os.ST_RDONLY
+
+
 def test_pause_resume_update_list(ours: Runtime) -> None:
     """And what they refuse."""
     cid, _ = ours.create("sleep", "100")
