@@ -17,7 +17,7 @@ from swarmlite.storage.content import Content
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Limits
 from swarmlite.storage.leases import Leases
-from swarmlite.testing.oci import docker_archive, oci_archive
+from swarmlite.testing.oci import BuiltImage, docker_archive, oci_archive
 from swarmlite.testing.registry import Registry
 
 pytestmark = needs_root
@@ -103,6 +103,19 @@ async def test_a_loaded_image_has_a_manifest_and_its_blobs(store: ImageStore, ki
             data = gzip.decompress(data)
         assert digest(data) == came.diff_id
     assert len(set(store.content.digests())) == 4
+
+
+async def test_loading_a_pulled_image_keeps_what_the_registry_sent(
+    registry: Registry, store: ImageStore
+) -> None:
+    built = image_of("both:1", one_file("a", "1"))
+    image = await store.pull(registry.push(built))
+    plain = docker_archive([BuiltImage(built.name, built.layers, built.settings)])
+    await store.load(io.BytesIO(plain))
+    assert store.get(image.id).manifest == image.manifest == digest(built.manifest)
+    assert all(store.content.has(blob) for blob in store.inspect(image.id).blobs)
+    await store.remove(image.id, force=True)
+    assert list(store.content.digests()) == []
 
 
 async def test_a_blob_that_is_here_is_not_fetched_again(

@@ -78,8 +78,10 @@ class Index:
     ) -> Entry:
         """Put `entry` there, or more names on the one that is; a tag moves from another image."""
         kept = self.entries.setdefault(entry.id, entry)
-        if kept is not entry and entry.blobs:
-            kept.manifest, kept.blobs = entry.manifest, entry.blobs
+        if kept is not entry and entry.manifest:
+            # what a registry sent counts for more than what was made for an archive
+            kept.manifest = entry.manifest if digest or not kept.manifest else kept.manifest
+            kept.blobs = list(dict.fromkeys([*kept.blobs, *entry.blobs]))
         kept.used = max(kept.used, entry.used)
         if tag:
             for other in self.entries.values():

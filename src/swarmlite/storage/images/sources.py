@@ -22,6 +22,8 @@ class Source(ABC):
     def __init__(self, name: str, key: str, report: Report) -> None:
         self.name = name
         self.key = key
+        self.digest = ""
+        """Of its blob, known once it is staged at the latest."""
         self._report = report
 
     def say(self, status: str) -> None:
@@ -53,6 +55,7 @@ class RemoteLayer(Source):
         self._content = content
         self._repository = repository
         self._descriptor = descriptor
+        self.digest = descriptor.digest
         self._reported = -1.0
 
     async def fetch(self) -> LayerSource:
@@ -91,7 +94,7 @@ class LocalLayer(Source):
         super().__init__(name, f"{part.path}:{part.offset}", report)
         self._content = content
         self._part = part
-        self._digest = digest
+        self.digest = digest
         self._staged = False
 
     async def fetch(self) -> LayerSource:
@@ -100,11 +103,11 @@ class LocalLayer(Source):
 
     def stage(self) -> None:
         """See Source; the file is its owner's, so its part is copied."""
-        if self._digest and self._content.has(self._digest):
+        if self.digest and self._content.has(self.digest):
             return
         with Path(self._part.path).open("rb") as file:
             file.seek(self._part.offset)
-            self._digest = self._content.stage(file, self._part.length, self._digest)
+            self.digest = self._content.stage(file, self._part.length, self.digest)
         self._staged = True
 
     def keep(self) -> Descriptor:
@@ -112,10 +115,10 @@ class LocalLayer(Source):
         synced = self._staged
         if not synced:
             self.stage()
-        if not self._content.has(self._digest):
-            self._content.commit(self._digest, synced=synced)
+        if not self._content.has(self.digest):
+            self._content.commit(self.digest, synced=synced)
         with Path(self._part.path).open("rb") as file:
             file.seek(self._part.offset)
             kind = layer_type(file.read(4))
         self.say("Loaded")
-        return Descriptor(kind, self._digest, self._part.length)
+        return Descriptor(kind, self.digest, self._part.length)

@@ -319,8 +319,16 @@ class ImageStore:
         if layers > self.limits.layers:
             raise InvalidSpec(f"it has {layers} layers, more than {self.limits.layers}")
 
-    async def _bring(self, sources: Sequence[Source], diff_ids: Sequence[str]) -> Layers:
-        """Fetch and unpack all layers side by side, each committed after the one below it."""
+    async def _bring(
+        self,
+        sources: Sequence[Source],
+        diff_ids: Sequence[str],
+        hold: Callable[[str], None] = lambda _: None,
+    ) -> Layers:
+        """Fetch and unpack all layers side by side, each committed after the one below it.
+
+        `hold` is told of each blob before it is one of those kept.
+        """
         chain = chain_ids(diff_ids)
         limit = asyncio.Semaphore(_DOWNLOADS)
         tasks: Tasks = []
@@ -330,7 +338,7 @@ class ImageStore:
                 for index, source in enumerate(sources):
                     below = tasks[-1] if tasks else None
                     work = self._layer(
-                        source, diff_ids[index], chain[: index + 1], limit, below, unpacked
+                        source, diff_ids[index], chain[: index + 1], limit, below, unpacked, hold
                     )
                     tasks.append(asyncio.create_task(work))
                 if tasks:
@@ -349,6 +357,7 @@ class ImageStore:
         limit: asyncio.Semaphore,
         below: asyncio.Task[Layer] | None,
         unpacked: Counter[str],
+        hold: Callable[[str], None],
     ) -> Layer:
         """One layer; a pull that wants the same waits, and goes on itself where this one fails."""
         # two kinds of key: an uncompressed base layer's digest is its chain id too
@@ -361,6 +370,7 @@ class ImageStore:
                 try:
                     self._check_size(scratch, unpacked)
                     await in_thread(source.stage)
+                    hold(source.digest)
                     await self.layers.settle(scratch, chain[-1])
                     await in_thread(source.keep)
                 except BaseException as error:
@@ -446,9 +456,16 @@ class ImageStore:
             LocalLayer(self.content, diff_id[7:19], part, report, digest)
             for diff_id, part, digest in zip(image.diff_ids, image.layers, digests, strict=True)
         ]
-        layers = await self._bring(sources, image.diff_ids)
-        # also of layers that were unpacked already: their blobs may be of another compression
-        kept = [await in_thread(source.keep) for source in sources]
+
+        def hold(digest: str) -> None:
+            holding.enter_context(self._holding([digest]))
+
+        layers = await self._bring(sources, image.diff_ids, hold)
+        kept = []
+        for source in sources:  # of layers that were unpacked already too
+            await in_thread(source.stage)
+            hold(source.digest)
+            kept.append(await in_thread(source.keep))
         manifest = image.raw_manifest or compose(image.raw_config, kept)
         documents = [manifest, image.raw_config]
         blobs = [*map(digest_of, documents), *(layer.digest for layer in kept)]
