@@ -298,3 +298,19 @@ async def test_exec_in_a_paused_or_stopped_container_says_so(engine: Engine) -> 
     message.state.status = ContainerState.RUNNING
     with pytest.raises(errors.InvalidSpec, match="no exec command"):
         engine.execs.create(message, bundle, ExecConfig())
+
+
+async def test_who_leaves_before_the_start_is_not_attached(engine: Engine) -> None:
+    message, bundle = engine.new("sh", "-c", "echo out; cat")
+    gone = [engine.attach(message, Typed(AttachInput)) for _ in range(3)]
+    staying = engine.attach(message, Typed(AttachInput))
+    for seen in (*gone, staying):
+        await seen.ready.wait()
+    running = asyncio.ensure_future(engine.run(message, bundle))
+    await asyncio.sleep(0)
+    for seen in gone:
+        await seen.leave()
+    await running
+    await staying.until(b"out\n")
+    await engine.containers.supervisor.kill(message.id, 9)
+    assert await staying.end() == 137

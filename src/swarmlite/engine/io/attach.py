@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from swarmlite.engine.io.descriptors import Owned
 from swarmlite.engine.io.pumps import ended, feed, outputs
-from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError
+from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.proto.containers_pb2 import AttachInput, Container, ContainerState, StreamOutput
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT
 from swarmlite.runtime.client import State, Supervisor
@@ -43,16 +43,19 @@ class _Attachment:
         self.wants_stdin = stdin
         self.stdin: int | None = None
         self.since_ns = 0
+        self.gone = asyncio.Event()
         self.connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.exit: asyncio.Future[State] | None = None
 
     async def connect(self, client: Supervisor, container_id: str) -> None:
-        """Hand the descriptors over. Raises SwarmliteError, which ends the attachment too."""
-        try:
-            attached = await client.attach(container_id, stdin=self.wants_stdin, **self.theirs)
-        except SwarmliteError as error:
-            self._connected(error)
-            raise
+        """Hand the descriptors over. Raises SwarmliteError."""
+        if self.gone.is_set():  # and its descriptors with it, whose numbers may be others' by now
+            return
+        attached = await client.attach(container_id, stdin=self.wants_stdin, **self.theirs)
+        if self.gone.is_set():
+            if attached.stdin is not None:
+                os.close(attached.stdin)
+            return
         self.since_ns = attached.time_ns
         if attached.stdin is not None:
             os.set_blocking(attached.stdin, False)
@@ -60,14 +63,18 @@ class _Attachment:
             self.stdin = attached.stdin
         self.owned.close(*self.theirs.values())
         self.exit = asyncio.ensure_future(client.wait(container_id))
-        self._connected(None)
-
-    def _connected(self, error: SwarmliteError | None) -> None:
-        if self.connected.done():
-            return
-        if error is None:
+        if not self.connected.done():
             self.connected.set_result(None)
-        else:
+
+    async def leave(self) -> None:
+        """Its client is gone."""
+        self.gone.set()
+        if self.exit is not None:
+            await ended(self.exit)
+
+    def fail(self, error: SwarmliteError) -> None:
+        """It will not be connected any more: its client is told."""
+        if not self.connected.done():
             self.connected.set_exception(error)
             self.connected.exception()  # its client may have left
 
@@ -83,13 +90,17 @@ class Attachments:
     async def connect(self, container_id: str) -> None:
         """Its process has been made, and has not begun: those who wait are attached to it."""
         for attachment in self._waiting.pop(container_id, []):
-            with contextlib.suppress(SwarmliteError):
+            try:
                 await attachment.connect(self._client(), container_id)
+            except SwarmliteError as error:
+                attachment.fail(error)
+            except OSError as error:  # no descriptors left: the container starts all the same
+                attachment.fail(Unavailable(f"the container cannot be attached to: {error}"))
 
     def removed(self, container_id: str) -> None:
         """It will not be started any more: those who wait are told."""
         for attachment in self._waiting.pop(container_id, []):
-            attachment._connected(FailedPrecondition(f"container {container_id[:12]} was removed"))
+            attachment.fail(FailedPrecondition(f"container {container_id[:12]} was removed"))
 
     async def attach(
         self,
@@ -125,6 +136,7 @@ class Attachments:
                             yield output
             finally:
                 self._forget(container.id, attachment)
+                await attachment.leave()
 
     async def _begin(self, container: Container, attachment: _Attachment) -> None:
         if container.state.status in STARTED:
@@ -145,9 +157,9 @@ async def _converse(
 ) -> AsyncGenerator[StreamOutput, None]:
     await attachment.connected
     assert attachment.exit is not None
-    running: list[asyncio.Future[object]] = [attachment.exit]  # type: ignore[list-item]
+    feeding: list[asyncio.Future[None]] = []
     if attachment.stdin is not None:
-        running.append(asyncio.ensure_future(feed(attachment.owned, attachment.stdin, inputs)))
+        feeding.append(asyncio.ensure_future(feed(attachment.owned, attachment.stdin, inputs)))
     try:
         async with contextlib.aclosing(outputs(attachment.streams)) as messages:
             async for output in messages:
@@ -155,7 +167,7 @@ async def _converse(
         state = await attachment.exit
         yield StreamOutput(exit_code=255 if state.exit_code is None else state.exit_code)
     finally:
-        await ended(*running)
+        await ended(*feeding)
 
 
 def _check(container: Container) -> None:
