@@ -277,6 +277,18 @@ def test_what_a_template_made_is_checked_again(spec: ContainerSpec) -> None:
         configuration.check(ContainerConfig(spec=spec))
 
 
+def test_limits_that_a_host_has_not_are_left_out_with_a_warning() -> None:
+    config = ContainerConfig(
+        resources=ContainerResources(memory_swappiness=0, oom_kill_disable=True, cpu_shares=5)
+    )
+    assert configuration.left_out(config, "v1") == []
+    said = configuration.left_out(config, "v2")
+    assert [line.partition("for ")[2].partition(":")[0] for line in said] == [
+        "memory swappiness", "disabling the OOM killer",
+    ]  # fmt: skip
+    assert config.resources == ContainerResources(cpu_shares=5)
+
+
 def test_hosts_file() -> None:
     content = host_files.hosts(["1.2.3.4 a b"], ["10.0.0.2/24"], "h")
     assert "1.2.3.4\ta b\n" in content

@@ -89,6 +89,7 @@ class Agent:
             network,
             self._supervisor,
         )
+        engine.lifecycle.cgroup = self._cgroup
         around = self._surroundings(engine, node)
         around.payload_files.mount()
         node_id = node.node_id if node else ""

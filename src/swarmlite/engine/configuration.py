@@ -46,6 +46,24 @@ def check(config: ContainerConfig) -> list[str]:
     return security.check_options(config.spec)
 
 
+def left_out(config: ContainerConfig, cgroup: str) -> list[str]:
+    """Limits that this host's cgroups do not have: taken out of `config`, with a warning each."""
+    asked = config.resources
+    if cgroup != "v2":
+        return []
+    warnings = []
+    for field, given, what in (
+        ("memory_swappiness", asked.memory_swappiness >= 0, "memory swappiness"),
+        ("oom_kill_disable", asked.oom_kill_disable, "disabling the OOM killer"),
+        ("cpu_rt_period_us", bool(asked.cpu_rt_period_us), "the CPU real-time period"),
+        ("cpu_rt_runtime_us", bool(asked.cpu_rt_runtime_us), "the CPU real-time runtime"),
+    ):
+        if given and (field != "memory_swappiness" or asked.HasField("memory_swappiness")):
+            warnings.append(f"cgroup v2 has no setting for {what}: it was left out")
+            asked.ClearField(field)  # type: ignore[arg-type]
+    return warnings
+
+
 def _mode(kind: str, mode: str, allowed: tuple[str, ...]) -> None:
     if mode in allowed:
         return

@@ -58,27 +58,28 @@ class Engine:
         self._roots = Roots(storage.images, storage.snapshots, paths.run_dir / "empty")
         self._shm = SharedMemory(paths.run_dir / "shm", self.records)
         self._mounts = ContainerMounts(storage.volumes, storage.leases)
-        self._told = ContainerEvents(self.events)
+        self.told = ContainerEvents(self.events)
+        """For what is done to containers outside of their lifecycle."""
         steps = self._steps(cgroup_parent)
         self.lifecycle = Lifecycle(
             self.records,
             steps,
             storage.images,
             supervisor,
-            self._told,
+            self.told,
             self._mounts.remove_anonymous,
         )
         self.lifecycle.gone = lambda record: self.streams.removed(record.id)
-        self.lifecycle.runs.health = HealthMonitor(self._probe, self._told, self.lifecycle.save)
+        self.lifecycle.runs.health = HealthMonitor(self._probe, self.told, self.lifecycle.save)
         supervisor.on_oom = self._out_of_memory
         self.streams = Streams(supervisor)
         execs = self.streams.execs
         self.inspection = Inspection(storage.images, storage.snapshots, execs.ids_of)
         self.files = Files(storage.snapshots)
         self.stats = Stats(supervisor)
-        self.updates = Updates(self.records, supervisor, self._told)
+        self.updates = Updates(self.records, supervisor, self.told)
         self.connections = Connections(
-            self.network, self._place, lambda: self.cluster, self.lifecycle, self._told.network
+            self.network, self._place, lambda: self.cluster, self.lifecycle, self.told.network
         )
         self._recovery = Recovery(
             self.records, steps, self.lifecycle, supervisor, network, self._mounts, storage
@@ -87,7 +88,7 @@ class Engine:
     def _steps(self, cgroup_parent: str) -> StepLists:
         root = create.Root(self._roots)
         self._place = prepare.Network(
-            self.network, lambda: self.cluster, self.records, self._told.network
+            self.network, lambda: self.cluster, self.records, self.told.network
         )
         return StepLists(
             create=(
@@ -116,7 +117,7 @@ class Engine:
 
     def _out_of_memory(self, container_id: str) -> None:
         if (record := self.records.get(container_id)) is not None:
-            self._told.tell(record, "oom")
+            self.told.tell(record, "oom")
 
     async def _probe(
         self, record: Record, command: Sequence[str], timeout_s: float

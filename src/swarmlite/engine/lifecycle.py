@@ -68,6 +68,8 @@ class Lifecycle:
         self._remove_anonymous = remove_anonymous
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self.background = Background()
+        self.cgroup = ""
+        """What this host mounts: v1, v2 or hybrid."""
         self.gone: Callable[[Record], None] = lambda _: None
         """Called once a container is removed."""
         self.runs = Runs(self, supervisor, events, self.background)
@@ -81,7 +83,7 @@ class Lifecycle:
         `container_id` and `image` are a task's. Raises InvalidSpec, NotFound for the image,
         AlreadyExists for the name, and what the steps raise; then nothing of it is left.
         """
-        warnings = configuration.check(config)
+        warnings = [*configuration.check(config), *configuration.left_out(config, self.cgroup)]
         message = Container(
             id=container_id or secrets.token_hex(32), config=config, created=moment(time.time_ns())
         )
@@ -358,7 +360,7 @@ class Lifecycle:
                 f"cannot kill container: {record.name}: container {record.id} is not running"
             )
         if number in (SIGKILL, self._stop_signal(record, "")):
-            record.state.stopped_by_user = True
+            await self._stopped_by_user(record)
         try:
             await self._supervisor.client.kill(record.id, number)
         except NotFound as error:

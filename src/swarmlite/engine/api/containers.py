@@ -35,7 +35,7 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
         self._engine = engine
         self._records, self._lifecycle = engine.records, engine.lifecycle
         StreamsService.__init__(self, engine.streams, self._find_folder)
-        FilesService.__init__(self, engine.files, engine.records)
+        FilesService.__init__(self, engine.files, engine.records, engine.told)
 
     async def _find_folder(self, ref: str) -> tuple[pb.Container, Path]:
         record = self._records.find(ref)
@@ -113,7 +113,24 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
     async def Top(self, request: pb.TopRequest, context: Context) -> pb.TopResponse:
         """Its processes."""
         record = self._records.find(request.ref)
-        return await asyncio.to_thread(top.top, record, list(request.ps_args))
+        found = await asyncio.to_thread(top.top, record, list(request.ps_args))
+        self._engine.told.tell(record, "top")
+        return found
+
+    async def CreateExec(self, request: pb.ExecConfig, context: Context) -> pb.ExecRef:
+        """See io.service; it is an event too."""
+        made = await super().CreateExec(request, context)
+        command = " ".join(request.command)
+        record = self._records.find(request.container)
+        self._engine.told.tell(record, f"exec_create: {command}", execID=made.id)
+        return made
+
+    async def Resize(self, request: pb.ResizeRequest, context: Context) -> Empty:
+        """See io.service; it is an event too."""
+        done = await super().Resize(request, context)
+        size = {"height": str(request.height), "width": str(request.width)}
+        self._engine.told.tell(self._records.find(request.ref), "resize", **size)
+        return done
 
     async def Stats(
         self, request: pb.StatsRequest, context: Context

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+from swarmlite.engine.container_events import ContainerEvents
 from swarmlite.engine.files import Files
 from swarmlite.engine.records import Records
 from swarmlite.engine.streaming import ToThread, from_thread, through_thread
@@ -21,9 +22,9 @@ Context = Any  # grpc.aio.ServicerContext, which has no types
 class FilesService:
     """See containers.proto; to be mixed into its servicer."""
 
-    def __init__(self, files: Files, records: Records) -> None:
-        """`files` does it, `records` finds containers."""
-        self._files, self._by_ref = files, records
+    def __init__(self, files: Files, records: Records, events: ContainerEvents) -> None:
+        """`files` does it, `records` finds containers, `events` hears of it."""
+        self._files, self._by_ref, self._told = files, records, events
 
     async def StatPath(self, request: pb.PathRequest, context: Context) -> pb.PathStat:
         """What is at a path."""
@@ -36,6 +37,7 @@ class FilesService:
         """What is at a path, then a tar of it."""
         record = self._by_ref.find(request.ref)
         stat = await asyncio.to_thread(self._files.stat, record, request.path)
+        self._told.tell(record, "archive-path")
         yield pb.CopyFromResponse(stat=stat)
         async for chunk in from_thread(partial(self._files.pack, record, request.path)):
             yield pb.CopyFromResponse(data=chunk)
@@ -59,11 +61,13 @@ class FilesService:
             self._files.unpack(record, to, unpacking)
 
         await through_thread(chunks(), work)
+        self._told.tell(record, "extract-to-dir")
         return Empty()
 
     async def Export(self, request: pb.ContainerRef, context: Context) -> AsyncIterator[pb.Chunk]:
         """A tar of the whole file system."""
         record = self._by_ref.find(request.ref)
+        self._told.tell(record, "export")
         async for chunk in from_thread(partial(self._files.export, record)):
             yield pb.Chunk(data=chunk)
 
