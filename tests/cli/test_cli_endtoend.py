@@ -300,3 +300,11 @@ def test_a_bad_spec_is_refused_before_any_registry_is_asked(
     with registry, pytest.raises(BlockingIOError):
         registry.accept()  # nobody came
     assert run("service", "ls", "-q").out == ""
+
+
+def test_an_image_that_no_registry_could_have_is_refused_at_create(run: Any, world: Any) -> None:
+    """And not tried for ever."""
+    result = run("service", "create", "-d", "--name", "w", "Nginx:FOO")
+    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert "must be lower case" in result.err
+    assert run("service", "ls", "-q").out == ""

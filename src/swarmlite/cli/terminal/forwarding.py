@@ -33,7 +33,7 @@ def forwarding(
 ) -> Iterator[None]:
     """While inside, signals go to `kill(name)` and each new size to `resize(height, width)`.
 
-    Either may be None. What they raise of swarmlite's errors is no news: the container has ended.
+    Either may be None. swarmlite's errors that they raise are ignored: the container has ended.
     """
     noted: SimpleQueue[int | None] = SimpleQueue()
     numbers = [*(PROXIED if kill else ()), *([signal.SIGWINCH] if resize else ())]

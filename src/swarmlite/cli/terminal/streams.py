@@ -78,7 +78,7 @@ class Streams:
         self._may_read.set()
 
     def show(self) -> int | None:
-        """Write what comes until the end; the exit code, or None when detached or not told."""
+        """Write what comes until the end; the exit code, or None when detached or without one."""
         call, code = self._call, None
         assert call is not None
         try:
