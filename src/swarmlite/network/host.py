@@ -8,6 +8,7 @@ no part in an ingress network has nothing of it: `prepare` makes what the first 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -227,7 +228,9 @@ class HostWiring:
             self.ingress.destroy()
             self.egress.destroy()
 
-        await self.rules.remove([self._table, self._table6])
+        await self.rules.remove([self._table])
+        with contextlib.suppress(FailedPrecondition):  # a kernel without IPv6 has none of it
+            await self.rules.remove([self._table6])
         await self._threads.run(work)
         self._prepared = False
 
