@@ -14,6 +14,8 @@ from swarmlite.errors import InvalidSpec
 if TYPE_CHECKING:
     from swarmlite.proto.specs_pb2 import TaskSpec
 
+HOST_GATEWAY = "host-gateway"
+"""In place of an address in a spec's `hosts`: that of the host on which the container runs."""
 HOST_NETWORK = "host"
 BRIDGE_NETWORK = "bridge"
 NO_NETWORK = "none"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import templates
-from swarmlite.model.references import Reference
+from swarmlite.model.references import HOST_GATEWAY, Reference
 from swarmlite.model.signals import signal_number
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import FileTarget, HealthConfig
@@ -31,8 +31,6 @@ ULIMITS = frozenset(
 )
 MAX_HOSTNAME = 64
 """As many characters as the kernel takes."""
-HOST_GATEWAY = "host-gateway"
-"""In place of an address in `hosts`: that of the host on which the container runs."""
 _SYSCTL = re.compile(r"[a-z0-9_][a-zA-Z0-9_.\-/]*")
 _SYSCTLS = ("net.", "fs.mqueue.")
 _IPC_SYSCTLS = frozenset(

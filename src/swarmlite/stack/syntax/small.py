@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model.validate.container import HOST_GATEWAY
+from swarmlite.model.references import HOST_GATEWAY
 from swarmlite.proto.types_pb2 import (
     GenericResource,
     NetworkAttachmentConfig,
