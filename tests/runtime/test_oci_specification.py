@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
+import pytest
 from oci_world import Runtime, ours, runtime
+from rt_harness import PARENT
 
 __all__ = ["ours", "runtime"]
 
@@ -231,6 +234,52 @@ def test_limits_reach_their_files(runtime: Runtime) -> None:
     runtime("update", "--pids-limit", "88", cid)
     controller, name = next(key for key in expected if key[1] == "pids.max")
     assert int(Path(base.format(controller, name)).read_text()) == 88
+
+
+def test_throttles_of_a_block_device_reach_the_kernel(runtime: Runtime) -> None:
+    """Bytes and operations, to be read and to be written."""
+    disk = next((d for d in sorted(Path("/sys/block").iterdir()) if (d / "device").exists()), None)
+    if disk is None or not Path("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device").exists():
+        pytest.skip("needs a block device and the blkio controller of cgroups v1")
+    number = (disk / "dev").read_text().strip()
+    major, minor = (int(part) for part in number.split(":"))
+    keys = {
+        "throttleReadBpsDevice": "read_bps",
+        "throttleWriteBpsDevice": "write_bps",
+        "throttleReadIOPSDevice": "read_iops",
+        "throttleWriteIOPSDevice": "write_iops",
+    }
+    cid, bundle = runtime.bundle("sleep", "100")
+    with runtime.edit(bundle) as spec:
+        spec["linux"]["resources"]["blockIO"] = {
+            key: [{"major": major, "minor": minor, "rate": 102400 + k}]
+            for k, key in enumerate(keys)
+        }
+    runtime.create(bundle=bundle)
+    for k, name in enumerate(keys.values()):
+        file = Path(f"/sys/fs/cgroup/blkio{PARENT}/{cid}/blkio.throttle.{name}_device")
+        assert file.read_text() == f"{number} {102400 + k}\n"
+
+
+def test_read_only_may_be_meant_for_all_that_is_mounted_below(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    """`ro` is of the one mount, `rro` of the tree."""
+    below = tmp_path / "tree/below"
+    below.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", below], check=True)
+    try:
+        script = "for k in ro rro; do for p in . below; do touch /$k/$p/x && echo $k $p; done; done"
+        _, bundle = runtime.bundle("sh", "-c", f"exec 2>/dev/null; {script}; true")
+        with runtime.edit(bundle) as spec:
+            for word in ("ro", "rro"):
+                spec["mounts"].append(
+                    {"source": str(tmp_path / "tree"), "destination": f"/{word}",
+                     "options": ["rbind", word]}
+                )  # fmt: skip
+        assert runtime.run(bundle) == "ro below\n"
+    finally:
+        subprocess.run(["umount", "-l", below], check=True)
 
 
 def test_a_spec_of_another_version_or_with_a_wrong_value_is_refused(runtime: Runtime) -> None:

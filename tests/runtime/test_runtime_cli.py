@@ -141,6 +141,21 @@ def test_what_waits_in_a_container_cannot_be_overwritten(ours: Runtime) -> None:
     assert not os.statvfs(sys.executable).f_flag & os.ST_RDONLY
 
 
+def test_nothing_but_proc_takes_the_place_of_proc(ours: Runtime, tmp_path: Path) -> None:
+    """An image's VOLUME /proc comes as a bind mount like any other (CVE-2019-16884)."""
+    cid, bundle = ours.bundle("ls", "/proc/self/status")
+    with ours.edit(bundle) as spec:
+        spec["mounts"] = [m for m in spec["mounts"] if m["destination"] != "/proc"]
+        spec["mounts"].append(
+            {"source": str(tmp_path), "destination": "/proc", "options": ["rbind"]}
+        )
+    assert "must be a proc file system" in ours("create", "--bundle", bundle, cid, code=1)
+    with ours.edit(bundle) as spec:
+        spec["mounts"][-1]["source"] = "/proc"
+        spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "pid"]
+    assert ours.run(bundle) == "/proc/self/status\n"
+
+
 def test_pause_resume_update_list(ours: Runtime) -> None:
     """And what they refuse."""
     cid, _ = ours.create("sleep", "100")

@@ -12,6 +12,7 @@ if not __package__:
     sys.path[:] = [p for p in sys.path if p != __file__.rsplit("/", 1)[0]]
     sys.path.insert(0, __file__.rsplit("/", 4)[0])  # .../src
 
+import gc
 import os
 
 from swarmlite import errors
@@ -23,6 +24,7 @@ MAKE_PROCESSES = ("create", "run", "exec")
 
 def main(words: list[str] | None = None) -> None:
     """The script; ends the process with the command's exit code."""
+    gc.disable()  # nothing lives long enough to be collected
     words = sys.argv[1:] if words is None else words
     sealed = words[:1] == [SEALED]
     words = words[1:] if sealed else words

@@ -93,16 +93,13 @@ def _make(directory: int, name: str, device: dict[str, object]) -> None:
     bits = 0o666 if mode is None else int(str(mode)) & 0o7777
     number = os.makedev(int(str(device.get("major") or 0)), int(str(device.get("minor") or 0)))
     if _exists(directory, name):
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if stat.S_IFMT(found.st_mode) != kind or (kind != stat.S_IFIFO and found.st_rdev != number):
-            os.unlink(name, dir_fd=directory)
-    if not _exists(directory, name):
-        try:
-            os.mknod(name, kind | bits, number, dir_fd=directory)
-        except PermissionError:
-            _show_hosts(directory, name, str(device.get("path")), number)
-            return
-    os.chmod(name, bits, dir_fd=directory)
+        os.unlink(name, dir_fd=directory)
+    try:
+        # With its mode, the umask being 0: a chmod could be led away by a link put in its place.
+        os.mknod(name, kind | bits, number, dir_fd=directory)
+    except PermissionError:
+        _show_hosts(directory, name, str(device.get("path")), number)
+        return
     owner = int(str(device.get("uid") or 0)), int(str(device.get("gid") or 0))
     os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
 

@@ -146,7 +146,7 @@ class Rootfs:
         try:
             target = self.place(os.fsencode(mount.destination), is_directory)
             try:
-                self._judge(mount, target)
+                self._judge(mount, tree, target)
                 mounting.move_mount(tree, target)
             finally:
                 os.close(target)
@@ -159,7 +159,7 @@ class Rootfs:
         finally:
             os.close(tree)
 
-    def _judge(self, mount: Mount, target: int) -> None:
+    def _judge(self, mount: Mount, tree: int, target: int) -> None:
         """By the place that was reached: links of the image may have led there."""
         reached = os.readlink(f"/proc/self/fd/{target}")  # noqa: PTH115
         root = os.readlink(f"/proc/self/fd/{self.root}")  # noqa: PTH115
@@ -170,6 +170,9 @@ class Rootfs:
             return
         if place != mount.destination:
             raise OSError(errno.EPERM, f"{mount.destination} leads to {place} of the container")
+        if place == "/proc" and mount.kind != "proc" and not _is_proc(tree):
+            # An image's VOLUME can ask for that: no masks or labels would hold (CVE-2019-16884)
+            raise OSError(errno.EPERM, "/proc of a container must be a proc file system")
         allowed = self.plan.allowed_system_mounts
         own = mount.kind in OWN_PLACES.get(place, ()) and place not in self._taken
         self._taken.add(place)
@@ -337,6 +340,11 @@ class Rootfs:
         os.chdir(b"/")
         if self.plan.root_propagation:
             mounting.mount(None, b"/", None, self.plan.root_propagation, b"")
+
+
+def _is_proc(tree: int) -> bool:
+    """Whether a mount is the host's own /proc."""
+    return os.fstat(tree).st_dev == os.stat("/proc").st_dev  # noqa: PTH116
 
 
 def open_null() -> int:
