@@ -149,6 +149,7 @@ async def test_asking_again_answers_the_same_attachment_and_takes_new_names(
     first = await attach(agent, addresses=["10.7.0.5"])
     again = await attach(agent, addresses=["10.7.0.5"])
     assert again.attachment == first.attachment
+    await attach(agent, "re..named-", aliases=["x"])  # any name that Docker takes
     await attach(agent, "renamed", aliases=["x"])
     assert len(held(led)) == 1
     await agent.until(lambda: [e.name for e in agent.of("endpoint").values()] == ["renamed"])

@@ -330,6 +330,14 @@ def test_names_of_secrets_and_configs_are_dockers(check: Any) -> None:
             check(spec)
 
 
+def test_names_of_volumes_and_networks_have_dots_as_they_come() -> None:
+    for name_ in ("a..b", "a.", "1-_"):
+        checks.object_name("name", name_)
+    for name_ in ("..", ".a", "-a", "a/b", "a b", ""):
+        with pytest.raises(InvalidSpec, match=r"^name: "):
+            checks.object_name("name", name_)
+
+
 def test_what_docker_takes_for_unset_is_taken() -> None:
     """A published port 0, and the empty words that ${X:-} leaves behind."""
     made = spec()

@@ -56,10 +56,9 @@ def object_name(where: str, value: str, longest: int = 63) -> None:
         raise InvalidSpec(
             f"{where}: {value[:20]!r}... has {len(value)} characters, {longest} at most"
         )
-    if not value.isascii() or not _OBJECT_NAME.fullmatch(value) or ".." in value:
+    if not value.isascii() or not _OBJECT_NAME.fullmatch(value):
         raise InvalidSpec(
-            f"{where}: {value!r} may have letters, digits, -, _ and single dots,"
-            " a letter or digit first"
+            f"{where}: {value!r} may have letters, digits, -, _ and dots, a letter or digit first"
         )
 
 
