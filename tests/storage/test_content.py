@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from image_world import FAST, SMALL, image_of, needs_root, one_file
 
 from swarmlite.errors import InvalidSpec, NotFound, ResourceExhausted
+from swarmlite.storage import trees
 from swarmlite.storage.content import Content
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Limits
@@ -217,3 +219,32 @@ async def test_a_pull_that_is_leased_is_held_before_anybody_can_remove_it(
     assert pinned.id == image.id
     assert leases.holders(image=image.id) == ["container/1", "container/2"]
     leases.close()
+
+
+async def test_a_disk_that_fills_during_a_pull_or_load_gets_its_space_back(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """At each step of it: the blob, the layer, the archive."""
+    built = image_of("full:1", one_file("a", os.urandom(1 << 20)))
+    ref = await asyncio.to_thread(registry.push, built)
+    for size in ("256k", "1536k"):
+        place = tmp_path / size
+        place.mkdir()
+        options = f"size={size},mode=700"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "none", place]
+        await asyncio.to_thread(subprocess.run, mount, check=True)
+        try:
+            limits = Limits(free_bytes=0, free_inodes=0)
+            store = ImageStore(place / "images", settings=FAST, limits=limits)
+            for attempt in (store.pull(ref), store.load(io.BytesIO(docker_archive([built])))):
+                with pytest.raises(ResourceExhausted, match="no space left on the disk"):
+                    await attempt
+            await asyncio.to_thread(trees.wait_for_discards)
+            store.collect()
+            await asyncio.to_thread(trees.wait_for_discards)
+            left = [path for path in place.rglob("*") if path.is_file()]
+            assert sum(path.stat().st_size for path in left) < 8192, left
+            assert store.list() == []
+            store.leases.close()
+        finally:
+            await asyncio.to_thread(subprocess.run, ["umount", "-l", place], check=True)
