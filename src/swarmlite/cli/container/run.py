@@ -58,7 +58,10 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
         _start(session, container_id, config)
         click.echo(container_id)
         return 0
-    return _attended(session, container_id, config, values)
+    try:
+        return _attended(session, container_id, config, values)
+    except SwarmliteError as error:  # the engine went away: nobody knows the container's code
+        _fail(error, exits.FAILED)
 
 
 def _attended(
