@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from swarmlite.runtime import logs
-from swarmlite.runtime.logs.reader import Selection
+from swarmlite.runtime.logs.reader import Reader, Selection
 from swarmlite.runtime.supervisor.lines import Lines
 from swarmlite.runtime.supervisor.logfiles import FileLog, timestamp
 
@@ -242,3 +242,33 @@ async def test_compressed_files_are_read_too(tmp_path: Path) -> None:
     older.unlink()
     assert await texts(tmp_path / "log") == expected
     assert await texts(tmp_path / "log", tail=12) == expected[-12:]
+
+
+async def test_who_follows_and_falls_behind_reads_on_in_files_that_were_compressed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log"
+
+    def rotate(number: int) -> None:
+        older = Path(f"{path}.{number}")
+        Path(f"{older}.gz").write_bytes(gzip.compress(older.read_bytes()))
+        older.unlink()
+
+    for merged in (False, True):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        write(path, 3, max_bytes=10_000)
+        reader = Reader(path, Selection(merged=merged))
+        seen = [line.data for line in reader.next_batch()]
+        assert reader.next_batch() == []
+        for number in range(3):  # what is being read becomes log.1, .2, .3, all compressed
+            writer = FileLog(str(path), 1, 9, False)
+            writer.write("stdout", [f"later {number}\n".encode()])
+            writer.close()
+        for number in (1, 2, 3):
+            rotate(number)
+        assert reader.grown()
+        while batch := reader.next_batch():
+            seen += [line.data for line in batch]
+        reader.stop()
+        assert b"".join(seen) == b"line 0\nline 1\nline 2\nlater 0\nlater 1\nlater 2\n"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from swarmlite.runtime.logs.lines import parse_line
+
 BLOCK_BYTES = 1 << 18
 MAX_FILES = 1000
 
@@ -35,6 +37,12 @@ class LogFile:
             if cut:
                 return data[:cut]
         return b""
+
+    def begins_ns(self) -> int | None:
+        """The time of its first line, None when it has none; before anything was read."""
+        line = parse_line(self.file.readline(BLOCK_BYTES))
+        self.file.seek(0)
+        return None if line is None else line.time_ns
 
     def grown(self) -> bool:
         """Whether there is more to read."""

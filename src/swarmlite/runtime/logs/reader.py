@@ -9,7 +9,7 @@ from pathlib import Path
 
 from swarmlite.runtime.logs import files, tails
 from swarmlite.runtime.logs.files import LogFile
-from swarmlite.runtime.logs.lines import Joiner, LogLine, merged_block, parse_block
+from swarmlite.runtime.logs.lines import Joiner, LogLine, merged_block, parse_block, parse_line
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Reader:
         self._files: list[LogFile] = []  # still to be read, the one being written first
         self._joiner = Joiner()
         self._skip = 0
+        self._last = b""  # entry that was read
         self.over = False
 
     # what the loop's own thread calls
@@ -139,18 +140,26 @@ class Reader:
                 return []
         except FileNotFoundError:
             return []
-        newer: list[LogFile] = []
-        for file in files.open_all(self._path):
-            if file.inode == mine:
-                file.close()
-                mine = -1
-            elif mine < 0 or file.compressed:
-                file.close()  # older; or, compressed, perhaps what has been read already
-            else:
-                newer.append(file)
-        return newer
+        found = files.open_all(self._path)
+        own = next((index for index, file in enumerate(found) if file.inode == mine), None)
+        if own is None:  # dropped, or compressed into another file: by the time of its last line
+            last = parse_line(self._last)
+            own = len(found)
+            for index, file in enumerate(found):
+                if last is None:
+                    read = file.compressed
+                else:
+                    begins_ns = file.begins_ns()
+                    read = begins_ns is not None and begins_ns <= last.time_ns
+                if read:
+                    own = index
+                    break
+        for file in found[own:]:
+            file.close()
+        return found[:own]
 
     def _lines(self, block: bytes) -> list[LogLine]:
+        self._last = block[block.rfind(b"\n", 0, len(block) - 1) + 1 :]
         if self._selection.merged:
             return merged_block(block)
         lines = list(self._joiner.join(parse_block(block)))
