@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from swarmlite.engine.container_mounts import ContainerMounts
-from swarmlite.engine.events import moment
+from swarmlite.engine.events import moment, nanoseconds
 from swarmlite.engine.exits import LOST_CODE, Exit, SupervisorLink, exit_of
 from swarmlite.engine.lifecycle import Lifecycle, StepLists
 from swarmlite.engine.records import ACTIVE, OWNER, Record, Records
@@ -87,8 +87,7 @@ class Recovery:
         elif found is not None and found.status == "running":
             await self._adopt(record, found)
         elif status in ACTIVE or (found is not None and found.started_at > 0):
-            end = exit_of(found) if found is not None else Exit(LOST_CODE, lost=LOST)
-            self._lifecycle.runs.follow(record, end=end)
+            self._lifecycle.runs.follow(record, end=_end(record, found))
         else:
             if found is not None or has_sandbox:  # a start that was cut short
                 await undo(self._steps.prepare, record)
@@ -179,3 +178,13 @@ class Recovery:
 
 def _folders(records: Records) -> list[str]:
     return [path.name for path in records.directory.iterdir()]
+
+
+def _end(record: Record, found: State | None) -> Exit:
+    """How a container ended that was running, or waited to be started again."""
+    state = record.state
+    if found is not None:
+        return exit_of(found)
+    if state.status == ContainerState.RESTARTING:
+        return Exit(state.exit_code, state.oom_killed, "", nanoseconds(state.finished))
+    return Exit(LOST_CODE, lost=LOST)

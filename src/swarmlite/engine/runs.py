@@ -56,6 +56,8 @@ class Runs:
 
     def follow(self, record: Record, *, end: Exit | None = None) -> None:
         """It was started, or found running; `end` when it was found ended."""
+        if end is not None:
+            record.last_end = end  # at once: an agent asks for it before the life goes on
         self._background.spawn(self._live(record, end), f"life of {record.id}")
 
     async def _live(self, record: Record, end: Exit | None) -> None:
