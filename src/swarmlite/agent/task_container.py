@@ -15,7 +15,6 @@ def configuration(task: Task, spec: ContainerSpec) -> ContainerConfig:
         name=names.container_name(task),
         spec=spec,
         resources=resources(task.spec.resources),
-        log_driver=task.log_driver if task.log_driver.name else task.spec.log_driver,
         ports=[port for port in task.endpoint.ports if port.publish_mode == PortConfig.HOST],
         task=TaskOwner(
             task_id=task.id,
@@ -24,6 +23,9 @@ def configuration(task: Task, spec: ContainerSpec) -> ContainerConfig:
             attachments=task.networks,
         ),
     )
+    if task.log_driver.name or task.spec.HasField("log_driver"):
+        chosen = task.log_driver if task.log_driver.name else task.spec.log_driver
+        config.log_driver.CopyFrom(chosen)
     config.spec.ClearField("pull_options")
     config.spec.labels.clear()
     config.spec.labels.update(names.container_labels(task))

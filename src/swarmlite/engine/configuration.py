@@ -42,7 +42,8 @@ def check(config: ContainerConfig) -> list[str]:
     check_restart(config.restart, auto_remove=config.auto_remove)
     network_plan.exposed_ports(config.exposed_ports)
     _network(config)
-    log_drivers.parse(config.log_driver.name, config.log_driver.options)
+    if config.HasField("log_driver"):
+        log_drivers.parse(config.log_driver.name, config.log_driver.options)
     return security.check_options(config.spec)
 
 

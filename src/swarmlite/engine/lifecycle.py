@@ -323,7 +323,8 @@ class Lifecycle:
 
     async def _stopped_by_user(self, record: Record) -> None:
         record.state.stopped_by_user = True
-        await self.save(record)
+        if not record.of_task:  # what is desired of a task its agent remembers
+            await self.save(record)
 
     async def _signal(self, record: Record, run: int, number: int, timeout_s: float) -> bool:
         """Whether the run has ended, and its end is recorded, within the time."""

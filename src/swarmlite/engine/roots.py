@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,8 @@ class Roots:
         if root.directory is not None:
             return root.directory, {}
         rootfs = record.folder / "rootfs"
-        rootfs.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(rootfs, 0o700)  # noqa: PTH102
         return rootfs, {"swarmlite.overlay": root.overlay}
 
     def image_mount(self, mount: Mount) -> dict[str, Any]:

@@ -146,14 +146,14 @@ def _check_cpu(asked: ContainerResources) -> None:
         raise InvalidSpec("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s")
     if asked.cpu_quota_us > 0 and asked.cpu_quota_us < MIN_QUOTA_US:
         raise InvalidSpec("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    _check_set("--cpuset-cpus", asked.cpuset_cpus, _online("/sys/devices/system/cpu/online"))
-    _check_set("--cpuset-mems", asked.cpuset_mems, _online("/sys/devices/system/node/online"))
+    _check_set("--cpuset-cpus", asked.cpuset_cpus, "/sys/devices/system/cpu/online")
+    _check_set("--cpuset-mems", asked.cpuset_mems, "/sys/devices/system/node/online")
 
 
-def _check_set(where: str, text: str, available: set[int]) -> None:
+def _check_set(where: str, text: str, online: str) -> None:
     if not text:
         return
-    wanted = _members(text)
+    wanted, available = _members(text), _online(online)
     if wanted is None:
         raise InvalidSpec(f"{where} {text[:60]!r}: expected numbers and ranges, such as 0-2,4")
     if available and wanted - available:
