@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from rt_harness import busybox_root, containers, supervisor, supervisor_dir
+from rt_harness import busybox_root, containers, supervisor, supervisor_dir, swept
 
-__all__ = ["busybox_root", "containers", "supervisor", "supervisor_dir"]
+__all__ = ["busybox_root", "containers", "supervisor", "supervisor_dir", "swept"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

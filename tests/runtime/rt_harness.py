@@ -18,7 +18,6 @@ import pytest_asyncio
 
 from swarmlite.runtime import logs
 from swarmlite.runtime.cgroups import base
-from swarmlite.runtime.cgroups.detect import Host
 from swarmlite.runtime.client import LogFile, State, Supervisor
 from swarmlite.runtime.oci.defaults import default_spec
 from swarmlite.runtime.supervisor import __main__ as program
@@ -79,17 +78,23 @@ def supervisor_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         sweep()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def swept() -> Iterator[None]:
+    """Nothing of these tests stays in any hierarchy, also of those that other runtimes use."""
+    yield
+    sweep()
+
+
 def sweep() -> None:
     """Kill and remove whatever is still below our cgroup parent."""
-    host = Host()
-    for root in {*host.roots.values(), *([host.unified] if host.unified else [])}:
-        top = Path(root + PARENT)
-        for procs in top.glob("**/cgroup.procs"):
-            for pid in base.read_pids(str(procs)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-        if top.exists():
-            base.remove(str(top))
+    top = Path("/sys/fs/cgroup")
+    for root in (top, *(path for path in top.iterdir() if path.is_dir())):
+        for ours in root.glob(f"{PARENT.strip('/')}*"):
+            for procs in ours.glob("**/cgroup.procs"):
+                for pid in base.read_pids(str(procs)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, 9)
+            base.remove(str(ours))
 
 
 @pytest_asyncio.fixture
