@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,22 @@ def test_a_layer_replaces_hides_and_never_writes_through_links(tmp_path: Path) -
         "away", "away/in", "both", "dir", "dir/kept", "file", "opaque", "opaque/new",
     ]  # fmt: skip
     assert list(outside.iterdir()) == [] and (target / "file").is_dir()
+
+
+def test_a_full_disk_and_an_older_store_change_no_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k,nr_inodes=4", "none", disk], check=True)
+    try:
+        for number in range(3):
+            (disk / str(number)).touch()
+        assert drivers.works(disk) and drivers.choose(disk) == "overlay"
+        assert len(list(disk.iterdir())) == 3
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    (tmp_path / "layers/abc").mkdir(parents=True)
+    monkeypatch.setattr(drivers, "works", lambda _: False)
+    assert drivers.choose(tmp_path) == "overlay"
+    assert (tmp_path / "driver").read_text() == "overlay"

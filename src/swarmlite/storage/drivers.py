@@ -26,9 +26,9 @@ def choose(images_dir: Path) -> str:
     named = os.environ.get("SWARMLITE_STORAGE_DRIVER", "")
     if named and named not in (OVERLAY, COPYING):
         raise InvalidSpec(f"SWARMLITE_STORAGE_DRIVER={named!r}: expected {OVERLAY} or {COPYING}")
-    before = note.read_text().strip() if note.exists() else ""
+    before = note.read_text().strip() if note.exists() else _older(images_dir)
     driver = named or before or (OVERLAY if works(images_dir) else COPYING)
-    if driver != before:
+    if driver != before or not note.exists():
         try:
             durable.write(note, driver.encode())
         except OSError as error:
@@ -37,12 +37,26 @@ def choose(images_dir: Path) -> str:
     return driver
 
 
+def _older(images_dir: Path) -> str:
+    """A store from before there was a choice began with overlayfs."""
+    layers = images_dir / "layers"
+    return OVERLAY if layers.is_dir() and any(layers.iterdir()) else ""
+
+
 def works(folder: Path) -> bool:
-    """Whether an overlay can be mounted and written over directories of this disk."""
+    """Whether an overlay can be mounted and written over directories of this disk.
+
+    With a full disk nothing can be tried: then the kernel's word is taken for it.
+    """
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=".probe-", dir=folder))
-    except OSError:
-        return False
+        return _tried(folder)
+    except OSError as error:
+        return durable.is_full(error) and "\toverlay\n" in Path("/proc/filesystems").read_text()
+
+
+def _tried(folder: Path) -> bool:
+    """True; raises OSError where it does not work."""
+    scratch = Path(tempfile.mkdtemp(prefix=".probe-", dir=folder))
     try:
         for name in ("a", "b", "upper", "work", "place"):
             (scratch / name).mkdir()
@@ -52,8 +66,6 @@ def works(folder: Path) -> bool:
             os.rmdir("x", dir_fd=mounted)
         os.mknod(scratch / "whiteout", 0o020000, 0)
         os.setxattr(scratch / "a", "trusted.overlay.opaque", b"y")
-    except OSError:
-        return False
     finally:
         trees.sweep(scratch)
     return True
