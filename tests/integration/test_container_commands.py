@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from swarmlite.testing import Cluster
+from swarmlite.testing import Cluster, images
+from swarmlite.testing.registry import Registry
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -79,3 +80,14 @@ def test_inspect_finds_objects_of_the_swarm_and_of_the_host(web: Cluster) -> Non
         assert len(json.loads(manager.cli(*line))) == 1
     task = manager.cli("service", "ps", "-q", "web").split()[0]
     assert json.loads(manager.cli("inspect", task))[0]["Status"]["State"] == "running"
+
+
+def test_run_fetches_an_image_that_is_missing(swarm: Cluster, registry: Registry) -> None:
+    """Docker's words about it are on standard error, so that the output is the container's own."""
+    worker, ref = swarm.hosts[1], registry.push(images.busybox(), "missing:1")
+    result = worker.try_cli("run", "--rm", ref, "echo", "hi")
+    assert (result.returncode, result.stdout) == (0, "hi\n"), result.stderr
+    assert result.stderr.startswith(f"Unable to find image '{ref}' locally\n")
+    never = worker.try_cli("run", "--rm", "--pull", "never", f"{registry.address}/none:1", "true")
+    assert never.returncode == 125
+    assert "Untagged" in worker.cli("rmi", ref)
