@@ -136,11 +136,14 @@ async def test_journald_gets_fields_priorities_and_parts(
     assert b"one\n" in kept and b"bad\n" in kept  # the copy that `logs` reads
 
 
-async def test_without_journald_or_a_local_socket_nothing_starts(containers: Containers) -> None:
+async def test_without_journald_or_a_local_socket_nothing_starts(
+    containers: Containers, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "nosuch" / "log"
     for log, words in (
         (Log(remote={"kind": "journald", "fields": {}}), "failed to initialize.*journald"),
-        (syslog("unixgram", path="/nosuch/log"), "failed to initialize.*nosuch"),
-        (Log(LogFile(Path("/nosuch/log"))), "failed to initialize.*No such file"),
+        (syslog("unixgram", path=str(nowhere)), "failed to initialize.*nosuch"),
+        (Log(LogFile(nowhere)), "failed to initialize.*No such file"),
     ):
         with pytest.raises(errors.FailedPrecondition, match=words):
             await run(containers, log, "true")

@@ -45,7 +45,7 @@ async def test_who_waits_for_a_container_whose_create_fails_is_told(
 ) -> None:
     def bad(spec: dict) -> None:  # type: ignore[type-arg]
         spec["mounts"].append(
-            {"type": "bind", "source": "/nosuch", "destination": "/x", "options": ["rbind"]}
+            {"type": "bind", "source": "/no/such", "destination": "/x", "options": ["rbind"]}
         )
 
     cid, bundle = containers.bundle("true", change=bad)
