@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from swarmlite.cli.app import usage_line
 from swarmlite.cli.container.flags.configuration import attach_to, build
 from swarmlite.cli.container.run import command
+from swarmlite.cli.lazy import Failed
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.containers_pb2 import ContainerConfig, ContainerRestartPolicy
 from swarmlite.proto.types_pb2 import Mount, PortConfig, Privileges
@@ -34,7 +35,7 @@ def refused(line: str) -> str:
         made(line)
     except click.UsageError as error:
         return usage_line(error)
-    except InvalidSpec as error:
+    except (InvalidSpec, Failed) as error:
         return str(error)
     raise AssertionError(f"nothing was wrong with {line}")
 
@@ -294,4 +295,6 @@ def test_a_command_line_that_is_not_understood_ends_with_125(run: Any) -> None:
     assert run("run", "--nope", "x").status == 125
     assert run("create", "-p", "x", "y").status == 125
     assert run("run", "--restart", "always", "--rm", "x").status == 125
+    assert run("run", "--gpus", "all", "x").status == 125
+    assert run("create", "--runtime", "kata", "x").status == 125
     assert run("stop", "--nope").status == 2
