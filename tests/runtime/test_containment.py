@@ -63,6 +63,13 @@ async def test_a_missing_working_directory_is_made(containers: Containers) -> No
     assert (await containers.run("pwd", change=change))[1] == "/srv/new/deep\n"
 
 
+async def test_an_exec_makes_no_working_directory(containers: Containers) -> None:
+    cid = await containers.start("sleep", "10")
+    with pytest.raises(errors.SwarmliteError, match=r"/srv/new.*[Nn]o such file or directory"):
+        await containers.exec(cid, "true", cwd="/srv/new")
+    assert (await containers.exec(cid, "ls", "-d", "/srv/new"))[0] != 0
+
+
 @pytest.mark.parametrize("name", ["proc", "dev", "sys"])
 async def test_an_image_whose_system_directories_are_links_is_refused(
     containers: Containers, tmp_path: Path, name: str

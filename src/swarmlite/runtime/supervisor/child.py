@@ -35,6 +35,8 @@ class Child:
     the pid of the sibling that goes on in our place, if there is one.
     """
 
+    makes_cwd = True
+
     def __init__(
         self,
         process: ProcessPlan | None,
@@ -170,7 +172,7 @@ class Child:
         self.look_up_user(process)
         # As root, who may make it and enter it; checked to be inside the root.
         self.step = f"working directory {os.fsdecode(process.cwd)}"
-        finish.enter_cwd(process.cwd)
+        finish.enter_cwd(process.cwd, self.makes_cwd)
         os.umask(process.umask)
         self.step = "capabilities"
         finish.become(process, self.who)
@@ -192,6 +194,8 @@ class ExecChild(Child):
     born into the container's pid namespace, which holds nothing that a process there with
     CAP_SYS_PTRACE could take (CVE-2016-9962).
     """
+
+    makes_cwd = False
 
     def __init__(
         self,

@@ -26,14 +26,21 @@ class ExecError(Exception):
         self.exit_code = exit_code
 
 
-def enter_cwd(cwd: bytes) -> None:
-    """Go to the working directory, made if missing; raises OSError if it is not in the root."""
+def enter_cwd(cwd: bytes, make: bool) -> None:
+    """Go to the working directory; raises OSError if it is not in the root.
+
+    A missing one is made with `make`, for a container's first process; without, ExecError: a typing
+    error in an exec may not change the container's files.
+    """
     resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     flags = os.O_PATH | os.O_DIRECTORY
     try:
         directory = paths.openat2(root, cwd, flags, resolve)
     except FileNotFoundError:
+        if not make:
+            line = f'exec: working directory "{os.fsdecode(cwd)}": no such file or directory'
+            raise ExecError(127, line) from None
         directory = os.dup(root)
         path = b""
         for name in cwd.split(b"/"):
