@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from engine_host import SLEEP, EngineHost, until
 
 from swarmlite.proto import containers_pb2 as pb
@@ -161,3 +162,25 @@ async def test_what_differs_from_the_image_and_an_export_of_all(host: EngineHost
     assert exported["new/file"] == b"x\n"
     assert "bin/vi" not in exported
     assert "bin/sh" in exported
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_what_is_copied_in_belongs_to_the_containers_own_root(
+    host: EngineHost, running: bool
+) -> None:
+    wait = "i=0; until [ -e /tmp/done ] || [ $i = 300 ]; do i=$((i+1)); sleep 0.1; done"
+    spec = ContainerSpec(userns_mode="auto")
+    container = await host.create(f"{wait}; stat -c %u:%g /tmp/f", spec=spec)
+    files = archive(("f", b"x"), ("done", b""))
+    try:
+        if not running:
+            await copy_in(host, container, "/tmp", files)
+        await host.call("Start", container)
+    except grpc.aio.AioRpcError as error:
+        if "--userns=auto" in str(error.details()):
+            pytest.skip(str(error.details()))
+        raise
+    if running:
+        await copy_in(host, container, "/tmp", files)
+    assert (await host.wait(container)).exit_code == 0, host.output(container)
+    assert host.output(container).split() == ["0:0"]

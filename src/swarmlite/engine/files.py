@@ -109,7 +109,10 @@ class Files:
             _translated(record, to.path),
         ):
             os.close(open_in_root(root, inner, DIRECTORY))
-            source.into(root, inner)
+            running = record.state.status in (ContainerState.RUNNING, ContainerState.PAUSED)
+            mounted = not running and _mount_of(record, posixpath.normpath(to.path)) is not None
+            # A volume of a stopped container is written as it lies on the disk.
+            source.into(root, inner, 0 if mounted else record.message.first_id)
 
     def changes(self, record: Record) -> ChangesResponse:
         """What differs from the image."""

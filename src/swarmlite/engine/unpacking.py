@@ -29,9 +29,14 @@ class Unpacking:
         """`keep_kinds`: a directory does not replace a file, nor a file a directory."""
         self._source = source
         self._keep_owners, self._keep_kinds = keep_owners, keep_kinds
+        self._first_id = 0
 
-    def into(self, root: int, directory: str) -> None:
-        """Unpack below `directory`. Raises InvalidSpec, OSError; what was written stays."""
+    def into(self, root: int, directory: str, first_id: int = 0) -> None:
+        """Unpack below `directory`. Raises InvalidSpec, OSError; what was written stays.
+
+        `first_id`: the host's id that is the container's 0.
+        """
+        self._first_id = first_id
         try:
             stream = cast("IO[bytes]", self._source)
             with tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -89,23 +94,31 @@ class Unpacking:
             while content is not None and (block := content.read(BLOCK_BYTES)):
                 file.write(block)
             file.flush()
-            if self._keep_owners:
-                os.fchown(fd, member.uid, member.gid)
+            self._own_file(fd, member)
             os.fchmod(fd, member.mode & 0o7777)
             os.utime(fd, (member.mtime, member.mtime))
 
     def _describe(self, folder: int, last: str, member: tarfile.TarInfo) -> None:
         fd = os.open(last, DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         try:
-            if self._keep_owners:
-                os.fchown(fd, member.uid, member.gid)
+            self._own_file(fd, member)
             os.fchmod(fd, member.mode & 0o7777)
         finally:
             os.close(fd)
 
     def _own(self, folder: int, last: str, member: tarfile.TarInfo) -> None:
-        if self._keep_owners:
-            os.chown(last, member.uid, member.gid, dir_fd=folder, follow_symlinks=False)
+        if self._keep_owners or self._first_id:
+            uid, gid = self._owner(member)
+            os.chown(last, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+    def _own_file(self, fd: int, member: tarfile.TarInfo) -> None:
+        if self._keep_owners or self._first_id:
+            os.fchown(fd, *self._owner(member))
+
+    def _owner(self, member: tarfile.TarInfo) -> tuple[int, int]:
+        """On the host; what keeps no owner is the container's root's."""
+        uid, gid = (member.uid, member.gid) if self._keep_owners else (0, 0)
+        return self._first_id + uid, self._first_id + gid
 
     def _hardlink(
         self, root: int, directory: str, folder: int, last: str, member: tarfile.TarInfo
