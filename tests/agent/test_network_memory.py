@@ -23,12 +23,13 @@ def overlay(network_id: str = "n1") -> Network:
     return network
 
 
-async def there(path: Path) -> None:
+async def written(path: Path, name: str) -> None:
+    """The first set of a session, with nothing in it, is written too."""
     for _ in range(200):
-        if path.exists():
+        if path.exists() and name.encode() in path.read_bytes():
             return
         await asyncio.sleep(0.05)
-    pytest.fail(f"{path} was never written")
+    pytest.fail(f"{name} was never written to {path}")
 
 
 async def test_names_are_answered_after_a_restart_without_managers(node: AgentNode) -> None:
@@ -41,7 +42,7 @@ async def test_names_are_answered_after_a_restart_without_managers(node: AgentNo
     )  # fmt: skip
     node.manager.assign(overlay(), endpoint, task)
     await node.manager.status(task.id, task_states.RUNNING)
-    await there(node.paths.agent_dir / "networks")
+    await written(node.paths.agent_dir / "networks", "web")
     await node.manager.stop()
     node.end("agent", signal.SIGKILL)
     await node.start_agent()

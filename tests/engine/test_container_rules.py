@@ -289,6 +289,14 @@ def test_limits_that_a_host_has_not_are_left_out_with_a_warning() -> None:
     assert config.resources == ContainerResources(cpu_shares=5)
 
 
+@pytest.mark.parametrize("mode", ["host", "none"])
+def test_ports_that_no_network_could_publish_are_warned_of(mode: str) -> None:
+    config = ContainerConfig(network_mode=mode, publish_all=True)
+    config.spec.image = "busybox"
+    warnings = configuration.check(config)
+    assert warnings == [f"Published ports are discarded when using {mode} network mode"]
+
+
 def test_hosts_file() -> None:
     content = host_files.hosts(["1.2.3.4 a b"], ["10.0.0.2/24"], "h")
     assert "1.2.3.4\ta b\n" in content

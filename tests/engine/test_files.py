@@ -184,3 +184,18 @@ async def test_what_is_copied_in_belongs_to_the_containers_own_root(
         await copy_in(host, container, "/tmp", files)
     assert (await host.wait(container)).exit_code == 0, host.output(container)
     assert host.output(container).split() == ["0:0"]
+
+
+async def test_an_owner_outside_of_a_containers_ids_is_refused(host: EngineHost) -> None:
+    """Its id on the host would be another container's."""
+    spec = ContainerSpec(userns_mode="auto")
+    try:
+        container = await host.create("true", spec=spec)
+    except grpc.aio.AioRpcError as error:
+        if "--userns=auto" in str(error.details()):
+            pytest.skip(str(error.details()))
+        raise
+    stranger = link("", tarfile.DIRTYPE)
+    stranger.uid = 1 << 20
+    copied = copy_in(host, container, "/tmp", archive(("far", stranger)), copy_uid_gid=True)
+    assert "is none of the container's" in await host.refused(copied, INVALID)

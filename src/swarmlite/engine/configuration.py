@@ -41,10 +41,10 @@ def check(config: ContainerConfig) -> list[str]:
         raise InvalidSpec("SHM size can not be less than 0")
     check_restart(config.restart, auto_remove=config.auto_remove)
     network_plan.exposed_ports(config.exposed_ports)
-    _network(config)
+    warnings = _network(config)
     if config.HasField("log_driver"):
         log_drivers.parse(config.log_driver.name, config.log_driver.options)
-    return security.check_options(config.spec)
+    return [*warnings, *security.check_options(config.spec)]
 
 
 def left_out(config: ContainerConfig, cgroup: str) -> list[str]:
@@ -85,11 +85,12 @@ def check_restart(policy: ContainerRestartPolicy, *, auto_remove: bool) -> None:
         raise InvalidSpec("Conflicting options: --restart and --rm")
 
 
-def _network(config: ContainerConfig) -> None:
+def _network(config: ContainerConfig) -> list[str]:
+    """Warnings. Raises InvalidSpec for what a mode without a stack of its own cannot have."""
     mode = network_plan.mode_of(config)
     stackless = mode in network_plan.STACKLESS or mode.startswith(network_plan.JOINED)
     if not stackless:
-        return
+        return []
     joined = mode.startswith(network_plan.JOINED)
     if joined and config.spec.hostname:
         raise InvalidSpec("conflicting options: hostname and the network mode")
@@ -101,6 +102,9 @@ def _network(config: ContainerConfig) -> None:
         raise InvalidSpec("conflicting options: custom host-to-IP mapping and the network mode")
     if [entry for entry in config.networks if entry.network not in (mode, "")]:
         raise InvalidSpec(f"conflicting options: cannot attach both {mode} and other networks")
+    if config.ports or config.publish_all:
+        return [f"Published ports are discarded when using {mode} network mode"]
+    return []
 
 
 def settle(message: Container, image: Image) -> None:

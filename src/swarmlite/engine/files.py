@@ -112,7 +112,8 @@ class Files:
             running = record.state.status in (ContainerState.RUNNING, ContainerState.PAUSED)
             mounted = not running and _mount_of(record, posixpath.normpath(to.path)) is not None
             # A volume of a stopped container is written as it lies on the disk.
-            source.into(root, inner, 0 if mounted else record.message.first_id)
+            ids = (0, 0) if mounted else (record.message.first_id, record.message.id_count)
+            source.into(root, inner, *ids)
 
     def changes(self, record: Record) -> ChangesResponse:
         """What differs from the image."""

@@ -29,14 +29,14 @@ class Unpacking:
         """`keep_kinds`: a directory does not replace a file, nor a file a directory."""
         self._source = source
         self._keep_owners, self._keep_kinds = keep_owners, keep_kinds
-        self._first_id = 0
+        self._first_id, self._id_count = 0, 0
 
-    def into(self, root: int, directory: str, first_id: int = 0) -> None:
+    def into(self, root: int, directory: str, first_id: int = 0, id_count: int = 0) -> None:
         """Unpack below `directory`. Raises InvalidSpec, OSError; what was written stays.
 
-        `first_id`: the host's id that is the container's 0.
+        `first_id`: the host's id that is the container's 0; `id_count`: how many it has, 0 for all.
         """
-        self._first_id = first_id
+        self._first_id, self._id_count = first_id, id_count
         try:
             stream = cast("IO[bytes]", self._source)
             with tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -118,6 +118,10 @@ class Unpacking:
     def _owner(self, member: tarfile.TarInfo) -> tuple[int, int]:
         """On the host; what keeps no owner is the container's root's."""
         uid, gid = (member.uid, member.gid) if self._keep_owners else (0, 0)
+        if self._id_count and max(uid, gid) >= self._id_count:
+            raise InvalidSpec(
+                f"{member.name}: owner {uid}:{gid} is none of the container's {self._id_count} ids"
+            )
         return self._first_id + uid, self._first_id + gid
 
     def _hardlink(
