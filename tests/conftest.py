@@ -11,3 +11,7 @@ def _ended(number: int, frame: object) -> None:
 
 def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, _ended)
+    # A shell's background jobs begin with SIGINT ignored, and what they run inherits it: the
+    # commands that tests interrupt would never hear it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
