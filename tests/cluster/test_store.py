@@ -343,11 +343,10 @@ async def test_names_are_unique_in_the_transaction_without_regard_to_case(store:
     await store.commit([Put(Node(id=new_id())), Put(Node(id=new_id()))])
 
 
-async def test_of_many_that_take_one_name_at_the_same_moment_one_has_it(etcd: Any) -> None:
-    from conftest import wipe
-
-    clients = [etcd.client() for _ in range(3)]
-    await wipe(clients[0])
+async def test_of_many_that_take_one_name_at_the_same_moment_one_has_it(
+    client: EtcdClient, etcd: Any
+) -> None:
+    clients = [client, etcd.client(), etcd.client()]
     async with contextlib.AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(open_store(c)) for c in clients]
         made = [a_service("Web" if number % 2 else "web") for number in range(12)]
@@ -357,8 +356,8 @@ async def test_of_many_that_take_one_name_at_the_same_moment_one_has_it(etcd: An
         )
         assert sum(isinstance(r, int) for r in results) == 1
         assert all(isinstance(r, int | AlreadyExists) for r in results)
-    for client in clients:
-        await client.close()
+    for other in clients[1:]:
+        await other.close()
 
 
 async def test_a_name_that_nothing_has_is_taken_over(client: EtcdClient) -> None:
