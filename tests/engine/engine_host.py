@@ -16,6 +16,7 @@ from agent_node import AgentNode
 
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.control_pb2 import Filter
+from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 from swarmlite.proto.specs_pb2 import ContainerSpec
 
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -144,6 +145,17 @@ class EngineHost:
             return True
 
         await until(absent)
+
+    async def events(self, count: int, **fields: Any) -> list[HostEvent]:
+        """The first so many that an EventsRequest of these fields gives, or all until its end."""
+        call = self.node.engine.host.Events(EventsRequest(**fields), timeout=30)
+        found = []
+        async for event in call:
+            found.append(event)
+            if len(found) == count:
+                break
+        call.cancel()
+        return found
 
     async def restart_engine(self) -> None:
         """The agent's process is killed, and started again."""

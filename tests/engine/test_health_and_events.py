@@ -18,7 +18,7 @@ from swarmlite.engine.records import Record
 from swarmlite.errors import Unavailable
 from swarmlite.proto.containers_pb2 import Container, ContainerState, Health, HealthResult
 from swarmlite.proto.control_pb2 import Filter
-from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
+from swarmlite.proto.host_pb2 import EventsRequest
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import HealthConfig
 
@@ -104,17 +104,6 @@ async def test_a_probe_that_hangs_is_a_failure_that_says_so(host: EngineHost) ->
     assert health.log[-1].output == "Health check exceeded timeout (0.3s)"
 
 
-async def events(host: EngineHost, count: int, **fields: Any) -> list[HostEvent]:
-    call = host.node.engine.host.Events(EventsRequest(**fields), timeout=30)
-    found = []
-    async for event in call:
-        found.append(event)
-        if len(found) == count:
-            break
-    call.cancel()
-    return found
-
-
 async def test_events_are_dockers_and_the_past_is_remembered(host: EngineHost) -> None:
     since = Timestamp()
     call = host.node.engine.host.Events(EventsRequest(), timeout=30)
@@ -137,24 +126,24 @@ async def test_events_are_dockers_and_the_past_is_remembered(host: EngineHost) -
         ("network", "disconnect"),
         ("container", "destroy"),
     ]
-    died = (await events(host, 1, since=since, filters=[Filter(key="event", values=["die"])]))[0]
+    died = (await host.events(1, since=since, filters=[Filter(key="event", values=["die"])]))[0]
     assert died.actor_id == container
     assert died.attributes["exitCode"] == "3"
     assert died.attributes["name"] == "told"
     assert died.attributes["who"] == "me"
     labelled = [Filter(key="label", values=["who=me"]), Filter(key="type", values=["container"])]
-    assert len(await events(host, 4, since=since, filters=labelled)) == 4
+    assert len(await host.events(4, since=since, filters=labelled)) == 4
     now = Timestamp()
     now.FromNanoseconds(died.time.ToNanoseconds())
-    told = await events(host, 100, since=since, until=now)
+    told = await host.events(100, since=since, until=now)
     assert told[-1].action == "die"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await events(host, 1, filters=[Filter(key="odd", values=["x"])])
+        await host.events(1, filters=[Filter(key="odd", values=["x"])])
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_change_of_health_is_an_event(host: EngineHost) -> None:
     wanted = [Filter(key="event", values=["health_status"])]
-    heard = asyncio.ensure_future(events(host, 1, since=Timestamp(), filters=wanted))
+    heard = asyncio.ensure_future(host.events(1, since=Timestamp(), filters=wanted))
     await host.run(SLEEP, spec=check("true"))
     assert [event.action for event in await heard] == ["health_status: healthy"]

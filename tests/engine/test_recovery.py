@@ -8,9 +8,12 @@ import contextlib
 import grpc
 import pytest
 from engine_host import SLEEP, EngineHost, until
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.proto import containers_pb2 as pb
+from swarmlite.proto.containers_pb2 import ContainerRestartPolicy as Policy
 from swarmlite.proto.containers_pb2 import ContainerState
+from swarmlite.proto.control_pb2 import Filter
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Mount, PortConfig
 
@@ -107,6 +110,25 @@ async def test_killed_at_each_step_of_a_removal(
         await host.node.start_agent()
         await host.gone(container)
         await only_the_named_volume_is_left(host)
+
+
+@pytest.mark.parametrize("policy", [Policy.NO, Policy.ALWAYS])
+async def test_killed_in_mid_end_the_exit_code_is_kept(
+    host: EngineHost, monkeypatch: pytest.MonkeyPatch, policy: Policy.Condition.ValueType
+) -> None:
+    """The supervisor forgets it while what the run had is undone."""
+    host.node.end("agent")
+    await start_armed(host, monkeypatch, "process.undone")
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        await host.run("exit 3", name="ended", restart=Policy(condition=policy))
+    await dies(host)
+    await host.node.start_agent()
+    if policy == Policy.NO:
+        assert (await host.inspect("ended")).state.exit_code == 3
+    else:  # started again at once: what it had ended with is told by an event
+        died = [Filter(key="event", values=["die"])]
+        event = (await host.events(1, since=Timestamp(seconds=1), filters=died))[0]
+        assert event.attributes["exitCode"] == "3"
 
 
 async def test_a_supervisor_killed_while_containers_start_leaves_nothing(host: EngineHost) -> None:

@@ -138,20 +138,3 @@ async def test_a_supervisor_that_was_killed_costs_its_containers_which_come_back
         return state.status == ContainerState.RUNNING and state.pid != first
 
     await until(returned)
-
-
-async def test_what_waits_to_be_started_again_keeps_its_exit_code(host: EngineHost) -> None:
-    container = await host.run("exit 3", restart=ALWAYS)
-
-    async def waits_long() -> bool:
-        state = (await host.inspect(container)).state
-        # The next start is 3.2 s away, long enough for an agent to end and begin.
-        return state.status == ContainerState.RESTARTING and state.restart_count >= 5
-
-    await until(waits_long)
-    host.node.end("agent")
-    await host.node.start_agent()
-    found = await host.inspect(container)
-    assert (found.state.exit_code, found.state.error) == (3, "")
-    await host.call("Stop", container)
-    assert (await host.inspect(container)).state.status == ContainerState.EXITED

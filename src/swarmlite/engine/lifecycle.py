@@ -275,6 +275,8 @@ class Lifecycle:
         record.prepared = False
         record.state.status = status
         record.state.pid = 0
+        # First of all: the supervisor forgets the exit code with the first undo.
+        self.records.note(record)
         try:
             await finished(undo(self._steps.prepare, record))
         except (SwarmliteError, OSError) as error:  # the sweep tries again
@@ -297,24 +299,16 @@ class Lifecycle:
         """
         number = self._stop_signal(record, signal)
         async with record.lock:
-            if record.removed or not record.active:
-                return
-            await self._stopped_by_user(record)
-            if record.state.status == ContainerState.RESTARTING:
-                await self.runs.give_up(record)
+            run = await self._run_to_end(record)
+            if run is None:
                 return
             if record.state.status == ContainerState.PAUSED:
                 await self._unpause(record)
-            run = record.run
         if timeout_s is None:
             timeout_s = defaults.stop_grace_s(record.config.spec)
         self._events.tell(record, "kill", signal=str(number))
         if timeout_s == 0 or not await self._signal(record, run, number, timeout_s):
-            self._events.tell(record, "kill", signal=str(SIGKILL))
-            if not await self._signal(record, run, SIGKILL, KILL_TIMEOUT_S):
-                raise FailedPrecondition(
-                    f"container {record.id[:SHORT]} did not end {KILL_TIMEOUT_S:g} s after SIGKILL"
-                )
+            await self._kill_run(record, run)
         self._events.tell(record, "stop")
 
     def _stop_signal(self, record: Record, signal: str) -> int:
@@ -340,13 +334,21 @@ class Lifecycle:
     async def end_now(self, record: Record) -> None:
         """SIGKILL, and wait; one that does not run is left alone. Before a forced removal."""
         async with record.lock:
-            if record.removed or not record.active:
-                return
-            await self._stopped_by_user(record)
-            if record.state.status == ContainerState.RESTARTING:
-                await self.runs.give_up(record)
-                return
-            run = record.run
+            run = await self._run_to_end(record)
+        if run is not None:
+            await self._kill_run(record, run)
+
+    async def _run_to_end(self, record: Record) -> int | None:
+        """The run that is to end and not to begin again; None when nothing runs. Under the lock."""
+        if record.removed or not record.active:
+            return None
+        await self._stopped_by_user(record)
+        if record.state.status == ContainerState.RESTARTING:
+            await self.runs.give_up(record)
+            return None
+        return record.run
+
+    async def _kill_run(self, record: Record, run: int) -> None:
         self._events.tell(record, "kill", signal=str(SIGKILL))
         if not await self._signal(record, run, SIGKILL, KILL_TIMEOUT_S):
             raise FailedPrecondition(

@@ -227,6 +227,20 @@ class Records:
         record.removed = True
         record.changed()
 
+    def note(self, record: Record) -> None:
+        """Write it down as well as can be, for the next process: it wakes nobody.
+
+        A power cut may lose it, which ends all that it could be about.
+        """
+        data, path = record.message.SerializeToString(), record.folder / FILE
+        try:
+            if record.of_task:
+                _write_in_place(path, data)
+            else:
+                durable.write(path, data, sync=False)
+        except OSError as error:
+            log.warning("record not written container=%s error=%s", record.id, error)
+
     async def save(self, record: Record) -> None:
         """Write it down, and wake who waits for a change. Raises ResourceExhausted."""
         data = record.message.SerializeToString()

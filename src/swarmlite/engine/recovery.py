@@ -89,8 +89,10 @@ class Recovery:
         elif status in ACTIVE or (found is not None and found.started_at > 0):
             self._lifecycle.runs.follow(record, end=_end(record, found))
         else:
-            if found is not None or has_sandbox:  # a start that was cut short
+            if found is not None or has_sandbox:  # a start or an end that was cut short
                 await undo(self._steps.prepare, record)
+            if status == ContainerState.EXITED and record.state.HasField("started"):
+                record.last_end = _recorded_end(record.state)
             self._start_as_wanted(record)
 
     async def _adopt(self, record: Record, found: State) -> None:
@@ -182,9 +184,12 @@ def _folders(records: Records) -> list[str]:
 
 def _end(record: Record, found: State | None) -> Exit:
     """How a container ended that was running, or waited to be started again."""
-    state = record.state
-    if found is not None:
+    if found is not None and found.started_at > 0:
         return exit_of(found)
-    if state.status == ContainerState.RESTARTING:
-        return Exit(state.exit_code, state.oom_killed, "", nanoseconds(state.finished))
+    if record.state.status == ContainerState.RESTARTING:
+        return _recorded_end(record.state)
     return Exit(LOST_CODE, lost=LOST)
+
+
+def _recorded_end(state: ContainerState) -> Exit:
+    return Exit(state.exit_code, state.oom_killed, "", nanoseconds(state.finished))
