@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 CPU_S = 0.010
@@ -108,7 +109,7 @@ def _installed(
                 )
                 asleep_s = max(0.0, wall_s - cpu_s - ready_s)
                 if cpu_s > limits.cpu_s or asleep_s > limits.asleep_s:
-                    found(Hold(what, cpu_s, asleep_s, stack))
+                    found(Hold(what, cpu_s, asleep_s, _formatted(stack)))
 
         asyncio.Handle._run = run  # type: ignore[method-assign, assignment]
         sampler.start()
@@ -117,6 +118,33 @@ def _installed(
         finally:
             asyncio.Handle._run = original  # type: ignore[method-assign]
             sampler.stop()
+
+
+_Frames = list[tuple[CodeType, int]]
+"""Where a thread was, innermost first. Only that: the lines' text comes of files, and each read
+gives the interpreter back to the thread that holds it, so the callback would end before its stack
+was there."""
+
+
+def _places(frame: FrameType | None, limit: int = 8) -> _Frames:
+    places: _Frames = []
+    while frame is not None and len(places) < limit:
+        places.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return places
+
+
+def _formatted(stack: _Frames) -> str:
+    return "".join(
+        traceback.format_list(
+            traceback.StackSummary.from_list(
+                [
+                    traceback.FrameSummary(code.co_filename, line, code.co_name)
+                    for code, line in reversed(stack)
+                ]
+            )
+        )
+    )
 
 
 def _named(owner: object, callback: object) -> str:
@@ -156,14 +184,14 @@ class _Sampler(threading.Thread):
         self._watched = watched
         self._after_s = after_s
         self._began: float | None = None
-        self._stack = ""
+        self._stack: _Frames = []
         self._stopped = threading.Event()
 
     def begins(self) -> None:
-        self._stack = ""
+        self._stack = []
         self._began = time.monotonic()
 
-    def ended(self) -> str:
+    def ended(self) -> _Frames:
         self._began = None
         return self._stack
 
@@ -172,8 +200,7 @@ class _Sampler(threading.Thread):
             began = self._began
             if began is None or self._stack or time.monotonic() - began < self._after_s:
                 continue
-            frame = sys._current_frames().get(self._watched)
-            stack = "".join(traceback.format_stack(frame)[-8:]) if frame is not None else ""
+            stack = _places(sys._current_frames().get(self._watched))
             if self._began == began:
                 self._stack = stack
 
