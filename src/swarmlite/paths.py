@@ -51,6 +51,11 @@ class Paths:
         return self.run_dir / "supervisor.sock"
 
     @property
+    def docker_socket(self) -> Path:
+        """The gateway: Docker's API over HTTP; 0660 and of the group swarmlite."""
+        return self.run_dir / "docker.sock"
+
+    @property
     def netns_dir(self) -> Path:
         """Network namespaces of sandboxes and overlay networks, bound to files."""
         return self.run_dir / "netns"

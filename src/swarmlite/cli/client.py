@@ -5,7 +5,6 @@ Blocking, since a command does one thing at a time and asyncio would only make i
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,8 @@ import grpc
 from google.protobuf.message import Message
 
 from swarmlite import rpc
-from swarmlite.cli import daemon
+from swarmlite.client import daemon
+from swarmlite.client.membership import WORKER, outside
 from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -26,16 +26,6 @@ Reply = TypeVar("Reply")
 CALL_TIMEOUT_S = 60.0
 STARTING_S = 15.0
 """How long a manager that should be there is waited for."""
-
-_NOT_MANAGER = "This node is not a swarm manager. "
-_OUTSIDE = (
-    _NOT_MANAGER + 'Use "swarmlite swarm init" or "swarmlite swarm join" to connect this node to'
-    " swarm and try again."
-)
-_WORKER = (
-    _NOT_MANAGER + "Worker nodes can't be used to view or modify cluster state. Please run this"
-    " command on a manager node or promote the current node to a manager."
-)
 
 
 def control(paths: Paths) -> ControlStub:
@@ -136,22 +126,6 @@ def _require_manager(paths: Paths) -> None:
     if status.get("error"):
         raise FailedPrecondition(str(status["error"]))
     if status.get("swarm") == "inactive":
-        raise FailedPrecondition(_OUTSIDE)
+        raise FailedPrecondition(outside("swarmlite"))
     if status.get("role") == "worker":
-        raise FailedPrecondition(_WORKER)
-
-
-def is_manager(paths: Paths) -> bool:
-    """Whether this node is a manager of a swarm, as its node.json says."""
-    try:
-        return bool(json.loads(paths.node_file.read_text()).get("role") == "manager")
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def self_node_id(paths: Paths) -> str:
-    """This node's id from its node.json; empty outside of a swarm or when it cannot be read."""
-    try:
-        return str(json.loads(paths.node_file.read_text())["node_id"])
-    except (OSError, ValueError, KeyError):
-        return ""
+        raise FailedPrecondition(WORKER)

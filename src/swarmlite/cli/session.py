@@ -41,9 +41,9 @@ class Session:
     @cached_property
     def manager(self) -> ControlStub | None:
         """The manager of this node; None outside of a swarm and on a worker."""
-        from swarmlite.cli import client
+        from swarmlite.client import membership
 
-        return self.control if client.is_manager(self.paths) else None
+        return self.control if membership.is_manager(self.paths) else None
 
     @cached_property
     def _engine(self) -> Channel:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from swarmlite.cli import daemon
 from swarmlite.cli.lazy import INTEGER, Command, flag, refused
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.swarm.values import AVAILABILITY, seconds_option
+from swarmlite.client import daemon
 
 _TEXT = """Swarm initialized: current node ({node_id}) is now a manager.
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from swarmlite.cli import daemon
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.swarm.values import AVAILABILITY
+from swarmlite.client import daemon
 
 
 @click.command("join", cls=Command)

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from swarmlite.cli import daemon
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.client import daemon
 
 
 @click.command("leave", cls=Command)

@@ -1,0 +1,7 @@
+"""The endpoints of networks."""
+
+from __future__ import annotations
+
+from swarmlite.gateway.app import Route
+
+ROUTES: list[Route] = []

@@ -1,0 +1,7 @@
+"""The endpoints of nodes."""
+
+from __future__ import annotations
+
+from swarmlite.gateway.app import Route
+
+ROUTES: list[Route] = []
