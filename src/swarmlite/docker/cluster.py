@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+from functools import lru_cache
+
+from swarmlite.model import log_drivers
 from swarmlite.proto.objects_pb2 import Cluster, Config, Node, Secret
-from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.specs_pb2 import NodeSpec, RaftConfig
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus
 
 from .services import generic
 from .values import Json, compact, driver, kept, meta, named, nanoseconds, word
 
+PLUGINS = [
+    {"Type": kind, "Name": name}
+    for kind, names in (
+        ("Log", sorted((*log_drivers.OPTIONS, "none"))),
+        ("Network", ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"]),
+        ("Volume", ["local"]),
+    )
+    for name in names
+]
+"""What every node has built in."""
 
-def node(value: Node) -> Json:
-    """A node as `node inspect` shows it."""
+
+def node(value: Node, trust_root: bytes = b"") -> Json:
+    """A node as `node inspect` shows it; `trust_root` is the cluster's certificate, in PEM."""
     described = value.description
     result: Json = {
         "ID": value.id,
@@ -34,8 +49,10 @@ def node(value: Node) -> Json:
                 {
                     "EngineVersion": described.engine.engine_version,
                     "Labels": dict(sorted(described.engine.labels.items())),
+                    "Plugins": PLUGINS,
                 }
             ),
+            **({"TLSInfo": tls_info(trust_root)} if trust_root else {}),
             **({"Warnings": list(described.warnings)} if described.warnings else {}),
         },
         "Status": compact(
@@ -87,8 +104,6 @@ def secret(value: Secret) -> Json:
 
 def config(value: Config) -> Json:
     """A config as `config inspect` shows it: its data in base64."""
-    import base64
-
     return {
         "ID": value.id,
         **meta(value.meta),
@@ -113,12 +128,55 @@ def cluster(value: Cluster) -> Json:
             },
             "Dispatcher": {"HeartbeatPeriod": nanoseconds(spec.dispatcher.heartbeat_period)},
             "CAConfig": {"NodeCertExpiry": nanoseconds(spec.ca.node_cert_expiry)},
-            "TaskDefaults": kept(),
+            "Raft": raft(spec.raft),
+            "TaskDefaults": kept(**compact({"LogDriver": driver(spec.task_defaults.log_driver)})),
             "EncryptionConfig": {"AutoLockManagers": spec.encryption.auto_lock_managers},
         },
-        "TLSInfo": {"TrustRoot": value.root_ca.ca_cert.decode()},
+        "TLSInfo": tls_info(value.root_ca.ca_cert),
         "RootRotationInProgress": False,
         "DataPathPort": value.vxlan_udp_port,
         "DefaultAddrPool": list(value.default_address_pool),
         "SubnetSize": value.subnet_size,
+    }
+
+
+def swarm(value: Cluster) -> Json:
+    """What `GET /swarm` answers: the swarm with its join tokens."""
+    tokens = value.root_ca.join_tokens
+    return {
+        **cluster(value),
+        "JoinTokens": {"Worker": tokens.worker, "Manager": tokens.manager},
+    }
+
+
+@lru_cache(maxsize=4)
+def _issuer(certificate: bytes) -> tuple[str, str]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    root = x509.load_pem_x509_certificate(certificate)
+    key = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(root.subject.public_bytes()).decode(), base64.b64encode(key).decode()
+
+
+def tls_info(certificate: bytes) -> Json:
+    """The root that nodes trust, and who issues their certificates, as Docker names it."""
+    if not certificate:
+        return kept()
+    subject, key = _issuer(certificate)
+    return {
+        "TrustRoot": certificate.decode(),
+        "CertIssuerSubject": subject,
+        "CertIssuerPublicKey": key,
+    }
+
+
+def raft(value: RaftConfig) -> Json:
+    """Docker's numbers of its store, its defaults where none were written; none has an effect."""
+    return {
+        "SnapshotInterval": value.snapshot_interval or 10000,
+        "KeepOldSnapshots": value.keep_old_snapshots,
+        "LogEntriesForSlowFollowers": value.log_entries_for_slow_followers or 500,
+        "ElectionTick": value.election_tick or 10,
+        "HeartbeatTick": value.heartbeat_tick or 1,
     }

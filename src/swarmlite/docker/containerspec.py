@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+
 from swarmlite.docker.mounts import mount
-from swarmlite.docker.values import Json, compact, nanoseconds, word
+from swarmlite.docker.values import Json, compact, kept, nanoseconds, word
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import FileTarget, HealthConfig, Privileges
 
@@ -27,8 +29,9 @@ def container_spec(spec: ContainerSpec) -> Json:
             "OpenStdin": spec.open_stdin,
             "ReadOnly": spec.read_only,
             "Mounts": [mount(m) for m in spec.mounts],
-            "StopGracePeriod": nanoseconds(spec.stop_grace_period),
-            "Healthcheck": health(spec.healthcheck) if spec.HasField("healthcheck") else None,
+            "Healthcheck": kept(**health(spec.healthcheck))
+            if spec.HasField("healthcheck")
+            else None,
             "Hosts": list(spec.hosts),
             "DNSConfig": dns(spec),
             "Secrets": [
@@ -39,7 +42,7 @@ def container_spec(spec: ContainerSpec) -> Json:
                 compact(
                     {
                         "File": file(c.file) if c.WhichOneof("target") == "file" else None,
-                        "Runtime": {} if c.runtime else None,
+                        "Runtime": kept() if c.runtime else None,
                         "ConfigID": c.config_id,
                         "ConfigName": c.config_name,
                     }
@@ -57,6 +60,8 @@ def container_spec(spec: ContainerSpec) -> Json:
             "ShmSize": spec.shm_size_bytes,
         }
     )
+    if spec.HasField("stop_grace_period"):  # 0 is another thing than not said
+        result["StopGracePeriod"] = nanoseconds(spec.stop_grace_period)
     if spec.HasField("init"):
         result["Init"] = spec.init
     return result
@@ -114,11 +119,18 @@ def privileges(value: Privileges) -> Json:
         }
         if value.HasField("selinux_context")
         else None,
-        "Seccomp": {"Mode": word(Privileges.SeccompOpts.Mode.Name(value.seccomp.mode))}
-        if value.HasField("seccomp")
-        else None,
+        "Seccomp": _seccomp(value.seccomp) if value.HasField("seccomp") else None,
         "AppArmor": {"Mode": word(Privileges.AppArmorOpts.Mode.Name(value.apparmor.mode))}
         if value.HasField("apparmor")
         else None,
         "NoNewPrivileges": value.no_new_privileges,
     }
+
+
+def _seccomp(value: Privileges.SeccompOpts) -> Json:
+    return compact(
+        {
+            "Mode": word(Privileges.SeccompOpts.Mode.Name(value.mode)),
+            "Profile": base64.b64encode(value.profile).decode(),
+        }
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarmlite.docker.values import Json, compact, driver, word
+from swarmlite.docker.values import Json, compact, driver, kept, word
 from swarmlite.proto.types_pb2 import Mount
 
 
@@ -18,23 +18,41 @@ def mount(value: Mount) -> Json:
             if value.consistency
             else "",
             "BindOptions": _bind(value.bind_options) if value.HasField("bind_options") else None,
-            "VolumeOptions": compact(
-                {
-                    "NoCopy": value.volume_options.nocopy,
-                    "Labels": dict(value.volume_options.labels),
-                    "Subpath": value.volume_options.subpath,
-                    "DriverConfig": driver(value.volume_options.driver_config),
-                }
-            ),
-            "ImageOptions": compact({"Subpath": value.image_options.subpath}),
-            "TmpfsOptions": compact(
-                {
-                    "SizeBytes": value.tmpfs_options.size_bytes,
-                    "Mode": value.tmpfs_options.mode,
-                    "Options": [option.split("=", 1) for option in value.tmpfs_options.options],
-                }
-            ),
+            "VolumeOptions": _volume(value.volume_options)
+            if value.HasField("volume_options")
+            else None,
+            "ImageOptions": kept(**compact({"Subpath": value.image_options.subpath}))
+            if value.HasField("image_options")
+            else None,
+            "TmpfsOptions": _tmpfs(value.tmpfs_options)
+            if value.HasField("tmpfs_options")
+            else None,
         }
+    )
+
+
+def _volume(options: Mount.VolumeOptions) -> Json:
+    return kept(
+        **compact(
+            {
+                "NoCopy": options.nocopy,
+                "Labels": dict(options.labels),
+                "Subpath": options.subpath,
+                "DriverConfig": driver(options.driver_config),
+            }
+        )
+    )
+
+
+def _tmpfs(options: Mount.TmpfsOptions) -> Json:
+    return kept(
+        **compact(
+            {
+                "SizeBytes": options.size_bytes,
+                "Mode": options.mode,
+                "Options": [option.split("=", 1) for option in options.options],
+            }
+        )
     )
 
 

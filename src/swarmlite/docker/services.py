@@ -217,7 +217,8 @@ def task(value: Task) -> Json:
     return {
         "ID": value.id,
         **meta(value.meta),
-        **compact({"Name": value.annotations.name, "Labels": dict(value.annotations.labels)}),
+        **compact({"Name": value.annotations.name}),
+        "Labels": dict(value.annotations.labels),
         "Spec": task_spec(value.spec),
         **compact({"ServiceID": value.service_id, "Slot": value.slot, "NodeID": value.node_id}),
         "Status": _status(value.status),

@@ -753,6 +753,37 @@ class TaskDefaults(google.protobuf.message.Message):
 Global___TaskDefaults: typing_extensions.TypeAlias = TaskDefaults
 
 @typing.final
+class RaftConfig(google.protobuf.message.Message):
+    """Numbers of Docker's own store. Clients of its API write them and read them back; etcd has settings of its own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SNAPSHOT_INTERVAL_FIELD_NUMBER: builtins.int
+    KEEP_OLD_SNAPSHOTS_FIELD_NUMBER: builtins.int
+    LOG_ENTRIES_FOR_SLOW_FOLLOWERS_FIELD_NUMBER: builtins.int
+    ELECTION_TICK_FIELD_NUMBER: builtins.int
+    HEARTBEAT_TICK_FIELD_NUMBER: builtins.int
+    snapshot_interval: builtins.int
+    keep_old_snapshots: builtins.int
+    log_entries_for_slow_followers: builtins.int
+    election_tick: builtins.int
+    heartbeat_tick: builtins.int
+    def __init__(
+        self,
+        *,
+        snapshot_interval: builtins.int = ...,
+        keep_old_snapshots: builtins.int | None = ...,
+        log_entries_for_slow_followers: builtins.int = ...,
+        election_tick: builtins.int = ...,
+        heartbeat_tick: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_keep_old_snapshots", b"_keep_old_snapshots", "keep_old_snapshots", b"keep_old_snapshots"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_keep_old_snapshots", b"_keep_old_snapshots", "election_tick", b"election_tick", "heartbeat_tick", b"heartbeat_tick", "keep_old_snapshots", b"keep_old_snapshots", "log_entries_for_slow_followers", b"log_entries_for_slow_followers", "snapshot_interval", b"snapshot_interval"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_keep_old_snapshots", b"_keep_old_snapshots"]) -> typing.Literal["keep_old_snapshots"] | None: ...
+
+Global___RaftConfig: typing_extensions.TypeAlias = RaftConfig
+
+@typing.final
 class ClusterSpec(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -762,6 +793,7 @@ class ClusterSpec(google.protobuf.message.Message):
     CA_FIELD_NUMBER: builtins.int
     ENCRYPTION_FIELD_NUMBER: builtins.int
     TASK_DEFAULTS_FIELD_NUMBER: builtins.int
+    RAFT_FIELD_NUMBER: builtins.int
     @property
     def annotations(self) -> swarmlite.proto.types_pb2.Annotations: ...
     @property
@@ -774,6 +806,8 @@ class ClusterSpec(google.protobuf.message.Message):
     def encryption(self) -> Global___EncryptionConfig: ...
     @property
     def task_defaults(self) -> Global___TaskDefaults: ...
+    @property
+    def raft(self) -> Global___RaftConfig: ...
     def __init__(
         self,
         *,
@@ -783,8 +817,9 @@ class ClusterSpec(google.protobuf.message.Message):
         ca: Global___CAConfig | None = ...,
         encryption: Global___EncryptionConfig | None = ...,
         task_defaults: Global___TaskDefaults | None = ...,
+        raft: Global___RaftConfig | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["annotations", b"annotations", "ca", b"ca", "dispatcher", b"dispatcher", "encryption", b"encryption", "orchestration", b"orchestration", "task_defaults", b"task_defaults"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "ca", b"ca", "dispatcher", b"dispatcher", "encryption", b"encryption", "orchestration", b"orchestration", "task_defaults", b"task_defaults"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotations", b"annotations", "ca", b"ca", "dispatcher", b"dispatcher", "encryption", b"encryption", "orchestration", b"orchestration", "raft", b"raft", "task_defaults", b"task_defaults"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "ca", b"ca", "dispatcher", b"dispatcher", "encryption", b"encryption", "orchestration", b"orchestration", "raft", b"raft", "task_defaults", b"task_defaults"]) -> None: ...
 
 Global___ClusterSpec: typing_extensions.TypeAlias = ClusterSpec

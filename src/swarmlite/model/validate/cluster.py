@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import log_drivers
 from swarmlite.model.units import seconds
 from swarmlite.proto.specs_pb2 import ClusterSpec
 
@@ -19,6 +20,9 @@ def validate_cluster(spec: ClusterSpec) -> None:
     check_cluster(spec)
     checks.object_labels("cluster", spec.annotations)
     checks.size("cluster", spec, checks.MAX_SPEC_BYTES)
+    driver = spec.task_defaults.log_driver
+    if driver.name or driver.options:
+        log_drivers.parse(driver.name, driver.options)
     limit = spec.orchestration.task_history_retention_limit
     checks.between("--task-history-limit", limit, -1, 1_000_000)
     if spec.ca.HasField("node_cert_expiry"):

@@ -101,9 +101,10 @@ REFUSED_CLUSTER = {
     "ca.signing_ca_key": "--ca-key",
     "ca.force_rotate": "swarm ca --rotate",
     "encryption.auto_lock_managers": "--autolock",
-    "task_defaults": "default log driver of tasks",
 }
-HONOURED_CLUSTER = frozenset("annotations orchestration dispatcher ca.node_cert_expiry".split())
+HONOURED_CLUSTER = frozenset(
+    "annotations orchestration dispatcher ca.node_cert_expiry task_defaults raft".split()
+)
 
 _MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS}
 NETWORK_DRIVERS = ("overlay",)
