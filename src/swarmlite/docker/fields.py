@@ -6,6 +6,7 @@ are InvalidSpec with the path of the field: "HostConfig.Memory: expected a numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -76,6 +77,8 @@ class Fields:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong(key, f"expected a number, not {kind(value)}")
+        if not math.isfinite(value):  # which Go's JSON does not have
+            raise self.wrong(key, f"{value} is not a number")
         return float(value)
 
     def texts(self, key: str) -> list[str]:
@@ -143,6 +146,11 @@ def checked(value: Any, wanted: type[Any], path: str) -> Any:
     """The value, of that type. Raises InvalidSpec."""
     if not isinstance(value, wanted):
         raise InvalidSpec(f"{path}: expected {_NAMES[wanted]}, not {kind(value)}")
+    if wanted is str and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:  # halves of pairs, which JSON can say and UTF-8 not
+            raise InvalidSpec(f"{path}: is not valid Unicode") from error
     return value
 
 
