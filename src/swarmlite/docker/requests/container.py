@@ -1,0 +1,140 @@
+"""A container that is to be created, and an exec in one."""
+
+from __future__ import annotations
+
+from swarmlite.docker.fields import Fields
+from swarmlite.docker.requests import endpoints, hostconfig, mounts
+from swarmlite.errors import InvalidSpec
+from swarmlite.model.units import duration
+from swarmlite.proto.containers_pb2 import ContainerConfig, EndpointConfig, ExecConfig
+from swarmlite.proto.types_pb2 import HealthConfig, Platform
+
+SECOND = 1_000_000_000
+FOREVER_S = 100 * 365 * 24 * 3600
+_BRIDGE = ("", "default", "bridge")
+
+
+def create(body: Fields, name: str, platform: str = "") -> ContainerConfig:
+    """The configuration that a body of /containers/create asks for. Raises InvalidSpec."""
+    if not body:
+        raise InvalidSpec("config cannot be empty in order to create a container")
+    made = ContainerConfig(name=name.removeprefix("/"))
+    _config(body, made)
+    hostconfig.read(body.object("HostConfig"), made)
+    spec = made.spec
+    volumes = [target for target, _, _ in body.entries("Volumes")]
+    spec.mounts.extend(mounts.anonymous(volumes, list(spec.mounts)))
+    if platform:
+        made.platform.CopyFrom(platform_of(platform))
+    _networks(body, made)
+    return made
+
+
+def _config(body: Fields, made: ContainerConfig) -> None:
+    spec = made.spec
+    spec.image = body.text("Image")
+    spec.hostname = body.text("Hostname")
+    spec.domainname = body.text("Domainname")
+    spec.user = body.text("User")
+    spec.dir = body.text("WorkingDir")
+    spec.tty = body.flag("Tty")
+    spec.open_stdin = body.flag("OpenStdin")
+    made.stdin_once = body.flag("StdinOnce")
+    made.attach_stdin = body.flag("AttachStdin")
+    made.attach_stdout = body.flag("AttachStdout")
+    made.attach_stderr = body.flag("AttachStderr")
+    made.exposed_ports.extend(endpoints.exposed(body))
+    # A bare NAME takes the image's away in Docker; here it is left as it is.
+    spec.env.extend(entry for entry in body.texts("Env") if "=" in entry)
+    spec.args.extend(body.words("Cmd"))
+    # An empty list takes the image's entrypoint away, as one empty word does.
+    entrypoint = body.words("Entrypoint")
+    spec.command.extend(entrypoint or ([""] if body.raw("Entrypoint") == [] else []))
+    spec.labels.update(body.mapping("Labels"))
+    spec.stop_signal = body.text("StopSignal")
+    if body.has("StopTimeout"):
+        seconds = body.number("StopTimeout")
+        spec.stop_grace_period.CopyFrom(duration((FOREVER_S if seconds < 0 else seconds) * SECOND))
+    if body.has("Healthcheck"):
+        spec.healthcheck.CopyFrom(health(body.object("Healthcheck")))
+
+
+def health(fields: Fields) -> HealthConfig:
+    """A health check, of a container or a service; durations in nanoseconds."""
+    made = HealthConfig(test=fields.words("Test"))
+    retries = fields.number("Retries")
+    if not 0 <= retries < 2**31:
+        raise fields.wrong("Retries", "retries in Healthcheck cannot be negative")
+    made.retries = retries
+    for key, field in (
+        ("Interval", made.interval),
+        ("Timeout", made.timeout),
+        ("StartPeriod", made.start_period),
+        ("StartInterval", made.start_interval),
+    ):
+        nanoseconds = fields.number(key)
+        if nanoseconds and nanoseconds < 1_000_000:
+            raise InvalidSpec(f"{key} in Healthcheck cannot be less than 1ms")
+        if nanoseconds:
+            field.CopyFrom(duration(nanoseconds))
+    return made
+
+
+def platform_of(text: str) -> Platform:
+    """os[/arch[/variant]]. Raises InvalidSpec."""
+    parts = text.lower().split("/")
+    if len(parts) > 3 or not all(parts):
+        raise InvalidSpec(f'"{text[:60]}" is an invalid OS component: expected os[/arch[/variant]]')
+    if parts[0] != "linux" and len(parts) > 1:
+        raise InvalidSpec(f"operating system is not supported: {parts[0][:40]!r}, only linux is")
+    return Platform(os=parts[0], architecture=parts[1] if len(parts) > 1 else "")
+
+
+def _networks(body: Fields, made: ContainerConfig) -> None:
+    """The networks of NetworkingConfig, over HostConfig.NetworkMode and Links."""
+    asked = endpoints.endpoints(body.object("NetworkingConfig"))
+    if body.flag("NetworkDisabled") and not asked:
+        made.network_mode = "none"
+        return
+    of_bridge = [e for e in asked if e.network in _BRIDGE]
+    if asked and made.network_mode in ("", "default") and not of_bridge:
+        # Docker then leaves the bridge out: the container is on these networks only.
+        made.network_mode = asked[0].network
+    made.networks.extend(asked)
+    links, mac = body.object("HostConfig").texts("Links"), body.text("MacAddress")
+    if links or mac:
+        first = _first(made)
+        first.links.extend(links)
+        if mac and not first.mac_address:
+            first.mac_address = mac
+
+
+def _first(made: ContainerConfig) -> EndpointConfig:
+    """The settings of the network that the mode names."""
+    mode = made.network_mode
+    for endpoint in made.networks:
+        if endpoint.network == mode or (endpoint.network in _BRIDGE and mode in _BRIDGE):
+            return endpoint
+    return made.networks.add(network=mode or "default")
+
+
+def exec_config(container: str, body: Fields) -> ExecConfig:
+    """A body of /containers/{id}/exec. Raises InvalidSpec."""
+    made = ExecConfig(
+        container=container,
+        command=body.words("Cmd"),
+        env=body.texts("Env"),
+        user=body.text("User"),
+        dir=body.text("WorkingDir"),
+        tty=body.flag("Tty"),
+        privileged=body.flag("Privileged"),
+        attach_stdin=body.flag("AttachStdin"),
+        attach_stdout=body.flag("AttachStdout"),
+        attach_stderr=body.flag("AttachStderr"),
+    )
+    if not made.command:
+        raise InvalidSpec("no exec command specified")
+    size = body.items("ConsoleSize")
+    if len(size) == 2 and all(isinstance(n, int) and 0 <= n < 2**16 for n in size):
+        made.console_height, made.console_width = size
+    return made
