@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from swarmlite.cli.loglines import MAX_JOINED_BYTES, Joiner
-from swarmlite.cli.moments import moment
+from swarmlite.docker.loglines import MAX_JOINED_BYTES, Joiner
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.moments import moment
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage, LogsResponse
 
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from multidict import CIMultiDict, MultiDict
+from aiohttp import web
+from yarl import URL
 
 from swarmlite import errors
 from swarmlite.docker.fields import Fields
@@ -18,7 +19,9 @@ from swarmlite.gateway.versions import Field, Version, shaped, table
 
 
 def call(query: dict[str, str] | None = None, headers: dict[str, str] | None = None) -> Call:
-    http: Any = SimpleNamespace(query=MultiDict(query or {}), headers=CIMultiDict(headers or {}))
+    http: Any = SimpleNamespace(
+        query=URL("").with_query(query or {}).query, headers=web.Response(headers=headers).headers
+    )
     return Call(http, Version(1, 44), {}, cast(Any, None), cast(Any, None))
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from swarmlite.cli.output import human
 from swarmlite.cli.output.listing import Labelled, Listing, labelled
 from swarmlite.docker import ports
 from swarmlite.docker.container import state_word
 from swarmlite.docker.values import go_time
+from swarmlite.docker.words import status
 from swarmlite.model import units
-from swarmlite.proto.containers_pb2 import Container, ContainerState, Health, MountPoint
+from swarmlite.proto.containers_pb2 import Container, ContainerState, MountPoint
 
 COMMAND_WIDTH, MOUNT_WIDTH = 20, 15
 LISTING = Listing(
@@ -73,38 +72,6 @@ def _exposed(container: Container) -> list[str]:
     if container.state.status not in _ALIVE:
         return []
     return [*container.exposed_ports, *container.config.exposed_ports]
-
-
-def status(state: ContainerState, now: float) -> str:
-    """ "Up 3 minutes (healthy)", "Exited (0) 5 seconds ago", "Created" ..."""
-    if state.status in _ALIVE:
-        text = f"Up {_since(state.started, now)}"
-        if state.status == ContainerState.PAUSED:
-            return f"{text} (Paused)"
-        health = _HEALTH.get(state.health.status, "") if state.HasField("health") else ""
-        return f"{text} ({health})" if health else text
-    if state.status == ContainerState.RESTARTING:
-        return f"Restarting ({state.exit_code}) {human.ago(state.finished, now)}"
-    if state.status == ContainerState.EXITED:
-        return f"Exited ({state.exit_code}) {human.ago(state.finished, now)}"
-    return _WORDS[state.status]
-
-
-_HEALTH = {
-    Health.STARTING: "health: starting",
-    Health.HEALTHY: "healthy",
-    Health.UNHEALTHY: "unhealthy",
-}
-_WORDS = {
-    ContainerState.CREATING: "Created",
-    ContainerState.CREATED: "Created",
-    ContainerState.REMOVING: "Removal In Progress",
-    ContainerState.DEAD: "Dead",
-}
-
-
-def _since(started: Timestamp, now: float) -> str:
-    return human.ago(started, now).removesuffix(" ago")
 
 
 def _mount(mount: MountPoint, no_trunc: bool) -> str:

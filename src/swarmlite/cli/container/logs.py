@@ -9,10 +9,11 @@ import click
 
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
-from swarmlite.cli.loglines import TAIL, Joiner
+from swarmlite.cli.loglines import TAIL
 from swarmlite.cli.moments import MOMENT
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import values as shapes
+from swarmlite.docker.loglines import Joiner, attributes
 from swarmlite.proto.containers_pb2 import ContainerLogsRequest
 from swarmlite.proto.control_pb2 import LOG_STDERR, LogMessage, LogOptions
 
@@ -50,16 +51,8 @@ def command(session: Session, /, container: str, **values: Any) -> None:
 
 def _write(message: LogMessage, timestamps: bool, details: bool) -> None:
     stamp = f"{shapes.log_time(message.timestamp)} " if timestamps else ""
-    said = attributes(message) + " " if details else ""
+    said = attributes(message.attributes) + " " if details else ""
     out = sys.stderr if message.stream == LOG_STDERR else sys.stdout
     out.buffer.write((stamp + said).encode() + message.data)
     if out is sys.stderr:
         out.buffer.flush()
-
-
-def attributes(message: LogMessage) -> str:
-    """Labels, tag and env of a line: "a=1,b=2", as --details prints them."""
-    from urllib.parse import quote
-
-    pairs = sorted(message.attributes.items())
-    return ",".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in pairs)

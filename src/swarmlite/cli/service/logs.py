@@ -10,10 +10,11 @@ import click
 
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
-from swarmlite.cli.loglines import TAIL, Joiner
+from swarmlite.cli.loglines import TAIL
 from swarmlite.cli.moments import MOMENT
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import values
+from swarmlite.docker.loglines import Joiner
 from swarmlite.errors import NotFound
 from swarmlite.proto.control_pb2 import (
     LOG_STDERR,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from swarmlite.docker.fields import Fields
-from swarmlite.docker.requests import endpoints, mounts, resources
+from swarmlite.docker.reading import binds, endpoints, mounts, resources
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.containers_pb2 import ContainerConfig
 from swarmlite.proto.specs_pb2 import ContainerSpec
@@ -119,9 +119,10 @@ def _host(text: str) -> str:
 
 def _mounts(fields: Fields, spec: ContainerSpec) -> None:
     driver = fields.text("VolumeDriver")
-    spec.mounts.extend(mounts.bind(text, driver) for text in fields.texts("Binds"))
-    spec.mounts.extend(mounts.mount(each) for each in fields.objects("Mounts"))
-    spec.mounts.extend(mounts.tmpfs(*pair) for pair in fields.mapping("Tmpfs").items())
+    spec.mounts.extend(binds.bind(text, driver) for text in fields.texts("Binds"))
+    for each in fields.objects("Mounts"):
+        mounts.mount(each, spec.mounts.add())
+    spec.mounts.extend(binds.tmpfs(*pair) for pair in fields.mapping("Tmpfs").items())
 
 
 def security(fields: Fields, spec: ContainerSpec) -> None:

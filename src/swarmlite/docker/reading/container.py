@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from swarmlite.docker.fields import Fields
-from swarmlite.docker.requests import endpoints, hostconfig, mounts
+from swarmlite.docker.reading import binds, endpoints, hostconfig
+from swarmlite.docker.reading.containerspec import health
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.units import duration
 from swarmlite.proto.containers_pb2 import ContainerConfig, EndpointConfig, ExecConfig
-from swarmlite.proto.types_pb2 import HealthConfig, Platform
+from swarmlite.proto.types_pb2 import Platform
 
 SECOND = 1_000_000_000
 FOREVER_S = 100 * 365 * 24 * 3600
@@ -23,7 +24,7 @@ def create(body: Fields, name: str, platform: str = "") -> ContainerConfig:
     hostconfig.read(body.object("HostConfig"), made)
     spec = made.spec
     volumes = [target for target, _, _ in body.entries("Volumes")]
-    spec.mounts.extend(mounts.anonymous(volumes, list(spec.mounts)))
+    spec.mounts.extend(binds.anonymous(volumes, list(spec.mounts)))
     if platform:
         made.platform.CopyFrom(platform_of(platform))
     _networks(body, made)
@@ -56,28 +57,7 @@ def _config(body: Fields, made: ContainerConfig) -> None:
         seconds = body.number("StopTimeout")
         spec.stop_grace_period.CopyFrom(duration((FOREVER_S if seconds < 0 else seconds) * SECOND))
     if body.has("Healthcheck"):
-        spec.healthcheck.CopyFrom(health(body.object("Healthcheck")))
-
-
-def health(fields: Fields) -> HealthConfig:
-    """A health check, of a container or a service; durations in nanoseconds."""
-    made = HealthConfig(test=fields.words("Test"))
-    retries = fields.number("Retries")
-    if not 0 <= retries < 2**31:
-        raise fields.wrong("Retries", "retries in Healthcheck cannot be negative")
-    made.retries = retries
-    for key, field in (
-        ("Interval", made.interval),
-        ("Timeout", made.timeout),
-        ("StartPeriod", made.start_period),
-        ("StartInterval", made.start_interval),
-    ):
-        nanoseconds = fields.number(key)
-        if nanoseconds and nanoseconds < 1_000_000:
-            raise InvalidSpec(f"{key} in Healthcheck cannot be less than 1ms")
-        if nanoseconds:
-            field.CopyFrom(duration(nanoseconds))
-    return made
+        health(body.object("Healthcheck"), spec.healthcheck)
 
 
 def platform_of(text: str) -> Platform:
