@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from swarmlite.docker.values import Json, compact, time
-from swarmlite.proto.containers_pb2 import EndpointState
+from swarmlite.proto.containers_pb2 import Container, EndpointState
 from swarmlite.proto.hostnetworks_pb2 import HostNetwork
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.types_pb2 import IPAMOptions
@@ -56,6 +56,21 @@ def merged(swarm: Network, host: HostNetwork | None) -> Json:
     """A network of the swarm with the containers that this host has on it."""
     found = None if host is None else inspect_host(host)["Containers"]
     return inspect(swarm, found or None)
+
+
+def listed(shown: Json) -> Json:
+    """As a list shows it: without its containers, which only `inspect` names."""
+    return {**shown, "Containers": {}}
+
+
+def endpoints_of(network_id: str, containers: Iterable[Container]) -> Json:
+    """Those of `containers` that are on a network, by id."""
+    return {
+        container.id: endpoint(state, container.config.name)
+        for container in containers
+        for state in container.networks
+        if state.network_id == network_id
+    }
 
 
 def endpoint(value: EndpointState, name: str) -> Json:

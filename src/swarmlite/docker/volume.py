@@ -22,3 +22,11 @@ def inspect(value: LocalVolume) -> Json:
         "Options": dict(sorted(value.options.items())) or None,
         "Scope": "local",
     }
+
+
+def usage(value: LocalVolume) -> Json:
+    """A volume with its size and how many containers use it, as `/system/df` shows it."""
+    return {
+        **inspect(value),
+        "UsageData": {"RefCount": len(value.used_by), "Size": value.size_bytes},
+    }

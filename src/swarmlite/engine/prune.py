@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.engine.engine import Engine
 from swarmlite.engine.events import nanoseconds
 from swarmlite.engine.records import Record
 from swarmlite.errors import InvalidSpec, SwarmliteError
-from swarmlite.model.units import parse_duration
+from swarmlite.model.timestamps import until_ns as until_ns
 from swarmlite.proto.containers_pb2 import ContainerState, PruneResponse
 from swarmlite.proto.control_pb2 import Filter
 
@@ -69,17 +66,3 @@ def truth(key: str, value: str) -> bool:
     if value.lower() not in ("true", "1", "false", "0"):
         raise InvalidSpec(f"invalid filter '{key}={value}': expected true or false")
     return value.lower() in ("true", "1")
-
-
-def until_ns(text: str) -> int:
-    """A UNIX time, an RFC 3339 time, or a duration before now. Raises InvalidSpec."""
-
-    whole, dot, fraction = text.partition(".")
-    if whole.isdigit() and (not dot or fraction.isdigit()):
-        return int(whole) * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
-    stamp = Timestamp()
-    try:
-        stamp.FromJsonString(text if text.endswith("Z") or "+" in text else f"{text}Z")
-        return nanoseconds(stamp)
-    except ValueError:
-        return time.time_ns() - parse_duration(text)
