@@ -68,7 +68,7 @@ async def test_subnets_are_chosen_apart_from_the_hosts_routes_and_each_other(wor
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (spec("a b"), "letters, digits"),
+        (spec("a/b"), "letters, digits"),
         (spec("x", driver="weave"), "network driver 'weave'"),
         (spec("x", "10.0.0.0"), "is not a CIDR"),
         (spec("x", "10.0.0.0/31"), "too small"),

@@ -1,12 +1,24 @@
-"""An image as Docker's inspect shows it."""
+"""An image in Docker's JSON: inspect, a list's entry, history, and what removing answers.
+
+Keys are those of every version of the API; the gateway takes away what a client's has not.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from swarmlite.docker.values import Json, time
-from swarmlite.proto.images_pb2 import ImageDetails
+from swarmlite.proto.images_pb2 import (
+    ImageDetails,
+    LocalImage,
+    ResolvedImage,
+)
+from swarmlite.proto.types_pb2 import Platform
+
+_NONE = "<none>:<none>"
+_NONE_DIGEST = "<none>@<none>"
 
 _CONFIG_DEFAULTS: Json = {
     "Hostname": "",
@@ -67,3 +79,57 @@ def _comment(config: Json) -> str:
     history = config.get("history")
     last = history[-1] if isinstance(history, list) and history else None
     return str(last.get("comment") or "") if isinstance(last, dict) else ""
+
+
+def older(value: ImageDetails) -> Json:
+    """What versions before 1.45 have beside `inspect`: the container that a build made it of."""
+    return {
+        "Container": "",
+        "ContainerConfig": {**_CONFIG_DEFAULTS},
+        "VirtualSize": value.image.size_bytes,
+    }
+
+
+def summary(value: LocalImage, *, containers: int = -1, shared_bytes: int = -1) -> Json:
+    """An image as a list shows it; numbers that nobody asked for are -1."""
+    return {
+        "Containers": containers,
+        "Created": value.created.seconds,
+        "Id": value.id,
+        "Labels": dict(sorted(value.labels.items())) or None,
+        "ParentId": "",
+        "RepoDigests": list(value.repo_digests),
+        "RepoTags": list(value.repo_tags),
+        "SharedSize": shared_bytes,
+        "Size": value.size_bytes,
+        "VirtualSize": value.size_bytes,
+    }
+
+
+def nameless(shown: Json) -> Json:
+    """As versions before 1.43 say that an image has no name: in words. Changes it in place."""
+    if not shown["RepoTags"] and not shown["RepoDigests"]:
+        shown["RepoTags"], shown["RepoDigests"] = [_NONE], [_NONE_DIGEST]
+    return shown
+
+
+def removed(untagged: Iterable[str], deleted: Iterable[str]) -> list[Json]:
+    """What went: names first, then images and layers."""
+    return [{"Untagged": name} for name in untagged] + [{"Deleted": key} for key in deleted]
+
+
+def platform(value: Platform) -> Json:
+    """As OCI's documents write one."""
+    return {"architecture": value.architecture, "os": value.os}
+
+
+def distribution(value: ResolvedImage) -> Json:
+    """What a registry says of a name: its digest and platforms."""
+    return {
+        "Descriptor": {
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "digest": value.digest,
+            "size": 0,
+        },
+        "Platforms": [platform(each) for each in value.platforms],
+    }

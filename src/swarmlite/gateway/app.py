@@ -36,8 +36,8 @@ Route = tuple[str, str, Handler]
 GROUPS = {
     **dict.fromkeys(("_ping", "version", "info", "auth", "events", "system"), "system"),
     **dict.fromkeys(("plugins", "session", "grpc"), "absent"),
-    **dict.fromkeys(("images", "build"), "images"),
-    **{"containers": "containers", "commit": "images", "exec": "exec"},
+    **dict.fromkeys(("build", "commit"), "build"),
+    **{"containers": "containers", "images": "images", "exec": "exec"},
     **{"networks": "networks", "volumes": "volumes", "distribution": "distribution"},
     **{"swarm": "swarm", "nodes": "nodes", "services": "services", "tasks": "tasks"},
     **{"secrets": "secrets", "configs": "configs"},

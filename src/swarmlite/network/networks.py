@@ -39,7 +39,7 @@ DRIVERS = ("bridge", "macvlan", "ipvlan")
 BRIDGE_INTERFACE = "swarmlite-br"
 """Of the network `bridge`."""
 _PREDEFINED = {BRIDGE: "bridge", HOST: "host", NONE: "null"}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_. -]{0,126}[A-Za-z0-9_.-])?")
 
 Taken = Callable[[], Awaitable[Sequence[ipaddress.IPv4Network]]]
 
@@ -161,8 +161,8 @@ class HostNetworks:
         name, driver = spec.annotations.name, spec.driver.name or "bridge"
         if not _NAME.fullmatch(name):
             raise InvalidSpec(
-                f"network name: {name[:60]!r} may have letters, digits, _, . and -, a letter or "
-                "digit first"
+                f"network name: {name[:60]!r} may have letters, digits, _, ., - and spaces within, "
+                "a letter or digit first"
             )
         if any(n.spec.annotations.name == name for n in self._networks.values()):
             raise AlreadyExists(f"network with name {name} already exists")

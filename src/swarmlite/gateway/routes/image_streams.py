@@ -1,0 +1,190 @@
+"""The endpoints of images that stream: pull, load.
+
+What fails before the first line is an answer with its status; what fails later is an error's line.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import grpc
+from aiohttp import web
+
+from swarmlite import rpc
+from swarmlite.docker import imageprogress as lines
+from swarmlite.docker.values import Json
+from swarmlite.errors import InvalidSpec
+from swarmlite.gateway.app import Route
+from swarmlite.gateway.errors import Refused
+from swarmlite.gateway.request import Call, encoded
+from swarmlite.model.references import Reference
+from swarmlite.proto.control_pb2 import GetRequest
+from swarmlite.proto.images_pb2 import (
+    ImageProgress,
+    LoadImageRequest,
+    PullImageRequest,
+)
+from swarmlite.proto.types_pb2 import Platform
+
+CHUNK_BYTES = 256 * 1024
+ARCHITECTURES = (
+    *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
+    "wasm",
+)
+
+Lines = Callable[[ImageProgress], Iterable[Json]]
+
+
+def platform(text: str) -> Platform | None:
+    """`linux/arm/v7`, `arm64` or OCI's JSON of it; None without one. Raises InvalidSpec."""
+    if not text:
+        return None
+    if text.startswith("{"):
+        return _of_json(text)
+    words = text.lower().split("/")
+    if len(words) == 1:
+        words = [words[0], ""] if words[0] in ("linux", "windows") else ["linux", words[0]]
+    os, architecture = (*words, "")[:2]
+    if len(words) > 3 or os not in ("linux", "windows"):
+        raise _bad_platform(text)
+    if architecture and architecture not in ARCHITECTURES:
+        raise _bad_platform(text)
+    return Platform(os=os, architecture=architecture)
+
+
+def _of_json(text: str) -> Platform:
+    try:
+        found = json.loads(text)
+        words = [str(found.get(key) or "") for key in ("os", "architecture")]
+    except (ValueError, AttributeError) as error:
+        raise InvalidSpec(f"platform: {text[:60]!r} is not JSON of a platform") from error
+    return Platform(os=words[0], architecture=words[1])
+
+
+def _bad_platform(text: str) -> InvalidSpec:
+    return InvalidSpec(
+        f"invalid platform {text[:60]!r}: unknown operating system or architecture,"
+        " expected OS[/ARCHITECTURE[/VARIANT]] such as linux/amd64"
+    )
+
+
+def credentials(call: Call) -> str:
+    """The registry's login that was sent, as the engine takes it. Raises InvalidSpec."""
+    found = call.auth_header()
+    return base64.urlsafe_b64encode(json.dumps(found).encode()).decode() if found else ""
+
+
+# pull and import
+async def create(call: Call) -> web.StreamResponse:
+    """An image from a registry, or of a tar."""
+    name = call.text("fromImage")
+    if not name:
+        raise InvalidSpec("fromImage: say which image to pull, or fromSrc which to import")
+    return await pull(call, reference_of(name, call.text("tag")))
+
+
+def reference_of(name: str, tag: str) -> Reference:
+    """Of the two parameters; a digest comes as a tag. Raises InvalidSpec."""
+    if not tag:
+        return Reference.parse(name)
+    return Reference.parse(f"{name}@{tag}" if ":" in tag else f"{_untagged(name)}:{tag}")
+
+
+def _untagged(name: str) -> str:
+    head, slash, last = name.rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
+async def pull(call: Call, reference: Reference) -> web.StreamResponse:
+    """A line a step of each layer."""
+    images, before = call.backends.images, await _image_id(call, str(reference))
+    request = PullImageRequest(
+        ref=str(reference),
+        registry_auth=credentials(call),
+        platform=platform(call.text("platform")),
+    )
+
+    def shown(message: ImageProgress) -> Iterable[Json]:
+        if message.HasField("image"):
+            image = message.image
+            yield from lines.pulled(reference, image, new=image.id != before)
+        elif (step := lines.step(message)) is not None:
+            yield step
+
+    try:
+        return await _stream(call, images.Pull(request), shown, [lines.pulling(reference)])
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
+            raise
+        raise Refused(
+            404,
+            f"pull access denied for {reference.name}, repository does not exist or may require"
+            f" 'docker login': {error.details()}",
+        ) from error
+
+
+async def _image_id(call: Call, ref: str) -> str:
+    try:
+        return str((await call.backends.images.Inspect(GetRequest(ref=ref))).image.id)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return ""
+
+
+# archives
+async def load(call: Call) -> web.StreamResponse:
+    """The images of an archive."""
+    quiet = call.flag("quiet")
+
+    async def requests() -> AsyncIterator[LoadImageRequest]:
+        async for chunk in call.http.content.iter_chunked(CHUNK_BYTES):
+            yield LoadImageRequest(chunk=chunk)
+
+    def shown(message: ImageProgress) -> Iterable[Json]:
+        if message.HasField("image"):
+            yield from lines.loaded(message.image)
+        elif not quiet and (step := lines.step(message)) is not None:
+            yield step
+
+    # Whatever the archive holds, Docker's answer is a stream: clients look for errors in it.
+    return await _stream(call, call.backends.images.Load(requests()), shown, always=True)
+
+
+async def _stream(
+    call: Call, messages: Any, shown: Lines, first: Iterable[Json] = (), *, always: bool = False
+) -> web.StreamResponse:
+    """Lines of JSON of what a call of the engine streams.
+
+    It begins with the first message; with `always` at once, so that every error is a line.
+    Raises AioRpcError for what fails before.
+    """
+    incoming = aiter(messages)
+    response: web.StreamResponse | None = None
+    try:
+        if always:
+            response = await call.stream()
+        message = await anext(incoming, None)
+        response = response or await call.stream()
+        for line in first:
+            await response.write(encoded(line))
+        while message is not None:
+            for line in shown(message):
+                await response.write(encoded(line))
+            message = await anext(incoming, None)
+    except grpc.aio.AioRpcError as error:
+        if response is None:
+            raise
+        await response.write(encoded(lines.failed(str(rpc.translate(error, "the node")))))
+    finally:
+        messages.cancel()  # a client that went away wants no more of it
+    return response
+
+
+ROUTES: list[Route] = [
+    ("POST", "/images/create", create),
+    ("POST", "/images/load", load),
+]
