@@ -109,7 +109,7 @@ async def test_images_that_nobody_used_for_days_go(storage: Storage) -> None:
     store = storage.images
     ids = await loaded(store, *(image_of(f"i{n}:1", one_file("a", str(n))) for n in range(4)))
     for key, days in zip(ids, (40, 20, 40, -5), strict=True):
-        entry = store._index.entries[key]
+        entry = store._catalog.index.entries[key]
         entry.added = entry.used = NOW - days * DAY_S
     storage.leases.hold("container/1", images=[ids[2]])
     keeper = ImageKeeper(store, Policy(unused_days=30), clock=lambda: NOW)
@@ -122,7 +122,7 @@ async def test_above_its_share_of_the_disk_the_longest_unused_go_first(storage: 
     store = storage.images
     ids = await loaded(store, *(image_of(f"i{n}:1", one_file("a", str(n))) for n in range(4)))
     for key, age in zip(ids, (100, 4000, 2000, 3000), strict=True):
-        entry = store._index.entries[key]
+        entry = store._catalog.index.entries[key]
         entry.added = entry.used = NOW - age
     fullness = iter([95.0, 92.0, 80.0])
     keeper = ImageKeeper(

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from swarmlite.proto import containers_pb2 as swarmlite_dot_proto_dot_containers__pb2
 from swarmlite.proto import control_pb2 as swarmlite_dot_proto_dot_control__pb2
 from swarmlite.proto import options_pb2 as swarmlite_dot_proto_dot_options__pb2
 from swarmlite.proto import types_pb2 as swarmlite_dot_proto_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cswarmlite/proto/images.proto\x12\tswarmlite\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dswarmlite/proto/control.proto\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\"]\n\x10PullImageRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x15\n\rregistry_auth\x18\x02 \x01(\t\x12%\n\x08platform\x18\x03 \x01(\x0b\x32\x13.swarmlite.Platform\"\x80\x01\n\rImageProgress\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x15\n\rcurrent_bytes\x18\x03 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12$\n\x05image\x18\x05 \x01(\x0b\x32\x15.swarmlite.LocalImage\"!\n\x10LoadImageRequest\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"T\n\rResolvedImage\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12&\n\tplatforms\x18\x03 \x03(\x0b\x32\x13.swarmlite.Platform\"\xf8\x01\n\nLocalImage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t\x12\x14\n\x0crepo_digests\x18\x03 \x03(\t\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x31\n\x06labels\x18\x06 \x03(\x0b\x32!.swarmlite.LocalImage.LabelsEntry\x12\x12\n\ncontainers\x18\x07 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x12ListImagesResponse\x12%\n\x06images\x18\x01 \x03(\x0b\x32\x15.swarmlite.LocalImage\"[\n\x0cImageDetails\x12$\n\x05image\x18\x01 \x01(\x0b\x32\x15.swarmlite.LocalImage\x12\x13\n\x0b\x63onfig_json\x18\x02 \x01(\x0c\x12\x10\n\x08\x64iff_ids\x18\x03 \x03(\t\"B\n\x12RemoveImageRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x10\n\x08no_prune\x18\x03 \x01(\x08\"8\n\x13RemoveImageResponse\x12\x10\n\x08untagged\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65leted\x18\x02 \x03(\t\"Q\n\x13PruneImagesResponse\x12\x10\n\x08untagged\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65leted\x18\x02 \x03(\t\x12\x17\n\x0freclaimed_bytes\x18\x03 \x01(\x04\".\n\x0fTagImageRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t2\xbf\x04\n\x06Images\x12\x46\n\x04Pull\x12\x1b.swarmlite.PullImageRequest\x1a\x18.swarmlite.ImageProgress\"\x05\xca\xf3\x18\x01\x04\x30\x01\x12H\n\x04Load\x12\x1b.swarmlite.LoadImageRequest\x1a\x18.swarmlite.ImageProgress\"\x05\xca\xf3\x18\x01\x04(\x01\x30\x01\x12G\n\x07Resolve\x12\x1b.swarmlite.PullImageRequest\x1a\x18.swarmlite.ResolvedImage\"\x05\xca\xf3\x18\x01\x04\x12\x44\n\x04List\x12\x16.swarmlite.ListRequest\x1a\x1d.swarmlite.ListImagesResponse\"\x05\xca\xf3\x18\x01\x04\x12@\n\x07Inspect\x12\x15.swarmlite.GetRequest\x1a\x17.swarmlite.ImageDetails\"\x05\xca\xf3\x18\x01\x04\x12N\n\x06Remove\x12\x1d.swarmlite.RemoveImageRequest\x1a\x1e.swarmlite.RemoveImageResponse\"\x05\xca\xf3\x18\x01\x04\x12\x46\n\x05Prune\x12\x16.swarmlite.ListRequest\x1a\x1e.swarmlite.PruneImagesResponse\"\x05\xca\xf3\x18\x01\x04\x12:\n\x03Tag\x12\x1a.swarmlite.TagImageRequest\x1a\x10.swarmlite.Empty\"\x05\xca\xf3\x18\x01\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cswarmlite/proto/images.proto\x12\tswarmlite\x1a\x1fgoogle/protobuf/timestamp.proto\x1a swarmlite/proto/containers.proto\x1a\x1dswarmlite/proto/control.proto\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\"t\n\x10PullImageRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x15\n\rregistry_auth\x18\x02 \x01(\t\x12%\n\x08platform\x18\x03 \x01(\x0b\x32\x13.swarmlite.Platform\x12\x15\n\rall_platforms\x18\x04 \x01(\x08\"\x86\x01\n\x10PushImageRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x15\n\rregistry_auth\x18\x02 \x01(\t\x12%\n\x08platform\x18\x03 \x01(\x0b\x32\x13.swarmlite.Platform\x12\x15\n\rall_platforms\x18\x04 \x01(\x08\x12\x10\n\x08\x61ll_tags\x18\x05 \x01(\x08\"_\n\x11SaveImagesRequest\x12\x0c\n\x04refs\x18\x01 \x03(\t\x12%\n\x08platform\x18\x02 \x01(\x0b\x32\x13.swarmlite.Platform\x12\x15\n\rall_platforms\x18\x03 \x01(\x08\"\xa6\x01\n\rImageProgress\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x15\n\rcurrent_bytes\x18\x03 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12$\n\x05image\x18\x05 \x01(\x0b\x32\x15.swarmlite.LocalImage\x12$\n\x06pushed\x18\x06 \x01(\x0b\x32\x14.swarmlite.PushedTag\"<\n\tPushedTag\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"H\n\x10LoadImageRequest\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12%\n\x08platform\x18\x02 \x01(\x0b\x32\x13.swarmlite.Platform\"T\n\rResolvedImage\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12&\n\tplatforms\x18\x03 \x03(\x0b\x32\x13.swarmlite.Platform\"\xf8\x01\n\nLocalImage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t\x12\x14\n\x0crepo_digests\x18\x03 \x03(\t\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x31\n\x06labels\x18\x06 \x03(\x0b\x32!.swarmlite.LocalImage.LabelsEntry\x12\x12\n\ncontainers\x18\x07 \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x12ListImagesResponse\x12%\n\x06images\x18\x01 \x03(\x0b\x32\x15.swarmlite.LocalImage\"\xb7\x01\n\x0cImageDetails\x12$\n\x05image\x18\x01 \x01(\x0b\x32\x15.swarmlite.LocalImage\x12\x13\n\x0b\x63onfig_json\x18\x02 \x01(\x0c\x12\x10\n\x08\x64iff_ids\x18\x03 \x03(\t\x12\x17\n\x0fmanifest_digest\x18\x04 \x01(\t\x12\x14\n\x0cindex_digest\x18\x05 \x01(\t\x12+\n\tmanifests\x18\x06 \x03(\x0b\x32\x18.swarmlite.ImageManifest\"\x99\x02\n\rImageManifest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12%\n\x08platform\x18\x04 \x01(\x0b\x32\x13.swarmlite.Platform\x12+\n\x04kind\x18\x05 \x01(\x0e\x32\x1d.swarmlite.ImageManifest.Kind\x12\x11\n\tavailable\x18\x06 \x01(\x08\x12\x15\n\rcontent_bytes\x18\x07 \x01(\x03\x12\x10\n\x08image_id\x18\x08 \x01(\t\x12\x0f\n\x07\x61ttests\x18\t \x01(\t\"/\n\x04Kind\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05IMAGE\x10\x01\x12\x0f\n\x0b\x41TTESTATION\x10\x02\"B\n\x12RemoveImageRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x10\n\x08no_prune\x18\x03 \x01(\x08\"8\n\x13RemoveImageResponse\x12\x10\n\x08untagged\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65leted\x18\x02 \x03(\t\"Q\n\x13PruneImagesResponse\x12\x10\n\x08untagged\x18\x01 \x03(\t\x12\x0f\n\x07\x64\x65leted\x18\x02 \x03(\t\x12\x17\n\x0freclaimed_bytes\x18\x03 \x01(\x04\".\n\x0fTagImageRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"\xd9\x01\n\x0cImageHistory\x12+\n\x05steps\x18\x01 \x03(\x0b\x32\x1c.swarmlite.ImageHistory.Step\x1a\x9b\x01\n\x04Step\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x13\n\x0b\x65mpty_layer\x18\x07 \x01(\x08\"\x8e\x01\n\rCommitRequest\x12\x11\n\tcontainer\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x04 \x01(\t\x12\x10\n\x08no_pause\x18\x05 \x01(\x08\x12\x0f\n\x07\x63hanges\x18\x06 \x03(\t\x12\x13\n\x0b\x63onfig_json\x18\x07 \x01(\x0c\"\x1c\n\x0e\x43ommitResponse\x12\n\n\x02id\x18\x01 \x01(\t\"N\n\x12ImportImageRequest\x12)\n\x07options\x18\x01 \x01(\x0b\x32\x18.swarmlite.ImportOptions\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"k\n\rImportOptions\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanges\x18\x03 \x03(\t\x12%\n\x08platform\x18\x04 \x01(\x0b\x32\x13.swarmlite.Platform\"!\n\x13ImportImageResponse\x12\n\n\x02id\x18\x01 \x01(\t\"%\n\x0cLoginRequest\x12\x15\n\rregistry_auth\x18\x01 \x01(\t\"7\n\rLoginResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x16\n\x0eidentity_token\x18\x02 \x01(\t2\xe5\x07\n\x06Images\x12\x46\n\x04Pull\x12\x1b.swarmlite.PullImageRequest\x1a\x18.swarmlite.ImageProgress\"\x05\xca\xf3\x18\x01\x04\x30\x01\x12H\n\x04Load\x12\x1b.swarmlite.LoadImageRequest\x1a\x18.swarmlite.ImageProgress\"\x05\xca\xf3\x18\x01\x04(\x01\x30\x01\x12G\n\x07Resolve\x12\x1b.swarmlite.PullImageRequest\x1a\x18.swarmlite.ResolvedImage\"\x05\xca\xf3\x18\x01\x04\x12\x44\n\x04List\x12\x16.swarmlite.ListRequest\x1a\x1d.swarmlite.ListImagesResponse\"\x05\xca\xf3\x18\x01\x04\x12@\n\x07Inspect\x12\x15.swarmlite.GetRequest\x1a\x17.swarmlite.ImageDetails\"\x05\xca\xf3\x18\x01\x04\x12N\n\x06Remove\x12\x1d.swarmlite.RemoveImageRequest\x1a\x1e.swarmlite.RemoveImageResponse\"\x05\xca\xf3\x18\x01\x04\x12\x46\n\x05Prune\x12\x16.swarmlite.ListRequest\x1a\x1e.swarmlite.PruneImagesResponse\"\x05\xca\xf3\x18\x01\x04\x12:\n\x03Tag\x12\x1a.swarmlite.TagImageRequest\x1a\x10.swarmlite.Empty\"\x05\xca\xf3\x18\x01\x04\x12\x46\n\x04Push\x12\x1b.swarmlite.PushImageRequest\x1a\x18.swarmlite.ImageProgress\"\x05\xca\xf3\x18\x01\x04\x30\x01\x12?\n\x04Save\x12\x1c.swarmlite.SaveImagesRequest\x1a\x10.swarmlite.Chunk\"\x05\xca\xf3\x18\x01\x04\x30\x01\x12@\n\x07History\x12\x15.swarmlite.GetRequest\x1a\x17.swarmlite.ImageHistory\"\x05\xca\xf3\x18\x01\x04\x12\x44\n\x06\x43ommit\x12\x18.swarmlite.CommitRequest\x1a\x19.swarmlite.CommitResponse\"\x05\xca\xf3\x18\x01\x04\x12P\n\x06Import\x12\x1d.swarmlite.ImportImageRequest\x1a\x1e.swarmlite.ImportImageResponse\"\x05\xca\xf3\x18\x01\x04(\x01\x12\x41\n\x05Login\x12\x17.swarmlite.LoginRequest\x1a\x18.swarmlite.LoginResponse\"\x05\xca\xf3\x18\x01\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,30 +54,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMAGES'].methods_by_name['Prune']._serialized_options = b'\312\363\030\001\004'
   _globals['_IMAGES'].methods_by_name['Tag']._loaded_options = None
   _globals['_IMAGES'].methods_by_name['Tag']._serialized_options = b'\312\363\030\001\004'
-  _globals['_PULLIMAGEREQUEST']._serialized_start=167
-  _globals['_PULLIMAGEREQUEST']._serialized_end=260
-  _globals['_IMAGEPROGRESS']._serialized_start=263
-  _globals['_IMAGEPROGRESS']._serialized_end=391
-  _globals['_LOADIMAGEREQUEST']._serialized_start=393
-  _globals['_LOADIMAGEREQUEST']._serialized_end=426
-  _globals['_RESOLVEDIMAGE']._serialized_start=428
-  _globals['_RESOLVEDIMAGE']._serialized_end=512
-  _globals['_LOCALIMAGE']._serialized_start=515
-  _globals['_LOCALIMAGE']._serialized_end=763
-  _globals['_LOCALIMAGE_LABELSENTRY']._serialized_start=718
-  _globals['_LOCALIMAGE_LABELSENTRY']._serialized_end=763
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=765
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=824
-  _globals['_IMAGEDETAILS']._serialized_start=826
-  _globals['_IMAGEDETAILS']._serialized_end=917
-  _globals['_REMOVEIMAGEREQUEST']._serialized_start=919
-  _globals['_REMOVEIMAGEREQUEST']._serialized_end=985
-  _globals['_REMOVEIMAGERESPONSE']._serialized_start=987
-  _globals['_REMOVEIMAGERESPONSE']._serialized_end=1043
-  _globals['_PRUNEIMAGESRESPONSE']._serialized_start=1045
-  _globals['_PRUNEIMAGESRESPONSE']._serialized_end=1126
-  _globals['_TAGIMAGEREQUEST']._serialized_start=1128
-  _globals['_TAGIMAGEREQUEST']._serialized_end=1174
-  _globals['_IMAGES']._serialized_start=1177
-  _globals['_IMAGES']._serialized_end=1752
+  _globals['_IMAGES'].methods_by_name['Push']._loaded_options = None
+  _globals['_IMAGES'].methods_by_name['Push']._serialized_options = b'\312\363\030\001\004'
+  _globals['_IMAGES'].methods_by_name['Save']._loaded_options = None
+  _globals['_IMAGES'].methods_by_name['Save']._serialized_options = b'\312\363\030\001\004'
+  _globals['_IMAGES'].methods_by_name['History']._loaded_options = None
+  _globals['_IMAGES'].methods_by_name['History']._serialized_options = b'\312\363\030\001\004'
+  _globals['_IMAGES'].methods_by_name['Commit']._loaded_options = None
+  _globals['_IMAGES'].methods_by_name['Commit']._serialized_options = b'\312\363\030\001\004'
+  _globals['_IMAGES'].methods_by_name['Import']._loaded_options = None
+  _globals['_IMAGES'].methods_by_name['Import']._serialized_options = b'\312\363\030\001\004'
+  _globals['_IMAGES'].methods_by_name['Login']._loaded_options = None
+  _globals['_IMAGES'].methods_by_name['Login']._serialized_options = b'\312\363\030\001\004'
+  _globals['_PULLIMAGEREQUEST']._serialized_start=201
+  _globals['_PULLIMAGEREQUEST']._serialized_end=317
+  _globals['_PUSHIMAGEREQUEST']._serialized_start=320
+  _globals['_PUSHIMAGEREQUEST']._serialized_end=454
+  _globals['_SAVEIMAGESREQUEST']._serialized_start=456
+  _globals['_SAVEIMAGESREQUEST']._serialized_end=551
+  _globals['_IMAGEPROGRESS']._serialized_start=554
+  _globals['_IMAGEPROGRESS']._serialized_end=720
+  _globals['_PUSHEDTAG']._serialized_start=722
+  _globals['_PUSHEDTAG']._serialized_end=782
+  _globals['_LOADIMAGEREQUEST']._serialized_start=784
+  _globals['_LOADIMAGEREQUEST']._serialized_end=856
+  _globals['_RESOLVEDIMAGE']._serialized_start=858
+  _globals['_RESOLVEDIMAGE']._serialized_end=942
+  _globals['_LOCALIMAGE']._serialized_start=945
+  _globals['_LOCALIMAGE']._serialized_end=1193
+  _globals['_LOCALIMAGE_LABELSENTRY']._serialized_start=1148
+  _globals['_LOCALIMAGE_LABELSENTRY']._serialized_end=1193
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=1195
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=1254
+  _globals['_IMAGEDETAILS']._serialized_start=1257
+  _globals['_IMAGEDETAILS']._serialized_end=1440
+  _globals['_IMAGEMANIFEST']._serialized_start=1443
+  _globals['_IMAGEMANIFEST']._serialized_end=1724
+  _globals['_IMAGEMANIFEST_KIND']._serialized_start=1677
+  _globals['_IMAGEMANIFEST_KIND']._serialized_end=1724
+  _globals['_REMOVEIMAGEREQUEST']._serialized_start=1726
+  _globals['_REMOVEIMAGEREQUEST']._serialized_end=1792
+  _globals['_REMOVEIMAGERESPONSE']._serialized_start=1794
+  _globals['_REMOVEIMAGERESPONSE']._serialized_end=1850
+  _globals['_PRUNEIMAGESRESPONSE']._serialized_start=1852
+  _globals['_PRUNEIMAGESRESPONSE']._serialized_end=1933
+  _globals['_TAGIMAGEREQUEST']._serialized_start=1935
+  _globals['_TAGIMAGEREQUEST']._serialized_end=1981
+  _globals['_IMAGEHISTORY']._serialized_start=1984
+  _globals['_IMAGEHISTORY']._serialized_end=2201
+  _globals['_IMAGEHISTORY_STEP']._serialized_start=2046
+  _globals['_IMAGEHISTORY_STEP']._serialized_end=2201
+  _globals['_COMMITREQUEST']._serialized_start=2204
+  _globals['_COMMITREQUEST']._serialized_end=2346
+  _globals['_COMMITRESPONSE']._serialized_start=2348
+  _globals['_COMMITRESPONSE']._serialized_end=2376
+  _globals['_IMPORTIMAGEREQUEST']._serialized_start=2378
+  _globals['_IMPORTIMAGEREQUEST']._serialized_end=2456
+  _globals['_IMPORTOPTIONS']._serialized_start=2458
+  _globals['_IMPORTOPTIONS']._serialized_end=2565
+  _globals['_IMPORTIMAGERESPONSE']._serialized_start=2567
+  _globals['_IMPORTIMAGERESPONSE']._serialized_end=2600
+  _globals['_LOGINREQUEST']._serialized_start=2602
+  _globals['_LOGINREQUEST']._serialized_end=2639
+  _globals['_LOGINRESPONSE']._serialized_start=2641
+  _globals['_LOGINRESPONSE']._serialized_end=2696
+  _globals['_IMAGES']._serialized_start=2699
+  _globals['_IMAGES']._serialized_end=3696
 # @@protoc_insertion_point(module_scope)

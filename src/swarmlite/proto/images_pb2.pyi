@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import swarmlite.proto.types_pb2
@@ -27,21 +28,88 @@ class PullImageRequest(google.protobuf.message.Message):
     REF_FIELD_NUMBER: builtins.int
     REGISTRY_AUTH_FIELD_NUMBER: builtins.int
     PLATFORM_FIELD_NUMBER: builtins.int
+    ALL_PLATFORMS_FIELD_NUMBER: builtins.int
     ref: builtins.str
     registry_auth: builtins.str
+    """base64 of JSON, as Docker's X-Registry-Auth"""
+    all_platforms: builtins.bool
+    """keep the others' blobs too, to be pushed and saved"""
     @property
-    def platform(self) -> swarmlite.proto.types_pb2.Platform: ...
+    def platform(self) -> swarmlite.proto.types_pb2.Platform:
+        """unset = this host's"""
+
     def __init__(
         self,
         *,
         ref: builtins.str = ...,
         registry_auth: builtins.str = ...,
         platform: swarmlite.proto.types_pb2.Platform | None = ...,
+        all_platforms: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["platform", b"platform"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["platform", b"platform", "ref", b"ref", "registry_auth", b"registry_auth"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["all_platforms", b"all_platforms", "platform", b"platform", "ref", b"ref", "registry_auth", b"registry_auth"]) -> None: ...
 
 Global___PullImageRequest: typing_extensions.TypeAlias = PullImageRequest
+
+@typing.final
+class PushImageRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REF_FIELD_NUMBER: builtins.int
+    REGISTRY_AUTH_FIELD_NUMBER: builtins.int
+    PLATFORM_FIELD_NUMBER: builtins.int
+    ALL_PLATFORMS_FIELD_NUMBER: builtins.int
+    ALL_TAGS_FIELD_NUMBER: builtins.int
+    ref: builtins.str
+    """NAME[:TAG]"""
+    registry_auth: builtins.str
+    all_platforms: builtins.bool
+    """the whole index"""
+    all_tags: builtins.bool
+    """every tag of the repository; `ref` then has none"""
+    @property
+    def platform(self) -> swarmlite.proto.types_pb2.Platform:
+        """of an image that was pulled for all platforms"""
+
+    def __init__(
+        self,
+        *,
+        ref: builtins.str = ...,
+        registry_auth: builtins.str = ...,
+        platform: swarmlite.proto.types_pb2.Platform | None = ...,
+        all_platforms: builtins.bool = ...,
+        all_tags: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["platform", b"platform"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["all_platforms", b"all_platforms", "all_tags", b"all_tags", "platform", b"platform", "ref", b"ref", "registry_auth", b"registry_auth"]) -> None: ...
+
+Global___PushImageRequest: typing_extensions.TypeAlias = PushImageRequest
+
+@typing.final
+class SaveImagesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REFS_FIELD_NUMBER: builtins.int
+    PLATFORM_FIELD_NUMBER: builtins.int
+    ALL_PLATFORMS_FIELD_NUMBER: builtins.int
+    all_platforms: builtins.bool
+    @property
+    def refs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """NAME:TAG keeps its name; an id has none; NAME is every tag of it"""
+
+    @property
+    def platform(self) -> swarmlite.proto.types_pb2.Platform: ...
+    def __init__(
+        self,
+        *,
+        refs: collections.abc.Iterable[builtins.str] | None = ...,
+        platform: swarmlite.proto.types_pb2.Platform | None = ...,
+        all_platforms: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["platform", b"platform"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["all_platforms", b"all_platforms", "platform", b"platform", "refs", b"refs"]) -> None: ...
+
+Global___SaveImagesRequest: typing_extensions.TypeAlias = SaveImagesRequest
 
 @typing.final
 class ImageProgress(google.protobuf.message.Message):
@@ -52,6 +120,7 @@ class ImageProgress(google.protobuf.message.Message):
     CURRENT_BYTES_FIELD_NUMBER: builtins.int
     TOTAL_BYTES_FIELD_NUMBER: builtins.int
     IMAGE_FIELD_NUMBER: builtins.int
+    PUSHED_FIELD_NUMBER: builtins.int
     layer: builtins.str
     """short digest; empty for the image as a whole"""
     status: builtins.str
@@ -62,6 +131,10 @@ class ImageProgress(google.protobuf.message.Message):
     def image(self) -> Global___LocalImage:
         """in the last message of each image"""
 
+    @property
+    def pushed(self) -> Global___PushedTag:
+        """in the last message of each name that was pushed"""
+
     def __init__(
         self,
         *,
@@ -70,24 +143,53 @@ class ImageProgress(google.protobuf.message.Message):
         current_bytes: builtins.int = ...,
         total_bytes: builtins.int = ...,
         image: Global___LocalImage | None = ...,
+        pushed: Global___PushedTag | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["image", b"image"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "image", b"image", "layer", b"layer", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["image", b"image", "pushed", b"pushed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "image", b"image", "layer", b"layer", "pushed", b"pushed", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
 
 Global___ImageProgress: typing_extensions.TypeAlias = ImageProgress
+
+@typing.final
+class PushedTag(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    tag: builtins.str
+    digest: builtins.str
+    size_bytes: builtins.int
+    def __init__(
+        self,
+        *,
+        tag: builtins.str = ...,
+        digest: builtins.str = ...,
+        size_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "size_bytes", b"size_bytes", "tag", b"tag"]) -> None: ...
+
+Global___PushedTag: typing_extensions.TypeAlias = PushedTag
 
 @typing.final
 class LoadImageRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CHUNK_FIELD_NUMBER: builtins.int
+    PLATFORM_FIELD_NUMBER: builtins.int
     chunk: builtins.bytes
+    @property
+    def platform(self) -> swarmlite.proto.types_pb2.Platform:
+        """in the first message; unset = this host's"""
+
     def __init__(
         self,
         *,
         chunk: builtins.bytes = ...,
+        platform: swarmlite.proto.types_pb2.Platform | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["chunk", b"chunk"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["platform", b"platform"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chunk", b"chunk", "platform", b"platform"]) -> None: ...
 
 Global___LoadImageRequest: typing_extensions.TypeAlias = LoadImageRequest
 
@@ -192,23 +294,100 @@ class ImageDetails(google.protobuf.message.Message):
     IMAGE_FIELD_NUMBER: builtins.int
     CONFIG_JSON_FIELD_NUMBER: builtins.int
     DIFF_IDS_FIELD_NUMBER: builtins.int
+    MANIFEST_DIGEST_FIELD_NUMBER: builtins.int
+    INDEX_DIGEST_FIELD_NUMBER: builtins.int
+    MANIFESTS_FIELD_NUMBER: builtins.int
     config_json: builtins.bytes
     """the OCI image configuration"""
+    manifest_digest: builtins.str
+    """of the manifest that it came with"""
+    index_digest: builtins.str
+    """of the index that named that one; empty without"""
     @property
     def image(self) -> Global___LocalImage: ...
     @property
     def diff_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def manifests(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ImageManifest]:
+        """of the index, or the one"""
+
     def __init__(
         self,
         *,
         image: Global___LocalImage | None = ...,
         config_json: builtins.bytes = ...,
         diff_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        manifest_digest: builtins.str = ...,
+        index_digest: builtins.str = ...,
+        manifests: collections.abc.Iterable[Global___ImageManifest] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["image", b"image"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["config_json", b"config_json", "diff_ids", b"diff_ids", "image", b"image"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["config_json", b"config_json", "diff_ids", b"diff_ids", "image", b"image", "index_digest", b"index_digest", "manifest_digest", b"manifest_digest", "manifests", b"manifests"]) -> None: ...
 
 Global___ImageDetails: typing_extensions.TypeAlias = ImageDetails
+
+@typing.final
+class ImageManifest(google.protobuf.message.Message):
+    """One manifest of an image."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Kind:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _KindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[ImageManifest._Kind.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        UNKNOWN: ImageManifest._Kind.ValueType  # 0
+        IMAGE: ImageManifest._Kind.ValueType  # 1
+        ATTESTATION: ImageManifest._Kind.ValueType  # 2
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    UNKNOWN: ImageManifest.Kind.ValueType  # 0
+    IMAGE: ImageManifest.Kind.ValueType  # 1
+    ATTESTATION: ImageManifest.Kind.ValueType  # 2
+
+    DIGEST_FIELD_NUMBER: builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    PLATFORM_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    AVAILABLE_FIELD_NUMBER: builtins.int
+    CONTENT_BYTES_FIELD_NUMBER: builtins.int
+    IMAGE_ID_FIELD_NUMBER: builtins.int
+    ATTESTS_FIELD_NUMBER: builtins.int
+    digest: builtins.str
+    media_type: builtins.str
+    size_bytes: builtins.int
+    """of the manifest itself"""
+    kind: Global___ImageManifest.Kind.ValueType
+    available: builtins.bool
+    """it and all of its blobs are here"""
+    content_bytes: builtins.int
+    """of its blobs that are here"""
+    image_id: builtins.str
+    """where its layers are unpacked here"""
+    attests: builtins.str
+    """the digest of the manifest that an attestation is about"""
+    @property
+    def platform(self) -> swarmlite.proto.types_pb2.Platform: ...
+    def __init__(
+        self,
+        *,
+        digest: builtins.str = ...,
+        media_type: builtins.str = ...,
+        size_bytes: builtins.int = ...,
+        platform: swarmlite.proto.types_pb2.Platform | None = ...,
+        kind: Global___ImageManifest.Kind.ValueType = ...,
+        available: builtins.bool = ...,
+        content_bytes: builtins.int = ...,
+        image_id: builtins.str = ...,
+        attests: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["platform", b"platform"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attests", b"attests", "available", b"available", "content_bytes", b"content_bytes", "digest", b"digest", "image_id", b"image_id", "kind", b"kind", "media_type", b"media_type", "platform", b"platform", "size_bytes", b"size_bytes"]) -> None: ...
+
+Global___ImageManifest: typing_extensions.TypeAlias = ImageManifest
 
 @typing.final
 class RemoveImageRequest(google.protobuf.message.Message):
@@ -291,3 +470,208 @@ class TagImageRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["ref", b"ref", "target", b"target"]) -> None: ...
 
 Global___TagImageRequest: typing_extensions.TypeAlias = TagImageRequest
+
+@typing.final
+class ImageHistory(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class Step(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        ID_FIELD_NUMBER: builtins.int
+        CREATED_FIELD_NUMBER: builtins.int
+        CREATED_BY_FIELD_NUMBER: builtins.int
+        SIZE_BYTES_FIELD_NUMBER: builtins.int
+        COMMENT_FIELD_NUMBER: builtins.int
+        TAGS_FIELD_NUMBER: builtins.int
+        EMPTY_LAYER_FIELD_NUMBER: builtins.int
+        id: builtins.str
+        """of the image, in its newest step; else empty"""
+        created_by: builtins.str
+        size_bytes: builtins.int
+        comment: builtins.str
+        empty_layer: builtins.bool
+        @property
+        def created(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+        @property
+        def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            id: builtins.str = ...,
+            created: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+            created_by: builtins.str = ...,
+            size_bytes: builtins.int = ...,
+            comment: builtins.str = ...,
+            tags: collections.abc.Iterable[builtins.str] | None = ...,
+            empty_layer: builtins.bool = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["created", b"created"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["comment", b"comment", "created", b"created", "created_by", b"created_by", "empty_layer", b"empty_layer", "id", b"id", "size_bytes", b"size_bytes", "tags", b"tags"]) -> None: ...
+
+    STEPS_FIELD_NUMBER: builtins.int
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ImageHistory.Step]:
+        """the newest first"""
+
+    def __init__(
+        self,
+        *,
+        steps: collections.abc.Iterable[Global___ImageHistory.Step] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["steps", b"steps"]) -> None: ...
+
+Global___ImageHistory: typing_extensions.TypeAlias = ImageHistory
+
+@typing.final
+class CommitRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONTAINER_FIELD_NUMBER: builtins.int
+    REFERENCE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    AUTHOR_FIELD_NUMBER: builtins.int
+    NO_PAUSE_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    CONFIG_JSON_FIELD_NUMBER: builtins.int
+    container: builtins.str
+    reference: builtins.str
+    """NAME[:TAG]; empty = no name"""
+    message: builtins.str
+    author: builtins.str
+    no_pause: builtins.bool
+    """let it run on meanwhile"""
+    config_json: builtins.bytes
+    """fields of Docker's Config, over the container's; may be empty"""
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """instructions of a Dockerfile: CMD, ENV and so on"""
+
+    def __init__(
+        self,
+        *,
+        container: builtins.str = ...,
+        reference: builtins.str = ...,
+        message: builtins.str = ...,
+        author: builtins.str = ...,
+        no_pause: builtins.bool = ...,
+        changes: collections.abc.Iterable[builtins.str] | None = ...,
+        config_json: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["author", b"author", "changes", b"changes", "config_json", b"config_json", "container", b"container", "message", b"message", "no_pause", b"no_pause", "reference", b"reference"]) -> None: ...
+
+Global___CommitRequest: typing_extensions.TypeAlias = CommitRequest
+
+@typing.final
+class CommitResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id"]) -> None: ...
+
+Global___CommitResponse: typing_extensions.TypeAlias = CommitResponse
+
+@typing.final
+class ImportImageRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: builtins.int
+    CHUNK_FIELD_NUMBER: builtins.int
+    chunk: builtins.bytes
+    """of a tar, plain or compressed"""
+    @property
+    def options(self) -> Global___ImportOptions:
+        """in the first message"""
+
+    def __init__(
+        self,
+        *,
+        options: Global___ImportOptions | None = ...,
+        chunk: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["options", b"options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["chunk", b"chunk", "options", b"options"]) -> None: ...
+
+Global___ImportImageRequest: typing_extensions.TypeAlias = ImportImageRequest
+
+@typing.final
+class ImportOptions(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    PLATFORM_FIELD_NUMBER: builtins.int
+    reference: builtins.str
+    message: builtins.str
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def platform(self) -> swarmlite.proto.types_pb2.Platform: ...
+    def __init__(
+        self,
+        *,
+        reference: builtins.str = ...,
+        message: builtins.str = ...,
+        changes: collections.abc.Iterable[builtins.str] | None = ...,
+        platform: swarmlite.proto.types_pb2.Platform | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["platform", b"platform"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "message", b"message", "platform", b"platform", "reference", b"reference"]) -> None: ...
+
+Global___ImportOptions: typing_extensions.TypeAlias = ImportOptions
+
+@typing.final
+class ImportImageResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id"]) -> None: ...
+
+Global___ImportImageResponse: typing_extensions.TypeAlias = ImportImageResponse
+
+@typing.final
+class LoginRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REGISTRY_AUTH_FIELD_NUMBER: builtins.int
+    registry_auth: builtins.str
+    def __init__(
+        self,
+        *,
+        registry_auth: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["registry_auth", b"registry_auth"]) -> None: ...
+
+Global___LoginRequest: typing_extensions.TypeAlias = LoginRequest
+
+@typing.final
+class LoginResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: builtins.int
+    IDENTITY_TOKEN_FIELD_NUMBER: builtins.int
+    status: builtins.str
+    identity_token: builtins.str
+    def __init__(
+        self,
+        *,
+        status: builtins.str = ...,
+        identity_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["identity_token", b"identity_token", "status", b"status"]) -> None: ...
+
+Global___LoginResponse: typing_extensions.TypeAlias = LoginResponse

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from swarmlite.proto import containers_pb2 as swarmlite_dot_proto_dot_containers__pb2
 from swarmlite.proto import control_pb2 as swarmlite_dot_proto_dot_control__pb2
 from swarmlite.proto import images_pb2 as swarmlite_dot_proto_dot_images__pb2
 
@@ -75,6 +76,36 @@ class ImagesStub(object):
                 request_serializer=swarmlite_dot_proto_dot_images__pb2.TagImageRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
                 _registered_method=True)
+        self.Push = channel.unary_stream(
+                '/swarmlite.Images/Push',
+                request_serializer=swarmlite_dot_proto_dot_images__pb2.PushImageRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_images__pb2.ImageProgress.FromString,
+                _registered_method=True)
+        self.Save = channel.unary_stream(
+                '/swarmlite.Images/Save',
+                request_serializer=swarmlite_dot_proto_dot_images__pb2.SaveImagesRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_containers__pb2.Chunk.FromString,
+                _registered_method=True)
+        self.History = channel.unary_unary(
+                '/swarmlite.Images/History',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.GetRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_images__pb2.ImageHistory.FromString,
+                _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/swarmlite.Images/Commit',
+                request_serializer=swarmlite_dot_proto_dot_images__pb2.CommitRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_images__pb2.CommitResponse.FromString,
+                _registered_method=True)
+        self.Import = channel.stream_unary(
+                '/swarmlite.Images/Import',
+                request_serializer=swarmlite_dot_proto_dot_images__pb2.ImportImageRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_images__pb2.ImportImageResponse.FromString,
+                _registered_method=True)
+        self.Login = channel.unary_unary(
+                '/swarmlite.Images/Login',
+                request_serializer=swarmlite_dot_proto_dot_images__pb2.LoginRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_images__pb2.LoginResponse.FromString,
+                _registered_method=True)
 
 
 class ImagesServicer(object):
@@ -129,6 +160,45 @@ class ImagesServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Push(self, request, context):
+        """What was pulled, byte for byte. Each name's last message carries `pushed`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Save(self, request, context):
+        """A tar that `docker load` takes, and an OCI layout at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def History(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Commit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Import(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Login(self, request, context):
+        """Whether a registry takes these credentials. Errors: PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ImagesServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -171,6 +241,36 @@ def add_ImagesServicer_to_server(servicer, server):
                     servicer.Tag,
                     request_deserializer=swarmlite_dot_proto_dot_images__pb2.TagImageRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.Empty.SerializeToString,
+            ),
+            'Push': grpc.unary_stream_rpc_method_handler(
+                    servicer.Push,
+                    request_deserializer=swarmlite_dot_proto_dot_images__pb2.PushImageRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_images__pb2.ImageProgress.SerializeToString,
+            ),
+            'Save': grpc.unary_stream_rpc_method_handler(
+                    servicer.Save,
+                    request_deserializer=swarmlite_dot_proto_dot_images__pb2.SaveImagesRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_containers__pb2.Chunk.SerializeToString,
+            ),
+            'History': grpc.unary_unary_rpc_method_handler(
+                    servicer.History,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.GetRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_images__pb2.ImageHistory.SerializeToString,
+            ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=swarmlite_dot_proto_dot_images__pb2.CommitRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_images__pb2.CommitResponse.SerializeToString,
+            ),
+            'Import': grpc.stream_unary_rpc_method_handler(
+                    servicer.Import,
+                    request_deserializer=swarmlite_dot_proto_dot_images__pb2.ImportImageRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_images__pb2.ImportImageResponse.SerializeToString,
+            ),
+            'Login': grpc.unary_unary_rpc_method_handler(
+                    servicer.Login,
+                    request_deserializer=swarmlite_dot_proto_dot_images__pb2.LoginRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_images__pb2.LoginResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -389,6 +489,168 @@ class Images(object):
             '/swarmlite.Images/Tag',
             swarmlite_dot_proto_dot_images__pb2.TagImageRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Push(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/swarmlite.Images/Push',
+            swarmlite_dot_proto_dot_images__pb2.PushImageRequest.SerializeToString,
+            swarmlite_dot_proto_dot_images__pb2.ImageProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Save(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/swarmlite.Images/Save',
+            swarmlite_dot_proto_dot_images__pb2.SaveImagesRequest.SerializeToString,
+            swarmlite_dot_proto_dot_containers__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def History(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Images/History',
+            swarmlite_dot_proto_dot_control__pb2.GetRequest.SerializeToString,
+            swarmlite_dot_proto_dot_images__pb2.ImageHistory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Images/Commit',
+            swarmlite_dot_proto_dot_images__pb2.CommitRequest.SerializeToString,
+            swarmlite_dot_proto_dot_images__pb2.CommitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Import(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/swarmlite.Images/Import',
+            swarmlite_dot_proto_dot_images__pb2.ImportImageRequest.SerializeToString,
+            swarmlite_dot_proto_dot_images__pb2.ImportImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Login(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Images/Login',
+            swarmlite_dot_proto_dot_images__pb2.LoginRequest.SerializeToString,
+            swarmlite_dot_proto_dot_images__pb2.LoginResponse.FromString,
             options,
             channel_credentials,
             insecure,

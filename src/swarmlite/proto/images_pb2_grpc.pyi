@@ -7,6 +7,7 @@ import abc
 import collections.abc
 import grpc
 import grpc.aio
+import swarmlite.proto.containers_pb2
 import swarmlite.proto.control_pb2
 import swarmlite.proto.images_pb2
 import sys
@@ -154,7 +155,103 @@ _ImagesTagType = typing_extensions.TypeVar(
     ],
 )
 
-class ImagesStub(typing.Generic[_ImagesPullType, _ImagesLoadType, _ImagesResolveType, _ImagesListType, _ImagesInspectType, _ImagesRemoveType, _ImagesPruneType, _ImagesTagType]):
+_ImagesPushType = typing_extensions.TypeVar(
+    '_ImagesPushType',
+    grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.PushImageRequest,
+        swarmlite.proto.images_pb2.ImageProgress,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.PushImageRequest,
+        swarmlite.proto.images_pb2.ImageProgress,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.PushImageRequest,
+        swarmlite.proto.images_pb2.ImageProgress,
+    ],
+)
+
+_ImagesSaveType = typing_extensions.TypeVar(
+    '_ImagesSaveType',
+    grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.SaveImagesRequest,
+        swarmlite.proto.containers_pb2.Chunk,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.SaveImagesRequest,
+        swarmlite.proto.containers_pb2.Chunk,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.SaveImagesRequest,
+        swarmlite.proto.containers_pb2.Chunk,
+    ],
+)
+
+_ImagesHistoryType = typing_extensions.TypeVar(
+    '_ImagesHistoryType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetRequest,
+        swarmlite.proto.images_pb2.ImageHistory,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetRequest,
+        swarmlite.proto.images_pb2.ImageHistory,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetRequest,
+        swarmlite.proto.images_pb2.ImageHistory,
+    ],
+)
+
+_ImagesCommitType = typing_extensions.TypeVar(
+    '_ImagesCommitType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.CommitRequest,
+        swarmlite.proto.images_pb2.CommitResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.CommitRequest,
+        swarmlite.proto.images_pb2.CommitResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.CommitRequest,
+        swarmlite.proto.images_pb2.CommitResponse,
+    ],
+)
+
+_ImagesImportType = typing_extensions.TypeVar(
+    '_ImagesImportType',
+    grpc.StreamUnaryMultiCallable[
+        swarmlite.proto.images_pb2.ImportImageRequest,
+        swarmlite.proto.images_pb2.ImportImageResponse,
+    ],
+    grpc.aio.StreamUnaryMultiCallable[
+        swarmlite.proto.images_pb2.ImportImageRequest,
+        swarmlite.proto.images_pb2.ImportImageResponse,
+    ],
+    default=grpc.StreamUnaryMultiCallable[
+        swarmlite.proto.images_pb2.ImportImageRequest,
+        swarmlite.proto.images_pb2.ImportImageResponse,
+    ],
+)
+
+_ImagesLoginType = typing_extensions.TypeVar(
+    '_ImagesLoginType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.LoginRequest,
+        swarmlite.proto.images_pb2.LoginResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.LoginRequest,
+        swarmlite.proto.images_pb2.LoginResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.LoginRequest,
+        swarmlite.proto.images_pb2.LoginResponse,
+    ],
+)
+
+class ImagesStub(typing.Generic[_ImagesPullType, _ImagesLoadType, _ImagesResolveType, _ImagesListType, _ImagesInspectType, _ImagesRemoveType, _ImagesPruneType, _ImagesTagType, _ImagesPushType, _ImagesSaveType, _ImagesHistoryType, _ImagesCommitType, _ImagesImportType, _ImagesLoginType]):
     @typing.overload
     def __init__(self: ImagesStub[
         grpc.UnaryStreamMultiCallable[
@@ -188,6 +285,30 @@ class ImagesStub(typing.Generic[_ImagesPullType, _ImagesLoadType, _ImagesResolve
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.images_pb2.TagImageRequest,
             swarmlite.proto.control_pb2.Empty,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            swarmlite.proto.images_pb2.PushImageRequest,
+            swarmlite.proto.images_pb2.ImageProgress,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            swarmlite.proto.images_pb2.SaveImagesRequest,
+            swarmlite.proto.containers_pb2.Chunk,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.GetRequest,
+            swarmlite.proto.images_pb2.ImageHistory,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.images_pb2.CommitRequest,
+            swarmlite.proto.images_pb2.CommitResponse,
+        ],
+        grpc.StreamUnaryMultiCallable[
+            swarmlite.proto.images_pb2.ImportImageRequest,
+            swarmlite.proto.images_pb2.ImportImageResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.images_pb2.LoginRequest,
+            swarmlite.proto.images_pb2.LoginResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -225,6 +346,30 @@ class ImagesStub(typing.Generic[_ImagesPullType, _ImagesLoadType, _ImagesResolve
             swarmlite.proto.images_pb2.TagImageRequest,
             swarmlite.proto.control_pb2.Empty,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            swarmlite.proto.images_pb2.PushImageRequest,
+            swarmlite.proto.images_pb2.ImageProgress,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            swarmlite.proto.images_pb2.SaveImagesRequest,
+            swarmlite.proto.containers_pb2.Chunk,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.GetRequest,
+            swarmlite.proto.images_pb2.ImageHistory,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.images_pb2.CommitRequest,
+            swarmlite.proto.images_pb2.CommitResponse,
+        ],
+        grpc.aio.StreamUnaryMultiCallable[
+            swarmlite.proto.images_pb2.ImportImageRequest,
+            swarmlite.proto.images_pb2.ImportImageResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.images_pb2.LoginRequest,
+            swarmlite.proto.images_pb2.LoginResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     Pull: _ImagesPullType
@@ -243,6 +388,21 @@ class ImagesStub(typing.Generic[_ImagesPullType, _ImagesLoadType, _ImagesResolve
     Prune: _ImagesPruneType
 
     Tag: _ImagesTagType
+
+    Push: _ImagesPushType
+    """What was pulled, byte for byte. Each name's last message carries `pushed`."""
+
+    Save: _ImagesSaveType
+    """A tar that `docker load` takes, and an OCI layout at once."""
+
+    History: _ImagesHistoryType
+
+    Commit: _ImagesCommitType
+
+    Import: _ImagesImportType
+
+    Login: _ImagesLoginType
+    """Whether a registry takes these credentials. Errors: PERMISSION_DENIED, UNAVAILABLE."""
 
 ImagesAsyncStub: typing_extensions.TypeAlias = ImagesStub[
     grpc.aio.UnaryStreamMultiCallable[
@@ -276,6 +436,30 @@ ImagesAsyncStub: typing_extensions.TypeAlias = ImagesStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.images_pb2.TagImageRequest,
         swarmlite.proto.control_pb2.Empty,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.PushImageRequest,
+        swarmlite.proto.images_pb2.ImageProgress,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.images_pb2.SaveImagesRequest,
+        swarmlite.proto.containers_pb2.Chunk,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetRequest,
+        swarmlite.proto.images_pb2.ImageHistory,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.CommitRequest,
+        swarmlite.proto.images_pb2.CommitResponse,
+    ],
+    grpc.aio.StreamUnaryMultiCallable[
+        swarmlite.proto.images_pb2.ImportImageRequest,
+        swarmlite.proto.images_pb2.ImportImageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.images_pb2.LoginRequest,
+        swarmlite.proto.images_pb2.LoginResponse,
     ],
 ]
 
@@ -336,5 +520,50 @@ class ImagesServicer(metaclass=abc.ABCMeta):
         request: swarmlite.proto.images_pb2.TagImageRequest,
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.control_pb2.Empty, collections.abc.Awaitable[swarmlite.proto.control_pb2.Empty]]: ...
+
+    @abc.abstractmethod
+    def Push(
+        self,
+        request: swarmlite.proto.images_pb2.PushImageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.images_pb2.ImageProgress], collections.abc.AsyncIterator[swarmlite.proto.images_pb2.ImageProgress]]:
+        """What was pulled, byte for byte. Each name's last message carries `pushed`."""
+
+    @abc.abstractmethod
+    def Save(
+        self,
+        request: swarmlite.proto.images_pb2.SaveImagesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.containers_pb2.Chunk], collections.abc.AsyncIterator[swarmlite.proto.containers_pb2.Chunk]]:
+        """A tar that `docker load` takes, and an OCI layout at once."""
+
+    @abc.abstractmethod
+    def History(
+        self,
+        request: swarmlite.proto.control_pb2.GetRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.images_pb2.ImageHistory, collections.abc.Awaitable[swarmlite.proto.images_pb2.ImageHistory]]: ...
+
+    @abc.abstractmethod
+    def Commit(
+        self,
+        request: swarmlite.proto.images_pb2.CommitRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.images_pb2.CommitResponse, collections.abc.Awaitable[swarmlite.proto.images_pb2.CommitResponse]]: ...
+
+    @abc.abstractmethod
+    def Import(
+        self,
+        request_iterator: _MaybeAsyncIterator[swarmlite.proto.images_pb2.ImportImageRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.images_pb2.ImportImageResponse, collections.abc.Awaitable[swarmlite.proto.images_pb2.ImportImageResponse]]: ...
+
+    @abc.abstractmethod
+    def Login(
+        self,
+        request: swarmlite.proto.images_pb2.LoginRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.images_pb2.LoginResponse, collections.abc.Awaitable[swarmlite.proto.images_pb2.LoginResponse]]:
+        """Whether a registry takes these credentials. Errors: PERMISSION_DENIED, UNAVAILABLE."""
 
 def add_ImagesServicer_to_server(servicer: ImagesServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -442,17 +442,21 @@ class Platform(google.protobuf.message.Message):
 
     ARCHITECTURE_FIELD_NUMBER: builtins.int
     OS_FIELD_NUMBER: builtins.int
+    VARIANT_FIELD_NUMBER: builtins.int
     architecture: builtins.str
     """Go's names: amd64, arm64"""
     os: builtins.str
     """linux"""
+    variant: builtins.str
+    """v7; mostly empty"""
     def __init__(
         self,
         *,
         architecture: builtins.str = ...,
         os: builtins.str = ...,
+        variant: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["architecture", b"architecture", "os", b"os"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["architecture", b"architecture", "os", b"os", "variant", b"variant"]) -> None: ...
 
 Global___Platform: typing_extensions.TypeAlias = Platform
 

@@ -106,7 +106,7 @@ class Content:
         Raises InvalidSpec where it is not `digest`; then nothing stays. Empty means sha256 of any.
         """
         algorithm = digest.partition(":")[0] or "sha256"
-        scratch = self._ingest / f"take-{os.urandom(8).hex()}"
+        scratch = self.scratch()
         state = hashlib.new(algorithm)
         try:
             with scratch.open("xb") as target:
@@ -122,6 +122,15 @@ class Content:
             scratch.unlink(missing_ok=True)
             raise
         return found
+
+    def scratch(self) -> Path:
+        """A new name for a blob that is written before its digest is known; gone at a start."""
+        return self._ingest / f"take-{os.urandom(8).hex()}"
+
+    def adopt(self, scratch: Path, digest: str) -> Path:
+        """A file of `scratch`, on the disk already, becomes the blob of its digest."""
+        scratch.rename(self.ingest(digest))
+        return self.commit(digest, synced=True)
 
     def ingest(self, digest: str) -> Path:
         """The file that a blob on its way is written to; one writer at a time."""

@@ -24,7 +24,7 @@ def add_services(server: grpc.aio.Server, engine: Engine, info: Callable[[], Hos
     """Let `server` answer for the engine; `info` is the node's part of `Host.Info`."""
     storage = engine.storage
     add_ContainersServicer_to_server(ContainersService(engine), server)
-    add_ImagesServicer_to_server(ImagesService(storage.images, engine.events), server)
+    add_ImagesServicer_to_server(ImagesService(engine), server)
     add_VolumesServicer_to_server(VolumesService(storage, engine.events), server)
     add_HostNetworksServicer_to_server(HostNetworksService(engine), server)
     add_HostServicer_to_server(HostService(engine, info), server)

@@ -73,7 +73,7 @@ class HostService(HostServicer):
 
     async def _images_usage(self, response: pb.DiskUsageResponse) -> None:
         images = self._engine.storage.images
-        service = ImagesService(images, self._engine.events)
+        service = ImagesService(self._engine)
         usage = images.usage()
         response.images.extend(service.local(image) for image in images.list())
         response.layers_bytes = usage.size_bytes + usage.blob_bytes

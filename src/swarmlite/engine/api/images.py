@@ -11,7 +11,10 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.engine.api import selecting
-from swarmlite.engine.events import Events, nanoseconds
+from swarmlite.engine.api.imagemaking import ImageMakingService, platform_of, with_progress
+from swarmlite.engine.committing import Committing
+from swarmlite.engine.engine import Engine
+from swarmlite.engine.events import nanoseconds
 from swarmlite.engine.prune import truth, until_ns
 from swarmlite.engine.records import OWNER
 from swarmlite.proto import images_pb2 as pb
@@ -19,37 +22,42 @@ from swarmlite.proto.control_pb2 import Empty, GetRequest, ListRequest
 from swarmlite.proto.images_pb2_grpc import ImagesServicer
 from swarmlite.proto.types_pb2 import Platform as PlatformMessage
 from swarmlite.storage.images.auth import RegistryAuth
-from swarmlite.storage.images.store import ImageStore
-from swarmlite.storage.images.types import Image, Platform, Progress, Removed
+from swarmlite.storage.images.types import Image, ManifestInfo, Platform, Progress, Removed
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 LIST_KEYS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_KEYS = ("dangling", "label", "label!", "until")
 
 
-class ImagesService(ImagesServicer):
+class ImagesService(ImageMakingService, ImagesServicer):
     """See images.proto; errors are swarmlite's, translated by the server's interceptor."""
 
-    def __init__(self, store: ImageStore, events: Events) -> None:
-        """Both are the host's; leases say which images containers use."""
-        self._store, self._events = store, events
+    def __init__(self, engine: Engine) -> None:
+        """Its storage's leases say which images containers use."""
+        self._store, self._events = engine.storage.images, engine.events
+        committing = Committing(engine.storage, engine.lifecycle)
+        ImageMakingService.__init__(self, self._store, self._events, engine.records, committing)
 
     async def Pull(
         self, request: pb.PullImageRequest, context: Context
     ) -> AsyncIterator[pb.ImageProgress]:
         """Progress, then the image."""
-        platform = None
-        if request.platform.os or request.platform.architecture:
-            platform = Platform(request.platform.os or "linux", request.platform.architecture)
+        platform = platform_of(request)
         auth = RegistryAuth.from_base64(request.registry_auth)
 
-        async def work(progress: Callable[[Progress], None]) -> list[Image]:
+        async def work(progress: Callable[[Progress], None]) -> list[pb.ImageProgress]:
             ref = request.ref
-            image = await self._store.pull(ref, auth=auth, platform=platform, progress=progress)
+            image = await self._store.pull(
+                ref,
+                auth=auth,
+                platform=platform,
+                all_platforms=request.all_platforms,
+                progress=progress,
+            )
             self._tell("pull", ref, ref)
-            return [image]
+            return [_complete(image)]
 
-        async for message in _with_progress(work):
+        async for message in with_progress(work):
             yield message
 
     async def Load(
@@ -57,17 +65,20 @@ class ImagesService(ImagesServicer):
     ) -> AsyncIterator[pb.ImageProgress]:
         """Progress, then each image of the archive."""
 
+        first = await anext(request, pb.LoadImageRequest())
+
         async def chunks() -> AsyncIterator[bytes]:
+            yield first.chunk
             async for message in request:
                 yield message.chunk
 
-        async def work(progress: Callable[[Progress], None]) -> list[Image]:
-            images = await self._store.load(chunks(), progress)
+        async def work(progress: Callable[[Progress], None]) -> list[pb.ImageProgress]:
+            images = await self._store.load(chunks(), progress, platform=platform_of(first))
             for image in images:
                 self._tell("load", image.id)
-            return images
+            return [_complete(image) for image in images]
 
-        async for message in _with_progress(work):
+        async for message in with_progress(work):
             yield message
 
     async def Resolve(self, request: pb.PullImageRequest, context: Context) -> pb.ResolvedImage:
@@ -77,10 +88,7 @@ class ImagesService(ImagesServicer):
         return pb.ResolvedImage(
             ref=request.ref,
             digest=resolved.digest,
-            platforms=[
-                PlatformMessage(architecture=platform.architecture, os=platform.os)
-                for platform in resolved.platforms
-            ],
+            platforms=[_platform(platform) for platform in resolved.platforms],
         )
 
     async def List(self, request: ListRequest, context: Context) -> pb.ListImagesResponse:
@@ -113,11 +121,14 @@ class ImagesService(ImagesServicer):
 
     async def Inspect(self, request: GetRequest, context: Context) -> pb.ImageDetails:
         """One image, with its whole config."""
-        found = self._store.inspect(request.ref)
+        found = await asyncio.to_thread(self._store.inspect, request.ref)
         return pb.ImageDetails(
             image=self.local(found.image),
             config_json=json.dumps(found.image.config).encode(),
             diff_ids=found.diff_ids,
+            manifest_digest=found.image.manifest,
+            index_digest=found.index,
+            manifests=[_manifest(one) for one in found.manifests],
         )
 
     async def Tag(self, request: pb.TagImageRequest, context: Context) -> Empty:
@@ -202,39 +213,26 @@ def local_image(image: Image) -> pb.LocalImage:
     return message
 
 
-async def _with_progress(
-    work: Callable[[Callable[[Progress], None]], Any],
-) -> AsyncIterator[pb.ImageProgress]:
-    """The newest progress of each layer as it comes, then the images; raises what `work` raises."""
-    newest: dict[str, Progress] = {}
-    changed = asyncio.Event()
-
-    def progress(step: Progress) -> None:
-        newest[step.layer] = step
-        changed.set()
-
-    task = asyncio.ensure_future(work(progress))
-    task.add_done_callback(lambda _: changed.set())
-    try:
-        while not task.done() or newest:
-            await changed.wait()
-            changed.clear()
-            steps, newest = list(newest.values()), {}
-            for step in steps:
-                yield _progress(step)
-            if not task.done():
-                await asyncio.sleep(0.05)  # a terminal wants no more than this
-        for image in task.result():
-            yield pb.ImageProgress(status="Complete", image=local_image(image))
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
+def _complete(image: Image) -> pb.ImageProgress:
+    return pb.ImageProgress(status="Complete", image=local_image(image))
 
 
-def _progress(step: Progress) -> pb.ImageProgress:
-    return pb.ImageProgress(
-        layer=step.layer,
-        status=step.status,
-        current_bytes=step.current_bytes,
-        total_bytes=step.total_bytes,
+def _platform(platform: Platform) -> PlatformMessage:
+    return PlatformMessage(
+        architecture=platform.architecture, os=platform.os, variant=platform.variant
+    )
+
+
+def _manifest(found: ManifestInfo) -> pb.ImageManifest:
+    kind = pb.ImageManifest.ATTESTATION if found.attestation else pb.ImageManifest.IMAGE
+    return pb.ImageManifest(
+        digest=found.digest,
+        media_type=found.media_type,
+        size_bytes=found.size_bytes,
+        platform=_platform(found.platform) if found.platform else None,
+        kind=kind,
+        available=found.available,
+        content_bytes=found.content_bytes,
+        image_id=found.image_id,
+        attests=found.attests,
     )

@@ -21,6 +21,7 @@ from swarmlite.storage.images.manifest import (
     Descriptor,
     Index,
     digest_of,
+    is_attestation,
     parse,
     parse_config,
     select,
@@ -51,6 +52,8 @@ class Archived:
     raw_manifest: bytes = b""
     """Of a layout; `docker save` writes none that a registry would take."""
     layer_digests: tuple[str, ...] = ()
+    raw_indexes: tuple[bytes, ...] = ()
+    """Those that led to the manifest, the one that the layout names first."""
 
 
 async def spool(stream: AsyncIterable[bytes] | BinaryIO, target: Path, limits: Limits) -> None:
@@ -89,6 +92,9 @@ def read(path: Path, wanted: Platform, limits: Limits) -> list[Archived]:
         raise InvalidSpec(f"the archive is refused: {error}") from error
     except TooBig as error:
         raise ResourceExhausted(f"the archive is refused: {error}") from error
+    # Docker writes both since version 25; the layout has the manifests that registries take
+    if archive.has("index.json") and archive.has("oci-layout"):
+        return _layout_images(archive, wanted)
     if archive.has("manifest.json"):
         return _docker_images(archive)
     if archive.has("index.json"):
@@ -204,13 +210,17 @@ def _layout_images(archive: _Archive, wanted: Platform) -> list[Archived]:
     index = parse(archive.read("index.json", archive.limits.manifest_bytes))
     if not isinstance(index, Index):
         raise InvalidSpec("the archive's index.json is not an index")
-    images = []
+    images: dict[str, Archived] = {}
     for descriptor in index.manifests:
+        if is_attestation(descriptor):
+            continue
         data = archive.blob(descriptor, archive.limits.manifest_bytes)
         document = parse(data, descriptor.media_type)
+        indexes = []
         for _ in range(_MAX_DEPTH):
             if not isinstance(document, Index):
                 break
+            indexes.append(data)
             chosen = select(document, wanted)
             data = archive.blob(chosen, archive.limits.manifest_bytes)
             document = parse(data, chosen.media_type)
@@ -222,8 +232,11 @@ def _layout_images(archive: _Archive, wanted: Platform) -> list[Archived]:
         )
         image = _archived(raw, layers, _annotated_tags(descriptor))
         digests = tuple(layer.digest for layer in document.layers)
-        images.append(replace(image, raw_manifest=data, layer_digests=digests))
-    return images
+        image = replace(image, raw_manifest=data, layer_digests=digests, raw_indexes=tuple(indexes))
+        if before := images.get(image.id):  # one entry a name
+            image = replace(image, tags=(*before.tags, *image.tags))
+        images[image.id] = image
+    return list(images.values())
 
 
 def _annotated_tags(descriptor: Descriptor) -> tuple[str, ...]:

@@ -58,11 +58,15 @@ class RegistryAuth:
 
     def only_for(self, domain: str) -> RegistryAuth | None:
         """Itself where it is of this registry, or names none; else None: it goes nowhere else."""
+        return self if self.domain in ("", domain) else None
+
+    @property
+    def domain(self) -> str:
+        """HOST[:PORT] of the registry that it is of; empty where it names none."""
         named = self.server_address.partition("://")[2] or self.server_address
         named = named.partition("/")[0]
-        if named in ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"):
-            named = DEFAULT_DOMAIN
-        return self if named in ("", domain) else None
+        hub = named in ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+        return DEFAULT_DOMAIN if hub else named
 
     def to_base64(self) -> str:
         """The form that `from_base64` reads."""

@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 class Entry:
     """One image: names as Docker shows them, manifests' digests as NAME@DIGEST.
 
-    `manifest` is the digest of its manifest and `blobs` are those of all that it came as: index,
-    manifest, config, layers. Images of older stores have neither. `added` and `used` are seconds
+    `manifest` is the digest of its manifest, `index` of the index that led to it, and `blobs` are
+    those of all that it came as: indexes, manifest, config, layers. Images of older stores have
+    none. `added` and `used` are seconds
     since the epoch: when it came, and when it was last asked for by who runs it.
     """
 
@@ -35,6 +36,7 @@ class Entry:
     digests: list[str] = field(default_factory=list)
     platform_digests: list[str] = field(default_factory=list)
     manifest: str = ""
+    index: str = ""
     blobs: list[str] = field(default_factory=list)
     added: float = 0.0
     used: float = 0.0
@@ -80,7 +82,8 @@ class Index:
         kept = self.entries.setdefault(entry.id, entry)
         if kept is not entry and entry.manifest:
             # what a registry sent counts for more than what was made for an archive
-            kept.manifest = entry.manifest if digest or not kept.manifest else kept.manifest
+            if digest or not kept.manifest:
+                kept.manifest, kept.index = entry.manifest, entry.index
             kept.blobs = list(dict.fromkeys([*kept.blobs, *entry.blobs]))
         kept.used = max(kept.used, entry.used)
         if tag:

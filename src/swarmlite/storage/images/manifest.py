@@ -20,10 +20,25 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-ACCEPTED = (OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST)
+INDEXES = (OCI_INDEX, DOCKER_LIST)
+ACCEPTED = (*INDEXES, OCI_MANIFEST, DOCKER_MANIFEST)
+
+REFERENCE_TYPE = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+ATTESTATION = "attestation-manifest"
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
-_LAYERS = frozenset(
+_NOT_DISTRIBUTED = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+_FOREIGN = frozenset(
+    {
+        _NOT_DISTRIBUTED,
+        f"{_NOT_DISTRIBUTED}+gzip",
+        f"{_NOT_DISTRIBUTED}+zstd",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    }
+)
+_LAYERS = _FOREIGN | frozenset(
     {
         _LAYER,
         f"{_LAYER}+gzip",
@@ -51,6 +66,12 @@ class Descriptor:
     size: int
     platform: Platform | None = None
     annotations: tuple[tuple[str, str], ...] = ()
+    urls: tuple[str, ...] = ()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its owner does not want it in registries: it may lie at its `urls` only."""
+        return self.media_type in _FOREIGN
 
     @property
     def short(self) -> str:
@@ -96,8 +117,11 @@ def digest_of(data: bytes, algorithm: str = "sha256") -> str:
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
-def parse(data: bytes, media_type: str = "") -> Manifest | Index:
-    """The manifest or index in `data`; raises InvalidSpec. `media_type` is what it was sent as."""
+def parse(data: bytes, media_type: str = "", *, any_layers: bool = False) -> Manifest | Index:
+    """The manifest or index in `data`; raises InvalidSpec. `media_type` is what it was sent as.
+
+    With `any_layers`, layers may be what cannot be unpacked: attestations, signatures.
+    """
     document = parse_json(data, "the manifest")
     declared = document.get("mediaType") or media_type
     if media_type in ACCEPTED and declared != media_type:
@@ -113,7 +137,7 @@ def parse(data: bytes, media_type: str = "") -> Manifest | Index:
         raise InvalidSpec("the manifest has no config and layers, or is not what its type says")
     layers = _descriptors(document.get("layers"), "layers")
     for layer in layers:
-        if layer.media_type not in _LAYERS:
+        if layer.media_type not in _LAYERS and not any_layers:
             raise InvalidSpec(
                 f"layer {layer.short} has the unknown media type {layer.media_type!r}"
             )
@@ -151,26 +175,32 @@ def check_platform(config: dict[str, Any], wanted: Platform) -> None:
         raise FailedPrecondition(f"the image is for {found}, this needs {wanted}")
 
 
-def select(index: Index, wanted: Platform) -> Descriptor:
-    """The manifest for `wanted`; raises FailedPrecondition that lists what there is."""
-    matching = [
+def matching(entries: Sequence[Descriptor], wanted: Platform) -> list[Descriptor]:
+    """Those that say that they are for `wanted`, the best first."""
+    found = [
         entry
-        for entry in index.manifests
+        for entry in entries
         if entry.platform is not None
         and (entry.platform.os, entry.platform.architecture) == (wanted.os, wanted.architecture)
     ]
-    if matching:
-        return min(matching, key=lambda entry: _variant_distance(entry, wanted))
-    if len(index.manifests) == 1 and index.manifests[0].platform is None:
-        return index.manifests[0]
-    there = ", ".join(map(str, platforms(index))) or "none"
+    return sorted(found, key=lambda entry: _variant_distance(entry, wanted))
+
+
+def select(index: Index, wanted: Platform) -> Descriptor:
+    """The manifest for `wanted`; raises FailedPrecondition that lists what there is."""
+    entries = [entry for entry in index.manifests if not is_attestation(entry)]
+    if found := matching(entries, wanted):
+        return found[0]
+    if len(entries) == 1 and entries[0].platform is None:
+        return entries[0]
+    there = ", ".join(dict.fromkeys(str(e.platform) for e in entries if e.platform)) or "none"
     raise FailedPrecondition(f"no image for {wanted} in the index (there is: {there})")
 
 
-def platforms(index: Index) -> tuple[Platform, ...]:
-    """Those that the index has images for; attestations are left out."""
-    found = [e.platform for e in index.manifests if e.platform and e.platform.os != "unknown"]
-    return tuple(dict.fromkeys(found))
+def is_attestation(entry: Descriptor) -> bool:
+    """Whether an index names it for what it says of another manifest, and not to be run."""
+    unknown = entry.platform is not None and entry.platform.os == "unknown"
+    return unknown or dict(entry.annotations).get(REFERENCE_TYPE) == ATTESTATION
 
 
 def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
@@ -211,7 +241,12 @@ def _descriptor(raw: object, what: str) -> Descriptor:
         size,
         _platform(raw.get("platform")),
         tuple((str(key), str(value)) for key, value in annotations.items()),
+        _urls(raw.get("urls")),
     )
+
+
+def _urls(raw: object) -> tuple[str, ...]:
+    return tuple(map(str, raw[:10])) if isinstance(raw, list) else ()
 
 
 def _platform(raw: object) -> Platform | None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from swarmlite.errors import InvalidSpec, NotFound, Unavailable
 from swarmlite.model.references import Reference
 from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.encodings import Decoder, decoder, read_answer
 from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.images.manifest import (
     ACCEPTED,
@@ -49,33 +51,43 @@ class Repository:
         auth: RegistryAuth | None,
         settings: RegistrySettings,
         limits: Limits | None = None,
+        *,
+        actions: str = "pull",
+        mirror: URL | None = None,
     ) -> None:
-        self._reference = reference
+        """`actions`: what a token is asked for, "pull,push" to push.
+
+        `mirror` is asked in the registry's place; nobody's credentials go there.
+        """
+        self.reference = reference
         self._limits = limits or Limits()
-        self._scope = f"repository:{reference.path}:pull"
+        self.scope = f"repository:{reference.path}:{actions}"
+        if mirror is not None:
+            self.transport = Transport(mirror.authority, None, settings, mirror.origin())
+            return
         auth = auth.only_for(reference.domain) if auth else None
-        self._transport = Transport(reference.host, auth, settings)
+        self.transport = Transport(reference.host, auth, settings)
 
     async def __aenter__(self) -> Repository:
-        await self._transport.__aenter__()
+        await self.transport.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._transport.__aexit__(*error)
+        await self.transport.__aexit__(*error)
 
     async def manifest(self, target: str) -> Document:
         """The manifest of a tag or digest, checked against a digest.
 
         Raises NotFound, PermissionDenied, Unavailable, InvalidSpec.
         """
-        path = f"{self._reference.path}/manifests/{target}"
+        path = f"{self.reference.path}/manifests/{target}"
         try:
             data, media_type = await self._small(
                 path, self._limits.manifest_bytes, ", ".join(ACCEPTED)
             )
         except NotFound as error:
             raise NotFound(
-                f"no such image: {self._reference} (registry {self._transport.host} "
+                f"no such image: {self.reference} (registry {self.transport.host} "
                 f"has no manifest {target})"
             ) from error
         algorithm = target.partition(":")[0] if ":" in target else "sha256"
@@ -91,7 +103,7 @@ class Repository:
             raise InvalidSpec(
                 f"the image's config is {descriptor.size} bytes long, more than {limit}"
             )
-        path = f"{self._reference.path}/blobs/{descriptor.digest}"
+        path = f"{self.reference.path}/blobs/{descriptor.digest}"
         data, _ = await self._small(path, limit, "*/*")
         algorithm = descriptor.digest.partition(":")[0]
         digest = await in_thread(digest_of, data, algorithm)
@@ -105,20 +117,16 @@ class Repository:
             try:
                 return await self._small_once(path, limit, accept)
             except Retryable as failure:
-                await self._transport.pause(failure, attempt)
+                await self.transport.pause(failure, attempt)
                 attempt += 1
 
     async def _small_once(self, path: str, limit: int, accept: str) -> tuple[bytes, str]:
         headers = {"Accept": accept}
-        async with self._transport.request(
-            "GET", path, scope=self._scope, headers=headers
+        async with self.transport.request(
+            "GET", path, scope=self.scope, headers=headers
         ) as response:
-            body = bytearray()
-            async for piece in response.content.iter_chunked(_CHUNK):
-                body += piece
-                if len(body) > limit:
-                    raise InvalidSpec(f"{path} is longer than {limit} bytes")
-            return bytes(body), response.headers.get("Content-Type", "").partition(";")[0].strip()
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+            return await read_answer(response, limit, path), media_type
 
     async def download(
         self, descriptor: Descriptor, target: Path, progress: Callable[[int], None]
@@ -139,7 +147,7 @@ class Repository:
                     await self._attempt(download, progress)
                 except Retryable as failure:
                     attempt = 0 if download.have > before else attempt
-                    await self._transport.pause(failure, attempt)
+                    await self.transport.pause(failure, attempt)
                     attempt += 1
         if download.digest != descriptor.digest:
             target.unlink(missing_ok=True)
@@ -149,10 +157,48 @@ class Repository:
             )
 
     async def _attempt(self, download: _Download, progress: Callable[[int], None]) -> None:
-        path = f"{self._reference.path}/blobs/{download.descriptor.digest}"
+        descriptor = download.descriptor
+        path: str | URL = f"{self.reference.path}/blobs/{descriptor.digest}"
         headers = {"Range": f"bytes={download.have}-"} if download.have else {}
-        async with self._transport.request(
-            "GET", path, scope=self._scope, headers=headers
+        try:
+            await self._stream(path, headers, download, progress)
+        except NotFound:
+            if not descriptor.urls:
+                raise
+            await self._elsewhere(headers, download, progress)
+        if not download.complete:
+            raise Retryable(
+                Unavailable(
+                    f"registry {self.transport.host} sent {download.have} of "
+                    f"{descriptor.size} bytes of layer {descriptor.short}"
+                )
+            )
+
+    async def _elsewhere(
+        self, headers: dict[str, str], download: _Download, progress: Callable[[int], None]
+    ) -> None:
+        """A foreign layer, from where its manifest says; nobody's credentials go there."""
+        urls = [URL(url) for url in download.descriptor.urls if url.startswith(("https:", "http:"))]
+        for url in urls:
+            try:
+                await self._stream(url, headers, download, progress)
+            except NotFound:
+                continue
+            return
+        raise NotFound(
+            f"layer {download.descriptor.short} is neither in registry {self.transport.host} nor "
+            f"at any of its {len(urls)} URLs"
+        )
+
+    async def _stream(
+        self,
+        path: str | URL,
+        headers: dict[str, str],
+        download: _Download,
+        progress: Callable[[int], None],
+    ) -> None:
+        async with self.transport.request(
+            "GET", path, scope=self.scope, headers=headers
         ) as response:
             download.check_start(response)
             try:
@@ -163,18 +209,11 @@ class Repository:
             except NETWORK_ERRORS as error:
                 raise Retryable(
                     Unavailable(
-                        f"the connection to registry {self._transport.host} broke at byte "
+                        f"the connection to registry {self.transport.host} broke at byte "
                         f"{download.have} of {download.descriptor.size} of layer "
                         f"{download.descriptor.short}"
                     )
                 ) from error
-        if not download.complete:
-            raise Retryable(
-                Unavailable(
-                    f"registry {self._transport.host} sent {download.have} of "
-                    f"{download.descriptor.size} bytes of layer {download.descriptor.short}"
-                )
-            )
 
 
 class _Download:
@@ -184,6 +223,7 @@ class _Download:
         self._file = file
         self.descriptor = descriptor
         self._hash = state
+        self._decoder: Decoder | None = None
         self.have: int = file.seek(0, os.SEEK_END)
 
     @property
@@ -196,17 +236,38 @@ class _Download:
 
     def check_start(self, response: aiohttp.ClientResponse) -> None:
         """Start again where the registry sends the whole or another part than asked for."""
-        if response.status == 206:
+        self._decoder = self._decoding(response)
+        if response.status == 206 and self._decoder is None:
             start = response.headers.get("Content-Range", "").removeprefix("bytes ")
             if start.partition("-")[0].strip() == str(self.have):
                 return
+            self._restart()
             raise Retryable(Unavailable("the registry sent another range than asked for"))
         if self.have:
-            self._file.truncate(0)
-            self.have = 0
-            self._hash = hashlib.new(self.descriptor.digest.partition(":")[0])
+            self._restart()
+        if response.status == 206:  # a part of what was compressed: of no use
+            raise Retryable(Unavailable("the registry sent a part of a compressed answer"))
+
+    def _decoding(self, response: aiohttp.ClientResponse) -> Decoder | None:
+        """Some label a compressed layer as an encoding of it: its length tells them apart."""
+        if response.headers.get("Content-Length") == str(self.descriptor.size - self.have):
+            return None
+        return decoder(response.headers.get("Content-Encoding", ""))
+
+    def _restart(self) -> None:
+        self._file.truncate(0)
+        self.have = 0
+        self._hash = hashlib.new(self.descriptor.digest.partition(":")[0])
 
     def write(self, piece: bytes) -> None:
+        """The next bytes as they came. Raises InvalidSpec, OSError."""
+        if self._decoder is None:
+            self._write(piece)
+            return
+        for decoded in self._decoder.decode(piece):
+            self._write(decoded)
+
+    def _write(self, piece: bytes) -> None:
         if self.have + len(piece) > self.descriptor.size:
             raise InvalidSpec(
                 f"layer {self.descriptor.short} is longer than its {self.descriptor.size} bytes"

@@ -1,17 +1,34 @@
-"""Which registries are spoken to how."""
+"""Which registries are spoken to how: by the environment, and by a section of swarmlite.toml.
+
+[registries]
+mirrors = ["https://mirror.example"]     # of docker.io, asked first
+insecure = ["10.0.0.0/8", "reg:5000"]
+strict-token-servers = true              # logins go to token servers of the registry's site only
+[registries."ghcr.io"]
+mirrors = ["https://cache.example:5000"]
+insecure = true
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from swarmlite.errors import FailedPrecondition
+from yarl import URL
+
+from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.model.references import DEFAULT_DOMAIN
+from swarmlite.storage.images import proxies
 
 DEFAULT_CERTS_DIR = Path("/etc/swarmlite/certs.d")
+DOCKERS_CERTS_DIR = Path("/etc/docker/certs.d")
+CONFIG_FILE = Path("/etc/swarmlite/swarmlite.toml")
 
 
 @dataclass(frozen=True)
@@ -19,9 +36,12 @@ class RegistrySettings:
     """How to reach registries.
 
     `insecure`: HOST, HOST:PORT or CIDR of registries that may speak plain HTTP or have a
-    certificate of an unknown CA; loopback always may. `certs_dir`: HOST:PORT/ca.crt below it is
-    the CA of that registry. `retries` are per request, without progress; the first waits
-    `backoff_s`, each further one twice as long.
+    certificate of an unknown CA; loopback always may. `certs_dir`: HOST:PORT/*.crt below it are
+    CAs of that registry, HOST:PORT/NAME.cert and NAME.key a certificate to show it;
+    `more_certs_dirs` are looked into where it has nothing. `mirrors` are URLs by registry, asked
+    before it for what is pulled. `retries` are per request, without progress; the first waits
+    `backoff_s`, each further one twice as long; a registry that says how long is believed up to
+    `max_told_s`. `strict_token_servers`: credentials go to a token server of the same site only.
     """
 
     insecure: tuple[str, ...] = ()
@@ -29,16 +49,33 @@ class RegistrySettings:
     retries: int = 5
     backoff_s: float = 0.5
     max_backoff_s: float = 20.0
+    max_told_s: float = 120.0
     connect_timeout_s: float = 10.0
     stall_timeout_s: float = 30.0
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    strict_token_servers: bool = False
+    upload_chunk_bytes: int = 64 << 20
+    more_certs_dirs: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Where proxies are named: http_proxy, https_proxy, no_proxy, in either case."""
 
     @classmethod
     def from_environment(cls) -> RegistrySettings:
-        """SWARMLITE_INSECURE_REGISTRIES (comma separated) and SWARMLITE_CERTS_DIR."""
-        insecure = os.environ.get("SWARMLITE_INSECURE_REGISTRIES", "")
+        """SWARMLITE_INSECURE_REGISTRIES (comma separated), SWARMLITE_CERTS_DIR, and the file that
+        SWARMLITE_CONFIG names, or /etc/swarmlite/swarmlite.toml where it is there.
+
+        Raises InvalidSpec that names the file and the key.
+        """
+        named = os.environ.get("SWARMLITE_INSECURE_REGISTRIES", "")
+        file = _File.read()
+        insecure = [part.strip() for part in named.split(",") if part.strip()]
         return cls(
-            tuple(part.strip() for part in insecure.split(",") if part.strip()),
+            (*insecure, *file.insecure),
             Path(os.environ.get("SWARMLITE_CERTS_DIR", DEFAULT_CERTS_DIR)),
+            mirrors=file.mirrors,
+            strict_token_servers=file.strict,
+            more_certs_dirs=(DOCKERS_CERTS_DIR,),
+            environment=dict(os.environ),
         )
 
     def is_insecure(self, host: str) -> bool:
@@ -52,10 +89,28 @@ class RegistrySettings:
             return False
         return address.is_loopback or any(address in net for net in _networks(self.insecure))
 
+    def mirrors_of(self, domain: str) -> tuple[URL, ...]:
+        """Registries to ask before that of `domain`."""
+        return tuple(URL(url) for url in self.mirrors.get(domain, ()))
+
+    def proxy_for(self, url: URL) -> URL | None:
+        """The proxy of the environment for a request; None goes straight there."""
+        return proxies.proxy_for(url, self.environment)
+
     def ca_file(self, host: str) -> Path | None:
-        """The CA of `host`, where one was laid down for it."""
-        path = self.certs_dir / host / "ca.crt"
-        return path if path.is_file() else None
+        """The first CA of `host`, where one was laid down for it."""
+        found = self._files(host, ".crt")
+        return found[0] if found else None
+
+    def _files(self, host: str, suffix: str) -> list[Path]:
+        for folder in (self.certs_dir, *self.more_certs_dirs):
+            try:
+                found = sorted((folder / host).glob(f"*{suffix}"))
+            except OSError:
+                continue
+            if found:
+                return found
+        return []
 
     def tls(self, host: str) -> ssl.SSLContext:
         """A context for `host`; raises FailedPrecondition for a CA file that is none."""
@@ -63,14 +118,23 @@ class RegistrySettings:
         # Python turns this on since 3.13. Docker, and Python before, take authorities that have
         # no key usage or key identifier, as many a private registry's: so do we, on every Python.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if ca_file := self.ca_file(host):
+        authorities = self._files(host, ".crt")
+        for file in authorities:
             try:
-                context.load_verify_locations(ca_file)
+                context.load_verify_locations(file)
             except (ssl.SSLError, OSError) as error:
-                raise FailedPrecondition(f"{ca_file} is not a PEM certificate: {error}") from error
-        elif self.is_insecure(host):
+                raise FailedPrecondition(f"{file} is not a PEM certificate: {error}") from error
+        if not authorities and self.is_insecure(host):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        for certificate in self._files(host, ".cert"):
+            key = certificate.with_suffix(".key")
+            try:
+                context.load_cert_chain(certificate, key)
+            except (ssl.SSLError, OSError) as error:
+                raise FailedPrecondition(
+                    f"{certificate} and {key.name} are not a PEM certificate and its key: {error}"
+                ) from error
         return context
 
 
@@ -92,3 +156,83 @@ def _networks(
             except ValueError:
                 continue
     return networks
+
+
+@dataclass
+class _File:
+    """The `registries` section of swarmlite.toml."""
+
+    insecure: list[str] = field(default_factory=list)
+    mirrors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    strict: bool = False
+
+    @classmethod
+    def read(cls) -> _File:
+        """Of the file that is named, or the usual one. Raises InvalidSpec."""
+        named = os.environ.get("SWARMLITE_CONFIG", "")
+        path = Path(named) if named else CONFIG_FILE
+        try:
+            with path.open("rb") as file:
+                document = tomllib.load(file)
+        except FileNotFoundError:
+            if named:
+                raise InvalidSpec(f"SWARMLITE_CONFIG names {path}, which is not there") from None
+            return cls()
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise InvalidSpec(f"{path} cannot be read: {error}") from error
+        section = document.get("registries", {})
+        if not isinstance(section, dict):
+            raise InvalidSpec(f"{path}: registries is not a table")
+        try:
+            return cls._parse(section)
+        except InvalidSpec as error:
+            raise InvalidSpec(f"{path}: registries: {error}") from error
+
+    @classmethod
+    def _parse(cls, section: dict[str, Any]) -> _File:
+        found = cls()
+        for key, value in section.items():
+            if isinstance(value, dict):
+                found._registry(key, value)
+            elif key == "insecure":
+                found.insecure += _texts(key, value)
+            elif key == "mirrors":
+                found.mirrors[DEFAULT_DOMAIN] = _urls(key, value)
+            elif key == "strict-token-servers":
+                found.strict = _truth(key, value)
+            else:
+                raise InvalidSpec(
+                    f"unknown key {key!r}: use insecure, mirrors, strict-token-servers or a table "
+                    "named as a registry"
+                )
+        return found
+
+    def _registry(self, host: str, table: dict[str, Any]) -> None:
+        for key, value in table.items():
+            where = f"{host}.{key}"
+            if key == "mirrors":
+                self.mirrors[host] = _urls(where, value)
+            elif key == "insecure":
+                self.insecure += [host] if _truth(where, value) else []
+            else:
+                raise InvalidSpec(f"unknown key {where!r}: use insecure or mirrors")
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise InvalidSpec(f"{key} is not a list of strings")
+    return value
+
+
+def _urls(key: str, value: Any) -> tuple[str, ...]:
+    texts = _texts(key, value)
+    for text in texts:
+        if not text.startswith(("https://", "http://")) or not URL(text).host:
+            raise InvalidSpec(f"{key}: {text[:80]!r} is not an http or https URL")
+    return tuple(texts)
+
+
+def _truth(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidSpec(f"{key} is neither true nor false")
+    return value

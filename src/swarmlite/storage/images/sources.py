@@ -38,8 +38,12 @@ class Source(ABC):
         """It is unpacked, and was what it should be: its blob is put beside those kept. Blocks."""
 
     @abstractmethod
-    def keep(self) -> Descriptor:
-        """Its blob, staged and synced to the disk, is kept. Blocks; raises OSError."""
+    def keep(self, *, synced: bool = True) -> Descriptor:
+        """Its blob, staged, is kept; `synced`: the disk has it already. Blocks; raises OSError."""
+
+    @abstractmethod
+    def is_kept(self) -> bool:
+        """Whether its blob is among those kept."""
 
     def abandon(self) -> None:  # noqa: B027 - nothing to do where nothing was brought
         """It is of no use: drop what `fetch` has brought so far."""
@@ -67,10 +71,14 @@ class RemoteLayer(Source):
         await self._repository.download(self._descriptor, path, self._downloaded)
         return LayerSource(str(path))
 
-    def keep(self) -> Descriptor:
+    def is_kept(self) -> bool:
         """See Source."""
-        if not self._content.has(self._descriptor.digest):
-            self._content.commit(self._descriptor.digest, synced=True)
+        return self._content.has(self.digest)
+
+    def keep(self, *, synced: bool = True) -> Descriptor:
+        """See Source."""
+        if not self._content.has(self.digest):
+            self._content.commit(self.digest, synced=synced)
         self.say("Pull complete")
         return self._descriptor
 
@@ -110,11 +118,15 @@ class LocalLayer(Source):
             self.digest = self._content.stage(file, self._part.length, self.digest)
         self._staged = True
 
-    def keep(self) -> Descriptor:
+    def is_kept(self) -> bool:
+        """See Source."""
+        return bool(self.digest) and self._content.has(self.digest)
+
+    def keep(self, *, synced: bool = True) -> Descriptor:
         """See Source; of a layer that was here already, nothing was staged or synced."""
-        synced = self._staged
-        if not synced:
+        if not self._staged:
             self.stage()
+            synced = False
         if not self._content.has(self.digest):
             self._content.commit(self.digest, synced=synced)
         with Path(self._part.path).open("rb") as file:

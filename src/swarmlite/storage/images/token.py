@@ -8,37 +8,46 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from swarmlite.errors import FailedPrecondition, PermissionDenied, Unavailable
 from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.encodings import read_answer
 
 _MAX_TOKEN_BYTES = 1 << 20
-_SCHEME = re.compile(r"\s*([A-Za-z]+)\s*(.*)", re.DOTALL)
-_PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)')
+_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?:\s+|$|(?=,))")
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """One WWW-Authenticate header; the scheme is lower case."""
+    """One challenge of a WWW-Authenticate header; scheme and names are lower case."""
 
     scheme: str
     parameters: dict[str, str]
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """One challenge a header; what cannot be read is left out."""
+    """Every challenge, of which one header may hold several; what cannot be read is left out.
+
+    Source: RFC 9110, section 11.6.1: commas part both the challenges and their parameters.
+    """
     challenges = []
     for header in headers:
-        if match := _SCHEME.match(header[:8192]):
-            parameters = {
-                name.lower(): re.sub(r"\\(.)", r"\1", quoted) or bare
-                for name, quoted, bare in _PARAMETER.findall(match.group(2))
-            }
+        rest = header[:8192]
+        while match := _SCHEME.match(rest):
+            rest = rest[match.end() :]
+            parameters: dict[str, str] = {}
+            while found := _PARAMETER.match(rest):
+                name, quoted, bare = found.groups()
+                parameters[name.lower()] = bare or re.sub(r"\\(.)", r"\1", quoted or "")
+                rest = rest[found.end() :]
             challenges.append(Challenge(match.group(1).lower(), parameters))
     return challenges
 
@@ -49,39 +58,56 @@ async def fetch_token(
     challenge: Challenge,
     scope: str,
     auth: RegistryAuth | None,
+    *,
+    strict: bool = False,
+    connecting: Mapping[str, Any] | None = None,
 ) -> str:
     """A Bearer Authorization header; raises PermissionDenied, FailedPrecondition, Unavailable.
 
-    Credentials are sent to a realm of the registry's own site only; another realm is asked for an
-    anonymous token.
+    A registry may name any realm, and hosted ones do: credentials go there unless that would be
+    less secure than the registry itself. With `strict` only to a realm of the registry's own site;
+    another is asked for an anonymous token. `connecting` is how the realm is reached.
     """
     realm = _realm(registry, challenge)
-    trusted = same_site(registry, realm)
-    query = {"scope": scope} if scope else {}
+    trusted = same_site(registry, realm) if strict else as_secure(registry, realm)
+    query: list[tuple[str, str]] = [("scope", part) for part in scope.split()]
     if service := challenge.parameters.get("service"):
-        query["service"] = service
+        query.append(("service", service))
+    options: dict[str, Any] = {"allow_redirects": False, **(connecting or {})}
     headers = {}
     if auth is not None and trusted and auth.username:
         headers["Authorization"] = auth.basic()
     if auth is not None and trusted and auth.identity_token:
-        form = {**query, "grant_type": "refresh_token", "refresh_token": auth.identity_token}
-        form["client_id"] = "swarmlite"
-        request = session.post(realm, data=form, allow_redirects=False)
+        form = {"grant_type": "refresh_token", "refresh_token": auth.identity_token}
+        form |= {"client_id": "swarmlite", "scope": scope}
+        form |= {key: value for key, value in query if key == "service"}
+        request = session.post(realm, data=form, **options)
     else:
-        request = session.get(realm.update_query(query), headers=headers, allow_redirects=False)
+        request = session.get(realm.extend_query(query), headers=headers, **options)
     async with request as response:
         if response.status == 200:
             return f"Bearer {await _token(response, realm)}"
         status = response.status
     if auth is not None and not trusted:
+        why = "another host" if strict else "where they would not be encrypted"
         raise PermissionDenied(
-            f"registry {registry.authority} sends logins to {realm.host}, another host: "
+            f"registry {registry.authority} sends logins to {realm.host}, {why}: "
             "the credentials were not sent there"
         )
     if status in (401, 403):
         given = "refuses these credentials" if auth else "gives no anonymous access"
         raise PermissionDenied(f"the token server {realm.authority} {given}")
     raise Unavailable(f"the token server {realm.authority} answers {status}")
+
+
+def as_secure(registry: URL, realm: URL) -> bool:
+    """Whether what is said to `realm` is as secret as what is said to the registry.
+
+    Without encryption only on the registry's own host.
+    """
+    return realm.scheme == "https" or (
+        registry.scheme == "http" and (registry.host or "").lower() == (realm.host or "").lower()
+    )
 
 
 def same_site(registry: URL, realm: URL) -> bool:
@@ -117,11 +143,8 @@ def _realm(registry: URL, challenge: Challenge) -> URL:
 
 
 async def _token(response: aiohttp.ClientResponse, realm: URL) -> str:
-    body = await response.content.read(_MAX_TOKEN_BYTES)
-    while not response.content.at_eof() and len(body) < _MAX_TOKEN_BYTES:
-        body += await response.content.read(_MAX_TOKEN_BYTES)
     try:
-        document = json.loads(body)
+        document = json.loads(await read_answer(response, _MAX_TOKEN_BYTES, realm.authority))
         token = document.get("token") or document.get("access_token")
     except (ValueError, AttributeError, RecursionError):
         token = None

@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -33,6 +37,19 @@ NOBODY_RETRIES = 2
 NETWORK_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, ConnectionError)
 
 
+READ = frozenset({200, 206})
+Body = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    headers: dict[str, str]
+    body: Body | None
+    expected: frozenset[int]
+    answer_s: float
+
+
 class Retryable(Exception):
     """An attempt failed in a way that may pass; `error` is what to raise when it does not."""
 
@@ -49,13 +66,21 @@ class Retryable(Exception):
 class Transport:
     """Requests to one registry with one set of credentials; used on one event loop."""
 
-    def __init__(self, host: str, auth: RegistryAuth | None, settings: RegistrySettings) -> None:
+    def __init__(
+        self,
+        host: str,
+        auth: RegistryAuth | None,
+        settings: RegistrySettings,
+        base: URL | None = None,
+    ) -> None:
+        """`base`: scheme and authority, where they are known; else HTTPS is tried first."""
         self.host = host
         self._auth = auth
         self._settings = settings
-        self._base: URL | None = None
+        self._base = base
         self._authorization: dict[str, str] = {}
         self._tls: ssl.SSLContext | None = None
+        self._others: dict[str, ssl.SSLContext] = {}
         self._probing = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
 
@@ -63,16 +88,34 @@ class Transport:
         self._tls = await asyncio.to_thread(self._settings.tls, self.host)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls, limit=16),
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=self._settings.connect_timeout_s,
-                sock_read=self._settings.stall_timeout_s,
-            ),
-            headers={"User-Agent": "swarmlite"},
+            timeout=self._timeout(),
+            headers={"User-Agent": "swarmlite", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
         return self
+
+    def _timeout(self, answer_s: float = 0.0) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=self._settings.connect_timeout_s,
+            sock_read=answer_s or self._settings.stall_timeout_s,
+        )
+
+    @property
+    def stall_timeout_s(self) -> float:
+        """How long nothing may move."""
+        return self._settings.stall_timeout_s
+
+    async def _tls_for(self, url: URL) -> ssl.SSLContext:
+        """Of the registry itself; whoever it sends us to is checked by the rules of that host."""
+        assert self._tls is not None, "used outside of its context"
+        host = url.authority
+        if host == self.host or url.scheme != "https" or self._settings.is_insecure(self.host):
+            return self._tls
+        if host not in self._others:
+            self._others[host] = await asyncio.to_thread(self._settings.tls, host)
+        return self._others[host]
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
@@ -80,15 +123,26 @@ class Transport:
 
     @asynccontextmanager
     async def request(
-        self, method: str, path: str, *, scope: str, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str | URL,
+        *,
+        scope: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        expected: frozenset[int] = READ,
+        answer_s: float = 0.0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One attempt at `path` below /v2/; a response of status 200 or 206.
+        """One attempt at `path` below /v2/, or at a URL; a response of an `expected` status.
 
+        `body` makes what is sent anew each time: after a 401 or a redirect it is sent again.
+        `answer_s`: how long to wait for an answer, where that is not the settings' time.
         Raises Retryable, or the error itself where trying again cannot help.
         """
+        call = _Call(method, dict(headers or {}), body, expected, answer_s)
         try:
-            url = (await self.base()).join(URL(f"/v2/{path}"))
-            async with self._authorized(method, url, scope, headers or {}) as response:
+            url = (await self.base()).join(URL(f"/v2/{path}")) if isinstance(path, str) else path
+            async with self._authorized(call, url, scope) as response:
                 yield response
         except NETWORK_ERRORS as error:
             # Errors of TLS come as errors of connecting too, though somebody is there.
@@ -110,7 +164,8 @@ class Transport:
         if not self._settings.is_insecure(self.host) or self._settings.ca_file(self.host):
             return secure
         try:
-            async with self._http.get(secure / "v2/", allow_redirects=False):
+            proxy = self._settings.proxy_for(secure)
+            async with self._http.get(secure / "v2/", allow_redirects=False, proxy=proxy):
                 return secure
         except aiohttp.ClientConnectorCertificateError:
             raise
@@ -124,32 +179,39 @@ class Transport:
 
     @asynccontextmanager
     async def _authorized(
-        self, method: str, url: URL, scope: str, headers: Mapping[str, str]
+        self, call: _Call, url: URL, scope: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         used = self._authorization.get(scope)
-        async with self._redirected(method, url, used, headers) as response:
+        async with self._redirected(call, url, used) as response:
             if response.status != 401:
-                await self._check(response)
+                await self._check(response, call.expected)
                 yield response
                 return
             challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
         if self._authorization.get(scope) in (None, used):  # else a parallel request was faster
             self._authorization[scope] = await self._answer(challenges, scope)
-        async with self._redirected(method, url, self._authorization[scope], headers) as response:
-            await self._check(response)
+        async with self._redirected(call, url, self._authorization[scope]) as response:
+            await self._check(response, call.expected)
             yield response
 
     @asynccontextmanager
     async def _redirected(
-        self, method: str, url: URL, authorization: str | None, headers: Mapping[str, str]
+        self, call: _Call, url: URL, authorization: str | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        origin = url.origin()
+        origin = (await self.base()).origin()
         for _ in range(_MAX_REDIRECTS + 1):
-            sent = dict(headers)
+            sent = dict(call.headers)
             if authorization and url.origin() == origin:
                 sent["Authorization"] = authorization
             async with self._http.request(
-                method, url, headers=sent, allow_redirects=False
+                call.method,
+                url,
+                headers=sent,
+                data=call.body() if call.body else None,
+                allow_redirects=False,
+                ssl=await self._tls_for(url),
+                timeout=self._timeout(call.answer_s),
+                proxy=self._settings.proxy_for(url),
             ) as response:
                 if response.status not in _REDIRECTS:
                     yield response
@@ -168,8 +230,21 @@ class Transport:
         """The Authorization header that a 401 asks for."""
         base = await self.base()
         for challenge in challenges:
-            if challenge.scheme == "bearer":
-                return await fetch_token(self._http, base, challenge, scope, self._auth)
+            if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
+                realm = URL(challenge.parameters["realm"])
+                connecting = {
+                    "proxy": self._settings.proxy_for(realm),
+                    "ssl": await self._tls_for(realm),
+                }
+                return await fetch_token(
+                    self._http,
+                    base,
+                    challenge,
+                    scope,
+                    self._auth,
+                    strict=self._settings.strict_token_servers,
+                    connecting=connecting,
+                )
         if any(challenge.scheme == "basic" for challenge in challenges):
             if self._auth is None or not self._auth.username:
                 raise PermissionDenied(f"registry {self.host} asks for a user name and password")
@@ -178,9 +253,9 @@ class Transport:
             f"registry {self.host} refuses access and does not say how to log in"
         )
 
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
+    async def _check(self, response: aiohttp.ClientResponse, expected: frozenset[int]) -> None:
         status = response.status
-        if status in (200, 206):
+        if status in expected:
             return
         why = f"registry {self.host} answers {status} {response.reason or ''}".rstrip()
         if status == 401:
@@ -218,11 +293,19 @@ class Transport:
         if attempt >= retries or isinstance(failure.error, PermissionDenied):
             raise failure.error from failure
         backoff = self._settings.backoff_s * 2**attempt * random.uniform(0.8, 1.2)
-        wait = failure.wait_s if failure.wait_s is not None else backoff
-        await asyncio.sleep(min(wait, self._settings.max_backoff_s))
+        wait = min(backoff, self._settings.max_backoff_s)
+        if failure.wait_s is not None:
+            wait = min(failure.wait_s, self._settings.max_told_s)
+        await asyncio.sleep(wait)
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    if retry_after is None or not retry_after.strip().isdigit():
+    """What Retry-After says: seconds, or a date. Source: RFC 9110, section 10.2.3."""
+    text = (retry_after or "").strip()
+    if text.isdecimal():
+        return float(text[:6])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
         return None
-    return float(retry_after.strip()[:6])
+    return max(moment.timestamp() - time.time(), 0.0) if moment.tzinfo else None

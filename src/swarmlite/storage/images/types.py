@@ -71,13 +71,45 @@ class HistoryItem:
 
 
 @dataclass(frozen=True)
+class ManifestInfo:
+    """One manifest of an image: what it is for, and whether all of its blobs are here.
+
+    `image_id` where its layers are unpacked; `attests` is the manifest that an attestation is of.
+    """
+
+    digest: str
+    media_type: str
+    size_bytes: int
+    platform: Platform | None
+    attestation: bool
+    available: bool
+    content_bytes: int
+    image_id: str
+    attests: str
+
+
+@dataclass(frozen=True)
 class Inspection:
-    """An image, what its layers unpack to, how it was made, and the blobs that it came as."""
+    """An image, what its layers unpack to, how it was made, and the blobs that it came as.
+
+    `index` is the digest of the index that it came by, `manifests` what that names, or its own.
+    """
 
     image: Image
     diff_ids: tuple[str, ...]
     history: tuple[HistoryItem, ...]
     blobs: tuple[str, ...]
+    index: str = ""
+    manifests: tuple[ManifestInfo, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A name that a registry has now; `size_bytes` is of the manifest or index."""
+
+    tag: str
+    digest: str
+    size_bytes: int
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,8 @@ def usage(pair: Pair) -> int:
     return total
 
 
-def tar(pair: Pair) -> Iterator[bytes]:
+def tar(pair: Pair, stream: TarStream) -> Iterator[bytes]:
     """The difference as a layer's tar."""
-    stream = TarStream()
     for entry in trees.walk(pair.upper):
         before = found_at(pair.below, entry)
         if before is None or not _same(entry, before, pair):

@@ -17,6 +17,7 @@ from swarmlite.storage.images.layers import LayerStore
 from swarmlite.storage.snapshots import comparing, copier
 from swarmlite.storage.snapshots.differences import Pair
 from swarmlite.storage.snapshots.keyed import KeyedSnapshots, translating
+from swarmlite.storage.snapshots.tars import TarStream
 from swarmlite.storage.snapshots.types import MAX_CHANGES, Change, Root
 
 _BASE = ".base-"
@@ -114,10 +115,10 @@ class CopyingSnapshots(KeyedSnapshots):
         with self._compared(key) as pair:
             return comparing.usage(pair)
 
-    def commit(self, key: str) -> Iterator[bytes]:
+    def commit(self, key: str, *, first_id: int = 0, id_count: int = 0) -> Iterator[bytes]:
         """See types.Snapshots."""
         with self._compared(key) as pair:
-            yield from comparing.tar(pair)
+            yield from comparing.tar(pair, TarStream(first_id, id_count))
 
     def remove(self, key: str) -> None:
         """See types.Snapshots."""

@@ -121,9 +121,8 @@ def _hidden(pair: Pair, entry: trees.Entry) -> list[str]:
         os.close(fd)
 
 
-def tar(pair: Pair) -> Iterator[bytes]:
+def tar(pair: Pair, stream: TarStream) -> Iterator[bytes]:
     """The difference as a layer's tar; directories come before what is in them."""
-    stream = TarStream()
     for entry in trees.walk(pair.upper):
         folder = "".join(f"{part}/" for part in entry.parts[:-1])
         if entry.is_whiteout:

@@ -13,6 +13,7 @@ from swarmlite.storage import trees
 from swarmlite.storage.images.layers import LayerStore
 from swarmlite.storage.snapshots import detached, differences
 from swarmlite.storage.snapshots.keyed import KeyedSnapshots, translated, translating
+from swarmlite.storage.snapshots.tars import TarStream
 from swarmlite.storage.snapshots.types import MAX_CHANGES, Change, Root
 
 _PARAMETERS = Path("/sys/module/overlay/parameters")
@@ -99,10 +100,10 @@ class OverlaySnapshots(KeyedSnapshots):
         with translating(self._root):
             return trees.size(self._root / key / "upper")
 
-    def commit(self, key: str) -> Iterator[bytes]:
+    def commit(self, key: str, *, first_id: int = 0, id_count: int = 0) -> Iterator[bytes]:
         """See types.Snapshots."""
         with self._compared(key) as pair, translating(self._root):
-            yield from differences.tar(pair)
+            yield from differences.tar(pair, TarStream(first_id, id_count))
 
 
 def _defaults_undone() -> str:

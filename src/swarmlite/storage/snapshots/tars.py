@@ -25,7 +25,9 @@ _KEPT = ("user.", "security.capability", "system.posix_acl_")
 class TarStream:
     """One tar in the making; the pieces of it are what its methods return, in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_id: int = 0, id_count: int = 0) -> None:
+        """`first_id`: the host's id that is written as 0, of `id_count`; others stay."""
+        self._first_id, self._ids = first_id, range(first_id, first_id + id_count)
         self._linked: dict[tuple[int, int], str] = {}
 
     def marker(self, name: str) -> bytes:
@@ -41,7 +43,7 @@ class TarStream:
         info = tarfile.TarInfo(entry.path)
         info.type = kind
         info.mode = stat.S_IMODE(status.st_mode)
-        info.uid, info.gid = status.st_uid, status.st_gid
+        info.uid, info.gid = self._id(status.st_uid), self._id(status.st_gid)
         info.mtime = status.st_mtime_ns / 1e9
         if status.st_mtime_ns % 1_000_000_000 == 0:
             info.mtime = status.st_mtime_ns // 1_000_000_000
@@ -56,6 +58,9 @@ class TarStream:
             yield _header(info, self._attributes(entry))
         else:
             yield _header(info)
+
+    def _id(self, host_id: int) -> int:
+        return host_id - self._first_id if host_id in self._ids else host_id
 
     def _file(self, entry: Entry, info: tarfile.TarInfo) -> Iterator[bytes]:
         key = (entry.status.st_dev, entry.status.st_ino)

@@ -87,8 +87,11 @@ class Snapshots(Protocol):
     def usage(self, key: str) -> int:
         """The bytes of what differs from its layers, as `ps --size` shows it."""
 
-    def commit(self, key: str) -> Iterator[bytes]:
-        """The difference as the tar of a layer (OCI image-spec, layer.md), piece by piece."""
+    def commit(self, key: str, *, first_id: int = 0, id_count: int = 0) -> Iterator[bytes]:
+        """The difference as the tar of a layer (OCI image-spec, layer.md), piece by piece.
+
+        `first_id`: the host's id that is the container's 0, of `id_count`; 0 for all as they are.
+        """
 
     def remove(self, key: str) -> None:
         """Take it away; safe to repeat. The key is free when this returns, the disk soon after."""

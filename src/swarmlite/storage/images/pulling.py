@@ -1,0 +1,197 @@
+"""Pulling images from registries: one flight a reference, platform and login."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from swarmlite.errors import (
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    ResourceExhausted,
+    SwarmliteError,
+)
+from swarmlite.model.references import Reference
+from swarmlite.storage.images import platforms
+from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.bringing import Bringing, check_layers
+from swarmlite.storage.images.catalog import Catalog, Report, ignore, image_of, size_of
+from swarmlite.storage.images.flight import Flights, in_thread
+from swarmlite.storage.images.index import Entry
+from swarmlite.storage.images.layers import os_error
+from swarmlite.storage.images.manifest import (
+    Index,
+    chain_ids,
+    check_platform,
+    digest_of,
+    parse,
+    parse_config,
+)
+from swarmlite.storage.images.others import Others
+from swarmlite.storage.images.registry import Repository
+from swarmlite.storage.images.sources import RemoteLayer
+from swarmlite.storage.images.types import Image, Platform, Progress, Resolved
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a pull is for; two that are equal share their work."""
+
+    reference: Reference
+    platform: Platform
+    auth: RegistryAuth | None
+    all_platforms: bool
+
+
+class Pulling:
+    """Pulls into one catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._flights: Flights[Image] = Flights()
+        self._owners: dict[_Wanted, Counter[str]] = {}  # who waits for a pull
+
+    async def _ask(
+        self,
+        reference: Reference,
+        auth: RegistryAuth | None,
+        work: Callable[[Repository], Awaitable[T]],
+    ) -> T:
+        """What `work` makes of a repository: the mirrors' first, where there are any."""
+        settings, limits = self._catalog.settings, self._catalog.limits
+        for mirror in settings.mirrors_of(reference.domain):
+            try:
+                async with Repository(
+                    reference, None, settings, limits, mirror=mirror
+                ) as repository:
+                    return await work(repository)
+            except ResourceExhausted:
+                raise
+            except SwarmliteError as error:
+                log.info("a mirror is passed over mirror=%s error=%s", mirror.authority, error)
+        async with Repository(reference, auth, settings, limits) as repository:
+            return await work(repository)
+
+    async def resolve(self, ref: str, auth: RegistryAuth | None) -> Resolved:
+        """See ImageStore."""
+        reference = Reference.parse(ref)
+
+        async def work(repository: Repository) -> Resolved:
+            document = await repository.manifest(reference.target)
+            parsed = await in_thread(parse, document.data, document.media_type)
+            if isinstance(parsed, Index):
+                return Resolved(document.digest, await platforms.of_index(repository, parsed))
+            config = await platforms.config_of(repository, parsed)
+            return Resolved(document.digest, (platforms.of_config(config),))
+
+        return await self._ask(reference, auth, work)
+
+    async def pull(
+        self,
+        ref: str,
+        auth: RegistryAuth | None,
+        platform: Platform | None,
+        report: Report | None,
+        owner: str,
+        *,
+        all_platforms: bool,
+    ) -> Image:
+        """See ImageStore."""
+        reference = Reference.parse(ref)
+        wanted = _Wanted(reference, platform or Platform.of_host(), auth, all_platforms)
+        report = report or ignore
+        if reference.digest and not all_platforms and (image := self._complete(wanted)):
+            report(Progress("", "Image is up to date"))
+            self._hold(owner, image)
+            return image
+        owners = self._owners.setdefault(wanted, Counter())
+        owners.update([owner] if owner else [])
+        try:
+            while True:
+                image = await self._flights.run(wanted, lambda: self._pull(wanted, report, owners))
+                if not owner or image.id in self._catalog.index.entries:
+                    self._hold(owner, image)
+                    return image
+        finally:
+            owners.subtract([owner] if owner else [])
+            if not +owners and self._owners.get(wanted) is owners:
+                del self._owners[wanted]
+
+    def _hold(self, owner: str, image: Image) -> None:
+        if (entry := self._catalog.index.entries.get(image.id)) is not None:
+            entry.used, self._catalog.uses_changed = time.time(), True
+        if owner:
+            self._catalog.leases.hold(owner, images=[image.id])
+
+    def _complete(self, wanted: _Wanted) -> Image | None:
+        try:
+            image = image_of(self._catalog.index.find(str(wanted.reference)))
+            check_platform(image.config, wanted.platform)
+        except (NotFound, FailedPrecondition):
+            return None
+        return image
+
+    async def _pull(self, wanted: _Wanted, report: Report, owners: Counter[str]) -> Image:
+        try:
+            return await self._ask(
+                wanted.reference,
+                wanted.auth,
+                lambda repository: self._pull_from(repository, wanted, report, owners),
+            )
+        except OSError as error:
+            raise os_error(error, self._catalog.root) from error
+        except InvalidSpec as error:
+            raise InvalidSpec(f"image {wanted.reference}: {error}") from error
+
+    async def _pull_from(
+        self, repository: Repository, wanted: _Wanted, report: Report, owners: Counter[str]
+    ) -> Image:
+        catalog = self._catalog
+        chosen = await platforms.choose(repository, wanted.reference.target, wanted.platform)
+        manifest, own = chosen.manifest, chosen.document
+        raw = chosen.config or await repository.blob(manifest.config)
+        config, diff_ids = await in_thread(parse_config, raw)
+        check_platform(config, wanted.platform)
+        check_layers(catalog, len(diff_ids), len(manifest.layers))
+        sources = [
+            RemoteLayer(catalog.content, repository, layer, report) for layer in manifest.layers
+        ]
+        documents = [*(index.data for index in chosen.indexes), own.data, raw]
+        blobs = [*map(digest_of, documents), *(layer.digest for layer in manifest.layers)]
+        others = Others(catalog, repository, report)
+        if wanted.all_platforms and chosen.indexes:
+            blobs += await others.find(chosen.indexes[0])
+        with catalog.holding([*chain_ids(diff_ids), *blobs]):
+            layers = await Bringing(catalog).bring(sources, diff_ids)
+            entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], size_of(layers))
+            entry.manifest, entry.blobs = digest_of(own.data), list(dict.fromkeys(blobs))
+            entry.index = digest_of(chosen.indexes[0].data) if chosen.indexes else ""
+            entry.added = entry.used = time.time()
+            await others.bring()
+            await in_thread(catalog.keep, documents)
+            kept = await self._add(entry, wanted, chosen.top_digest, own.digest, owners)
+        report(Progress("", "Pull complete"))
+        return image_of(kept)
+
+    async def _add(
+        self, entry: Entry, wanted: _Wanted, top: str, own: str, owners: Counter[str]
+    ) -> Entry:
+        reference = wanted.reference
+        kept = self._catalog.index.add(
+            entry,
+            tag="" if reference.digest else reference.tagged,
+            digest=reference.pinned(top),
+            platform_digest=reference.pinned(own),
+        )
+        for owner in +owners:  # before anybody can remove it
+            self._catalog.leases.hold(owner, images=[kept.id])
+        await self._catalog.index.save()
+        return kept
