@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from swarmlite.proto.objects_pb2 import Service, Task
+from swarmlite.proto.objects_pb2 import Network, Service, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
 from swarmlite.proto.types_pb2 import (
     GenericResource,
@@ -18,6 +18,7 @@ from swarmlite.proto.types_pb2 import (
     UpdateStatus,
 )
 
+from . import swarmnetwork
 from .containerspec import container_spec
 from .values import (
     Json,
@@ -212,8 +213,8 @@ def _endpoint(value: ServiceEndpoint) -> Json:
     )
 
 
-def task(value: Task) -> Json:
-    """A task as `inspect` shows it."""
+def task(value: Task, networks: Mapping[str, Network] | None = None) -> Json:
+    """A task as `inspect` shows it; `networks` are the swarm's by id, to be shown where it is."""
     return {
         "ID": value.id,
         **meta(value.meta),
@@ -226,10 +227,7 @@ def task(value: Task) -> Json:
         **compact(
             {
                 "NetworksAttachments": [
-                    {
-                        "Network": {"ID": n.network_id, "Spec": {"Name": n.network_name}},
-                        "Addresses": list(n.addresses),
-                    }
+                    swarmnetwork.attachment(n, (networks or {}).get(n.network_id))
                     for n in value.networks
                 ],
                 "GenericResources": generic(value.assigned_generic_resources),

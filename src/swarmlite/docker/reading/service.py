@@ -6,14 +6,14 @@ from swarmlite.docker.fields import Fields
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, PortConfig, UpdateConfig
 
-from . import task
+from . import task, versions
 from .values import MAX_UINT32, count, duration, word
 
 MODES = ("Replicated", "Global", "ReplicatedJob", "GlobalJob")
 
 
-def service_spec(sent: Fields) -> ServiceSpec:
-    """The spec that was sent; what the rules of specs say to it is the managers' to tell.
+def service_spec(sent: Fields, minor: int = 999) -> ServiceSpec:
+    """The spec that a client of version 1.`minor` sent; its rules are the managers' to apply.
 
     Raises InvalidSpec for wrong types, unknown words, and what has no place in our spec.
     """
@@ -21,8 +21,7 @@ def service_spec(sent: Fields) -> ServiceSpec:
     spec.annotations.name = sent.text("Name")
     spec.annotations.labels.update(sent.mapping("Labels"))
     task.task_spec(sent.object("TaskTemplate"), spec.task)
-    if not spec.task.networks:
-        # Where clients of before 1.25 have them.
+    if minor <= versions.LEGACY_NETWORKS_UNTIL and not spec.task.networks:
         task.networks(sent, spec.task)
     _mode(sent.object("Mode"), spec)
     for key, config in (("UpdateConfig", spec.update), ("RollbackConfig", spec.rollback)):
@@ -32,7 +31,7 @@ def service_spec(sent: Fields) -> ServiceSpec:
     if sent.has("EndpointSpec"):
         spec.endpoint.SetInParent()
         endpoint_spec(sent.object("EndpointSpec"), spec.endpoint)
-    return spec
+    return versions.as_meant(spec, minor)
 
 
 def _mode(sent: Fields, spec: ServiceSpec) -> None:

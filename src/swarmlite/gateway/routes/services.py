@@ -2,6 +2,176 @@
 
 from __future__ import annotations
 
-from swarmlite.gateway.app import Route
+from typing import Any
 
-ROUTES: list[Route] = []
+from aiohttp import web
+
+from swarmlite import rpc
+from swarmlite.docker import services as docker
+from swarmlite.docker.fields import Fields
+from swarmlite.docker.reading.kept import carried_over
+from swarmlite.docker.reading.service import service_spec
+from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.gateway.app import Route
+from swarmlite.gateway.errors import Refused
+from swarmlite.gateway.pinning import pinned
+from swarmlite.gateway.request import Call
+from swarmlite.gateway.swarm import ask, filters, one_of_these, registry_auth, taken, version
+from swarmlite.gateway.swarmlogs import send_logs
+from swarmlite.model.references import PREDEFINED_NETWORKS
+from swarmlite.proto.control_pb2 import (
+    CreateServiceRequest,
+    GetRequest,
+    ListRequest,
+    LogSelector,
+    RemoveRequest,
+    UpdateServiceRequest,
+)
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.specs_pb2 import ServiceSpec
+
+FILTERS = ("id", "label", "mode", "name", "runtime")
+
+
+async def services(call: Call) -> web.Response:
+    """All that pass the filters; with the counts of their tasks if `status` asks for them."""
+    runtimes, rest = taken(filters(call, *FILTERS), "runtime")
+    control = call.backends.control
+    if not one_of_these(runtimes, "container"):
+        return call.reply([])
+    found = await ask(control.ListServices, ListRequest(filters=rest))
+    status = found.status if call.flag("status") and call.at_least(41) else {}
+    shown = []
+    for service in found.services:
+        value = _shown(call, service)
+        if service.id in status:
+            counts = status[service.id]
+            value["ServiceStatus"] = {
+                "RunningTasks": counts.running_tasks,
+                "DesiredTasks": counts.desired_tasks,
+                "CompletedTasks": counts.completed_tasks,
+            }
+        shown.append(value)
+    return call.reply(shown)
+
+
+def _shown(call: Call, service: Service) -> dict[str, Any]:
+    value = docker.service(service)
+    if not call.at_least(25):  # where its clients look for them
+        for key in ("Spec", "PreviousSpec"):
+            networks = value.get(key, {}).get("TaskTemplate", {}).get("Networks")
+            if networks:
+                value[key]["Networks"] = networks
+    return value
+
+
+async def inspect(call: Call) -> web.Response:
+    """One service. Defaults are in it whether they are asked for or not: they are stored."""
+    found = await ask(call.backends.control.GetService, GetRequest(ref=call.params["ref"]))
+    return call.reply(_shown(call, found))
+
+
+async def create(call: Call) -> web.Response:
+    """A new one; answers its id."""
+    spec = service_spec(await call.body(), call.version.minor)
+    control = call.backends.control
+    await _with_networks(call, spec)
+    if auth := registry_auth(call):
+        spec.task.container.pull_options.registry_auth = auth
+    warnings = await pinned(call, spec.task)
+    made = await ask(control.CreateService, CreateServiceRequest(spec=spec))
+    return call.reply({"ID": made.id, **({"Warnings": warnings} if warnings else {})}, 201)
+
+
+async def update(call: Call) -> web.Response:
+    """A new spec, or the one before."""
+    control = call.backends.control
+    request = UpdateServiceRequest(version=version(call, "service"))
+    rollback = call.text("rollback")
+    if rollback not in ("", "none", "previous"):
+        raise InvalidSpec(f"unrecognized rollback option {rollback[:40]}")
+    sent = await call.body()
+    stored = await ask(control.GetService, GetRequest(ref=call.params["ref"]))
+    request.service_id = stored.id
+    warnings: list[str] = []
+    if rollback == "previous":
+        request.rollback = UpdateServiceRequest.PREVIOUS
+    else:
+        request.spec.CopyFrom(await _changed(call, sent, stored))
+        warnings = await pinned(call, request.spec.task)
+    await ask(control.UpdateService, request)
+    return call.reply({"Warnings": warnings or None})
+
+
+async def _changed(call: Call, sent: Fields, stored: Service) -> ServiceSpec:
+    spec = service_spec(sent, call.version.minor)
+    await _with_networks(call, spec)
+    spec.task.container.pull_options.registry_auth = registry_auth(call) or _known_auth(
+        call, stored
+    )
+    if not spec.task.container.pull_options.registry_auth:
+        spec.task.container.ClearField("pull_options")
+    return carried_over(sent, spec, stored.spec)
+
+
+def _known_auth(call: Call, stored: Service) -> str:
+    """Who brings no credentials keeps those that the service has, or had before."""
+    source = call.text("registryAuthFrom") or "spec"
+    if source not in ("spec", "previous-spec"):
+        raise InvalidSpec(f"invalid registryAuthFrom '{source[:40]}'")
+    if source == "spec":
+        return stored.spec.task.container.pull_options.registry_auth
+    if not stored.HasField("previous_spec"):
+        raise InvalidSpec("service does not have a previous spec")
+    return stored.previous_spec.task.container.pull_options.registry_auth
+
+
+async def _with_networks(call: Call, spec: ServiceSpec) -> None:
+    """Networks of each node by their names; a network of this host is refused as Docker does."""
+    for network in spec.task.networks:
+        if network.target in PREDEFINED_NETWORKS:
+            continue
+        try:
+            found = await ask(call.backends.control.GetNetwork, GetRequest(ref=network.target))
+            network.target = found.id
+        except NotFound:
+            network.target = await _of_host(call, network.target)
+
+
+async def _of_host(call: Call, ref: str) -> str:
+    try:
+        with rpc.translated("the engine"):
+            found = await call.backends.host_networks.Inspect(GetRequest(ref=ref))
+    except NotFound as error:
+        raise NotFound(f"network {ref} not found") from error
+    name: str = found.network.spec.annotations.name
+    if name in PREDEFINED_NETWORKS:
+        return name
+    raise Refused(
+        403,
+        f"The network {name} cannot be used with services. Only networks scoped to the swarm can"
+        " be used, such as those created with the overlay driver.",
+    )
+
+
+async def remove(call: Call) -> web.Response:
+    """Gone at once; its tasks go behind it."""
+    control = call.backends.control
+    await ask(control.RemoveService, RemoveRequest(ref=call.params["ref"]))
+    return call.empty(200)
+
+
+async def logs(call: Call) -> web.StreamResponse:
+    """Lines of all its tasks."""
+    found = await ask(call.backends.control.GetService, GetRequest(ref=call.params["ref"]))
+    return await send_logs(call, LogSelector(service_ids=[found.id]), found.spec.task.container.tty)
+
+
+ROUTES: list[Route] = [
+    ("GET", "/services", services),
+    ("POST", "/services/create", create),
+    ("GET", "/services/{ref}", inspect),
+    ("DELETE", "/services/{ref}", remove),
+    ("POST", "/services/{ref}/update", update),
+    ("GET", "/services/{ref}/logs", logs),
+]

@@ -1,7 +1,124 @@
-"""The endpoints of swarm."""
+"""The endpoints of the swarm as a whole: what it is, and who is in it."""
 
 from __future__ import annotations
 
-from swarmlite.gateway.app import Route
+import asyncio
+from typing import Any
 
-ROUTES: list[Route] = []
+from aiohttp import web
+
+from swarmlite.client import daemon, membership
+from swarmlite.docker import cluster as docker
+from swarmlite.docker.reading import swarm as reading
+from swarmlite.errors import FailedPrecondition
+from swarmlite.gateway.app import Route
+from swarmlite.gateway.errors import Refused
+from swarmlite.gateway.request import Call
+from swarmlite.gateway.swarm import ask, version
+from swarmlite.model.validate import validate_cluster
+from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
+from swarmlite.proto.specs_pb2 import ClusterSpec
+
+ALREADY = (
+    'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join'
+    " another one."
+)
+NO_SWARM = "This node is not part of a swarm"
+
+
+async def inspect(call: Call) -> web.Response:
+    """The swarm with its join tokens."""
+    found = await ask(call.backends.control.GetCluster, GetRequest(ref="default"))
+    return call.reply(docker.swarm(found))
+
+
+async def init(call: Call) -> web.Response:
+    """A new swarm of this node; answers the node's id."""
+    wanted = reading.init(await call.body())
+    paths = call.settings.paths
+    if membership.in_swarm(paths) and not wanted.message.get("force_new_cluster"):
+        raise Refused(503, ALREADY)
+    validate_cluster(_later(wanted.spec))  # before there is a swarm that would lack it
+    made = await _daemon(call, wanted.message, status=400)
+    if wanted.said:
+        await _complete(call, wanted.spec)
+    return call.reply(made["node_id"])
+
+
+def _later(spec: ClusterSpec) -> ClusterSpec:
+    """The part that swarmlited is not told, or does not check."""
+    copy = ClusterSpec()
+    copy.CopyFrom(spec)
+    copy.ClearField("encryption")
+    return copy
+
+
+async def _complete(call: Call, spec: ClusterSpec) -> None:
+    control = call.backends.control
+    found = await ask(control.GetCluster, GetRequest(ref="default"))
+    request = UpdateClusterRequest(version=found.meta.version, spec=found.spec)
+    request.spec.annotations.labels.update(spec.annotations.labels)
+    request.spec.raft.MergeFrom(spec.raft)
+    request.spec.task_defaults.MergeFrom(spec.task_defaults)
+    await ask(control.UpdateCluster, request)
+
+
+async def join(call: Call) -> web.Response:
+    """Into the swarm of another manager."""
+    message = reading.join(await call.body())
+    if membership.in_swarm(call.settings.paths):
+        raise Refused(503, ALREADY)
+    await _daemon(call, message, status=400)
+    return call.empty(200)
+
+
+async def leave(call: Call) -> web.Response:
+    """Out of the swarm."""
+    if not membership.in_swarm(call.settings.paths):
+        raise Refused(503, NO_SWARM)
+    await _daemon(call, {"op": "leave", "force": call.flag("force")}, status=503)
+    return call.empty(200)
+
+
+async def update(call: Call) -> web.Response:
+    """New settings, new tokens, or both."""
+    request = UpdateClusterRequest(
+        version=version(call, "swarm"),
+        spec=reading.cluster_spec(await call.body()),
+        rotate_worker_token=call.flag("rotateWorkerToken"),
+        rotate_manager_token=call.flag("rotateManagerToken"),
+    )
+    await ask(call.backends.control.UpdateCluster, request)
+    return call.empty(200)
+
+
+async def unlock_key(call: Call) -> web.Response:
+    """The key of a swarm that locks itself; empty, as it does not."""
+    await ask(call.backends.control.GetCluster, GetRequest(ref="default"))
+    return call.reply({"UnlockKey": ""})
+
+
+async def unlock(call: Call) -> web.Response:
+    """Nothing is locked here."""
+    await call.body()
+    call.backends.control  # noqa: B018  # raises on a worker and outside of a swarm
+    raise Refused(409, "swarm is not locked")
+
+
+async def _daemon(call: Call, message: dict[str, Any], *, status: int) -> dict[str, Any]:
+    """What swarmlited answers; what it refuses has `status`."""
+    try:
+        return await asyncio.to_thread(daemon.request, call.settings.paths, message)
+    except FailedPrecondition as error:
+        raise Refused(status, str(error)) from error
+
+
+ROUTES: list[Route] = [
+    ("GET", "/swarm", inspect),
+    ("POST", "/swarm/init", init),
+    ("POST", "/swarm/join", join),
+    ("POST", "/swarm/leave", leave),
+    ("POST", "/swarm/update", update),
+    ("GET", "/swarm/unlockkey", unlock_key),
+    ("POST", "/swarm/unlock", unlock),
+]
