@@ -48,3 +48,13 @@ def _node(paths: Paths) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def advertised(paths: Paths) -> str:
+    """The IP at which other nodes know this one; empty outside of a swarm."""
+    return str(_node(paths).get("advertise_addr") or "").rpartition(":")[0].strip("[]")
+
+
+def managers(paths: Paths) -> list[str]:
+    """The managers' addresses, IP:PORT, as this node knew them when it joined."""
+    return [str(address) for address in _node(paths).get("managers") or []]

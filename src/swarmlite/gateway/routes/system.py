@@ -11,6 +11,7 @@ from swarmlite.docker import info as docker_info
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.fields import system as fields
 from swarmlite.gateway.request import Call
+from swarmlite.gateway.swarminfo import swarm_section
 from swarmlite.proto.control_pb2 import Empty
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -62,8 +63,11 @@ async def version(call: Call) -> web.Response:
 
 
 async def info(call: Call) -> web.Response:
-    """Everything of the host."""
-    return call.reply(docker_info.info(await call.backends.host.Info(Empty())))
+    """Everything of the host, and its place in a swarm."""
+    host = await call.backends.host.Info(Empty())
+    shown = docker_info.info(host)
+    shown["Swarm"] = await swarm_section(call, host)
+    return call.reply(shown)
 
 
 ROUTES: list[Route] = [
