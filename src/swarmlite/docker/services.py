@@ -87,7 +87,9 @@ def task_spec(spec: TaskSpec) -> Json:
     return {
         **compact(
             {
-                "ContainerSpec": container_spec(spec.container),
+                "ContainerSpec": container_spec(spec.container)
+                if spec.HasField("container")
+                else None,
                 "Resources": resources(spec.resources),
                 "RestartPolicy": restart_policy(spec.restart) if spec.HasField("restart") else None,
                 "Placement": placement(spec.placement),

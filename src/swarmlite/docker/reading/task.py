@@ -29,7 +29,8 @@ def task_spec(sent: Fields, spec: TaskSpec) -> None:
     if sent.has("RestartPolicy"):
         spec.restart.SetInParent()
         restart_policy(sent.object("RestartPolicy"), spec.restart)
-    placement(sent.object("Placement"), spec.placement)
+    if sent.object("Placement"):
+        placement(sent.object("Placement"), spec.placement)
     driver(sent.object("LogDriver"), spec.log_driver)
     networks(sent, spec)
     spec.force_update = count(sent, "ForceUpdate")
