@@ -62,7 +62,8 @@ def service_spec(spec: ServiceSpec) -> Json:
         result["UpdateConfig"] = update_config(spec.update)
     if spec.HasField("rollback"):
         result["RollbackConfig"] = update_config(spec.rollback)
-    result["EndpointSpec"] = endpoint_spec(spec.endpoint)
+    if spec.HasField("endpoint"):
+        result["EndpointSpec"] = endpoint_spec(spec.endpoint)
     return result
 
 

@@ -29,8 +29,9 @@ def task_spec(sent: Fields, spec: TaskSpec) -> None:
     if sent.has("RestartPolicy"):
         spec.restart.SetInParent()
         restart_policy(sent.object("RestartPolicy"), spec.restart)
-    if sent.object("Placement"):
-        placement(sent.object("Placement"), spec.placement)
+    wanted = placement(sent.object("Placement"))
+    if wanted.ListFields():
+        spec.placement.CopyFrom(wanted)
     driver(sent.object("LogDriver"), spec.log_driver)
     networks(sent, spec)
     spec.force_update = count(sent, "ForceUpdate")
@@ -88,8 +89,9 @@ def restart_policy(sent: Fields, into: RestartPolicy) -> None:
     duration(sent, "Window", into.window)
 
 
-def placement(sent: Fields, into: Placement) -> None:
+def placement(sent: Fields) -> Placement:
     """Constraints, Preferences, Platforms, MaxReplicas."""
+    into = Placement()
     into.constraints.extend(sent.texts("Constraints"))
     for preference in sent.objects("Preferences"):
         if preference.has("Spread"):
@@ -98,6 +100,7 @@ def placement(sent: Fields, into: Placement) -> None:
     into.max_replicas = count(sent, "MaxReplicas")
     for entry in sent.objects("Platforms"):
         into.platforms.add(architecture=entry.text("Architecture"), os=entry.text("OS"))
+    return into
 
 
 def driver(sent: Fields, into: Driver) -> None:
