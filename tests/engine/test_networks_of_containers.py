@@ -77,6 +77,10 @@ async def test_names_on_a_network_of_ones_own_and_connections_made_later(
     assert [s.network_name for s in (await host.inspect(two)).networks] == ["bridge"]
     again = networks(host).Disconnect(net.DisconnectRequest(container="two", network="mine"))
     assert "is not connected to network mine" in await host.refused(again, FAILED)
+    forced = net.DisconnectRequest(container="two", network="mine", force=True)
+    await host.refused(networks(host).Disconnect(forced), FAILED)  # as Docker has it
+    forced.container = "gone"
+    await networks(host).Disconnect(forced)
     await host.call("Remove", "one", force=True)
     await host.call("Remove", "asks")
     pruned = await networks(host).Prune(pb.PruneRequest())
@@ -125,3 +129,20 @@ async def test_published_ports_answer_and_are_free_again(host: EngineHost) -> No
     bound = (await host.inspect(any_port)).ports
     assert [p.target_port for p in bound] == [7000, 7001]
     assert all(p.published_port for p in bound)
+
+
+async def test_link_local_addresses_are_on_the_interface_and_shown(host: EngineHost) -> None:
+    place = pb.EndpointConfig(network="bridge", link_local_ips=["169.254.8.8"])
+    container = await host.run("ip -o addr show eth0; " + SLEEP, networks=[place])
+
+    async def written() -> bool:
+        return "169.254.8.8/16" in host.output(container)
+
+    await until(written)
+    state = (await host.inspect(container)).networks[0]
+    assert list(state.config.link_local_ips) == ["169.254.8.8"]
+    wrong = pb.EndpointConfig(network="bridge", link_local_ips=["10.0.0.1"])
+    config = host.config("true", networks=[wrong])
+    made = await host.containers.Create(pb.CreateContainerRequest(config=config))
+    said = await host.refused(host.call("Start", made.id), grpc.StatusCode.INVALID_ARGUMENT)
+    assert "link-local address 10.0.0.1" in said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarmlite.docker import hostconfig, ports
-from swarmlite.docker.values import Json, nanoseconds, time, word
+from swarmlite.docker.values import Json, compact, nanoseconds, time, word
 from swarmlite.proto.containers_pb2 import (
     Container,
     ContainerState,
@@ -205,8 +205,13 @@ def endpoint(value: EndpointState) -> Json:
     asked = value.config
     address, prefix = _cidr(value.ipv4_address)
     address6, prefix6 = _cidr(value.ipv6_address)
-    ipam = {"IPv4Address": asked.ipv4_address, "IPv6Address": asked.ipv6_address}
-    ipam = {key: text for key, text in ipam.items() if text}
+    ipam = compact(
+        {
+            "IPv4Address": asked.ipv4_address,
+            "IPv6Address": asked.ipv6_address,
+            "LinkLocalIPs": list(asked.link_local_ips),
+        }
+    )
     return {
         "IPAMConfig": ipam or None,
         "Links": list(asked.links) or None,

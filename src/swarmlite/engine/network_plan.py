@@ -97,6 +97,7 @@ def endpoint_request(wanted: EndpointConfig) -> EndpointRequest:
         address=wanted.ipv4_address,
         address6=wanted.ipv6_address,
         mac=wanted.mac_address,
+        link_local=tuple(wanted.link_local_ips),
         driver_options=dict(wanted.driver_options),
     )
 

@@ -29,6 +29,8 @@ class EndpointRequest:
     """IPv4 without a length; empty: the next free one."""
     address6: str = ""
     mac: str = ""
+    link_local: Sequence[str] = ()
+    """More addresses on the interface, of the ranges that no router forwards."""
     driver_options: Mapping[str, str] = field(default_factory=dict)
 
 

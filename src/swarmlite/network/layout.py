@@ -6,7 +6,7 @@ import functools
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec
@@ -289,6 +289,7 @@ def local_place(
         gateway6=six[2] if routed and not direct else "",
         aliases=tuple(endpoint.aliases),
         published=kind == "bridge" and routed,
+        link_local=_link_local(endpoint.link_local, with6=bool(six[0])),
     )
 
 
@@ -310,6 +311,21 @@ def _addresses(endpoint: EndpointRequest, network: Network, known: Known) -> tup
         address = known.networks.give(network, version, asked, used)
         found.append((address, ipaddress.ip_network(config.subnet).prefixlen, config.gateway))
     return found[0], found[1]
+
+
+def _link_local(asked: Sequence[str], *, with6: bool) -> tuple[str, ...]:
+    for text in asked:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            raise InvalidSpec(f"link-local address {text[:60]!r}: is not an IP address") from None
+        if not address.is_link_local:
+            raise InvalidSpec(
+                f"link-local address {address}: is not of 169.254.0.0/16 or fe80::/10"
+            )
+        if address.version == 6 and not with6:
+            raise InvalidSpec(f"link-local address {address}: the network has no IPv6")
+    return tuple(asked)
 
 
 def _mac(asked: str, address: str) -> str:

@@ -170,6 +170,8 @@ def _place(place: AttachmentRecord, link: int) -> list[netlink.Message]:
         batch.append(netlink.add_address(link, place.address6, place.prefix6))
     else:
         batch.append(netlink.no_ipv6(link))
+    for address in place.link_local:
+        batch.append(netlink.add_address(link, address, 64 if ":" in address else 16))
     return [*batch, netlink.set_link(link)]
 
 

@@ -40,6 +40,7 @@ class AttachmentRecord:
     aliases: tuple[str, ...] = ()
     published: bool = False
     """Published ports may lead to it."""
+    link_local: tuple[str, ...] = ()
 
     def plug(self) -> Plug:
         """As its driver sees it."""
@@ -152,7 +153,8 @@ def _parse(data: dict[str, object]) -> SandboxRecord:
         value = data.get(name)
         data[name] = tuple(value) if isinstance(value, list) else ()
     for item in attachments:
-        item["aliases"] = tuple(item.get("aliases", ()))
+        for name in ("aliases", "link_local"):
+            item[name] = tuple(item.get(name, ()))
     return SandboxRecord(
         attachments=tuple(AttachmentRecord(**item) for item in attachments),
         **data,  # type: ignore[arg-type]

@@ -278,6 +278,7 @@ class EndpointConfig(google.protobuf.message.Message):
     MAC_ADDRESS_FIELD_NUMBER: builtins.int
     DRIVER_OPTIONS_FIELD_NUMBER: builtins.int
     LINKS_FIELD_NUMBER: builtins.int
+    LINK_LOCAL_IPS_FIELD_NUMBER: builtins.int
     network: builtins.str
     ipv4_address: builtins.str
     ipv6_address: builtins.str
@@ -290,6 +291,10 @@ class EndpointConfig(google.protobuf.message.Message):
     def links(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """CONTAINER[:ALIAS]"""
 
+    @property
+    def link_local_ips(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """more addresses on it: of 169.254.0.0/16, with IPv6 of fe80::/10"""
+
     def __init__(
         self,
         *,
@@ -300,8 +305,9 @@ class EndpointConfig(google.protobuf.message.Message):
         mac_address: builtins.str = ...,
         driver_options: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         links: collections.abc.Iterable[builtins.str] | None = ...,
+        link_local_ips: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["aliases", b"aliases", "driver_options", b"driver_options", "ipv4_address", b"ipv4_address", "ipv6_address", b"ipv6_address", "links", b"links", "mac_address", b"mac_address", "network", b"network"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["aliases", b"aliases", "driver_options", b"driver_options", "ipv4_address", b"ipv4_address", "ipv6_address", b"ipv6_address", "link_local_ips", b"link_local_ips", "links", b"links", "mac_address", b"mac_address", "network", b"network"]) -> None: ...
 
 Global___EndpointConfig: typing_extensions.TypeAlias = EndpointConfig
 

@@ -22,6 +22,7 @@ def endpoint(network: str, fields: Fields) -> EndpointConfig:
         mac_address=fields.text("MacAddress"),
         driver_options=fields.mapping("DriverOpts"),
         links=fields.texts("Links"),
+        link_local_ips=addresses.texts("LinkLocalIPs"),
     )
 
 

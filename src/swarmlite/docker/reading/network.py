@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swarmlite.docker.fields import Fields
+from swarmlite.docker.reading.endpoints import endpoint
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.containers_pb2 import EndpointConfig
 from swarmlite.proto.hostnetworks_pb2 import DisconnectRequest
@@ -81,7 +82,7 @@ def connection(sent: Fields, network: str) -> tuple[str, EndpointConfig]:
     container = sent.text("Container")
     if not container:
         raise InvalidSpec("Container: say which container to connect")
-    return container, endpoint_config(sent.object("EndpointConfig"), network)
+    return container, endpoint(network, sent.object("EndpointConfig"))
 
 
 def disconnection(sent: Fields, network: str) -> DisconnectRequest:
@@ -90,17 +91,3 @@ def disconnection(sent: Fields, network: str) -> DisconnectRequest:
     if not container:
         raise InvalidSpec("Container: say which container to disconnect")
     return DisconnectRequest(container=container, network=network, force=sent.flag("Force"))
-
-
-def endpoint_config(sent: Fields, network: str) -> EndpointConfig:
-    """A place on one network: what EndpointsConfig of a creation has by network too."""
-    addresses = sent.object("IPAMConfig")
-    return EndpointConfig(
-        network=network,
-        aliases=sent.texts("Aliases"),
-        ipv4_address=addresses.text("IPv4Address"),
-        ipv6_address=addresses.text("IPv6Address"),
-        mac_address=sent.text("MacAddress"),
-        driver_options=sent.mapping("DriverOpts"),
-        links=sent.texts("Links"),
-    )

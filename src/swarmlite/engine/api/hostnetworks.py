@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ from swarmlite.engine import prune
 from swarmlite.engine.api.containers import to_the_end
 from swarmlite.engine.engine import Engine
 from swarmlite.engine.events import nanoseconds
-from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError
+from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
 from swarmlite.network.api import BRIDGE, HOST, NONE
 from swarmlite.proto import hostnetworks_pb2 as pb
 from swarmlite.proto.containers_pb2 import PruneRequest, PruneResponse
@@ -77,12 +76,14 @@ class HostNetworksService(HostNetworksServicer):
         return Empty()
 
     async def Disconnect(self, request: pb.DisconnectRequest, context: Context) -> Empty:
-        """Take it off."""
-        record = self._engine.records.find(request.container)
-        with contextlib.ExitStack() as stack:
+        """Take it off; with force a container that is gone already is no error."""
+        try:
+            record = self._engine.records.find(request.container)
+        except NotFound:
             if request.force:
-                stack.enter_context(contextlib.suppress(FailedPrecondition))
-            await to_the_end(self._engine.connections.disconnect(record, request.network))
+                return Empty()
+            raise
+        await to_the_end(self._engine.connections.disconnect(record, request.network))
         return Empty()
 
     async def Prune(self, request: PruneRequest, context: Context) -> PruneResponse:
