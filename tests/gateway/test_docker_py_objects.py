@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,6 +101,52 @@ def test_an_archive_that_is_none_is_an_error_of_the_stream(client: docker.Docker
         client.images.load(b"abc")
 
 
+def test_an_image_is_saved_removed_and_loaded_again(
+    node: GatewayHost, client: docker.DockerClient
+) -> None:
+    image = client.images.pull(node.image("small"), tag="1")
+    data = b"".join(image.save(named=True))
+    client.images.remove(image.id, force=True)
+    lines = list(client.api.load_image(data))
+    assert {"stream": f"Loaded image: {node.image('small:1')}\n"} in lines
+    assert client.images.get(image.id).tags == [node.image("small:1")]
+    with pytest.raises(ImageNotFound):
+        b"".join(client.api.get_image("nothing:1"))
+
+
+def test_a_tar_becomes_an_image_with_changes(client: docker.DockerClient) -> None:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        member = tarfile.TarInfo("file")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"abc"))
+    said = client.api.import_image_from_data(
+        tar.getvalue(), repository="gwo/made", tag="1", changes=["USER app", 'CMD ["echo"]']
+    )
+    image = client.images.get("gwo/made:1")
+    assert json.loads(said.splitlines()[-1]) == {"status": image.id}
+    assert (image.attrs["Config"]["User"], image.attrs["Config"]["Cmd"]) == ("app", ["echo"])
+    assert [step["Size"] for step in image.history()] == [3]
+    image.remove(force=True)
+
+
+def test_an_image_is_pushed_and_pulled_again(
+    node: GatewayHost, client: docker.DockerClient
+) -> None:
+    image = client.images.pull(node.image("small"), tag="1")
+    image.tag(node.image("pushed/there"), "v1")
+    name = node.image("pushed/there")
+    lines = [
+        *client.images.push(name, tag="v1", stream=True, decode=True),
+    ]
+    assert lines[0]["status"] == f"The push refers to repository [{name}]"
+    digest = lines[-1]["aux"]["Digest"]
+    client.images.remove(image.id, force=True)
+    assert client.images.pull(f"{name}@{digest}").id == image.id
+    lines = list(client.images.push(node.image("absent"), tag="1", stream=True, decode=True))
+    assert "errorDetail" in lines[-1]
+
+
 def test_fields_of_an_image_come_and_go_with_the_version(
     node: GatewayHost, client: docker.DockerClient
 ) -> None:
@@ -122,7 +170,7 @@ def test_a_registry_is_asked_without_a_pull(node: GatewayHost, client: docker.Do
 def test_what_is_not_there_says_so(client: docker.DockerClient) -> None:
     for call in (
         lambda: client.images.search("busybox"),
-        lambda: client.images.build(fileobj=__import__("io").BytesIO(b"FROM busybox\n")),
+        lambda: client.images.build(fileobj=io.BytesIO(b"FROM busybox\n")),
     ):
         with pytest.raises(APIError) as caught:
             call()

@@ -12,11 +12,17 @@ from typing import Any
 from swarmlite.docker.values import Json, time
 from swarmlite.proto.images_pb2 import (
     ImageDetails,
+    ImageHistory,
+    ImageManifest,
     LocalImage,
     ResolvedImage,
 )
 from swarmlite.proto.types_pb2 import Platform
 
+MISSING = "<missing>"
+"""The id of a step of history that no image of this host stands for."""
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _NONE = "<none>:<none>"
 _NONE_DIGEST = "<none>@<none>"
 
@@ -48,7 +54,7 @@ def inspect(value: ImageDetails) -> Json:
         "Id": image.id,
         "RepoTags": list(image.repo_tags),
         "RepoDigests": list(image.repo_digests),
-        "Parent": "",
+        "Parent": image.parent,
         "Comment": _comment(config),
         "Created": config.get("created") or time(image.created),
         "DockerVersion": config.get("docker_version") or "",
@@ -97,7 +103,7 @@ def summary(value: LocalImage, *, containers: int = -1, shared_bytes: int = -1) 
         "Created": value.created.seconds,
         "Id": value.id,
         "Labels": dict(sorted(value.labels.items())) or None,
-        "ParentId": "",
+        "ParentId": value.parent,
         "RepoDigests": list(value.repo_digests),
         "RepoTags": list(value.repo_tags),
         "SharedSize": shared_bytes,
@@ -113,23 +119,87 @@ def nameless(shown: Json) -> Json:
     return shown
 
 
+def history(value: ImageHistory) -> list[Json]:
+    """How it was made, the newest step first."""
+    return [
+        {
+            "Comment": step.comment,
+            "Created": step.created.seconds,
+            "CreatedBy": step.created_by,
+            "Id": step.id or MISSING,
+            "Size": step.size_bytes,
+            "Tags": list(step.tags) or None,
+        }
+        for step in value.steps
+    ]
+
+
 def removed(untagged: Iterable[str], deleted: Iterable[str]) -> list[Json]:
     """What went: names first, then images and layers."""
     return [{"Untagged": name} for name in untagged] + [{"Deleted": key} for key in deleted]
 
 
+def descriptor(value: ImageDetails) -> Json | None:
+    """What its name means at a registry: the index, or the one manifest; None where none is."""
+    digest = value.index_digest or value.manifest_digest
+    if not digest:
+        return None
+    own = next((m for m in value.manifests if m.digest == digest), None)
+    if own is not None:
+        return _descriptor(own)
+    return {"mediaType": INDEX, "digest": digest, "size": 0}
+
+
+def manifests(value: ImageDetails) -> list[Json]:
+    """Every manifest of it, with what of each is on this host (version 1.48)."""
+    return [_manifest(each, value.image) for each in value.manifests]
+
+
+def _manifest(value: ImageManifest, image: LocalImage) -> Json:
+    shown: Json = {
+        "ID": value.digest,
+        "Descriptor": _descriptor(value),
+        "Available": value.available,
+        "Size": {"Content": value.content_bytes, "Total": value.content_bytes},
+        "Kind": ImageManifest.Kind.Name(value.kind).lower(),
+    }
+    if value.kind == ImageManifest.IMAGE:
+        unpacked = image.size_bytes if value.image_id == image.id else 0
+        shown["Size"]["Total"] += unpacked
+        shown["ImageData"] = {
+            "Platform": platform(value.platform),
+            "Containers": [],
+            "Size": {"Unpacked": unpacked},
+        }
+    elif value.kind == ImageManifest.ATTESTATION:
+        shown["AttestationData"] = {"For": value.attests}
+    return shown
+
+
+def _descriptor(value: ImageManifest) -> Json:
+    shown: Json = {
+        "mediaType": value.media_type or MANIFEST,
+        "digest": value.digest,
+        "size": value.size_bytes,
+    }
+    if value.platform.os or value.platform.architecture:
+        shown["platform"] = platform(value.platform)
+    return shown
+
+
 def platform(value: Platform) -> Json:
     """As OCI's documents write one."""
-    return {"architecture": value.architecture, "os": value.os}
+    shown = {"architecture": value.architecture, "os": value.os}
+    return {**shown, "variant": value.variant} if value.variant else shown
 
 
 def distribution(value: ResolvedImage) -> Json:
     """What a registry says of a name: its digest and platforms."""
     return {
         "Descriptor": {
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": value.media_type or INDEX,
             "digest": value.digest,
-            "size": 0,
+            "size": value.size_bytes,
         },
         "Platforms": [platform(each) for each in value.platforms],
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from swarmlite.docker.values import Json
 from swarmlite.model import units
 from swarmlite.model.references import Reference
-from swarmlite.proto.images_pb2 import ImageProgress, LocalImage
+from swarmlite.proto.images_pb2 import ImageProgress, LocalImage, PushedTag
 
 _BAR = 50
 _MOVING = ("Downloading", "Extracting", "Pushing", "Loading")
@@ -60,6 +60,20 @@ def pulled(reference: Reference, image: LocalImage, *, new: bool) -> list[Json]:
     how = "Downloaded newer image for" if new else "Image is up to date for"
     shown = str(reference)
     return [*lines, {"status": f"Status: {how} {shown}"}]
+
+
+def pushing(reference: Reference) -> Json:
+    """A push's first line."""
+    return {"status": f"The push refers to repository [{reference.domain}/{reference.path}]"}
+
+
+def pushed(value: PushedTag) -> list[Json]:
+    """What a name's push ends with: for people, and for programs."""
+    tag, digest, size = value.tag.rpartition(":")[2], value.digest, value.size_bytes
+    return [
+        {"status": f"{tag}: digest: {digest} size: {size}"},
+        {"progressDetail": {}, "aux": {"Tag": tag, "Digest": digest, "Size": size}},
+    ]
 
 
 def loaded(image: LocalImage) -> list[Json]:

@@ -200,8 +200,14 @@ class ResolvedImage(google.protobuf.message.Message):
     REF_FIELD_NUMBER: builtins.int
     DIGEST_FIELD_NUMBER: builtins.int
     PLATFORMS_FIELD_NUMBER: builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
     ref: builtins.str
     digest: builtins.str
+    media_type: builtins.str
+    """of the manifest or index"""
+    size_bytes: builtins.int
+    """of it"""
     @property
     def platforms(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.Platform]: ...
     def __init__(
@@ -210,8 +216,10 @@ class ResolvedImage(google.protobuf.message.Message):
         ref: builtins.str = ...,
         digest: builtins.str = ...,
         platforms: collections.abc.Iterable[swarmlite.proto.types_pb2.Platform] | None = ...,
+        media_type: builtins.str = ...,
+        size_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["digest", b"digest", "platforms", b"platforms", "ref", b"ref"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "media_type", b"media_type", "platforms", b"platforms", "ref", b"ref", "size_bytes", b"size_bytes"]) -> None: ...
 
 Global___ResolvedImage: typing_extensions.TypeAlias = ResolvedImage
 
@@ -242,11 +250,14 @@ class LocalImage(google.protobuf.message.Message):
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     CONTAINERS_FIELD_NUMBER: builtins.int
+    PARENT_FIELD_NUMBER: builtins.int
     id: builtins.str
     """sha256:..."""
     size_bytes: builtins.int
     containers: builtins.int
     """made from it on this host"""
+    parent: builtins.str
+    """id of the image that it was committed on; empty for others"""
     @property
     def repo_tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -265,9 +276,10 @@ class LocalImage(google.protobuf.message.Message):
         size_bytes: builtins.int = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         containers: builtins.int = ...,
+        parent: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created", b"created"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["containers", b"containers", "created", b"created", "id", b"id", "labels", b"labels", "repo_digests", b"repo_digests", "repo_tags", b"repo_tags", "size_bytes", b"size_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["containers", b"containers", "created", b"created", "id", b"id", "labels", b"labels", "parent", b"parent", "repo_digests", b"repo_digests", "repo_tags", b"repo_tags", "size_bytes", b"size_bytes"]) -> None: ...
 
 Global___LocalImage: typing_extensions.TypeAlias = LocalImage
 

@@ -89,6 +89,8 @@ class ImagesService(ImageMakingService, ImagesServicer):
             ref=request.ref,
             digest=resolved.digest,
             platforms=[_platform(platform) for platform in resolved.platforms],
+            media_type=resolved.media_type,
+            size_bytes=resolved.size_bytes,
         )
 
     async def List(self, request: ListRequest, context: Context) -> pb.ListImagesResponse:
@@ -207,6 +209,7 @@ def local_image(image: Image) -> pb.LocalImage:
         repo_digests=image.repo_digests,
         size_bytes=image.size_bytes,
         labels=labels_of(image),
+        parent=image.parent,
     )
     with contextlib.suppress(ValueError):
         message.created.FromJsonString(image.created)

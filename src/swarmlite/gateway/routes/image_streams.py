@@ -1,6 +1,7 @@
-"""The endpoints of images that stream: pull, load.
+"""The endpoints of images that stream: pull, import, load, save, push.
 
 What fails before the first line is an answer with its status; what fails later is an error's line.
+Loads and pushes begin with a line, as Docker's do: clients look for their errors in the stream.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ from swarmlite.model.references import Reference
 from swarmlite.proto.control_pb2 import GetRequest
 from swarmlite.proto.images_pb2 import (
     ImageProgress,
+    ImportImageRequest,
+    ImportOptions,
     LoadImageRequest,
     PullImageRequest,
+    PushImageRequest,
+    SaveImagesRequest,
 )
 from swarmlite.proto.types_pb2 import Platform
 
 CHUNK_BYTES = 256 * 1024
+TAR = "application/x-tar"
 ARCHITECTURES = (
     *("386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"),
     "wasm",
@@ -47,21 +53,21 @@ def platform(text: str) -> Platform | None:
     words = text.lower().split("/")
     if len(words) == 1:
         words = [words[0], ""] if words[0] in ("linux", "windows") else ["linux", words[0]]
-    os, architecture = (*words, "")[:2]
+    os, architecture, variant = (*words, "", "")[:3]
     if len(words) > 3 or os not in ("linux", "windows"):
         raise _bad_platform(text)
     if architecture and architecture not in ARCHITECTURES:
         raise _bad_platform(text)
-    return Platform(os=os, architecture=architecture)
+    return Platform(os=os, architecture=architecture, variant=variant)
 
 
 def _of_json(text: str) -> Platform:
     try:
         found = json.loads(text)
-        words = [str(found.get(key) or "") for key in ("os", "architecture")]
+        words = [str(found.get(key) or "") for key in ("os", "architecture", "variant")]
     except (ValueError, AttributeError) as error:
         raise InvalidSpec(f"platform: {text[:60]!r} is not JSON of a platform") from error
-    return Platform(os=words[0], architecture=words[1])
+    return Platform(os=words[0], architecture=words[1], variant=words[2])
 
 
 def _bad_platform(text: str) -> InvalidSpec:
@@ -80,6 +86,8 @@ def credentials(call: Call) -> str:
 # pull and import
 async def create(call: Call) -> web.StreamResponse:
     """An image from a registry, or of a tar."""
+    if call.text("fromSrc"):
+        return await import_(call)
     name = call.text("fromImage")
     if not name:
         raise InvalidSpec("fromImage: say which image to pull, or fromSrc which to import")
@@ -135,12 +143,41 @@ async def _image_id(call: Call, ref: str) -> str:
         return ""
 
 
+async def import_(call: Call) -> web.StreamResponse:
+    """An image of one layer, the tar that was sent."""
+    source, repository = call.text("fromSrc"), call.text("repo")
+    if source != "-":
+        raise Refused(
+            501,
+            "import from an address is not supported by swarmlite: download it and send the tar"
+            " (fromSrc=-)",
+        )
+    reference = str(reference_of(repository, call.text("tag"))) if repository else ""
+    options = ImportOptions(
+        reference=reference,
+        message=call.text("message"),
+        changes=call.texts("changes"),
+        platform=platform(call.text("platform")),
+    )
+
+    async def requests() -> AsyncIterator[ImportImageRequest]:
+        yield ImportImageRequest(options=options)
+        async for chunk in call.http.content.iter_chunked(CHUNK_BYTES):
+            yield ImportImageRequest(chunk=chunk)
+
+    made = await call.backends.images.Import(requests())
+    response = await call.stream()
+    await response.write(encoded({"status": made.id}))
+    return response
+
+
 # archives
 async def load(call: Call) -> web.StreamResponse:
     """The images of an archive."""
-    quiet = call.flag("quiet")
+    quiet, wanted = call.flag("quiet"), platform(call.text("platform"))
 
     async def requests() -> AsyncIterator[LoadImageRequest]:
+        yield LoadImageRequest(platform=wanted)
         async for chunk in call.http.content.iter_chunked(CHUNK_BYTES):
             yield LoadImageRequest(chunk=chunk)
 
@@ -150,8 +187,54 @@ async def load(call: Call) -> web.StreamResponse:
         elif not quiet and (step := lines.step(message)) is not None:
             yield step
 
-    # Whatever the archive holds, Docker's answer is a stream: clients look for errors in it.
     return await _stream(call, call.backends.images.Load(requests()), shown, always=True)
+
+
+async def save_one(call: Call) -> web.StreamResponse:
+    """An archive of one image."""
+    return await _save(call, [call.params["name"]])
+
+
+async def save(call: Call) -> web.StreamResponse:
+    """An archive of several."""
+    names = [name for text in call.texts("names") for name in text.split(",") if name]
+    if not names:
+        raise InvalidSpec("names: say which images to save")
+    return await _save(call, names)
+
+
+async def _save(call: Call, refs: list[str]) -> web.StreamResponse:
+    request = SaveImagesRequest(refs=refs, platform=platform(call.text("platform")))
+    chunks = aiter(call.backends.images.Save(request))
+    first = await anext(chunks, None)  # what cannot be saved still has a status of its own
+    response = await call.stream(TAR)
+    if first is not None:
+        await response.write(first.data)
+        async for chunk in chunks:
+            await response.write(chunk.data)
+    return response
+
+
+# push
+async def push(call: Call) -> web.StreamResponse:
+    """A line a step of each layer; then what the registry has now."""
+    name, tag = call.params["name"], call.text("tag")
+    reference = reference_of(name, tag)
+    request = PushImageRequest(
+        ref=str(reference) if tag else name,
+        registry_auth=credentials(call),
+        platform=platform(call.text("platform")),
+        all_tags=not tag and ":" not in name.rpartition("/")[2],
+    )
+
+    def shown(message: ImageProgress) -> Iterable[Json]:
+        if message.HasField("pushed"):
+            yield from lines.pushed(message.pushed)
+        elif (step := lines.step(message)) is not None:
+            yield step
+
+    messages = call.backends.images.Push(request)
+    return await _stream(call, messages, shown, [lines.pushing(reference)], always=True)
 
 
 async def _stream(
@@ -164,13 +247,17 @@ async def _stream(
     """
     incoming = aiter(messages)
     response: web.StreamResponse | None = None
-    try:
-        if always:
-            response = await call.stream()
-        message = await anext(incoming, None)
-        response = response or await call.stream()
+
+    async def begun() -> web.StreamResponse:
+        made = await call.stream()
         for line in first:
-            await response.write(encoded(line))
+            await made.write(encoded(line))
+        return made
+
+    try:
+        response = await begun() if always else None
+        message = await anext(incoming, None)
+        response = response or await begun()
         while message is not None:
             for line in shown(message):
                 await response.write(encoded(line))
@@ -187,4 +274,7 @@ async def _stream(
 ROUTES: list[Route] = [
     ("POST", "/images/create", create),
     ("POST", "/images/load", load),
+    ("GET", "/images/get", save),
+    ("GET", "/images/{name:path}/get", save_one),
+    ("POST", "/images/{name:path}/push", push),
 ]

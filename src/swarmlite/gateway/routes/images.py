@@ -29,6 +29,9 @@ async def every(call: Call) -> web.Response:
         filters.append(Filter(key="reference", values=[name]))
     found = await call.backends.images.List(ListRequest(filters=filters))
     shown = [_listed(call, shapes.summary(each)) for each in found.images]
+    if call.flag("manifests") and call.at_least(47):
+        for each in shown:
+            each |= await _manifests(call, each["Id"])
     return call.reply(shown, fields=fields.SUMMARY)
 
 
@@ -36,11 +39,26 @@ def _listed(call: Call, shown: Json) -> Json:
     return shown if call.at_least(NAMELESS + 1) else shapes.nameless(shown)
 
 
+async def _manifests(call: Call, ref: str) -> Json:
+    details = await call.backends.images.Inspect(GetRequest(ref=ref))
+    return {"Descriptor": shapes.descriptor(details), "Manifests": shapes.manifests(details)}
+
+
 async def inspect(call: Call) -> web.Response:
     """One, with its configuration."""
     details: ImageDetails = await call.backends.images.Inspect(GetRequest(ref=call.params["name"]))
     shown = {**shapes.inspect(details), **shapes.older(details)}
+    if found := shapes.descriptor(details):
+        shown["Descriptor"] = found
+    if call.flag("manifests"):
+        shown["Manifests"] = shapes.manifests(details)
     return call.reply(_listed(call, shown), fields=fields.IMAGE)
+
+
+async def history(call: Call) -> web.Response:
+    """How it was made."""
+    found = await call.backends.images.History(GetRequest(ref=call.params["name"]))
+    return call.reply(shapes.history(found))
 
 
 async def tag(call: Call) -> web.Response:
@@ -95,6 +113,7 @@ ROUTES: list[Route] = [
     ("POST", "/images/prune", prune),
     *image_streams.ROUTES,
     ("GET", "/images/{name:path}/json", inspect),
+    ("GET", "/images/{name:path}/history", history),
     ("POST", "/images/{name:path}/tag", tag),
     ("DELETE", "/images/{name:path}", remove),
 ]

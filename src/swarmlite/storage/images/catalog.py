@@ -115,6 +115,7 @@ def image_of(entry: Entry) -> Image:
         created if isinstance(created, str) else "",
         entry.manifest,
         entry.used,
+        entry.parent,
     )
 
 

@@ -40,6 +40,8 @@ class Entry:
     blobs: list[str] = field(default_factory=list)
     added: float = 0.0
     used: float = 0.0
+    parent: str = ""
+    """The id of the image that it was made on here."""
 
     @property
     def names(self) -> list[str]:

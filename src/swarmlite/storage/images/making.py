@@ -105,7 +105,8 @@ class Making:
                 layers = await self._unpack(blob, diff_ids)
                 config = {**config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
                 raw = json.dumps(config, separators=(",", ":")).encode()
-                return await self._keep(raw, layers, [*below, blob], tag)
+                parent = base.id if base else ""
+                return await self._keep(raw, layers, [*below, blob], tag, parent)
 
     def _layers_of(self, base: Image) -> list[Descriptor]:
         """The layers of an image as they came. Raises FailedPrecondition."""
@@ -162,13 +163,13 @@ class Making:
         return [layer for key in chain if (layer := store.get(key)) is not None]
 
     async def _keep(
-        self, raw: bytes, layers: list[Layer], blobs: list[Descriptor], tag: str
+        self, raw: bytes, layers: list[Layer], blobs: list[Descriptor], tag: str, parent: str
     ) -> Image:
         catalog = self._catalog
         config, _ = parse_config(raw)
         manifest = compose(raw, blobs)
         entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], size_of(layers))
-        entry.manifest = digest_of(manifest)
+        entry.manifest, entry.parent = digest_of(manifest), parent
         digests = [entry.manifest, entry.id, *(blob.digest for blob in blobs)]
         entry.blobs = list(dict.fromkeys(digests))
         entry.added = entry.used = time.time()

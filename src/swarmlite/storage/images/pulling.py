@@ -88,9 +88,11 @@ class Pulling:
             document = await repository.manifest(reference.target)
             parsed = await in_thread(parse, document.data, document.media_type)
             if isinstance(parsed, Index):
-                return Resolved(document.digest, await platforms.of_index(repository, parsed))
-            config = await platforms.config_of(repository, parsed)
-            return Resolved(document.digest, (platforms.of_config(config),))
+                found = await platforms.of_index(repository, parsed)
+            else:
+                config = await platforms.config_of(repository, parsed)
+                found = (platforms.of_config(config),)
+            return Resolved(document.digest, found, document.media_type, len(document.data))
 
         return await self._ask(reference, auth, work)
 

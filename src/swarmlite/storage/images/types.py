@@ -57,6 +57,8 @@ class Image:
     manifest: str = ""
     """The digest of its manifest among the blobs; empty for one of an older store."""
     used: float = field(default=0.0, compare=False)
+    parent: str = ""
+    """The id of the image that it was made on here, by a commit."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class Resolved:
 
     digest: str
     platforms: tuple[Platform, ...]
+    media_type: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
