@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 from agent_node import AgentNode
 
-from swarmlite.agent.certificate import Renewal
 from swarmlite.agent.journal import Journal
-from swarmlite.agent.managers import ManagerList
 from swarmlite.model import task_states
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.proto.types_pb2 import NodeDescription
@@ -123,48 +121,6 @@ async def test_a_journal_on_a_full_disk_is_complete_once_there_is_room(disk: Pat
         await asyncio.gather(writer, return_exceptions=True)
     assert len(Journal(disk / "agent/tasks").load()) == 501
     assert not journal.failure
-
-
-async def test_a_certificate_that_cannot_be_kept_leaves_the_old_one(
-    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from scripted_manager import ScriptedManager, certify
-
-    from swarmlite import rpc
-    from swarmlite.manager.ca.root import WORKER, RootCA
-
-    ca = RootCA.create()
-    manager = ScriptedManager(ca, "n1", tmp_path / "manager")
-    address = await manager.start()
-    folder = certify(ca, disk / "certificates", "n1", WORKER)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr("swarmlite.agent.certificate.RETRY_S", 0.01)
-    monkeypatch.setattr(Renewal, "_due", lambda _: _long_ago())
-    renewed = asyncio.Event()
-    renewal = Renewal(
-        folder,
-        ManagerList(disk / "managers", [address]),
-        lambda to: rpc.secure_channel([to], folder),
-        renewed.set,
-    )
-    fill(disk)
-    life = asyncio.create_task(renewal.run())
-    try:
-        await _until(lambda: manager.renewals >= 2)
-        assert not life.done() and not renewed.is_set()
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-        empty(disk)
-        await asyncio.wait_for(renewed.wait(), 20)
-    finally:
-        life.cancel()
-        await asyncio.gather(life, return_exceptions=True)
-        await manager.stop()
-
-
-def _long_ago() -> object:
-    import datetime
-
-    return datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
 
 async def _until(predicate: object) -> None:

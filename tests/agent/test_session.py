@@ -12,7 +12,6 @@ import pytest
 from scripted_manager import ScriptedManager, certify
 
 from swarmlite import rpc
-from swarmlite.agent.certificate import Renewal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
@@ -155,20 +154,10 @@ async def test_a_status_never_falls(node: Fixture) -> None:
     assert [s.state for s in node.manager.history["t"]] == [task_states.FAILED]
 
 
-async def test_a_certificate_is_renewed_and_used(node: Fixture) -> None:
-    address = await node.manager.start()
-    session = await node.begin(address)
+async def test_a_session_begins_again_when_it_is_asked_to(node: Fixture) -> None:
+    session = await node.begin(await node.manager.start())
     await node.manager.session()
-    before = (node.certificates / "node.crt").read_bytes()
-    renewal = Renewal(
-        node.certificates,
-        ManagerList(node.list_path, [address]),
-        lambda one: rpc.secure_channel([one], node.certificates),
-        session.reconnect,
-    )
-    await renewal.renew()
-    assert (node.certificates / "node.crt").read_bytes() != before
-    assert (node.certificates / "node.key").stat().st_mode & 0o777 == 0o600
+    session.reconnect()
     await node.manager.session(2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from swarmlite.agent.task_workload import Surroundings
 from swarmlite.agent.worker import Worker
@@ -14,15 +15,19 @@ log = logging.getLogger(__name__)
 class Membership:
     """session.Handler of a node in a swarm."""
 
-    def __init__(self, around: Surroundings, worker: Worker) -> None:
-        """Both are the node's own, for all sessions."""
+    def __init__(
+        self, around: Surroundings, worker: Worker, heard: Callable[[SessionInfo], None]
+    ) -> None:
+        """All are the node's own, for all sessions; `heard` is its identity's."""
         self._around = around
         self._worker = worker
+        self._heard = heard
 
     def session_started(self, info: SessionInfo) -> None:
-        """Templates know the node as the managers do."""
+        """Templates know the node as the managers do; its identity follows what they say."""
         if info.HasField("node"):
             self._around.node = info.node
+        self._heard(info)
         period = info.heartbeat_period
         self._worker.contact.found(period.seconds + period.nanos / 1e9)
 

@@ -15,9 +15,8 @@ import grpc.aio
 
 from swarmlite import rpc
 from swarmlite.agent import description
-from swarmlite.agent.certificate import Renewal, finish_replacement
 from swarmlite.agent.cluster_networks import SessionNetworks
-from swarmlite.agent.config import DEFAULT_VXLAN_PORT, AgentConfig, NodeConfig
+from swarmlite.agent.config import AgentConfig
 from swarmlite.agent.disk import DiskWatch
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
@@ -34,6 +33,9 @@ from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.images import TaskImages
 from swarmlite.engine.roots import make_init_layer
 from swarmlite.errors import PermissionDenied, SwarmliteError
+from swarmlite.identity.files import Identity
+from swarmlite.identity.node import DEFAULT_VXLAN_PORT, NodeIdentity
+from swarmlite.identity.renewal import Renewal
 from swarmlite.ids import new_id
 from swarmlite.kernel import durable
 from swarmlite.network.node import NodeNetwork, probe
@@ -126,16 +128,16 @@ class Agent:
             self._warnings.append(f"something of the swarm that was left stays: {error}")
             log.error("leaving is not complete error=%s", error)
 
-    def _network(self, node: NodeConfig | None) -> NodeNetwork:
+    def _network(self, node: NodeIdentity | None) -> NodeNetwork:
         return NodeNetwork(
             self._config.paths,
             node_id=node.node_id if node else "",
             data_path_addr=node.data_path_addr if node else "127.0.0.1",
-            vxlan_port=node.vxlan_port if node else DEFAULT_VXLAN_PORT,
+            vxlan_port=node.data_path_port if node else DEFAULT_VXLAN_PORT,
             fds=self._supervisor,
         )
 
-    def _surroundings(self, engine: Engine, node: NodeConfig | None) -> Surroundings:
+    def _surroundings(self, engine: Engine, node: NodeIdentity | None) -> Surroundings:
         return Surroundings(
             engine=engine,
             images=TaskImages(self._storage.images),
@@ -146,38 +148,41 @@ class Agent:
 
     # the swarm
     async def _belong(
-        self, group: asyncio.TaskGroup, node: NodeConfig, around: Surroundings, worker: Worker
+        self, group: asyncio.TaskGroup, node: NodeIdentity, around: Surroundings, worker: Worker
     ) -> None:
         """Sessions with managers, for as long as they want this node."""
-        certificates = self._config.paths.certificates_dir
-        finish_replacement(certificates)
+        identity = Identity(self._config.paths)
+        identity.finish()
         managers = ManagerList(self._config.paths.agent_dir / "managers.json", node.managers)
 
         def channel(address: str) -> grpc.aio.Channel:
-            return rpc.secure_channel([address], certificates)
+            return rpc.secure_channel([address], identity.certificates.folder)
 
         engine = around.engine
         places = SessionNetworks(self._connected_to, channel, engine.network, engine.records)
         engine.cluster = places
+        renewal = Renewal(identity, lambda: managers.next()[0], channel, self._reconnect)
         self._session = session = Session(
             managers=managers,
             channel=channel,
             description=self._describe,
             reporter=self._reporter,
-            handler=Membership(around, worker),
+            handler=Membership(around, worker, renewal.heard),
             attachments=places.held,
         )
-        renewal = group.create_task(
-            Renewal(certificates, managers, channel, session.reconnect).run()
-        )
+        renewing = group.create_task(renewal.run())
         try:
             await session.run()
         except PermissionDenied as error:
-            renewal.cancel()
+            renewing.cancel()
             engine.cluster = NoCluster()
             self._error = f"this node was removed from the swarm: {error}"
             log.error("removed from the swarm error=%s", error)
             await self._leave(around.engine.network, worker)
+
+    def _reconnect(self) -> None:
+        if self._session is not None:
+            self._session.reconnect()
 
     def _connected_to(self) -> str:
         return self._session.connected_to if self._session is not None else ""

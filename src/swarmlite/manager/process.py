@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from swarmlite.errors import FailedPrecondition
+from swarmlite.identity import node as identity
+from swarmlite.identity.certificates import Certificates
 from swarmlite.paths import Paths
 from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
@@ -55,19 +55,12 @@ class ManagerConfig:
 
 def read_config(paths: Paths) -> ManagerConfig:
     """From node.json. Raises FailedPrecondition when this node is no manager."""
-    try:
-        node: Mapping[str, Any] = json.loads(paths.node_file.read_text())
-        if node["role"] != "manager":
-            raise FailedPrecondition("this node is not a swarm manager")
-        return ManagerConfig(
-            paths,
-            str(node["node_id"]),
-            str(node["listen_addr"]),
-            tuple(node["etcd_endpoints"]),
-            node.get("etcd") is not None,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FailedPrecondition(f"cannot read {paths.node_file}: {error!r}") from error
+    node = identity.read(paths.node_file)
+    if node is None or not node.manager:
+        raise FailedPrecondition("this node is not a swarm manager")
+    return ManagerConfig(
+        paths, node.node_id, node.listen_addr, node.etcd_endpoints, node.etcd is not None
+    )
 
 
 class Leading:
@@ -137,18 +130,18 @@ async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: Etcd
             log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
             leading_on = partial(run_leader, store, election, leader_loops, duties)
             group.create_task(kept_up("leader", leading_on), name="leader")
-            certificate = paths.certificates_dir / "node.crt"
-            await kept_up("certificate", partial(_follow_certificate, client, certificate))
+            certificates = Certificates(paths.certificates_dir)
+            await kept_up("certificate", partial(_follow_certificate, client, certificates))
 
 
-async def _follow_certificate(client: EtcdClient, certificate: Path) -> None:
+async def _follow_certificate(client: EtcdClient, certificates: Certificates) -> None:
     """A new connection to etcd whenever the node's certificate was renewed; never returns."""
-    seen = certificate.stat().st_mtime_ns
+    seen = certificates.stamp()
     while True:
         await asyncio.sleep(CERTIFICATE_CHECK_S)
         try:
-            found = certificate.stat().st_mtime_ns
-        except FileNotFoundError:
+            found = certificates.stamp()
+        except OSError:
             continue
         if found != seen:
             seen = found

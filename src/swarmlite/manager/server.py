@@ -17,6 +17,7 @@ import grpc.aio
 
 from swarmlite import rpc
 from swarmlite.errors import AlreadyExists
+from swarmlite.identity.certificates import Certificates
 
 from .auth import Authorize
 from .ca import anyone
@@ -31,24 +32,19 @@ STOP_GRACE_S = 2.0
 def server_credentials(certificates_dir: Path) -> grpc.ServerCredentials:
     """mTLS, demanded of everyone; those without a certificate show the well-known one."""
 
-    def stamp() -> tuple[int, int]:
-        stat = (certificates_dir / "node.crt").stat()
-        return stat.st_mtime_ns, stat.st_ino
+    own = Certificates(certificates_dir)
 
     def configuration() -> Any:
-        pair = (
-            (certificates_dir / "node.key").read_bytes(),
-            (certificates_dir / "node.crt").read_bytes(),
-        )
-        roots = (certificates_dir / "ca.crt").read_bytes() + b"\n" + anyone.CERT
+        pair = (own.key, own.certificate)
+        roots = own.roots + b"\n" + anyone.CERT
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
 
-    loaded = stamp()
+    loaded = own.stamp()
 
     def fetch() -> Any:
         nonlocal loaded
         try:
-            now = stamp()
+            now = own.stamp()
             if now == loaded:
                 return None
             fresh = configuration()

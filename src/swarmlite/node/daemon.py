@@ -19,9 +19,12 @@ from typing import Any
 
 from swarmlite import __version__
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
+from swarmlite.identity.files import Identity
+from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
+from swarmlite.storage import trees
 
-from . import etcdcmd, hostcheck, nodefile, oneshot, requests
+from . import etcdcmd, hostcheck, oneshot, requests
 from .children import Child
 from .rotation import LogRotation
 from .supervision import SupervisorKeeper
@@ -37,6 +40,8 @@ class Daemon:
     def __init__(self, paths: Paths, options: argparse.Namespace) -> None:
         self._paths = paths
         self._options = options
+        self._identity = Identity(paths)
+        self._started_as: NodeIdentity | None = None
         self._error = ""
         self._changing = asyncio.Lock()
         places = [f"--state-dir={paths.state_dir}", f"--run-dir={paths.run_dir}"]
@@ -67,6 +72,7 @@ class Daemon:
             loops = [
                 group.create_task(self._supervisor.run(), name="supervisor"),
                 group.create_task(LogRotation(self._paths.logs_dir).run(), name="log rotation"),
+                group.create_task(self._follow_identity(), name="identity"),
             ]
             try:
                 self._start_children()
@@ -82,12 +88,12 @@ class Daemon:
 
     # children
     def _etcd_command(self) -> list[str]:
-        node = nodefile.read(self._paths)
-        if node is None:
-            raise FileNotFoundError(self._paths.node_file)
+        node = self._identity.read()
+        if node is None or node.etcd is None:
+            raise FileNotFoundError(f"{self._paths.node_file} names no member of etcd")
         return etcdcmd.command(
             self._options.etcd_binary,
-            node["etcd"],
+            node.etcd,
             self._paths.etcd_dir,
             self._paths.certificates_dir,
         )
@@ -96,17 +102,39 @@ class Daemon:
         """What the node's role asks for, of node.json as it is now."""
         self._error = ""
         try:
-            node = nodefile.read(self._paths)
+            node = self._identity.read()
         except SwarmliteError as error:
             # The agent would not read it either; containers run on, and the status says why.
             self._error = str(error)
             log.error("%s", error)
             return
-        if node is not None and node["role"] == "manager":
-            if node.get("etcd"):
+        self._started_as = node
+        if node is not None and node.manager:
+            if node.etcd:
                 self._children["etcd"].start()
             self._children["manager"].start()
         self._children["agent"].start()
+
+    async def _follow_identity(self) -> None:
+        """What the agent learnt of this node's role: the processes that it takes run, no others."""
+        async for _ in self._identity.changes():
+            async with self._changing:
+                await self._become()
+
+    async def _become(self) -> None:
+        try:
+            node = self._identity.read()
+        except SwarmliteError as error:
+            self._error = str(error)
+            log.error("%s", error)
+            return
+        if node is None or node == self._started_as:
+            return  # leave is this daemon's own doing
+        log.info("this node is a %s now", node.role)
+        await self._stop_children()
+        if not node.etcd:
+            trees.sweep(self._paths.etcd_dir)  # a member that is in no cluster any more
+        self._start_children()
 
     async def _stop_children(self) -> None:
         # etcd last: the manager gives up its leadership there.
@@ -118,9 +146,9 @@ class Daemon:
         self, request: Mapping[str, Any], progress: requests.Progress
     ) -> dict[str, Any]:
         """As docs/ARCHITECTURE.md says; and this daemon's own pid and version."""
-        node: dict[str, Any] | None = None
+        node: NodeIdentity | None = None
         with contextlib.suppress(SwarmliteError):
-            node = nodefile.read(self._paths)
+            node = self._identity.read()
         swarm = "active" if node else "inactive"
         children: dict[str, Any] = {
             name: {"pid": child.pid, "restarts": child.restarts, "last_exit": child.last_exit}
@@ -133,10 +161,10 @@ class Daemon:
         }
         return {
             "swarm": "error" if self._error else swarm,
-            "role": node["role"] if node else "",
-            "node_id": node["node_id"] if node else "",
-            "cluster_id": node["cluster_id"] if node else "",
-            "addr": node["advertise_addr"] if node else "",
+            "role": node.role if node else "",
+            "node_id": node.node_id if node else "",
+            "cluster_id": node.cluster_id if node else "",
+            "addr": node.advertise_addr if node else "",
             "error": self._error,
             "children": children,
             "pid": os.getpid(),
@@ -171,7 +199,7 @@ class Daemon:
         async with self._changes():
             answer = await oneshot.run("leave", self._paths, request, progress)
             await self._stop_children()
-            nodefile.remove(self._paths)
+            self._identity.remove()
             self._start_children()
             return answer
 
@@ -189,8 +217,8 @@ class Daemon:
         self._start_children()
         await self._children["agent"].stop()
         self._start_children()
-        node = nodefile.read(self._paths)
-        if node is None or node["role"] != "manager":
+        node = self._identity.read()
+        if node is None or not node.manager:
             return
         progress("waiting for the manager")
         try:

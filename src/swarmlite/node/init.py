@@ -17,13 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, Unavailable
+from swarmlite.identity.files import Identity, make_certificates
+from swarmlite.identity.node import MANAGER, NodeIdentity
 from swarmlite.ids import new_id
 from swarmlite.kernel.processes import die_with_parent
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
-from . import addresses, etcdcmd, nodefile, oneshot
+from . import addresses, etcdcmd, oneshot
 
+ALREADY_IN_SWARM = (
+    'This node is already part of a swarm. Use "swarmlite swarm leave" to leave this swarm'
+    " and join another one."
+)
 ETCD_START_S = 20.0
 ETCD_STOP_S = 10.0
 
@@ -32,13 +38,14 @@ async def init(
     paths: Paths, request: Mapping[str, Any], progress: oneshot.Progress
 ) -> dict[str, Any]:
     """A cluster of this node. Raises AlreadyExists (a port), InvalidSpec (a flag), Unavailable."""
-    if nodefile.read(paths) is not None:
-        raise FailedPrecondition(nodefile.ALREADY_IN_SWARM)
+    identity = Identity(paths)
+    if identity.read() is not None:
+        raise FailedPrecondition(ALREADY_IN_SWARM)
     advertise, listen, data_path = addresses.advertised(request)
     check_free(listen)
     node_id = new_id()
     member = first_member(node_id, advertise)
-    folder = nodefile.scratch(paths)
+    folder = identity.scratch()
     try:
         # gRPC is not imported before etcd runs: a process that has used it must not fork.
         progress("making the cluster's certificate authority")
@@ -54,7 +61,7 @@ async def init(
                 await made.write(etcdcmd.client_endpoint(member), process, data_path)
         except Unavailable as error:
             raise Unavailable(f"{error}{_reason(log)}") from error
-        nodefile.put_in_place(paths, folder, made.node_file(listen, data_path, member))
+        identity.put_in_place(folder, made.identity(listen, data_path, member))
     finally:
         trees.sweep(folder)
     return {
@@ -157,11 +164,10 @@ class _Made:
         self.cluster = settings.cluster(request, root)
         self.availability = settings.availability(request)
         self.certificates = certificates
-        certificates.mkdir(mode=0o700)
         key, csr = new_request()
-        nodefile.write_private(certificates / "ca.crt", root.cert)
-        nodefile.write_private(certificates / "node.key", key)
-        nodefile.write_private(certificates / "node.crt", self._certificate(root, csr))
+        make_certificates(
+            certificates, roots=root.cert, key=key, certificate=self._certificate(root, csr)
+        )
 
     def _certificate(self, root: Any, csr: bytes) -> bytes:
         from datetime import timedelta
@@ -209,21 +215,21 @@ class _Made:
         finally:
             await client.close()
 
-    def node_file(self, listen: str, data_path: str, member: Mapping[str, str]) -> dict[str, Any]:
-        """node.json."""
-        return {
-            "node_id": self.node_id,
-            "cluster_id": self.cluster.id,
-            "role": "manager",
-            "hostname": socket.gethostname(),
-            "advertise_addr": self.advertise,
-            "listen_addr": listen,
-            "data_path_addr": data_path,
-            "data_path_port": self.cluster.vxlan_udp_port,
-            "managers": [self.advertise],
-            "etcd": dict(member),
-            "etcd_endpoints": [etcdcmd.client_endpoint(member)],
-        }
+    def identity(self, listen: str, data_path: str, member: Mapping[str, str]) -> NodeIdentity:
+        """What node.json is to say."""
+        return NodeIdentity(
+            node_id=self.node_id,
+            cluster_id=self.cluster.id,
+            role=MANAGER,
+            hostname=socket.gethostname(),
+            advertise_addr=self.advertise,
+            listen_addr=listen,
+            data_path_addr=data_path,
+            data_path_port=self.cluster.vxlan_udp_port,
+            managers=(self.advertise,),
+            etcd=dict(member),
+            etcd_endpoints=(etcdcmd.client_endpoint(member),),
+        )
 
 
 if __name__ == "__main__":

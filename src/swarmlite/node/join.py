@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import socket
 import ssl
@@ -21,6 +22,8 @@ import grpc
 
 from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
+from swarmlite.identity.files import Identity, make_certificates
+from swarmlite.identity.node import MANAGER, WORKER, NodeIdentity
 from swarmlite.manager.ca import anyone, tokens
 from swarmlite.manager.ca.root import new_request
 from swarmlite.paths import Paths
@@ -29,7 +32,7 @@ from swarmlite.proto.ca_pb2_grpc import CAStub
 from swarmlite.proto.types_pb2 import NodeRole
 from swarmlite.storage import trees
 
-from . import addresses, etcdcmd, init, nodefile, oneshot, settings
+from . import addresses, etcdcmd, init, oneshot, settings
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 20.0
@@ -39,8 +42,9 @@ async def join(
     paths: Paths, request: Mapping[str, Any], progress: oneshot.Progress
 ) -> dict[str, Any]:
     """This node in the cluster of `remote`. Raises swarmlite's errors; then nothing has changed."""
-    if nodefile.read(paths) is not None:
-        raise FailedPrecondition(nodefile.ALREADY_IN_SWARM)
+    identity = Identity(paths)
+    if identity.read() is not None:
+        raise FailedPrecondition(init.ALREADY_IN_SWARM)
     token = tokens.parse(str(request.get("token") or ""))
     remote = addresses.join(*addresses.split(str(request.get("remote") or ""), "HOST:PORT"))
     progress(f"asking {remote} for its certificate")
@@ -48,23 +52,20 @@ async def join(
     request = {"advertise_addr": own_ip, **{k: v for k, v in request.items() if v}}
     advertise, listen, data_path = addresses.advertised(request)
     root = await root_certificate(remote, leaf, token)
-    folder = nodefile.scratch(paths)
+    folder = identity.scratch()
     try:
         key, csr = new_request()
         answer = await _issued(remote, root, str(token), csr, request, advertise, data_path)
         certificates = folder / "certificates"
-        certificates.mkdir(mode=0o700)
-        nodefile.write_private(certificates / "ca.crt", root)
-        nodefile.write_private(certificates / "node.key", key)
-        nodefile.write_private(certificates / "node.crt", answer.certificate)
-        node = _node_file(answer, remote, advertise, listen, data_path)
-        if answer.role == NodeRole.MANAGER:
+        make_certificates(certificates, roots=root, key=key, certificate=answer.certificate)
+        node = _identity(answer, remote, advertise, listen, data_path)
+        if node.manager:
             progress("adding this manager's member to etcd")
-            await _become_member(remote, certificates, node, request.get("etcd_missing"))
-        nodefile.put_in_place(paths, folder, node)
+            node = await _become_member(remote, certificates, node, request.get("etcd_missing"))
+        identity.put_in_place(folder, node)
     finally:
         trees.sweep(folder)
-    return {"node_id": answer.node_id, "role": node["role"]}
+    return {"node_id": answer.node_id, "role": node.role}
 
 
 def presented(remote: str) -> tuple[bytes, str]:
@@ -135,39 +136,39 @@ async def _call(remote: str, trusted: bytes, method: str, message: Any) -> Any:
         await channel.close()
 
 
-def _node_file(
+def _identity(
     answer: Any, remote: str, advertise: str, listen: str, data_path: str
-) -> dict[str, Any]:
+) -> NodeIdentity:
     managers = [peer.addr for peer in answer.managers if peer.addr != advertise]
     manager = answer.role == NodeRole.MANAGER
     if manager:
         managers.append(advertise)
-    return {
-        "node_id": answer.node_id,
-        "cluster_id": answer.cluster_id,
-        "role": "manager" if manager else "worker",
-        "hostname": socket.gethostname(),
-        "advertise_addr": advertise,
-        "listen_addr": listen,
-        "data_path_addr": data_path,
-        "data_path_port": answer.vxlan_udp_port,
-        "managers": managers or [remote],
-        "etcd": None,
-        "etcd_endpoints": [],
-    }
+    return NodeIdentity(
+        node_id=answer.node_id,
+        cluster_id=answer.cluster_id,
+        role=MANAGER if manager else WORKER,
+        hostname=socket.gethostname(),
+        advertise_addr=advertise,
+        listen_addr=listen,
+        data_path_addr=data_path,
+        data_path_port=answer.vxlan_udp_port,
+        managers=tuple(managers or [remote]),
+        etcd=None,
+        etcd_endpoints=(),
+    )
 
 
 async def _become_member(
-    remote: str, certificates: Path, node: dict[str, Any], etcd_missing: str | None
-) -> None:
-    """Adds the learner that this node's etcd will be. What fails is reported to the cluster."""
+    remote: str, certificates: Path, node: NodeIdentity, etcd_missing: str | None
+) -> NodeIdentity:
+    """Add the learner that this node's etcd will be. What fails is reported to the cluster."""
     channel = rpc.secure_channel([remote], certificates)
     try:
         if etcd_missing:
             raise FailedPrecondition(etcd_missing)
-        init.check_free(node["listen_addr"])
-        client, peer = init.member_urls(node["advertise_addr"])
-        request = pb.AddMemberRequest(name=node["node_id"], peer_url=peer)
+        init.check_free(node.listen_addr)
+        client, peer = init.member_urls(node.advertise_addr)
+        request = pb.AddMemberRequest(name=node.node_id, peer_url=peer)
         with rpc.translated(f"manager {remote}"):
             answer = await CAStub(channel).AddMember(request, timeout=CALL_TIMEOUT_S)
     except SwarmliteError:
@@ -179,14 +180,14 @@ async def _become_member(
         raise
     finally:
         await channel.close()
-    node["etcd"] = {
-        "name": node["node_id"],
+    member = {
+        "name": node.node_id,
         "client_url": client,
         "peer_url": peer,
         "initial_cluster": answer.initial_cluster,
         "initial_cluster_state": "existing",
     }
-    node["etcd_endpoints"] = [etcdcmd.client_endpoint(node["etcd"])]
+    return dataclasses.replace(node, etcd=member, etcd_endpoints=(etcdcmd.client_endpoint(member),))
 
 
 if __name__ == "__main__":

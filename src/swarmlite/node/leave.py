@@ -13,13 +13,15 @@ from typing import Any
 
 from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition, SwarmliteError
+from swarmlite.identity.files import Identity
+from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
 from swarmlite.proto.ca_pb2 import LeaveClusterRequest
 from swarmlite.proto.ca_pb2_grpc import CAStub
 from swarmlite.proto.control_pb2 import ListRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 
-from . import nodefile, oneshot
+from . import oneshot
 
 CALL_TIMEOUT_S = 5.0
 MEMBER_TIMEOUT_S = 20.0
@@ -43,10 +45,10 @@ async def leave(
     paths: Paths, request: Mapping[str, Any], progress: oneshot.Progress
 ) -> dict[str, Any]:
     """Tell the cluster that this node leaves. Raises FailedPrecondition for managers unforced."""
-    node = nodefile.read(paths)
+    node = Identity(paths).read()
     if node is None:
         raise FailedPrecondition(NOT_IN_SWARM)
-    manager = node["role"] == "manager"
+    manager = node.manager
     others = await _other_managers(paths, node)
     if manager and not request.get("force"):
         why = ONE_OF_MANAGERS.format(left=len(others)) if others else LAST_MANAGER
@@ -70,18 +72,18 @@ async def leave(
     return {}
 
 
-async def _other_managers(paths: Paths, node: Mapping[str, Any]) -> list[str]:
+async def _other_managers(paths: Paths, node: NodeIdentity) -> list[str]:
     """The managers' addresses but this node's own, as fresh as can be had."""
     known: list[str] = []
-    if node["role"] == "manager":
+    if node.manager:
         with contextlib.suppress(SwarmliteError):
             known = await _listed(paths)
     else:
         with contextlib.suppress(OSError, ValueError):
             learnt = json.loads((paths.agent_dir / "managers.json").read_text())
             known = [address for address in learnt if isinstance(address, str)]
-    known = list(dict.fromkeys([*known, *node["managers"]]))
-    return [address for address in known if address != node["advertise_addr"]]
+    known = list(dict.fromkeys([*known, *node.managers]))
+    return [address for address in known if address != node.advertise_addr]
 
 
 async def _listed(paths: Paths) -> list[str]:

@@ -1,0 +1,7 @@
+"""Who this node is: its role in which cluster, its certificate and key, the roots that it trusts.
+
+It owns node.json and `certificates/`: nothing else writes them. `files.Identity` is the one writer;
+`renewal.Renewal` keeps what is in them fresh, as the managers say it; whoever depends on a role
+follows `Identity.changes()`. It decides nothing: roles are the cluster's to give. All but
+`renewal` is of the standard library, for the daemon knows no gRPC.
+"""
