@@ -100,7 +100,7 @@ def test_mounts_parents_first_and_the_images_volumes(tmp_path: Path) -> None:
     record = Record(Container(id="c"), tmp_path)
     layer = tmp_path / "layer"
     layer.mkdir()
-    points = store(tmp_path).provide(record, mounts, [layer])
+    points = store(tmp_path).provide(record, mounts, [layer], str)
     assert [point.destination for point in points] == ["/data", "/t", "/own", "/data/deep/er"]
     resolved = store(tmp_path).oci(mounts, no_image)
     assert "rro" in resolved[0]["options"]
@@ -124,7 +124,7 @@ def test_bad_mounts_are_refused_in_one_line(tmp_path: Path, mount: Mount, messag
     config = ContainerConfig(spec=ContainerSpec(mounts=[mount]))
     with pytest.raises(InvalidSpec, match=message):
         mounts = mount_plan.resolve("c", config, {}, nobody)
-        store(tmp_path).provide(Record(Container(id="c"), tmp_path), mounts, [])
+        store(tmp_path).provide(Record(Container(id="c"), tmp_path), mounts, [], str)
         store(tmp_path).oci(mounts, no_image)
 
 

@@ -186,6 +186,49 @@ async def test_what_is_copied_in_belongs_to_the_containers_own_root(
     assert host.output(container).split() == ["0:0"]
 
 
+async def test_what_is_taken_out_has_the_containers_own_ids(host: EngineHost) -> None:
+    """Not those of the host's range, whether it runs or not; of cp as of export."""
+    work = "mkdir /d; echo x > /d/f; chown 7:8 /d/f; touch /d/ready; "
+    spec = ContainerSpec(userns_mode="auto")
+    container = await host.create(work + SLEEP, spec=spec)
+    try:
+        await host.call("Start", container)
+    except grpc.aio.AioRpcError as error:
+        if "--userns=auto" in str(error.details()):
+            pytest.skip(str(error.details()))
+        raise
+
+    async def ready() -> bool:
+        return await host.exec(container, "test", "-e", "/d/ready") == 0
+
+    await until(ready)
+    expected = {"d": (0, 0), "d/f": (7, 8), "d/ready": (0, 0)}
+    assert owners(await packed(host, container, "/d")) == expected
+    image = {"sh": (0, 0)}
+    assert owners(await packed(host, container, "/bin/sh")) == image
+    await host.call("Stop", container)
+    assert owners(await packed(host, container, "/d")) == expected
+    assert owners(await packed(host, container, "/bin/sh")) == image
+    data = b""
+    async for chunk in host.containers.Export(pb.ContainerRef(ref=container)):
+        data += chunk.data
+    everything = owners(data)
+    assert {name: everything[name] for name in expected} == expected
+    assert set(everything.values()) == {(0, 0), (7, 8)}
+
+
+async def packed(host: EngineHost, container: str, path: str) -> bytes:
+    data = b""
+    async for message in host.containers.CopyFrom(pb.PathRequest(ref=container, path=path)):
+        data += message.data
+    return data
+
+
+def owners(data: bytes) -> dict[str, tuple[int, int]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return {member.name: (member.uid, member.gid) for member in archive}
+
+
 async def test_an_owner_outside_of_a_containers_ids_is_refused(host: EngineHost) -> None:
     """Its id on the host would be another container's."""
     spec = ContainerSpec(userns_mode="auto")

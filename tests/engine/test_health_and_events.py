@@ -18,9 +18,9 @@ from swarmlite.engine.records import Record
 from swarmlite.errors import Unavailable
 from swarmlite.proto.containers_pb2 import Container, ContainerState, Health, HealthResult
 from swarmlite.proto.control_pb2 import Filter
-from swarmlite.proto.host_pb2 import EventsRequest
+from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 from swarmlite.proto.specs_pb2 import ContainerSpec
-from swarmlite.proto.types_pb2 import HealthConfig
+from swarmlite.proto.types_pb2 import HealthConfig, Mount
 
 
 def check(command: str, **times: Any) -> ContainerSpec:
@@ -61,7 +61,7 @@ async def test_a_probe_that_could_not_be_run_says_nothing_of_its_container(tmp_p
     async def save(_: Record) -> None:
         """Nothing is kept."""
 
-    monitor = HealthMonitor(probe, ContainerEvents(Events()), save)
+    monitor = HealthMonitor(probe, ContainerEvents(Events(), str), save)
     watching = asyncio.ensure_future(monitor.watch(record))
     await record.until(lambda: record.state.health.status == Health.HEALTHY)
     watching.cancel()
@@ -140,6 +140,66 @@ async def test_events_are_dockers_and_the_past_is_remembered(host: EngineHost) -
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await host.events(1, filters=[Filter(key="odd", values=["x"])])
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def heard(host: EngineHost, kind: str, action: str) -> list[HostEvent]:
+    """Everything that was told, up to an action on such a thing."""
+    call = host.node.engine.host.Events(EventsRequest(since=Timestamp()), timeout=30)
+    found = []
+    async for event in call:
+        found.append(event)
+        if (event.type, event.action) == (kind, action):
+            break
+    call.cancel()
+    return found
+
+
+async def test_events_of_volumes_say_which_container_and_where(host: EngineHost) -> None:
+    mounts = [
+        Mount(type=Mount.VOLUME, source="named", target="/named", readonly=True),
+        Mount(type=Mount.VOLUME, target="/own"),
+    ]
+    container = await host.run("true", spec=ContainerSpec(mounts=mounts))
+    await host.wait(container)
+    await host.call("Remove", container, volumes=True)
+    told = await heard(host, "container", "destroy")
+    volumes = [(e.action, e.actor_id == "named") for e in told if e.type == "volume"]
+    assert volumes == [
+        ("create", True),
+        ("create", False),
+        ("mount", True),
+        ("mount", False),
+        ("unmount", True),
+        ("unmount", False),
+        ("destroy", False),
+    ]
+    mount = next(e for e in told if e.action == "mount")
+    assert dict(mount.attributes) == {
+        "container": container,
+        "destination": "/named",
+        "driver": "local",
+        "propagation": "",
+        "read/write": "false",
+    }
+    unmount = next(e for e in told if e.action == "unmount")
+    assert dict(unmount.attributes) == {"container": container, "driver": "local"}
+
+
+async def test_events_of_an_exec_name_it_and_its_exit_code(host: EngineHost) -> None:
+    container = await host.run(SLEEP)
+    assert await host.exec(container, "sh", "-c", "exit 4") == 4
+    told = [e for e in await heard(host, "container", "exec_die") if e.action.startswith("exec_")]
+    assert [event.action for event in told] == [
+        "exec_create: sh -c exit 4",
+        "exec_start: sh -c exit 4",
+        "exec_die",
+    ]
+    assert len({event.attributes["execID"] for event in told}) == 1
+    assert told[-1].attributes["exitCode"] == "4"
+    assert told[-1].attributes["image"] == host.image
+    by_word = [Filter(key="event", values=["exec_start"])]
+    found = await host.events(1, since=Timestamp(), filters=by_word)
+    assert found[0].actor_id == container
 
 
 async def test_a_change_of_health_is_an_event(host: EngineHost) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -12,8 +13,10 @@ from engine_host import SLEEP, EngineHost
 from swarmlite.engine import id_ranges
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.proto.containers_pb2 import Container, ContainerResources
+from swarmlite.proto.images_pb2 import LoadImageRequest
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Mount, Privileges
+from swarmlite.testing.oci import BuiltImage, TarWriter, docker_archive, layer
 
 FAILED = grpc.StatusCode.FAILED_PRECONDITION
 
@@ -81,6 +84,48 @@ async def test_an_image_is_mounted_to_look_at(host: EngineHost) -> None:
     )
     assert "/image/bin/sh" in text
     assert "Read-only file system" in text
+
+
+async def test_a_part_of_an_image_of_many_layers_is_mounted(host: EngineHost) -> None:
+    """More layers than an option of fsconfig has room for; no link leads out of the image."""
+    await load(host, deep_image(24))
+    mounts = [
+        Mount(type=Mount.IMAGE, source="deep:1", target="/all"),
+        Mount(type=Mount.IMAGE, source="deep:1", target="/part", image_options={"subpath": "d/7"}),
+        Mount(type=Mount.IMAGE, source="deep:1", target="/f", image_options={"subpath": "d/9/f"}),
+    ]
+    script = "ls /all/d | wc -l; cat /part/f /f; touch /part/x 2>&1; cat /proc/self/mountinfo"
+    text = await said(host, script, spec=ContainerSpec(mounts=mounts))
+    assert text.split()[:3] == ["24", "7", "9"]
+    assert "Read-only file system" in text
+    for subpath, why in (("nowhere", "nowhere is not in what is mounted"), ("out", "out is not")):
+        mount = Mount(
+            type=Mount.IMAGE, source="deep:1", target="/part", image_options={"subpath": subpath}
+        )
+        container = await host.create("true", spec=ContainerSpec(mounts=[mount]))
+        assert why in await host.refused(host.call("Start", container), FAILED)
+
+
+def deep_image(count: int) -> BuiltImage:
+    layers = []
+    for number in range(count):
+        writer = TarWriter()
+        writer.file(f"d/{number}/f", f"{number}\n")
+        layers.append(layer(writer.tar()))
+    writer = TarWriter()
+    writer.symlink("out", "/etc/hostname-of-the-host")
+    return BuiltImage("deep:1", (*layers, layer(writer.tar())))
+
+
+async def load(host: EngineHost, image: BuiltImage) -> None:
+    data = docker_archive([image])
+
+    def chunks() -> Iterator[LoadImageRequest]:
+        for start in range(0, len(data), 100_000):
+            yield LoadImageRequest(chunk=data[start : start + 100_000])
+
+    async for _ in host.node.engine.images.Load(chunks()):
+        pass
 
 
 async def test_hosts_and_a_name_for_the_gateway(host: EngineHost) -> None:

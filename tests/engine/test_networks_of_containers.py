@@ -89,6 +89,23 @@ async def test_names_on_a_network_of_ones_own_and_connections_made_later(
     assert {n.network.spec.annotations.name for n in listed} == {"bridge", "host", "none"}
 
 
+async def test_a_running_container_is_found_by_its_new_name_at_once(host: EngineHost) -> None:
+    spec = NetworkSpec(annotations={"name": "mine"})
+    await networks(host).Create(net.CreateHostNetworkRequest(spec=spec))
+    one = await host.run(SLEEP, name="old", network_mode="mine")
+    asks = await host.run(SLEEP, network_mode="mine")
+    assert await host.exec(asks, "nslookup", "old") == 0
+    await host.call("Rename", one, name="new")
+    assert await host.exec(asks, "nslookup", "new") == 0
+    assert await host.exec(asks, "nslookup", "old") != 0
+    assert await host.exec(asks, "nslookup", one[:12]) == 0
+    state = (await host.inspect(one)).networks[0]
+    assert list(state.dns_names) == ["new", one[:12]]
+    await host.restart_engine()  # and what was written down says the same
+    assert await host.exec(asks, "nslookup", "new") == 0
+    assert await host.exec(asks, "nslookup", "old") != 0
+
+
 async def test_what_was_connected_while_stopped_is_there_at_the_next_start(
     host: EngineHost,
 ) -> None:

@@ -9,7 +9,7 @@ from swarmlite.engine import network_plan
 from swarmlite.engine.cluster_networks import ClusterNetworks
 from swarmlite.engine.container_events import NetworkEvent
 from swarmlite.engine.lifecycle import Lifecycle
-from swarmlite.engine.records import SHORT, Record
+from swarmlite.engine.records import Record
 from swarmlite.engine.steps import finished
 from swarmlite.engine.steps.prepare import Network, hostname_of
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
@@ -57,11 +57,34 @@ class Connections:
         hostname = hostname_of(record, self._lifecycle.records.find)
         place = await self._place.place(record, hostname, wanted)
         info = await self._network.connect(record.id, place)
-        names = [record.name, record.id[:SHORT], hostname]
-        state = network_plan.endpoint_state(info, wanted, list(dict.fromkeys(names)))
+        names = network_plan.names_of(record, hostname)
+        state = network_plan.endpoint_state(info, wanted, names)
         record.message.networks.append(state)
         _add_host(record, info, hostname)
         self._tell("connect", record, state)
+
+    async def rename(self, record: Record, name: str) -> None:
+        """Another name, by which it is found at once if it runs. Raises AlreadyExists, InvalidSpec.
+
+        On the managers' networks it is found by it from its next start on.
+        """
+        await self._lifecycle.rename(record, name)
+        async with record.lock:
+            message = record.message
+            if record.of_task or record.state.status not in WITH_STACK or not message.networks:
+                return
+            hostname = hostname_of(record, self._lifecycle.records.find)
+            names = network_plan.names_of(record, hostname)
+            await finished(self._network.rename(record.id, names))
+            for state in message.networks:
+                aliases = self._aliases(record, state)
+                del state.dns_names[:]
+                state.dns_names.extend(dict.fromkeys([*names, *aliases]))
+            await self._lifecycle.save(record)
+
+    def _aliases(self, record: Record, state: EndpointState) -> list[str]:
+        wanted = self._wanted_for(record, state.network_name)
+        return list(wanted.aliases if wanted is not None else state.aliases)
 
     async def disconnect(self, record: Record, network: str) -> None:
         """At once if it runs. Raises NotFound, FailedPrecondition when it is not on it."""

@@ -29,19 +29,33 @@ class ContainerMounts:
         self._store, self._leases = store, leases
 
     def provide(
-        self, record: Record, mounts: Sequence[Mount], lower_dirs: Sequence[Path]
+        self,
+        record: Record,
+        mounts: Sequence[Mount],
+        lower_dirs: Sequence[Path],
+        made: Callable[[str], None],
     ) -> list[MountPoint]:
         """Make and fill volumes, check binds; what `inspect` shows of each.
 
-        `lower_dirs` of the image, topmost first: what an empty volume is filled from. Raises
-        InvalidSpec, AlreadyExists for a volume with other options, ResourceExhausted.
+        `lower_dirs` of the image, topmost first: what an empty volume is filled from; `made` hears
+        the names of those that were not there. Raises InvalidSpec, AlreadyExists for a volume with
+        other options, ResourceExhausted.
         """
-        return [self._provide(record, mount, lower_dirs) for mount in mounts]
+        return [self._provide(record, mount, lower_dirs, made) for mount in mounts]
 
-    def _provide(self, record: Record, mount: Mount, lower_dirs: Sequence[Path]) -> MountPoint:
+    def _provide(
+        self,
+        record: Record,
+        mount: Mount,
+        lower_dirs: Sequence[Path],
+        made: Callable[[str], None],
+    ) -> MountPoint:
         point = MountPoint(type=mount.type, destination=mount.target, rw=not mount.readonly)
         if mount.type == Mount.VOLUME:
+            known = mount.source in self._store
             volume = self._volume(record, mount)
+            if not known:
+                made(volume.name)
             if not mount.volume_options.nocopy and not mount.volume_options.subpath:
                 self._store.copy_up(volume.name, lower_dirs, mount.target)
             point.name, point.driver = volume.name, volume.driver
@@ -91,16 +105,19 @@ class ContainerMounts:
         kind = Mount.Type.Name(mount.type).lower()
         raise InvalidSpec(f"mounts of type {kind} are not supported: use bind, volume or tmpfs")
 
-    def remove_anonymous(self, container_id: str) -> None:
+    def remove_anonymous(self, container_id: str) -> list[str]:
         """Remove the anonymous volumes of a container that is about to go; safe to repeat.
 
-        Nothing is held for it any longer.
+        Nothing is held for it any longer. Returns the names of those that are gone.
         """
+        gone = []
         self._leases.release(OWNER + container_id)
         for volume in self._store.list():
             if volume.labels.get(CONTAINER_LABEL) == container_id:
                 with contextlib.suppress(FailedPrecondition):  # another has it by volumes_from
                     self._store.remove(volume.name, force=True)
+                    gone.append(volume.name)
+        return gone
 
 
 ImageMount = Callable[[Mount], OCIMount]

@@ -18,6 +18,7 @@ from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.files import Files
 from swarmlite.engine.health import HealthMonitor
 from swarmlite.engine.inspect import Inspection
+from swarmlite.engine.io.exec_events import ExecEvents
 from swarmlite.engine.io.probe import run_probe
 from swarmlite.engine.io.service import Streams
 from swarmlite.engine.lifecycle import Lifecycle, StepLists
@@ -28,7 +29,7 @@ from swarmlite.engine.shared_memory import SharedMemory
 from swarmlite.engine.stats import Stats
 from swarmlite.engine.steps import create, prepare
 from swarmlite.engine.updates import Updates
-from swarmlite.errors import SwarmliteError
+from swarmlite.errors import NotFound, SwarmliteError
 from swarmlite.network.api import BRIDGE
 from swarmlite.network.node import NodeNetwork
 from swarmlite.paths import Paths
@@ -58,7 +59,7 @@ class Engine:
         self._roots = Roots(storage.images, storage.snapshots, paths.run_dir / "empty")
         self._shm = SharedMemory(paths.run_dir / "shm", self.records)
         self._mounts = ContainerMounts(storage.volumes, storage.leases)
-        self.told = ContainerEvents(self.events)
+        self.told = ContainerEvents(self.events, self._driver_of)
         """For what is done to containers outside of their lifecycle."""
         steps = self._steps(cgroup_parent)
         self.lifecycle = Lifecycle(
@@ -72,7 +73,7 @@ class Engine:
         self.lifecycle.gone = lambda record: self.streams.removed(record.id)
         self.lifecycle.runs.health = HealthMonitor(self._probe, self.told, self.lifecycle.save)
         supervisor.on_oom = self._out_of_memory
-        self.streams = Streams(supervisor)
+        self.streams = Streams(supervisor, self._tell)
         execs = self.streams.execs
         self.inspection = Inspection(storage.images, storage.snapshots, execs.ids_of)
         self.files = Files(storage.snapshots)
@@ -94,10 +95,10 @@ class Engine:
             create=(
                 create.Folder(self.records, self.storage.leases),
                 root,
-                create.Volumes(self._mounts, self.records, self._roots),
+                create.Volumes(self._mounts, self.records, self._roots, self.told),
             ),
             prepare=(
-                prepare.Mounts(self._mounts, self._roots),
+                prepare.Mounts(self._mounts, self._roots, self.told.mounts),
                 self._shm,
                 self._place,
                 prepare.HostFiles(self.records, self._gateway),
@@ -115,9 +116,18 @@ class Engine:
         """The process waits before its exec: who is attached misses nothing."""
         await self.streams.connect(container_id)
 
-    def _out_of_memory(self, container_id: str) -> None:
+    def _driver_of(self, network_id: str) -> str:
+        try:
+            return self.network.networks.get(network_id).spec.driver.name
+        except NotFound:
+            return "overlay"  # of the managers
+
+    def _tell(self, container_id: str, action: str, /, **attributes: str) -> None:
         if (record := self.records.get(container_id)) is not None:
-            self.told.tell(record, "oom")
+            self.told.tell(record, action, **attributes)
+
+    def _out_of_memory(self, container_id: str) -> None:
+        self._tell(container_id, "oom")
 
     async def _probe(
         self, record: Record, command: Sequence[str], timeout_s: float
@@ -125,7 +135,12 @@ class Engine:
         spec = await asyncio.to_thread(read_spec, record.folder)
         process: dict[str, Any] = spec.get("process", {})
         process.update(args=list(command), terminal=False)
-        return await run_probe(self.supervisor.client, record.id, process, timeout_s)
+        events = ExecEvents(self._tell, record.id, command)
+        events.created()
+        events.started()
+        code, output = await run_probe(self.supervisor.client, record.id, process, timeout_s)
+        events.died(code)
+        return code, output
 
     # life
     async def start(self) -> None:

@@ -62,7 +62,7 @@ class Files:
         Raises NotFound before the first piece. The iterator is to be closed.
         """
         with self._root(record, path) as (root, inner), _translated(record, path):
-            stream = TarStream()
+            stream = TarStream(record.message.first_id, record.message.id_count)
             name = posixpath.basename(posixpath.normpath(path)).lstrip("/")
             parent, last = posixpath.split(posixpath.normpath(inner).rstrip("/"))
             fd = _look(root, inner)
@@ -96,7 +96,7 @@ class Files:
         with _translated(record, "/"), self._snapshots.mounted(record.id) as place:
             root = os.open(place, DIRECTORY)
             try:
-                stream = TarStream()
+                stream = TarStream(record.message.first_id, record.message.id_count)
                 yield from _tree(root, (), stream)
                 yield stream.end()
             finally:
@@ -109,10 +109,9 @@ class Files:
             _translated(record, to.path),
         ):
             os.close(open_in_root(root, inner, DIRECTORY))
-            running = record.state.status in (ContainerState.RUNNING, ContainerState.PAUSED)
-            mounted = not running and _mount_of(record, posixpath.normpath(to.path)) is not None
+            place = None if _live(record) else _mount_of(record, posixpath.normpath(to.path))
             # A volume of a stopped container is written as it lies on the disk.
-            ids = (0, 0) if mounted else (record.message.first_id, record.message.id_count)
+            ids = (0, 0) if place else (record.message.first_id, record.message.id_count)
             source.into(root, inner, *ids)
 
     def changes(self, record: Record) -> ChangesResponse:
@@ -129,7 +128,7 @@ class Files:
         if not path or "\0" in path:
             raise InvalidSpec("the path in the container is empty or holds a NUL")
         absolute = posixpath.normpath("/" + path.lstrip("/"))  # two slashes would stay two
-        if record.state.status in (ContainerState.RUNNING, ContainerState.PAUSED):
+        if _live(record):
             with _running_root(record) as root:
                 yield root, absolute
             return
@@ -148,6 +147,11 @@ class Files:
             raise FailedPrecondition("container rootfs is marked read-only")
         with self._snapshots.mounted(record.id, write=write) as place, _opened(place) as root:
             yield root, absolute
+
+
+def _live(record: Record) -> bool:
+    """Whether its files are seen through its first process, mounts and all."""
+    return record.state.status in (ContainerState.RUNNING, ContainerState.PAUSED)
 
 
 def _mount_of(record: Record, path: str) -> tuple[Mount, str] | None:

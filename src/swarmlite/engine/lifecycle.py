@@ -60,12 +60,12 @@ class Lifecycle:
         images: ImageStore,
         supervisor: SupervisorLink,
         events: ContainerEvents,
-        remove_anonymous: Callable[[str], None],
+        remove_anonymous: Callable[[str], list[str]],
     ) -> None:
         """`remove_anonymous` takes a container's own volumes away; it blocks."""
         self.records, self._steps, self._images = records, steps, images
         self._supervisor, self._events = supervisor, events
-        self._remove_anonymous = remove_anonymous
+        self._anonymous_gone = remove_anonymous
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self.background = Background()
         self.cgroup = ""
@@ -140,7 +140,7 @@ class Lifecycle:
         try:
             await undo(self._steps.prepare, record)
             if volumes:
-                await asyncio.to_thread(self._remove_anonymous, record.id)
+                await self._remove_anonymous(record)
             await undo(self._steps.create, record)
         except OSError as error:
             record.state.status = ContainerState.DEAD
@@ -165,8 +165,12 @@ class Lifecycle:
         if any(
             point.name == mount_plan.anonymous(record.id, point.destination) for point in mounts
         ):
-            await asyncio.to_thread(self._remove_anonymous, record.id)
+            await self._remove_anonymous(record)
         self._images.leases.release(record.owner)
+
+    async def _remove_anonymous(self, record: Record) -> None:
+        gone = await asyncio.to_thread(self._anonymous_gone, record.id)
+        self._events.volumes("destroy", gone)
 
     async def release(self, record: Record) -> None:
         """It does not run, and nothing of a run is left; safe to repeat."""

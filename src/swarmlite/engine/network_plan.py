@@ -73,12 +73,18 @@ def request(
         return SandboxRequest(mode=HOST if mode == HOST else NONE, dns=dns)
     if mode.startswith(JOINED):
         return SandboxRequest(mode=CONTAINER, join=joined(mode, find).id, dns=dns)
-    names = [record.name, record.id[:SHORT]]
-    if hostname not in names:
-        names.append(hostname)
     return SandboxRequest(
-        attachments=attachments, endpoints=endpoints, dns=dns, ports=ports, names=names
+        attachments=attachments,
+        endpoints=endpoints,
+        dns=dns,
+        ports=ports,
+        names=names_of(record, hostname),
     )
+
+
+def names_of(record: Record, hostname: str) -> list[str]:
+    """What a container is found by on the networks of its host."""
+    return list(dict.fromkeys([record.name, record.id[:SHORT], hostname]))
 
 
 def joined(mode: str, find: Callable[[str], Record]) -> Record:

@@ -34,6 +34,8 @@ async def prune(engine: Engine, filters: Iterable[Filter]) -> PruneResponse:
             continue  # it was started meanwhile
         response.deleted.append(record.id)
         response.reclaimed_bytes += size
+    reclaimed = {"reclaimed": str(response.reclaimed_bytes)}
+    engine.events.tell("container", "prune", "", reclaimed)
     return response
 
 

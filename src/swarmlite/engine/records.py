@@ -44,6 +44,8 @@ class Record:
         self.removed = False
         self.prepared = False
         """Whether its process was made and waits for its start."""
+        self.mounted = False
+        """Whether its volumes are said to be mounted."""
         self.run = 0
         """How often it was started since this process began."""
         self.exits = 0

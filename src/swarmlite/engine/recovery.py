@@ -103,6 +103,7 @@ class Recovery:
         if found.started_at:
             state.started.CopyFrom(moment(round(found.started_at * 1e9)))
         record.run += 1
+        record.mounted = True
         self._supervisor.expect(record.id)
         self._lifecycle.runs.follow(record)
 

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite.engine.records import Record
-from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.errors import NotFound
 from swarmlite.proto.types_pb2 import Mount
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Image
 from swarmlite.storage.snapshots.types import Root, Snapshots
 
-MAX_OPTION = 255
-"""Of a mount's option. Source: fsconfig(2)."""
 INIT_FOLDERS = ("proc", "sys", "dev", "etc")
 INIT_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 
@@ -54,28 +52,27 @@ class Roots:
     def image_mount(self, mount: Mount) -> dict[str, Any]:
         """An image's files at a place, read-only. Raises NotFound, InvalidSpec."""
         where = f"--mount target={mount.target}"
-        if mount.image_options.subpath:
-            raise InvalidSpec(f"{where}: a subpath of an image is not supported")
+        subpath = mount.image_options.subpath
         try:
             image = self._images.get(mount.source)
         except NotFound as error:
             raise NotFound(f"{where}: No such image: {mount.source}") from error
         lowers = [*self.lower_dirs(image), self._empty]  # overlayfs wants two at least
         option = Root("", tuple(lowers)).overlay
-        if len(option) > MAX_OPTION:
-            raise InvalidSpec(
-                f"{where}: {mount.source} has too many layers to be mounted: {len(lowers) - 1}"
-            )
         return {
             "destination": mount.target,
             "type": "overlay",
             "source": "overlay",
-            "options": ["ro", "nosuid", "nodev", option],
+            "options": ["ro", "nosuid", "nodev", option, *_subdir(subpath)],
         }
 
     async def remove(self, record: Record) -> None:
         """What the container wrote is gone; safe to repeat. Raises SwarmliteError."""
         await asyncio.to_thread(self.snapshots.remove, record.id)
+
+
+def _subdir(subpath: str) -> list[str]:
+    return [f"X-mount.subdir={subpath}"] if subpath else []
 
 
 def make_init_layer(layer: Path) -> Path:

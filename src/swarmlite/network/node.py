@@ -328,6 +328,16 @@ class NodeNetwork:
         except OSError as error:
             raise FailedPrecondition(f"the kernel keeps an interface: {error}") from error
 
+    async def rename(self, sandbox_id: str, names: Sequence[str]) -> None:
+        """Have a sandbox found by other names on this host's networks: `SandboxRequest.names`.
+
+        Raises NotFound, InvalidSpec for one without a stack of its own.
+        """
+        try:
+            await asyncio.shield(self._sandboxes.rename(sandbox_id, names))
+        except OSError as error:
+            raise FailedPrecondition(f"the names cannot be written down: {error}") from error
+
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """What a sandbox that is there consists of now. Raises NotFound."""
         return self._describe(self._sandboxes.record(sandbox_id))

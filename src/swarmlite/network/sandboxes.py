@@ -249,6 +249,14 @@ class Sandboxes:
         await self._threads.run(work)
         await self._changed(held)
 
+    async def rename(self, sandbox_id: str, names: Sequence[str]) -> None:
+        """Have one found by other names from now on. Raises NotFound, OSError."""
+        held = self._existing(sandbox_id)
+        async with held.lock:
+            held.record = record = dataclasses.replace(held.record, names=tuple(names))
+            await self._threads.run(lambda: self._records.save(record))
+            self._resolvers.follow(record)
+
     async def _changed(self, held: _Held) -> None:
         self._resolvers.follow(held.record)
         self._host.hold(held.record, held.record.ports())

@@ -52,8 +52,12 @@ class Engine:
     def __init__(self, containers: Containers) -> None:
         self.containers = containers
         self.attachments = Attachments(lambda: containers.supervisor)
-        self.execs = Execs(lambda: containers.supervisor)
+        self.execs = Execs(lambda: containers.supervisor, self._tell)
         self.messages: dict[str, Container] = {}
+        self.told: list[tuple[str, dict[str, str]]] = []
+
+    def _tell(self, container_id: str, action: str, /, **attributes: str) -> None:
+        self.told.append((action, attributes))
 
     def new(self, *args: str, tty: bool = False) -> tuple[Container, Path]:
         def change(spec: dict[str, Any]) -> None:

@@ -93,7 +93,8 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
 
     async def Rename(self, request: pb.RenameContainerRequest, context: Context) -> Empty:
         """Give it another name."""
-        await to_the_end(self._lifecycle.rename(self._records.find(request.ref), request.name))
+        record = self._records.find(request.ref)
+        await to_the_end(self._engine.connections.rename(record, request.name))
         return Empty()
 
     async def Prune(self, request: pb.PruneRequest, context: Context) -> pb.PruneResponse:
@@ -116,14 +117,6 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
         found = await asyncio.to_thread(top.top, record, list(request.ps_args))
         self._engine.told.tell(record, "top")
         return found
-
-    async def CreateExec(self, request: pb.ExecConfig, context: Context) -> pb.ExecRef:
-        """See io.service; it is an event too."""
-        made = await super().CreateExec(request, context)
-        command = " ".join(request.command)
-        record = self._records.find(request.container)
-        self._engine.told.tell(record, f"exec_create: {command}", execID=made.id)
-        return made
 
     async def Resize(self, request: pb.ResizeRequest, context: Context) -> Empty:
         """See io.service; it is an event too."""

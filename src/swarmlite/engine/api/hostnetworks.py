@@ -102,6 +102,7 @@ class HostNetworksService(HostNetworksServicer):
                 continue  # somebody is on it
             self._tell("destroy", network)
             response.deleted.append(name)
+        self._engine.events.tell("network", "prune", "", {"reclaimed": "0"})
         return response
 
     def _tell(self, action: str, network: Network) -> None:

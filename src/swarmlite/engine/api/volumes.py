@@ -44,6 +44,7 @@ class VolumesService(VolumesServicer):
 
     async def Create(self, request: pb.LocalVolume, context: Context) -> pb.LocalVolume:
         """A volume of the local driver."""
+        known = bool(request.name) and request.name in self._volumes
         volume = await asyncio.to_thread(
             self._volumes.create,
             request.name,
@@ -51,7 +52,8 @@ class VolumesService(VolumesServicer):
             labels=dict(request.labels),
             options=dict(request.options),
         )
-        self._events.tell("volume", "create", volume.name, {"driver": volume.driver})
+        if not known:
+            self._events.tell("volume", "create", volume.name, {"driver": volume.driver})
         return self.local(volume)
 
     async def Inspect(self, request: GetRequest, context: Context) -> pb.LocalVolume:
@@ -78,6 +80,8 @@ class VolumesService(VolumesServicer):
             named=any(truth("all", value) for value in wanted.get("all", [])),
             labels=selecting.labels(wanted),
         )
+        for name in gone:
+            self._events.tell("volume", "destroy", name, {"driver": "local"})
         self._events.tell("volume", "prune", "", {"reclaimed": str(freed)})
         return PruneResponse(deleted=gone, reclaimed_bytes=freed)
 

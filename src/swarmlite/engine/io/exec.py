@@ -15,6 +15,7 @@ from typing import Any
 from swarmlite.engine.bundles import read_spec
 from swarmlite.engine.io import console
 from swarmlite.engine.io.descriptors import Owned
+from swarmlite.engine.io.exec_events import ExecEvents, Tell
 from swarmlite.engine.io.pumps import ended, feed, outputs
 from swarmlite.errors import (
     Conflict,
@@ -82,8 +83,9 @@ def _merged(entries: list[str]) -> list[str]:
 class Execution:
     """One exec, from its making until it is forgotten."""
 
-    def __init__(self, container: Container, bundle: Path, config: ExecConfig) -> None:
+    def __init__(self, container: Container, bundle: Path, config: ExecConfig, tell: Tell) -> None:
         self.id = os.urandom(32).hex()
+        self.events = ExecEvents(tell, container.id, config.command, self.id)
         self.container_id, self.bundle, self.config = container.id, bundle, config
         self.started = False
         self.running: Exec | None = None
@@ -104,9 +106,9 @@ class Execution:
 class Execs:
     """The execs of this host's containers."""
 
-    def __init__(self, client: Callable[[], Supervisor]) -> None:
+    def __init__(self, client: Callable[[], Supervisor], tell: Tell) -> None:
         """`client` is the connection to the supervisor; raises Unavailable while there is none."""
-        self._client = client
+        self._client, self._tell = client, tell
         self._execs: dict[str, Execution] = {}
         self._watching: set[asyncio.Future[None]] = set()
 
@@ -121,8 +123,9 @@ class Execs:
             )
         for execution in over[: max(0, len(over) - KEPT_PER_CONTAINER)]:
             del self._execs[execution.id]
-        execution = Execution(container, bundle, config)
+        execution = Execution(container, bundle, config, self._tell)
         self._execs[execution.id] = execution
+        execution.events.created()
         return execution.id
 
     def inspect(self, exec_id: str) -> ExecState:
@@ -251,6 +254,7 @@ class Execs:
             execution.exit_code = exit_code_of(error)
             raise
         execution.running = running
+        execution.events.started()
         return running, self._watch_over(_watch(execution, running))
 
 
@@ -261,6 +265,8 @@ async def _watch(execution: Execution, running: Exec) -> None:
     except SwarmliteError:
         execution.exit_code = 255  # the supervisor, or the container, is gone
     finally:
+        if execution.exit_code is not None:
+            execution.events.died(execution.exit_code)
         if running.console is not None:
             os.close(running.console)
             running.console = None

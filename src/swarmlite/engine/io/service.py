@@ -11,6 +11,7 @@ from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.io import console, logs
 from swarmlite.engine.io.attach import Attachments
 from swarmlite.engine.io.exec import Execs
+from swarmlite.engine.io.exec_events import Tell
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.control_pb2 import Empty, LogsResponse
@@ -24,11 +25,11 @@ Find = Callable[[str], Awaitable[tuple[pb.Container, Path]]]
 class Streams:
     """What is open between clients and containers: one an engine."""
 
-    def __init__(self, supervisor: SupervisorLink) -> None:
-        """`supervisor` runs the containers."""
-        self.supervisor = supervisor
+    def __init__(self, supervisor: SupervisorLink, tell: Tell) -> None:
+        """`supervisor` runs the containers; `tell` tells what is done with them."""
+        self.supervisor, self.tell = supervisor, tell
         self.attachments = Attachments(lambda: supervisor.client)
-        self.execs = Execs(lambda: supervisor.client)
+        self.execs = Execs(lambda: supervisor.client, tell)
 
     async def connect(self, container_id: str) -> None:
         """Call between `Supervisor.create` and `Supervisor.start`: see attach.py."""
@@ -58,6 +59,7 @@ class StreamsService:
         container, folder = await self._find(start.ref)
 
         async def attached() -> None:
+            self._streams.tell(container.id, "attach")
             await context.send_initial_metadata(())
 
         def before(time_ns: int) -> AsyncIterator[pb.StreamOutput]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 
 from swarmlite.engine import mount_plan
+from swarmlite.engine.container_events import ContainerEvents
 from swarmlite.engine.container_mounts import ContainerMounts
 from swarmlite.engine.records import Record, Records
 from swarmlite.engine.roots import Roots
@@ -74,9 +75,12 @@ class Volumes:
 
     name = "volumes"
 
-    def __init__(self, volumes: ContainerMounts, records: Records, roots: Roots) -> None:
+    def __init__(
+        self, volumes: ContainerMounts, records: Records, roots: Roots, events: ContainerEvents
+    ) -> None:
         """`records` are where `volumes_from` looks."""
         self._volumes, self._records, self._roots = volumes, records, roots
+        self._events = events
 
     async def do(self, job: Job) -> None:
         """Raises InvalidSpec for a bind's source that is not there."""
@@ -85,11 +89,18 @@ class Volumes:
             return
         mounts = mount_plan.resolve(record.id, record.config, job.image_config, self._records.find)
         lower_dirs = self._roots.lower_dirs(job.image)
-        points = await asyncio.to_thread(self._volumes.provide, record, mounts, lower_dirs)
+        made: list[str] = []
+        try:
+            points = await asyncio.to_thread(
+                self._volumes.provide, record, mounts, lower_dirs, made.append
+            )
+        finally:
+            self._events.volumes("create", made)
         record.message.resolved_mounts.extend(mounts)
         record.message.mounts.extend(points)
 
     async def undo(self, record: Record) -> None:
         """A create that failed takes the anonymous ones along."""
         if record.state.status == ContainerState.CREATING:
-            await asyncio.to_thread(self._volumes.remove_anonymous, record.id)
+            gone = await asyncio.to_thread(self._volumes.remove_anonymous, record.id)
+            self._events.volumes("destroy", gone)

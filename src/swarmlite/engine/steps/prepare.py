@@ -41,9 +41,14 @@ class Mounts:
 
     name = "mounts"
 
-    def __init__(self, mounts: ContainerMounts, roots: Roots) -> None:
-        """`mounts` are all containers', `roots` knows the images to mount."""
-        self._mounts, self._roots = mounts, roots
+    def __init__(
+        self, mounts: ContainerMounts, roots: Roots, tell: Callable[[str, Record], None]
+    ) -> None:
+        """`mounts` are all containers', `roots` knows the images to mount.
+
+        `tell` tells of a container's volumes: `mount`, `unmount`.
+        """
+        self._mounts, self._roots, self._tell = mounts, roots, tell
 
     async def do(self, job: Job) -> None:
         """Raises InvalidSpec, FailedPrecondition."""
@@ -57,11 +62,16 @@ class Mounts:
                     own_ids=bool(message.id_count),
                 )
             )
+            job.record.mounted = True
+            self._tell("mount", job.record)
         if job.record.of_task:
             job.mounts += [_payload(mount) for mount in message.config.task.payload_mounts]
 
     async def undo(self, record: Record) -> None:
-        """A volume stays mounted: others may use it."""
+        """A volume with options stays mounted: others may use it."""
+        if record.mounted:
+            record.mounted = False
+            self._tell("unmount", record)
 
 
 def _payload(mount: Mount) -> OCIMount:

@@ -27,6 +27,8 @@ IGNORED = {
 }  # fmt: skip
 #: Words of the file system as a whole: a bind mount has no say in them.
 OF_THE_FILESYSTEM = {"sync", "dirsync", "mand", "lazytime", "iversion"}
+#: As of mount(8): what is below this directory of the file system, and not all of it.
+SUBDIR = "X-mount.subdir"
 VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"}
 
 
@@ -35,12 +37,14 @@ class Mount:
 
     `attributes` and `clear` are bits of mount_setattr(2), `deep` and `deep_clear` those for the
     whole tree, `data` what the file system is given. `maps`: ids that the mount shows otherwise, as
-    (uid_map, gid_map), or None; `idmap`: by the container's own user namespace.
+    (uid_map, gid_map), or None; `idmap`: by the container's own user namespace; `subdir`: the
+    directory of a new file system that is mounted, its root if empty.
     """
 
     __slots__ = (
         "attributes", "clear", "data", "deep", "deep_clear", "destination", "idmap", "kind", "maps",
-        "propagation", "propagation_deep", "recursive", "recursive_idmap", "source", "warnings",
+        "propagation", "propagation_deep", "recursive", "recursive_idmap", "source", "subdir",
+        "warnings",
     )  # fmt: skip
 
     def __init__(self, mount: dict, where: str, bundle: str) -> None:  # type: ignore[type-arg]
@@ -51,6 +55,7 @@ class Mount:
         self.propagation_deep = self.idmap = self.recursive_idmap = False
         self.warnings: list[str] = []
         self.recursive = "rbind" in options
+        self.subdir = b""
         self.data: list[tuple[bytes, bytes | int | None]] = []
         if "bind" in options or self.recursive:
             self.kind = "bind"
@@ -95,6 +100,9 @@ class Mount:
             self.data.append((option.encode(), None))
         else:
             key, equals, value = option.partition("=")
+            if key == SUBDIR:
+                self.subdir = value.encode()
+                return
             self.data.append((key.encode(), value.encode() if equals else None))
 
 

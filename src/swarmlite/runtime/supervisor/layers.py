@@ -8,12 +8,14 @@ from __future__ import annotations
 import errno
 import os
 
-from swarmlite.kernel import mounting, namespaces, processes
+from swarmlite.kernel import mounting, namespaces, paths, processes
 from swarmlite.kernel.mounting import AT_EMPTY_PATH, AT_RECURSIVE, OPEN_TREE_CLONE
 from swarmlite.runtime import lean
 from swarmlite.runtime.oci.mounts import Mount
 
 DATA_BYTES = 4000  # mount(2) passes one page
+OPTION_BYTES = 256  # of fsconfig(2)
+IN_TREE = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
 Data = list[tuple[bytes, bytes | int | None]]
 
 
@@ -135,6 +137,69 @@ def mount_overlay(options: bytes, target: bytes) -> None:
     mounting.move_mount(tree, place)
     os.close(place)
     os.close(tree)
+
+
+def overlay(data: Data, attributes: int, scratch: bytes) -> int:
+    """A detached overlay, however long the list of its lower layers is.
+
+    An option of fsconfig(2) ends at 256 bytes. Layers go one by one where the kernel takes them so
+    (Linux 6.8); before, mount(2) takes a page of them, over `scratch` for a moment.
+    """
+    if all(not isinstance(value, bytes) or len(value) < OPTION_BYTES for _, value in data):
+        return mounting.new_filesystem(b"overlay", data, attributes)
+    single: Data = []
+    for key, value in data:
+        if key == b"lowerdir" and isinstance(value, bytes):
+            single += [(b"lowerdir+", layer) for layer in _split(value)]
+        else:
+            single.append((key, value))
+    try:
+        return mounting.new_filesystem(b"overlay", single, attributes)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    options = b",".join(k if v is None else k + b"=" + bytes(v) for k, v in data if k != b"source")
+    if len(options) > DATA_BYTES:
+        raise OSError(errno.E2BIG, "overlay: too many layers for this kernel")
+    mounting.mount(b"overlay", scratch, b"overlay", 0, options)
+    try:
+        tree = clone(scratch)
+    finally:
+        mounting.umount(scratch, mounting.MNT_DETACH)
+    mounting.mount_setattr(tree, b"", AT_EMPTY_PATH, attributes)
+    return tree
+
+
+def _split(lowers: bytes) -> list[bytes]:
+    """The directories of lowerdir=, whose own colons are escaped."""
+    return [
+        part.replace(b"\0", b":").replace(b"\\\\", b"\\")
+        for part in lowers.replace(b"\\:", b"\0").split(b":")
+    ]
+
+
+def part_of(tree: int, subdir: bytes, scratch: bytes) -> int:
+    """One directory or file of a detached mount as a mount of its own; the whole is let go.
+
+    Before Linux 6.15 a part can be taken of an attached mount only: it hangs over `scratch` for a
+    moment. No link leads out of the mount. Raises OSError with words.
+    """
+    place = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mounting.move_mount(tree, place)
+        try:
+            found = paths.openat2(tree, subdir, os.O_PATH, IN_TREE)
+            try:
+                return mounting.open_tree(found, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH)
+            finally:
+                os.close(found)
+        finally:
+            mounting.umount(scratch, mounting.MNT_DETACH)
+    except FileNotFoundError as error:
+        raise OSError(errno.ENOENT, f"{os.fsdecode(subdir)} is not in what is mounted") from error
+    finally:
+        os.close(place)
+        os.close(tree)
 
 
 def proc_of(pid_namespace: int, data: Data, attributes: int) -> int:

@@ -187,7 +187,7 @@ class Rootfs:
         tree = self._filesystem(mount)
         if mount.destination == "/dev" and mount.kind == "tmpfs":
             self._devices_left = devices.populate(tree, self.plan.devices)
-        return tree, True
+        return tree, not mount.subdir or stat.S_ISDIR(os.fstat(tree).st_mode)
 
     def _filesystem(self, mount: Mount) -> int:
         attributes = mount.attributes | mount.deep
@@ -198,7 +198,12 @@ class Rootfs:
             attributes &= ~mounting.MOUNT_ATTR_RDONLY
         if mount.kind == "proc" and self.proc_pid_namespace >= 0:
             return layers.proc_of(self.proc_pid_namespace, data, attributes)
-        tree = mounting.new_filesystem(kind, data, attributes)
+        if mount.kind == "overlay":
+            tree = layers.overlay(data, attributes, self.plan.root)
+        else:
+            tree = mounting.new_filesystem(kind, data, attributes)
+        if mount.subdir:
+            tree = layers.part_of(tree, mount.subdir, self.plan.root)
         if mount.propagation:
             mounting.mount_setattr(tree, b"", AT_EMPTY_PATH, 0, 0, mount.propagation)
         return tree

@@ -126,6 +126,11 @@ class VolumeStore:
             raise FailedPrecondition(f"{self._root / name}/volume.json is damaged") from error
         return Volume(**{**document, "mountpoint": self._data(name)})
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a volume of this name. Raises InvalidSpec for an impossible one."""
+        check_name(name)
+        return (self._root / name / "volume.json").exists()
+
     def list(self) -> builtins.list[Volume]:
         """All volumes by name; one that is damaged is left out."""
         volumes = []
