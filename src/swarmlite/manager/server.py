@@ -79,7 +79,15 @@ async def serving(
     servers = []
     port = 0
     try:
-        if socket_path is not None:
+        if listen_addr is not None:
+            server = _server(register, view, local=False)
+            try:
+                port = server.add_secure_port(listen_addr, server_credentials(certificates_dir))
+            except RuntimeError as error:
+                raise AlreadyExists(f"cannot listen on {listen_addr}: {error}") from error
+            await server.start()
+            servers.append(server)
+        if socket_path is not None:  # last: whoever waits for it finds the port as well
             server = _server(register, view, local=True)
             socket_path.unlink(missing_ok=True)
             mask = os.umask(0o177)
@@ -88,14 +96,6 @@ async def serving(
                 await server.start()
             finally:
                 os.umask(mask)
-            servers.append(server)
-        if listen_addr is not None:
-            server = _server(register, view, local=False)
-            try:
-                port = server.add_secure_port(listen_addr, server_credentials(certificates_dir))
-            except RuntimeError as error:
-                raise AlreadyExists(f"cannot listen on {listen_addr}: {error}") from error
-            await server.start()
             servers.append(server)
         yield port
     finally:
