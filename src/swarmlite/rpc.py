@@ -123,6 +123,17 @@ def translated(peer: str = "the server") -> Iterator[None]:
         raise translate(error, peer) from error
 
 
+BEGUN = (("begun", "1"),)
+"""Initial metadata of a call that sends them once it is in place: one that is refused has none."""
+
+
+async def begun(call: Any) -> None:
+    """Wait until a stream's server has sent BEGUN. Raises gRPC's error where it is refused."""
+    metadata = await call.initial_metadata()
+    if metadata is None or metadata.get("begun") is None:
+        await call.read()  # raises what the call ended with
+
+
 # Channels
 def unix_channel(path: Path | str) -> grpc.aio.Channel:
     """A channel to a unix socket of this host; nothing is connected before the first call."""

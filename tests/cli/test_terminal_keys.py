@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmlite.cli.terminal import keys
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import detach_keys as keys
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from swarmlite.gateway.backends import Backends
 from swarmlite.gateway.errors import Refused, answer, status_of
 from swarmlite.gateway.request import MAX_BODY_BYTES, Call
 from swarmlite.gateway.settings import Settings
+from swarmlite.gateway.streams.connection import Connection, Hijacked, Listener
 from swarmlite.gateway.versions import Version
 
 log = logging.getLogger(__name__)
@@ -60,9 +61,11 @@ class Gateway:
             "Ostype": "linux",
             "Server": f"swarmlite/{__version__} (linux)",
         }
-        self.server = web.Server(
+        self.server = Listener(
             self.handle,
             request_factory=self._request,
+            # A client that goes away ends its stream; changes that it asked for are done.
+            handler_cancellation=True,
             keepalive_timeout=KEEP_ALIVE_S,
             access_log=None,
         )
@@ -92,6 +95,8 @@ class Gateway:
         except Exception as error:
             log.exception("request failed path=%s", request.path)
             response = answer(500, f"internal error: {type(error).__name__}; see gateway.log")
+        if isinstance(request.protocol, Connection) and not isinstance(response, Hijacked):
+            request.protocol.decline()
         return response
 
     async def _handled(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -7,7 +7,7 @@ is, in Docker's words.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 
@@ -17,6 +17,7 @@ from swarmlite.gateway.errors import Refused
 from swarmlite.paths import Paths
 
 if TYPE_CHECKING:
+    from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
     from swarmlite.proto.control_pb2_grpc import ControlStub
     from swarmlite.proto.host_pb2_grpc import HostStub
@@ -46,6 +47,20 @@ class Backends:
         from swarmlite.proto.containers_pb2_grpc import ContainersStub
 
         return ContainersStub(self._engine)
+
+    def wait(self, request: WaitContainerRequest) -> Any:
+        """`Containers.Wait` as a stream of one reply, whose first metadata come as they are sent.
+
+        A unary call hands out its metadata only with its reply; on the wire the two are the same.
+        """
+        from swarmlite.proto.containers_pb2 import WaitContainerRequest, WaitContainerResponse
+
+        method = self._engine.unary_stream(
+            "/swarmlite.Containers/Wait",
+            request_serializer=WaitContainerRequest.SerializeToString,
+            response_deserializer=WaitContainerResponse.FromString,
+        )
+        return method(request)
 
     @cached_property
     def images(self) -> ImagesStub:

@@ -12,10 +12,11 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import flag, parsed
 from swarmlite.cli.session import Session
-from swarmlite.cli.terminal import keys, raw
+from swarmlite.cli.terminal import raw
 from swarmlite.cli.terminal.forwarding import forwarding
 from swarmlite.cli.terminal.streams import Streams
 from swarmlite.errors import SwarmliteError
+from swarmlite.model import detach_keys as keys
 from swarmlite.proto.containers_pb2 import (
     AttachInput,
     KillContainerRequest,

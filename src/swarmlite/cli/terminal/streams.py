@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import grpc
 
 from swarmlite.cli import client
-from swarmlite.cli.terminal.keys import Detector
+from swarmlite.model.detach_keys import Detector
 from swarmlite.proto.containers_pb2 import StreamOutput
 from swarmlite.proto.control_pb2 import LOG_STDERR
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from swarmlite import rpc
 from swarmlite.engine import filters, prune, top, waiting
 from swarmlite.engine.api.files import FilesService
 from swarmlite.engine.engine import Engine
@@ -154,7 +155,7 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
         record = self._records.find(request.ref)
 
         async def begun() -> None:
-            await context.send_initial_metadata(())
+            await context.send_initial_metadata(rpc.BEGUN)
 
         return await waiting.wait(record, request.condition, begun)
 

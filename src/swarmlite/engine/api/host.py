@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from swarmlite import rpc
 from swarmlite.engine.api.images import ImagesService
 from swarmlite.engine.api.volumes import VolumesService
 from swarmlite.engine.engine import Engine
@@ -88,6 +89,6 @@ class HostService(HostServicer):
             until=request.until if request.HasField("until") else None,
             filters=request.filters,
         ) as events:
-            await context.send_initial_metadata(())
+            await context.send_initial_metadata(rpc.BEGUN)
             async for event in events:
                 yield event

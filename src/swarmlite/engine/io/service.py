@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from swarmlite import rpc
 from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.io import console, logs
 from swarmlite.engine.io.attach import Attachments
@@ -60,7 +61,7 @@ class StreamsService:
 
         async def attached() -> None:
             self._streams.tell(container.id, "attach")
-            await context.send_initial_metadata(())
+            await context.send_initial_metadata(rpc.BEGUN)
 
         def before(time_ns: int) -> AsyncIterator[pb.StreamOutput]:
             return logs.before(folder, time_ns, stdout=start.stdout, stderr=start.stderr)
@@ -97,7 +98,7 @@ class StreamsService:
             container, _ = await self._find(execs.container_of(exec_id))
         else:
             raise InvalidSpec("the first message names an exec, or a container and the command")
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(rpc.BEGUN)
         messages = execs.start(exec_id, container, request, first.detach)
         async with contextlib.aclosing(messages):
             async for message in messages:

@@ -1,7 +1,83 @@
-"""The endpoints of exec."""
+"""The endpoints of commands in running containers."""
 
 from __future__ import annotations
 
-from swarmlite.gateway.app import Route
+from aiohttp import web
 
-ROUTES: list[Route] = []
+from swarmlite import rpc
+from swarmlite.docker import exec as shapes
+from swarmlite.docker.reading import container as reading
+from swarmlite.gateway.app import Route
+from swarmlite.gateway.errors import Refused
+from swarmlite.gateway.request import Call
+from swarmlite.gateway.routes.terminals import resizing
+from swarmlite.gateway.streams.connection import Hijacked, head
+from swarmlite.gateway.streams.converse import converse
+from swarmlite.gateway.streams.frames import content_type
+from swarmlite.model import detach_keys
+from swarmlite.proto import containers_pb2 as pb
+
+
+async def inspect(call: Call) -> web.Response:
+    """Whether it runs, and its exit code once it does not."""
+    found = await call.backends.containers.InspectExec(pb.ExecRef(id=call.params["id"]))
+    return call.reply(shapes.inspect(found))
+
+
+async def resize(call: Call) -> web.Response:
+    """Its terminal's size."""
+    await call.backends.containers.ResizeExec(resizing(call, call.params["id"]))
+    return call.empty(200)
+
+
+async def start(call: Call) -> web.StreamResponse:
+    """Run it: detached, or with its streams on this connection."""
+    body = await call.body()
+    found = await call.backends.containers.InspectExec(pb.ExecRef(id=call.params["id"]))
+    if found.running or found.HasField("exit_code"):
+        raise Refused(409, f"exec command {found.id} has already run")
+    detach, config = body.flag("Detach"), found.config
+    running = call.backends.containers.Exec()
+    try:
+        await running.write(pb.ExecInput(exec_id=found.id, detach=detach))
+        await rpc.begun(running)
+        if detach:
+            await running.done_writing()
+            await running.read()
+            return call.empty(200)
+        return await _attached(call, running, config)
+    finally:
+        running.cancel()
+
+
+async def _attached(call: Call, running: object, config: pb.ExecConfig) -> web.StreamResponse:
+    keys = detach_keys.parse(detach_keys.DEFAULT)
+    client = Hijacked(call.http)
+    try:
+        client.take(head(call.http, content_type(call.version, tty=config.tty)))
+        await converse(
+            client,
+            running,
+            pb.ExecInput,
+            tty=config.tty,
+            stdin=config.attach_stdin,
+            detach_keys=keys,
+        )
+    finally:
+        client.release()
+    return client
+
+
+async def create(call: Call) -> web.Response:
+    """Nothing runs yet."""
+    name = call.params["name"].removeprefix("/")
+    made = await call.backends.containers.CreateExec(reading.exec_config(name, await call.body()))
+    return call.reply({"Id": made.id}, 201)
+
+
+ROUTES: list[Route] = [
+    ("GET", "/exec/{id}/json", inspect),
+    ("POST", "/exec/{id}/start", start),
+    ("POST", "/exec/{id}/resize", resize),
+]
+CREATE: list[Route] = [("POST", "/containers/{name}/exec", create)]
