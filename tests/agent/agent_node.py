@@ -158,6 +158,12 @@ class AgentNode:
                 start_new_session=True,
             )
 
+    @property
+    def init(self) -> int:
+        """The first process of its namespaces."""
+        assert self._machine is not None
+        return self._machine.pid
+
     def pid(self, name: str) -> int:
         """The process as this machine sees it: nsenter's child."""
         parent = self._processes[name].pid

@@ -76,6 +76,11 @@ class Host(threading.Thread):
         return self._node.log("agent")
 
     @property
+    def init(self) -> int:
+        """The first process of its namespaces."""
+        return self._node.init
+
+    @property
     def environment(self) -> dict[str, str]:
         run, state = self._node.paths.run_dir, self._node.paths.state_dir
         return {**os.environ, "SWARMLITE_RUN_DIR": str(run), "SWARMLITE_STATE_DIR": str(state)}

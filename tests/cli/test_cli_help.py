@@ -52,10 +52,10 @@ def test_every_command_has_help_with_its_options_by_name(run: Any, words: tuple[
     ("line", "said"),
     [
         ("build .", "swarmlite build: not supported yet; build with another tool"),
-        ("login", "credentials are read from ~/.docker/config.json"),
+        ("search x", "search on the registry's own site"),
         ("compose up", "use `swarmlite stack deploy -c FILE STACK`"),
         ("tasks", "use `swarmlite service ps SERVICE`"),
-        ("image push x", "swarmlite image push: not supported yet"),
+        ("image manifest x", "use `swarmlite image inspect`"),
         ("containr ls", "unknown command: swarmlite containr. See 'swarmlite --help'."),
     ],
 )

@@ -61,6 +61,7 @@ async def test_what_was_pulled_is_pushed_byte_for_byte(
         (pushed,) = await store.push(target, progress=steps.append)
         assert (pushed.tag, pushed.digest) == ("2", digest(built.manifest))
         assert manifest_of(other, "team/copy", "2") == built.manifest
+        assert f"{other.address}/team/copy@{pushed.digest}" in store.get(target).repo_digests
         assert {step.status for step in steps} >= {"Preparing", "Pushed"}
         again: list[Progress] = []
         await store.push(target, progress=again.append)

@@ -15,6 +15,7 @@ from swarmlite.paths import Paths
 
 CONTAINER = {
     "attach": "Attach standard input, output, and error streams to a running container",
+    "commit": "Create a new image from a container's changes",
     "cp": "Copy files/folders between a container and the local filesystem",
     "create": "Create a new container",
     "diff": "Inspect changes to files or directories on a container's filesystem",
@@ -125,12 +126,16 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "image": (
         "Manage this host's images",
         {
+            "history": "Show the history of an image",
+            "import": "Import the contents from a tarball to create a filesystem image",
             "inspect": "Display detailed information on one or more images",
             "load": "Load an image from a tar archive or STDIN",
             "ls": "List images",
             "prune": "Remove unused images",
             "pull": "Download an image from a registry",
+            "push": "Upload an image to a registry",
             "rm": "Remove one or more images",
+            "save": "Save one or more images to a tar archive",
             "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
         },
     ),
@@ -175,12 +180,18 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
         if verb not in ("inspect", "ls", "prune")
     },
     "events": ("swarmlite.cli.system.events", "Get real time events from this host"),
+    "history": ("swarmlite.cli.image.history", "Show the history of an image"),
     "images": ("swarmlite.cli.image.ls", "List this host's images"),
+    "import": ("swarmlite.cli.image.importing", "Import a tarball to create an image"),
     "inspect": ("swarmlite.cli.object_inspect", "Return low-level information on any object"),
     "load": ("swarmlite.cli.image.load", "Load an image from a tar archive or STDIN"),
+    "login": ("swarmlite.cli.image.login", "Authenticate to a registry"),
+    "logout": ("swarmlite.cli.image.logout", "Log out from a registry"),
     "ps": ("swarmlite.cli.container.ls", "List this host's containers"),
     "pull": ("swarmlite.cli.image.pull", "Download an image from a registry"),
+    "push": ("swarmlite.cli.image.push", "Upload an image to a registry"),
     "rmi": ("swarmlite.cli.image.rm", "Remove one or more images"),
+    "save": ("swarmlite.cli.image.save", "Save one or more images to a tar archive"),
     "tag": ("swarmlite.cli.image.tag", "Create a tag that refers to an image"),
     "info": ("swarmlite.cli.host_info", "Display information about this host and its swarm"),
     "version": ("swarmlite.cli.host_version", "Show the version"),
@@ -193,25 +204,14 @@ _MORE_ALIASES = {
 }
 """Docker's other names of verbs; every noun has `list` and `remove` where it has ls and rm."""
 
-_IMAGES_LATER = "not supported yet; `swarmlite image --help` lists what is there for images"
 _ELSEWHERE = {
     "build": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
     "builder": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
     "buildx": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
-    "commit": _IMAGES_LATER,
     "compose": "use `swarmlite stack deploy -c FILE STACK`",
     "context": "use `swarmlite --host unix://DIR`, or run it on the host itself",
-    "history": _IMAGES_LATER,
-    "import": _IMAGES_LATER,
-    "login": (
-        "not supported yet; credentials are read from ~/.docker/config.json, as `docker login`"
-        " writes it"
-    ),
-    "logout": "not supported yet; take the registry out of ~/.docker/config.json",
-    "manifest": _IMAGES_LATER,
+    "manifest": "use `swarmlite image inspect`, and --all-platforms of pull, push and save",
     "plugin": "there are no plugins",
-    "push": _IMAGES_LATER,
-    "save": _IMAGES_LATER,
     "scale": "use `swarmlite service scale SERVICE=REPLICAS`",
     "search": "not supported; search on the registry's own site",
     "task": "use `swarmlite service ps SERVICE`, `swarmlite node ps` or `swarmlite inspect TASK`",
@@ -222,11 +222,15 @@ _ELSEWHERE = {
 """Words of Docker's that are no commands here, and what to type."""
 
 
+_MODULES = {"import": "importing"}
+"""Modules of verbs that are words of Python."""
+
+
 def _tree() -> dict[str, tuple[str | click.Command, str]]:
     tree: dict[str, tuple[str | click.Command, str]] = {}
     for noun, (line, verbs) in _NOUNS.items():
         modules: dict[str, tuple[str | click.Command, str]] = {
-            verb: (f"swarmlite.cli.{noun}.{verb.replace('-', '_')}", text)
+            verb: (f"swarmlite.cli.{noun}.{_MODULES.get(verb) or verb.replace('-', '_')}", text)
             for verb, text in verbs.items()
         }
         aliases = {**_ALIASES, **_MORE_ALIASES.get(noun, {})}

@@ -309,12 +309,16 @@ class ImageDetails(google.protobuf.message.Message):
     MANIFEST_DIGEST_FIELD_NUMBER: builtins.int
     INDEX_DIGEST_FIELD_NUMBER: builtins.int
     MANIFESTS_FIELD_NUMBER: builtins.int
+    INDEX_MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    INDEX_SIZE_BYTES_FIELD_NUMBER: builtins.int
     config_json: builtins.bytes
     """the OCI image configuration"""
     manifest_digest: builtins.str
     """of the manifest that it came with"""
     index_digest: builtins.str
     """of the index that named that one; empty without"""
+    index_media_type: builtins.str
+    index_size_bytes: builtins.int
     @property
     def image(self) -> Global___LocalImage: ...
     @property
@@ -332,9 +336,11 @@ class ImageDetails(google.protobuf.message.Message):
         manifest_digest: builtins.str = ...,
         index_digest: builtins.str = ...,
         manifests: collections.abc.Iterable[Global___ImageManifest] | None = ...,
+        index_media_type: builtins.str = ...,
+        index_size_bytes: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["image", b"image"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["config_json", b"config_json", "diff_ids", b"diff_ids", "image", b"image", "index_digest", b"index_digest", "manifest_digest", b"manifest_digest", "manifests", b"manifests"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["config_json", b"config_json", "diff_ids", b"diff_ids", "image", b"image", "index_digest", b"index_digest", "index_media_type", b"index_media_type", "index_size_bytes", b"index_size_bytes", "manifest_digest", b"manifest_digest", "manifests", b"manifests"]) -> None: ...
 
 Global___ImageDetails: typing_extensions.TypeAlias = ImageDetails
 

@@ -67,7 +67,7 @@ def pull(session: Session, config: ContainerConfig, *, quiet: bool) -> None:
     request = PullImageRequest(ref=ref, registry_auth=registry_auth(ref))
     if config.HasField("platform"):
         request.platform.CopyFrom(config.platform)
-    for image in follow(session.images.Pull(request), quiet=quiet, out=sys.stderr):
+    for image in follow(session.images.Pull(request), quiet=quiet, out=sys.stderr).images:
         for digest in image.repo_digests[:1]:
             if not quiet:
                 click.echo(f"Digest: {digest.partition('@')[2]}", err=True)

@@ -97,9 +97,15 @@ class ImagesService(ImageMakingService, ImagesServicer):
         """Every image that passes, the newest first."""
         wanted = selecting.values(request.filters, LIST_KEYS)
         passes = self._matcher(wanted)
-        return pb.ListImagesResponse(
-            images=[self.local(image) for image in self._store.list() if passes(image)]
-        )
+        images = [self.local(image) for image in self._store.list() if passes(image)]
+        if references := wanted.get("reference", []):
+            for image in images:  # only the names that were asked for, as Docker shows them
+                named = [name for name in image.repo_tags if _any(name, references)]
+                image.repo_tags[:] = named
+                repositories = {name.rpartition(":")[0] for name in named}
+                digests = [d for d in image.repo_digests if d.partition("@")[0] in repositories]
+                image.repo_digests[:] = digests
+        return pb.ListImagesResponse(images=images)
 
     def _matcher(self, wanted: Mapping[str, list[str]]) -> Callable[[Image], bool]:
         has_labels = selecting.labels(wanted)
@@ -116,7 +122,7 @@ class ImagesService(ImageMakingService, ImagesServicer):
                 and all(created < bound for bound in before)
                 and all(created > bound for bound in since)
                 and has_labels(labels_of(image))
-                and (not references or any(_named(image, pattern) for pattern in references))
+                and (not references or any(_any(name, references) for name in image.repo_tags))
             )
 
         return passes
@@ -130,6 +136,8 @@ class ImagesService(ImageMakingService, ImagesServicer):
             diff_ids=found.diff_ids,
             manifest_digest=found.image.manifest,
             index_digest=found.index,
+            index_media_type=found.index_media_type,
+            index_size_bytes=found.index_size_bytes,
             manifests=[_manifest(one) for one in found.manifests],
         )
 
@@ -197,8 +205,8 @@ def created_ns(image: Image) -> int:
     return nanoseconds(stamp)
 
 
-def _named(image: Image, pattern: str) -> bool:
-    return any(selecting.matches_reference(name, pattern) for name in image.repo_tags)
+def _any(name: str, patterns: list[str]) -> bool:
+    return any(selecting.matches_reference(name, pattern) for pattern in patterns)
 
 
 def local_image(image: Image) -> pb.LocalImage:

@@ -13,6 +13,7 @@ from swarmlite.storage.images.manifest import (
     Index,
     Manifest,
     is_attestation,
+    media_type_of,
     parse,
     parse_config,
 )
@@ -27,6 +28,7 @@ def inspect(catalog: Catalog, ref: str) -> Inspection:
     """
     entry = catalog.index.find(ref)
     rootfs = entry.config.get("rootfs") or {}
+    index = document(catalog, entry.index) if entry.index else b""
     return Inspection(
         image=image_of(entry),
         diff_ids=tuple(rootfs.get("diff_ids") or ()),
@@ -34,6 +36,8 @@ def inspect(catalog: Catalog, ref: str) -> Inspection:
         blobs=tuple(entry.blobs),
         index=entry.index,
         manifests=tuple(_manifests(catalog, entry)),
+        index_media_type=media_type_of(index) if index else "",
+        index_size_bytes=len(index),
     )
 
 
@@ -70,7 +74,9 @@ def _manifests(catalog: Catalog, entry: Entry) -> Iterator[ManifestInfo]:
     if entry.index and (listed := list(_of_index(catalog, entry, entry.index, 0))):
         yield from listed
     elif entry.manifest:
-        own = Descriptor("", entry.manifest, 0, of_config(entry.config))
+        data = document(catalog, entry.manifest)
+        kind = media_type_of(data) if data else ""
+        own = Descriptor(kind, entry.manifest, len(data), of_config(entry.config))
         yield _info(catalog, entry, own)
 
 
@@ -88,16 +94,15 @@ def _of_index(catalog: Catalog, entry: Entry, digest: str, depth: int) -> Iterat
 def _info(catalog: Catalog, entry: Entry, descriptor: Descriptor) -> ManifestInfo:
     manifest = parsed_blob(catalog, descriptor.digest)
     blobs: tuple[Descriptor, ...] = ()
-    size, platform = descriptor.size, descriptor.platform
+    platform = descriptor.platform
     if isinstance(manifest, Manifest):
         blobs = (manifest.config, *manifest.layers)
-        size = size or catalog.content.info(descriptor.digest).size_bytes
         platform = platform or _platform(catalog, manifest)
     here = [blob for blob in blobs if catalog.content.has(blob.digest)]
     return ManifestInfo(
         digest=descriptor.digest,
         media_type=descriptor.media_type,
-        size_bytes=size,
+        size_bytes=descriptor.size,
         platform=platform,
         attestation=is_attestation(descriptor),
         available=bool(blobs) and len(here) == len(blobs),
@@ -113,6 +118,14 @@ def _platform(catalog: Catalog, manifest: Manifest) -> Platform | None:
         return of_config(parse_config(raw)[0])
     except (NotFound, InvalidSpec):
         return None
+
+
+def document(catalog: Catalog, digest: str) -> bytes:
+    """A manifest or index as it came; empty where it is not here."""
+    try:
+        return catalog.content.read(digest, catalog.limits.manifest_bytes)
+    except (NotFound, InvalidSpec):
+        return b""
 
 
 def parsed_blob(catalog: Catalog, digest: str) -> Manifest | Index | None:

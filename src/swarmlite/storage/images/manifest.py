@@ -144,6 +144,15 @@ def parse(data: bytes, media_type: str = "", *, any_layers: bool = False) -> Man
     return Manifest(_descriptor(document.get("config"), "config"), layers)
 
 
+def media_type_of(data: bytes) -> str:
+    """What a manifest or index says it is, or looks like."""
+    document = parse_json(data, "the manifest")
+    declared = document.get("mediaType")
+    if isinstance(declared, str) and declared:
+        return declared
+    return OCI_INDEX if "manifests" in document else OCI_MANIFEST
+
+
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
     """The JSON object in `data`; raises InvalidSpec."""
     try:

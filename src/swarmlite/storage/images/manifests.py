@@ -8,15 +8,13 @@ from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
 from swarmlite.storage.images.catalog import Catalog
 from swarmlite.storage.images.index import Entry
 from swarmlite.storage.images.manifest import (
-    OCI_INDEX,
-    OCI_MANIFEST,
     Descriptor,
     Index,
     digest_of,
     is_attestation,
     matching,
+    media_type_of,
     parse,
-    parse_json,
 )
 from swarmlite.storage.images.platforms import of_config
 from swarmlite.storage.images.registry import Document
@@ -108,7 +106,7 @@ class _Reading:
                 f"manifest {digest[7:19]} of image {self._entry.id[7:19]} is not here: pull the "
                 "image with --all-platforms first"
             ) from error
-        return Document(data, _media_type(data), digest_of(data, digest.partition(":")[0]))
+        return Document(data, media_type_of(data), digest_of(data, digest.partition(":")[0]))
 
     def of_platform(self, index: str, platform: Platform) -> str:
         """The digest of the manifest for a platform."""
@@ -119,11 +117,3 @@ class _Reading:
             return found[0].digest
         there = ", ".join(str(entry.platform) for entry in entries if entry.platform) or "none"
         raise FailedPrecondition(f"no image for {platform} in the index (there is: {there})")
-
-
-def _media_type(data: bytes) -> str:
-    document = parse_json(data, "the manifest")
-    declared = document.get("mediaType")
-    if isinstance(declared, str) and declared:
-        return declared
-    return OCI_INDEX if "manifests" in document else OCI_MANIFEST

@@ -55,9 +55,10 @@ class Pushing:
             raise InvalidSpec("cannot push a digest reference: give NAME[:TAG]")
         catalog, done = self._catalog, []
         names = self._tags(reference) if all_tags else [reference]
+        entries = [self._find(name) for name in names]
         wholes = [
-            manifests.whole(catalog, self._find(name), platform, all_platforms=all_platforms)
-            for name in names
+            manifests.whole(catalog, entry, platform, all_platforms=all_platforms)
+            for entry in entries
         ]
         blobs = {digest for whole in wholes for digest in whole.digests}
         try:
@@ -71,8 +72,12 @@ class Pushing:
                         report or ignore,
                         asyncio.Semaphore(_UPLOADS),
                     )
-                    for name, whole in zip(names, wholes, strict=True):
-                        done.append(await self._push(job, name, whole))
+                    for name, entry, whole in zip(names, entries, wholes, strict=True):
+                        pushed = await self._push(job, name, whole)
+                        done.append(pushed)
+                        if entry.id in catalog.index.entries:
+                            catalog.index.add(entry, digest=name.pinned(pushed.digest))
+                await catalog.index.save()
         except OSError as error:
             raise os_error(error, catalog.root) from error
         return done

@@ -103,6 +103,8 @@ class Inspection:
     blobs: tuple[str, ...]
     index: str = ""
     manifests: tuple[ManifestInfo, ...] = ()
+    index_media_type: str = ""
+    index_size_bytes: int = 0
 
 
 @dataclass(frozen=True)
