@@ -67,39 +67,6 @@ def inspect(value: ImageDetails) -> Json:
         "GraphDriver": {"Name": "overlay2", "Data": None},
         "RootFS": {"Type": "layers", "Layers": list(value.diff_ids)},
         "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
-        **({"Descriptor": descriptor(value)} if value.manifest_digest else {}),
-        **({"Manifests": list(map(manifest, value.manifests))} if value.index_digest else {}),
-    }
-
-
-def descriptor(value: ImageDetails) -> Json:
-    """What its names stand for in a registry: the index that it came by, or its manifest."""
-    if value.index_digest:
-        described = {"mediaType": value.index_media_type, "digest": value.index_digest}
-        return {**described, "size": value.index_size_bytes}
-    own = (one for one in value.manifests if one.digest == value.manifest_digest)
-    found = next(own, ImageManifest(digest=value.manifest_digest))
-    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size_bytes}
-
-
-def manifest(value: ImageManifest) -> Json:
-    """One of an index, as `image inspect` and a list with manifests show it."""
-    kind = {ImageManifest.IMAGE: "image", ImageManifest.ATTESTATION: "attestation"}
-    platform = {"architecture": value.platform.architecture, "os": value.platform.os}
-    platform |= {"variant": value.platform.variant} if value.platform.variant else {}
-    return {
-        "ID": value.digest,
-        "Descriptor": {
-            "mediaType": value.media_type,
-            "digest": value.digest,
-            "size": value.size_bytes,
-            "platform": platform,
-        },
-        "Available": value.available,
-        "Size": {"Content": value.content_bytes, "Total": value.content_bytes},
-        "Kind": kind.get(value.kind, "unknown"),
-        **({"ImageData": {"Platform": platform}} if value.kind == ImageManifest.IMAGE else {}),
-        **({"AttestationData": {"For": value.attests}} if value.attests else {}),
     }
 
 
@@ -180,7 +147,8 @@ def descriptor(value: ImageDetails) -> Json | None:
     own = next((m for m in value.manifests if m.digest == digest), None)
     if own is not None:
         return _descriptor(own)
-    return {"mediaType": INDEX, "digest": digest, "size": 0}
+    size = value.index_size_bytes
+    return {"mediaType": value.index_media_type or INDEX, "digest": digest, "size": size}
 
 
 def manifests(value: ImageDetails) -> list[Json]:

@@ -26,4 +26,9 @@ def command(session: Session, names: tuple[str, ...], form: str) -> int:
 def inspect(session: Session, ref: str) -> Json:
     """One image. Raises NotFound."""
     found: ImageDetails = client.call(session.images.Inspect, GetRequest(ref=ref))
-    return shapes.inspect(found)
+    shown = shapes.inspect(found)
+    if described := shapes.descriptor(found):
+        shown["Descriptor"] = described
+    if found.index_digest:
+        shown["Manifests"] = shapes.manifests(found)
+    return shown
