@@ -1,6 +1,6 @@
 """The process: listens on descriptors that it was started with, or on a socket of its own.
 
-Descriptors come as systemd gives them (sd_listen_fds(3)): from 3 on, LISTEN_FDS of them. It ends
+Descriptors are named by flags, or come as systemd gives them (sd_listen_fds(3)): from 3 on. It ends
 when nobody has been connected for a while, since whoever holds the sockets starts it again; also
 on SIGTERM and SIGINT.
 """
@@ -22,6 +22,7 @@ from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.app import Gateway
 from swarmlite.gateway.backends import Backends
 from swarmlite.gateway.settings import Settings, parse
+from swarmlite.gateway.streams.terminator import Terminators
 
 log = logging.getLogger(__name__)
 FIRST_FD = 3
@@ -34,6 +35,7 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     """Until nobody is connected any more, or a signal."""
     backends = Backends(settings.paths)
     gateway = Gateway(settings, backends)
+    terminators = Terminators(gateway.server, settings.tls)
     runner = web.ServerRunner(gateway.server, shutdown_timeout=END_S)
     await runner.setup()
     stop = asyncio.Event()
@@ -43,9 +45,12 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     try:
         for each in sockets:
             await web.SockSite(runner, each, backlog=BACKLOG).start()
-        log.info("ready sockets=%d", len(sockets))
+        for descriptor in settings.tls_fds:
+            await terminators.listen(_inherited(descriptor))
+        log.info("ready sockets=%d tls=%d", len(sockets), len(settings.tls_fds))
         await _until_idle(gateway.server, stop, settings.idle_s)
     finally:
+        terminators.close()
         await runner.cleanup()
         await backends.close()
 
@@ -64,17 +69,24 @@ async def _until_idle(server: web.Server, stop: asyncio.Event, idle_s: float) ->
 
 
 def listening(settings: Settings) -> list[socket.socket]:
-    """The sockets to answer on. Raises InvalidSpec without any."""
+    """The sockets to answer on, without TLS. Raises InvalidSpec without any."""
     if settings.socket is not None:
         return [_own(settings.socket)]
+    if settings.listen_fds or settings.tls_fds:
+        return [_inherited(number) for number in settings.listen_fds]
     count = int(os.environ.get("LISTEN_FDS", "0"))
     meant = os.environ.get("LISTEN_PID", str(os.getpid())) == str(os.getpid())
     if not count or not meant:
         raise InvalidSpec("no sockets: give --socket PATH, or descriptors as systemd does")
-    found = [socket.socket(fileno=number) for number in range(FIRST_FD, FIRST_FD + count)]
-    for each in found:
-        os.set_inheritable(each.fileno(), False)
-    return found
+    return [_inherited(number) for number in range(FIRST_FD, FIRST_FD + count)]
+
+
+def _inherited(number: int) -> socket.socket:
+    try:
+        os.set_inheritable(number, False)
+        return socket.socket(fileno=number)
+    except OSError as error:
+        raise InvalidSpec(f"descriptor {number} is not a socket: {error.strerror}") from error
 
 
 def _own(path: Path) -> socket.socket:

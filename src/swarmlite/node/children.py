@@ -88,10 +88,10 @@ class Child:
                 log.warning("%s ended with %d; its log is %s", self.name, code, self._log)
             finally:
                 self.pid = None
-                await _end(process)
+                await end(process)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """Term, grace, kill, reap; nothing when it has ended."""
     if process.returncode is not None:
         return

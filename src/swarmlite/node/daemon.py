@@ -24,8 +24,9 @@ from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
-from . import etcdcmd, hostcheck, oneshot, requests
+from . import dockersocket, etcdcmd, hostcheck, oneshot, requests
 from .children import Child
+from .dockersocket import DockerSocket
 from .rotation import LogRotation
 from .supervision import SupervisorKeeper
 
@@ -55,8 +56,11 @@ class Daemon:
             "agent": Child("agent", lambda: agent, paths.logs_dir, options.debug),
         }
 
+        self._docker = DockerSocket(paths, dockersocket.options_of(options), debug=options.debug)
+
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Containers run on."""
+        """Until SIGTERM or SIGINT. Containers run on. Raises InvalidSpec for a bad address."""
+        self._docker.open()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,6 +77,7 @@ class Daemon:
                 group.create_task(self._supervisor.run(), name="supervisor"),
                 group.create_task(LogRotation(self._paths.logs_dir).run(), name="log rotation"),
                 group.create_task(self._follow_identity(), name="identity"),
+                group.create_task(self._docker.run(), name="docker socket"),
             ]
             try:
                 self._start_children()
@@ -155,6 +160,12 @@ class Daemon:
             for name, child in self._children.items()
             if child.pid or child.restarts
         }
+        if self._docker.starts:
+            children["gateway"] = {
+                "pid": self._docker.pid,
+                "restarts": self._docker.starts - 1,
+                "last_exit": self._docker.last_exit,
+            }
         children["supervisor"] = {
             "pid": self._supervisor.pid,
             "restarts": self._supervisor.restarts,
@@ -287,6 +298,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="end the node's supervisor, and every container with it; then exit",
     )
     parser.add_argument("--version", action="version", version=f"swarmlited {__version__}")
+    dockersocket.add_arguments(parser)
     options = parser.parse_args(arguments)
     if not options.cgroup_parent.startswith("/") or ".." in options.cgroup_parent.split("/"):
         parser.error(f"--cgroup-parent must be a path like /swarmlite, not {options.cgroup_parent}")

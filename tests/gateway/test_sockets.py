@@ -1,0 +1,288 @@
+"""The sockets of a node: started at the first connection, ended when idle, TLS with half-close."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import json
+import os
+import signal
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from raw_host import Stream, Unix
+
+from swarmlite.testing import Cluster, Host
+from swarmlite.testing import images as debian_images
+from swarmlite.testing.registry import Registry
+
+WAIT_S = 60.0
+PORT = 2376
+
+
+class Authority:
+    """A CA and what it signs, as files."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.file = folder / f"{name}.pem"
+        made = self._builder(self._name, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        signed = made.sign(self._key, hashes.SHA256())
+        self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+    def _builder(self, name: x509.Name, key: Any) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+
+    def issue(self, name: str, address: str = "", *, server: bool = False) -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        made = self._builder(
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key
+        ).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        if address:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+            made = made.add_extension(names, critical=False)
+        certificate, key_file = self.folder / f"{name}-cert.pem", self.folder / f"{name}-key.pem"
+        signed = made.sign(self._key, hashes.SHA256())
+        certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return certificate, key_file
+
+
+class Node:
+    """A host whose daemon holds the sockets."""
+
+    def __init__(self, host: Host, image: str, ours: Authority, others: Authority) -> None:
+        self.host, self.image, self.ours, self.others = host, image, ours, others
+
+    @property
+    def socket(self) -> Path:
+        return self.host.paths.docker_socket
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        connection = Unix(self.socket)
+        data = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            said = answer.read()
+            assert answer.status < 400, said
+            return json.loads(said) if said.strip().startswith((b"{", b"[")) else said
+        finally:
+            connection.close()
+
+    @property
+    def gateway(self) -> dict[str, Any]:
+        return dict(self.host.status()["children"].get("gateway", {}))
+
+    def tls(self, authority: Authority, name: str) -> Tls:
+        context = ssl.create_default_context(cafile=str(self.ours.file))
+        certificate, key = authority.issue(name)
+        context.load_cert_chain(certificate, key)
+        plain = socket.create_connection((self.host.addr, PORT), timeout=WAIT_S)
+        return Tls(context, plain, self.host.addr)
+
+
+class Tls:
+    """A client's side that can end what it writes and read on, as Go's can."""
+
+    def __init__(self, context: ssl.SSLContext, plain: socket.socket, name: str) -> None:
+        self._plain = plain
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._run(self._tls.do_handshake)
+
+    def _run(self, step: Any) -> Any:
+        while True:
+            try:
+                done = step()
+                self._plain.sendall(self._outgoing.read())
+                return done
+            except ssl.SSLWantReadError:
+                self._plain.sendall(self._outgoing.read())
+                data = self._plain.recv(65536)
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+
+    def sendall(self, data: bytes) -> None:
+        self._run(lambda: self._tls.write(data))
+
+    def recv(self, size: int) -> bytes:
+        try:
+            return bytes(self._run(lambda: self._tls.read(size)))
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    def half_close(self) -> None:
+        with contextlib.suppress(ssl.SSLError):
+            self._tls.unwrap()
+        self._plain.sendall(self._outgoing.read())
+
+    def close(self) -> None:
+        self._plain.close()
+
+    def __enter__(self) -> Tls:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: namespaces and mounts")
+    folder = tmp_path_factory.mktemp("sockets")
+    ours, others = Authority(folder, "ours"), Authority(folder, "others")
+    with Cluster(1, 0, name=f"sockets{os.getpid()}", swarm=False) as cluster:
+        assert cluster.lan is not None
+        host = cluster.manager
+        certificate, key = ours.issue("server", host.addr, server=True)
+        host.stop_daemon()
+        host.daemon_options += [
+            *("--docker-idle", "1", "--docker-socket-link", str(folder / "docker.sock")),
+            *("--docker-tcp", f"0.0.0.0:{PORT}", "--docker-tls-ca", str(ours.file)),
+            *("--docker-tls-cert", str(certificate), "--docker-tls-key", str(key)),
+        ]
+        host.start_daemon()
+        with Registry(cluster.lan.gateway) as registry:
+            image = registry.push(debian_images.busybox())
+            host.cli("pull", image)
+        yield Node(host, image, ours, others)
+
+
+def until(probe: Any) -> Any:
+    deadline = time.monotonic() + WAIT_S
+    while not (found := probe()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+    return found
+
+
+def test_the_process_comes_with_a_connection_and_goes_when_idle(node: Node) -> None:
+    until(lambda: not node.gateway.get("pid"))
+    starts = node.gateway.get("restarts", -1)
+    mode = node.socket.stat().st_mode
+    assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o660
+    assert node.api("GET", "/_ping") == b"OK"
+    assert node.gateway["pid"] and node.gateway["restarts"] == starts + 1
+    until(lambda: node.gateway["pid"] is None)
+    assert node.gateway["last_exit"] == "exit 0"
+    assert node.api("GET", "/version")["ApiVersion"]
+
+
+def test_a_connection_is_answered_also_when_the_process_is_killed_before(node: Node) -> None:
+    """It is killed at any time, and keeps nothing: containers and what was answered stay."""
+    made = node.api(
+        "POST", "/containers/create?name=kept", {"Image": node.image, "Cmd": ["sleep", "600"]}
+    )
+    node.api("POST", f"/containers/{made['Id']}/start")
+    pid = until(lambda: node.gateway.get("pid"))
+    node.host.run("kill", f"-{signal.SIGKILL.value}", str(pid))
+    assert node.api("GET", "/containers/kept/json")["State"]["Running"] is True
+    node.api("DELETE", "/containers/kept?force=1")
+
+
+def test_a_socket_of_another_node_is_linked_and_nothing_else_replaced(node: Node) -> None:
+    link = node.ours.folder / "docker.sock"
+    assert link.is_symlink() and link.resolve() == node.socket.resolve()
+    taken = node.ours.folder / "taken"
+    taken.write_text("x")
+    done = node.host.run(*("python3", "-c", "pass"), check=False)  # the host answers
+    assert done.returncode == 0
+    from swarmlite.errors import InvalidSpec
+    from swarmlite.node.dockersocket import DockerOptions, DockerSocket
+
+    with pytest.raises(InvalidSpec, match="another engine's"):
+        DockerSocket(node.host.paths, DockerOptions(socket=False, link=taken)).open()
+    assert taken.read_text() == "x"
+
+
+def test_tcp_without_tls_is_refused_unless_it_is_asked_for_by_its_name(tmp_path: Path) -> None:
+    from swarmlite.errors import InvalidSpec
+    from swarmlite.node.daemon import parse
+    from swarmlite.node.dockersocket import DockerSocket, options_of
+    from swarmlite.paths import Paths
+
+    paths = Paths(tmp_path, tmp_path)
+    off = ["--docker-socket", "off"]
+    bare = options_of(parse([*off, "--docker-tcp", "127.0.0.1:0"]))
+    with pytest.raises(InvalidSpec, match="would be root on this host"):
+        DockerSocket(paths, bare).open()
+    said = options_of(parse([*off, "--docker-tcp-without-tls-anyone-is-root", "127.0.0.1:0"]))
+    held = DockerSocket(paths, said)
+    held.open()
+    held.close()
+    with pytest.raises(InvalidSpec, match="go together"):
+        options_of(parse([*off, "--docker-tls-ca", "x"]))
+
+
+def test_tls_takes_a_client_of_the_authority_and_no_other(node: Node) -> None:
+    with node.tls(node.ours, "client") as client:
+        client.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        found = b""
+        while data := client.recv(65536):
+            found += data
+        assert found.startswith(b"HTTP/1.1 200") and found.endswith(b"OK")
+    with (
+        pytest.raises((ssl.SSLError, ConnectionError)),
+        node.tls(node.others, "stranger") as stranger,
+    ):
+        stranger.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+        if not stranger.recv(100):
+            raise ConnectionError("closed")
+
+
+def test_exec_over_tls_is_half_closed_and_gives_all_of_its_output(node: Node) -> None:
+    """Docker's command printed nothing over asyncio's TLS, and returned 0."""
+    made = node.api("POST", "/containers/create", {"Image": node.image, "Cmd": ["sleep", "600"]})
+    node.api("POST", f"/containers/{made['Id']}/start")
+    command = ["sh", "-c", "cat >/tmp/in; wc -c </tmp/in; seq 1 50000"]
+    asked = {"Cmd": command, "AttachStdin": True, "AttachStdout": True}
+    run = node.api("POST", f"/containers/{made['Id']}/exec", asked)["Id"]
+    client = node.tls(node.ours, "runner")
+    body = b'{"Detach": false}'
+    client.sendall(
+        f"POST /exec/{run}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    stream = Stream(client)
+    client.sendall(b"y" * 300_000)
+    client.half_close()
+    output = b"".join(data for _, data in stream.frames()).split()
+    assert output[0] == b"300000" and output[-1] == b"50000"
+    stream.close()
+    node.api("DELETE", f"/containers/{made['Id']}?force=1")
