@@ -11,7 +11,7 @@ from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.backends import Backends
 from swarmlite.gateway.errors import Refused
 from swarmlite.model import task_states
-from swarmlite.model.references import network_targets
+from swarmlite.model.references import PREDEFINED_NETWORKS, network_targets
 from swarmlite.proto.containers_pb2 import ListContainersRequest
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest
 from swarmlite.proto.hostnetworks_pb2 import HostNetwork
@@ -79,8 +79,16 @@ class Known:
         return cls(backends, found)
 
     def find(self, ref: str, scope: str = "") -> Found:
-        """By id, name or unique prefix of an id, in that order. Raises NotFound, InvalidSpec."""
-        among = [found for found in self.all if scope in ("", found.scope)]
+        """By id, name or unique prefix of an id, in that order. Raises NotFound, InvalidSpec.
+
+        The networks that every node has are of the swarm too: services can be on them.
+        """
+        among = [
+            found
+            for found in self.all
+            if scope in ("", found.scope)
+            or (scope == "swarm" and found.name in PREDEFINED_NETWORKS)
+        ]
         by_prefix = [found for found in among if found.id.startswith(ref)]
         for matching, how in (
             ([found for found in among if found.id == ref], "id"),
