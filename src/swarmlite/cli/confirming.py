@@ -17,7 +17,7 @@ def prune_options(command: Any) -> Any:
     return filter_option(force(command), short=False)
 
 
-def confirm(warning: str, *, force: bool) -> None:
+def confirm(warning: str, *, force: bool, what: str = "prune") -> None:
     """Go on only if the user says y; `force` does not ask. Without one, the status is 1."""
     if force:
         return
@@ -26,4 +26,4 @@ def confirm(warning: str, *, force: bool) -> None:
     if answer not in ("y", "yes"):
         if not sys.stdin.isatty():
             click.echo()
-        raise Failed("prune has been cancelled", 1)
+        raise Failed(f"{what} has been cancelled", 1)

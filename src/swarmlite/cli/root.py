@@ -179,6 +179,7 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
         for verb, line in CONTAINER.items()
         if verb not in ("inspect", "ls", "prune")
     },
+    "adopt": ("swarmlite.cli.adopt", "Make what a Docker Swarm has in this cluster"),
     "events": ("swarmlite.cli.system.events", "Get real time events from this host"),
     "history": ("swarmlite.cli.image.history", "Show the history of an image"),
     "images": ("swarmlite.cli.image.ls", "List this host's images"),
