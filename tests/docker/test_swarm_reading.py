@@ -31,7 +31,7 @@ SPEC: dict[str, Any] = {
         "HeartbeatTick": 3,
     },
     "Dispatcher": {"HeartbeatPeriod": 3 * SECOND},
-    "CAConfig": {"NodeCertExpiry": 7776000 * SECOND},
+    "CAConfig": {"NodeCertExpiry": 7776000 * SECOND, "ForceRotate": 6},
     "EncryptionConfig": {"AutoLockManagers": False},
     "TaskDefaults": {"LogDriver": {"Name": "json-file", "Options": {"max-size": "1m"}}},
 }
@@ -98,6 +98,7 @@ def test_an_init_is_swarmlited_s_message_and_the_rest_of_the_spec() -> None:
         "cert_expiry_s": 7776000.0,
         "dispatcher_heartbeat_s": 3.0,
         "task_history_limit": 7,
+        "ca_force_rotate": 6,
     }
     assert wanted.said
     assert not swarm.init(Fields.of({"ListenAddr": "eth0"})).said

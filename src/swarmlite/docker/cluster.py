@@ -127,7 +127,10 @@ def cluster(value: Cluster) -> Json:
                 "TaskHistoryRetentionLimit": spec.orchestration.task_history_retention_limit
             },
             "Dispatcher": {"HeartbeatPeriod": nanoseconds(spec.dispatcher.heartbeat_period)},
-            "CAConfig": {"NodeCertExpiry": nanoseconds(spec.ca.node_cert_expiry)},
+            "CAConfig": {
+                "NodeCertExpiry": nanoseconds(spec.ca.node_cert_expiry),
+                "ForceRotate": spec.ca.force_rotate,
+            },
             "Raft": raft(spec.raft),
             "TaskDefaults": kept(**compact({"LogDriver": driver(spec.task_defaults.log_driver)})),
             "EncryptionConfig": {"AutoLockManagers": spec.encryption.auto_lock_managers},

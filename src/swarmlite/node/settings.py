@@ -41,6 +41,8 @@ def cluster(request: Mapping[str, Any], root: RootCA) -> Cluster:
     if expiry_s < MINIMUM_EXPIRY_S:
         raise InvalidSpec(f"--cert-expiry must be at least 1h, not {expiry_s}s")
     spec.ca.node_cert_expiry.seconds = expiry_s
+    # The root is new: whatever rotation is asked for has taken place.
+    spec.ca.force_rotate = _number(request, "ca_force_rotate", 0)
     spec.CopyFrom(fill_cluster(spec))
     _authorize(made, root)
     made.vxlan_udp_port = data_path_port(request)

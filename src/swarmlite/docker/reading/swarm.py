@@ -95,6 +95,7 @@ def init(sent: Fields) -> Init:
         "data_path_port": count(sent, "DataPathPort", MAX_UINT32) or None,
         "default_addr_pool": sent.texts("DefaultAddrPool"),
         "default_addr_pool_mask_length": count(sent, "SubnetSize", MAX_UINT32) or None,
+        "ca_force_rotate": spec.ca.force_rotate or None,
         "force_new_cluster": sent.flag("ForceNewCluster"),
         "autolock": sent.flag("AutoLockManagers") or spec.encryption.auto_lock_managers,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from aiohttp import web
@@ -18,11 +19,13 @@ from swarmlite.gateway.swarm import ask, version
 from swarmlite.model.validate import validate_cluster
 from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
 from swarmlite.proto.specs_pb2 import ClusterSpec
+from swarmlite.proto.types_pb2 import NodeStatus
 
 ALREADY = (
     'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join'
     " another one."
 )
+SETTLED_S, LOOK_S = 10.0, 0.05
 NO_SWARM = "This node is not part of a swarm"
 
 
@@ -42,6 +45,7 @@ async def init(call: Call) -> web.Response:
     made = await _daemon(call, wanted.message, status=400)
     if wanted.said:
         await _complete(call, wanted.spec)
+    await _settled(call, made["node_id"])
     return call.reply(made["node_id"])
 
 
@@ -61,6 +65,21 @@ async def _complete(call: Call, spec: ClusterSpec) -> None:
     request.spec.raft.MergeFrom(spec.raft)
     request.spec.task_defaults.MergeFrom(spec.task_defaults)
     await ask(control.UpdateCluster, request)
+
+
+async def _settled(call: Call, node_id: str) -> None:
+    """Until the node is one that runs tasks: clients read its version next, and update by that.
+
+    Raises nothing: a node that takes longer is in the swarm all the same.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLED_S):
+            while True:
+                node = await ask(call.backends.control.GetNode, GetRequest(ref=node_id))
+                ready = node.status.state == NodeStatus.READY
+                if ready and node.attachments and node.manager_status.leader:
+                    return
+                await asyncio.sleep(LOOK_S)
 
 
 async def join(call: Call) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarmlite.errors import NotFound
+from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.manager.ca.tokens import new_token
 from swarmlite.model import defaults
 from swarmlite.model.validate import validate_cluster
@@ -37,6 +37,8 @@ class Clusters:
         check_version("cluster", cluster, request.version)
         if request.HasField("spec"):
             validate_cluster(request.spec)
+            if request.spec.ca.force_rotate != cluster.spec.ca.force_rotate:
+                raise InvalidSpec("swarm ca --rotate: not supported yet")
             cluster.spec.CopyFrom(defaults.fill_cluster(request.spec))
         tokens = cluster.root_ca.join_tokens
         if request.rotate_worker_token:

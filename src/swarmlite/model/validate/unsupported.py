@@ -99,11 +99,11 @@ REFUSED_CLUSTER = {
     "ca.external_cas": "--external-ca",
     "ca.signing_ca_cert": "--ca-cert",
     "ca.signing_ca_key": "--ca-key",
-    "ca.force_rotate": "swarm ca --rotate",
     "encryption.auto_lock_managers": "--autolock",
 }
 HONOURED_CLUSTER = frozenset(
-    "annotations orchestration dispatcher ca.node_cert_expiry task_defaults raft".split()
+    "annotations orchestration dispatcher ca.node_cert_expiry ca.force_rotate task_defaults"
+    " raft".split()
 )
 
 _MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS}
