@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from swarmlite.docker.values import Json
 from swarmlite.model import units
 from swarmlite.proto.host_pb2 import HostInfo
+
+_ABLE: Json = dict.fromkeys(
+    (
+        "MemoryLimit",
+        "SwapLimit",
+        "CpuCfsPeriod",
+        "CpuCfsQuota",
+        "CPUShares",
+        "CPUSet",
+        "PidsLimit",
+        "IPv4Forwarding",
+        "OomKillDisable",
+        "BridgeNfIptables",
+        "BridgeNfIp6tables",
+    ),
+    True,
+)
+"""What kernels that swarmlite runs on can do; the host's own warnings say what one lacks."""
 
 
 def info(value: HostInfo) -> Json:
@@ -24,7 +44,40 @@ def info(value: HostInfo) -> Json:
             "Authorization": None,
             "Log": list(value.log_drivers),
         },
+        "DriverStatus": [],
+        "SystemStatus": None,
         "LoggingDriver": "json-file",
+        **_ABLE,
+        "Debug": False,
+        "NFd": 0,
+        "NGoroutines": 0,
+        "NEventsListener": 0,
+        "SystemTime": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "OSVersion": "",
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "InsecureRegistryCIDRs": [],
+            "IndexConfigs": {},
+            "Mirrors": None,
+        },
+        "GenericResources": None,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "ExperimentalBuild": False,
+        "Runtimes": {"swarmlite": {"path": "swarmlite-runtime"}},
+        "DefaultRuntime": "swarmlite",
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": "swarmlite",
+        "ContainerdCommit": {"ID": "", "Expected": ""},
+        "RuncCommit": {"ID": "", "Expected": ""},
+        "InitCommit": {"ID": "", "Expected": ""},
+        "ProductLicense": "",
+        "DefaultAddressPools": [],
+        "CDISpecDirs": [],
+        "DiscoveredDevices": [],
+        "FirewallBackend": {"Driver": "nftables"},
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": value.cgroup_version.removeprefix("v"),
         "ServerVersion": described.engine.engine_version,

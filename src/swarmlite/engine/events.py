@@ -21,8 +21,8 @@ REMEMBERED = 1000
 BEHIND = 10_000
 """Events that a listener may not have taken yet; one that is further behind is ended."""
 KEYS = (
-    "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope",
-    "secret", "service", "type", "volume",
+    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
+    "scope", "secret", "service", "type", "volume",
 )  # fmt: skip
 
 

@@ -7,3 +7,19 @@ VERSION = table(
     Field("Components", since=35),
     Field("Platform", since=35),
 )
+EVENT = table(
+    "event",
+    Field("status", until=51),
+    Field("id", until=51),
+    Field("from", until=51),
+)
+INFO = table(
+    "info",
+    Field("BridgeNfIp6tables", until=49),
+    Field("BridgeNfIptables", until=49),
+    Field("CDISpecDirs", since=44),
+    Field("CgroupVersion", since=41),
+    Field("DefaultAddressPools", since=41),
+    Field("DiscoveredDevices", since=50),
+    Field("FirewallBackend", since=49),
+)

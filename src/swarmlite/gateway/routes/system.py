@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import platform
 
+import grpc
 from aiohttp import web
 
-from swarmlite import __version__
+from swarmlite import __version__, rpc
 from swarmlite.docker import info as docker_info
+from swarmlite.errors import PermissionDenied
 from swarmlite.gateway.app import Route
+from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.fields import system as fields
 from swarmlite.gateway.request import Call
+from swarmlite.gateway.routes import df, events
 from swarmlite.gateway.swarminfo import swarm_section
 from swarmlite.proto.control_pb2 import Empty
+from swarmlite.proto.images_pb2 import LoginRequest
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -44,8 +51,8 @@ async def version(call: Call) -> web.Response:
         "Version": __version__,
         "ApiVersion": str(settings.newest),
         "MinAPIVersion": str(settings.oldest),
-        "GitCommit": "",
-        "GoVersion": "",
+        "GitCommit": "none",
+        "GoVersion": "none",
         "Os": "linux",
         "Arch": ARCHITECTURES.get(host.machine, host.machine),
         "KernelVersion": host.release,
@@ -67,7 +74,25 @@ async def info(call: Call) -> web.Response:
     host = await call.backends.host.Info(Empty())
     shown = docker_info.info(host)
     shown["Swarm"] = await swarm_section(call, host)
-    return call.reply(shown)
+    return call.reply(shown, fields=fields.INFO)
+
+
+async def auth(call: Call) -> web.Response:
+    """Whether a registry takes these credentials."""
+    body = await call.body()
+    document = {
+        key: body.text(key)
+        for key in ("username", "password", "auth", "identitytoken", "serveraddress")
+    }
+    sent = base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
+    try:
+        done = await call.backends.images.Login(LoginRequest(registry_auth=sent))
+    except grpc.RpcError as error:
+        meant = rpc.translate(error, "the node")
+        if isinstance(meant, PermissionDenied):
+            raise Refused(401, str(meant)) from error
+        raise
+    return call.reply({"Status": done.status, "IdentityToken": done.identity_token})
 
 
 ROUTES: list[Route] = [
@@ -75,4 +100,7 @@ ROUTES: list[Route] = [
     ("HEAD", "/_ping", ping),
     ("GET", "/version", version),
     ("GET", "/info", info),
+    ("POST", "/auth", auth),
+    *df.ROUTES,
+    *events.ROUTES,
 ]

@@ -1,0 +1,143 @@
+"""What happens on this host and, on a manager, in the swarm: one stream of JSON objects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+from aiohttp import web
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from swarmlite import rpc
+from swarmlite.docker import event as shapes
+from swarmlite.docker.swarmevent import KINDS, SwarmEvents
+from swarmlite.docker.values import Json
+from swarmlite.gateway.app import Route
+from swarmlite.gateway.fields import system as fields
+from swarmlite.gateway.request import Call, encoded
+from swarmlite.gateway.versions import shaped
+from swarmlite.model.moments import moment
+from swarmlite.proto.control_pb2 import Filter, ListRequest, WatchRequest
+from swarmlite.proto.host_pb2 import EventsRequest
+
+QUEUE = 1000
+AGAIN_S = 1.0
+LINES, SEQUENCE = "application/x-ndjson", "application/json-seq"
+JSONL = "application/jsonl"
+
+
+async def events(call: Call) -> web.StreamResponse:
+    """From now on, or of the past that is remembered, until the client leaves or `until`."""
+    filters = call.filters()
+    request = EventsRequest(filters=filters)
+    for name in ("since", "until"):
+        if call.text(name):
+            getattr(request, name).CopyFrom(moment(call.text(name)))
+    heard = call.backends.host.Events(request)
+    queue: asyncio.Queue[Json | None] = asyncio.Queue(QUEUE)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await rpc.begun(heard)
+        answer = await call.stream(_content_type(call))
+        tasks.append(asyncio.create_task(_of_host(heard, queue)))
+        if call.backends.manager is not None and _may_be_of_the_swarm(filters):
+            tasks.append(asyncio.create_task(_of_swarm(call, filters, queue)))
+        await _told(call, answer, queue, request.until if request.HasField("until") else None)
+        return answer
+    finally:
+        for task in tasks:
+            task.cancel()
+        heard.cancel()
+
+
+async def _told(
+    call: Call,
+    answer: web.StreamResponse,
+    queue: asyncio.Queue[Json | None],
+    until: Timestamp | None,
+) -> None:
+    before = b"\x1e" if answer.content_type == SEQUENCE else b""
+    while (event := await queue.get()) is not None:
+        if until is None or event["timeNano"] <= until.ToNanoseconds():
+            await answer.write(before + encoded(shaped(fields.EVENT, event, call.version)))
+
+
+async def _of_host(heard: Any, queue: asyncio.Queue[Json | None]) -> None:
+    """The engine's, which also knows when `until` has come."""
+    try:
+        async for each in heard:
+            await queue.put(shapes.body(each))
+    except grpc.RpcError:
+        pass  # the engine is gone: the stream ends, and clients ask again
+    await queue.put(None)
+
+
+async def _of_swarm(call: Call, filters: Iterable[Filter], queue: asyncio.Queue[Any]) -> None:
+    """The managers', for as long as this node is one; watched again when they come back."""
+    while (manager := call.backends.manager) is not None:
+        told = SwarmEvents()
+        with contextlib.suppress(grpc.RpcError):
+            watching = manager.Watch(WatchRequest(kinds=KINDS))
+            for node in (await manager.ListNodes(ListRequest())).nodes:
+                told.seen(node)
+            async for response in watching:
+                for each in response.events:
+                    body = told.body(each, time.time_ns())
+                    if body is not None and _passes(body, each, filters):
+                        await queue.put(body)
+        await asyncio.sleep(AGAIN_S)
+
+
+def _may_be_of_the_swarm(filters: Iterable[Filter]) -> bool:
+    for each in filters:
+        if each.key == "scope" and "swarm" not in each.values:
+            return False
+        if each.key == "type" and not set(each.values) & set(KINDS):
+            return False
+        if each.key in ("container", "image", "volume", "daemon", "plugin"):
+            return False
+    return True
+
+
+def _passes(body: Json, event: Any, filters: Iterable[Filter]) -> bool:
+    value = getattr(event, body["Type"])
+    labels = value.spec.annotations.labels
+    for each in filters:
+        if each.key == "type":
+            holds = body["Type"] in each.values
+        elif each.key == "event":
+            holds = body["Action"] in each.values
+        elif each.key == "label":
+            holds = any(_label(labels, text) for text in each.values)
+        elif each.key in KINDS:
+            holds = body["Type"] == each.key and any(
+                text == body["Actor"]["Attributes"]["name"] or value.id.startswith(text)
+                for text in each.values
+            )
+        else:
+            holds = True  # scope, which has been looked at
+        if not holds:
+            return False
+    return True
+
+
+def _label(labels: Any, text: str) -> bool:
+    name, equals, wanted = text.partition("=")
+    return name in labels and (not equals or labels[name] == wanted)
+
+
+def _content_type(call: Call) -> str:
+    """Plain JSON unless a newer client asks for another form."""
+    accepted = call.http.headers.get("Accept", "")
+    if call.at_least(52):
+        for form, since in ((SEQUENCE, 52), (LINES, 52), (JSONL, 53)):
+            if form in accepted and call.at_least(since):
+                return form
+    return "application/json"
+
+
+ROUTES: list[Route] = [("GET", "/events", events)]
