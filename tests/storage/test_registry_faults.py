@@ -5,11 +5,8 @@ import base64
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -17,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from image_world import FAST, SMALL, image_of, left_behind, needs_root, one_file
+from registry_proxy import Proxy, fetch, send_part
 from yarl import URL
 
 from swarmlite.errors import (
@@ -39,68 +37,12 @@ from swarmlite.testing.registry import Registry, make_certificates
 pytestmark = needs_root
 SECRET = RegistryAuth("me", "hunter2")
 BIG = os.urandom(3_000_000)
-Fault = Callable[[web.Request, int], Awaitable[web.StreamResponse | None]]
 
 
 @pytest.fixture(scope="module")
 def pushed(registry: Registry) -> str:
     registry.push(image_of("faulty:1", one_file("big", BIG)))
     return registry.url
-
-
-class Proxy:
-    """In front of a real registry; `fault` may answer a request in its place."""
-
-    def __init__(self, upstream: str, fault: Fault) -> None:
-        self._upstream = upstream
-        self._fault = fault
-        self.requests: list[web.Request] = []
-        self.address = ""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request)
-        blobs = [r for r in self.requests if r.path == request.path]
-        if (answer := await self._fault(request, len(blobs))) is not None:
-            return answer
-        wanted = {k: v for k, v in request.headers.items() if k in ("Accept", "Range")}
-        async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
-            session.get(self._upstream + request.path_qs, headers=wanted) as response,
-        ):
-            kept = ("Content-Type", "Docker-Content-Digest", "Content-Range")
-            headers = {k: v for k, v in response.headers.items() if k in kept}
-            body = await response.read()
-            return web.Response(status=response.status, headers=headers, body=body)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Proxy"]:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self.handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        self.address = f"{host}:{port}"
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-
-
-async def send_part(request: web.Request, body: bytes, sent: int) -> web.StreamResponse:
-    """Promise a body and cut the connection in the middle of it."""
-    response = web.StreamResponse(headers={"Content-Length": str(len(body))})
-    await response.prepare(request)
-    await response.write(body[:sent])
-    assert request.transport is not None
-    request.transport.close()
-    return response
-
-
-async def fetch(url: str) -> bytes:
-    async with aiohttp.ClientSession(auto_decompress=False) as session, session.get(url) as got:
-        return await got.read()
 
 
 async def test_a_blob_that_is_cut_goes_on_where_it_was(pushed: str, store: ImageStore) -> None:

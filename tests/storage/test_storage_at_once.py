@@ -40,7 +40,7 @@ async def test_everything_at_once(registry: Registry, store: ImageStore) -> None
                     await store.load(io.BytesIO(archives[which]))
             for lower in store.lower_dirs(store.get(image.id)):
                 assert next(lower.iterdir()).stat().st_size > 10_000
-            entry = store._index.entries[image.id]
+            entry = store._catalog.index.entries[image.id]
             for blob in entry.blobs:
                 assert store.content.has(blob)
             store.leases.release(owner)

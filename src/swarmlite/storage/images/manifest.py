@@ -221,12 +221,17 @@ def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def _variant_distance(entry: Descriptor, wanted: Platform) -> int:
-    """0 for the same variant; an older one runs too (arm v7 runs v6), a newer one does not."""
+    """0 for the same variant; the next older one runs too (arm v7 runs v6), a newer one may not."""
     variant = entry.platform.variant if entry.platform else ""
     if variant == wanted.variant:
         return 0
-    newer = variant > wanted.variant and wanted.variant != ""
-    return 100 if newer else 1
+    steps = _number(wanted.variant) - _number(variant)
+    return 100 - steps if wanted.variant and steps < 0 else abs(steps) + 1
+
+
+def _number(variant: str) -> int:
+    digits = variant.removeprefix("v")[:3]
+    return int(digits) if digits.isdecimal() else 0
 
 
 def _descriptors(raw: object, what: str) -> tuple[Descriptor, ...]:

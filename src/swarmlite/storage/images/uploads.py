@@ -6,6 +6,7 @@ Source: OCI distribution-spec ("Pushing blobs", "Pushing manifests", "Mounting a
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -201,7 +202,11 @@ class Uploads:
 
         async def put() -> None:
             async with self._request(
-                "PUT", path, headers=headers, body=lambda: data, expected=_DONE | {200, 202}
+                "PUT",
+                path,
+                headers=headers,
+                body=lambda: io.BytesIO(data),
+                expected=_DONE | {200, 202},
             ):
                 pass
 
@@ -225,7 +230,7 @@ class Uploads:
         path: str | URL,
         *,
         headers: Mapping[str, str] | None = None,
-        body: _Sending | Callable[[], bytes] | None = None,
+        body: _Sending | Callable[[], io.BytesIO] | None = None,
         expected: frozenset[int],
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """`Transport.request`; a registry that takes nothing for a while is given up."""
