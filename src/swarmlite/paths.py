@@ -77,6 +77,16 @@ class Paths:
         return self.state_dir / "etcd"
 
     @property
+    def manager_dir(self) -> Path:
+        """What a manager keeps outside of etcd."""
+        return self.state_dir / "manager"
+
+    @property
+    def store_keys_file(self) -> Path:
+        """The keys that open what lies sealed in etcd; to be kept apart from its backups."""
+        return self.manager_dir / "store.keys"
+
+    @property
     def agent_dir(self) -> Path:
         """The agent's tasks on disk."""
         return self.state_dir / "agent"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from etcd_world import KEYS
 
 from swarmlite.ids import new_id
 from swarmlite.manager.ca.root import MANAGER, RootCA, Subject, new_request
@@ -128,7 +129,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[object]:
         return
     connection = request.getfixturevalue("etcd").client()
     await wipe(connection)
-    async with open_store(connection) as opened:
+    async with open_store(connection, KEYS) as opened:
         yield opened
     await connection.close()
 

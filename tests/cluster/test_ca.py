@@ -32,6 +32,8 @@ from swarmlite.manager.ca.service import MAX_FAILURES, CAService, new_node
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.memory import MemoryStore
+from swarmlite.manager.store.sealing import StoreKey
+from swarmlite.manager.storekeys import KeptKeys, load, to_messages
 from swarmlite.model.timestamps import set_now
 from swarmlite.proto import ca_pb2 as pb
 from swarmlite.proto import control_pb2, objects_pb2
@@ -75,6 +77,7 @@ class Manager:
     socket: Path
     folder: Path
     members: NoMembers
+    kept: KeptKeys
 
     def stored(self) -> objects_pb2.Cluster:
         cluster = self.store.view.cluster
@@ -119,9 +122,9 @@ async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
     (certificates / "ca.crt").write_bytes(root.cert)
     (certificates / "node.key").write_bytes(key)
     (certificates / "node.crt").write_bytes(root.issue(csr, Subject("m1", MANAGER, cluster.id)))
-    members = NoMembers()
+    members, kept = NoMembers(), KeptKeys(tmp_path / "store.keys")
     services = [
-        lambda s: add_CAServicer_to_server(CAService(store, members), s),
+        lambda s: add_CAServicer_to_server(CAService(store, members, kept), s),
         lambda s: add_ControlServicer_to_server(OneNode(), s),
     ]
     async with serving(
@@ -132,8 +135,9 @@ async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
         certificates_dir=certificates,
     ) as port:
         yield Manager(
-            root, store, cluster, f"127.0.0.1:{port}", tmp_path / "manager.sock", tmp_path, members
-        )
+            root, store, cluster, f"127.0.0.1:{port}", tmp_path / "manager.sock", tmp_path, members,
+            kept,
+        )  # fmt: skip
 
 
 async def call(channel: Any, stub: Any, method: str, request: Any) -> Any:
@@ -383,6 +387,32 @@ async def test_a_demoted_managers_certificate_counts_as_a_workers(manager: Manag
     await manager.store.commit([Put(node)])
     with pytest.raises(PermissionDenied, match="a worker may not call"):
         await get_node(manager.channel(*manager.certified(MANAGER, "demoted")))
+
+
+async def test_the_stores_keys_are_given_to_managers_only(manager: Manager) -> None:
+    manager.kept.add([StoreKey.new()])
+    for channel in (manager.channel(*manager.certified(WORKER)), manager.anyone()):
+        with pytest.raises(PermissionDenied):
+            await call(channel, CAStub, "GetStoreKeys", pb.GetStoreKeysRequest())
+        with pytest.raises(PermissionDenied):
+            await call(channel, CAStub, "TakeStoreKeys", pb.TakeStoreKeysRequest())
+    other = manager.channel(*manager.certified(MANAGER))
+    given = await call(other, CAStub, "GetStoreKeys", pb.GetStoreKeysRequest())
+    assert list(given.keys) == to_messages(manager.kept.keys)
+
+
+async def test_a_key_that_is_handed_over_is_on_the_disk(manager: Manager) -> None:
+    new = StoreKey.new()
+    other = manager.channel(*manager.certified(MANAGER))
+    request = pb.TakeStoreKeysRequest(keys=to_messages([new]))
+    await call(other, CAStub, "TakeStoreKeys", request)
+    await call(other, CAStub, "TakeStoreKeys", request)
+    path = manager.folder / "store.keys"
+    assert list(load(path)) == [new] == list(manager.kept.keys)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(InvalidSpec, match="8 bytes"):
+        short = pb.TakeStoreKeysRequest(keys=[pb.StoreKey(id=b"1", secret=b"2")])
+        await call(other, CAStub, "TakeStoreKeys", short)
 
 
 async def test_the_unix_socket_is_roots_alone_and_local(manager: Manager) -> None:

@@ -153,7 +153,7 @@ def make(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
 def state_of(paths: Paths) -> set[str]:
     return {entry.name for entry in paths.state_dir.iterdir()} & {
-        "node.json", "certificates", "etcd", "joining",
+        "node.json", "certificates", "etcd", "manager", "joining",
     }  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
     made = node.request("init", listen_addr=f"{node.addr}:2377")
     assert made["manager_addr"] == f"{node.addr}:2377"
     tokens.parse(made["worker_token"])
-    assert state_of(node.paths) == {"node.json", "certificates", "etcd"}
+    assert state_of(node.paths) == {"node.json", "certificates", "etcd", "manager"}
     # the agent that was ended for it, perhaps before it had begun, went quietly
     assert "Traceback" not in (node.paths.logs_dir / "agent.log").read_text()
     assert (node.paths.certificates_dir / "node.key").stat().st_mode & 0o777 == 0o600
@@ -247,6 +247,7 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
 
 def _certificate(node: Node, subject: Subject) -> Path:
     """A certificate of the cluster's own root, which only the managers' store has."""
+    from swarmlite.manager import storekeys
     from swarmlite.manager.ca.root import RootCA
     from swarmlite.manager.store.etcd_mirror import PREFIX
     from swarmlite.proto.objects_pb2 import Cluster
@@ -257,9 +258,10 @@ def _certificate(node: Node, subject: Subject) -> Path:
         "get",
         "--prefix",
         f"{PREFIX.decode()}cluster/",
-        "--print-value-only",
     )
-    cluster = Cluster.FromString(out[:-1])
+    place, sealed = out[:-1].split(b"\n", 1)
+    keys = storekeys.load(node.paths.store_keys_file)
+    cluster = Cluster.FromString(keys.open(place, sealed))
     root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
     key, csr = new_request()
     folder = node.paths.state_dir / "other"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from etcd_world import KEYS
 
 from swarmlite.ids import new_id
 from swarmlite.manager.election import Election, run_leader
@@ -53,7 +54,7 @@ async def until(condition: Any, timeout_s: float = 10) -> None:
 
 
 async def test_the_leaders_loops_run_and_stop_with_the_term(client: EtcdClient) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         leader = asyncio.create_task(run_leader(store, Election(client, "a"), lambda: [CountUp()]))
         service = Service(id=new_id())
         await store.commit([Put(service)])
@@ -70,7 +71,7 @@ async def test_a_dead_leader_is_followed_and_its_writes_are_refused(
     client: EtcdClient, etcd: Any
 ) -> None:
     other = etcd.client()
-    async with open_store(client) as first, open_store(other) as second:
+    async with open_store(client, KEYS) as first, open_store(other, KEYS) as second:
         old = await Election(client, "a", ttl_s=1).campaign()  # and never renewed: it is frozen
         await first.commit([Put(Service(id=new_id()))], Fence(old.epoch))
         new = await asyncio.wait_for(Election(other, "b").campaign(), 60)
@@ -109,7 +110,7 @@ async def test_a_restarted_manager_leads_again_without_waiting_for_its_old_lease
 
 
 async def test_a_term_whose_lease_is_gone_ends_and_another_begins(client: EtcdClient) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         epochs: list[int] = []
 
         async def duty(fence: Fence) -> None:

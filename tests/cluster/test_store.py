@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from etcd_world import KEYS
 
 from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, Unavailable
 from swarmlite.ids import new_id
@@ -137,8 +138,8 @@ async def test_nodes_are_found_by_hostname(store: Any) -> None:
 # etcd only
 async def test_two_managers_see_each_others_writes(client: EtcdClient) -> None:
     async with (
-        open_store(client) as one,
-        open_store(client) as two,
+        open_store(client, KEYS) as one,
+        open_store(client, KEYS) as two,
         two.subscribe("service") as subscription,
     ):
         service = a_service("web")
@@ -151,22 +152,22 @@ async def test_two_managers_see_each_others_writes(client: EtcdClient) -> None:
 
 
 async def test_the_first_list_has_many_pages(client: EtcdClient) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         await store.commit_many([Put(a_task(i)) for i in range(2500)])
-    async with open_store(client) as again:
+    async with open_store(client, KEYS) as again:
         assert len(again.view.tasks) == 2500
         assert len({t.slot for t in again.view.tasks}) == 2500
 
 
 async def test_ten_thousand_tasks_are_written_in_one_go(client: EtcdClient) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         tasks = [a_task(i) for i in range(10_000)]
         assert await store.commit_many([Put(t) for t in tasks]) == []
         assert len(store.view.tasks) == 10_000
 
 
 async def test_large_objects_are_split_by_size(client: EtcdClient) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         configs = [Config(id=new_id()) for _ in range(10)]
         for config in configs:
             config.spec.data = b"x" * 400_000
@@ -178,7 +179,7 @@ async def test_a_compacted_watch_starts_subscribers_over(client: EtcdClient, etc
     from aetcd import rpc
 
     other = etcd.client()
-    async with open_store(client) as store, open_store(other) as writer:
+    async with open_store(client, KEYS) as store, open_store(other, KEYS) as writer:
         service = a_service("first")
         await store.commit([Put(service)])
         async with store.subscribe("service") as subscription:
@@ -208,7 +209,7 @@ async def test_a_compacted_watch_starts_subscribers_over(client: EtcdClient, etc
 
 
 async def test_a_relist_finds_what_the_watch_did_not_tell(client: EtcdClient) -> None:
-    async with open_store(client, relist_s=0.5) as store:
+    async with open_store(client, KEYS, relist_s=0.5) as store:
         service = a_service("web")
         await store.commit([Put(service)])
         async with store.subscribe("service") as subscription:
@@ -219,7 +220,7 @@ async def test_a_relist_finds_what_the_watch_did_not_tell(client: EtcdClient) ->
 
 
 async def test_the_store_lives_through_a_restart_of_etcd(client: EtcdClient, etcd: Any) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         await store.commit([Put(a_service("before"))])
         etcd.stop()
         with pytest.raises(Unavailable):
@@ -239,7 +240,7 @@ async def test_the_store_lives_through_a_restart_of_etcd(client: EtcdClient, etc
 async def test_the_fence_is_the_election_keys_create_revision(client: EtcdClient) -> None:
     from aetcd import rpc
 
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         await client._call(client._kv.Put, rpc.PutRequest(key=ELECTION_KEY, value=b"me"))
         leader, _ = await client.get(ELECTION_KEY)
         assert leader is not None
@@ -253,7 +254,7 @@ async def test_the_fence_is_the_election_keys_create_revision(client: EtcdClient
 
 
 async def test_a_write_whose_answer_was_lost_is_written_once(client: EtcdClient) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         task, gone = a_task(1), a_task(2)
         await store.commit([Put(gone)])
         send, lost = client.txn, []
@@ -299,19 +300,19 @@ async def test_what_is_too_large_keeps_nothing_else_of_a_batch_from_being_writte
 
 async def test_large_objects_are_listed_in_smaller_pages(client: EtcdClient) -> None:
     """All of them together are more than one message may have."""
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         for number in range(60):
             await store.commit([Put(a_config(f"c{number}", 1_300_000))])
-    async with asyncio.timeout(60), open_store(client) as again:
+    async with asyncio.timeout(60), open_store(client, KEYS) as again:
         assert len(again.view.configs) == 60
 
 
 async def test_a_value_that_nobody_can_read_is_passed_over(client: EtcdClient) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         await client.put(b"/swarmlite/v1/service/bad", b"\xff\xff\xff")
         await store.commit([Put(a_service("web"))])
         assert [s.spec.annotations.name for s in store.view.services] == ["web"]
-    async with open_store(client) as again:
+    async with open_store(client, KEYS) as again:
         assert len(again.view.services) == 1
 
 
@@ -348,7 +349,7 @@ async def test_of_many_that_take_one_name_at_the_same_moment_one_has_it(
 ) -> None:
     clients = [client, etcd.client(), etcd.client()]
     async with contextlib.AsyncExitStack() as stack:
-        stores = [await stack.enter_async_context(open_store(c)) for c in clients]
+        stores = [await stack.enter_async_context(open_store(c, KEYS)) for c in clients]
         made = [a_service("Web" if number % 2 else "web") for number in range(12)]
         results = await asyncio.gather(
             *(stores[n % 3].commit([Put(service)]) for n, service in enumerate(made)),
@@ -362,7 +363,7 @@ async def test_of_many_that_take_one_name_at_the_same_moment_one_has_it(
 
 async def test_a_name_that_nothing_has_is_taken_over(client: EtcdClient) -> None:
     """A release that kept no names removed its service and left the key."""
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         await client.put(b"/swarmlite/v1/names/service/web", b"gone")
         web = a_service("web")
         await store.commit([Put(web)])
@@ -375,7 +376,7 @@ async def test_a_name_that_nothing_has_is_taken_over(client: EtcdClient) -> None
 async def test_a_mirror_that_fails_lists_again_and_its_readers_go_on(
     client: EtcdClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_store(client) as store:
+    async with open_store(client, KEYS) as store:
         failures = iter([RuntimeError("what nobody foresaw")])
         written = store._mirror._written
 

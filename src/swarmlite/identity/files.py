@@ -42,12 +42,12 @@ class Identity:
         return folder
 
     def put_in_place(self, folder: Path, made: NodeIdentity) -> None:
-        """What `folder` holds (certificates, etcd) becomes the node's; node.json last.
+        """What `folder` holds (certificates, etcd, manager) becomes the node's; node.json last.
 
         Without node.json the rest is ignored and removed by the next attempt: a crash in between
         leaves the node outside of the swarm.
         """
-        for name in ("certificates", "etcd"):
+        for name in ("certificates", "etcd", "manager"):
             target = self._paths.state_dir / name
             trees.sweep(target)
             if (folder / name).exists():
@@ -61,6 +61,7 @@ class Identity:
         for folder in (
             self._paths.certificates_dir,
             self._paths.etcd_dir,
+            self._paths.manager_dir,
             self._paths.state_dir / SCRATCH,
         ):
             trees.sweep(folder)
@@ -120,6 +121,17 @@ class Identity:
         )
         durable.write(self._paths.node_file, changed.encoded())
         return True
+
+    def restart_etcd_from(self, data: Path, member: Mapping[str, str]) -> None:
+        """Put this manager's etcd in the place of the one there was, in one step; `member` is its
+        part of node.json. Nobody may be using either. Raises FailedPrecondition on a worker.
+        """
+        known = self.read()
+        if known is None or not known.manager:
+            raise FailedPrecondition("this node is not a swarm manager")
+        durable.sync_disk(data)
+        durable.exchange(data, self._paths.etcd_dir)
+        durable.write(self._paths.node_file, dataclasses.replace(known, etcd=member).encoded())
 
     async def changes(self, look_every_s: float = LOOK_EVERY_S) -> AsyncIterator[None]:
         """Yields once for each time that node.json was found replaced, made or gone."""

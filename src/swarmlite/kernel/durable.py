@@ -17,11 +17,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from swarmlite.kernel.libc import LIBC, check
+from swarmlite.kernel.libc import LIBC, call, check
 
 _syncfs = LIBC.syncfs
 _syncfs.argtypes = [ctypes.c_int]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
@@ -61,6 +62,20 @@ def replace(source: Path, target: Path, *, sync: bool = True) -> None:
         sync_folder(target.parent)
         if source.parent != target.parent:
             sync_folder(source.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two files or folders, whose content is on the disk already: there is no moment at which
+    either place is empty.
+    """
+    call(
+        "renameat2",
+        *(_AT_FDCWD, os.fsencode(one)),
+        *(_AT_FDCWD, os.fsencode(other)),
+        _RENAME_EXCHANGE,
+    )
+    sync_folder(one.parent)
+    sync_folder(other.parent)
 
 
 def remove(path: Path, *, sync: bool = True) -> None:

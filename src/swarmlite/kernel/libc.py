@@ -27,10 +27,10 @@ _GENERIC = {  # the same numbers on every architecture
 _OWN = {
     "x86_64": {"pivot_root": 155, "capset": 126, "seccomp": 317, "bpf": 321, "setns": 308,
                "unshare": 272, "execveat": 322, "keyctl": 250, "ioprio_set": 251,
-               "sched_setattr": 314, "personality": 135, "clone": 56},
+               "sched_setattr": 314, "personality": 135, "clone": 56, "renameat2": 316},
     "aarch64": {"pivot_root": 41, "capset": 91, "seccomp": 277, "bpf": 280, "setns": 268,
                 "unshare": 97, "execveat": 281, "keyctl": 219, "ioprio_set": 30,
-                "sched_setattr": 274, "personality": 92, "clone": 220},
+                "sched_setattr": 274, "personality": 92, "clone": 220, "renameat2": 276},
 }  # fmt: skip
 NUMBERS = {**_GENERIC, **_OWN.get(MACHINE, {})}
 

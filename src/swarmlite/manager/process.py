@@ -23,7 +23,7 @@ from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
 from swarmlite.proto.dispatcher_pb2_grpc import add_DispatcherServicer_to_server
 
-from . import members
+from . import members, storekeys
 from .ca.service import CAService
 from .controlapi.service import ControlService
 from .dispatcher import Dispatcher, DispatcherService
@@ -82,14 +82,23 @@ async def run(config: ManagerConfig) -> None:
     """Serve and lead until cancelled."""
     paths = config.paths
     client = EtcdClient(config.etcd_endpoints, paths.certificates_dir)
+    kept = storekeys.KeptKeys(paths.store_keys_file)
+    managers = storekeys.Managers(client, kept, config.node_id, paths.certificates_dir)
     try:
-        async with open_store(client) as store:
-            await _serve_and_lead(config, client, store)
+        async with open_store(client, kept.keys, learn=managers.learn) as store:
+            sealing = partial(storekeys.keep_sealed, kept, managers, client, store)
+            await _serve_and_lead(config, client, store, kept, sealing)
     finally:
         await client.close()
 
 
-async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: EtcdStore) -> None:
+async def _serve_and_lead(
+    config: ManagerConfig,
+    client: EtcdClient,
+    store: EtcdStore,
+    kept: storekeys.KeptKeys,
+    sealing: Callable[[Fence], Awaitable[None]],
+) -> None:
     paths = config.paths
     leading = Leading()
     dispatcher = Dispatcher(store, config.node_id, is_leader=lambda: leading.now)
@@ -103,10 +112,11 @@ async def _serve_and_lead(config: ManagerConfig, client: EtcdClient, store: Etcd
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
         partial(add_DispatcherServicer_to_server, DispatcherService(dispatcher)),
-        partial(add_CAServicer_to_server, CAService(store, etcd_members)),
+        partial(add_CAServicer_to_server, CAService(store, etcd_members, kept)),
     ]
     duties: list[Callable[[Fence], Awaitable[None]]] = [
         leading.duty,
+        sealing,
         partial(
             members.keep,
             etcd_members if config.embedded else None,

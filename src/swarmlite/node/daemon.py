@@ -183,15 +183,30 @@ class Daemon:
         }
 
     async def init(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
-        """A new cluster; returns once this manager answers."""
+        """A new cluster, or the one of this manager without the others; returns once it answers."""
         async with self._changes():
             wrong = hostcheck.check_etcd(self._options.etcd_binary)  # no thread: see _main
             if wrong:
                 raise FailedPrecondition(wrong)
             asked = {**request, "etcd_binary": self._options.etcd_binary}
+            if request.get("force_new_cluster"):
+                return await self._recover(asked, progress)
             answer = await oneshot.run("init", self._paths, asked, progress)
             await self._restart(progress)
             return answer
+
+    async def _recover(
+        self, request: Mapping[str, Any], progress: requests.Progress
+    ) -> dict[str, Any]:
+        """The agent goes on meanwhile, and so do containers."""
+        await oneshot.run("recover", self._paths, {**request, "only_check": True}, progress)
+        await self._children["manager"].stop()
+        await self._children["etcd"].stop()
+        try:
+            return await oneshot.run("recover", self._paths, request, progress)
+        finally:
+            self._start_children()
+            await self._manager_answers(progress)
 
     async def join(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
         """Into the cluster of another manager."""
@@ -228,6 +243,10 @@ class Daemon:
         self._start_children()
         await self._children["agent"].stop()
         self._start_children()
+        await self._manager_answers(progress)
+
+    async def _manager_answers(self, progress: requests.Progress) -> None:
+        """Wait for it; nothing on a worker."""
         node = self._identity.read()
         if node is None or not node.manager:
             return

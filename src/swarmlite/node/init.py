@@ -14,7 +14,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, Unavailable
 from swarmlite.identity.files import Identity, make_certificates
@@ -30,6 +30,9 @@ ALREADY_IN_SWARM = (
     'This node is already part of a swarm. Use "swarmlite swarm leave" to leave this swarm'
     " and join another one."
 )
+if TYPE_CHECKING:
+    from swarmlite.manager.store.etcd_client import EtcdClient
+
 ETCD_START_S = 20.0
 ETCD_STOP_S = 10.0
 
@@ -49,7 +52,7 @@ async def init(
     try:
         # gRPC is not imported before etcd runs: a process that has used it must not fork.
         progress("making the cluster's certificate authority")
-        made = _Made(request, node_id, advertise, folder / "certificates")
+        made = _Made(request, node_id, advertise, Paths(folder, paths.run_dir))
         progress("starting etcd")
         command = etcdcmd.command(
             request.get("etcd_binary") or "etcd",
@@ -57,7 +60,7 @@ async def init(
         )  # fmt: skip
         log = paths.logs_dir / "etcd-init.log"
         try:
-            with _etcd(command, log) as process:
+            with running_etcd(command, log) as process:
                 await made.write(etcdcmd.client_endpoint(member), process, data_path)
         except Unavailable as error:
             raise Unavailable(f"{error}{_reason(log)}") from error
@@ -119,7 +122,7 @@ def hostname_and_platform() -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _etcd(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running_etcd(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """etcd while inside, ended in order after; killed with this process."""
     try:
         with log.open("wb") as output:
@@ -141,6 +144,16 @@ def _etcd(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
+async def answers(client: EtcdClient, process: subprocess.Popen[bytes]) -> None:
+    """Return once etcd answers. Raises Unavailable when it ended."""
+    while True:
+        if process.poll() is not None:
+            raise Unavailable(f"etcd ended with {process.returncode} while starting")
+        with contextlib.suppress(Unavailable):
+            await client.status()
+            return
+
+
 def _reason(log: Path) -> str:
     """What etcd's log says of a start that failed, in short."""
     text = log.read_text(errors="replace") if log.exists() else ""
@@ -153,7 +166,7 @@ class _Made:
     """The first certificate and the first objects."""
 
     def __init__(
-        self, request: Mapping[str, Any], node_id: str, advertise: str, certificates: Path
+        self, request: Mapping[str, Any], node_id: str, advertise: str, scratch: Paths
     ) -> None:
         from swarmlite.manager.ca.root import RootCA, new_request
 
@@ -163,7 +176,8 @@ class _Made:
         self.node_id, self.advertise = node_id, advertise
         self.cluster = settings.cluster(request, root)
         self.availability = settings.availability(request)
-        self.certificates = certificates
+        self.store_keys_file = scratch.store_keys_file
+        self.certificates = certificates = scratch.certificates_dir
         key, csr = new_request()
         make_certificates(
             certificates, roots=root.cert, key=key, certificate=self._certificate(root, csr)
@@ -185,6 +199,8 @@ class _Made:
         from swarmlite.manager.store.api import Object, Put
         from swarmlite.manager.store.etcd import open_store
         from swarmlite.manager.store.etcd_client import EtcdClient
+        from swarmlite.manager.store.sealing import StoreKey, StoreKeys
+        from swarmlite.manager.storekeys import save
         from swarmlite.proto.types_pb2 import NodeRole
 
         from . import settings
@@ -197,16 +213,13 @@ class _Made:
         node.description.platform.os = "linux"
         node.description.data_path_addr = data_path
         objects: list[Object] = [self.cluster, node, settings.ingress(self.cluster)]
+        keys = StoreKeys([StoreKey.new()])
+        save(self.store_keys_file, keys)
         client = EtcdClient([endpoint], self.certificates)
         try:
             async with asyncio.timeout(ETCD_START_S):
-                while True:
-                    if process.poll() is not None:
-                        raise Unavailable(f"etcd ended with {process.returncode} while starting")
-                    with contextlib.suppress(Unavailable):
-                        await client.status()
-                        break
-                async with open_store(client) as store:
+                await answers(client, process)
+                async with open_store(client, keys) as store:
                     members = await client.members()
                     node.manager_status.etcd_member_id = f"{members[0].ID:x}"
                     await store.commit([Put(thing) for thing in objects])

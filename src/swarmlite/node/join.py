@@ -24,6 +24,7 @@ from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.identity.files import Identity, make_certificates
 from swarmlite.identity.node import MANAGER, WORKER, NodeIdentity
+from swarmlite.manager import storekeys
 from swarmlite.manager.ca import anyone, tokens
 from swarmlite.manager.ca.root import new_request
 from swarmlite.paths import Paths
@@ -61,7 +62,8 @@ async def join(
         node = _identity(answer, remote, advertise, listen, data_path)
         if node.manager:
             progress("adding this manager's member to etcd")
-            node = await _become_member(remote, certificates, node, request.get("etcd_missing"))
+            scratch = Paths(folder, paths.run_dir)
+            node = await _become_member(remote, scratch, node, request.get("etcd_missing"))
         identity.put_in_place(folder, node)
     finally:
         trees.sweep(folder)
@@ -159,15 +161,19 @@ def _identity(
 
 
 async def _become_member(
-    remote: str, certificates: Path, node: NodeIdentity, etcd_missing: str | None
+    remote: str, scratch: Paths, node: NodeIdentity, etcd_missing: str | None
 ) -> NodeIdentity:
-    """Add the learner that this node's etcd will be. What fails is reported to the cluster."""
-    channel = rpc.secure_channel([remote], certificates)
+    """Take over the store's keys, and add the learner that this node's etcd will be. What fails is
+    reported to the cluster.
+    """
+    channel = rpc.secure_channel([remote], scratch.certificates_dir)
     try:
         if etcd_missing:
             raise FailedPrecondition(etcd_missing)
         init.check_free(node.listen_addr)
         client, peer = init.member_urls(node.advertise_addr)
+        keys = await storekeys.fetched(remote, scratch.certificates_dir)
+        storekeys.KeptKeys(scratch.store_keys_file).add(keys)
         request = pb.AddMemberRequest(name=node.node_id, peer_url=peer)
         with rpc.translated(f"manager {remote}"):
             answer = await CAStub(channel).AddMember(request, timeout=CALL_TIMEOUT_S)

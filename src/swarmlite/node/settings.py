@@ -20,7 +20,6 @@ DEFAULT_SUBNET_SIZE = 24
 MINIMUM_EXPIRY_S = 3600
 _LATER = {
     "autolock": "--autolock",
-    "force_new_cluster": "--force-new-cluster",
     "etcd_endpoints": "--etcd-endpoints",
 }
 

@@ -173,3 +173,75 @@ class AddMemberResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["endpoints", b"endpoints", "initial_cluster", b"initial_cluster", "member_id", b"member_id"]) -> None: ...
 
 Global___AddMemberResponse: typing_extensions.TypeAlias = AddMemberResponse
+
+@typing.final
+class StoreKey(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    SECRET_FIELD_NUMBER: builtins.int
+    id: builtins.bytes
+    """8 bytes, at the beginning of each sealed value"""
+    secret: builtins.bytes
+    """32 bytes, of AES-256-GCM"""
+    def __init__(
+        self,
+        *,
+        id: builtins.bytes = ...,
+        secret: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "secret", b"secret"]) -> None: ...
+
+Global___StoreKey: typing_extensions.TypeAlias = StoreKey
+
+@typing.final
+class GetStoreKeysRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___GetStoreKeysRequest: typing_extensions.TypeAlias = GetStoreKeysRequest
+
+@typing.final
+class GetStoreKeysResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StoreKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: collections.abc.Iterable[Global___StoreKey] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+Global___GetStoreKeysResponse: typing_extensions.TypeAlias = GetStoreKeysResponse
+
+@typing.final
+class TakeStoreKeysRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StoreKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: collections.abc.Iterable[Global___StoreKey] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+Global___TakeStoreKeysRequest: typing_extensions.TypeAlias = TakeStoreKeysRequest
+
+@typing.final
+class TakeStoreKeysResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___TakeStoreKeysResponse: typing_extensions.TypeAlias = TakeStoreKeysResponse

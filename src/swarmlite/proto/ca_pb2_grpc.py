@@ -54,6 +54,16 @@ class CAStub(object):
                 request_serializer=swarmlite_dot_proto_dot_ca__pb2.AddMemberRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_ca__pb2.AddMemberResponse.FromString,
                 _registered_method=True)
+        self.GetStoreKeys = channel.unary_unary(
+                '/swarmlite.CA/GetStoreKeys',
+                request_serializer=swarmlite_dot_proto_dot_ca__pb2.GetStoreKeysRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_ca__pb2.GetStoreKeysResponse.FromString,
+                _registered_method=True)
+        self.TakeStoreKeys = channel.unary_unary(
+                '/swarmlite.CA/TakeStoreKeys',
+                request_serializer=swarmlite_dot_proto_dot_ca__pb2.TakeStoreKeysRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_ca__pb2.TakeStoreKeysResponse.FromString,
+                _registered_method=True)
 
 
 class CAServicer(object):
@@ -89,6 +99,20 @@ class CAServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStoreKeys(self, request, context):
+        """The keys that open what lies sealed in the store: for a manager that joins or lacks one. They are never in etcd.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeStoreKeys(self, request, context):
+        """The leader hands a new key to every manager before it seals with it; the answer says that it is on the disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CAServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +135,16 @@ def add_CAServicer_to_server(servicer, server):
                     servicer.AddMember,
                     request_deserializer=swarmlite_dot_proto_dot_ca__pb2.AddMemberRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_ca__pb2.AddMemberResponse.SerializeToString,
+            ),
+            'GetStoreKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStoreKeys,
+                    request_deserializer=swarmlite_dot_proto_dot_ca__pb2.GetStoreKeysRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_ca__pb2.GetStoreKeysResponse.SerializeToString,
+            ),
+            'TakeStoreKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeStoreKeys,
+                    request_deserializer=swarmlite_dot_proto_dot_ca__pb2.TakeStoreKeysRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_ca__pb2.TakeStoreKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -221,6 +255,60 @@ class CA(object):
             '/swarmlite.CA/AddMember',
             swarmlite_dot_proto_dot_ca__pb2.AddMemberRequest.SerializeToString,
             swarmlite_dot_proto_dot_ca__pb2.AddMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStoreKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.CA/GetStoreKeys',
+            swarmlite_dot_proto_dot_ca__pb2.GetStoreKeysRequest.SerializeToString,
+            swarmlite_dot_proto_dot_ca__pb2.GetStoreKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeStoreKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.CA/TakeStoreKeys',
+            swarmlite_dot_proto_dot_ca__pb2.TakeStoreKeysRequest.SerializeToString,
+            swarmlite_dot_proto_dot_ca__pb2.TakeStoreKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -89,7 +89,39 @@ _CAAddMemberType = typing_extensions.TypeVar(
     ],
 )
 
-class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateType, _CALeaveClusterType, _CAAddMemberType]):
+_CAGetStoreKeysType = typing_extensions.TypeVar(
+    '_CAGetStoreKeysType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.GetStoreKeysRequest,
+        swarmlite.proto.ca_pb2.GetStoreKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.GetStoreKeysRequest,
+        swarmlite.proto.ca_pb2.GetStoreKeysResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.GetStoreKeysRequest,
+        swarmlite.proto.ca_pb2.GetStoreKeysResponse,
+    ],
+)
+
+_CATakeStoreKeysType = typing_extensions.TypeVar(
+    '_CATakeStoreKeysType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.TakeStoreKeysRequest,
+        swarmlite.proto.ca_pb2.TakeStoreKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.TakeStoreKeysRequest,
+        swarmlite.proto.ca_pb2.TakeStoreKeysResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.TakeStoreKeysRequest,
+        swarmlite.proto.ca_pb2.TakeStoreKeysResponse,
+    ],
+)
+
+class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateType, _CALeaveClusterType, _CAAddMemberType, _CAGetStoreKeysType, _CATakeStoreKeysType]):
     @typing.overload
     def __init__(self: CAStub[
         grpc.UnaryUnaryMultiCallable[
@@ -107,6 +139,14 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.ca_pb2.AddMemberRequest,
             swarmlite.proto.ca_pb2.AddMemberResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.ca_pb2.GetStoreKeysRequest,
+            swarmlite.proto.ca_pb2.GetStoreKeysResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.ca_pb2.TakeStoreKeysRequest,
+            swarmlite.proto.ca_pb2.TakeStoreKeysResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -128,6 +168,14 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
             swarmlite.proto.ca_pb2.AddMemberRequest,
             swarmlite.proto.ca_pb2.AddMemberResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.ca_pb2.GetStoreKeysRequest,
+            swarmlite.proto.ca_pb2.GetStoreKeysResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.ca_pb2.TakeStoreKeysRequest,
+            swarmlite.proto.ca_pb2.TakeStoreKeysResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetRootCertificate: _CAGetRootCertificateType
@@ -145,6 +193,12 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
     AddMember: _CAAddMemberType
     """A joining manager's member of the embedded etcd, added as a learner; the caller starts etcd with what it gets."""
 
+    GetStoreKeys: _CAGetStoreKeysType
+    """The keys that open what lies sealed in the store: for a manager that joins or lacks one. They are never in etcd."""
+
+    TakeStoreKeys: _CATakeStoreKeysType
+    """The leader hands a new key to every manager before it seals with it; the answer says that it is on the disk."""
+
 CAAsyncStub: typing_extensions.TypeAlias = CAStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.ca_pb2.GetRootCertificateRequest,
@@ -161,6 +215,14 @@ CAAsyncStub: typing_extensions.TypeAlias = CAStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.ca_pb2.AddMemberRequest,
         swarmlite.proto.ca_pb2.AddMemberResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.GetStoreKeysRequest,
+        swarmlite.proto.ca_pb2.GetStoreKeysResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.TakeStoreKeysRequest,
+        swarmlite.proto.ca_pb2.TakeStoreKeysResponse,
     ],
 ]
 
@@ -199,5 +261,21 @@ class CAServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.ca_pb2.AddMemberResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.AddMemberResponse]]:
         """A joining manager's member of the embedded etcd, added as a learner; the caller starts etcd with what it gets."""
+
+    @abc.abstractmethod
+    def GetStoreKeys(
+        self,
+        request: swarmlite.proto.ca_pb2.GetStoreKeysRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.ca_pb2.GetStoreKeysResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.GetStoreKeysResponse]]:
+        """The keys that open what lies sealed in the store: for a manager that joins or lacks one. They are never in etcd."""
+
+    @abc.abstractmethod
+    def TakeStoreKeys(
+        self,
+        request: swarmlite.proto.ca_pb2.TakeStoreKeysRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.ca_pb2.TakeStoreKeysResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.TakeStoreKeysResponse]]:
+        """The leader hands a new key to every manager before it seals with it; the answer says that it is on the disk."""
 
 def add_CAServicer_to_server(servicer: CAServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -41,7 +41,11 @@ def command(session: Session, filters: Any, form: str, quiet: bool) -> None:
     request = ListRequest(filters=filters_of(filters))
     reply: ListNodesResponse = client.call(session.control.ListNodes, request)
     if reply.stale:
-        click.echo("warning: the managers have no quorum: this may be old", err=True)
+        click.echo(
+            "warning: the managers have no quorum: this may be old; if the others are gone for"
+            " good, `swarmlite swarm init --force-new-cluster` goes on without them",
+            err=True,
+        )
     me = membership.self_node_id(session.paths)
     ordered = sorted(reply.nodes, key=lambda n: (naturally(n.description.hostname), n.id))
     LISTING.print([row(node, me) for node in ordered], form, quiet=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -27,11 +28,13 @@ from swarmlite.proto.objects_pb2 import Cluster, Node
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus
 
-from .. import auth
+from .. import auth, storekeys
 from ..store.api import Put, Store
 from ..store.tables import Tables
 from . import tokens
 from .root import MANAGER, NODE_LIFE, WORKER, RootCA, Subject
+
+log = logging.getLogger(__name__)
 
 MAX_FAILURES = 10
 """Wrong tokens that one address may try in FAILURE_WINDOW_S; ten times as many from all."""
@@ -57,10 +60,12 @@ class CAService(CAServicer):
         self,
         store: Store,
         members: Members,
+        kept: storekeys.KeptKeys,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._members = members
+        self._kept = kept
         self._failures = Failures(clock)
 
     async def GetRootCertificate(
@@ -121,6 +126,23 @@ class CAService(CAServicer):
         node.manager_status.etcd_member_id = f"{answer.member_id:x}"
         await self._store.commit([Put(node)])
         return answer
+
+    async def GetStoreKeys(
+        self, request: pb.GetStoreKeysRequest, context: Any
+    ) -> pb.GetStoreKeysResponse:
+        """See ca.proto."""
+        log.info("store keys were handed to node=%s", auth.caller(context).node_id)
+        return pb.GetStoreKeysResponse(keys=storekeys.to_messages(self._kept.keys))
+
+    async def TakeStoreKeys(
+        self, request: pb.TakeStoreKeysRequest, context: Any
+    ) -> pb.TakeStoreKeysResponse:
+        """See ca.proto."""
+        try:
+            self._kept.add(storekeys.from_messages(request.keys))
+        except OSError as error:
+            raise Unavailable(f"the store's key was not written: {error.strerror}") from error
+        return pb.TakeStoreKeysResponse()
 
     # parts
     def _cluster(self) -> Cluster:

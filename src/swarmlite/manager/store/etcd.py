@@ -33,7 +33,8 @@ from .api import (
     kind_of,
 )
 from .etcd_client import EtcdClient
-from .etcd_mirror import PREFIX, RELIST_S, Mirror, key_of
+from .etcd_mirror import PREFIX, RELIST_S, Learn, Mirror, key_of
+from .sealing import StoreKeys, is_sealed
 from .tables import Tables, name_of
 
 log = logging.getLogger(__name__)
@@ -52,15 +53,19 @@ NAME_ATTEMPTS = 5
 
 
 @asynccontextmanager
-async def open_store(client: EtcdClient, relist_s: float = RELIST_S) -> AsyncIterator[EtcdStore]:
-    """A store whose view is whole, until leaving. Waits for etcd as long as it takes."""
-    mirror = Mirror(client, relist_s)
+async def open_store(
+    client: EtcdClient, keys: StoreKeys, relist_s: float = RELIST_S, learn: Learn | None = None
+) -> AsyncIterator[EtcdStore]:
+    """A store whose view is whole, until leaving. Waits for etcd as long as it takes, and until
+    `learn` has added the keys that are missing.
+    """
+    mirror = Mirror(client, keys, relist_s, learn)
     try:
         async with asyncio.TaskGroup() as group:
             follower = group.create_task(mirror.run(), name="mirror")
             try:
                 await mirror.listed.wait()
-                yield EtcdStore(client, mirror)
+                yield EtcdStore(client, mirror, keys)
             finally:
                 follower.cancel()
     except BaseExceptionGroup as group_error:
@@ -94,7 +99,7 @@ class _Item:
 
     __slots__ = ("change", "key", "name_key", "name_revision", "value", "version")
 
-    def __init__(self, change: Change, stamp: _Stamp) -> None:
+    def __init__(self, change: Change, stamp: _Stamp, keys: StoreKeys) -> None:
         obj = change.obj
         self.change = change
         self.version = obj.meta.version.index
@@ -107,6 +112,8 @@ class _Item:
         if isinstance(change, Put):
             # The version in it is an old one: etcd's own mod revision says it.
             self.value = obj.SerializeToString() + stamp.of(obj)
+            if is_sealed(obj):
+                self.value = keys.seal(self.key, self.value)
 
     @property
     def size(self) -> int:
@@ -129,10 +136,12 @@ class EtcdStore:
         self,
         client: EtcdClient,
         mirror: Mirror,
+        keys: StoreKeys,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.client = client
         self._mirror = mirror
+        self._keys = keys
         self._now = now
 
     @property
@@ -207,7 +216,7 @@ class EtcdStore:
         now = Timestamp()
         now.FromDatetime(self._now())
         stamp = _Stamp(now)
-        return [_Item(change, stamp) for change in changes]
+        return [_Item(change, stamp, self._keys) for change in changes]
 
     async def _transact(
         self, items: Sequence[_Item], fence: Fence | None

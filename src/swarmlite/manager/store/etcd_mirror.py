@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aetcd import rpc as etcd
 from google.protobuf.message import DecodeError
@@ -21,6 +21,7 @@ from swarmlite.errors import SwarmliteError, Unavailable
 from .api import Action, Event, Object, type_of_kind
 from .etcd_client import Compacted, EtcdClient, prefix_end
 from .feed import Feed
+from .sealing import StoreKeys, UnknownKey, Unreadable
 from .tables import Tables
 
 log = logging.getLogger(__name__)
@@ -30,22 +31,31 @@ RELIST_S = 600.0
 RETRY_S = (0.05, 2.0)
 _DELETE = 1
 
+Learn = Callable[[], Awaitable[None]]
+"""Adds the keys that other managers have and this one lacks. Raises swarmlite's errors."""
+
 
 def key_of(kind: str, object_id: str) -> bytes:
     """Where an object lies."""
     return b"%s%s/%s" % (PREFIX, kind.encode(), object_id.encode())
 
 
-def decode(kv: etcd.KeyValue) -> tuple[str, Object] | None:
-    """A key's kind and object with its version; None for keys that are not objects."""
+def decode(kv: etcd.KeyValue, keys: StoreKeys) -> tuple[str, Object] | None:
+    """A key's kind and object with its version; None for keys that are not objects, and for what
+    cannot be read, which is logged. Raises UnknownKey.
+    """
     kind = kv.key[len(PREFIX) :].partition(b"/")[0].decode()
     message = type_of_kind.get(kind)
     if message is None:
         return None
     try:
-        obj: Object = message.FromString(kv.value)  # type: ignore[attr-defined]
+        value = keys.open(kv.key, kv.value)
+        obj: Object = message.FromString(value)  # type: ignore[attr-defined]
     except DecodeError:
         log.error("passed over key=%r: it is not a %s", kv.key, kind)
+        return None
+    except Unreadable as error:
+        log.error("passed over key=%r: %s", kv.key, error)
         return None
     obj.meta.version.index = kv.mod_revision
     obj.meta.created_version.index = kv.create_revision
@@ -55,7 +65,13 @@ def decode(kv: etcd.KeyValue) -> tuple[str, Object] | None:
 class Mirror:
     """Keeps `view` as etcd has it, publishes what changes to `feed`."""
 
-    def __init__(self, client: EtcdClient, relist_s: float = RELIST_S) -> None:
+    def __init__(
+        self,
+        client: EtcdClient,
+        keys: StoreKeys,
+        relist_s: float = RELIST_S,
+        learn: Learn | None = None,
+    ) -> None:
         self.view = Tables()
         self.feed = Feed()
         self.listed = asyncio.Event()
@@ -63,7 +79,9 @@ class Mirror:
         self.connected = False
         """Whether the watch is in place now; else the view may be old."""
         self._client = client
+        self._keys = keys
         self._relist_s = relist_s
+        self._learn = learn
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waited = 0
 
@@ -100,6 +118,11 @@ class Mirror:
             except Compacted:
                 log.warning("the watch was compacted: listing again")
                 relist = True
+            except UnknownKey as error:
+                relist, self.connected = True, False
+                if not await self._learnt(error):
+                    await asyncio.sleep(delay_s)
+                    delay_s = min(2 * delay_s, RETRY_S[1])
             except SwarmliteError as error:
                 if self.connected:
                     delay_s = RETRY_S[0]
@@ -114,6 +137,19 @@ class Mirror:
                 log.exception("the mirror failed: listing again")
                 self.connected, relist = False, True
                 await asyncio.sleep(RETRY_S[1])
+
+    async def _learnt(self, missing: UnknownKey) -> bool:
+        """Whether the key is there now; what is sealed with it is waited for, not passed over."""
+        try:
+            if self._learn is not None:
+                await self._learn()
+        except (SwarmliteError, Compacted) as error:
+            log.error("%s, and none was learnt: %s", missing, error)
+            return False
+        if missing.key_id not in self._keys:
+            log.error("%s, and no other manager that answers has it", missing)
+            return False
+        return True
 
     async def _watch(self) -> None:
         """Follow the watch for relist_s seconds."""
@@ -147,7 +183,7 @@ class Mirror:
             self.feed.publish(events)
 
     def _written(self, kv: etcd.KeyValue) -> Event | None:
-        decoded = decode(kv)
+        decoded = decode(kv, self._keys)
         if decoded is None:
             return None
         kind, obj = decoded
@@ -167,7 +203,7 @@ class Mirror:
         async for revision, kvs in self._client.pages(PREFIX):
             tables.revision = revision
             for kv in kvs:
-                decoded = decode(kv)
+                decoded = decode(kv, self._keys)
                 if decoded is not None:
                     tables.table(decoded[0]).put(decoded[1])
             await asyncio.sleep(0)
