@@ -12,11 +12,23 @@ from etcd_world import KEYS
 
 from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, Unavailable
 from swarmlite.ids import new_id
+from swarmlite.manager.controlapi.api import Api
+from swarmlite.manager.controlapi.services import Services
 from swarmlite.manager.members import EtcdMembers
-from swarmlite.manager.store.api import Action, Delete, Fence, Fenced, Put, Resync
+from swarmlite.manager.store.api import (
+    Action,
+    Delete,
+    Fence,
+    Fenced,
+    Guard,
+    GuardMoved,
+    Put,
+    Resync,
+)
 from swarmlite.manager.store.etcd import ELECTION_KEY, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
-from swarmlite.proto.objects_pb2 import Config, Node, Service, Task
+from swarmlite.proto.control_pb2 import CreateServiceRequest
+from swarmlite.proto.objects_pb2 import Config, Network, Node, Service, Task
 
 
 def a_service(name: str) -> Service:
@@ -357,6 +369,48 @@ async def test_of_many_that_take_one_name_at_the_same_moment_one_has_it(
         )
         assert sum(isinstance(r, int) for r in results) == 1
         assert all(isinstance(r, int | AlreadyExists) for r in results)
+    for other in clients[1:]:
+        await other.close()
+
+
+async def test_a_write_under_a_guard_is_refused_once_another_has_written(store: Any) -> None:
+    seen = Guard("ports", store.view.guards.get("ports", 0))
+    await store.commit([Put(a_service("a"))], guard=seen)
+    with pytest.raises(GuardMoved):
+        await store.commit([Put(a_service("b"))], guard=seen)
+    assert len(store.view.services) == 1
+    await store.commit([Put(a_service("b"))], guard=Guard("ports", store.view.guards["ports"]))
+    await store.commit([Put(a_service("c"))])
+    assert len(store.view.services) == 3
+
+
+async def test_of_many_that_publish_one_port_at_the_same_moment_one_has_it(
+    client: EtcdClient, etcd: Any
+) -> None:
+    """On managers of their own, each of which sees the port free when it looks."""
+    clients = [client, etcd.client(), etcd.client()]
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(open_store(c, KEYS)) for c in clients]
+        network = Network(id=new_id())
+        network.spec.ingress = True
+        revision = await stores[0].commit([Put(network)])
+        requests = []
+        for number in range(9):
+            request = CreateServiceRequest()
+            request.spec.annotations.name = f"web{number}"
+            request.spec.task.container.image = "busybox"
+            request.spec.endpoint.ports.add(target_port=80, published_port=8080)
+            requests.append(request)
+        for store in stores:
+            await store._mirror.reached(revision, 10)
+        apis = [Services(Api(store, "n")) for store in stores]
+        results = await asyncio.gather(
+            *(apis[n % 3].create(request) for n, request in enumerate(requests)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(r, Service) for r in results) == 1, results
+        assert all("already in use by" in str(r) for r in results if not isinstance(r, Service))
+        assert len(stores[0].view.services) == 1
     for other in clients[1:]:
         await other.close()
 

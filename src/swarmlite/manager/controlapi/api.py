@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, NotFound
-from swarmlite.manager.store.api import Put, Store, kind_of
+from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, NotFound, Unavailable
+from swarmlite.manager.store.api import Guard, GuardMoved, Put, Store, kind_of
 from swarmlite.manager.store.tables import T, Table, Tables, name_of
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import Version
+
+GUARD_ATTEMPTS = 20
 
 
 def utc_now() -> datetime:
@@ -24,8 +26,7 @@ class Api:
     """What each object's calls need. `naming` is held from a check of names or ports to its write.
 
     It guards against this manager's own other calls, with a line that says what is the matter.
-    Against other managers' the store guards names; two can still publish one port at the same
-    instant, which the allocator sees.
+    Against other managers' the store guards names, and `put_guarded` what is checked by the view.
     """
 
     store: Store
@@ -42,6 +43,21 @@ class Api:
         """Write `obj` and answer it as stored."""
         await self.store.commit([Put(obj)])
         return self.stored(obj)
+
+    async def put_guarded(self, obj: T, name: str, check: Callable[[], None]) -> T:
+        """`put` after `check`, by a view that nobody changed under the guard `name` meanwhile.
+
+        Raises what `check` raises; Unavailable when others write all the time.
+        """
+        for _ in range(GUARD_ATTEMPTS):
+            guard = Guard(name, self.view.guards.get(name, 0))
+            check()
+            try:
+                await self.store.commit([Put(obj)], guard=guard)
+                return self.stored(obj)
+            except GuardMoved:
+                continue
+        raise Unavailable(f"{name} are changed by others all the time; try again")
 
     def stored(self, obj: T) -> T:
         """The stored form of an object just written; itself, when it is gone already."""

@@ -81,8 +81,10 @@ class Services:
             service.job_status.last_execution.FromDatetime(self._api.now())
         async with self._api.naming:
             check_free("service", self._api.view.services, service.spec.annotations.name)
-            check_ports(self._api.view, service)
-            return service if request.check_only else await self._api.put(service)
+            if request.check_only:
+                check_ports(self._api.view, service)
+                return service
+            return await self._put(service)
 
     async def update(self, request: UpdateServiceRequest) -> Service:
         """A new spec, or the one before; the updater brings the tasks there."""
@@ -94,11 +96,18 @@ class Services:
                 self._roll_back(service)
             else:
                 _change(service, self._complete(request.spec))
-            check_ports(self._api.view, service)
             if service.HasField("job_status"):
                 service.job_status.job_iteration += 1
                 service.job_status.last_execution.FromDatetime(self._api.now())
+            return await self._put(service)
+
+    async def _put(self, service: Service) -> Service:
+        """Written only if its ports are free, whatever other managers publish at this moment."""
+        if not service.spec.endpoint.ports:
             return await self._api.put(service)
+        return await self._api.put_guarded(
+            service, "ports", lambda: check_ports(self._api.view, service)
+        )
 
     async def remove(self, request: RemoveRequest) -> Empty:
         """The service is gone at once; the orchestrator removes its tasks."""

@@ -78,6 +78,21 @@ def check_size(obj: Object, size: int) -> None:
         )
 
 
+class GuardMoved(Exception):
+    """Another write under the same guard came first: check again, by the view as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What holds across objects (no port is published twice) is checked by the view and written
+    only if nobody else wrote under the guard's name meanwhile.
+    """
+
+    name: str
+    version: int
+    """`view.guards.get(name, 0)` from before the check."""
+
+
 class Fenced(Exception):
     """The writer is no longer the leader whose epoch it named: its term is over, it stops."""
 
@@ -149,14 +164,16 @@ class Store(Protocol):
     def connected(self) -> bool:
         """Whether the view follows the store now; else, without a quorum say, it may be old."""
 
-    async def commit(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
+    async def commit(
+        self, changes: Sequence[Change], fence: Fence | None = None, guard: Guard | None = None
+    ) -> int:
         """Write all of `changes` in one transaction, or nothing; answer its revision.
 
         Returns once this manager's own view has reached the revision. At most MAX_OPERATIONS.
         Raises Conflict (something changed since it was read, or exists already), AlreadyExists
         for a new object whose name another of its kind has (NAMED_KINDS), InvalidSpec for an
-        object above MAX_OBJECT_BYTES, Fenced, Unavailable (no quorum; whether it was written is
-        not known). When cancelled, the transaction may have been written or not, never in part.
+        object above MAX_OBJECT_BYTES, GuardMoved, Fenced, Unavailable (no quorum; whether it was
+        written is not known). When cancelled, the transaction may have been written or not, never in part.
         """
 
     async def commit_many(

@@ -25,6 +25,8 @@ from .api import (
     Change,
     Fence,
     Fenced,
+    Guard,
+    GuardMoved,
     Object,
     Put,
     Subscription,
@@ -33,7 +35,7 @@ from .api import (
     kind_of,
 )
 from .etcd_client import EtcdClient
-from .etcd_mirror import PREFIX, RELIST_S, Learn, Mirror, key_of
+from .etcd_mirror import GUARDS, PREFIX, RELIST_S, Learn, Mirror, key_of
 from .sealing import StoreKeys, is_sealed
 from .tables import Tables, name_of
 
@@ -158,7 +160,9 @@ class EtcdStore:
         """As api.Store.subscribe."""
         return self._mirror.feed.subscribe(*kinds)
 
-    async def commit(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
+    async def commit(
+        self, changes: Sequence[Change], fence: Fence | None = None, guard: Guard | None = None
+    ) -> int:
         """As api.Store.commit."""
         items = self._items(changes)
         operations = sum(item.operations for item in items)
@@ -168,7 +172,7 @@ class EtcdStore:
             check_size(item.change.obj, item.size)
         if len({item.key for item in items}) < len(items):
             raise InvalidSpec("one transaction changes an object twice")
-        revision, differing = await self._transact(items, fence)
+        revision, differing = await self._transact(items, fence, guard)
         if differing:
             obj = differing[0].change.obj
             raise Conflict(f"{kind_of(obj)} {name_of(obj)}: update out of sequence")
@@ -219,19 +223,19 @@ class EtcdStore:
         return [_Item(change, stamp, self._keys) for change in changes]
 
     async def _transact(
-        self, items: Sequence[_Item], fence: Fence | None
+        self, items: Sequence[_Item], fence: Fence | None, guard: Guard | None = None
     ) -> tuple[int, list[_Item]]:
         """The revision and the items that differ, when there are any. Raises AlreadyExists for a
-        name that is taken, Fenced, Unavailable.
+        name that is taken, GuardMoved, Fenced, Unavailable.
         """
         for _ in range(NAME_ATTEMPTS):
-            result = await self._attempt(items, fence)
+            result = await self._attempt(items, fence, guard)
             if result is not None:
                 return result
         raise Unavailable("names are given back and taken all the time; try again")
 
     async def _attempt(
-        self, items: Sequence[_Item], fence: Fence | None
+        self, items: Sequence[_Item], fence: Fence | None, guard: Guard | None
     ) -> tuple[int, list[_Item]] | None:
         """As _transact; None when a name turned out to be nobody's, and it is to be tried again.
 
@@ -244,7 +248,7 @@ class EtcdStore:
         while True:
             left_s = deadline - time.monotonic()
             try:
-                request = _request(items, fence, values=repeated)
+                request = _request(items, fence, guard, values=repeated)
                 answer = await self.client.txn(request, min(ATTEMPT_S, max(left_s, 0.1)))
                 break
             except Unavailable:
@@ -259,6 +263,7 @@ class EtcdStore:
             for response in answer.responses
         ]
         leader = found.pop() if fence is not None else None
+        guarded = found.pop() if guard is not None else None
         found, names = found[: len(items)], found[len(items) :]
         if repeated and all(_is_own(item, kv) for item, kv in zip(items, found, strict=True)):
             written = (kv.mod_revision for kv in found if kv is not None)
@@ -273,6 +278,8 @@ class EtcdStore:
         if differing:
             return 0, differing
         await self._mirror.reached(answer.header.revision, REACH_TIMEOUT_S)
+        if guard is not None and (guarded.mod_revision if guarded else 0) != guard.version:
+            raise GuardMoved
         for item, kv in zip(filter(_claims, items), names, strict=True):
             self._check_name(item, kv)
         return None
@@ -306,7 +313,9 @@ def _is_own(item: _Item, kv: etcd.KeyValue | None) -> bool:
     return bool(kv.value == item.value)
 
 
-def _request(items: Sequence[_Item], fence: Fence | None, values: bool) -> etcd.TxnRequest:
+def _request(
+    items: Sequence[_Item], fence: Fence | None, guard: Guard | None, values: bool
+) -> etcd.TxnRequest:
     request = etcd.TxnRequest()
     for item in items:
         # EQUAL and MOD; for a key that does not exist etcd compares with 0.
@@ -325,6 +334,11 @@ def _request(items: Sequence[_Item], fence: Fence | None, values: bool) -> etcd.
         put = request.success.add().request_put
         put.key, put.value = item.name_key, item.change.obj.id.encode()
         request.failure.add().request_range.key = item.name_key
+    if guard is not None:
+        key = GUARDS + guard.name.encode()
+        request.compare.add(result=0, target=2, key=key, mod_revision=guard.version)
+        request.success.add().request_put.key = key
+        request.failure.add().request_range.key = key
     if fence is not None:
         request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=fence.epoch)
         request.failure.add().request_range.MergeFrom(

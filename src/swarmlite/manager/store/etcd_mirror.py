@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 PREFIX = b"/swarmlite/v1/"
 RELIST_S = 600.0
 RETRY_S = (0.05, 2.0)
+GUARDS = PREFIX + b"guards/"
 _DELETE = 1
 
 Learn = Callable[[], Awaitable[None]]
@@ -183,6 +184,9 @@ class Mirror:
             self.feed.publish(events)
 
     def _written(self, kv: etcd.KeyValue) -> Event | None:
+        if kv.key.startswith(GUARDS):
+            self.view.guards[kv.key[len(GUARDS) :].decode()] = kv.mod_revision
+            return None
         decoded = decode(kv, self._keys)
         if decoded is None:
             return None
@@ -203,6 +207,9 @@ class Mirror:
         async for revision, kvs in self._client.pages(PREFIX):
             tables.revision = revision
             for kv in kvs:
+                if kv.key.startswith(GUARDS):
+                    tables.guards[kv.key[len(GUARDS) :].decode()] = kv.mod_revision
+                    continue
                 decoded = decode(kv, self._keys)
                 if decoded is not None:
                     tables.table(decoded[0]).put(decoded[1])

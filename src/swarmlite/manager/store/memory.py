@@ -17,6 +17,8 @@ from .api import (
     Event,
     Fence,
     Fenced,
+    Guard,
+    GuardMoved,
     Put,
     Subscription,
     check_size,
@@ -52,9 +54,11 @@ class MemoryStore:
         """Make every subscriber start over, as a compacted watch does."""
         self._feed.resync()
 
-    async def commit(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
+    async def commit(
+        self, changes: Sequence[Change], fence: Fence | None = None, guard: Guard | None = None
+    ) -> int:
         """As api.Store.commit."""
-        return self.commit_now(changes, fence)
+        return self.commit_now(changes, fence, guard)
 
     async def commit_many(
         self, changes: Sequence[Change], fence: Fence | None = None
@@ -76,7 +80,9 @@ class MemoryStore:
                 log.error("left out of a batch: %s", error)
         return refused
 
-    def commit_now(self, changes: Sequence[Change], fence: Fence | None = None) -> int:
+    def commit_now(
+        self, changes: Sequence[Change], fence: Fence | None = None, guard: Guard | None = None
+    ) -> int:
         """commit without an event loop, for the simulation."""
         if fence is not None and fence.epoch != self.epoch:
             raise Fenced
@@ -93,7 +99,11 @@ class MemoryStore:
                 )
         for change in changes:
             self._check_name(change)
+        if guard is not None and guard.version != self._view.guards.get(guard.name, 0):
+            raise GuardMoved
         self._view.revision += 1
+        if guard is not None:
+            self._view.guards[guard.name] = self._view.revision
         self._feed.publish([self._apply(change) for change in changes])
         return self._view.revision
 

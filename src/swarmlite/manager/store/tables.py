@@ -194,6 +194,8 @@ class Tables:
         self.secrets: Table[Secret] = Table()
         self.configs: Table[Config] = Table()
         self.volumes: Table[Volume] = Table()
+        self.guards: dict[str, int] = {}
+        """The revision of the last write under each guard (api.Guard)."""
 
     def table(self, kind: str) -> Table:  # type: ignore[type-arg]  # the kind is known at run time only
         """The table of a kind, "task" for tasks."""
