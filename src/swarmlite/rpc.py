@@ -82,6 +82,13 @@ _classes: dict[grpc.StatusCode, type[errors.SwarmliteError]] = {
     grpc.StatusCode.UNIMPLEMENTED: errors.FailedPrecondition,
 }
 
+# gRPC's own words for a connection that ended under a call, with whatever code.
+_GONE = re.compile(
+    r"Stream removed|Socket closed|Broken pipe|Connection reset|End of TCP stream|GOAWAY"
+    r"|(?:Received )?RST_STREAM|Endpoint closing|Transport closed|(?:recv|send)msg"
+)
+_GONE_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
+
 # Not what a client received: who lists asks for less then.
 _TOO_LARGE = re.compile(
     r"(?:SERVER: Received|CLIENT: Sent) message larger than max \((\d+) vs\. (\d+)\)"
@@ -101,9 +108,11 @@ def translate(error: grpc.aio.AioRpcError, peer: str = "the server") -> errors.S
     details = " ".join((error.details() or "").split())
     code = error.code()
     if code is grpc.StatusCode.UNAVAILABLE and (
-        not details or details.startswith(("failed to connect", "Socket closed", "connections to"))
+        not details or details.startswith(("failed to connect", "connections to"))
     ):
         return errors.Unavailable(f"{peer} does not answer")
+    if code in _GONE_CODES and _GONE.match(details):
+        return errors.Unavailable(f"{peer} went away in the middle of the call")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.Unavailable(f"{peer} did not answer in time")
     too_large = _TOO_LARGE.match(details) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None

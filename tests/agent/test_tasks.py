@@ -19,6 +19,7 @@ from swarmlite.proto.containers_pb2 import (
     ContainerState,
     CreateContainerRequest,
     InspectContainerRequest,
+    KillContainerRequest,
     ListContainersRequest,
     RemoveContainerRequest,
     StopContainerRequest,
@@ -390,12 +391,38 @@ async def test_a_tasks_container_that_is_removed_by_hand_fails_its_task(node: Ag
     for victim in (task, ready):
         await containers.Remove(RemoveContainerRequest(ref=container_id_of(victim.id), force=True))
     status = await node.manager.status(task.id, task_states.COMPLETE)
-    assert (status.state, status.err) == (task_states.FAILED, "task: non-zero exit (137)")
+    assert (status.state, status.err) == (
+        task_states.FAILED, "task: its container was removed by hand on its node (exit 137)",
+    )  # fmt: skip
     node.manager.desire(ready.id, task_states.RUNNING)
     status = await node.manager.status(ready.id, task_states.COMPLETE)
     assert (status.state, status.err) == (
         task_states.FAILED, "task: the container is gone: it was removed by hand",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verb", "signal", "said"),
+    [
+        ("Kill", "", "task: its container was killed by hand on its node (exit 137)"),
+        ("Stop", "", "task: its container was stopped by hand on its node (exit 143)"),
+        ("Kill", "USR1", "task: non-zero exit (138)"),
+    ],
+)
+async def test_what_a_user_did_to_a_tasks_container_is_said(
+    node: AgentNode, verb: str, signal: str, said: str
+) -> None:
+    task = node.task("sleep", "1000", command=("env",))
+    task.spec.container.init = True  # pid 1 that passes signals on
+    node.manager.assign(task)
+    await node.manager.status(task.id, task_states.RUNNING)
+    ref = container_id_of(task.id)
+    if verb == "Stop":
+        await node.engine.containers.Stop(StopContainerRequest(ref=ref))
+    else:
+        await node.engine.containers.Kill(KillContainerRequest(ref=ref, signal=signal))
+    status = await node.manager.status(task.id, task_states.COMPLETE)
+    assert (status.state, status.err) == (task_states.FAILED, said)
 
 
 async def test_an_ended_tasks_container_is_listed_until_it_is_forgotten(node: AgentNode) -> None:

@@ -54,6 +54,7 @@ class Host(threading.Thread):
             self._ready.set()
 
     async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
         try:
             await self._node.start(in_swarm=False)
             self._ready.set()
@@ -71,6 +72,11 @@ class Host(threading.Thread):
         self._stopping.set()
         self.join(WAIT_S)
         assert not self.is_alive()
+
+    def replace_agent(self) -> None:
+        """SIGKILL to the agent, with the engine in it, and another in its place."""
+        self._node.end("agent")
+        asyncio.run_coroutine_threadsafe(self._node.start_agent(), self._loop).result(WAIT_S)
 
     def log(self) -> str:
         return self._node.log("agent")

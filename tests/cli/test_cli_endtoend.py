@@ -225,6 +225,15 @@ def test_a_stack_is_deployed_changed_pruned_and_removed(
     assert run("stack", "services", "x").status == 1
 
 
+def test_the_ingress_network_is_removed_only_when_asked_again(run: Any, world: Any) -> None:
+    refused = run("network", "rm", "ingress")
+    assert refused.status == 1 and "published ports of every service" in refused.out
+    assert refused.err == "removal of network ingress has been cancelled\n"
+    assert run("network", "ls", "--format", "{{.Name}}").out == "ingress\n"
+    assert run("network", "rm", "--force", "ingress").out == "ingress\n"
+    assert run("network", "ls", "--format", "{{.Name}}").out == ""
+
+
 def test_a_stack_that_cannot_be_finished_changes_nothing(
     run: Any, world: Any, tmp_path: Path
 ) -> None:

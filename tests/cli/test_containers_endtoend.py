@@ -85,6 +85,27 @@ def test_run_says_that_it_looks_for_a_missing_image(host: Any) -> None:
     assert result.err.startswith("Unable to find image '127.0.0.1:1/nosuch:latest' locally\n")
 
 
+def test_run_and_attach_say_in_one_line_that_the_engine_went_away(host: Any) -> None:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = host.open("run", "--name", "left", host.image, *SLEEP, **pipes)
+    assert run.stdout.readline() == b"ready\n"
+    attach = host.open("attach", "left", **pipes)
+    logs = host.open("logs", "-f", "left", **pipes)
+    assert logs.stdout.readline() == b"ready\n"
+    identity = host.ok("ps", "-q").strip()
+    host.replace_agent()
+    for process, status, said in (
+        (run, 125, f"the engine of this host went away; container {identity} goes on"),
+        (attach, 1, "went away"),
+        (logs, 1, "went away"),
+    ):
+        _, error = process.communicate(timeout=60)
+        assert (process.returncode, error.count(b"\n")) == (status, 1), error
+        assert said in error.decode() and b"Stream removed" not in error
+    assert host.ok("ps", "-q").strip() == identity
+    host.ok("rm", "-f", "left")
+
+
 def test_run_passes_standard_input_and_its_end(host: Any) -> None:
     """Two megabytes go in and come out, and the end of input ends the container."""
     data = bytes(range(256)) * 8192

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swarmlite.agent import task_container
 from swarmlite.agent.payloads import PayloadFiles, Payloads
@@ -118,9 +118,13 @@ class TaskWorkload:
         """See workload.Workload."""
         record = self._record()
         await record.until(lambda: record.exits != self._exits or record.removed)
-        if record.last_end is None:
+        end = record.last_end
+        if end is None:
             raise NotFound("task: the container is gone: it was removed by hand")
-        return record.last_end
+        if record.ended_by_hand and end.code:
+            what = f"task: its container {record.ended_by_hand} by hand on its node"
+            return replace(end, lost=f"{what} (exit {end.code})")
+        return end
 
     def health(self) -> Health | None:
         """See workload.Workload."""

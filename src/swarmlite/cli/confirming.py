@@ -1,4 +1,4 @@
-"""Asking before what cannot be undone: prune."""
+"""Asking before what cannot be undone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def prune_options(command: Any) -> Any:
 
 
 def confirm(warning: str, *, force: bool, what: str = "prune") -> None:
-    """Go on only if the user says y; `force` does not ask. Without one, the status is 1."""
+    """Go on only if the user says y; `force` does not ask. Without one, the status is 1, and
+    `what` is said to have been cancelled.
+    """
     if force:
         return
     click.echo(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ", nl=False)

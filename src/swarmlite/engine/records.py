@@ -50,6 +50,8 @@ class Record:
         """How often it was started since this process began."""
         self.exits = 0
         self.last_end: Exit | None = None
+        self.ended_by_hand = ""
+        """What a user of this host did to end the run that is on, as in "was removed"."""
         self.failed_starts = 0
         self._listeners: set[asyncio.Event] = set()
 

@@ -23,13 +23,19 @@ from swarmlite.cli.container.flags.configuration import attach_to, build, run_op
 from swarmlite.cli.lazy import Command, Failed, flag
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.terminal import raw
-from swarmlite.errors import SwarmliteError
+from swarmlite.errors import SwarmliteError, Unavailable
 from swarmlite.proto.containers_pb2 import (
     AttachInput,
     ContainerConfig,
     ContainerRef,
     RemoveContainerRequest,
     WaitContainerRequest,
+)
+
+SHORT = 12
+GONE = (
+    "swarmlite: the engine of this host went away; container {id} goes on without this terminal:"
+    " swarmlite attach {id}"
 )
 
 
@@ -60,7 +66,9 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
         return 0
     try:
         return _attended(session, container_id, config, values)
-    except SwarmliteError as error:  # the engine went away: nobody knows the container's code
+    except Unavailable as error:  # nobody knows the container's code
+        raise Failed(GONE.format(id=container_id[:SHORT]), exits.FAILED) from error
+    except SwarmliteError as error:
         _fail(error, exits.FAILED)
 
 

@@ -33,5 +33,5 @@ def _remove(session: Session, ref: str, force: bool) -> None:
         client.call(session.host_networks.Remove, RemoveRequest(ref=found.network.id))
         return
     if found.swarm.spec.ingress:
-        confirm(_INGRESS, force=force)
+        confirm(_INGRESS, force=force, what=f"removal of network {ref}")
     client.call(session.control.RemoveNetwork, RemoveRequest(ref=found.swarm.id))

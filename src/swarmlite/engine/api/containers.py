@@ -60,6 +60,7 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
     async def Stop(self, request: pb.StopContainerRequest, context: Context) -> Empty:
         """End it gracefully."""
         record = self._records.find(request.ref)
+        record.ended_by_hand = "was stopped"
         await to_the_end(self._lifecycle.stop(record, **_stopping(request)))
         return Empty()
 
@@ -71,7 +72,10 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
 
     async def Kill(self, request: pb.KillContainerRequest, context: Context) -> Empty:
         """A signal."""
-        await self._lifecycle.kill(self._records.find(request.ref), request.signal)
+        record = self._records.find(request.ref)
+        if request.signal.upper().removeprefix("SIG") in ("", "KILL", "9"):
+            record.ended_by_hand = "was killed"
+        await self._lifecycle.kill(record, request.signal)
         return Empty()
 
     async def Pause(self, request: pb.ContainerRef, context: Context) -> Empty:
@@ -87,6 +91,8 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
     async def Remove(self, request: pb.RemoveContainerRequest, context: Context) -> Empty:
         """Take it away."""
         record = self._records.find(request.ref)
+        if request.force:
+            record.ended_by_hand = "was removed"
         await to_the_end(
             self._lifecycle.remove(record, force=request.force, volumes=request.volumes)
         )

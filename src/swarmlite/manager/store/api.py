@@ -173,7 +173,8 @@ class Store(Protocol):
         Raises Conflict (something changed since it was read, or exists already), AlreadyExists
         for a new object whose name another of its kind has (NAMED_KINDS), InvalidSpec for an
         object above MAX_OBJECT_BYTES, GuardMoved, Fenced, Unavailable (no quorum; whether it was
-        written is not known). When cancelled, the transaction may have been written or not, never in part.
+        written is not known). When cancelled, the transaction may have been written or not, never
+        in part.
         """
 
     async def commit_many(
