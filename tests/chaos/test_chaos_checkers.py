@@ -65,8 +65,8 @@ FORGETS_ITS_CONTAINERS = (
     """
     old = module.Worker.start
     async def start(self):
-        for state in await self._host.supervisor.client.list():
-            await self._host.supervisor.client.delete(state.id, force=True)
+        for state in await self._engine.supervisor.client.list():
+            await self._engine.supervisor.client.delete(state.id, force=True)
         await old(self)
     module.Worker.start = start
 """,

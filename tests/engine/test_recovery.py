@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
@@ -162,19 +163,31 @@ async def test_what_no_record_owns_is_swept_away(host: EngineHost) -> None:
 
 
 async def test_a_host_that_was_started_again_restarts_what_is_to_run(host: EngineHost) -> None:
-    """All processes and the run directory are gone, as after a reboot."""
+    """All processes and the run directory are gone, as after a reboot. It is no failure of theirs,
+    so that it counts as none and one that has used up its attempts comes back as well.
+    """
     always = await host.run(
         "echo up; " + SLEEP, restart={"condition": pb.ContainerRestartPolicy.ALWAYS}
     )
+    once = {"condition": pb.ContainerRestartPolicy.ON_FAILURE, "max_retries": 1}
+    failed = await host.run("echo up; [ -e /was ] || { >/was; exit 1; }; " + SLEEP, restart=once)
+
+    def ups(container: str, count: int) -> Callable[[], Awaitable[bool]]:
+        async def reached() -> bool:
+            return host.output(container).count("up") == count
+
+        return reached
+
+    await until(ups(failed, 2))
+    assert (await host.inspect(failed)).state.restart_count == 1
     plain = await host.run(SLEEP)
     host.node.end("agent")
     host.node.end("supervisor")
     host.node.start_supervisor()
     await host.node.start_agent()
-
-    async def twice() -> bool:
-        return host.output(always).count("up") == 2
-
-    await until(twice)
+    await until(ups(always, 2))
+    await until(ups(failed, 3))
+    for container in (always, failed):
+        assert (await host.inspect(container)).state.restart_count == 0
     assert (await host.inspect(plain)).state.status == ContainerState.EXITED
     assert (await host.inspect(plain)).state.exit_code == 137

@@ -14,7 +14,7 @@ from swarmlite.engine import restart
 from swarmlite.engine.background import Background
 from swarmlite.engine.container_events import ContainerEvents
 from swarmlite.engine.events import moment, nanoseconds
-from swarmlite.engine.exits import Exit, SupervisorLink
+from swarmlite.engine.exits import LOST_CODE, Exit, SupervisorLink
 from swarmlite.engine.health import HealthMonitor
 from swarmlite.engine.records import Record
 from swarmlite.errors import SwarmliteError
@@ -63,6 +63,10 @@ class Runs:
     async def _live(self, record: Record, end: Exit | None) -> None:
         delay_s = 0.0
         daemon = end is not None
+        # Its host lost its power: it did nothing wrong, and begins as if a user had started it.
+        fresh = end is not None and end.code == LOST_CODE and bool(end.lost)
+        if fresh:
+            record.state.restart_count = 0
         while True:
             if end is None:
                 end = await self._until_end(record)
@@ -72,8 +76,9 @@ class Runs:
             if not again:
                 break
             delay_s = restart.next_delay_s(delay_s, _ran_s(record))
-            if not await self._start_again(record, delay_s):
+            if not await self._start_again(record, delay_s, counted=not fresh):
                 break
+            fresh = False
         if record.config.auto_remove and not record.of_task:
             with contextlib.suppress(SwarmliteError):
                 await self._changes.remove(record, volumes=True)
@@ -105,7 +110,7 @@ class Runs:
         await self._changes.ended(record, status)
         return again
 
-    async def _start_again(self, record: Record, delay_s: float) -> bool:
+    async def _start_again(self, record: Record, delay_s: float, *, counted: bool) -> bool:
         """After a pause; false when it was stopped or removed meanwhile, or could not be."""
 
         def gone() -> bool:
@@ -117,7 +122,7 @@ class Runs:
         async with record.lock:
             if gone():
                 return False
-            record.state.restart_count += 1
+            record.state.restart_count += counted
             try:
                 await self._changes.begin(record)
             except SwarmliteError as error:
