@@ -252,6 +252,34 @@ async def test_after_a_killed_supervisor_its_containers_are_stopped_with_a_reaso
         process.wait()
 
 
+async def test_groups_of_creates_that_a_killed_supervisor_was_at_are_known_to_the_next(
+    tmp_path: Path, busybox_root: Path
+) -> None:
+    """A group is made long before its process is ready; nothing but the record names it."""
+    socket, state_dir = tmp_path / "s.sock", tmp_path / "state"
+    process = start_supervisor(socket, state_dir)
+    client = await connect(socket)
+    made = Containers(client, tmp_path, busybox_root)
+    creates = [asyncio.ensure_future(made.create("sleep", "1000")) for _ in range(12)]
+    try:
+        await asyncio.wait(creates, return_when=asyncio.FIRST_COMPLETED)
+        process.kill()
+        process.wait()
+        await asyncio.gather(*creates, return_exceptions=True)
+        await client.close()
+        assert any([await traces(name) for name in made.ids])
+        process = start_supervisor(socket, state_dir)
+        client = await connect(socket)
+        for state in await client.list():
+            await client.delete(state.id, force=True)
+        assert [left for name in made.ids for left in await traces(name)] == []
+        await client.shutdown()
+        await client.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def test_the_supervisor_stays_small(supervisor_dir: Path, containers: Containers) -> None:
     await containers.start("sleep", "10")
     pid = int((supervisor_dir / "pid").read_text())

@@ -122,6 +122,9 @@ class Server:
     def _launch(self, container: Container, start: Start) -> None:
         plan = start.plan
         container.cgroup_path = plan.cgroup_path
+        # Before there is anything to find: who is killed from here on leaves groups, whose names
+        # the next supervisor knows from nowhere else.
+        container.save(self.state_dir)
         cgroup = self.host.cgroup(plan.cgroup_path, plan.resources)
         cgroup.create(plan.resources)
         container.warnings += [f"linux.resources: {warning}" for warning in cgroup.warnings]
@@ -406,7 +409,8 @@ class Server:
             with open(f"{self.state_dir}/{entry}", encoding="utf-8") as file:  # noqa: PTH123
                 try:
                     container = containers.load(file.read())
-                except (ValueError, KeyError):
+                except (ValueError, KeyError):  # torn before its first line was whole
+                    os.unlink(f"{self.state_dir}/{entry}")  # noqa: PTH108
                     continue
             with contextlib.suppress(errors.SwarmliteError):
                 container.cgroup = self.host.cgroup(container.cgroup_path)
@@ -416,8 +420,10 @@ class Server:
 
     def _bury(self, container: Container) -> None:
         with contextlib.suppress(OSError):
-            if containers.start_time_ticks(container.pid) == container.start_time_ticks:
+            if container.start_time_ticks == containers.start_time_ticks(container.pid):
                 os.kill(container.pid, signal.SIGKILL)
+        # Also where the first process is gone: others may be left in its group.
+        with contextlib.suppress(OSError, errors.SwarmliteError):
             if container.cgroup is not None:
                 container.cgroup.kill(signal.SIGKILL)
                 container.cgroup.freeze(False)
