@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,8 @@ from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
 World = tuple[Cluster, str]
+_letters = itertools.cycle("abcdefghijklmnopqrstuvwxyz")
+"""What a cluster left for a person to read is not overwritten by the next one."""
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def world() -> Iterator[Callable[..., World]]:
     with ExitStack() as stack:
 
         def make(managers: int = 1, workers: int = 2, **options: object) -> World:
-            name = f"c{os.getpid()}"
+            name = f"c{os.getpid()}{next(_letters)}"
             cluster = stack.enter_context(Cluster(managers, workers, name=name, **options))  # type: ignore[arg-type]
             assert cluster.lan is not None
             registry = stack.enter_context(Registry(cluster.lan.gateway))
