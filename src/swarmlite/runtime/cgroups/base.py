@@ -132,8 +132,8 @@ def read_table(path: str) -> dict[str, int]:
 
 
 def read_pids(path: str) -> list[int]:
-    """The processes that a cgroup.procs file lists."""
-    return [int(line) for line in read(path).split()]
+    """The processes that a cgroup.procs file lists; 0 is one outside of our pid namespace."""
+    return [pid for line in read(path).split() if (pid := int(line))]
 
 
 def remove(directory: str) -> bool:

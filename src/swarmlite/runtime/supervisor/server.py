@@ -420,8 +420,9 @@ class Server:
 
     def _bury(self, container: Container) -> None:
         with contextlib.suppress(OSError):
-            if container.start_time_ticks == containers.start_time_ticks(container.pid):
-                os.kill(container.pid, signal.SIGKILL)
+            pid, ticks = container.pid, container.start_time_ticks
+            if pid and containers.start_time_ticks(pid) == ticks:  # 0 would be our own group
+                os.kill(pid, signal.SIGKILL)
         # Also where the first process is gone: others may be left in its group.
         with contextlib.suppress(OSError, errors.SwarmliteError):
             if container.cgroup is not None:
