@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import time
@@ -225,12 +226,16 @@ def test_a_stack_is_deployed_changed_pruned_and_removed(
     assert run("stack", "services", "x").status == 1
 
 
-def test_the_ingress_network_is_removed_only_when_asked_again(run: Any, world: Any) -> None:
+def test_the_ingress_network_is_removed_only_by_who_says_so(
+    run: Any, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
     refused = run("network", "rm", "ingress")
     assert refused.status == 1 and "published ports of every service" in refused.out
     assert refused.err == "removal of network ingress has been cancelled\n"
     assert run("network", "ls", "--format", "{{.Name}}").out == "ingress\n"
-    assert run("network", "rm", "--force", "ingress").out == "ingress\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert run("network", "rm", "ingress").out.endswith("ingress\n")
     assert run("network", "ls", "--format", "{{.Name}}").out == ""
 
 
