@@ -83,8 +83,8 @@ class AgentNode:
         )
         if in_swarm:
             self.join()
-        await self.manager.start(f"unix:{self._root}/manager.sock")
-        self.start_forwarder()
+            await self.manager.start(f"unix:{self._root}/manager.sock")
+            self.start_forwarder()
         self.start_supervisor()
         await self.start_agent()
 
@@ -180,9 +180,18 @@ class AgentNode:
         self.send_signal(name, number)
         self._processes[name].wait(15)
 
+    async def hang_up(self) -> None:
+        """Let go of what belongs to the running event loop; the node goes on."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    def runs(self) -> bool:
+        """Whether all of its processes do."""
+        return all(process.poll() is None for process in self._processes.values())
+
     async def close(self) -> None:
-        if self._channel is not None:
-            await self._channel.close()
+        await self.hang_up()
         await self.manager.stop()
         with contextlib.suppress(Exception):
             supervisor = await Supervisor.connect(self.paths.supervisor_socket)

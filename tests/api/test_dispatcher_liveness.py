@@ -92,6 +92,26 @@ async def test_a_node_whose_stream_ends_is_down_soon_unless_its_agent_starts_aga
         assert (world.state("n1"), world.state("n2")) == (NodeStatus.DOWN, NodeStatus.READY)
 
 
+async def test_an_agent_that_starts_slowly_on_a_host_that_lives_is_waited_for() -> None:
+    """Nobody listens at the one, whose kernel says so; the other's address is nobody's."""
+    async with World() as world:
+        world.manager.put(node("n1"), node("n2"))
+        for node_id, address in (("n1", "127.0.0.77"), ("n2", "")):
+            session = world.dispatcher.open(node_id, address, Hello())
+            await asyncio.sleep(0.1)
+            world.dispatcher.close(session)
+        await world.dispatcher.ask_hosts()
+        world.clock.advance(6)
+        await world.check()
+        assert (world.state("n1"), world.state("n2")) == (NodeStatus.READY, NodeStatus.DOWN)
+        world.clock.advance(8)
+        await world.check()
+        assert world.state("n1") == NodeStatus.READY
+        world.clock.advance(2)
+        await world.check()
+        assert world.state("n1") == NodeStatus.DOWN
+
+
 async def test_after_a_start_nodes_have_six_periods_to_come_back() -> None:
     world = World()
     world.manager.put(node("n1", ready=True))

@@ -18,8 +18,15 @@ _letters = itertools.cycle("abcdefghijklmnopqrstuvwxyz")
 """What a cluster left for a person to read is not overwritten by the next one."""
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    if outcome.get_result().failed:  # type: ignore[attr-defined]
+        item.failed = True  # type: ignore[attr-defined]
+
+
 @pytest.fixture
-def world() -> Iterator[Callable[..., World]]:
+def world(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
     """Makes a cluster and a registry beside it; the cluster and an image of busybox."""
     if os.geteuid() != 0:
         pytest.skip("a cluster of namespaces needs root")
@@ -28,9 +35,14 @@ def world() -> Iterator[Callable[..., World]]:
         def make(managers: int = 1, workers: int = 2, **options: object) -> World:
             name = f"c{os.getpid()}{next(_letters)}"
             cluster = stack.enter_context(Cluster(managers, workers, name=name, **options))  # type: ignore[arg-type]
+            clusters.append(cluster)
             assert cluster.lan is not None
             registry = stack.enter_context(Registry(cluster.lan.gateway))
             registry.push(debian_images.busybox())
             return cluster, f"{registry.address}/busybox:latest"
 
+        clusters: list[Cluster] = []
         yield make
+        if getattr(request.node, "failed", False):
+            for cluster in clusters:
+                print(f"what it left: {cluster.collect()}")

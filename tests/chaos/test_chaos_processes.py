@@ -12,7 +12,7 @@ from chaos_world import Prober, ask, converged, moments, no_leaks, vip, web
 
 from swarmlite.testing import Cluster, checkers, sampler
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 World = tuple[Cluster, str]
 SEEDS = (1, 7)

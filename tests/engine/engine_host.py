@@ -15,9 +15,11 @@ import pytest
 from agent_node import AgentNode
 
 from swarmlite.proto import containers_pb2 as pb
-from swarmlite.proto.control_pb2 import Filter
+from swarmlite.proto.control_pb2 import Filter, ListRequest
 from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
+from swarmlite.proto.hostnetworks_pb2_grpc import HostNetworksStub
 from swarmlite.proto.specs_pb2 import ContainerSpec
+from swarmlite.proto.volumes_pb2 import RemoveVolumeRequest
 
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 TIMEOUT_S = 30.0
@@ -45,6 +47,26 @@ class EngineHost:
     @property
     def containers(self) -> Any:
         return self.node.engine.containers
+
+    async def wipe(self) -> None:
+        """Remove what a test has made. Raises what the engine refuses."""
+        for container in await self.list():
+            with contextlib.suppress(grpc.aio.AioRpcError):  # one of --rm may be gone
+                await self.call("Remove", container.id, force=True, volumes=True)
+        volumes = self.node.engine.volumes
+        for volume in (await volumes.List(ListRequest())).volumes:
+            await volumes.Remove(RemoveVolumeRequest(ref=volume.name), timeout=TIMEOUT_S)
+        await self.nothing_left()
+
+    async def state(self) -> list[str]:
+        """The images and networks of the host, as compared before and after."""
+        images = await self.node.engine.images.List(ListRequest())
+        assert self.node._channel is not None
+        networks = await HostNetworksStub(self.node._channel).List(ListRequest())
+        return [
+            *(str(image) for image in images.images),
+            *(found.network.spec.annotations.name for found in networks.networks),
+        ]
 
     # asking
     def config(self, *args: str, **fields: Any) -> pb.ContainerConfig:
@@ -194,3 +216,41 @@ async def until(probe: Callable[[], Awaitable[Any]]) -> Any:
         assert time.monotonic() < deadline, "it never came true"
         await asyncio.sleep(0.05)
     return found
+
+
+class KeptHost:
+    """One host for many tests, each of which finds it as the first one did."""
+
+    def __init__(self, busybox: Busybox, folders: pytest.TempPathFactory) -> None:
+        self._busybox, self._folders = busybox, folders
+        self._host: EngineHost | None = None
+        self._state: list[str] = []
+
+    async def ready(self) -> EngineHost:
+        if self._host is None:
+            self._host = EngineHost(self._folders.mktemp("host"), self._busybox)
+            await self._host.start()
+            self._state = await self._host.state()
+        return self._host
+
+    async def wipe(self, *, again: bool) -> None:
+        """Clean the host for the next test, or drop it if not `again` or if it is not as it was."""
+        assert self._host is not None
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                clean = again and self._host.node.runs() and await self._is_clean(self._host)
+        except (grpc.aio.AioRpcError, AssertionError, TimeoutError):
+            clean = False
+        if clean:
+            await self._host.node.hang_up()
+        else:
+            await self.drop()
+
+    async def _is_clean(self, host: EngineHost) -> bool:
+        await host.wipe()
+        return await host.state() == self._state
+
+    async def drop(self) -> None:
+        host, self._host = self._host, None
+        if host is not None:
+            await host.close()

@@ -126,7 +126,8 @@ async def test_events_are_dockers_and_the_past_is_remembered(host: EngineHost) -
         ("network", "disconnect"),
         ("container", "destroy"),
     ]
-    died = (await host.events(1, since=since, filters=[Filter(key="event", values=["die"])]))[0]
+    of_it = [Filter(key="event", values=["die"]), Filter(key="container", values=[container])]
+    died = (await host.events(1, since=since, filters=of_it))[0]
     assert died.actor_id == container
     assert died.attributes["exitCode"] == "3"
     assert died.attributes["name"] == "told"
@@ -203,7 +204,11 @@ async def test_events_of_an_exec_name_it_and_its_exit_code(host: EngineHost) -> 
 
 
 async def test_a_change_of_health_is_an_event(host: EngineHost) -> None:
-    wanted = [Filter(key="event", values=["health_status"])]
+    container = await host.create(SLEEP, spec=check("true"))
+    wanted = [
+        Filter(key="event", values=["health_status"]),
+        Filter(key="container", values=[container]),
+    ]
     heard = asyncio.ensure_future(host.events(1, since=Timestamp(), filters=wanted))
-    await host.run(SLEEP, spec=check("true"))
+    await host.call("Start", container)
     assert [event.action for event in await heard] == ["health_status: healthy"]

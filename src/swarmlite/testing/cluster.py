@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
+from swarmlite.cli.client import translated
+from swarmlite.model import task_states
+from swarmlite.proto.control_pb2 import Filter, ListRequest, ListTasksRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.types_pb2 import NodeStatus
 from swarmlite.storage import trees
 
 from . import cgroup_sweep, diagnostics, leftovers
@@ -24,6 +29,7 @@ from .namespaces import Lan
 
 T = TypeVar("T")
 NFT_FAMILY = "bridge"
+API_TIMEOUT_S = 10.0
 
 
 class Cluster:
@@ -165,8 +171,10 @@ class Cluster:
         return {f"{host.name} Ready" for host in self.hosts} <= self._states()
 
     def _states(self) -> set[str]:
-        shown = self.manager.cli("node", "ls", "--format", "{{.Hostname}} {{.Status}}")
-        return set(shown.splitlines())
+        return {
+            f"{node.description.hostname} {NodeStatus.State.Name(node.status.state).capitalize()}"
+            for node in self.ask("ListNodes", ListRequest()).nodes
+        }
 
     def down(self) -> None:
         """Kill every host and remove all that was made. Safe to repeat."""
@@ -240,6 +248,17 @@ class Cluster:
         with grpc.insecure_channel(f"unix:{self.manager.paths.manager_socket}") as channel:
             yield ControlStub(channel)
 
+    def ask(self, method: str, request: Message) -> Any:
+        """One call of the first manager's API. Raises CommandFailed."""
+        # A channel a call: whether the host was killed and booted meanwhile is no question then.
+        with self.control() as control:
+            try:
+                return getattr(control, method)(request, timeout=API_TIMEOUT_S)
+            except grpc.RpcError as error:
+                raise CommandFailed(
+                    f"{self.manager.name}: {method}: {translated(error)}"
+                ) from error
+
     # waits
     def wait(
         self, condition: Callable[[], T], timeout_s: float, what: str, every_s: float = 0.1
@@ -262,19 +281,14 @@ class Cluster:
 
     def running(self, service: str) -> list[str]:
         """The hosts of a service's running tasks, one entry a task."""
-        shown = self.manager.cli(
-            "service",
-            "ps",
-            service,
-            "--filter",
-            "desired-state=running",
-            "--format",
-            "{{.Node}} {{.CurrentState}}",
-        )
+        of_service = ListTasksRequest(filters=[Filter(key="service", values=[service])])
+        tasks = self.ask("ListTasks", of_service).tasks
+        nodes = self.ask("ListNodes", ListRequest()).nodes
+        names = {node.id: node.description.hostname for node in nodes}
         return [
-            line.split()[0]
-            for line in shown.splitlines()
-            if len(line.split()) > 1 and line.split()[1] == "Running"
+            names.get(task.node_id, task.node_id)
+            for task in tasks
+            if task.desired_state == task.status.state == task_states.RUNNING
         ]
 
     def wait_running(self, service: str, count: int, timeout_s: float = 30.0) -> list[str]:
