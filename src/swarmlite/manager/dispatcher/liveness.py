@@ -11,8 +11,9 @@ START_PERIODS = 6
 """Periods that a node has to come back in after the managers started, or a leader was elected."""
 
 RECONNECT_S = 5.0
-"""What a node whose stream ended has to open another: an agent that was killed or upgraded is back
-in one to four seconds on a busy host, and its containers, which run on, must not be replaced."""
+"""What a node whose stream ended has to open another, or its host to answer: an agent that was
+killed or upgraded is back in a few seconds, and its containers, which run on, must not be replaced.
+Where the host answers (`hosts.py`), it has all of MISSED_PERIODS."""
 
 
 class Liveness:
@@ -21,14 +22,27 @@ class Liveness:
     def __init__(self, period_s: float) -> None:
         self.period_s = period_s
         self._deadlines: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
 
     def heard(self, node_id: str, now: float) -> None:
         """A message came from the node."""
+        self._ended.pop(node_id, None)
         self._deadlines[node_id] = now + MISSED_PERIODS * self.period_s
 
     def ended(self, node_id: str, now: float) -> None:
         """The node's stream ended."""
+        self._ended[node_id] = now
         self._deadlines[node_id] = now + min(RECONNECT_S, MISSED_PERIODS * self.period_s)
+
+    def unheard(self) -> list[str]:
+        """The nodes whose stream ended, and of whose hosts nothing is known since."""
+        return list(self._ended)
+
+    def host_answers(self, node_id: str) -> None:
+        """The host of a node whose stream ended lives: its agent has as long as for a heartbeat."""
+        ended = self._ended.pop(node_id, None)
+        if ended is not None and node_id in self._deadlines:
+            self._deadlines[node_id] = ended + MISSED_PERIODS * self.period_s
 
     def expect(self, node_ids: Iterable[str], now: float, *, soon: bool = False) -> None:
         """These nodes have yet to be heard of; those that were are left alone.
@@ -44,17 +58,21 @@ class Liveness:
     def forget(self, node_id: str) -> None:
         """The node was removed, or is another manager's to watch."""
         self._deadlines.pop(node_id, None)
+        self._ended.pop(node_id, None)
 
     def postpone(self, seconds: float) -> None:
         """The manager itself did not listen for so long: nobody is to blame for that time."""
         for node_id in self._deadlines:
             self._deadlines[node_id] += seconds
+        for node_id in self._ended:
+            self._ended[node_id] += seconds
 
     def expired(self, now: float) -> list[str]:
         """The nodes whose deadline has passed; each is answered once."""
         late = [node_id for node_id, deadline in self._deadlines.items() if deadline <= now]
         for node_id in late:
             del self._deadlines[node_id]
+            self._ended.pop(node_id, None)
         return late
 
     def wake_at(self) -> float | None:

@@ -36,7 +36,7 @@ from swarmlite.proto.dispatcher_pb2 import (
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
-from . import assignments
+from . import assignments, hosts
 from .attachments import Attachments, stale
 from .liveness import Liveness
 from .reports import Reports
@@ -65,6 +65,7 @@ MESSAGES = 50
 
 RETRY_S = 0.5
 CHECK_S = 0.25
+ASK_S = 1.0
 STALL_S = 2.0
 ADOPT_S = 5.0
 REPAIR_S = 5.0
@@ -246,6 +247,7 @@ class Dispatcher:
                     partial(kept_up, "assigning", assigning),
                     partial(kept_up, "writing reports", self._write_forever),
                     partial(kept_up, "watching nodes", self._watch_nodes),
+                    partial(kept_up, "asking hosts", self._ask_hosts),
                     partial(kept_up, "orphaning", self._orphan_forever),
                 ):
                     group.create_task(loop())
@@ -432,6 +434,19 @@ class Dispatcher:
             listened_at = time.monotonic()
             self.check_nodes(now)
             await asyncio.sleep(CHECK_S)
+
+    async def _ask_hosts(self) -> None:
+        while True:
+            await self.ask_hosts()
+            await asyncio.sleep(ASK_S)
+
+    async def ask_hosts(self) -> None:
+        """Nodes whose stream ended and whose hosts live have longer to come back."""
+        nodes = self._store.view.nodes
+        unheard = [node for i in self._liveness.unheard() if (node := nodes.get(i)) is not None]
+        if unheard:
+            for node_id in await hosts.alive((n.id, n.status.addr) for n in unheard):
+                self._liveness.host_answers(node_id)
 
     def _own_stall(self, elapsed_s: float) -> None:
         """A manager that was frozen or busy must not take its own silence for its nodes'."""
