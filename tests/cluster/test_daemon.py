@@ -359,7 +359,8 @@ def test_the_root_certificate_is_told_to_anyone_and_nothing_else(
     credentials = grpc.ssl_channel_credentials(root, anyone.key(), anyone.CERT)
     options = [("grpc.ssl_target_name_override", "swarm-manager"), ("grpc.enable_http_proxy", 0)]
     with grpc.secure_channel(f"{node.addr}:2377", credentials, options=options) as channel:
-        answer = CAStub(channel).GetRootCertificate(GetRootCertificateRequest(), timeout=5)
+        ask = CAStub(channel).GetRootCertificate
+        answer = ask(GetRootCertificateRequest(), timeout=20, wait_for_ready=True)
         assert answer.ca_cert == root
         with pytest.raises(grpc.RpcError, match="may not call ListNodes"):
             ControlStub(channel).ListNodes(ListRequest(), timeout=5)

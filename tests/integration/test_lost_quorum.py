@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from swarmlite.testing import Cluster, checkers, sampler
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
 
+@pytest.mark.timeout(300)
 def test_a_survivor_goes_on_without_the_managers_that_are_gone_for_good(
     cluster_factory: Callable[..., Cluster],
 ) -> None:
