@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import control_plane, engine, replicas, start_latency
+from . import control_plane, engine, images, replicas, start_latency
 from .docker_peer import DockerPeer
 from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
-PARTS = ("start", "engine", "replicas", "control-plane")
+PARTS = ("start", "engine", "images", "replicas", "control-plane")
 
 
 def main() -> int:
@@ -27,15 +27,17 @@ def main() -> int:
         print("the benchmarks make namespaces: run them as root, or with sudo", file=sys.stderr)
         return 1
     rows: list[Row] = []
-    if {"start", "engine", "replicas"} & set(parts):
+    if {"start", "engine", "images", "replicas"} & set(parts):
         with DockerPeer() as docker, tempfile.TemporaryDirectory() as folder:
             docker.import_image(start_latency.rootfs(Path(folder) / "root"), "bench")
             if "start" in parts:
                 rows += start_latency.measure(docker, "bench")
-            if {"engine", "replicas"} & set(parts):
+            if {"engine", "images", "replicas"} & set(parts):
                 with SwarmliteHost() as ours:
                     if "engine" in parts:
                         rows += engine.measure(docker, ours, "bench")
+                    if "images" in parts:
+                        rows += images.measure(docker, ours)
                     if "replicas" in parts:
                         rows += replicas.measure(docker, ours, "bench")
     if "control-plane" in parts:

@@ -198,3 +198,19 @@ def test_a_terminal_shows_a_bar_a_layer(host: Any, registry: Registry, tmp_path:
         assert b"\x1b[" in terminal.shown and b": Pushed" in terminal.shown
         assert b"digest: sha256:" in terminal.shown
     host.ok("rmi", ref)
+
+
+def test_images_are_copied_from_and_to_this_node(
+    host: Any, registry: Registry, tmp_path: Path
+) -> None:
+    """The registry is on the host's own loopback, which the command does not share: files do."""
+    host.ok("tag", host.image, "copied:1")
+    archive = f"docker-archive:{tmp_path}/copied.tar:back/copied:2"
+    digest = host.ok("image", "copy", "-q", "node:copied:1", archive).strip()
+    said = host.ok("image", "copy", archive, "node:again:3").splitlines()
+    assert said[-1] == digest and any(line.endswith(": Copied") for line in said)
+    found = host.ok("image", "inspect", "-f", "{{.Id}}", "again:3", "copied:1").split()
+    assert found[0] == found[1]
+    wrong = host.cli("image", "copy", "oci:", "node:x")
+    assert wrong.status == 1 and "a place is [docker://]REFERENCE" in wrong.err
+    host.ok("rmi", "again:3", "copied:1")

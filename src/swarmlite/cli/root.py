@@ -126,6 +126,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "image": (
         "Manage this host's images",
         {
+            "copy": "Copy an image between registries, archives and this node",
             "history": "Show the history of an image",
             "import": "Import the contents from a tarball to create a filesystem image",
             "inspect": "Display detailed information on one or more images",

@@ -7,6 +7,7 @@ Layers are unpacked from where they lie in the archive; nothing else of it is un
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterable
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
-from swarmlite.model.references import Reference
+from swarmlite.model.references import Reference, is_digest
 from swarmlite.storage.images.layers import disk_full
 from swarmlite.storage.images.manifest import (
     Descriptor,
@@ -85,21 +86,67 @@ def read(path: Path, wanted: Platform, limits: Limits) -> list[Archived]:
     Runs in a thread. Raises InvalidSpec, ResourceExhausted, FailedPrecondition (no image for
     `wanted`), OSError.
     """
-    try:
-        _decompress(path, limits)
-        archive = _Archive(path, limits)
-    except BadLayer as error:
-        raise InvalidSpec(f"the archive is refused: {error}") from error
-    except TooBig as error:
-        raise ResourceExhausted(f"the archive is refused: {error}") from error
+    archive = opened(path, limits)
     # Docker writes both since version 25; the layout has the manifests that registries take
     if archive.has("index.json") and archive.has("oci-layout"):
         return _layout_images(archive, wanted)
     if archive.has("manifest.json"):
-        return _docker_images(archive)
+        return docker_images(archive)
     if archive.has("index.json"):
         return _layout_images(archive, wanted)
     raise InvalidSpec("the archive has neither manifest.json nor index.json: it holds no images")
+
+
+def opened(path: Path, limits: Limits) -> Archive:
+    """An archive's members; one that is compressed is replaced by plain tar. Raises as `read`."""
+    try:
+        _decompress(path, limits)
+        return Archive(path, limits)
+    except BadLayer as error:
+        raise InvalidSpec(f"the archive is refused: {error}") from error
+    except TooBig as error:
+        raise ResourceExhausted(f"the archive is refused: {error}") from error
+
+
+def is_plain(path: Path) -> bool:
+    """Whether it is no compressed archive."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, 4, 0) == decompressed(FilePart(fd)).read(4)
+    except BadLayer:
+        return False
+    finally:
+        os.close(fd)
+
+
+def copy_part(source: BinaryIO, target: BinaryIO, length: int, digest: str) -> None:
+    """Copy `length` bytes whose digest is known. Raises InvalidSpec where they are others."""
+    algorithm = digest.partition(":")[0]
+    state = hashlib.new(algorithm)
+    while length and (piece := source.read(min(length, CHUNK))):
+        length -= len(piece)
+        state.update(piece)
+        target.write(piece)
+    if length or f"{algorithm}:{state.hexdigest()}" != digest:
+        raise InvalidSpec(f"blob {digest[:19]} of the archive has another content")
+
+
+def digest_of_part(part: LayerSource) -> str:
+    """Of a part of a file. Blocks."""
+    state = hashlib.sha256()
+    with Path(part.path).open("rb") as file:
+        file.seek(part.offset)
+        left = part.length
+        while left and (piece := file.read(min(left, CHUNK))):
+            left -= len(piece)
+            state.update(piece)
+    return f"sha256:{state.hexdigest()}"
+
+
+def names_of(descriptor: Descriptor) -> tuple[str, ...]:
+    """The names that an entry of a layout's index bears."""
+    annotations = dict(descriptor.annotations)
+    return tuple(annotations[key] for key in _REF_NAMES if annotations.get(key))
 
 
 def _decompress(path: Path, limits: Limits) -> None:
@@ -131,7 +178,7 @@ def _check_disk(path: Path, limits: Limits) -> None:
         raise disk_full(path.parent)
 
 
-class _Archive:
+class Archive:
     """Where each member of a tar lies."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
@@ -156,6 +203,7 @@ class _Archive:
             os.close(fd)
 
     def has(self, name: str) -> bool:
+        """Whether it holds a file of this name."""
         return name in self._files
 
     def part(self, name: object) -> LayerSource:
@@ -169,7 +217,18 @@ class _Archive:
             wanted = self._links.get(wanted, "")
         raise InvalidSpec(f"the archive's manifest names {name[:100]!r}, which it does not hold")
 
+    def blobs(self) -> dict[str, LayerSource]:
+        """Of a layout, by digest."""
+        found = {}
+        for name, (offset, size) in self._files.items():
+            folder, _, rest = name.partition("/")
+            digest = rest.replace("/", ":")
+            if folder == "blobs" and is_digest(digest):
+                found[digest] = LayerSource(str(self.path), offset, size)
+        return found
+
     def read(self, name: object, limit: int) -> bytes:
+        """A small file. Raises InvalidSpec."""
         part = self.part(name)
         if part.length > limit:
             raise InvalidSpec(f"{str(name)[:100]!r} in the archive is {part.length} bytes long")
@@ -185,7 +244,8 @@ class _Archive:
         return data
 
 
-def _docker_images(archive: _Archive) -> list[Archived]:
+def docker_images(archive: Archive) -> list[Archived]:
+    """The images that manifest.json names. Raises InvalidSpec."""
     try:
         manifest = json.loads(archive.read("manifest.json", archive.limits.manifest_bytes))
     except (ValueError, RecursionError) as error:
@@ -206,7 +266,7 @@ def _docker_images(archive: _Archive) -> list[Archived]:
     return images
 
 
-def _layout_images(archive: _Archive, wanted: Platform) -> list[Archived]:
+def _layout_images(archive: Archive, wanted: Platform) -> list[Archived]:
     index = parse(archive.read("index.json", archive.limits.manifest_bytes))
     if not isinstance(index, Index):
         raise InvalidSpec("the archive's index.json is not an index")

@@ -7,7 +7,7 @@ what an entry is for. Source: OCI image-spec, image-index.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
 from swarmlite.storage.images.flight import in_thread
@@ -43,13 +43,23 @@ class Chosen:
         return (*self.indexes, self.document)[0].digest
 
 
-async def choose(repository: Repository, target: str, wanted: Platform) -> Chosen:
-    """What `target` (a tag or digest) is for a platform.
+class Reader(Protocol):
+    """Where manifests and configs are read: a repository, or an archive."""
 
-    Raises FailedPrecondition that lists what there is, InvalidSpec, and what a registry raises.
+    async def manifest(self, digest: str, /) -> Document:
+        """By its digest."""
+
+    async def blob(self, descriptor: Descriptor, /) -> bytes:
+        """A small blob."""
+
+
+async def choose(reader: Reader, top: Document, wanted: Platform) -> Chosen:
+    """What a manifest or index is for a platform.
+
+    Raises FailedPrecondition that lists what there is, InvalidSpec, and what `reader` raises.
     """
-    search = _Search(repository, wanted)
-    found = await search.look(await repository.manifest(target), ())
+    search = _Search(reader, wanted)
+    found = await search.look(top, ())
     if found is None:
         there = ", ".join(dict.fromkeys(map(str, search.seen))) or "none"
         raise FailedPrecondition(f"no image for {wanted} in the index (there is: {there})")
@@ -57,8 +67,8 @@ async def choose(repository: Repository, target: str, wanted: Platform) -> Chose
 
 
 class _Search:
-    def __init__(self, repository: Repository, wanted: Platform) -> None:
-        self._repository, self._wanted = repository, wanted
+    def __init__(self, reader: Reader, wanted: Platform) -> None:
+        self._reader, self._wanted = reader, wanted
         self.seen: list[Platform] = []
         self._asked = 0
 
@@ -81,7 +91,7 @@ class _Search:
         return None
 
     async def _fetch(self, entry: Descriptor) -> Document:
-        return await self._repository.manifest(entry.digest)
+        return await self._reader.manifest(entry.digest)
 
     async def _unsaid(
         self, entry: Descriptor, path: tuple[Document, ...], *, only: bool
@@ -93,7 +103,7 @@ class _Search:
         found = await self.look(await self._fetch(entry), path)
         if found is None or only or entry.media_type in INDEXES:
             return found
-        raw = await self._repository.blob(found.manifest.config)
+        raw = await self._reader.blob(found.manifest.config)
         config, _ = await in_thread(parse_config, raw)
         platform = of_config(config)
         self.seen.append(platform)

@@ -157,7 +157,8 @@ class Pulling:
         self, repository: Repository, wanted: _Wanted, report: Report, owners: Counter[str]
     ) -> Image:
         catalog = self._catalog
-        chosen = await platforms.choose(repository, wanted.reference.target, wanted.platform)
+        top = await repository.manifest(wanted.reference.target)
+        chosen = await platforms.choose(repository, top, wanted.platform)
         manifest, own = chosen.manifest, chosen.document
         raw = chosen.config or await repository.blob(manifest.config)
         config, diff_ids = await in_thread(parse_config, raw)

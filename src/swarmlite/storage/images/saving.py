@@ -119,11 +119,12 @@ def _index(images: Sequence[_Chosen]) -> dict[str, Any]:
         top = image.whole.top
         entry = {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data)}
         for tag in image.tags or [""]:
-            entries.append({**entry, **({"annotations": _annotations(tag)} if tag else {})})
+            entries.append({**entry, **({"annotations": annotations_of(tag)} if tag else {})})
     return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
 
 
-def _annotations(tag: str) -> dict[str, str]:
+def annotations_of(tag: str) -> dict[str, str]:
+    """How an index of a layout names an image."""
     reference = Reference.parse(tag)
     full = f"{reference.domain}/{reference.path}:{reference.tag}"
     return {_FULL_NAME: full, _TAG_NAME: reference.tag}
