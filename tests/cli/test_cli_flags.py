@@ -154,7 +154,7 @@ def test_short_ports_say_what_they_say(published: int, target: int, protocol: st
     [
         ("80-82:80-81", "differ in length"),
         ("82-80:80", "ends before it begins"),
-        ("80:80/icmp", "protocol is tcp or udp or sctp"),
+        ("80:80/icmp", "protocol is tcp, udp or sctp"),
         ("a:b:c:d", "expected"),
         ("published=80", "target=PORT is missing"),
         ("target=80,mode=x", "mode is ingress or host"),

@@ -263,7 +263,7 @@ def test_policies_and_files(tmp_path: Path) -> None:
         ("--link db:db", "--link: links are not supported; put both containers on a network"),
         ("--security-opt what=ever", "unknown; expected seccomp=FILE"),
         ("--pid private", "expected host or container:NAME"),
-        ("--ipc x", "expected private or shareable or host or none or container:NAME"),
+        ("--ipc x", "expected private, shareable, host, none or container:NAME"),
         ("--network host --network front", "--network host goes with no other network"),
         ("--network host --ip 10.0.0.2", "conflicting options: --ip and --network host"),
         ("--network container:db -p 80", "--publish and --network container:db"),
@@ -279,7 +279,7 @@ def test_policies_and_files(tmp_path: Path) -> None:
         ("--health-cmd x --no-healthcheck", "--no-healthcheck conflicts with --health-* options"),
         ("--platform windows/amd64", "expected linux/ARCHITECTURE"),
         ("--detach-keys ctrl-1", "unknown character"),
-        ("--pull maybe", "expected always or missing or never"),
+        ("--pull maybe", "expected always, missing or never"),
         ("--oom-score-adj 2000", "from -1000 to 1000"),
         ("--env =x", "--env: '=x' is not a variable"),
     ],
@@ -291,10 +291,14 @@ def test_one_line_says_what_is_wrong(line: str, said: str) -> None:
 
 
 def test_a_command_line_that_is_not_understood_ends_with_125(run: Any) -> None:
-    """As Docker's run and create do; other verbs keep 2."""
+    """As Docker's commands do; words that are missing or too many end it with 1."""
     assert run("run", "--nope", "x").status == 125
     assert run("create", "-p", "x", "y").status == 125
     assert run("run", "--restart", "always", "--rm", "x").status == 125
     assert run("run", "--gpus", "all", "x").status == 125
     assert run("create", "--runtime", "kata", "x").status == 125
-    assert run("stop", "--nope").status == 2
+    assert run("stop", "--nope").status == 125
+    assert run("run").status == 1
+    assert run("stop").status == 1
+    assert run("ps", "x").status == 1
+    assert run("prune").status == 1

@@ -104,11 +104,11 @@ class EngineHost:
         request = requests.get(verb, pb.ContainerRef)(ref=ref, **fields)
         return await getattr(self.containers, verb)(request, timeout=TIMEOUT_S)
 
-    async def exec(self, ref: str, *command: str) -> int:
+    async def exec(self, ref: str, *command: str, user: str = "") -> int:
         """The exit code of a command in a running container."""
 
         async def inputs() -> Any:
-            yield pb.ExecInput(config=pb.ExecConfig(container=ref, command=command))
+            yield pb.ExecInput(config=pb.ExecConfig(container=ref, command=command, user=user))
             yield pb.ExecInput(stdin_close=True)
 
         code = -1

@@ -15,7 +15,7 @@ from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.proto.containers_pb2 import Container, ContainerResources
 from swarmlite.proto.images_pb2 import LoadImageRequest
 from swarmlite.proto.specs_pb2 import ContainerSpec
-from swarmlite.proto.types_pb2 import Mount, Privileges
+from swarmlite.proto.types_pb2 import Mount, Platform, Privileges
 from swarmlite.testing.oci import BuiltImage, TarWriter, docker_archive, layer
 
 FAILED = grpc.StatusCode.FAILED_PRECONDITION
@@ -75,6 +75,27 @@ async def test_a_seccomp_profile_of_ones_own_is_applied(host: EngineHost) -> Non
     text = await said(host, "mkdir /d 2>&1 || true; touch /f && echo made", spec=spec)
     assert "Operation not permitted" in text
     assert "made" in text
+
+
+async def test_a_user_is_in_its_own_group_and_in_those_added(host: EngineHost) -> None:
+    """A file that denies its group denies whoever has it as the primary one (CVE-2022-36109)."""
+    text = await said(host, "id -G", spec=ContainerSpec(user="nobody", groups=["55"]))
+    assert text.split() == ["65534", "55"]
+    container = await host.run(SLEEP, spec=ContainerSpec(groups=["55"]))
+    checked = "test \"$(id -G)\" = '65534 55'"
+    assert await host.exec(container, "sh", "-c", checked, user="nobody") == 0
+    unknown = host.exec(container, "true", user="nouser")
+    assert "unable to find user nouser" in await host.refused(unknown, FAILED)
+    create = host.run("true", spec=ContainerSpec(user="nouser"))
+    assert (await host.refused(create, FAILED)).startswith("unable to find user nouser")
+
+
+async def test_an_image_of_another_platform_is_not_found(host: EngineHost) -> None:
+    """So that whoever creates pulls it; nothing runs on the wrong one in silence."""
+    other = Platform(os="linux", architecture="s390x")
+    create = host.create("true", platform=other)
+    said_ = await host.refused(create, grpc.StatusCode.NOT_FOUND)
+    assert "does not match the specified platform (linux/s390x)" in said_
 
 
 async def test_an_image_is_mounted_to_look_at(host: EngineHost) -> None:

@@ -205,7 +205,7 @@ async def test_users_are_looked_up_in_the_container(containers: Containers) -> N
     assert await who("4242") == "77 77 77 /"  # a name of digits
     assert await who("1000:1001", additionalGroups=["audio"]) == "1000 1001 1001 29 /"
     for wrong in ("nobodyhere", "4294967296", "99999999999999999999", "redis:nogroup"):
-        with pytest.raises(errors.FailedPrecondition, match="user: "):
+        with pytest.raises(errors.FailedPrecondition, match=r"unable to find |ids must be "):
             await who(wrong)
 
 

@@ -47,7 +47,7 @@ def fails(text: str, *, namespace: str = "s") -> str:
         (BODY + "    ports: [{target: 80, mod: host}]\n", "unknown key; did you mean 'mode'?"),
         (BODY + "    deploy:\n      replicas: three\n", "c.yml:5: services.web.deploy.replicas: "),
         (BODY + "    deploy: {replicas: -1}\n", "expected a whole number of at least 0, not -1"),
-        (BODY + "    deploy: {mode: globl}\n", "expected replicated or global or replicated-job"),
+        (BODY + "    deploy: {mode: globl}\n", "expected replicated, global, replicated-job"),
         (BODY + "    deploy: {mode: global, replicas: 2}\n", "replicas do not go with mode global"),
         (BODY + "    deploy: {rollback_config: {failure_action: rollback}}\n", "pause or continue"),
         (BODY + "    deploy: {resources: {limits: {memory: lots}}}\n", "'lots' is not a size"),

@@ -1,7 +1,7 @@
 """Runs one command line and turns every way to fail into one line and a status.
 
-1: the command was understood and failed; 2: it was not understood; 130: interrupted. A traceback is
-shown only with -D.
+1: the command was understood and failed, or there is no such command, or it has too few or too many
+arguments; 125: a flag was not understood; 130: interrupted. A traceback is shown only with -D.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import click
 
-from swarmlite.cli.lazy import BadFlag, Command, Failed, Misplaced
+from swarmlite.cli.lazy import BadFlag, Failed, Misplaced
 from swarmlite.cli.root import root
 from swarmlite.errors import SwarmliteError
 from swarmlite.stack.problems import Several
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, MISUSED, INTERRUPTED = 1, 125, 130
 
 
 def run(args: Sequence[str]) -> int:
@@ -27,7 +27,7 @@ def run(args: Sequence[str]) -> int:
         status = root.main(args=list(args), prog_name="swarmlite", standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
-        return _fail(usage_line(error), _misused(error))
+        return _fail(usage_line(error), _status(error))
     except Failed as error:
         return _fail(error.format_message(), error.status)
     except click.ClickException as error:
@@ -82,10 +82,13 @@ def usage_line(error: click.UsageError) -> str:
     return f"{error.format_message().rstrip('.')}. {see}"
 
 
-def _misused(error: click.UsageError) -> int:
-    """The status of the command whose line was not understood."""
-    command = error.ctx.command if error.ctx else None
-    return command.misused if isinstance(command, Command) else MISUSED
+def _status(error: click.UsageError) -> int:
+    """Docker's: 125 for a flag, 1 for words that are missing, too many or unknown."""
+    argument = isinstance(error, click.BadParameter) and isinstance(error.param, click.Argument)
+    of_words = ("Got unexpected extra argument", "No such command")
+    if argument or isinstance(error, Misplaced) or error.message.startswith(of_words):
+        return FAILED
+    return MISUSED
 
 
 def _hidden(ctx: click.Context | None) -> set[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.wording import any_of
 
 _TRUE, _FALSE = ("1", "t", "true", "T", "True", "TRUE"), ("0", "f", "false", "F", "False", "FALSE")
 
@@ -90,24 +91,20 @@ def one_of(**words: Any) -> click.ParamType[Any]:
 
     def parse(text: str) -> Any:
         if text not in table:
-            raise InvalidSpec(f"expected {' or '.join(table)}")
+            raise InvalidSpec(f"expected {any_of(table)}")
         return table[text]
 
     return parsed(parse)
 
 
 class Command(click.Command):
-    """One verb. Options may follow its arguments unless `swallow` (a command for a container).
+    """One verb. Options may follow its arguments unless `swallow` (a command for a container)."""
 
-    `misused` is the status of a command line that is not understood.
-    """
-
-    def __init__(self, *args: Any, swallow: bool = False, misused: int = 2, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, swallow: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Where -h is an option of the command's own (run -h HOSTNAME), click leaves it to that.
         self.context_settings.setdefault("help_option_names", ["--help", "-h"])
         self.context_settings.setdefault("max_content_width", 100)
-        self.misused = misused
         if swallow:
             self.allow_interspersed_args = False
 

@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from swarmlite.engine import id_ranges, network_plan, process_spec
 from swarmlite.engine.oci_spec import devices, resources, security
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.model import log_drivers
 from swarmlite.model.validate.container import validate_container
 from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerRestartPolicy
@@ -154,3 +154,15 @@ def _duration(seconds: float) -> Duration:
     duration = Duration()
     duration.FromNanoseconds(round(seconds * 1_000_000_000))
     return duration
+
+
+def check_platform(config: ContainerConfig, image: Image) -> None:
+    """Raises NotFound for an image of another platform than was asked for, so that it is pulled."""
+    wanted = config.platform
+    os = image.config.get("os") or wanted.os
+    has = f"{os}/{image.config.get('architecture') or wanted.architecture}"
+    if config.HasField("platform") and has != f"{wanted.os}/{wanted.architecture}":
+        raise NotFound(
+            f"image with reference {config.spec.image} was found but its platform ({has}) does not "
+            f"match the specified platform ({wanted.os}/{wanted.architecture})"
+        )

@@ -89,6 +89,7 @@ class Lifecycle:
         )
         if image is None:
             image = self._image(config.spec.image)
+            configuration.check_platform(config, image)
         configuration.settle(message, image)
         if id_ranges.is_auto(config.spec.userns_mode):
             message.id_count = id_ranges.count_of(config.spec.userns_mode)

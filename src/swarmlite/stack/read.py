@@ -17,6 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
+from swarmlite.model.wording import any_of
 from swarmlite.stack.problems import Problems
 from swarmlite.stack.tree import Node, plain
 
@@ -224,5 +225,5 @@ def word(node: Node, words: Mapping[str, Result]) -> Result:
     """What one of a few words stands for."""
     text = scalar(node) if node.value is not None else ""
     if text not in words:
-        raise node.error(f"expected {' or '.join(words)}, not {json.dumps(text)}")
+        raise node.error(f"expected {any_of(words)}, not {json.dumps(text)}")
     return words[text]

@@ -31,7 +31,6 @@ LISTING = Listing(
         "Mounts": "MOUNTS",
         "Networks": "NETWORKS",
         "LocalVolumes": "LOCAL VOLUMES",
-        "Pid": "PID",
     },
 )
 WITH_SIZE = replace(LISTING, columns=LISTING.columns + "\t{{.Size}}")
@@ -54,7 +53,6 @@ def row(container: Container, *, no_trunc: bool, now: float, size: bool = False)
         "Mounts": ",".join(_mount(mount, no_trunc) for mount in container.mounts),
         "Names": container.config.name,
         "Networks": _networks(container),
-        "Pid": container.state.pid,
         "Ports": ports.shown(container.ports if alive else (), _exposed(container)),
         "RunningFor": human.ago(container.created, now),
         "Size": _size(container) if size else "0B",

@@ -12,7 +12,7 @@ from swarmlite.cli.lazy import Command
 from swarmlite.cli.session import Session, pass_session
 
 
-@click.command("create", cls=Command, swallow=True, misused=125)
+@click.command("create", cls=Command, swallow=True)
 @run_options
 @creating_options
 @click.argument("image")

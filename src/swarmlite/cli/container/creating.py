@@ -48,8 +48,9 @@ def create(session: Session, config: ContainerConfig, values: Mapping[str, Any])
         pull(session, config, quiet=values["quiet"])
     try:
         made = _create(session, config)
-    except NotFound:
-        if values["pull"] != "missing" or _is_there(session, config.spec.image):
+    except NotFound as error:
+        other = "does not match the specified platform" in str(error)
+        if values["pull"] != "missing" or not (other or _lacks(session, config.spec.image)):
             raise
         click.echo(f"Unable to find image '{with_tag(config.spec.image)}' locally", err=True)
         pull(session, config, quiet=values["quiet"])
@@ -83,10 +84,10 @@ def _create(session: Session, config: ContainerConfig) -> CreateContainerRespons
     return reply
 
 
-def _is_there(session: Session, image: str) -> bool:
-    """Whether it was something else that was not found: a network, a container."""
+def _lacks(session: Session, image: str) -> bool:
+    """Whether it is the image that was not found, and not a network or a container."""
     try:
         client.call(session.images.Inspect, GetRequest(ref=image))
     except NotFound:
-        return False
-    return True
+        return True
+    return False

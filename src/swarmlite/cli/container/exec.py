@@ -74,7 +74,7 @@ def _run(how: Any, config: ExecConfig) -> int:
     try:
         code: int = how(config)
     except FailedPrecondition as error:
-        if not str(error).startswith("exec: "):
+        if not str(error).startswith(("exec: ", "unable to find ")):
             raise
         found = exits.code_of(error)
         raise Failed(str(error), exits.NOT_RUN if found == exits.FAILED else found) from error

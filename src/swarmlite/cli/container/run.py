@@ -39,7 +39,7 @@ GONE = (
 )
 
 
-@click.command("run", cls=Command, swallow=True, misused=exits.FAILED)
+@click.command("run", cls=Command, swallow=True)
 @run_options
 @creating_options
 @flag("-d", "--detach", help="Run container in background and print container ID.")

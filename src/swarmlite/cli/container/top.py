@@ -10,6 +10,9 @@ from swarmlite.cli.output import table
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.proto.containers_pb2 import TopRequest, TopResponse
 
+MIN_WIDTH = 20
+"""Of Docker's columns here."""
+
 
 @click.command("top", cls=Command, swallow=True)
 @click.argument("container")
@@ -20,4 +23,4 @@ def command(session: Session, container: str, ps_args: tuple[str, ...]) -> None:
     request = TopRequest(ref=container, ps_args=ps_args)
     reply: TopResponse = client.call(session.containers.Top, request)
     rows = [list(reply.titles), *(list(process.fields) for process in reply.processes)]
-    click.echo(table.render(rows), nl=False)
+    click.echo(table.render(rows, min_width=MIN_WIDTH), nl=False)

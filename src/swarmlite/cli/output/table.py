@@ -7,12 +7,12 @@ from collections.abc import Sequence
 MIN_WIDTH, PADDING = 10, 3
 
 
-def render(rows: Sequence[Sequence[str]]) -> str:
+def render(rows: Sequence[Sequence[str]], *, min_width: int = MIN_WIDTH) -> str:
     """Rows of equally many cells (the first is the header) as lines, each with its newline."""
     if not rows:
         return ""
     widths = [
-        max(MIN_WIDTH, max(len(row[column]) for row in rows) + PADDING)
+        max(min_width, max(len(row[column]) for row in rows) + PADDING)
         for column in range(len(rows[0]) - 1)
     ]
     return "".join(

@@ -64,7 +64,8 @@ def process_of(container: Container, bundle: Path, config: ExecConfig) -> dict[s
     if config.dir:
         process["cwd"] = config.dir
     if config.user:
-        process["user"] = {"uid": 0, "gid": 0, "username": config.user}
+        added = process.get("user", {}).get("additionalGroups", [])
+        process["user"] = {"uid": 0, "gid": 0, "username": config.user, "additionalGroups": added}
     return process
 
 

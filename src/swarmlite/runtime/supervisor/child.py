@@ -72,7 +72,7 @@ class Child:
         if isinstance(error, finish.ExecError):
             report |= {"error": str(error), "exit_code": error.exit_code, "exec": True}
         elif isinstance(error, identity.IdentityError):
-            report["error"] = str(error)
+            report |= {"error": str(error), "exit_code": 126, "whole": True}
         elif isinstance(error, OSError):
             report["error"] = error.strerror or str(error)
             if error.filename is not None:

@@ -184,7 +184,8 @@ class Execs:
             timer.cancel()
         if process.report is not None and process.reply is not None:
             report = process.report
-            prefix = "" if report.get("exec") else f"{report['step']}: "
+            whole = report.get("exec") or report.get("whole")
+            prefix = "" if whole else f"{report['step']}: "
             self._refuse(process.reply, errors.FailedPrecondition(f"{prefix}{report['error']}"))
             process.unwatched = True
         if process.waiters or process.unwatched:

@@ -89,6 +89,10 @@ def look_up(
             if len(line) >= 6 and _id(line[2]) == uid:
                 home = line[5] or "/"
                 break
+    if username:
+        # The kernel asks a file's group first: who is in it by no more than the name of its user
+        # must not escape what it is denied (CVE-2022-36109).
+        gids.insert(0, gid)
     gids += [_group(group) for group in groups]
     return Identity(uid, gid, list(dict.fromkeys(gids)), home)
 

@@ -301,13 +301,16 @@ class Server:
             self.in_flight -= 1
             said = container.report or {"step": "setup", "error": f"ended with {code}"}
             text = f"container {container.id}: {said['step']}: {said['error']}"
+            if said.get("whole"):
+                text = str(said["error"])
             self._undo(container, errors.FailedPrecondition(text))
             self._launch_next()
             return
         report = container.report
         if report is not None:
             code = int(str(report.get("exit_code", code)))
-            prefix = "" if report.get("exec") else f"{report['step']}: "
+            whole = report.get("exec") or report.get("whole")
+            prefix = "" if whole else f"{report['step']}: "
             container.error = f"{prefix}{report['error']}"
         container.exit_code = code
         container.finished_at = time.time()

@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.wording import any_of
 
 _TRUE, _FALSE = ("1", "true"), ("0", "false")
 
@@ -77,5 +78,5 @@ def word(key: str, text: str, words: Mapping[str, int]) -> int:
     """What one of a few words stands for."""
     found = words.get(text)
     if found is None:
-        raise InvalidSpec(f"{key} is {' or '.join(words)}, not {text!r}")
+        raise InvalidSpec(f"{key} is {any_of(words)}, not {text!r}")
     return found

@@ -282,6 +282,10 @@ class Transport:
             )
         if isinstance(error, asyncio.TimeoutError):
             return Unavailable(f"registry {self.host} does not answer in time")
+        if isinstance(error, aiohttp.ClientConnectorError) and error.os_error is not None:
+            error = error.os_error  # aiohttp's own text shows its objects
+            why = str(getattr(error, "strerror", None) or error)
+            return Unavailable(f"registry {self.host} does not answer: {why}")
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Unavailable(f"registry {self.host} does not answer: {why}")
 

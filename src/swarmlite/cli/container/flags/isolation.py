@@ -8,6 +8,7 @@ from typing import Any
 
 from swarmlite.cli.lazy import parsed
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.wording import any_of
 from swarmlite.proto.containers_pb2 import ContainerConfig
 from swarmlite.proto.types_pb2 import Privileges
 from swarmlite.stack.syntax import capabilities
@@ -24,7 +25,7 @@ def _namespace(*words: str, joins: bool = False) -> Callable[[str], str]:
         other = joins and value.startswith("container:") and value != "container:"
         if value not in words and not other and value != "":
             known = [*words, *(["container:NAME"] if joins else [])]
-            raise InvalidSpec(f"expected {' or '.join(known)}")
+            raise InvalidSpec(f"expected {any_of(known)}")
         return value
 
     return parse

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from swarmlite.cli.lazy import Command, Failed
+from swarmlite.cli.lazy import Failed
 
 REFUSED = {
     "--gpus": "GPUs are not supported; --device /dev/NAME passes one device",
@@ -24,7 +24,7 @@ REFUSED = {
     "--io-maxbandwidth": "it is for Windows; use --device-write-bps",
     "--io-maxiops": "it is for Windows; use --device-write-iops",
 }
-_MISUSED = 2
+_MISUSED = 125
 _ONLY = {"--isolation": ("default",), "--runtime": ("swarmlite", "runc")}
 """Flags of which a word or two mean what is done anyway."""
 
@@ -47,7 +47,7 @@ def _option(name: str, callback: Callable[..., None]) -> Any:
 def _refuser(name: str, reason: str) -> Callable[..., None]:
     def refuse(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
         if value:
-            raise _refused(ctx, f"{name}: {reason}")
+            raise Failed(f"{name}: {reason}", _MISUSED)
 
     return refuse
 
@@ -55,11 +55,6 @@ def _refuser(name: str, reason: str) -> Callable[..., None]:
 def _only(name: str, words: tuple[str, ...]) -> Callable[..., None]:
     def check(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
         if any(word not in words for word in value):
-            raise _refused(ctx, f"{name} {value[-1]}: the only one is {words[0]}")
+            raise Failed(f"{name} {value[-1]}: the only one is {words[0]}", _MISUSED)
 
     return check
-
-
-def _refused(ctx: click.Context, line: str) -> Failed:
-    """The line, with the status that a misused command line of this command has: 125 for run."""
-    return Failed(line, ctx.command.misused if isinstance(ctx.command, Command) else _MISUSED)
