@@ -11,16 +11,16 @@ go on then says what that means (`is_full`).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from swarmlite.kernel import foreign
 from swarmlite.kernel.libc import LIBC, call, check
 
 _syncfs = LIBC.syncfs
-_syncfs.argtypes = [ctypes.c_int]
+_syncfs.argtypes = [foreign.c_int]
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 

@@ -5,20 +5,21 @@ Sources: the man pages of the calls named, and the kernel's syscall tables for t
 
 from __future__ import annotations
 
-import ctypes
-import os
+import posix
+
+from swarmlite.kernel import foreign
 
 #: Releases the interpreter's lock during a call: a mount may take as long as a server likes.
-LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC = foreign.CDLL(None, use_errno=True)
 #: Keeps the lock over the call: a raw clone must return holding it in the child.
-HELD = ctypes.PyDLL(None, use_errno=True)
+HELD = foreign.PyDLL(None, use_errno=True)
 
 _syscall = LIBC.syscall
-_syscall.restype = ctypes.c_long
+_syscall.restype = foreign.c_long
 _held_syscall = HELD.syscall
-_held_syscall.restype = ctypes.c_long
+_held_syscall.restype = foreign.c_long
 
-MACHINE = os.uname().machine
+MACHINE = posix.uname().machine
 _GENERIC = {  # the same numbers on every architecture
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
     "fsmount": 432, "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437,
@@ -38,8 +39,8 @@ NUMBERS = {**_GENERIC, **_OWN.get(MACHINE, {})}
 def check(result: int, what: str) -> int:
     """The result of a call; raises OSError with errno's words when it is negative."""
     if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        number = foreign.get_errno()
+        raise OSError(number, f"{what}: {posix.strerror(number)}")
     return result
 
 

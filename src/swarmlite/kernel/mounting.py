@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
+from swarmlite.kernel import foreign
 from swarmlite.kernel.libc import LIBC, call, check
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 1, 2, 4, 8, 4096
@@ -23,9 +23,9 @@ _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _MOVE_F_EMPTY_PATH, _MOVE_T_EMPTY_PATH = 0x4, 0x40
 
 _mount = LIBC.mount
-_mount.argtypes = [*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p]
+_mount.argtypes = [*[foreign.c_char_p] * 3, foreign.c_ulong, foreign.c_char_p]
 _umount2 = LIBC.umount2
-_umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+_umount2.argtypes = [foreign.c_char_p, foreign.c_int]
 
 
 def mount(
@@ -47,13 +47,13 @@ def pivot_root(new: bytes, old: bytes) -> None:
 
 def open_tree(directory: int, path: bytes, flags: int) -> int:
     """With OPEN_TREE_CLONE: a detached copy of a mount, to be attached with move_mount."""
-    return call("open_tree", directory, path, ctypes.c_uint(flags | os.O_CLOEXEC))
+    return call("open_tree", directory, path, foreign.c_uint(flags | os.O_CLOEXEC))
 
 
 def move_mount(tree: int, target: int) -> None:
     """Attach a detached mount over what the descriptor `target` names: no path, so no link."""
     flags = _MOVE_F_EMPTY_PATH | _MOVE_T_EMPTY_PATH
-    call("move_mount", tree, b"", target, b"", ctypes.c_uint(flags))
+    call("move_mount", tree, b"", target, b"", foreign.c_uint(flags))
 
 
 def mount_setattr(
@@ -67,7 +67,7 @@ def mount_setattr(
 ) -> None:
     """Change a mount's attributes; with MOUNT_ATTR_IDMAP, ids as `user_namespace` maps them."""
     attributes = struct.pack("=4Q", set_, clear, propagation, user_namespace)
-    call("mount_setattr", directory, path, ctypes.c_uint(flags), attributes, ctypes.c_size_t(32))
+    call("mount_setattr", directory, path, foreign.c_uint(flags), attributes, foreign.c_size_t(32))
 
 
 def new_filesystem(
@@ -90,6 +90,6 @@ def new_filesystem(
                 words = f"{kind.decode()} option {key.decode()}: {os.strerror(error.errno or 0)}"
                 raise OSError(error.errno, words) from error
         call("fsconfig", context, FSCONFIG_CMD_CREATE, None, None, 0)
-        return call("fsmount", context, _FSMOUNT_CLOEXEC, ctypes.c_uint(attributes))
+        return call("fsmount", context, _FSMOUNT_CLOEXEC, foreign.c_uint(attributes))
     finally:
         os.close(context)

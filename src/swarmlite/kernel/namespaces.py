@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from swarmlite.kernel import foreign
 from swarmlite.kernel.libc import LIBC, call, check
 from swarmlite.kernel.processes import clone
 
@@ -20,7 +20,7 @@ CLONE_NEWNET = 0x40000000
 
 def unshare(flags: int) -> None:
     """Leave namespaces for new ones."""
-    call("unshare", ctypes.c_ulong(flags))
+    call("unshare", foreign.c_ulong(flags))
 
 
 def setns(fd: int, flags: int) -> None:
@@ -30,12 +30,12 @@ def setns(fd: int, flags: int) -> None:
 
 def set_hostname(name: bytes) -> None:
     """sethostname(2)."""
-    check(LIBC.sethostname(name, ctypes.c_size_t(len(name))), "sethostname")
+    check(LIBC.sethostname(name, foreign.c_size_t(len(name))), "sethostname")
 
 
 def set_domainname(name: bytes) -> None:
     """setdomainname(2)."""
-    check(LIBC.setdomainname(name, ctypes.c_size_t(len(name))), "setdomainname")
+    check(LIBC.setdomainname(name, foreign.c_size_t(len(name))), "setdomainname")
 
 
 def make_user_namespace(uid_map: str, gid_map: str) -> int:

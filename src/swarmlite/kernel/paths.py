@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 
+from swarmlite.kernel import foreign
 from swarmlite.kernel.libc import call
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 1, 2, 4
@@ -18,7 +18,7 @@ _RETRIES = 64
 def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:
     """open with rules for links on the way; see openat2(2)."""
     how = struct.pack("=3Q", flags | os.O_CLOEXEC, mode, resolve)
-    return call("openat2", directory, path, how, ctypes.c_size_t(24))
+    return call("openat2", directory, path, how, foreign.c_size_t(24))
 
 
 def open_in_root(root: int, path: str, flags: int = DIRECTORY, *, follow: bool = True) -> int:

@@ -1,39 +1,45 @@
 """Processes: making them, naming them by descriptor, what they are given and running programs.
 
-Source: linux/sched.h for struct clone_args; clone(2), pidfd_open(2), close_range(2), execveat(2),
-prctl(2).
+Source: linux/sched.h for struct clone_args; clone(2), pidfd_open(2), close_range(2), prctl(2).
 """
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import struct
 
+from swarmlite.kernel import foreign
 from swarmlite.kernel.libc import LIBC, call, check, held_call
 
 CLONE_INTO_CGROUP = 0x200000000
 SIGCHLD = 17
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_SET_NAME = 36, 38, 47, 15
-_AT_EMPTY_PATH = 0x1000
 _CLOSE_RANGE_CLOEXEC = 4
 _CLONE_PARENT, _CLONE_PARENT_SETTID = 0x8000, 0x100000
 SIBLING_FLAGS = _CLONE_PARENT | _CLONE_PARENT_SETTID | SIGCHLD
 
 _prctl = LIBC.prctl
-_prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_prctl.argtypes = [foreign.c_int, *[foreign.c_ulong] * 4]
 
 
 def clone(flags: int, cgroup_fd: int = -1) -> int:
     """fork with new namespaces, into the v2 cgroup of `cgroup_fd` if given; 0 in the child."""
+    return _clone(flags, SIGCHLD, cgroup_fd)
+
+
+def clone_sibling(flags: int, cgroup_fd: int = -1) -> int:
+    """Likewise a child of our own parent, who is told of its end as of ours."""
+    return _clone(flags | _CLONE_PARENT, 0, cgroup_fd)
+
+
+def _clone(flags: int, exit_signal: int, cgroup_fd: int) -> int:
     if cgroup_fd >= 0:
         flags |= CLONE_INTO_CGROUP
     # struct clone_args: flags, pidfd, two tids, exit_signal, stack (3), tid sets (2), cgroup
     arguments = struct.pack(
-        "=11Q", flags, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, cgroup_fd if cgroup_fd >= 0 else 0
+        "=11Q", flags, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup_fd if cgroup_fd >= 0 else 0
     )
-    return held_call("clone3", arguments, ctypes.c_size_t(len(arguments)))
+    return held_call("clone3", arguments, foreign.c_size_t(len(arguments)))
 
 
 def pidfd_open(pid: int) -> int:
@@ -44,14 +50,7 @@ def pidfd_open(pid: int) -> int:
 def close_range(first: int, last: int = 0xFFFFFFFF, *, cloexec: bool = False) -> None:
     """Close, or mark close-on-exec, every descriptor in the range."""
     flags = _CLOSE_RANGE_CLOEXEC if cloexec else 0
-    call("close_range", ctypes.c_uint(first), ctypes.c_uint(last), flags)
-
-
-def execveat(fd: int, arguments: list[bytes], environment: list[bytes]) -> None:
-    """Run the program that `fd` is."""
-    argv = (ctypes.c_char_p * (len(arguments) + 1))(*arguments, None)
-    envp = (ctypes.c_char_p * (len(environment) + 1))(*environment, None)
-    call("execveat", fd, b"", argv, envp, _AT_EMPTY_PATH)
+    call("close_range", foreign.c_uint(first), foreign.c_uint(last), flags)
 
 
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
@@ -61,8 +60,8 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
 
 def set_name(name: bytes) -> None:
     """What ps shows of this thread: at most 15 bytes."""
-    buffer = ctypes.create_string_buffer(name)
-    prctl(PR_SET_NAME, ctypes.addressof(buffer))
+    buffer = foreign.create_string_buffer(name)
+    prctl(PR_SET_NAME, foreign.addressof(buffer))
 
 
 def die_with_parent(signal: int = 9) -> None:
@@ -73,12 +72,15 @@ def die_with_parent(signal: int = 9) -> None:
 class Handover:
     """A page that a process shares with its children: the kernel writes a grandchild's pid there.
 
-    So the pid is known before the grandchild runs, whatever becomes of who made it.
+    So the pid is known before the grandchild runs, whatever becomes of who made it. Made before
+    anything is joined: it loads a module, which only who needs it pays for.
     """
 
     def __init__(self) -> None:
+        import mmap
+
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
-        self._pid = ctypes.c_int.from_buffer(self._page)
+        self._pid = foreign.c_int.from_buffer(self._page)
 
     @property
     def pid(self) -> int:
@@ -90,10 +92,10 @@ class Handover:
 
         By clone(2), which seccomp filters can look into; they refuse clone3.
         """
-        address = ctypes.c_void_p(ctypes.addressof(self._pid))
-        return held_call("clone", ctypes.c_ulong(flags | SIBLING_FLAGS), None, address, None, None)
+        address = foreign.c_void_p(foreign.addressof(self._pid))
+        return held_call("clone", foreign.c_ulong(flags | SIBLING_FLAGS), None, address, None, None)
 
 
 def fork() -> int:
     """fork by clone(2), without Python's handlers; 0 in the child."""
-    return held_call("clone", ctypes.c_ulong(SIGCHLD), None, None, None, None)
+    return held_call("clone", foreign.c_ulong(SIGCHLD), None, None, None, None)

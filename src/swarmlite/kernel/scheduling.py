@@ -5,9 +5,9 @@ Source: ioprio_set(2), sched_setattr(2), personality(2), linux/ioprio.h, linux/s
 
 from __future__ import annotations
 
-import ctypes
 import struct
 
+from swarmlite.kernel import foreign
 from swarmlite.kernel.libc import call
 
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
@@ -36,9 +36,9 @@ def set_scheduler(
     attributes = struct.pack(
         "=IIQiIQQQ", 48, policy, flags, nice, priority, runtime, deadline, period
     )
-    call("sched_setattr", 0, attributes, ctypes.c_uint(0))
+    call("sched_setattr", 0, attributes, foreign.c_uint(0))
 
 
 def set_personality(domain: int) -> None:
     """What uname(2) and the loader take this machine for."""
-    call("personality", ctypes.c_ulong(domain))
+    call("personality", foreign.c_ulong(domain))

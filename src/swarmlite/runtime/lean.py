@@ -67,6 +67,11 @@ def socketpair(kind: int = SOCK_SEQPACKET) -> tuple[Socket, Socket]:
 def accept(listener: Socket) -> Socket:
     """The next connection."""
     fd, _ = listener._accept()  # type: ignore[attr-defined]
+    return adopt(fd)
+
+
+def adopt(fd: int) -> Socket:
+    """One that is open."""
     return _socket.socket(AF_UNIX, SOCK_SEQPACKET, 0, fd)
 
 

@@ -7,17 +7,17 @@ inotify(7).
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 
+from swarmlite.kernel import foreign
 from swarmlite.kernel.libc import LIBC, check
+from swarmlite.runtime import lean
 
 _IN_MODIFY = 2
 _init = LIBC.inotify_init1
-_init.argtypes = [ctypes.c_int]
+_init.argtypes = [foreign.c_int]
 _add_watch = LIBC.inotify_add_watch
-_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
+_add_watch.argtypes = [foreign.c_int, foreign.c_char_p, foreign.c_uint]
 
 
 def of_v1(memory: str) -> int:
@@ -53,6 +53,6 @@ def of_v2(directory: str) -> int:
 
 def empty(event: int) -> None:
     """Read away what a descriptor carries, until there is news."""
-    with contextlib.suppress(BlockingIOError):
+    with lean.suppress(BlockingIOError):
         while os.read(event, 4096):
             pass

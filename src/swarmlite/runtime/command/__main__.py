@@ -13,10 +13,11 @@ if not __package__:
     sys.path.insert(0, __file__.rsplit("/", 4)[0])  # .../src
 
 import gc
-import os
+import posix
 
-from swarmlite import errors
-from swarmlite.runtime.command import notices, options
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from swarmlite.runtime.command import options
 
 SEALED = "--sealed"
 MAKE_PROCESSES = ("create", "run", "exec")
@@ -28,6 +29,11 @@ def main(words: list[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     sealed = words[:1] == [SEALED]
     words = words[1:] if sealed else words
+    not_sealed = "" if sealed else _seal(words)
+
+    from swarmlite import errors
+    from swarmlite.runtime.command import notices, options, packed
+
     try:
         chosen = options.parse(words)
     except errors.InvalidSpec as error:
@@ -37,25 +43,36 @@ def main(words: list[str] | None = None) -> None:
         return
     notices.begin(chosen.log, chosen.log_format)
     try:
-        if os.geteuid() != 0:
+        if posix.geteuid() != 0:
             raise errors.PermissionDenied("must be run as root")
-        if chosen.command in MAKE_PROCESSES and not sealed:
-            _seal(words)
+        if not_sealed and chosen.command in MAKE_PROCESSES:
+            notices.warn(f"the interpreter is not sealed: {not_sealed}")
+        packs = sealed and chosen.command in MAKE_PROCESSES
+        found = packs and packed.use(chosen.command)
         code = _run(chosen)
+        if packs and not found:
+            packed.keep(chosen.command)
     except (errors.SwarmliteError, OSError) as error:
         notices.error(str(error))
         code = 1
     sys.stdout.flush()
-    os._exit(code)  # nothing is left to be tidied that the kernel does not tidy faster
+    posix._exit(code)  # nothing is left to be tidied that the kernel does not tidy faster
 
 
-def _seal(words: list[str]) -> None:
+def _seal(words: list[str]) -> str:
+    """Before anything else is loaded; why not, if it cannot be done.
+
+    A word that looks like a command that makes processes, and is none, costs a start more.
+    """
+    if not any(word in MAKE_PROCESSES for word in words):
+        return ""
     from swarmlite.runtime import sealing
 
     try:
-        sealing.seal(__file__, words, dict(os.environ))
+        sealing.seal(__file__, words, [b"=".join(entry) for entry in posix.environ.items()])
     except OSError as error:
-        notices.warn(f"the interpreter is not sealed: {error}")
+        return str(error)
+    raise AssertionError("unreachable: the program was replaced")
 
 
 def _run(chosen: options.Options) -> int:

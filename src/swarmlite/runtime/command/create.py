@@ -67,8 +67,8 @@ def bundle_of(options: Options) -> str:
     return os.path.realpath(options.get("bundle", "."))
 
 
-def read_spec(bundle: str) -> dict:  # type: ignore[type-arg]
-    """A bundle's config.json; raises NotFound, InvalidSpec."""
+def read_spec(bundle: str) -> tuple[dict, bytes]:  # type: ignore[type-arg]
+    """A bundle's config.json, and its text; raises NotFound, InvalidSpec."""
     path = f"{bundle}/config.json"
     try:
         with open(path, "rb") as file:  # noqa: PTH123
@@ -83,7 +83,7 @@ def read_spec(bundle: str) -> dict:  # type: ignore[type-arg]
         raise errors.InvalidSpec(f"{path}: not JSON: {error}") from error
     if not isinstance(spec, dict):
         raise errors.InvalidSpec(f"{path}: must be an object")
-    return spec
+    return spec, data
 
 
 def make(options: Options, *, foreground: bool = False) -> tuple[Record, int]:
@@ -96,8 +96,8 @@ def make(options: Options, *, foreground: bool = False) -> tuple[Record, int]:
             "--systemd-cgroup: groups are made in the file system here, not through systemd"
         )
     bundle = bundle_of(options)
-    spec = read_spec(bundle)
-    plan = Plan(options.id, bundle, spec, HostPowers(), Cache())
+    spec, text = read_spec(bundle)
+    plan = Plan(options.id, bundle, spec, HostPowers(), Cache(on_disk=True))
     has_terminal = plan.process is not None and plan.process.terminal
     if has_terminal != options.has("console-socket") and not (foreground and has_terminal):
         words = "needs --console-socket" if has_terminal else "is false, with a --console-socket"
@@ -109,7 +109,7 @@ def make(options: Options, *, foreground: bool = False) -> tuple[Record, int]:
     record = Record(options.root, options.id)
     record.make()
     try:
-        return record, _make(record, plan, spec, bundle, options)
+        return record, _make(record, plan, spec, text, bundle, options)
     except BaseException:
         lifecycle.destroy(record)
         raise
@@ -126,7 +126,14 @@ def preserved_fds(options: Options) -> int:
     return count
 
 
-def _make(record: Record, plan: Plan, spec: dict, bundle: str, options: Options) -> int:  # type: ignore[type-arg]
+def _make(
+    record: Record,
+    plan: Plan,
+    spec: dict,  # type: ignore[type-arg]
+    text: bytes,
+    bundle: str,
+    options: Options,
+) -> int:
     record.data = {
         "status": records.CREATING,
         "pid": 0,
@@ -140,8 +147,8 @@ def _make(record: Record, plan: Plan, spec: dict, bundle: str, options: Options)
         "hooks": {k: v for k, v in plan.hooks.items() if k in ("poststart", "poststop")},
     }
     record.write()
-    with open(f"{record.directory}/config.json", "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(lean.dumps(spec))
+    with open(f"{record.directory}/config.json", "wb", buffering=0) as file:  # noqa: PTH123
+        file.write(text)
     cgroup = Host().cgroup(plan.cgroup_path, plan.resources)
     cgroup.create(plan.resources)
     for warning in cgroup.warnings:
@@ -176,7 +183,7 @@ def _launch(record: Record, plan: Plan, cgroup: Cgroup) -> int:
     try:
         return _accompany(record, plan, ours, maker, child)
     except BaseException:
-        for pid in {maker, child.handover.pid} - {0}:
+        for pid in {maker, child.sibling} - {0}:
             end(pid)
         raise
 
@@ -186,7 +193,7 @@ def _accompany(
 ) -> int:
     while True:
         data, fds = lean.recv_fds(channel, 65536, 1)
-        record.data["pid"] = child.handover.pid or maker
+        record.data["pid"] = child.sibling or maker
         if data == HOOKS:
             state = _state_for_hooks(record)
             # prestart was a part of start once, and its hooks expect the status of then
@@ -200,7 +207,7 @@ def _accompany(
             raise errors.FailedPrecondition(f"{said['step']}: {said['error']}")
         else:
             raise errors.FailedPrecondition("its first process ended before it was ready")
-    if child.handover.pid:
+    if child.sibling:
         os.waitpid(maker, 0)
     record.data["start_time_ticks"] = start_time_ticks(record.pid)
     return fds[0] if fds else -1

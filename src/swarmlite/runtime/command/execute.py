@@ -29,7 +29,12 @@ def execute(options: Options) -> int:
     process = process_of(options, spec)
     own_users = any(n["type"] == "user" for n in spec["linux"].get("namespaces") or [])
     plan = ProcessPlan(
-        process, HostPowers(), Cache(), spec["linux"], spec.get("annotations") or {}, own_users
+        process,
+        HostPowers(),
+        Cache(on_disk=True),
+        spec["linux"],
+        spec.get("annotations") or {},
+        own_users,
     )
     plan.preserved = create.preserved_fds(options)
     for warning in plan.warnings:
@@ -121,7 +126,7 @@ def _launch(record: Record, plan: ProcessPlan, spec: dict) -> tuple[int, int]:  
         data, fds = lean.recv_fds(ours, 65536, 1)
         console = fds[0] if fds else console
         if data and data != READY:
-            for pid in {maker, child.handover.pid} - {0}:
+            for pid in {maker, child.sibling} - {0}:
                 create.end(pid)
             said = lean.loads(data)
             prefix = "" if said.get("exec") else f"{said['step']}: "
@@ -129,6 +134,6 @@ def _launch(record: Record, plan: ProcessPlan, spec: dict) -> tuple[int, int]:  
         if not data:
             break
     os.waitpid(maker, 0)
-    if not child.handover.pid:
+    if not child.sibling:
         raise errors.FailedPrecondition("exec failed: it ended before its program began")
-    return child.handover.pid, console
+    return child.sibling, console

@@ -69,8 +69,8 @@ class Record:
     def write(self) -> None:
         """Replace the state as a whole; on a tmpfs, as a rule, so nothing is synced."""
         path = f"{self.directory}/state.json"
-        with open(f"{path}.new", "w", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(lean.dumps(self.data))
+        with open(f"{path}.new", "wb", buffering=0) as file:  # noqa: PTH123
+            file.write(lean.dumps(self.data).encode())
         os.rename(f"{path}.new", path)  # noqa: PTH104
 
     def remove(self) -> None:

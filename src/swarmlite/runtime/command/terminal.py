@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import termios
 
 from swarmlite.kernel import processes
 from swarmlite.runtime import lean
 from swarmlite.runtime.lean import signal
 
+TIOCGWINSZ, TIOCSWINSZ = 0x5413, 0x5414
 NOT_FORWARDED = {lean.SIGCHLD, lean.SIGWINCH, lean.SIGKILL, lean.SIGSTOP, lean.SIGURG}
 
 
@@ -34,7 +34,7 @@ def stay_with(pid: int, console: int) -> int:
     finally:
         os.close(descriptor)
         if before is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, before)
+            _restore(before)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
@@ -83,6 +83,7 @@ def _copy(source: int, target: int) -> bool:
 def _make_raw() -> list | None:  # type: ignore[type-arg]
     if not os.isatty(0):
         return None
+    import termios
     import tty
 
     before = termios.tcgetattr(0)
@@ -90,10 +91,16 @@ def _make_raw() -> list | None:  # type: ignore[type-arg]
     return before
 
 
+def _restore(before: list) -> None:  # type: ignore[type-arg]
+    import termios
+
+    termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
 def _resize(console: int) -> None:
     """As large as our own."""
     try:
-        size = fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))
-        fcntl.ioctl(console, termios.TIOCSWINSZ, size)
+        size = fcntl.ioctl(0, TIOCGWINSZ, bytes(8))
+        fcntl.ioctl(console, TIOCSWINSZ, size)
     except OSError:
         pass  # standard input is no terminal

@@ -1,13 +1,17 @@
-"""Compiled filters, once a profile (10 ms), for as long as the supervisor lives."""
+"""Compiled filters, once a profile (10 ms), for as long as the supervisor lives, or on the disk."""
 
 from __future__ import annotations
 
 from swarmlite.kernel.filters import FilterProgram
 from swarmlite.kernel.libc import MACHINE
 from swarmlite.kernel.processes import SIBLING_FLAGS
-from swarmlite.runtime import lean
-from swarmlite.runtime.seccomp import compile as compiler
-from swarmlite.runtime.seccomp import profile as rules
+from swarmlite.runtime.seccomp import kept
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swarmlite.runtime.seccomp.profile import Profile
 
 
 class Filter:
@@ -16,38 +20,62 @@ class Filter:
     `lets_fork`: a process under it may make a child; `lets_drop`: it may give up capabilities.
     """
 
-    def __init__(self, profile: rules.Profile) -> None:
-        self._program = FilterProgram(compiler.compile_profile(profile))
-        self._flags = profile.flags
-        self.lets_fork = profile.allows("clone", [SIBLING_FLAGS, 0, 0, 0, 0, 0])
-        self.lets_drop = profile.allows("capset", [0] * 6)
+    def __init__(self, code: bytes, flags: int, lets_fork: bool, lets_drop: bool) -> None:
+        self.code, self.flags = code, flags
+        self.lets_fork, self.lets_drop = lets_fork, lets_drop
+        self._program = FilterProgram(code)
 
     def install(self) -> None:
         """For this process, for ever; raises OSError."""
-        self._program.install(self._flags)
+        self._program.install(self.flags)
 
 
 class Cache:
-    """Filters by profile, the 64 that were made last."""
+    """Filters by profile, the 64 that were made last; `on_disk` for who does not live long."""
 
     MAX = 64
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_disk: bool = False) -> None:
         self._filters: dict[str, Filter] = {}
+        self._on_disk = on_disk
 
     def default(self, caps: list[str]) -> Filter:
         """The built-in profile for a bounding set."""
-        key = "default:" + ",".join(sorted(caps))
-        found = self._filters.get(key)
-        return found or self._add(key, rules.default_profile(caps, MACHINE))
+
+        def make() -> Profile:
+            from swarmlite.runtime.seccomp import profile
+
+            return profile.default_profile(caps, MACHINE)
+
+        return self._find("default:" + ",".join(sorted(caps)), make)
 
     def oci(self, seccomp: dict[str, object]) -> Filter:
         """An OCI profile; raises InvalidSpec."""
-        key = "oci:" + lean.dumps(seccomp)
-        return self._filters.get(key) or self._add(key, rules.from_oci(seccomp, MACHINE))
 
-    def _add(self, key: str, profile: rules.Profile) -> Filter:
-        if len(self._filters) >= self.MAX:
-            self._filters.pop(next(iter(self._filters)))
-        made = self._filters[key] = Filter(profile)
-        return made
+        def make() -> Profile:
+            from swarmlite.runtime.seccomp import profile
+
+            return profile.from_oci(seccomp, MACHINE)
+
+        return self._find(f"oci:{seccomp!r}", make)
+
+    def _find(self, key: str, make: Callable[[], Profile]) -> Filter:
+        found = self._filters.get(key)
+        if found is None:
+            parts = kept.read(key) if self._on_disk else None
+            if parts is None:
+                parts = _compile(make())
+                if self._on_disk:
+                    kept.write(key, parts)
+            if len(self._filters) >= self.MAX:
+                self._filters.pop(next(iter(self._filters)))
+            found = self._filters[key] = Filter(*parts)
+        return found
+
+
+def _compile(profile: Profile) -> kept.Parts:
+    from swarmlite.runtime.seccomp import compile as compiler
+
+    lets_fork = profile.allows("clone", [SIBLING_FLAGS, 0, 0, 0, 0, 0])
+    lets_drop = profile.allows("capset", [0] * 6)
+    return compiler.compile_profile(profile), profile.flags, lets_fork, lets_drop

@@ -12,7 +12,6 @@ import fcntl
 import os
 import struct
 import sys
-import termios
 
 from swarmlite.kernel import namespaces, paths, processes
 from swarmlite.runtime import lean
@@ -23,16 +22,15 @@ from swarmlite.runtime.supervisor.process_plan import ProcessPlan
 CHANGED_SIGNALS = (
     lean.SIGCHLD, lean.SIGTERM, lean.SIGINT, lean.SIGHUP, lean.SIGPIPE, lean.SIGXFSZ,
 )  # fmt: skip
-TIOCGPTPEER = 0x5441
-TIOCSPTLCK = 0x40045431
+TIOCSCTTY, TIOCSWINSZ, TIOCGPTPEER, TIOCSPTLCK = 0x540E, 0x5414, 0x5441, 0x40045431
 READY, START = b"ready", b"start"
 
 
 class Child:
     """What the parent hands over: a channel to it, stdio and the cgroup to be in.
 
-    `process` is None for a container that cannot be started. `handover`: where the kernel writes
-    the pid of the sibling that goes on in our place, if there is one.
+    `process` is None for a container that cannot be started. `hands_over`: a sibling will go on in
+    our place, whose pid the kernel writes into `handover`.
     """
 
     makes_cwd = True
@@ -43,16 +41,28 @@ class Child:
         channel: lean.Socket,
         stdio: list[int],
         cgroup_files: list[int],
+        hands_over: bool,
     ) -> None:
         self.process = process
         self.channel = channel
         self.stdio = stdio
         self.cgroup_files = cgroup_files
-        self.handover = processes.Handover()
+        self._handover = processes.Handover() if hands_over else None
         self.step = ""
         self.who = identity.Identity(0, 0, [], "/")
         self.variables: dict[bytes, bytes] = {}
         self.console = -1
+
+    @property
+    def handover(self) -> processes.Handover:
+        """Of a child that is to have a sibling."""
+        assert self._handover is not None
+        return self._handover
+
+    @property
+    def sibling(self) -> int:
+        """The pid of who goes on in our place; 0 while there is nobody."""
+        return 0 if self._handover is None else self._handover.pid
 
     def run(self) -> None:
         """Every step in order; returns in a process whose work is done."""
@@ -136,7 +146,7 @@ class Child:
         fcntl.ioctl(ptmx, TIOCSPTLCK, struct.pack("i", 0))
         size = process.console_size
         fcntl.ioctl(
-            ptmx, termios.TIOCSWINSZ,
+            ptmx, TIOCSWINSZ,
             struct.pack("4H", int(size.get("height", 0)), int(size.get("width", 0)), 0, 0),
         )  # fmt: skip
         slave = fcntl.ioctl(ptmx, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
@@ -207,7 +217,7 @@ class ExecChild(Child):
         namespace_flags: int,
         filtered: bool,
     ) -> None:
-        super().__init__(process, channel, stdio, cgroup_files)
+        super().__init__(process, channel, stdio, cgroup_files, hands_over=True)
         self.program = process
         self.container = container  # a pidfd of its first process
         self.namespace_flags = namespace_flags
@@ -261,7 +271,7 @@ def new_session(terminal: bool) -> None:
     try:
         os.setsid()
         if terminal:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            fcntl.ioctl(0, TIOCSCTTY, 0)
     except PermissionError:
         if terminal:
             raise

@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import termios
 
 from swarmlite.kernel import mounting, namespaces, processes
 from swarmlite.runtime import lean
 from swarmlite.runtime.oci.namespaces import FLAGS
 from swarmlite.runtime.supervisor import finish, init
-from swarmlite.runtime.supervisor.child import START, Child, become_root_here, new_session, write
+from swarmlite.runtime.supervisor.child import (
+    START,
+    TIOCSCTTY,
+    Child,
+    become_root_here,
+    new_session,
+    write,
+)
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 from swarmlite.runtime.supervisor.rootfs import Rootfs, open_null
 
@@ -34,7 +40,7 @@ class ContainerChild(Child):
         cgroup_files: list[int],
         cgroup_binds: list[tuple[str, str]],
     ) -> None:
-        super().__init__(plan.process, channel, stdio, cgroup_files)
+        super().__init__(plan.process, channel, stdio, cgroup_files, hands_over=plan.staged)
         self.plan = plan
         self.spaces = plan.namespaces
         self.cgroup_binds = cgroup_binds
@@ -249,7 +255,7 @@ class ContainerChild(Child):
         ptmx = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self.rootfs.devpts)
         self.open_console(ptmx, process)
         if "pid" not in self.spaces.joined:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            fcntl.ioctl(0, TIOCSCTTY, 0)
         tree = mounting.open_tree(0, b"", mounting.OPEN_TREE_CLONE | mounting.AT_EMPTY_PATH)
         place = self.rootfs.place(b"/dev/console", False)
         mounting.move_mount(tree, place)
