@@ -15,16 +15,15 @@ if not __package__:
     sys.path[:] = [p for p in sys.path if p != __file__.rsplit("/", 1)[0]]
     sys.path.insert(0, HERE)
 
-import contextlib  # noqa: E402
-import errno  # noqa: E402
-import fcntl  # noqa: E402
 import gc  # noqa: E402
 import os  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
 
 from swarmlite.kernel import processes  # noqa: E402
-from swarmlite.runtime import sealing  # noqa: E402
+from swarmlite.runtime import lean, sealing  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
 
 USAGE = "usage: swarmlite-supervisor --socket PATH --state-dir DIR"
 OPTIONS = ("--socket", "--state-dir")
@@ -49,7 +48,7 @@ def parse(arguments: list[str]) -> dict[str, str]:
 
 def seal(arguments: list[str]) -> None:
     """Run again from a read-only mount of the interpreter; returns when it cannot."""
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+    environment = [b"PATH=/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL=C.UTF-8"]
     try:
         sealing.seal(__file__, arguments, environment)
     except OSError as error:
@@ -58,6 +57,10 @@ def seal(arguments: list[str]) -> None:
 
 def listen(path: str) -> socket.socket:
     """The socket, 0600; only one supervisor holds it. A stale one is removed."""
+    import errno
+    import fcntl
+    import socket
+
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,7 +68,7 @@ def listen(path: str) -> socket.socket:
         if error.errno != errno.EWOULDBLOCK:
             raise
         sys.exit(f"swarmlite-supervisor: another one serves {path}")
-    with contextlib.suppress(FileNotFoundError):
+    with lean.suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -84,9 +87,6 @@ def main() -> None:
         sys.exit("swarmlite-supervisor: must be run as root")
     if sealing.SEALED not in options:
         seal(arguments)
-    from swarmlite.runtime.supervisor.operations import Operations
-    from swarmlite.runtime.supervisor.server import Server
-
     while (fd := os.open("/dev/null", os.O_RDWR)) < 3:
         os.set_inheritable(fd, True)  # a pipe must never become somebody's stdout
     os.close(fd)
@@ -94,13 +94,27 @@ def main() -> None:
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
     processes.set_name(b"swarmlite-sup")
+    from swarmlite.runtime.supervisor import forker
+
+    # Now: what is loaded from here on is nothing that it needs, nor is what will be open.
+    forking = forker.begin()
+    serve(options, forking)
+
+
+def serve(options: dict[str, str], forking: tuple[int, lean.Socket]) -> None:
+    """The supervisor itself, beside the process that forks for it."""
+    import signal
+
+    from swarmlite.runtime.supervisor.operations import Operations
+    from swarmlite.runtime.supervisor.server import Server
+
     state_dir = os.path.abspath(options["--state-dir"])  # noqa: PTH100
     os.makedirs(state_dir, 0o700, exist_ok=True)  # noqa: PTH103
     socket_dir = os.path.dirname(os.path.abspath(options["--socket"]))  # noqa: PTH100, PTH120
     os.makedirs(socket_dir, exist_ok=True)  # noqa: PTH103
     try:
         listener = listen(options["--socket"])
-        server = Server(state_dir)
+        server = Server(state_dir, forking)
     except Exception as error:
         sys.exit(f"swarmlite-supervisor: {error}")
     server.take_over()

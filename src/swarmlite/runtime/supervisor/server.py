@@ -17,6 +17,7 @@ import time
 from collections import deque
 
 from swarmlite import errors
+from swarmlite.runtime import lean
 from swarmlite.runtime.cgroups import ooms
 from swarmlite.runtime.cgroups.detect import Host
 from swarmlite.runtime.seccomp.cache import Cache
@@ -27,6 +28,7 @@ from swarmlite.runtime.supervisor.execs import Execs
 from swarmlite.runtime.supervisor.logfiles import say
 from swarmlite.runtime.supervisor.loop import Client, Loop, Timer, is_root
 from swarmlite.runtime.supervisor.output import duplicate
+from swarmlite.runtime.supervisor.parking import Parking
 from swarmlite.runtime.supervisor.plan import HostPowers, Plan
 
 TYPE_CHECKING = False
@@ -61,8 +63,9 @@ class Start:
 class Server:
     """State of the whole; `serve` runs it."""
 
-    def __init__(self, state_dir: str) -> None:
+    def __init__(self, state_dir: str, forker: tuple[int, lean.Socket] | None = None) -> None:
         self.loop = Loop()
+        self.parking = Parking(self.loop, *forker) if forker else None
         self.state_dir = state_dir
         self.host = Host()
         self.powers = HostPowers()
@@ -129,7 +132,9 @@ class Server:
         cgroup.create(plan.resources)
         container.warnings += [f"linux.resources: {warning}" for warning in cgroup.warnings]
         container.cgroup = cgroup
-        launch.launch_container(container, plan, cgroup, start.stdio, self.null, start.stdin)
+        launch.launch_container(
+            container, plan, cgroup, start.stdio, self.null, start.stdin, self.parking
+        )
         self.in_flight += 1
         self.by_pid[container.pid] = container
         if container.joining is not None:
@@ -275,6 +280,8 @@ class Server:
                 return
             code = os.waitstatus_to_exitcode(status)
             code = code if code >= 0 else 128 - code
+            if self.parking is not None and self.parking.reaped(pid):
+                continue
             if (container := self._container_that_ended(pid)) is not None:
                 self._ended(container, code)
             else:

@@ -1,0 +1,86 @@
+"""The process that forks: small, since each child copies the pages that it writes to.
+
+It is forked by the supervisor before that has grown, and makes children of its own parent
+(CLONE_PARENT): so the supervisor reaps them, and does not pay for a fork with copies of its own
+pages. Who is made waits for a job (jobs.py) on its socket, and is the container's first process
+from then on. The mount and UTS namespaces are made only then: they are copies of the host's, and
+have to be of its present state.
+
+Everything that a child needs is loaded here: later it sees the files of an image.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+
+from swarmlite.kernel import namespaces, processes
+from swarmlite.runtime import lean
+from swarmlite.runtime.lean import signal
+from swarmlite.runtime.supervisor import jobs
+from swarmlite.runtime.supervisor.container_child import ContainerChild
+
+#: Made with the child; what is not among them is left to the time of the job.
+AHEAD = namespaces.CLONE_NEWPID | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWNET
+MAX_FDS = 32
+IGNORED = (lean.SIGHUP, lean.SIGINT, lean.SIGTERM)  # it ends with its socket
+
+
+def begin() -> tuple[int, lean.Socket]:
+    """Fork the forking process: its pid, and the socket to it. Before there is anything to hold."""
+    ours, theirs = lean.socketpair()
+    # What lives now lives on: no collection writes to it.
+    gc.collect()
+    gc.freeze()
+    pid = processes.fork()
+    if pid == 0:
+        try:
+            ours.close()
+            for number in IGNORED:
+                signal.signal(number, signal.SIG_IGN)
+            gc.disable()
+            serve(theirs)
+        finally:
+            os._exit(0)
+    theirs.close()
+    return pid, ours
+
+
+def serve(channel: lean.Socket) -> None:
+    """Make a child for each request, until the parent is gone.
+
+    A request is the namespaces' flags, with the child's socket and, if it is to be born in one, a
+    cgroup's directory; the answer a pid, or an errno below 0.
+    """
+    while True:
+        request, fds = lean.recv_fds(channel, 64, 2)
+        if not request:
+            return
+        try:
+            pid = processes.clone_sibling(int(request), fds[1] if len(fds) > 1 else -1)
+        except OSError as error:
+            pid = -(error.errno or 1)
+        if pid == 0:
+            become(fds[0])
+        for fd in fds:
+            os.close(fd)
+        channel.send(b"%d" % pid)
+
+
+def become(fd: int) -> None:
+    """In the child: wait for the job, and do it. Never returns."""
+    try:
+        if fd > 3:
+            processes.close_range(3, fd - 1)
+        processes.close_range(fd + 1)
+        channel = lean.adopt(fd)
+        data, fds = lean.recv_fds(channel, jobs.MAX_BYTES, MAX_FDS)
+        if data:
+            unshare = int.from_bytes(data[: jobs.HEADER], "little")
+            if unshare:
+                namespaces.unshare(unshare)
+            job = jobs.unpack(data[jobs.HEADER :])
+            child = ContainerChild(job.plan, channel, fds[:3], fds[3:], job.cgroup_binds)
+            child.guarded_run()
+    finally:
+        os._exit(127)

@@ -1,0 +1,158 @@
+"""The supervisor's side of the forking process, and the children that it keeps ready.
+
+A child that waits is worth a fork's time to the next start, and costs a process, its namespaces and
+half a megabyte. So there are few, only once starts come one after the other, and not for long:
+what they were born with (limits, sysctls of a new network namespace) is the host's of then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+
+from swarmlite.runtime import lean
+from swarmlite.runtime.supervisor.logfiles import say
+from swarmlite.runtime.supervisor.loop import Loop
+
+MAX_PARKED = 2
+PARKED_FOR_S = 20.0
+PATIENCE_S = 10  # a fork takes milliseconds
+CHANNEL = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+def make_channel() -> tuple[socket.socket, socket.socket]:
+    """Ours and the child's; the child's blocks."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, CHANNEL)
+    theirs.setblocking(True)
+    return ours, theirs
+
+
+class Parked:
+    """A child, the socket to it, and what it was born with; `pid` is 0 until that is known."""
+
+    def __init__(self, flags: int, channel: socket.socket) -> None:
+        self.flags, self.channel = flags, channel
+        self.pid = 0
+        self.since = time.monotonic()
+
+
+class Parking:
+    """Children to be had; whatever raises OSError leaves the supervisor to fork by itself."""
+
+    def __init__(self, loop: Loop, pid: int, channel: lean.Socket) -> None:
+        self._loop, self.pid = loop, pid
+        self._channel: lean.Socket | None = channel
+        self._parked: list[Parked] = []
+        self._asked: list[Parked] = []  # in the order of the answers to come
+        self._last_start = 0.0
+        limit = struct.pack("ll", PATIENCE_S, 0)
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        loop.add(channel.fileno(), lambda _events: self._answered())
+
+    def take(self, flags: int, cgroup: int = -1) -> Parked:
+        """A child in new namespaces of these flags, in a cgroup if one is given; OSError."""
+        try:
+            while self._asked and (cgroup >= 0 or not self._with(flags)):
+                self._hear()
+            found = self._with(flags) if cgroup < 0 else None
+            if found is None:
+                self._ask(flags, cgroup)
+                found = self._hear()
+        except OSError as error:
+            self._lost(error)
+            raise
+        if found.pid < 0:
+            raise OSError(-found.pid, f"clone: {os.strerror(-found.pid)}")
+        self._parked.remove(found)
+        return found
+
+    def refill(self, flags: int) -> None:
+        """After a start: where starts follow one another, have a child ready for the next."""
+        now = time.monotonic()
+        before, self._last_start = self._last_start, now
+        if self._channel is None or now - before > PARKED_FOR_S:
+            return
+        for other in [p for p in self._parked if p.flags != flags]:
+            self._dismiss(other)
+        if len(self._parked) + len(self._asked) < MAX_PARKED:
+            try:
+                self._ask(flags, -1)
+            except OSError as error:
+                self._lost(error)
+                return
+            self._loop.later(PARKED_FOR_S, self._dismiss_old)
+
+    def reaped(self, pid: int) -> bool:
+        """Whether a child that has ended was one of these, or the forking process itself."""
+        if pid == self.pid:
+            self._lost(OSError(errno.ECHILD, "the forking process has ended"))
+            return True
+        for parked in [p for p in self._parked if p.pid == pid]:
+            self._dismiss(parked)
+            return True
+        return False
+
+    def _with(self, flags: int) -> Parked | None:
+        return next((p for p in self._parked if p.flags == flags), None)
+
+    def _ask(self, flags: int, cgroup: int) -> Parked:
+        if self._channel is None:
+            raise OSError(errno.ENOTCONN, "there is no forking process")
+        ours, theirs = make_channel()
+        try:
+            fds = [theirs.fileno(), *([cgroup] if cgroup >= 0 else [])]
+            lean.send_fds(self._channel, b"%d" % flags, fds)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        asked = Parked(flags, ours)
+        self._asked.append(asked)
+        return asked
+
+    def _answered(self) -> None:
+        try:
+            self._hear()
+        except OSError as error:
+            self._lost(error)
+
+    def _hear(self) -> Parked:
+        """One answer: a child, or an errno below 0 in the place of its pid. OSError: nobody."""
+        if self._channel is None:
+            raise OSError(errno.ENOTCONN, "there is no forking process")
+        answer = self._channel.recv(64)
+        if not answer or not self._asked:
+            raise OSError(errno.ECONNRESET, "the forking process has ended")
+        asked = self._asked.pop(0)
+        asked.pid = int(answer)
+        if asked.pid < 0:
+            asked.channel.close()
+        else:
+            self._parked.append(asked)
+        return asked
+
+    def _dismiss(self, parked: Parked) -> None:
+        """It ends when its socket does."""
+        self._parked.remove(parked)
+        parked.channel.close()
+
+    def _dismiss_old(self) -> None:
+        before = time.monotonic() - PARKED_FOR_S
+        for parked in [p for p in self._parked if p.since <= before]:
+            self._dismiss(parked)
+
+    def _lost(self, error: OSError) -> None:
+        """From now on the supervisor forks by itself: slower, and no container is the worse."""
+        if self._channel is None:
+            return
+        say(f"the forking process is lost: {error}")
+        self._loop.remove(self._channel.fileno())
+        self._channel.close()
+        self._channel = None
+        for parked in self._asked:
+            parked.channel.close()
+        self._asked = []
