@@ -129,3 +129,9 @@ def _until(probe: Any) -> None:
     deadline = time.monotonic() + WAIT_S
     while not probe():
         assert time.monotonic() < deadline, "it never came true"
+
+
+def test_dial_stdio_is_the_way_of_contexts_over_ssh(host: RawHost) -> None:
+    asked = b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+    result = host.cli("system", "dial-stdio", stdin=asked)
+    assert result.status == 0 and result.out.endswith("OK"), result

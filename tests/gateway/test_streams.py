@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import time
 from typing import Any
 
@@ -67,9 +69,6 @@ def test_the_end_of_input_is_the_command_s_and_its_output_comes_after(host: RawH
 def test_input_that_comes_with_the_request_is_not_lost(host: RawHost) -> None:
     with container(host) as identity:
         run = execute(host, identity, "cat", AttachStdin=True)
-        import json
-        import socket
-
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(WAIT_S)
         connection.connect(str(host.socket_path))
@@ -218,6 +217,21 @@ async def test_a_websocket_is_attached_to(host: RawHost) -> None:
                 assert message.data == b"hello\n"
 
 
+def test_a_client_that_half_closes_after_its_request_is_answered(host: RawHost) -> None:
+    with container(host) as identity:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(WAIT_S)
+        connection.connect(str(host.socket_path))
+        connection.sendall(
+            f"POST /containers/{identity}/restart HTTP/1.1\r\nHost: d\r\n\r\n".encode()
+        )
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100).startswith(b"HTTP/1.1 204")
+        while connection.recv(65536):
+            pass
+        connection.close()
+
+
 def test_a_hundred_streams_at_once(host: RawHost) -> None:
     with container(host, Cmd=CAT, OpenStdin=True) as identity:
         query = {"stream": "1", "stdin": "1", "stdout": "1"}
@@ -234,8 +248,6 @@ def test_a_hundred_streams_at_once(host: RawHost) -> None:
 
 
 def test_five_hundred_idle_connections_hold_nobody_up(host: RawHost) -> None:
-    import socket
-
     idle = []
     try:
         for _ in range(500):

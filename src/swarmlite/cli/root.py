@@ -155,6 +155,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         "Manage this host",
         {
             "df": "Show this host's disk usage",
+            "dial-stdio": "Proxy the standard streams to Docker's API of this host",
             "events": "Get real time events from this host",
             "info": "Display information about this host and its swarm",
             "prune": "Remove unused data of this host",

@@ -53,7 +53,6 @@ async def attach(call: Call) -> web.StreamResponse:
         )
     finally:
         attached.cancel()
-        client.release()
     return client
 
 

@@ -53,18 +53,15 @@ async def start(call: Call) -> web.StreamResponse:
 async def _attached(call: Call, running: object, config: pb.ExecConfig) -> web.StreamResponse:
     keys = detach_keys.parse(detach_keys.DEFAULT)
     client = Hijacked(call.http)
-    try:
-        client.take(head(call.http, content_type(call.version, tty=config.tty)))
-        await converse(
-            client,
-            running,
-            pb.ExecInput,
-            tty=config.tty,
-            stdin=config.attach_stdin,
-            detach_keys=keys,
-        )
-    finally:
-        client.release()
+    client.take(head(call.http, content_type(call.version, tty=config.tty)))
+    await converse(
+        client,
+        running,
+        pb.ExecInput,
+        tty=config.tty,
+        stdin=config.attach_stdin,
+        detach_keys=keys,
+    )
     return client
 
 

@@ -36,7 +36,7 @@ class Connection(RequestHandler):
     next request (aiohttp 3.14's parser does so): it is held here until the stream takes it.
     """
 
-    __slots__ = ("_body_left", "_held", "_upgrading", "ended_early")
+    __slots__ = ("_body_left", "_held", "_unwatch", "_upgrading", "ended_early")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,6 +44,12 @@ class Connection(RequestHandler):
         self._body_left = 0  # of that request, in bytes
         self._held = bytearray()
         self.ended_early = False  # half-closed before the stream took over
+        self._unwatch: Callable[[], None] = lambda: None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is over, whoever ended it."""
+        self._unwatch()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """What the client sent: of a request, or of what follows one that upgrades."""
@@ -80,6 +86,7 @@ class Connection(RequestHandler):
         """The stream reads the connection from now on, what is held first."""
         held, self._held = bytes(self._held), bytearray()
         self.set_parser(inbox)  # type: ignore[arg-type]
+        self._watch()
         if len(held) > HIGH_BYTES and self.transport is not None:
             self.transport.resume_reading()
         if held:
@@ -100,8 +107,21 @@ class Connection(RequestHandler):
         if self._payload_parser is not None:
             self._payload_parser.feed_eof()
             return True
-        self.ended_early = self._upgrading
-        return self._upgrading or None
+        if self._upgrading:
+            self.ended_early = True
+            return True
+        request, waiter = self._current_request, self._waiter
+        busy = waiter is None or waiter.done()
+        if busy and (request is None or request.content.is_eof()):
+            # It is answered, and then the connection ends; unless the client is gone altogether.
+            self.close()
+            self._watch()
+            return True
+        return None
+
+    def _watch(self) -> None:
+        if self.transport is not None:
+            self._unwatch = _watch_for_hang_up(self.transport)
 
     async def drained(self) -> None:
         """Until the client has taken enough of what was written. Raises ConnectionError."""
@@ -167,13 +187,11 @@ class Hijacked(web.StreamResponse):
             raise ConnectionResetError("the client has gone")
         self._connection, self._transport = connection, transport
         self._inbox = _Inbox(transport)
-        self._unwatch: Callable[[], None] = lambda: None
 
     def take(self, head: bytes) -> None:
         """Send the head of the answer, and read the connection from now on."""
         self._transport.write(head)
         self._connection.take(self._inbox)
-        self._unwatch = _watch_for_hang_up(self._transport)
 
     async def read(self) -> bytes:
         """What came; empty once the client writes no more."""
@@ -185,10 +203,6 @@ class Hijacked(web.StreamResponse):
             raise ConnectionResetError("the client has gone")
         self._transport.write(data)
         await self._connection.drained()
-
-    def release(self) -> None:
-        """The stream is over; aiohttp closes the connection when its handler returns."""
-        self._unwatch()
 
     # What aiohttp does with an answer: this one was sent already.
     async def prepare(self, request: web.BaseRequest) -> None:
