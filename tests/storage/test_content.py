@@ -189,6 +189,24 @@ def test_limits_that_are_wrong_are_said(
         Limits.from_environment()
 
 
+def test_limits_of_swarmlite_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says stands over them."""
+    file = tmp_path / "swarmlite.toml"
+    monkeypatch.setenv("SWARMLITE_CONFIG", str(file))
+    file.write_text('[images.limits]\nlayers = 7\nbytes = "20g"\nentries = 5\n')
+    monkeypatch.setenv("SWARMLITE_IMAGE_LIMITS", "entries=6")
+    assert Limits.from_environment() == Limits(layers=7, bytes=20 << 30, entries=6)
+    for text, message in (
+        ("[images]\nlimit = 1", "images: unknown key 'limit': use limits"),
+        ("[images]\nlimits = 1", "images.limits is not a table"),
+        ("[images.limits]\nlayers = true", "images.limits: layers='true' is not a number"),
+        ("[images.limits]\nlayer = 1", "images.limits: unknown limit 'layer'"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InvalidSpec, match=message):
+            Limits.from_environment()
+
+
 async def test_the_owner_of_a_node_sets_limits(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +23,10 @@ from yarl import URL
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.model.references import DEFAULT_DOMAIN
-from swarmlite.storage.images import proxies
+from swarmlite.storage.images import configfile, proxies
 
 DEFAULT_CERTS_DIR = Path("/etc/swarmlite/certs.d")
 DOCKERS_CERTS_DIR = Path("/etc/docker/certs.d")
-CONFIG_FILE = Path("/etc/swarmlite/swarmlite.toml")
 
 
 @dataclass(frozen=True)
@@ -169,24 +167,12 @@ class _File:
     @classmethod
     def read(cls) -> _File:
         """Of the file that is named, or the usual one. Raises InvalidSpec."""
-        named = os.environ.get("SWARMLITE_CONFIG", "")
-        path = Path(named) if named else CONFIG_FILE
         try:
-            with path.open("rb") as file:
-                document = tomllib.load(file)
-        except FileNotFoundError:
-            if named:
-                raise InvalidSpec(f"SWARMLITE_CONFIG names {path}, which is not there") from None
-            return cls()
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise InvalidSpec(f"{path} cannot be read: {error}") from error
-        section = document.get("registries", {})
-        if not isinstance(section, dict):
-            raise InvalidSpec(f"{path}: registries is not a table")
-        try:
-            return cls._parse(section)
+            return cls._parse(configfile.section("registries"))
         except InvalidSpec as error:
-            raise InvalidSpec(f"{path}: registries: {error}") from error
+            if str(error).startswith(str(configfile.path())):
+                raise
+            raise InvalidSpec(f"{configfile.path()}: registries: {error}") from error
 
     @classmethod
     def _parse(cls, section: dict[str, Any]) -> _File:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -181,25 +182,42 @@ class Limits:
 
     @classmethod
     def from_environment(cls) -> Limits:
-        """SWARMLITE_IMAGE_LIMITS: NAME=NUMBER[k|m|g|t] separated by commas, others by default.
+        """Of `images.limits` in swarmlite.toml, and over it SWARMLITE_IMAGE_LIMITS:
+        NAME=NUMBER[k|m|g|t] separated by commas; others by default.
 
         Raises InvalidSpec for an unknown name or what is not a number.
         """
-        found = {}
-        for part in filter(None, os.environ.get("SWARMLITE_IMAGE_LIMITS", "").split(",")):
-            name, _, text = part.strip().partition("=")
-            if name not in cls.__dataclass_fields__:
-                known = ", ".join(cls.__dataclass_fields__)
-                raise InvalidSpec(f"SWARMLITE_IMAGE_LIMITS: unknown limit {name!r}: known: {known}")
-            found[name] = _amount(name, text.strip().lower())
+        from swarmlite.storage.images import configfile  # not for the unpacker's process
+
+        images = configfile.section("images")
+        where = f"{configfile.path()}: images"
+        if unknown := set(images) - {"limits"}:
+            raise InvalidSpec(f"{where}: unknown key {min(unknown)!r}: use limits")
+        table = images.get("limits", {})
+        if not isinstance(table, dict):
+            raise InvalidSpec(f"{where}.limits is not a table")
+        found = cls._parse(((key, str(value)) for key, value in table.items()), f"{where}.limits")
+        texts = filter(None, os.environ.get("SWARMLITE_IMAGE_LIMITS", "").split(","))
+        pairs = (text.strip().partition("=") for text in texts)
+        found |= cls._parse(((key, value) for key, _, value in pairs), "SWARMLITE_IMAGE_LIMITS")
         return cls(**found)
 
+    @classmethod
+    def _parse(cls, pairs: Iterable[tuple[str, str]], where: str) -> dict[str, int]:
+        found = {}
+        for name, text in pairs:
+            if name not in cls.__dataclass_fields__:
+                known = ", ".join(cls.__dataclass_fields__)
+                raise InvalidSpec(f"{where}: unknown limit {name!r}: known: {known}")
+            found[name] = _amount(where, name, text.strip().lower())
+        return found
 
-def _amount(name: str, text: str) -> int:
+
+def _amount(where: str, name: str, text: str) -> int:
     shift = {"k": 10, "m": 20, "g": 30, "t": 40}.get(text[-1:], 0)
     digits = text[:-1] if shift else text
     if not digits.isdecimal() or not int(digits):
-        raise InvalidSpec(f"SWARMLITE_IMAGE_LIMITS: {name}={text[:40]!r} is not a number above 0")
+        raise InvalidSpec(f"{where}: {name}={text[:40]!r} is not a number above 0")
     return int(digits) << shift
 
 
