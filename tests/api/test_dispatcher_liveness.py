@@ -50,7 +50,7 @@ class World:
         await asyncio.gather(self.running, return_exceptions=True)
 
     async def check(self) -> None:
-        self.dispatcher.check_nodes(self.clock())
+        self.dispatcher.judge.check_nodes(self.clock())
         await asyncio.sleep(0.15)
 
     def state(self, node_id: str) -> int:
@@ -100,7 +100,7 @@ async def test_an_agent_that_starts_slowly_on_a_host_that_lives_is_waited_for() 
             session = world.dispatcher.open(node_id, address, Hello())
             await asyncio.sleep(0.1)
             world.dispatcher.close(session)
-        await world.dispatcher.ask_hosts()
+        await world.dispatcher.judge.ask_hosts()
         world.clock.advance(6)
         await world.check()
         assert (world.state("n1"), world.state("n2")) == (NodeStatus.READY, NodeStatus.DOWN)
@@ -133,7 +133,7 @@ async def test_a_node_that_moved_to_another_manager_is_not_declared_down_by_the_
         moved = node("n1", ready=True)
         moved.status.manager_id = "other"
         world.manager.put(moved)
-        world.dispatcher.adopt(world.clock())
+        world.dispatcher.judge.adopt(world.clock())
         world.clock.advance(100)
         await world.check()
         assert world.state("n1") == NodeStatus.READY
@@ -216,8 +216,8 @@ async def test_nodes_of_a_manager_that_fell_silent_are_judged_soon() -> None:
         await world.check()
         dead.manager_status.reachability = ManagerStatus.UNREACHABLE
         world.manager.put(dead)
-        await until(lambda: "dead" in world.dispatcher._silent)
-        world.dispatcher.adopt(world.clock())
+        await until(lambda: "dead" in world.dispatcher.judge.silent)
+        world.dispatcher.judge.adopt(world.clock())
         world.clock.advance(9)
         await world.check()
         assert world.state("dead") == world.state("n1") == NodeStatus.READY
@@ -232,7 +232,7 @@ async def test_after_a_start_of_the_managers_every_node_has_its_time_to_come_bac
         worker.status.manager_id = "dead"
         dead.manager_status.reachability = ManagerStatus.UNREACHABLE
         world.manager.put(dead, worker)
-        world.dispatcher.adopt(world.clock())
+        world.dispatcher.judge.adopt(world.clock())
         world.clock.advance(29)
         await world.check()
         assert world.state("n1") == NodeStatus.READY

@@ -15,14 +15,12 @@ from swarmlite.manager.isolation import apart, kept_up
 from swarmlite.manager.store.api import (
     Action,
     Change,
-    Delete,
     Event,
-    Put,
     Resync,
     Store,
     Subscription,
 )
-from swarmlite.model import defaults, task_states, units
+from swarmlite.model import defaults, units
 from swarmlite.model.validate.reports import check_hello, check_message
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
@@ -33,22 +31,19 @@ from swarmlite.proto.dispatcher_pb2 import (
     ManagerPeer,
     SessionInfo,
 )
-from swarmlite.proto.objects_pb2 import Node, Task
-from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
+from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
 
-from . import assignments, hosts
+from . import assignments
 from .attachments import Attachments, stale
+from .judging import NodeJudge
 from .liveness import Liveness
+from .orphans import orphans
 from .reports import Reports
 from .sessions import Session, Sessions
+from .writing import PERIOD_S, SETTLE_S, ReportWriter
 
 log = logging.getLogger(__name__)
-
-SETTLE_S = 0.01
-"""How long a first change waits for more: short, so that starting a task is quick."""
-
-PERIOD_S = 0.06
-"""The least time from one batch to the next, of assignments and of writes alike."""
 
 PERIOD_PER_NODE_S = 0.0008
 """What a message to an agent and its answer cost, about twice over: a batch to many nodes makes
@@ -57,21 +52,11 @@ the next one wait longer and grow, so that a burst is a few messages a node and 
 CHUNK = 250
 """Tasks handled without giving way to other work."""
 
-REPORTS = 1000
-"""Tasks written at a time: enough for all the transactions that the store has under way at once."""
-
 MESSAGES = 50
 """Sessions served without giving way: each writes its own message."""
 
-RETRY_S = 0.5
-CHECK_S = 0.25
-ASK_S = 1.0
-STALL_S = 2.0
-ADOPT_S = 5.0
 REPAIR_S = 5.0
-ORPHAN_AFTER = timedelta(hours=24)
 ORPHAN_CHECK_S = 60.0
-FORGOTTEN_AFTER = timedelta(minutes=1)
 KINDS = (*assignments.KINDS, "cluster")
 
 
@@ -110,17 +95,23 @@ class Dispatcher:
         self._is_leader = is_leader
         self._clock = clock
         self._now = now
+        self._subscription: Subscription | None = None
         self._set = assignments.AssignmentSet()
         self._undelivered: dict[str, list[AssignmentChange]] = {}
         self._reports = Reports()
-        self._reported = asyncio.Event()
+        self._writer = ReportWriter(store, node_id, self._reports, now)
         self._liveness = Liveness(self._period_s())
-        self._subscription: Subscription | None = None
-        self._led = False
+        self.judge = NodeJudge(
+            store,
+            node_id,
+            self.sessions,
+            self._liveness,
+            self._reports,
+            is_leader=is_leader,
+            clock=clock,
+            reported=self._writer.wake,
+        )
         self._assigning = False
-        self._silent: set[str] = set()
-        """Managers that answered while this one ran, and no longer do."""
-        self._judge = False
         self._peers: list[ManagerPeer] | None = None
 
     # sessions
@@ -174,7 +165,7 @@ class Dispatcher:
             described = self._reports.node_description
             apart("report of node", node_id, described, node_id, message.description)
         if self._reports:
-            self._reported.set()
+            self._writer.wake()
         for chunk in message.logs:
             if self.logs is not None:
                 apart("log of node", node_id, self.logs.received, node_id, chunk)
@@ -194,7 +185,7 @@ class Dispatcher:
     def _report_ready(self, node_id: str, address: str) -> None:
         status = NodeStatus(state=NodeStatus.READY, addr=address, manager_id=self._node_id)
         self._reports.node_status(node_id, status)
-        self._reported.set()
+        self._writer.wake()
 
     def _describe(self, node: Node, hello: Hello) -> None:
         if hello.HasField("description") and hello.description != node.description:
@@ -245,9 +236,9 @@ class Dispatcher:
                 assigning = partial(self._assign_forever, subscription)
                 for loop in (
                     partial(kept_up, "assigning", assigning),
-                    partial(kept_up, "writing reports", self._write_forever),
-                    partial(kept_up, "watching nodes", self._watch_nodes),
-                    partial(kept_up, "asking hosts", self._ask_hosts),
+                    partial(kept_up, "writing reports", self._writer.run),
+                    partial(kept_up, "watching nodes", self.judge.run),
+                    partial(kept_up, "asking hosts", self.judge.ask_forever),
                     partial(kept_up, "orphaning", self._orphan_forever),
                 ):
                     group.create_task(loop())
@@ -322,11 +313,7 @@ class Dispatcher:
                 self._node_changed(event, event.obj)
 
     def _node_changed(self, event: Event, node: Node) -> None:
-        if _fell_silent(node, event.old):
-            self._silent.add(node.id)
-            self._judge = True
-        elif node.manager_status.reachability != ManagerStatus.UNREACHABLE:
-            self._silent.discard(node.id)
+        self.judge.node_changed(node, event.old)
         if _moved(node, event.old):
             self._peers = None
             self._introduce_all()
@@ -380,174 +367,18 @@ class Dispatcher:
         if session is not None and session.info is not None:
             session.assign(changes)
 
-    async def _write_forever(self) -> None:
-        written_at = 0.0
-        while True:
-            await self._reported.wait()
-            await asyncio.sleep(max(SETTLE_S, written_at + PERIOD_S - time.monotonic()))
-            self._reported.clear()
-            while self._reports:
-                changes = self._reports.take(self._store.view, self._now(), REPORTS, self._node_id)
-                if not await self._write(changes):
-                    break
-            written_at = time.monotonic()
-
-    async def _write(self, changes: list[Change]) -> bool:
-        """False when it is to be tried again later."""
-        try:
-            refused = await self._store.commit_many(changes) if changes else []
-        except (Unavailable, ResourceExhausted) as error:
-            log.warning("reports not written error=%s", error)
-            self._reports.failed()
-            self._reported.set()
-            await asyncio.sleep(RETRY_S)
-            return False
-        except Exception:
-            log.exception("reports not written: each is tried by itself")
-            refused = [c for c in changes if not await self._write_one(c)]
-        self._reports.refused(refused)
-        if refused:
-            self._reported.set()
-        return not refused
-
-    async def _write_one(self, change: Change) -> bool:
-        """False when it conflicted; what cannot be written costs itself and nothing else."""
-        try:
-            return not await self._store.commit_many([change])
-        except (Unavailable, ResourceExhausted):
-            return False
-        except Exception:
-            log.exception("report dropped id=%s", change.obj.id)
-            self._reports.dropped(change)
-            return True
-
-    # nodes
-    async def _watch_nodes(self) -> None:
-        adopted_at, listened_at = float("-inf"), time.monotonic()
-        while True:
-            now = self._clock()
-            if now - adopted_at >= ADOPT_S or self._led != self._is_leader() or self._judge:
-                self._judge = False
-                self.adopt(now)
-                adopted_at = now
-            self._own_stall(time.monotonic() - listened_at)
-            listened_at = time.monotonic()
-            self.check_nodes(now)
-            await asyncio.sleep(CHECK_S)
-
-    async def _ask_hosts(self) -> None:
-        while True:
-            await self.ask_hosts()
-            await asyncio.sleep(ASK_S)
-
-    async def ask_hosts(self) -> None:
-        """Nodes whose stream ended and whose hosts live have longer to come back."""
-        nodes = self._store.view.nodes
-        unheard = [node for i in self._liveness.unheard() if (node := nodes.get(i)) is not None]
-        if unheard:
-            for node_id in await hosts.alive((n.id, n.status.addr) for n in unheard):
-                self._liveness.host_answers(node_id)
-
-    def _own_stall(self, elapsed_s: float) -> None:
-        """A manager that was frozen or busy must not take its own silence for its nodes'."""
-        if elapsed_s > STALL_S:
-            log.warning("manager stalled seconds=%.1f", elapsed_s)
-            self._liveness.postpone(elapsed_s)
-
-    def adopt(self, now: float) -> None:
-        """Give a deadline to nodes that nobody hears of, and that are ours to judge."""
-        self._led = self._is_leader()
-        for node in self._store.view.nodes:
-            if self.sessions.get(node.id) is not None:
-                continue
-            if node.status.state != NodeStatus.DOWN and self._ours(node):
-                soon = node.status.manager_id in self._silent
-                self._liveness.expect([node.id], now, soon=soon)
-            else:
-                self._liveness.forget(node.id)
-
-    def _ours(self, node: Node) -> bool:
-        """Whether this manager judges the node: it held its session, or leads and none does."""
-        holder_id = node.status.manager_id
-        if holder_id == self._node_id:
-            return True
-        holder = self._store.view.nodes.get(holder_id)
-        # A manager's own agent mostly has its session there: only its status never turns DOWN.
-        answers = (
-            holder is not None
-            and holder.status.state == NodeStatus.READY
-            and holder.manager_status.reachability != ManagerStatus.UNREACHABLE
-        )
-        return self._led and not answers
-
-    def check_nodes(self, now: float) -> None:
-        """Nodes whose deadline has passed are DOWN."""
-        for node_id in self._liveness.expired(now):
-            session = self.sessions.get(node_id)
-            if session is not None:
-                session.end(Unavailable("no heartbeat came in time"))
-                self.sessions.remove(session)
-            node = self._store.view.nodes.get(node_id)
-            if node is None or node.status.state == NodeStatus.DOWN:
-                continue
-            log.warning("node down node=%s", node_id)
-            status = NodeStatus(
-                state=NodeStatus.DOWN,
-                message="heartbeat failure" if session else "the session ended",
-                addr=node.status.addr,
-                manager_id=self._node_id if session else node.status.manager_id,
-            )
-            self._reports.node_status(node_id, status)
-            self._reported.set()
-
     async def _orphan_forever(self) -> None:
         while True:
-            if self._is_leader():
-                changes = self.orphans()
-                if changes:
-                    try:
-                        await self._store.commit_many(changes)
-                    except (Unavailable, ResourceExhausted) as error:
-                        log.warning("orphans not written error=%s", error)
+            if self._is_leader() and (changes := self.orphans()):
+                try:
+                    await self._store.commit_many(changes)
+                except (Unavailable, ResourceExhausted) as error:
+                    log.warning("orphans not written error=%s", error)
             await asyncio.sleep(ORPHAN_CHECK_S)
 
     def orphans(self) -> list[Change]:
-        """Tasks of nodes that are gone, or DOWN for a day: nobody will report of them again."""
-        view, changes = self._store.view, list[Change]()
-        for task in view.tasks:
-            if task_states.is_attachment(task):
-                if self._long_gone(view.nodes.get(task.node_id)) or self._forgotten(task):
-                    changes.append(Delete(task))
-                continue
-            live = task_states.ASSIGNED <= task.status.state <= task_states.RUNNING
-            if live and task.node_id and self._long_gone(view.nodes.get(task.node_id)):
-                copy = Task()
-                copy.CopyFrom(task)
-                copy.status.state = task_states.ORPHANED
-                copy.status.message = "the node is gone"
-                copy.status.timestamp.FromDatetime(self._now())
-                copy.status.applied_by = self._node_id
-                copy.status.applied_at.FromDatetime(self._now())
-                changes.append(Put(copy))
-        return changes
-
-    def _forgotten(self, task: Task) -> bool:
-        """An attachment without an address whose caller, and its manager, are long gone."""
-        age = self._now() - task.meta.created_at.ToDatetime(UTC)
-        return task.status.state < task_states.ASSIGNED and age > FORGOTTEN_AFTER
-
-    def _long_gone(self, node: Node | None) -> bool:
-        if node is None:
-            return True
-        down = node.status.state == NodeStatus.DOWN and node.status.HasField("since")
-        return down and self._now() - node.status.since.ToDatetime(UTC) > ORPHAN_AFTER
-
-
-def _fell_silent(node: Node, old: object) -> bool:
-    """Whether a manager no longer answers, so that the nodes it watched need another judge."""
-    before = old.manager_status.reachability if isinstance(old, Node) else None
-    silent = node.manager_status.reachability == ManagerStatus.UNREACHABLE
-    return silent and before == ManagerStatus.REACHABLE
+        """See orphans.py."""
+        return orphans(self._store.view, self._now(), self._node_id)
 
 
 def _moved(node: Node, old: object) -> bool:
