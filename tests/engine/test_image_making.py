@@ -64,8 +64,8 @@ async def test_bad_changes_and_containers_are_refused(host: EngineHost) -> None:
     images = host.node.engine.images
     container = await host.create("true")
     for change, message in (
-        ("RUN x", "'RUN' is no change of an image"),
-        ("EXPOSE 99999", "EXPOSE 99999: '99999' is no port"),
+        ("RUN x", "'RUN' cannot change an image"),
+        ("EXPOSE 99999", "EXPOSE 99999: '99999' is not a port"),
         ("ENV x", "expected NAME=VALUE"),
         ("STOPSIGNAL NONE", "STOPSIGNAL NONE"),
     ):

@@ -114,7 +114,7 @@ BAD: list[tuple[Change, str]] = [
     (mount(target="/a", source="..", type=Mount.VOLUME), "volume"),
     (mount(target="/a", source="/b", type=Mount.TMPFS), "no source"),
     (mount(target="/a", type=Mount.IMAGE), "--mount type=image: not supported yet"),
-    (mount(target="/a", type=Mount.VOLUME, tmpfs_options={"size_bytes": 5}), "do not go with"),
+    (mount(target="/a", type=Mount.VOLUME, tmpfs_options={"size_bytes": 5}), "cannot be used with"),
     (mount(target="/a", type=Mount.TMPFS, tmpfs_options={"size_bytes": -5}), "tmpfs-size"),
     (both(mount(target="/a", type=2), mount(target="//a/", type=2)), "specified twice"),
     (lambda s: setattr(s.task.resources.limits, "nano_cpus", 1000), "0.001 CPU"),

@@ -270,7 +270,7 @@ async def test_host_none_and_anothers_stack(world: World) -> None:
     for name in ("own", "empty", "beside"):
         with pytest.raises(InvalidSpec, match="cannot be on other networks"):
             await one.network.connect(name, EndpointRequest("bridge"))
-    with pytest.raises(InvalidSpec, match="excludes every other"):
+    with pytest.raises(InvalidSpec, match="cannot be combined with another"):
         await world.container(one, "x", "none", "bridge")
     await one.network.delete_sandbox("beside")
     assert await reached(one, "127.0.0.1", 80, web) == "web"

@@ -77,7 +77,7 @@ class Source:
         try:
             value = json.loads(body)
         except ValueError as error:
-            raise Unavailable(f"{self.address}{path}: the answer is no JSON") from error
+            raise Unavailable(f"{self.address}{path}: the answer is not JSON") from error
         if status != 200:
             said = value.get("message") if isinstance(value, dict) else None
             raise FailedPrecondition(f"{self.address}: {said or f'answered {status} to {path}'}")

@@ -35,7 +35,7 @@ def _timeout(text: str) -> int:
     except ValueError:
         value = -2
     if not -1 <= value <= FOREVER_S:
-        raise InvalidSpec("expected a whole number of seconds, or -1 to wait without end")
+        raise InvalidSpec("expected a whole number of seconds, or -1 to wait forever")
     return value
 
 
@@ -53,6 +53,6 @@ SWAPPINESS = parsed(_swappiness, "int")
 CPUS = parsed(units.parse_cpus, "decimal")
 """Nano-CPUs."""
 TIMEOUT = parsed(_timeout, "int")
-"""Whole seconds, or -1 to wait without end."""
+"""Whole seconds, or -1 to wait forever."""
 SIGNAL = parsed(_signal)
 """A signal's name or number, as it is written."""

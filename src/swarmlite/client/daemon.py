@@ -50,5 +50,5 @@ def request(
         except TimeoutError as error:
             raise Unavailable(f"swarmlited at {path} did not answer in {timeout_s:g} s") from error
         except ValueError as error:
-            raise Unavailable(f"swarmlited at {path} answered no JSON: {error}") from error
+            raise Unavailable(f"swarmlited at {path} did not answer with JSON: {error}") from error
     raise Unavailable(f"swarmlited at {path} closed the connection before it answered")

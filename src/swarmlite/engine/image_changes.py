@@ -30,7 +30,7 @@ def apply(config: Config, changes: Sequence[str]) -> Config:
             handler = _HANDLERS.get(word.upper())
             if handler is None:
                 known = ", ".join(sorted(_HANDLERS))
-                raise InvalidSpec(f"{word[:40]!r} is no change of an image: use one of {known}")
+                raise InvalidSpec(f"{word[:40]!r} cannot change an image: expected one of {known}")
             try:
                 handler(changed, rest.strip())
             except InvalidSpec as error:
@@ -124,7 +124,7 @@ def _expose(config: Config, rest: str) -> None:
         numbers, _, protocol = word.lower().partition("/")
         first, _, last = numbers.partition("-")
         if not 0 < int(first) <= int(last or first) < 65536:
-            raise InvalidSpec(f"{word[:40]!r} is no port from 1 to 65535")
+            raise InvalidSpec(f"{word[:40]!r} is not a port from 1 to 65535")
         for port in range(int(first), int(last or first) + 1):
             ports[f"{port}/{protocol or 'tcp'}"] = {}
     config["ExposedPorts"] = ports

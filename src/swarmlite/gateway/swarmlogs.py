@@ -45,7 +45,7 @@ def options(call: Call) -> LogOptions:
     if since and since != "0":
         moment = _SINCE.fullmatch(since)
         if not moment:
-            raise InvalidSpec(f'invalid value for "since": {since[:40]!r} is no UNIX time')
+            raise InvalidSpec(f'invalid value for "since": {since[:40]!r} is not a UNIX time')
         found.since.seconds = int(moment[1])
         found.since.nanos = int((moment[2] or "0").ljust(9, "0"))
     return found

@@ -105,7 +105,7 @@ class Budget:
         """`text`, counted. Raises InvalidSpec once there is too much."""
         self._characters -= len(text)
         if self._characters < 0:
-            raise InvalidSpec(f"template: what comes of it has more than {MAX_RESULT} characters")
+            raise InvalidSpec(f"template: its result has more than {MAX_RESULT} characters")
         return text
 
     def act(self) -> None:

@@ -81,7 +81,7 @@ def _mode_of(request: SandboxRequest, known: Known) -> SandboxRequest:
         name = network.spec.annotations.name
         if name in (HOST, NONE):
             if len(request.endpoints) + len(request.attachments) > 1:
-                raise InvalidSpec(f"network {name} excludes every other network")
+                raise InvalidSpec(f"network {name} cannot be combined with another network")
             return replace(request, mode=name, endpoints=())
     return request
 
@@ -91,7 +91,7 @@ def _stackless(sandbox_id: str, request: SandboxRequest, known: Known) -> Sandbo
     if request.mode == "":
         return None
     if request.attachments or request.endpoints:
-        raise InvalidSpec(f"network mode {request.mode} excludes every other network")
+        raise InvalidSpec(f"network mode {request.mode} cannot be combined with another network")
     blank = SandboxRecord(id=sandbox_id, dns=encode(request.dns), mode=request.mode)
     if request.mode == HOST:  # its ports are the host's: there is nothing to publish
         return replace(blank, host=True)
@@ -116,7 +116,7 @@ def _own_stack(sandbox_id: str, request: SandboxRequest, known: Known) -> Sandbo
     if not request.attachments and not request.endpoints:
         needs.egress = needs.external = True
     if needs.host and len(request.attachments) + len(request.endpoints) > 1:
-        raise InvalidSpec("the host's network excludes every other")
+        raise InvalidSpec("the host's network cannot be combined with another")
     # A network of this host is a way out already, and what published ports lead to.
     local = any(place.local for place in places)
     needs.egress |= bool(request.ports)
@@ -258,7 +258,7 @@ def local_place(
     network = known.networks.get(endpoint.network)
     name, kind = network.spec.annotations.name, network.driver_state.name
     if network.spec.config_only or name in (HOST, NONE):
-        raise InvalidSpec(f"network {name} takes no containers beside other networks")
+        raise InvalidSpec(f"network {name} cannot be combined with other networks")
     if any(place.network_id == network.id for place in places):
         raise AlreadyExists(f"the container is already on network {name}")
     if name == BRIDGE and (endpoint.aliases or endpoint.address or endpoint.address6):
@@ -336,7 +336,9 @@ def _mac(asked: str, address: str) -> str:
     except ValueError:
         raise InvalidSpec(f"{asked[:40]!r} is not a MAC address") from None
     if data[0] & 1:
-        raise InvalidSpec(f"MAC address {asked}: is that of a group, its first byte must be even")
+        raise InvalidSpec(
+            f"MAC address {asked}: is a multicast address, its first byte must be even"
+        )
     return mac_text(data)
 
 

@@ -28,7 +28,7 @@ def cluster(request: Mapping[str, Any], root: RootCA) -> Cluster:
     """The cluster object. Raises InvalidSpec naming the flag that is wrong."""
     for key, flag in _LATER.items():
         if request.get(key):
-            raise InvalidSpec(f"{flag} is not honoured yet")
+            raise InvalidSpec(f"{flag} is not supported yet")
     made = Cluster(id=new_id())
     spec = made.spec
     spec.annotations.name = "default"

@@ -52,7 +52,7 @@ def _definition(key: str, node: Node, keys: Mapping[str, Node], world: World) ->
     if external:
         extra = [k for k in keys if k not in ("external", "name") and not k.startswith("x-")]
         if extra:
-            raise keys[extra[0]].error("what is external says nothing beside its name")
+            raise keys[extra[0]].error("an external object takes only a name")
         return Definition(node, name or key, True)
     return Definition(node, name or world.scoped(key), False)
 

@@ -122,7 +122,7 @@ def read_config() -> Document:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
-        raise InvalidSpec(f"{path}: no JSON: {error}") from error
+        raise InvalidSpec(f"{path}: not JSON: {error}") from error
     if not isinstance(config, dict):
         raise InvalidSpec(f"{path}: expected an object")
     return config

@@ -43,7 +43,7 @@ def get(helper: str, registry: str) -> Held | None:
         return Held(str(document["Username"]), str(document["Secret"]))
     except (ValueError, KeyError, TypeError) as error:
         raise FailedPrecondition(
-            f"docker-credential-{helper} get: it answers no JSON with Username and Secret"
+            f"docker-credential-{helper} get: it did not answer with JSON of Username and Secret"
         ) from error
 
 

@@ -54,7 +54,9 @@ def command(
 ) -> None:
     """List images."""
     if tree and (quiet or form or digests or no_trunc):
-        raise InvalidSpec("--tree takes none of --quiet, --format, --digests and --no-trunc")
+        raise InvalidSpec(
+            "--tree cannot be combined with --quiet, --format, --digests or --no-trunc"
+        )
     if name:
         filters = [*filters, ("reference", name)]
     request = ListRequest(filters=filters_of(filters))

@@ -17,8 +17,8 @@ from swarmlite.stack.syntax import endpoints, fields
 @click.option(
     "--driver-opt", multiple=True, type=parsed(fields.pair), help="Driver options for the network."
 )
-@click.option("--ip", type=parsed(endpoints.ipv4), help="IPv4 address.")
-@click.option("--ip6", type=parsed(endpoints.ipv6), help="IPv6 address.")
+@click.option("--ip", type=parsed(endpoints.ipv4), help="IPv4 address of the container.")
+@click.option("--ip6", type=parsed(endpoints.ipv6), help="IPv6 address of the container.")
 @refused("--link", "--link-local-ip", "--gw-priority")
 @click.argument("network")
 @click.argument("container")

@@ -28,13 +28,29 @@ def _cidr(text: str) -> str:
 @click.command("create", cls=Command)
 @click.option("-d", "--driver", default="", help="Driver to manage the network (bridge).")
 @click.option("--subnet", multiple=True, type=parsed(_cidr, "CIDR"), help="Subnet in CIDR format.")
-@click.option("--ip-range", multiple=True, type=parsed(_cidr, "CIDR"), help="Allocate from here.")
-@click.option("--gateway", multiple=True, type=parsed(small.address, "ip"), help="Gateway.")
-@click.option("--aux-address", multiple=True, type=parsed(fields.pair, "map"), help="NAME=IP.")
+@click.option(
+    "--ip-range",
+    multiple=True,
+    type=parsed(_cidr, "CIDR"),
+    help="Allocate container IPs from a sub-range.",
+)
+@click.option(
+    "--gateway", multiple=True, type=parsed(small.address, "ip"), help="Gateway for the subnet."
+)
+@click.option(
+    "--aux-address",
+    multiple=True,
+    type=parsed(fields.pair, "map"),
+    help="Reserved address, as NAME=IP.",
+)
 @click.option("--ipam-driver", default="", help="IP Address Management Driver.")
-@click.option("--ipam-opt", multiple=True, type=parsed(fields.pair, "map"), help="Its options.")
+@click.option(
+    "--ipam-opt", multiple=True, type=parsed(fields.pair, "map"), help="IPAM driver options."
+)
 @click.option("-o", "--opt", multiple=True, type=parsed(fields.pair, "map"), help="Driver options.")
-@click.option("--label", multiple=True, type=parsed(fields.pair, "list"), help="Set metadata.")
+@click.option(
+    "--label", multiple=True, type=parsed(fields.pair, "list"), help="Set network metadata."
+)
 @flag("--attachable", help="Enable manual container attachment.")
 @flag("--internal", help="Restrict external access to the network.")
 @flag("--ingress", help="Create swarm routing-mesh network.")

@@ -18,7 +18,9 @@ from swarmlite.stack.syntax import fields
 
 
 @click.command("create", cls=Command)
-@click.option("-l", "--label", multiple=True, type=parsed(fields.pair, "list"), help="Labels.")
+@click.option(
+    "-l", "--label", multiple=True, type=parsed(fields.pair, "list"), help="Secret labels."
+)
 @click.option("--template-driver", help="Template driver (golang).")
 @click.argument("name")
 @click.argument("file", metavar="file|-", required=False)

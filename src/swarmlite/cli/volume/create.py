@@ -15,8 +15,10 @@ from swarmlite.stack.syntax import fields
 
 @click.command("create", cls=Command)
 @click.option("-d", "--driver", default="local", help="Volume driver name (local).")
-@click.option("--label", multiple=True, type=parsed(fields.pair, "list"), help="Metadata.")
-@click.option("-o", "--opt", multiple=True, type=parsed(fields.pair, "map"), help="Options.")
+@click.option(
+    "--label", multiple=True, type=parsed(fields.pair, "list"), help="Set volume metadata."
+)
+@click.option("-o", "--opt", multiple=True, type=parsed(fields.pair, "map"), help="Driver options.")
 @click.argument("name", required=False)
 @pass_session
 def command(session: Session, /, name: str | None, **values: Any) -> None:

@@ -57,5 +57,5 @@ def _tmpfs(sent: Fields, into: Mount.TmpfsOptions) -> None:
     for index, option in enumerate(sent.items("Options")):
         words = option if isinstance(option, list) else None
         if not words or len(words) > 2 or not all(isinstance(word, str) for word in words):
-            raise sent.wrong(f"Options[{index}]", "expected a list of a name and perhaps a value")
+            raise sent.wrong(f"Options[{index}]", "expected a list of a name and an optional value")
         into.options.append("=".join(words))

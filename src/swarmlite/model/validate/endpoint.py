@@ -23,7 +23,8 @@ def validate_endpoint(spec: EndpointSpec) -> None:
         _port(port)
         if spec.mode == EndpointSpec.DNSRR and port.publish_mode == PortConfig.INGRESS:
             raise InvalidSpec(
-                f"--publish {describe(port)}: mode=ingress does not go with --endpoint-mode dnsrr;"
+                f"--publish {describe(port)}: mode=ingress cannot be used with "
+                "--endpoint-mode dnsrr;"
                 " use mode=host"
             )
     published = [port for port in spec.ports if port.published_port]

@@ -57,7 +57,7 @@ def _mount(mount: Mount) -> None:
     for kind, field in _OPTIONS.items():
         if kind != mount.type and mount.HasField(field) and getattr(mount, field).ListFields():  # type: ignore[arg-type]
             name = Mount.Type.Name(mount.type).lower()
-            raise InvalidSpec(f"{where}: {field.replace('_', ' ')} do not go with type={name}")
+            raise InvalidSpec(f"{where}: {field.replace('_', ' ')} cannot be used with type={name}")
     _volume(where, mount)
     checks.between(f"{where}: tmpfs-size", mount.tmpfs_options.size_bytes, 0, 2**62)
     checks.between(f"{where}: tmpfs-mode", mount.tmpfs_options.mode, 0, 0o7777)

@@ -126,6 +126,7 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
     if description.HasField("platform"):
         kept.platform.architecture = one_line(description.platform.architecture, MAX_WORD)
         kept.platform.os = one_line(description.platform.os, MAX_WORD)
+        kept.platform.variant = one_line(description.platform.variant, MAX_WORD)
     if description.HasField("resources"):
         kept.resources.CopyFrom(_resources(description.resources))
     if description.HasField("engine"):

@@ -152,7 +152,7 @@ SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
 
 
 def check_service(spec: ServiceSpec) -> None:
-    """Raise InvalidSpec that names everything set in `spec` that is not honoured yet."""
+    """Raise InvalidSpec that names everything set in `spec` that is not supported yet."""
     _refuse([*_found(spec, REFUSED_SERVICE), *(n for rule in SERVICE_VALUES for n in rule(spec))])
 
 

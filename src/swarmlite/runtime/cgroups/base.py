@@ -24,7 +24,7 @@ class Cgroup:
     oom_kills: how many processes the kernel killed for memory. stats: counters, by name.
     kill: signal every process in it. freeze: stop or resume them all.
     delete: True once it is gone, False while processes still leave it (try again soon).
-    warnings: what was asked for and this host's kernel has not got, where that may be left out.
+    warnings: what was asked for and this host's kernel lacks, where that may be left out.
     """
 
     def __init__(self) -> None:

@@ -141,7 +141,7 @@ def from_oci(seccomp: dict, machine: str) -> Profile:  # type: ignore[type-arg]
     if default & 0xFFFF0000 == ERRNO:
         profile.unknown = ERRNO | 38  # ENOSYS, so that libraries fall back
     if seccomp.get("listenerPath") or seccomp.get("listenerMetadata"):
-        raise errors.InvalidSpec("linux.seccomp.listenerPath: nobody hears of calls here")
+        raise errors.InvalidSpec("linux.seccomp.listenerPath: notifications are not supported")
     for flag in seccomp.get("flags") or ():
         if flag not in FLAGS:
             raise errors.InvalidSpec(f"linux.seccomp.flags: {flag} is not supported")

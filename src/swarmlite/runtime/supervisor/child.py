@@ -126,7 +126,7 @@ class Child:
             write("/proc/self/oom_score_adj", str(score).encode())
         except PermissionError as error:
             # How low we may go without it the kernel knows, and shows nowhere.
-            words = f"{score} needs CAP_SYS_RESOURCE, and root here has not got it"
+            words = f"{score} needs CAP_SYS_RESOURCE, and root lacks it here"
             raise OSError(errno.EACCES, words) from error
 
     def join_cgroup(self) -> None:
@@ -290,10 +290,10 @@ def _container_ptmx() -> int:
     resolve = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_SYMLINKS
     place = paths.openat2(root, b"dev/pts/ptmx", os.O_PATH, resolve)
     if os.fstat(place).st_rdev != os.makedev(5, 2):
-        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
+        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is not a pty multiplexer")
     fd = paths.openat2(root, b"dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve)
     if os.fstat(fd).st_rdev != os.makedev(5, 2):
-        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is no pty multiplexer")
+        raise OSError(errno.ENXIO, "/dev/pts/ptmx in the container is not a pty multiplexer")
     os.close(place)
     os.close(root)
     return fd

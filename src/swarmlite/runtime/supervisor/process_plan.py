@@ -119,9 +119,7 @@ class ProcessPlan:
             self.warnings.append(f"process.capabilities: unknown: {', '.join(sorted(unknown))}")
         if missing:
             names = capabilities.named(missing)
-            self.warnings.append(
-                f"process.capabilities: root on this host has not got {names} to give"
-            )
+            self.warnings.append(f"process.capabilities: root on this host lacks {names}")
         lacking = masks["ambient"] & ~(masks["permitted"] & masks["inheritable"])
         if lacking:
             names = capabilities.named(lacking)
@@ -147,7 +145,7 @@ def _rlimit(limit: dict, powers: HostPowers) -> tuple[int, int, int]:  # type: i
     if raises and not powers.has("CAP_SYS_RESOURCE"):
         raise errors.FailedPrecondition(
             f"process.rlimits: {name} {hard} is above this host's hard limit of {ours}, which "
-            "needs CAP_SYS_RESOURCE, and root here has not got it"
+            "needs CAP_SYS_RESOURCE, and root lacks it here"
         )
     return number, soft, hard
 
@@ -159,7 +157,7 @@ def _filter(linux: dict, annotations: dict, process: dict, filters: Cache) -> Fi
     if kind == "unconfined":
         return None
     if kind != "default":
-        raise errors.InvalidSpec(f"annotation swarmlite.seccomp: {kind!r} is no built-in profile")
+        raise errors.InvalidSpec(f"annotation swarmlite.seccomp: unknown profile {kind!r}")
     return filters.default((process.get("capabilities") or {}).get("bounding") or [])
 
 

@@ -356,7 +356,7 @@ def open_null() -> int:
     """The host's own /dev/null, checked to be that."""
     fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if os.fstat(fd).st_rdev != os.makedev(1, 3):
-        raise OSError(errno.EINVAL, "the host's /dev/null is no null device")
+        raise OSError(errno.EINVAL, "the host's /dev/null is not the null device")
     return fd
 
 

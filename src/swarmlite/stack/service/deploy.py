@@ -26,7 +26,7 @@ def deploy(node: Node, draft: Draft) -> None:
     mode = read.word(keys["mode"], {m: m for m in MODES}) if "mode" in keys else MODES[0]
     replicas = read.integer(keys["replicas"]) if "replicas" in keys else 1
     if "replicas" in keys and mode.startswith("global"):
-        raise keys["replicas"].error(f"replicas do not go with mode {mode}")
+        raise keys["replicas"].error(f"replicas cannot be used with mode {mode}")
     set_mode(draft, mode, replicas)
     read.fields(node, _DEPLOY, draft)
 

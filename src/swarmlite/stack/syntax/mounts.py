@@ -52,7 +52,7 @@ def parse(text: str, *, relative: bool = False) -> Mount:
     for key, _ in pairs:
         for other, prefix in prefixes.items():
             if key.startswith(prefix) and other != kind:
-                raise InvalidSpec(f"{key} does not go with type={kind}")
+                raise InvalidSpec(f"{key} cannot be used with type={kind}")
     return mount
 
 

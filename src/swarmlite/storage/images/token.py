@@ -137,7 +137,7 @@ def _realm(registry: URL, challenge: Challenge) -> URL:
         realm = URL()
     if realm.scheme not in ("http", "https") or not realm.host:
         raise FailedPrecondition(
-            f"registry {registry.authority} names the token server {text[:100]!r}, which is no URL"
+            f"registry {registry.authority} names the token server {text[:90]!r}, not a URL"
         )
     return realm
 

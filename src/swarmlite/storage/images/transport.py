@@ -135,7 +135,7 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One attempt at `path` below /v2/, or at a URL; a response of an `expected` status.
 
-        `body` makes what is sent anew each time: after a 401 or a redirect it is sent again.
+        `body` makes what is sent once more each time: after a 401 or a redirect it is sent again.
         `answer_s`: how long to wait for an answer, where that is not the settings' time.
         Raises Retryable, or the error itself where trying again cannot help.
         """
@@ -224,7 +224,7 @@ class Transport:
                     f"registry {self.host} redirects to {str(target)[:100]!r}, which is not HTTPS"
                 )
             url = target
-        raise FailedPrecondition(f"registry {self.host} redirects without end")
+        raise FailedPrecondition(f"registry {self.host} redirects too often")
 
     async def _answer(self, challenges: list[Challenge], scope: str) -> str:
         """The Authorization header that a 401 asks for."""

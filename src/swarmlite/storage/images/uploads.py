@@ -265,7 +265,7 @@ class Uploads:
 
 
 class _Sending:
-    """A part of a file as the body of a request, made anew for each attempt."""
+    """A part of a file as the body of a request, made once more for each attempt."""
 
     def __init__(
         self, file: Path, start: int, length: int, progress: Callable[[int], None]

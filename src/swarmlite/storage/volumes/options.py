@@ -59,7 +59,7 @@ class MountCall:
 def check(options: Mapping[str, str]) -> None:
     """Raises InvalidSpec for what can never be mounted."""
     if unknown := sorted(set(options) - KNOWN):
-        raise InvalidSpec(f"unknown volume option {unknown[0]!r}: there are type, o and device")
+        raise InvalidSpec(f"unknown volume option {unknown[0]!r}: expected type, o or device")
     if not any(options.values()):
         return
     for name in ("type", "device"):

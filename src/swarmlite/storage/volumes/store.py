@@ -151,7 +151,7 @@ class VolumeStore:
         try:
             trees.remove(trash)
         except OSError as error:
-            raise FailedPrecondition(f"volume {name} is not all gone: {error}") from error
+            raise FailedPrecondition(f"volume {name} is not fully removed: {error}") from error
 
     def _take_away(self, name: str, force: bool, in_use: Collection[str]) -> Path | None:
         try:
@@ -300,7 +300,7 @@ def check_name(name: str) -> None:
 
 def _check_driver(driver: str) -> None:
     if driver not in ("", DRIVER):
-        raise InvalidSpec(f"unknown volume driver {driver!r}: there is {DRIVER}")
+        raise InvalidSpec(f"unknown volume driver {driver!r}: only {DRIVER} is supported")
 
 
 def _mount(volume: Volume) -> None:

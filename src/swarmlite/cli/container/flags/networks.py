@@ -117,7 +117,9 @@ def _alone(asked: list[EndpointConfig]) -> None:
         if name not in _SPECIAL and not name.startswith("container:"):
             continue
         if len(asked) > 1:
-            raise InvalidSpec(f"conflicting options: --network {name} goes with no other network")
+            raise InvalidSpec(
+                f"conflicting options: --network {name} cannot be combined with another network"
+            )
         if endpoint != EndpointConfig(network=name):
             raise InvalidSpec(f"--network {name}: has neither aliases nor addresses")
 
@@ -136,7 +138,7 @@ def _common_settings(first: EndpointConfig, values: Mapping[str, Any]) -> None:
         if shared:
             raise InvalidSpec(f"conflicting options: {flag} and --network {first.network}")
         if getattr(first, field):
-            raise InvalidSpec(f"conflicting options: {flag} is also said by --network")
+            raise InvalidSpec(f"conflicting options: {flag} is also given by --network")
         setattr(first, field, value)
     if values["network_alias"]:
         if first.network in ("default", "bridge"):
@@ -147,7 +149,7 @@ def _common_settings(first: EndpointConfig, values: Mapping[str, Any]) -> None:
         if shared:
             raise InvalidSpec(f"conflicting options: --network-alias and --network {first.network}")
         if first.aliases:
-            raise InvalidSpec("conflicting options: --network-alias is also said by --network")
+            raise InvalidSpec("conflicting options: --network-alias is also given by --network")
         first.aliases.extend(values["network_alias"])
 
 

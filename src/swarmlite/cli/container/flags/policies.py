@@ -32,7 +32,7 @@ def restart_policy(value: str) -> ContainerRestartPolicy:
     if condition is None:
         raise InvalidSpec("expected no, on-failure[:MAX-RETRIES], always or unless-stopped")
     if colon and name != "on-failure":
-        raise InvalidSpec("a number of retries only goes with on-failure")
+        raise InvalidSpec("a number of retries can only be used with on-failure")
     if colon and not (retries.isascii() and retries.isdigit() and int(retries) < 2**31):
         raise InvalidSpec("expected a whole number of retries, as on-failure:5")
     return ContainerRestartPolicy(condition=condition, max_retries=int(retries or 0))

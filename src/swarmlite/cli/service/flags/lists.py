@@ -243,6 +243,8 @@ def plain_options(command: Any) -> Any:
 
     name = parsed(capabilities.parse, "list")
     command = click.option("--cap-add", multiple=True, type=name, help="Add a capability")(command)
-    command = click.option("--cap-drop", multiple=True, type=name, help="Drop one")(command)
+    command = click.option("--cap-drop", multiple=True, type=name, help="Drop a capability")(
+        command
+    )
     pair = parsed(fields.pair, "list")
     return click.option("--log-opt", multiple=True, type=pair, help="Log driver options")(command)

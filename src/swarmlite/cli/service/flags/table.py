@@ -68,10 +68,14 @@ def update_options(scalars: Sequence[Scalar], repeated: Sequence[Repeated]) -> C
         for row in repeated:
             add, remove = f"{row.long}-add", f"{row.long}-rm"
             command = click.option(
-                remove, f"{row.key}_rm", multiple=True, help=f"Remove: {row.help}"
+                remove, f"{row.key}_rm", multiple=True, help=f"Remove one: {row.help}"
             )(command)
             command = click.option(
-                add, f"{row.key}_add", multiple=True, type=row.type, help=f"Add: {row.help}"
+                add,
+                f"{row.key}_add",
+                multiple=True,
+                type=row.type,
+                help=f"Add or update one: {row.help}",
             )(command)
         return _scalar_options(scalars, command)
 
