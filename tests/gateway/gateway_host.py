@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -26,12 +27,12 @@ class GatewayHost:
 
     host: Host
     registry: Registry
-    socket: Path
+    path: Path
 
     @property
     def url(self) -> str:
         """What clients call DOCKER_HOST."""
-        return f"unix://{self.socket}"
+        return f"unix://{self.path}"
 
     def image(self, name: str) -> str:
         """The registry's reference of one of its images."""
@@ -50,17 +51,26 @@ def gateway_host(name: str) -> Iterator[GatewayHost]:
             registry.push(busybox)
             registry.push(replace(busybox, name="small:1", settings={"Cmd": ["true"]}))
             host = cluster.manager
-            socket = host.paths.run_dir / "api.sock"
-            with _gateway(host, socket):
-                yield GatewayHost(host, registry, socket)
+            path = host.paths.run_dir / "api.sock"
+            with _gateway(host, path):
+                yield GatewayHost(host, registry, path)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
-def _gateway(host: Host, socket: Path) -> Iterator[None]:
+def _gateway(host: Host, path: Path) -> Iterator[None]:
     assert host.machine is not None
     # Without the pid namespace: it is then this process's own child, to be ended by its pid.
     command = [word for word in host.machine.enter([]) if word != "-p"]
-    command += [sys.executable, "-m", "swarmlite.gateway", "--socket", str(socket), "--idle", "0"]
+    command += [sys.executable, "-m", "swarmlite.gateway", "--socket", str(path), "--idle", "0"]
     log = host.paths.state_dir / "gateway.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -68,7 +78,7 @@ def _gateway(host: Host, socket: Path) -> Iterator[None]:
         )
     try:
         deadline = time.monotonic() + START_S
-        while not socket.exists():
+        while not _answers(path):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the gateway does not start:\n{log.read_text()}")
             time.sleep(0.02)

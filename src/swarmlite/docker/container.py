@@ -110,7 +110,7 @@ def config(value: Container) -> Json:
         "Tty": spec.tty,
         "OpenStdin": spec.open_stdin,
         "StdinOnce": asked.stdin_once,
-        "Env": list(value.env or spec.env),
+        "Env": [*value.env, *(name for name in spec.env if "=" not in name or not value.env)],
         "Cmd": list(spec.args) or None,
         "Image": spec.image,
         "Volumes": {m.target: {} for m in spec.mounts if _anonymous(m)} or None,

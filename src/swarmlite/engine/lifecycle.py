@@ -361,7 +361,11 @@ class Lifecycle:
             )
 
     async def kill(self, record: Record, signal: str = "") -> None:
-        """Send a signal. Raises FailedPrecondition when it does not run, InvalidSpec."""
+        """Send a signal; SIGKILL has ended it when this returns, unless the kernel takes long.
+
+        Raises FailedPrecondition when it does not run, InvalidSpec.
+        """
+        exits = record.exits
         number = signal_number(signal) if signal else SIGKILL
         if record.state.status not in (ContainerState.RUNNING, ContainerState.PAUSED):
             raise FailedPrecondition(
@@ -376,6 +380,10 @@ class Lifecycle:
                 f"cannot kill container: {record.name}: container {record.id} is not running"
             ) from error
         self._events.tell(record, "kill", signal=str(number))
+        if number == SIGKILL:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_TIMEOUT_S):
+                    await record.until(lambda: record.removed or record.exits != exits)
 
     async def restart(
         self, record: Record, *, signal: str = "", timeout_s: float | None = None

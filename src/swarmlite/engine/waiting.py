@@ -23,7 +23,8 @@ async def wait(
         if record.removed:
             return True
         if condition == WaitContainerRequest.NOT_RUNNING:
-            return not record.active
+            # One that its policy starts again has ended once too, as Docker has it.
+            return not record.active or record.exits != exits
         if condition == WaitContainerRequest.NEXT_EXIT:
             return record.failed_starts != failed or record.exits != exits
         return False

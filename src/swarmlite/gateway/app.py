@@ -45,6 +45,9 @@ GROUPS = {
 }
 """First segments of paths, and the files of `routes/` that answer them."""
 
+ENGINELESS = frozenset({"_ping", "version", "swarm", "plugins", "session", "grpc"})
+"""What is answered whether the engine of this host runs or not."""
+
 KEEP_ALIVE_S = 3600.0
 """Docker never ends an idle connection, and some clients take that for granted."""
 
@@ -105,6 +108,8 @@ class Gateway:
             if method == request.method and (found := pattern.fullmatch(path)):
                 params = {name: unquote(text) for name, text in found.groupdict().items()}
                 call = Call(request, version, params, self._backends, self._settings)
+                if path.lstrip("/").partition("/")[0] not in ENGINELESS:
+                    await self._backends.engine_started()
                 return await handler(call)
         raise Refused(404, "page not found")
 

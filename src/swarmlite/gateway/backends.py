@@ -6,6 +6,8 @@ is, in Docker's words.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from swarmlite.proto.images_pb2_grpc import ImagesStub
     from swarmlite.proto.volumes_pb2_grpc import VolumesStub
 
+STARTING_S = 20.0
+"""How long an engine that does not answer is waited for."""
+
 
 class Backends:
     """The services that handlers call; one for the life of the process."""
@@ -40,6 +45,19 @@ class Backends:
     @cached_property
     def _manager(self) -> grpc.aio.Channel:
         return rpc.unix_channel(self.paths.manager_socket)
+
+    async def engine_started(self) -> None:
+        """Wait, but not for long, while the engine starts: its node just joined or left a swarm.
+
+        A call would fail at once, and with it whatever a client does next after `swarm init`.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STARTING_S):
+                while True:
+                    state = self._engine.get_state(try_to_connect=True)
+                    if state is grpc.ChannelConnectivity.READY:
+                        return
+                    await self._engine.wait_for_state_change(state)
 
     @cached_property
     def containers(self) -> ContainersStub:

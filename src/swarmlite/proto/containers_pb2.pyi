@@ -98,6 +98,7 @@ class ContainerConfig(google.protobuf.message.Message):
     CONSOLE_WIDTH_FIELD_NUMBER: builtins.int
     ANNOTATIONS_FIELD_NUMBER: builtins.int
     TASK_FIELD_NUMBER: builtins.int
+    VOLUME_DRIVER_FIELD_NUMBER: builtins.int
     name: builtins.str
     """empty = one is generated"""
     network_mode: builtins.str
@@ -114,6 +115,8 @@ class ContainerConfig(google.protobuf.message.Message):
     console_height: builtins.int
     """of the terminal at its start, in characters"""
     console_width: builtins.int
+    volume_driver: builtins.str
+    """as it was asked for; its volumes say it themselves"""
     @property
     def spec(self) -> swarmlite.proto.specs_pb2.ContainerSpec:
         """its process, image, mounts, health check"""
@@ -174,9 +177,10 @@ class ContainerConfig(google.protobuf.message.Message):
         console_width: builtins.int = ...,
         annotations: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         task: Global___TaskOwner | None = ...,
+        volume_driver: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["log_driver", b"log_driver", "platform", b"platform", "resources", b"resources", "restart", b"restart", "spec", b"spec", "task", b"task"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "attach_stderr", b"attach_stderr", "attach_stdin", b"attach_stdin", "attach_stdout", b"attach_stdout", "auto_remove", b"auto_remove", "console_height", b"console_height", "console_width", b"console_width", "exposed_ports", b"exposed_ports", "log_driver", b"log_driver", "name", b"name", "network_mode", b"network_mode", "networks", b"networks", "platform", b"platform", "ports", b"ports", "publish_all", b"publish_all", "resources", b"resources", "restart", b"restart", "spec", b"spec", "stdin_once", b"stdin_once", "task", b"task", "volumes_from", b"volumes_from"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "attach_stderr", b"attach_stderr", "attach_stdin", b"attach_stdin", "attach_stdout", b"attach_stdout", "auto_remove", b"auto_remove", "console_height", b"console_height", "console_width", b"console_width", "exposed_ports", b"exposed_ports", "log_driver", b"log_driver", "name", b"name", "network_mode", b"network_mode", "networks", b"networks", "platform", b"platform", "ports", b"ports", "publish_all", b"publish_all", "resources", b"resources", "restart", b"restart", "spec", b"spec", "stdin_once", b"stdin_once", "task", b"task", "volume_driver", b"volume_driver", "volumes_from", b"volumes_from"]) -> None: ...
 
 Global___ContainerConfig: typing_extensions.TypeAlias = ContainerConfig
 
@@ -1424,6 +1428,7 @@ class ExecConfig(google.protobuf.message.Message):
     CONSOLE_HEIGHT_FIELD_NUMBER: builtins.int
     CONSOLE_WIDTH_FIELD_NUMBER: builtins.int
     DETACH_FIELD_NUMBER: builtins.int
+    DETACH_KEYS_FIELD_NUMBER: builtins.int
     container: builtins.str
     user: builtins.str
     dir: builtins.str
@@ -1436,6 +1441,8 @@ class ExecConfig(google.protobuf.message.Message):
     console_width: builtins.int
     detach: builtins.bool
     """started without its streams; the call ends at once"""
+    detach_keys: builtins.str
+    """of clients that attach by the HTTP API; empty = ctrl-p,ctrl-q"""
     @property
     def command(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -1456,8 +1463,9 @@ class ExecConfig(google.protobuf.message.Message):
         console_height: builtins.int = ...,
         console_width: builtins.int = ...,
         detach: builtins.bool = ...,
+        detach_keys: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attach_stderr", b"attach_stderr", "attach_stdin", b"attach_stdin", "attach_stdout", b"attach_stdout", "command", b"command", "console_height", b"console_height", "console_width", b"console_width", "container", b"container", "detach", b"detach", "dir", b"dir", "env", b"env", "privileged", b"privileged", "tty", b"tty", "user", b"user"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attach_stderr", b"attach_stderr", "attach_stdin", b"attach_stdin", "attach_stdout", b"attach_stdout", "command", b"command", "console_height", b"console_height", "console_width", b"console_width", "container", b"container", "detach", b"detach", "detach_keys", b"detach_keys", "dir", b"dir", "env", b"env", "privileged", b"privileged", "tty", b"tty", "user", b"user"]) -> None: ...
 
 Global___ExecConfig: typing_extensions.TypeAlias = ExecConfig
 

@@ -6,6 +6,7 @@ from swarmlite.docker.fields import Fields
 from swarmlite.docker.reading import binds, endpoints, hostconfig
 from swarmlite.docker.reading.containerspec import health
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import detach_keys
 from swarmlite.model.units import duration
 from swarmlite.proto.containers_pb2 import ContainerConfig, EndpointConfig, ExecConfig
 from swarmlite.proto.types_pb2 import Platform
@@ -45,8 +46,7 @@ def _config(body: Fields, made: ContainerConfig) -> None:
     made.attach_stdout = body.flag("AttachStdout")
     made.attach_stderr = body.flag("AttachStderr")
     made.exposed_ports.extend(endpoints.exposed(body))
-    # A bare NAME takes the image's away in Docker; here it is left as it is.
-    spec.env.extend(entry for entry in body.texts("Env") if "=" in entry)
+    spec.env.extend(body.texts("Env"))  # a bare NAME takes the image's away
     spec.args.extend(body.words("Cmd"))
     # An empty list takes the image's entrypoint away, as one empty word does.
     entrypoint = body.words("Entrypoint")
@@ -111,7 +111,9 @@ def exec_config(container: str, body: Fields) -> ExecConfig:
         attach_stdin=body.flag("AttachStdin"),
         attach_stdout=body.flag("AttachStdout"),
         attach_stderr=body.flag("AttachStderr"),
+        detach_keys=body.text("DetachKeys"),
     )
+    detach_keys.parse(made.detach_keys or detach_keys.DEFAULT)
     if not made.command:
         raise InvalidSpec("no exec command specified")
     size = body.items("ConsoleSize")

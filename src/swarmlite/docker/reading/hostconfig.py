@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from swarmlite.docker.fields import Fields
 from swarmlite.docker.reading import binds, endpoints, mounts, resources
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import log_drivers
 from swarmlite.proto.containers_pb2 import ContainerConfig
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Privileges
@@ -36,6 +37,8 @@ def read(fields: Fields, config: ContainerConfig) -> None:
     _names(fields, spec)
     _mounts(fields, spec)
     security(fields, spec)
+    spec.isolation = fields.text("Isolation").lower()
+    config.volume_driver = fields.text("VolumeDriver")
 
 
 def _refuse(fields: Fields) -> None:
@@ -44,6 +47,9 @@ def _refuse(fields: Fields) -> None:
         raise InvalidSpec(f"unknown or invalid runtime name: {fields.text('Runtime')[:60]}")
     if fields.text("Isolation").lower() not in ("", "default"):
         raise InvalidSpec(f"invalid isolation {fields.text('Isolation')[:40]!r}: use default")
+    driver = fields.object("LogConfig").text("Type")
+    if driver not in ("", "none", *log_drivers.OPTIONS):
+        raise InvalidSpec(f"logger: no log driver named '{driver[:60]}' is registered")
     if fields.items("DeviceRequests"):
         raise InvalidSpec(
             "could not select a device driver for DeviceRequests: GPUs and CDI devices are not"

@@ -49,7 +49,12 @@ async def attach(call: Call) -> web.StreamResponse:
     try:
         client.take(head(call.http, content_type(call.version, tty=tty)))
         await converse(
-            client, attached, pb.AttachInput, tty=tty, stdin=start.stdin, detach_keys=keys
+            client,
+            attached,
+            pb.AttachInput,
+            tty=tty,
+            stdin=start.stdin,
+            detach_keys=keys if tty else None,
         )
     finally:
         attached.cancel()

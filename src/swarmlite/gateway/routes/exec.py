@@ -45,22 +45,25 @@ async def start(call: Call) -> web.StreamResponse:
             await running.done_writing()
             await running.read()
             return call.empty(200)
-        return await _attached(call, running, config)
+        return await _attached(call, running, config, tty=body.flag("Tty"))
     finally:
         running.cancel()
 
 
-async def _attached(call: Call, running: object, config: pb.ExecConfig) -> web.StreamResponse:
-    keys = detach_keys.parse(detach_keys.DEFAULT)
+async def _attached(
+    call: Call, running: object, config: pb.ExecConfig, *, tty: bool
+) -> web.StreamResponse:
+    # Whether there are frames is said at the start, whatever the creation said of a terminal.
+    keys = detach_keys.parse(config.detach_keys or detach_keys.DEFAULT)
     client = Hijacked(call.http)
-    client.take(head(call.http, content_type(call.version, tty=config.tty)))
+    client.take(head(call.http, content_type(call.version, tty=tty)))
     await converse(
         client,
         running,
         pb.ExecInput,
-        tty=config.tty,
+        tty=tty,
         stdin=config.attach_stdin,
-        detach_keys=keys,
+        detach_keys=keys if config.tty else None,
     )
     return client
 

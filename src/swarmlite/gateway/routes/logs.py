@@ -11,7 +11,7 @@ from swarmlite.docker.loglines import Joiner, attributes
 from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call
-from swarmlite.gateway.streams.frames import content_type, frame
+from swarmlite.gateway.streams.frames import content_type, frame, frames
 from swarmlite.model.moments import moment
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.control_pb2 import LogMessage, LogOptions
@@ -67,7 +67,7 @@ async def _written(call: Call, reading: Any, *, tty: bool, whole: bool) -> web.S
         for message in reply.messages:
             line = joiner.add(message.stream, message) if whole else message
             if line is not None:
-                pieces.append(frame(line.stream, prefix(call, line) + line.data, tty=tty))
+                pieces.append(frames(line.stream, prefix(call, line) + line.data, tty=tty))
         await answer.write(b"".join(pieces))
     answer = answer or await call.stream(content_type(call.version, tty=tty))
     for line in joiner.rest():

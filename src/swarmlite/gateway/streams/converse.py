@@ -34,10 +34,11 @@ async def converse(
 ) -> None:
     """Until the call ends or the keys that detach are typed. Raises ConnectionError.
 
+    `tty`: the output goes without frames; `detach_keys` only where there is a terminal to type at.
     `message(stdin=..., stdin_close=...)` makes what goes up. A call that fails is told in the
     stream, since the status has been sent.
     """
-    detector = Detector(detach_keys) if detach_keys and tty else None
+    detector = Detector(detach_keys) if detach_keys else None
     feeding = asyncio.ensure_future(_feed(client, call, message, stdin, detector))
     try:
         async for output in call:

@@ -21,6 +21,20 @@ def content_type(version: Version, *, tty: bool) -> str:
     return RAW if tty or version < (1, 42) else MULTIPLEXED
 
 
+def frames(stream: LogStream.ValueType, data: bytes, *, tty: bool) -> bytes:
+    """A piece of a log, which may hold many lines, each line in a frame of its own."""
+    if tty or data.find(b"\n", 0, -1) < 0:
+        return frame(stream, data, tty=tty)
+    number, pack = 2 if stream == LOG_STDERR else 1, _HEADER.pack
+    lines = data.splitlines(keepends=True) if b"\r" not in data else _lines(data)
+    return b"".join([pack(number, len(line)) + line for line in lines])
+
+
+def _lines(data: bytes) -> list[bytes]:
+    *whole, rest = data.split(b"\n")
+    return [*(line + b"\n" for line in whole), *([rest] if rest else [])]
+
+
 def frame(stream: LogStream.ValueType, data: bytes, *, tty: bool) -> bytes:
     """One piece as it is sent."""
     if tty or not data:

@@ -60,8 +60,8 @@ def _command(spec: ContainerSpec) -> None:
 
 def _environment(spec: ContainerSpec) -> None:
     for entry in spec.env:
-        name, equals, value = entry.partition("=")
-        if not name or not equals or not name.isprintable():
+        name, _, value = entry.partition("=")  # a bare NAME takes the image's away
+        if not name or not name.isprintable():
             raise InvalidSpec(f"--env {entry[:60]!r}: expected NAME=value")
         checks.text(f"--env {name}", value, lines=True)
         templates.check(entry)
