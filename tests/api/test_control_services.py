@@ -103,6 +103,31 @@ async def test_an_update_keeps_the_previous_spec_and_names_the_version_that_it_r
     await refused(control.UpdateService(request), Conflict, "update out of sequence")
 
 
+async def test_what_loops_write_of_a_service_is_no_conflict_with_who_read_its_spec(
+    manager: Manager, control: ControlStub
+) -> None:
+    """Its endpoint and how an update goes are written right after it was made or changed."""
+    made = await create(control, service_spec())
+
+    async def touched() -> Service:
+        service: Service = await ask(control.GetService(pb.GetRequest(ref=made.id)))
+        service.update_status.message += "."
+        manager.put(service)
+        return service
+
+    await touched()
+    request = pb.UpdateServiceRequest(
+        service_id=made.id, version=made.meta.version, spec=service_spec(image="b:2")
+    )
+    updated = await ask(control.UpdateService(request))
+    await touched()
+    await refused(control.UpdateService(request), Conflict, "update out of sequence")
+    request.version.CopyFrom(updated.meta.version)
+    assert (await ask(control.UpdateService(request))).spec_version.index == 3
+    request.version.index += 1000
+    await refused(control.UpdateService(request), Conflict, "update out of sequence")
+
+
 async def test_a_rollback_brings_back_the_spec_before_under_a_new_version(
     control: ControlStub,
 ) -> None:

@@ -92,6 +92,7 @@ class Service(google.protobuf.message.Message):
     UPDATE_STATUS_FIELD_NUMBER: builtins.int
     JOB_STATUS_FIELD_NUMBER: builtins.int
     PENDING_DELETE_FIELD_NUMBER: builtins.int
+    SPEC_READ_AT_FIELD_NUMBER: builtins.int
     id: builtins.str
     pending_delete: builtins.bool
     """removed by its user, kept until its tasks are gone"""
@@ -113,6 +114,10 @@ class Service(google.protobuf.message.Message):
     def update_status(self) -> swarmlite.proto.types_pb2.UpdateStatus: ...
     @property
     def job_status(self) -> swarmlite.proto.types_pb2.JobStatus: ...
+    @property
+    def spec_read_at(self) -> swarmlite.proto.types_pb2.Version:
+        """meta.version from which the last change of the spec was made"""
+
     def __init__(
         self,
         *,
@@ -126,9 +131,10 @@ class Service(google.protobuf.message.Message):
         update_status: swarmlite.proto.types_pb2.UpdateStatus | None = ...,
         job_status: swarmlite.proto.types_pb2.JobStatus | None = ...,
         pending_delete: builtins.bool = ...,
+        spec_read_at: swarmlite.proto.types_pb2.Version | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_version", b"spec_version", "update_status", b"update_status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["endpoint", b"endpoint", "id", b"id", "job_status", b"job_status", "meta", b"meta", "pending_delete", b"pending_delete", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_version", b"spec_version", "update_status", b"update_status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["endpoint", b"endpoint", "id", b"id", "job_status", b"job_status", "meta", b"meta", "pending_delete", b"pending_delete", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> None: ...
 
 Global___Service: typing_extensions.TypeAlias = Service
 

@@ -18,6 +18,7 @@ from swarmlite.gateway.pinning import pinned
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.swarm import ask, filters, one_of_these, registry_auth, taken, version
 from swarmlite.gateway.swarmlogs import send_logs
+from swarmlite.model.defaults import update_config
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.proto.control_pb2 import (
     CreateServiceRequest,
@@ -30,6 +31,7 @@ from swarmlite.proto.control_pb2 import (
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
 
+DEFAULT_UPDATE = docker.update_config(update_config(ServiceSpec()))
 FILTERS = ("id", "label", "mode", "name", "runtime")
 
 
@@ -55,8 +57,14 @@ async def services(call: Call) -> web.Response:
     return call.reply(shown)
 
 
-def _shown(call: Call, service: Service) -> dict[str, Any]:
+def _shown(call: Call, service: Service, *, defaults: bool = False) -> dict[str, Any]:
     value = docker.service(service)
+    if not defaults:
+        # They are stored; Docker shows what nobody asked for only to who wants defaults.
+        for spec in (value["Spec"], value.get("PreviousSpec", {})):
+            for key in ("UpdateConfig", "RollbackConfig"):
+                if spec.get(key) == DEFAULT_UPDATE:
+                    del spec[key]
     if not call.at_least(25):  # where its clients look for them
         for key in ("Spec", "PreviousSpec"):
             networks = value.get(key, {}).get("TaskTemplate", {}).get("Networks")
@@ -66,9 +74,9 @@ def _shown(call: Call, service: Service) -> dict[str, Any]:
 
 
 async def inspect(call: Call) -> web.Response:
-    """One service. Defaults are in it whether they are asked for or not: they are stored."""
+    """One service; with what nobody asked for, if `insertDefaults` wants it."""
     found = await ask(call.backends.control.GetService, GetRequest(ref=call.params["ref"]))
-    return call.reply(_shown(call, found))
+    return call.reply(_shown(call, found, defaults=call.flag("insertDefaults")))
 
 
 async def create(call: Call) -> web.Response:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
-from swarmlite.errors import FailedPrecondition
+from swarmlite.errors import Conflict, FailedPrecondition
 from swarmlite.ids import new_id
 from swarmlite.manager.store.api import Delete
 from swarmlite.manager.store.tables import Tally
@@ -23,13 +24,15 @@ from swarmlite.proto.control_pb2 import (
 )
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import NodeSpec, ServiceSpec
-from swarmlite.proto.types_pb2 import NodeStatus, TaskState, UpdateStatus
+from swarmlite.proto.types_pb2 import NodeStatus, TaskState, UpdateStatus, Version
 
-from .api import Api, check_free, check_version, copy_of, resolve
+from .api import Api, check_free, copy_of, resolve
 from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
 from .ports import check_ports
 from .references import resolve_references
 
+WRITES, AGAIN_S = 5, 0.02
+"""How often an update is written where a loop wrote the service in the same moment."""
 MODES = ("replicated", "global", "replicated-job", "global-job")
 
 
@@ -87,19 +90,33 @@ class Services:
             return await self._put(service)
 
     async def update(self, request: UpdateServiceRequest) -> Service:
-        """A new spec, or the one before; the updater brings the tasks there."""
+        """A new spec, or the one before; the updater brings the tasks there.
+
+        What the loops write of the service meanwhile, its endpoint or how an update goes, is no
+        conflict: only a spec that changed since it was read is.
+        """
         async with self._api.naming:
-            found = resolve("service", self._api.view.services, request.service_id)
-            check_version("service", found, request.version)
-            service = copy_of(found)
-            if request.rollback == UpdateServiceRequest.PREVIOUS:
-                self._roll_back(service)
-            else:
-                _change(service, self._complete(request.spec))
-            if service.HasField("job_status"):
-                service.job_status.job_iteration += 1
-                service.job_status.last_execution.FromDatetime(self._api.now())
-            return await self._put(service)
+            for _ in range(WRITES - 1):
+                try:
+                    return await self._put(self._updated(request))
+                except Conflict:
+                    found = resolve("service", self._api.view.services, request.service_id)
+                    _check_spec_unchanged(found, request.version)
+                    await asyncio.sleep(AGAIN_S)
+            return await self._put(self._updated(request))
+
+    def _updated(self, request: UpdateServiceRequest) -> Service:
+        found = resolve("service", self._api.view.services, request.service_id)
+        _check_spec_unchanged(found, request.version)
+        service = copy_of(found)
+        if request.rollback == UpdateServiceRequest.PREVIOUS:
+            self._roll_back(service)
+        else:
+            _change(service, self._complete(request.spec))
+        if service.HasField("job_status"):
+            service.job_status.job_iteration += 1
+            service.job_status.last_execution.FromDatetime(self._api.now())
+        return service
 
     async def _put(self, service: Service) -> Service:
         """Written only if its ports are free, whatever other managers publish at this moment."""
@@ -177,11 +194,18 @@ def _runs(state: TaskState.ValueType, desired: TaskState.ValueType) -> bool:
     return state == task_states.RUNNING and desired <= task_states.COMPLETE
 
 
+def _check_spec_unchanged(service: Service, version: Version) -> None:
+    """Raise Conflict unless the spec is the one that was read at `version`."""
+    if not service.spec_read_at.index < version.index <= service.meta.version.index:
+        raise Conflict(f"service {service.id}: update out of sequence")
+
+
 def _change(service: Service, spec: ServiceSpec) -> None:
     validate_change(service.spec, spec)
     old_version = service.spec_version.index
     # A version is never used twice, also after a rollback to the one before.
     newest = max(old_version, service.previous_spec_version.index)
+    service.spec_read_at.CopyFrom(service.meta.version)
     service.previous_spec.CopyFrom(service.spec)
     service.previous_spec_version.index = old_version
     service.spec.CopyFrom(spec)

@@ -139,6 +139,7 @@ def _roll_back(service: Service, message: str, now: float) -> None:
     # A version is never used twice: tasks of the old spec are recognised by their content.
     newest = max(service.spec_version.index, service.previous_spec_version.index)
     service.spec.CopyFrom(service.previous_spec)
+    service.spec_read_at.CopyFrom(service.meta.version)
     service.spec_version.index = newest + 1
     service.ClearField("previous_spec")
     service.ClearField("previous_spec_version")

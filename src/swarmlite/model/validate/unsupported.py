@@ -25,7 +25,10 @@ REFUSED_SERVICE = {
     "task.container.userns_mode": "--userns",
     "task.container.security_options": "--security-opt",
     "task.container.privileges.credential_spec": "--credential-spec",
-    "task.container.privileges.selinux_context": "SELinux options",
+    "task.container.privileges.selinux_context.user": "SELinux options",
+    "task.container.privileges.selinux_context.role": "SELinux options",
+    "task.container.privileges.selinux_context.type": "SELinux options",
+    "task.container.privileges.selinux_context.level": "SELinux options",
     "task.container.privileges.seccomp.profile": "a seccomp profile of the service's own",
     "task.container.privileges.apparmor": "AppArmor options",
     "task.container.configs.runtime": "config as a credential spec",
@@ -58,7 +61,9 @@ HONOURED_SERVICE = frozenset(
     task.container.mounts.bind_options.propagation
     task.container.mounts.bind_options.nonrecursive
     task.container.mounts.volume_options.subpath
-    task.container.privileges.no_new_privileges task.container.privileges.seccomp.mode
+    task.container.privileges.no_new_privileges
+    task.container.privileges.selinux_context.disable
+    task.container.privileges.seccomp.mode
     task.container.mounts.bind_options.create_mountpoint
     task.container.mounts.volume_options.nocopy task.container.mounts.volume_options.labels
     task.container.mounts.volume_options.driver_config task.container.mounts.tmpfs_options
