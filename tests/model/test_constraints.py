@@ -100,8 +100,13 @@ def test_any_text_is_parsed_or_refused_in_one_line(text: str) -> None:
         assert constraints.parse_one(str(parsed)) == parsed
 
 
-def test_preferences_spread_over_labels_alone() -> None:
+def test_preferences_spread_over_labels() -> None:
+    """What is of neither nodes nor engines is no node's, as in Docker."""
     constraints.check_spread("node.labels.zone")
+    constraints.check_spread("com.example.zone")
+    assert constraints.spread_value(node(), "com.example.zone") == ""
+    with pytest.raises(InvalidSpec):
+        constraints.check_spread("")
     assert constraints.spread_value(node(), "node.labels.zone") == "East"
     with pytest.raises(InvalidSpec):
         constraints.check_spread("node.id")

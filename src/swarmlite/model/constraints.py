@@ -18,6 +18,7 @@ from swarmlite.proto.types_pb2 import MANAGER
 
 NODE_LABEL = "node.labels."
 ENGINE_LABEL = "engine.labels."
+_OF_NODES = ("node.", "engine.")
 FIXED_KEYS = (
     "node.id",
     "node.hostname",
@@ -91,11 +92,18 @@ def matches(constraints: Sequence[Constraint], node: Node) -> bool:
 
 def spread_value(node: Node, descriptor: str) -> str:
     """The value that a `spread=` preference groups nodes by; empty where the node has none."""
+    if not descriptor.lower().startswith(_OF_NODES):
+        return ""
     return _value_of(node, _canonical_key(descriptor, descriptor), fold=False)
 
 
 def check_spread(descriptor: str) -> None:
-    """Raise InvalidSpec unless a preference may spread over this."""
+    """Raise InvalidSpec unless a preference may spread over this.
+
+    What is of neither nodes nor engines is taken as Docker does: no node has it, so all are alike.
+    """
+    if descriptor and not descriptor.lower().startswith(_OF_NODES):
+        return
     key = _canonical_key(descriptor, f"spread={descriptor}")
     if not key.startswith((NODE_LABEL, ENGINE_LABEL)):
         raise InvalidSpec(

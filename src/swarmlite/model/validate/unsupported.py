@@ -38,7 +38,6 @@ REFUSED_SERVICE = {
     "task.resources.reservations.generic": "--generic-resource",
     "endpoint.ports.published_port_end": "--publish of any one port of a range",
     "task.networks.addresses": "--network ip",
-    "task.networks.driver_attachment_opts": "--network driver-opt",
     "task.resource_references": "resource references",
     "task.attachment": "a container's place on a network",
 }
@@ -71,6 +70,7 @@ HONOURED_SERVICE = frozenset(
     task.resources.reservations.memory_bytes
     task.resources.memory_swap_bytes task.resources.memory_swappiness
     task.restart task.placement task.log_driver task.networks.target task.networks.aliases
+    task.networks.driver_attachment_opts
     task.force_update
     replicated global replicated_job global_job
     update.parallelism update.delay update.failure_action update.monitor
@@ -132,6 +132,13 @@ def _sctp(spec: ServiceSpec) -> Iterator[str]:
     )
 
 
+def _network_options(spec: ServiceSpec) -> Iterator[str]:
+    # Those of Docker's own drivers; others mean something to drivers that are not here.
+    for network in spec.task.networks:
+        known = (key for key in network.driver_attachment_opts if key.startswith("com.docker."))
+        yield from (f"--network driver-opt {key}" for key in known)
+
+
 def _seccomp(spec: ServiceSpec) -> Iterator[str]:
     seccomp = spec.task.container.privileges.seccomp
     if seccomp.mode not in (Privileges.SeccompOpts.DEFAULT, Privileges.SeccompOpts.UNCONFINED):
@@ -153,6 +160,7 @@ SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
     _mount_types,
     _sctp,
     _seccomp,
+    _network_options,
 )
 
 
