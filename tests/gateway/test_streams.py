@@ -270,3 +270,36 @@ def test_the_content_type_of_a_stream_is_the_version_s(host: RawHost, version: s
         ).headers["Content-Type"]
         wanted = "multiplexed" if version == "1.42" else "raw"
         assert found == f"application/vnd.docker.{wanted}-stream"
+
+
+def test_an_exec_is_framed_unless_its_start_says_that_it_has_a_terminal(host: RawHost) -> None:
+    with container(host) as identity:
+        for tty in (True, False):
+            run = execute(host, identity, "echo", "x", Tty=True)
+            with host.hijack(f"/exec/{run}/start", {"Tty": tty}) as stream:
+                said = stream.raw()
+            assert said == b"x\r\n" if tty else said == b"\x01\0\0\0\0\0\0\x03x\r\n"
+
+
+def test_a_line_of_a_log_is_a_frame(host: RawHost) -> None:
+    with container(host, Cmd=["sh", "-c", "printf 'a\\nb\\n\\nlast'"]) as identity:
+        host.ok_api("POST", f"/containers/{identity}/wait")
+        with host.hijack(f"/containers/{identity}/attach", logs="1", stdout="1") as attached:
+            assert b"".join(data for _, data in attached.frames()) == b"a\nb\n\nlast"
+        said = host.api("GET", f"/containers/{identity}/logs", stdout="1").body
+        one = b"\x01\0\0\0\0\0\0"
+        assert said == one + b"\x02a\n" + one + b"\x02b\n" + one + b"\x01\n" + one + b"\x04last"
+
+
+def test_what_was_killed_has_ended_when_it_is_answered(host: RawHost) -> None:
+    with container(host) as identity:
+        host.ok_api("POST", f"/containers/{identity}/kill", signal="SIGKILL")
+        state = host.ok_api("GET", f"/containers/{identity}/json")["State"]
+        assert (state["Running"], state["ExitCode"]) == (False, 137)
+
+
+def test_wait_hears_an_end_that_a_restart_policy_follows(host: RawHost) -> None:
+    policy = {"RestartPolicy": {"Name": "always"}}
+    script = "sleep 0.3; exit 5"
+    with container(host, Cmd=["sh", "-c", script], HostConfig=policy) as identity:
+        assert host.ok_api("POST", f"/containers/{identity}/wait")["StatusCode"] == 5
