@@ -190,7 +190,7 @@ def test_credentials_come_from_docker_s_file(
     credentials.registry_auth("other:1/a")
     assert "credential helpers are not supported" in capsys.readouterr().err
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InvalidSpec, match=r"config\.json: no JSON"):
+    with pytest.raises(InvalidSpec, match=r"config\.json: not JSON"):
         credentials.registry_auth("x")
 
 

@@ -174,7 +174,7 @@ def test_history_import_and_commit(host: Any, tmp_path: Path) -> None:
     assert host.ok("images", "-q", "--no-trunc", "grown") == committed
     host.ok("rm", container)
     wrong = host.cli("import", "-c", "RUN x", str(tmp_path / "root.tar"))
-    assert wrong.status == 1 and "'RUN' is no change of an image" in wrong.err
+    assert wrong.status == 1 and "'RUN' cannot change an image" in wrong.err
     host.ok("rmi", "imported:1", "grown:1")
     host.ok("image", "prune", "-f")
 
@@ -184,7 +184,7 @@ def test_images_are_listed_as_a_tree(host: Any) -> None:
     assert lines[0].split("  ")[0] == "IMAGE"
     assert any(line.startswith(host.image) for line in lines)
     assert any(line.startswith("└─ linux/") for line in lines)
-    assert "--tree takes none of" in host.cli("images", "--tree", "-q").err
+    assert "--tree cannot be combined with" in host.cli("images", "--tree", "-q").err
 
 
 def test_a_terminal_shows_a_bar_a_layer(host: Any, registry: Registry, tmp_path: Path) -> None:

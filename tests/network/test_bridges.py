@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from network_world import Host, World, outside, resolve
@@ -197,6 +199,52 @@ async def test_udp_and_sctp_are_published_too(world: World) -> None:
     )
 
 
+SCTP_CONNTRACK = Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established")
+# An INIT of RFC 9260 over a raw socket, again and again: kernels without SCTP can carry it as well.
+SEND_INIT = """
+import socket, struct, sys, time
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+host, port = sys.argv[1], int(sys.argv[2])
+init = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 7)
+head = struct.pack("!HHI", 4711, port, 0)
+packet = head + struct.pack("<I", crc32c(head + bytes(4) + init)) + init
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+for _ in range(100):
+    raw.sendto(packet, (host, 0))
+    time.sleep(0.1)
+"""
+HEAR = """
+import socket, struct
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+raw.settimeout(20)
+data, sender = raw.recvfrom(4096)
+print(sender[0], struct.unpack("!HH", data[20:24])[1], data[32])
+"""
+
+
+@pytest.mark.skipif(
+    not SCTP_CONNTRACK.exists(), reason="this kernel's connection tracking knows no SCTP"
+)
+async def test_an_sctp_association_is_led_to_the_container(world: World) -> None:
+    """Its first packet arrives there, at the container's port, with its client's address."""
+    one = await world.add_host()
+    sctp = PortConfig(target_port=99, published_port=5399, protocol=PortConfig.SCTP)
+    web = await world.container(one, "web", "bridge", ports=[sctp])
+    client = await outside(world)
+    hearing = asyncio.ensure_future(one.arun(sys.executable, "-c", HEAR, netns=web.netns))
+    sending = asyncio.ensure_future(
+        client.arun(sys.executable, "-c", SEND_INIT, one.address, "5399", check=False)
+    )
+    assert (await hearing).split() == ["192.168.77.99", "99", "1"]
+    await sending
+
+
 async def test_ipv6_containers_reach_out_and_are_published(world: World) -> None:
     """On ::1 and the host's own IPv6 address; isolation holds as for IPv4."""
     one, two = await world.add_host(), await world.add_host()
@@ -217,7 +265,9 @@ async def test_ipv6_containers_reach_out_and_are_published(world: World) -> None
     # Refused at once, so that who asks for `localhost` takes 127.0.0.1 next.
     assert await one.ask("tcp", "::1", 8080) == ["error ConnectionRefusedError"]
     assert await reached(one, "127.0.0.1", 8080) == "web"
-    assert await reached(one, "fd77::1", 8080, beside) == "web"
+    for caller in (web, beside):  # its own port too
+        for target in ("fd77::1", "fd00:7::1"):
+            assert await reached(one, target, 8080, caller) == "web"
     assert await reached(two, one.address, 8080) == "web"
 
 
@@ -287,7 +337,7 @@ async def test_what_cannot_be_is_refused_and_leaves_nothing(world: World) -> Non
         (EndpointRequest("front", address="10.7.0.1"), AlreadyExists, "is the gateway"),
         (EndpointRequest("front", address6="fd00::1"), InvalidSpec, "no IPv6 subnet"),
         (EndpointRequest("front", mac="x"), InvalidSpec, "is not a MAC address"),
-        (EndpointRequest("front", mac="01:00:00:00:00:01"), InvalidSpec, "that of a group"),
+        (EndpointRequest("front", mac="01:00:00:00:00:01"), InvalidSpec, "a multicast address"),
     ]
     for place, kind, words in cases:
         with pytest.raises(kind, match=words):

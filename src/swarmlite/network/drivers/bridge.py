@@ -49,7 +49,10 @@ class Bridge:
         self.shape = shape
         self._lock = threading.RLock()
         self._plugs: dict[str, Plug] = {}
-        self._flags = PortFlags(isolated=not shape.icc, flood=True, learning=True)
+        # Where bridges call netfilter (br_netfilter), the way to one's own published port by
+        # IPv6 is one frame that is turned round in the bridge; by IPv4 the host routes it.
+        six = bool(shape.gateway6)
+        self._flags = PortFlags(isolated=not shape.icc, flood=True, learning=True, hairpin=six)
         # Far from those that the kernel gives to others' links.
         self._next_index = random.randrange(1 << 24, 1 << 28)
         self._netlink = netlink.Socket()

@@ -23,6 +23,7 @@ from swarmlite.network.netlink.constants import (
     IFLA_BRPORT_LEARNING,
     IFLA_BRPORT_LOCKED,
     IFLA_BRPORT_MCAST_FLOOD,
+    IFLA_BRPORT_MODE,
     IFLA_BRPORT_NEIGH_SUPPRESS,
     IFLA_BRPORT_PROXYARP,
     IFLA_BRPORT_UNICAST_FLOOD,
@@ -123,6 +124,8 @@ class PortFlags:
     locked: bool = False
     flood: bool = False
     learning: bool = False
+    hairpin: bool = False
+    """Whether what came in by it may go out by it."""
 
 
 def set_port(link: str | int, flags: PortFlags) -> Message:
@@ -130,6 +133,7 @@ def set_port(link: str | int, flags: PortFlags) -> Message:
     index, name = _name_or_index(link)
     data = nested(
         IFLA_INFO_SLAVE_DATA,
+        u8(IFLA_BRPORT_MODE, flags.hairpin),
         u8(IFLA_BRPORT_LEARNING, flags.learning),
         u8(IFLA_BRPORT_UNICAST_FLOOD, flags.flood),
         u8(IFLA_BRPORT_PROXYARP, flags.proxy_arp),
