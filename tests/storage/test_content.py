@@ -254,7 +254,12 @@ async def test_a_disk_that_fills_during_a_pull_or_load_gets_its_space_back(
         try:
             limits = Limits(free_bytes=0, free_inodes=0)
             store = ImageStore(place / "images", settings=FAST, limits=limits)
-            for attempt in (store.pull(ref), store.load(io.BytesIO(docker_archive([built])))):
+            tar = one_file("made", os.urandom(2 << 20))
+            for attempt in (
+                store.pull(ref),
+                store.load(io.BytesIO(docker_archive([built]))),
+                store.make({"os": "linux"}, io.BytesIO(tar)),
+            ):
                 with pytest.raises(ResourceExhausted, match="no space left on the disk"):
                     await attempt
             await asyncio.to_thread(trees.wait_for_discards)

@@ -1,16 +1,20 @@
-"""Pulls, loads, removals and prunes of the same layers at once: what is used is never collected."""
+"""Pulls, loads, pushes, saves, images made of them, removals and prunes of the same layers at once.
+
+What is used is never collected, and what is given on is whole.
+"""
 
 import asyncio
 import contextlib
 import io
 import os
 import random
+import tarfile
 
 from image_world import image_of, needs_root, one_file
 
 from swarmlite.errors import FailedPrecondition, NotFound
 from swarmlite.storage.images.store import ImageStore
-from swarmlite.testing.oci import docker_archive
+from swarmlite.testing.oci import digest, docker_archive
 from swarmlite.testing.registry import Registry
 
 pytestmark = needs_root
@@ -45,9 +49,33 @@ async def test_everything_at_once(registry: Registry, store: ImageStore) -> None
                 assert store.content.has(blob)
             store.leases.release(owner)
 
+    async def give(number: int) -> None:
+        """What a removal comes before is refused; what is begun is ended whole."""
+        for turn in range(4):
+            which = (number + turn) % len(refs)
+            target = f"{registry.address}/given{number}-{turn}:1"
+            with contextlib.suppress(NotFound, FailedPrecondition):
+                await store.pull(refs[which])
+                await store.tag(refs[which], target)
+                (pushed,) = await store.push(target)
+                assert pushed.digest == digest(built[which].manifest)
+            with contextlib.suppress(NotFound, FailedPrecondition):
+                pieces = await asyncio.to_thread(store.save, [refs[which]])
+                archive = await asyncio.to_thread(b"".join, pieces)
+                with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+                    for name in tar.getnames():
+                        if name.startswith("blobs/sha256/"):
+                            data = tar.extractfile(name).read()  # type: ignore[union-attr]
+                            assert digest(data)[7:] == name.rpartition("/")[2]
+            owner = f"making/{number}-{turn}"
+            image = await store.pull(refs[which], owner=owner)
+            made = await store.make({"os": "linux"}, io.BytesIO(one_file("m", owner)), base=image)
+            assert made.layers[:-1] == image.layers
+            store.leases.release(owner)
+
     disturbing = asyncio.create_task(disturb())
     try:
-        await asyncio.gather(*(use(number) for number in range(6)))
+        await asyncio.gather(*(use(number) for number in range(4)), *map(give, range(2)))
     finally:
         going = False
         await disturbing
