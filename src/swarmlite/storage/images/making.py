@@ -100,8 +100,9 @@ class Making:
         check_layers(catalog, len(diff_ids) + 1, len(diff_ids) + 1)
         held = [*(base.layers if base else ()), *(layer.digest for layer in below)]
         with catalog.holding(held):
-            blob = await in_thread(self._spool, tar)
-            with catalog.holding([blob.digest]):
+            scratch, blob = await in_thread(self._spool, tar)
+            with catalog.holding([blob.digest]):  # before it is one of those kept
+                await in_thread(catalog.content.adopt, scratch, blob.digest)
                 layers = await self._unpack(blob, diff_ids)
                 config = {**config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
                 raw = json.dumps(config, separators=(",", ":")).encode()
@@ -116,8 +117,8 @@ class Making:
         assert isinstance(parsed, Manifest)
         return list(parsed.layers)
 
-    def _spool(self, tar: Readable) -> Descriptor:
-        """A layer's tar as a blob; gzip where it comes plain. Blocks."""
+    def _spool(self, tar: Readable) -> tuple[Path, Descriptor]:
+        """A layer's tar in a file, synced; gzip where it comes plain. Blocks."""
         content, limits = self._catalog.content, self._catalog.limits
         scratch = content.scratch()
         state, size = hashlib.sha256(), 0
@@ -137,10 +138,10 @@ class Making:
             digest = f"sha256:{state.hexdigest()}"
             with scratch.open("rb") as file:
                 kind = layer_type(file.read(4))
-            content.adopt(scratch, digest)
-        finally:
+        except BaseException:
             scratch.unlink(missing_ok=True)
-        return Descriptor(kind, digest, size)
+            raise
+        return scratch, Descriptor(kind, digest, size)
 
     async def _unpack(self, blob: Descriptor, diff_ids: list[str]) -> list[Layer]:
         """All layers, the new one unpacked; its diff id is added to `diff_ids`."""
