@@ -212,6 +212,26 @@ async def test_bombs_of_encodings_end(pushed: str, tmp_path: Path) -> None:
                 await store.pull(f"{proxy.address}/real:1")
 
 
+@pytest.mark.parametrize("what", ["manifests", "blobs"])
+async def test_a_registry_that_drips_is_given_up(pushed: str, store: ImageStore, what: str) -> None:
+    """A byte now and then is no stall, and would go on for days."""
+
+    async def drip(request: web.Request, _: int) -> web.StreamResponse | None:
+        if f"/{what}/" not in request.path:
+            return None
+        response = web.StreamResponse(headers={"Content-Length": "100000"})
+        await response.prepare(request)
+        for _ in range(1000):
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+        return response
+
+    store.settings = RegistrySettings(retries=0, stall_timeout_s=0.5)
+    async with Proxy(pushed, drip).running() as proxy:
+        with pytest.raises(Unavailable, match="sends less than 512 bytes a second"):
+            await store.pull(f"{proxy.address}/real:1")
+
+
 async def test_a_retry_after_is_waited_for_as_a_date_too(pushed: str, store: ImageStore) -> None:
     times: list[float] = []
 

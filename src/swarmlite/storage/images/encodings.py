@@ -5,17 +5,19 @@ Digests are of the decoded content. Source: RFC 9110, section 8.4; RFC 8878 for 
 
 from __future__ import annotations
 
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 import aiohttp
 import zstandard
 
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, Unavailable
 
 _PLAIN = ("", "identity")
 _STEP = 256 << 10
+_SLOWEST_BYTES_S = 512
 _WINDOW_BYTES = 128 << 20
 
 
@@ -44,10 +46,32 @@ def decoder(encoding: str) -> Decoder | None:
     raise InvalidSpec(f"the answer has the unknown encoding {name[:40]!r}: use gzip, deflate, zstd")
 
 
-async def read_answer(response: aiohttp.ClientResponse, limit: int, what: str) -> bytes:
+async def steady(
+    response: aiohttp.ClientResponse, window_s: float, slowest_bytes_s: int
+) -> AsyncIterator[bytes]:
+    """An answer piece by piece. Raises Unavailable where it drips for longer than `window_s`.
+
+    A server that sends a byte now and then never stalls, and would hold a pull for ever.
+    """
+    began, received = time.monotonic(), 0
+    async for piece in response.content.iter_chunked(_STEP):
+        yield piece
+        received += len(piece)
+        now = time.monotonic()
+        if now - began > window_s:
+            if received < slowest_bytes_s * window_s:
+                raise Unavailable(
+                    f"{response.url.authority} sends less than {slowest_bytes_s} bytes a second"
+                )
+            began, received = now, 0
+
+
+async def read_answer(
+    response: aiohttp.ClientResponse, limit: int, what: str, window_s: float = 120.0
+) -> bytes:
     """A small answer, decoded. Raises InvalidSpec where it is longer than `limit`, or damaged."""
     body, decoding = bytearray(), decoder(response.headers.get("Content-Encoding", ""))
-    async for piece in response.content.iter_chunked(_STEP):
+    async for piece in steady(response, window_s, _SLOWEST_BYTES_S):
         for part in decoding.decode(piece) if decoding else (piece,):
             body += part
             if len(body) > limit:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from yarl import URL
 
+_NAMES = ("http_proxy", "https_proxy", "no_proxy")
+
 
 def proxy_for(url: URL, environment: Mapping[str, str]) -> URL | None:
     """The proxy to ask for `url`; None for none."""
@@ -22,6 +24,11 @@ def proxy_for(url: URL, environment: Mapping[str, str]) -> URL | None:
     if not text or _excepted(host, url.port or 0, _variable(environment, "no_proxy")):
         return None
     return URL(text if "://" in text else f"http://{text}")
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """What matters here of an environment."""
+    return {key: value for key, value in environment.items() if key.lower() in _NAMES}
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

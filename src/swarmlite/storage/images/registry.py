@@ -126,7 +126,8 @@ class Repository:
             "GET", path, scope=self.scope, headers=headers
         ) as response:
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-            return await read_answer(response, limit, path), media_type
+            window_s = self.transport.slow_window_s
+            return await read_answer(response, limit, path, window_s), media_type
 
     async def download(
         self, descriptor: Descriptor, target: Path, progress: Callable[[int], None]
@@ -202,7 +203,7 @@ class Repository:
         ) as response:
             download.check_start(response)
             try:
-                async for piece in _gathered(response.content.iter_chunked(_CHUNK)):
+                async for piece in _gathered(self.transport.steady(response)):
                     # a disk may make whoever writes wait, and a hash of a MiB takes a while
                     await in_thread(download.write, piece)
                     progress(download.have)

@@ -50,6 +50,8 @@ class RegistrySettings:
     max_told_s: float = 120.0
     connect_timeout_s: float = 10.0
     stall_timeout_s: float = 30.0
+    slowest_bytes_s: int = 512
+    """A registry that sends less for four times `stall_timeout_s` is given up."""
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     strict_token_servers: bool = False
     upload_chunk_bytes: int = 64 << 20
@@ -73,7 +75,7 @@ class RegistrySettings:
             mirrors=file.mirrors,
             strict_token_servers=file.strict,
             more_certs_dirs=(DOCKERS_CERTS_DIR,),
-            environment=dict(os.environ),
+            environment=proxies.variables(os.environ),
         )
 
     def is_insecure(self, host: str) -> bool:

@@ -28,6 +28,7 @@ from swarmlite.errors import (
     Unavailable,
 )
 from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.encodings import steady
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.token import Challenge, fetch_token, parse_challenges
 
@@ -106,6 +107,15 @@ class Transport:
     def stall_timeout_s(self) -> float:
         """How long nothing may move."""
         return self._settings.stall_timeout_s
+
+    @property
+    def slow_window_s(self) -> float:
+        """How long an answer may drip."""
+        return 4 * self._settings.stall_timeout_s
+
+    def steady(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """An answer piece by piece; see encodings.steady."""
+        return steady(response, self.slow_window_s, self._settings.slowest_bytes_s)
 
     async def _tls_for(self, url: URL) -> ssl.SSLContext:
         """Of the registry itself; whoever it sends us to is checked by the rules of that host."""
