@@ -35,7 +35,8 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
 
 GROUPS = {
-    **dict.fromkeys(("_ping", "version", "info", "auth", "events", "system"), "system"),
+    **dict.fromkeys(("_ping", "version"), "ping"),
+    **{"info": "system", "auth": "system", "events": "events", "system": "df"},
     **dict.fromkeys(("plugins", "session", "grpc"), "absent"),
     **dict.fromkeys(("build", "commit"), "build"),
     **{"containers": "containers", "images": "images", "exec": "exec"},
