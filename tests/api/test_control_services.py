@@ -17,6 +17,7 @@ from swarmlite.errors import (
     NotFound,
     SwarmliteError,
 )
+from swarmlite.manager.controlapi.api import copy_of
 from swarmlite.manager.store.api import Delete
 from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
@@ -126,6 +127,30 @@ async def test_what_loops_write_of_a_service_is_no_conflict_with_who_read_its_sp
     assert (await ask(control.UpdateService(request))).spec_version.index == 3
     request.version.index += 1000
     await refused(control.UpdateService(request), Conflict, "update out of sequence")
+
+
+async def test_a_loop_s_write_in_the_same_moment_stops_neither_update_nor_removal(
+    manager: Manager, control: ControlStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await create(control, service_spec())
+    commit, touches = manager.store.commit, [1, 1]
+
+    async def raced(changes: Any, *more: Any, **options: Any) -> Any:
+        if touches and touches.pop():
+            service: Service = copy_of(manager.store.view.services.get(made.id))
+            service.update_status.message += "."
+            manager.put(service)
+        return await commit(changes, *more, **options)
+
+    monkeypatch.setattr(manager.store, "commit", raced)
+    request = pb.UpdateServiceRequest(
+        service_id=made.id, version=made.meta.version, spec=service_spec(image="b:2")
+    )
+    updated = await ask(control.UpdateService(request))
+    assert updated.spec.task.container.image == "b:2"
+    touches.append(1)
+    await ask(control.RemoveService(pb.RemoveRequest(ref=made.id)))
+    assert made.id not in manager.store.view.services
 
 
 async def test_a_rollback_brings_back_the_spec_before_under_a_new_version(

@@ -31,7 +31,7 @@ from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
 from .ports import check_ports
 from .references import resolve_references
 
-WRITES, AGAIN_S = 5, 0.02
+WRITES, AGAIN_S = 20, 0.05
 """How often an update is written where a loop wrote the service in the same moment."""
 MODES = ("replicated", "global", "replicated-job", "global-job")
 
@@ -128,6 +128,16 @@ class Services:
 
     async def remove(self, request: RemoveRequest) -> Empty:
         """The service is gone at once; the orchestrator removes its tasks."""
+        for _ in range(WRITES - 1):
+            # Its id from the first look: a name could be another one's by the next.
+            service = resolve("service", self._api.view.services, request.ref)
+            request = RemoveRequest(ref=service.id)
+            try:
+                await self._api.store.commit([Delete(service)])
+            except Conflict:  # a loop wrote it in this moment, which is no reason to keep it
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return Empty()
         service = resolve("service", self._api.view.services, request.ref)
         await self._api.store.commit([Delete(service)])
         return Empty()
