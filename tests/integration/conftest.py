@@ -2,14 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from swarm_world import remove_everything
 
-from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
-from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.testing import Cluster, Host
+from swarmlite.testing import Cluster
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
@@ -36,12 +33,9 @@ def busybox(registry: Registry) -> str:
 
 
 @pytest.fixture
-def swarm(shared_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def swarm(shared_cluster: Cluster) -> Iterator[Cluster]:
     """The shared cluster, every host up, without services before and after."""
     yield shared_cluster
-    failed = getattr(request.node, "failed", False)
-    if failed:
-        shared_cluster.collect()
     shared_cluster.heal()
     for host in shared_cluster.hosts:
         if host.machine is None:
@@ -50,31 +44,8 @@ def swarm(shared_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[C
         remove_everything(shared_cluster, control)
 
 
-def remove_everything(cluster: Cluster, control: ControlStub) -> None:
-    """Services first, then what they used, once their containers are gone."""
-    for service in control.ListServices(ListRequest()).services:
-        control.RemoveService(RemoveRequest(ref=service.id))
-    cluster.wait(lambda: not any(map(containers_of, cluster.hosts)), 30, "containers to go")
-    cluster.wait(lambda: not control.ListTasks(ListTasksRequest()).tasks, 10, "tasks to go")
-    for network in control.ListNetworks(ListRequest()).networks:
-        if not network.spec.ingress:
-            control.RemoveNetwork(RemoveRequest(ref=network.id))
-    for secret in control.ListSecrets(ListRequest()).secrets:
-        control.RemoveSecret(RemoveRequest(ref=secret.id))
-    for config in control.ListConfigs(ListRequest()).configs:
-        control.RemoveConfig(RemoveRequest(ref=config.id))
-    for node in control.ListNodes(ListRequest()).nodes:
-        if node.spec.availability != NodeSpec.ACTIVE:
-            cluster.manager.cli("node", "update", "--availability", "active", node.id)
-
-
-def containers_of(host: Host) -> list[Path]:
-    """The bundles of containers that were not removed yet."""
-    return list(host.paths.containers_dir.glob("*/config.json"))
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
-    if outcome.get_result().failed:  # type: ignore[attr-defined]
-        item.failed = True  # type: ignore[attr-defined]
+    if outcome.get_result().failed and "shared_cluster" in getattr(item, "funcargs", {}):  # type: ignore[attr-defined]
+        item.funcargs["shared_cluster"].collect()  # type: ignore[attr-defined]

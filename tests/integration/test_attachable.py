@@ -50,7 +50,7 @@ def test_plain_containers_and_tasks_of_a_service_reach_each_other_by_name(
     front: Cluster, busybox: str
 ) -> None:
     manager, one, two = front.hosts
-    options = ("--detach", "--quiet", "--stop-grace-period", "1s", "--network", "front")
+    options = ("--detach", "--quiet", "--stop-grace-period", "0s", "--network", "front")
     manager.cli("service", "create", *options, "--name", "web", busybox, "sh", "-c", SERVE)
     front.wait_running("web", 1)
     start(one, "db", busybox, "--network-alias", "data", "--ip", "10.66.0.77")

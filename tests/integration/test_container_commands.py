@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from swarm_world import remove_everything
 
 from swarmlite.testing import Cluster, images
 from swarmlite.testing.registry import Registry
@@ -16,10 +17,10 @@ SERVE = "mkdir -p /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 80 -h /
 ASK = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 web 80"
 
 
-@pytest.fixture
-def web(swarm: Cluster, busybox: str) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def web(shared_cluster: Cluster, busybox: str) -> Iterator[Cluster]:
     """A service `web` of two tasks on an attachable network; plain containers are removed."""
-    manager = swarm.manager
+    swarm, manager = shared_cluster, shared_cluster.manager
     manager.cli("network", "create", "-d", "overlay", "--attachable", "front")
     line = ("service", "create", "-d", "-q", "--name", "web", "--network", "front")
     manager.cli(*line, "--replicas", "2", busybox, "sh", "-c", SERVE)
@@ -28,6 +29,8 @@ def web(swarm: Cluster, busybox: str) -> Iterator[Cluster]:
     for host in swarm.hosts:
         if left := host.cli("ps", "-aq", "--filter", "label=plain").split():
             host.cli("rm", "-f", "-v", *left)
+    with swarm.control() as control:
+        remove_everything(swarm, control)
 
 
 def test_a_plain_container_on_an_attachable_network_reaches_a_service(
@@ -82,9 +85,9 @@ def test_inspect_finds_objects_of_the_swarm_and_of_the_host(web: Cluster) -> Non
     assert json.loads(manager.cli("inspect", task))[0]["Status"]["State"] == "running"
 
 
-def test_run_fetches_an_image_that_is_missing(swarm: Cluster, registry: Registry) -> None:
+def test_run_fetches_an_image_that_is_missing(shared_cluster: Cluster, registry: Registry) -> None:
     """Docker's words about it are on standard error, so that the output is the container's own."""
-    worker, ref = swarm.hosts[1], registry.push(images.busybox(), "missing:1")
+    worker, ref = shared_cluster.hosts[1], registry.push(images.busybox(), "missing:1")
     result = worker.try_cli("run", "--rm", ref, "echo", "hi")
     assert (result.returncode, result.stdout) == (0, "hi\n"), result.stderr
     assert result.stderr.startswith(f"Unable to find image '{ref}' locally\n")

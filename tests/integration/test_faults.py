@@ -26,7 +26,7 @@ SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -p 80 -h /w"
 
 
 def create(swarm: Cluster, *args: str) -> str:
-    options = ("--detach", "--quiet", "--stop-grace-period", "1s")
+    options = ("--detach", "--quiet", "--stop-grace-period", "0s")
     return swarm.manager.cli("service", "create", *options, *args).strip()
 
 

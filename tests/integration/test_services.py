@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def create(swarm: Cluster, *args: str) -> str:
-    options = ("--detach", "--quiet", "--stop-grace-period", "1s")
+    options = ("--detach", "--quiet", "--stop-grace-period", "0s")
     return swarm.manager.cli("service", "create", *options, *args).strip()
 
 

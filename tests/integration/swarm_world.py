@@ -1,0 +1,55 @@
+"""What the tests on the one cluster share: services on it, and an empty cluster again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
+from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.testing import Cluster, Host
+
+SERVE = "mkdir -p /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"
+
+
+def create(swarm: Cluster, *args: str) -> None:
+    options = ("--detach", "--quiet", "--stop-grace-period", "0s")
+    swarm.manager.cli("service", "create", *options, *args)
+
+
+def in_container(host: Host, service: str, *command: str) -> str:
+    """Run a command in the first container of a service on a host."""
+    shown = host.cli("container", "ls", "--no-trunc", "--format", "{{.ID}} {{.Names}}")
+    container = next(
+        line.split()[0] for line in shown.splitlines() if line.split()[1].startswith(service)
+    )
+    return host.cli("container", "exec", container, *command)
+
+
+def fetch(host: Host, service: str, target: str) -> str:
+    """What http://TARGET/ answers a container; by nc, since a static busybox's wget crashes."""
+    ask = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {target} 80"
+    return in_container(host, service, "sh", "-c", ask).rpartition("\n\n")[2]
+
+
+def remove_everything(cluster: Cluster, control: ControlStub) -> None:
+    """Services first, then what they used, once their containers are gone."""
+    for service in control.ListServices(ListRequest()).services:
+        control.RemoveService(RemoveRequest(ref=service.id))
+    cluster.wait(lambda: not any(map(containers_of, cluster.hosts)), 30, "containers to go")
+    cluster.wait(lambda: not control.ListTasks(ListTasksRequest()).tasks, 10, "tasks to go")
+    for network in control.ListNetworks(ListRequest()).networks:
+        if not network.spec.ingress:
+            control.RemoveNetwork(RemoveRequest(ref=network.id))
+    for secret in control.ListSecrets(ListRequest()).secrets:
+        control.RemoveSecret(RemoveRequest(ref=secret.id))
+    for config in control.ListConfigs(ListRequest()).configs:
+        control.RemoveConfig(RemoveRequest(ref=config.id))
+    for node in control.ListNodes(ListRequest()).nodes:
+        if node.spec.availability != NodeSpec.ACTIVE:
+            cluster.manager.cli("node", "update", "--availability", "active", node.id)
+
+
+def containers_of(host: Host) -> list[Path]:
+    """The bundles of containers that were not removed yet."""
+    return list(host.paths.containers_dir.glob("*/config.json"))
