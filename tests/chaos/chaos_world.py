@@ -58,6 +58,16 @@ def ask(host: Host, url: str = "http://web/", timeout_s: int = 10) -> str:
     return inside(client_of(host), *within, "/bin/busybox", "wget", "-qO-", url)
 
 
+def served(cluster: Cluster, timeout_s: float = 30) -> None:
+    """Wait until clients on every host that is on get an answer from each backend: their agents
+    have heard from the managers what is gone and what is new.
+    """
+    for host in cluster.hosts:
+        if host.machine is not None:
+            all_answer = lambda host=host: all(ask(host, timeout_s=2) for _ in range(6))  # noqa: E731
+            cluster.wait(all_answer, timeout_s, f"answers to clients on {host.name}")
+
+
 def vip(host: Host) -> str:
     """The service's virtual address, as a client on `host` is told."""
     return inside(client_of(host), "/bin/busybox", "nslookup", "web").split()[-1]

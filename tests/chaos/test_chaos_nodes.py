@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from chaos_world import Prober, ask, converged, no_leaks, web
+from chaos_world import Prober, ask, converged, no_leaks, served, web
 
 from swarmlite.testing import Cluster, Host, checkers, sampler
 
@@ -58,7 +58,7 @@ def test_power_cuts_leave_the_disk_usable(world: Callable[..., World]) -> None:
     converged(cluster, "web", 3)
     converged(cluster, "client", 3)
     no_leaks(cluster, 40)
-    assert ask(worker)
+    served(cluster)
     survivors = sampler.containers(cluster.workers)
     manager.kill()
     for host in cluster.workers:
@@ -71,8 +71,7 @@ def test_power_cuts_leave_the_disk_usable(world: Callable[..., World]) -> None:
     gone = checkers.untouched(survivors, sampler.containers(cluster.workers))
     checkers.none(gone, "tasks on other hosts were touched by the manager's power cut:")
     no_leaks(cluster, 40)
-    for host in cluster.hosts:
-        assert ask(host)
+    served(cluster)
 
 
 def test_a_flapping_link_and_loss_are_ridden_out(world: Callable[..., World]) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from chaos_world import Prober, ask, converged, moments, no_leaks, vip, web
+from chaos_world import Prober, ask, converged, moments, no_leaks, served, vip, web
 
 from swarmlite.testing import Cluster, checkers, sampler
 
@@ -109,8 +109,7 @@ def test_agents_killed_in_every_step_leave_nothing(world: Callable[..., World], 
     after = [(at, seen) for at, seen in watched.samples if at > quiet]
     checkers.none(checkers.one_a_place(after, grace_s=10))
     no_leaks(cluster, 40)
-    for host in cluster.hosts:
-        assert ask(host)
+    served(cluster)
     cluster.manager.cli("service", "rm", "web", "client")
     cluster.wait(lambda: not sampler.containers(cluster.hosts), 20, "no container")
     no_leaks(cluster, 15)
