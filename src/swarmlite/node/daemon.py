@@ -139,6 +139,8 @@ class Daemon:
         await self._stop_children()
         if not node.etcd:
             trees.sweep(self._paths.etcd_dir)  # a member that is in no cluster any more
+        if not node.manager:
+            trees.sweep(self._paths.manager_dir)  # the store's keys are the managers'
         self._start_children()
 
     async def _stop_children(self) -> None:
