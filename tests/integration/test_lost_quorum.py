@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from swarmlite.storage import trees
 from swarmlite.testing import Cluster, checkers, sampler
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
@@ -38,6 +39,7 @@ def _recover(cluster: Cluster, image: str) -> None:
 
     for gone in cluster.managers[:2]:
         gone.kill()
+        trees.sweep(gone.paths.state_dir)  # for ever
     del cluster.managers[:2]
     cluster.wait(lambda: "force-new-cluster" in survivor.try_cli("node", "ls").stderr, 20, "a hint")
     told = survivor.try_cli("swarm", "init", "--force-new-cluster", "--availability", "drain")
