@@ -29,7 +29,8 @@ def test_containers_outlive_every_process_of_their_node(world: Callable[..., Wor
             ("agent", worker), ("agent", manager), ("manager", manager), ("etcd", manager),
         ):  # fmt: skip
             host.signal_process(name, signal.SIGKILL)
-            assert ask(host), name
+            # By name: its questions wait for the agent, and a resolver gives up after 10 s.
+            cluster.wait(lambda host=host: ask(host), 30, f"an answer after {name} was killed")  # type: ignore[misc]
             checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)), name)
             converged(cluster, "web", 3)
         for host in (worker, manager):
