@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from swarmlite.cli.image import credentials, naming
 from swarmlite.cli.service import create, update
 from swarmlite.cli.service import spec as specs
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, Mount, PortConfig, RestartPolicy, UpdateConfig
 from swarmlite.stack.syntax import files, mounts, ports, small
@@ -174,7 +174,7 @@ def test_image_names() -> None:
 
 
 def test_credentials_come_from_docker_s_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert credentials.registry_auth("r:5000/a") == ""
@@ -187,8 +187,8 @@ def test_credentials_come_from_docker_s_file(
         "se:cret",
         "r:5000",
     )
-    credentials.registry_auth("other:1/a")
-    assert "credential helpers are not supported" in capsys.readouterr().err
+    with pytest.raises(FailedPrecondition, match="docker-credential-pass is not installed"):
+        credentials.registry_auth("other:1/a")
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InvalidSpec, match=r"config\.json: not JSON"):
         credentials.registry_auth("x")

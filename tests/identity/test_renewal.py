@@ -24,6 +24,7 @@ from swarmlite.manager.ca.service import CAService, new_node
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.memory import MemoryStore
+from swarmlite.manager.storekeys import KeptKeys
 from swarmlite.paths import Paths
 from swarmlite.proto import ca_pb2 as pb
 from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
@@ -100,9 +101,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     state = tmp_path / "state"
     state.mkdir(exist_ok=True)
     made = World(state)
+    kept = KeptKeys(tmp_path / "store.keys")
     certify(tmp_path / "manager", made.root, "swarm-manager")
     async with serving(
-        [lambda server: add_CAServicer_to_server(CAService(made.store, NoMembers()), server)],
+        [lambda server: add_CAServicer_to_server(CAService(made.store, NoMembers(), kept), server)],
         lambda: made.store.view,
         socket_path=None,
         listen_addr="127.0.0.1:0",

@@ -1,28 +1,5 @@
 """`swarmlite container stop` and `swarmlite stop`."""
 
-from __future__ import annotations
+from swarmlite.cli.container.stopping import stopping
 
-import click
-
-from swarmlite.cli import client
-from swarmlite.cli.container.each import for_each
-from swarmlite.cli.container.stopping import stop_options, stop_timeout_s
-from swarmlite.cli.lazy import Command
-from swarmlite.cli.session import Session, pass_session
-from swarmlite.proto.containers_pb2 import StopContainerRequest
-
-
-@click.command("stop", cls=Command)
-@stop_options
-@click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
-@pass_session
-def command(
-    session: Session, containers: tuple[str, ...], signal: str | None, timeout: int | None
-) -> int:
-    """Stop one or more running containers."""
-
-    def stop(ref: str) -> None:
-        request = StopContainerRequest(ref=ref, signal=signal or "", timeout_s=timeout)
-        client.call(session.containers.Stop, request, timeout_s=stop_timeout_s(timeout))
-
-    return for_each(containers, stop)
+command = stopping("stop", "Stop one or more running containers.")

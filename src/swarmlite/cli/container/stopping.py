@@ -1,18 +1,23 @@
-"""What `stop` and `restart` share: the signal, and how long it is waited for."""
+"""What `stop` and `restart` are: one call a container, with a signal and a time to wait."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
+from swarmlite.cli import client
+from swarmlite.cli.container.each import for_each
 from swarmlite.cli.flagtypes import FOREVER_S, SIGNAL, TIMEOUT
+from swarmlite.cli.lazy import Command
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.proto.containers_pb2 import StopContainerRequest
 
 
-def stop_options(command: Any) -> Any:
-    """-s and -t (and the older --time)."""
-    signal = click.option("-s", "--signal", type=SIGNAL, help="Signal to send to the container.")
-    timeout = click.option(
+def stopping(verb: str, help: str) -> click.Command:
+    """The command of a verb; the RPC is called as it is."""
+
+    @click.command(verb, cls=Command, help=help)
+    @click.option("-s", "--signal", type=SIGNAL, help="Signal to send to the container.")
+    @click.option(
         "-t",
         "--timeout",
         "--time",
@@ -20,9 +25,22 @@ def stop_options(command: Any) -> Any:
         type=TIMEOUT,
         help="Seconds to wait before killing the container.",
     )
-    return signal(timeout(command))
+    @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
+    @pass_session
+    def command(
+        session: Session, containers: tuple[str, ...], signal: str | None, timeout: int | None
+    ) -> int:
+        method = getattr(session.containers, verb.capitalize())
+
+        def call(ref: str) -> None:
+            request = StopContainerRequest(ref=ref, signal=signal or "", timeout_s=timeout)
+            client.call(method, request, timeout_s=_call_timeout_s(timeout))
+
+        return for_each(containers, call)
+
+    return command
 
 
-def stop_timeout_s(timeout: int | None) -> float:
+def _call_timeout_s(timeout: int | None) -> float:
     """How long the call may take: the container's own timeout is not known here."""
     return FOREVER_S if timeout is None or timeout < 0 else timeout + 120.0

@@ -1,0 +1,61 @@
+"""The daemon runs the processes that its node's role takes, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from swarmlite.identity.files import Identity, make_certificates
+from swarmlite.identity.node import parse
+from swarmlite.node.children import Child
+from swarmlite.node.daemon import Daemon
+from swarmlite.node.daemon import parse as parse_options
+from swarmlite.paths import Paths
+
+MANAGER = {
+    "node_id": "n1",
+    "role": "manager",
+    "advertise_addr": "10.0.0.1:2377",
+    "listen_addr": "0.0.0.0:2377",
+    "etcd": {"name": "n1", "client_url": "https://127.0.0.1:2381"},
+    "etcd_endpoints": ["127.0.0.1:2381"],
+}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_node_that_is_no_manager_any_more_runs_its_agent_only(tmp_path: Path) -> None:
+    """Whoever changed node.json; the data of its member of etcd goes."""
+    paths = Paths(tmp_path / "state", tmp_path / "run")
+    identity = Identity(paths)
+    folder = identity.scratch()
+    make_certificates(folder / "certificates", roots=b"r", key=b"k", certificate=b"c")
+    (folder / "etcd").mkdir()
+    (folder / "manager").mkdir()
+    identity.put_in_place(folder, parse(MANAGER))
+    paths.logs_dir.mkdir()
+    daemon = Daemon(paths, parse_options(["--supervisor", "external"]))
+    children = daemon._children = {
+        name: Child(name, lambda: ["sleep", "1000"], paths.logs_dir)
+        for name in ("etcd", "manager", "agent")
+    }
+    daemon._start_children()
+    following = asyncio.create_task(daemon._follow_identity())
+    try:
+        await until(lambda: all(child.pid for child in children.values()))
+        before = children["agent"].pid
+        identity.change_role("worker")
+        await until(lambda: children["agent"].pid not in (None, before))
+        assert children["etcd"].pid is None and children["manager"].pid is None
+        assert not paths.etcd_dir.exists() and not paths.manager_dir.exists()
+        assert paths.certificates_dir.exists()
+        assert not following.done()
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await daemon._stop_children()
