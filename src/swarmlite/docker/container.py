@@ -216,7 +216,7 @@ def endpoint(value: EndpointState) -> Json:
         "IPAMConfig": ipam or None,
         "Links": list(asked.links) or None,
         "Aliases": list(value.aliases) or None,
-        "MacAddress": value.mac_address,
+        "MacAddress": value.mac_address or asked.mac_address,
         "DriverOpts": dict(asked.driver_options) or None,
         "GwPriority": 0,
         "NetworkID": value.network_id,
