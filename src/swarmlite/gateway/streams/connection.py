@@ -33,7 +33,7 @@ class Connection(RequestHandler):
     """One client's connection, from its first request to its end.
 
     What follows a request that asks for an upgrade is the stream's, and must not be read as the
-    next request (aiohttp 3.14's parser does so): it is held here until the stream takes it.
+    next request (aiohttp 3.14's parser does so behind a body): it is held until it is taken.
     """
 
     __slots__ = ("_body_left", "_held", "_unwatch", "_upgrading", "ended_early")
