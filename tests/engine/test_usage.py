@@ -12,6 +12,7 @@ from swarmlite.engine import top
 from swarmlite.engine.updates import live_changes, merge
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto import containers_pb2 as pb
+from swarmlite.proto.control_pb2 import Empty
 from swarmlite.proto.host_pb2 import DiskUsageRequest
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Mount
@@ -40,6 +41,10 @@ def test_an_update_changes_what_it_names_and_only_that() -> None:
     current.memory_swap_bytes = 100 << 20
     with pytest.raises(InvalidSpec, match="memoryswap"):
         merge(current, changes)
+
+
+async def test_the_storage_driver_is_called_as_docker_calls_it(host: EngineHost) -> None:
+    assert (await host.node.engine.host.Info(Empty())).storage_driver in ("overlay2", "vfs")
 
 
 async def test_limits_change_live_and_stay(host: EngineHost) -> None:

@@ -22,6 +22,9 @@ LOG_DRIVERS = ("journald", "json-file", "local", "none", "syslog")
 SECURITY_OPTIONS = ("name=seccomp,profile=builtin", "name=cgroupns")
 NETWORK_DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")
 
+STORAGE_DRIVERS = {"overlay": "overlay2", "copying": "vfs"}
+"""Docker's names of what does the same, which scripts ask for."""
+
 
 class HostService(HostServicer):
     """See host.proto; errors are swarmlite's, translated by the server's interceptor."""
@@ -41,7 +44,8 @@ class HostService(HostServicer):
             else:
                 info.containers_stopped += 1
         info.images = len(self._engine.storage.images.list())
-        info.storage_driver = self._engine.storage.snapshots.driver
+        driver = self._engine.storage.snapshots.driver
+        info.storage_driver = STORAGE_DRIVERS.get(driver, driver)
         info.log_drivers.extend(LOG_DRIVERS)
         info.network_drivers.extend(NETWORK_DRIVERS)
         info.security_options.extend(SECURITY_OPTIONS)
