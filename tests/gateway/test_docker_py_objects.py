@@ -130,6 +130,22 @@ def test_a_tar_becomes_an_image_with_changes(client: docker.DockerClient) -> Non
     image.remove(force=True)
 
 
+def test_a_body_that_is_longer_than_what_is_buffered_comes_to_its_end(
+    client: docker.DockerClient,
+) -> None:
+    """Its reading pauses and goes on again: the end is then known without any more bytes."""
+    for size in (100_000, 128 * 1024, 300_000, 512 * 1024, 3_000_000):
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode="w") as archive:
+            member = tarfile.TarInfo("file")
+            member.size = size
+            archive.addfile(member, io.BytesIO(bytes(size)))
+        client.api.timeout = 60
+        said = client.api.import_image_from_data(tar.getvalue(), repository="gwo/long")
+        assert json.loads(said.splitlines()[-1])["status"].startswith("sha256:")
+    client.images.remove("gwo/long", force=True)
+
+
 def test_an_image_is_pushed_and_pulled_again(
     node: GatewayHost, client: docker.DockerClient
 ) -> None:

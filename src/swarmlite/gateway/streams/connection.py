@@ -54,7 +54,8 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """What the client sent: of a request, or of what follows one that upgrades."""
         waiter = self._waiter
-        if self._payload_parser is not None:
+        if self._payload_parser is not None or not data:
+            # Nothing: aiohttp's own call to go on with a body that it held back (resume_reading).
             super().data_received(data)
             return
         if not self._upgrading and waiter is not None and not waiter.done():
