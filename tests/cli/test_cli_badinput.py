@@ -74,6 +74,16 @@ def test_a_worker_says_that_it_is_one(run: Any, tmp_path: Path, monkeypatch: Any
     assert result.err.startswith("This node is not a swarm manager. Worker nodes can't")
 
 
+def test_the_host_is_taken_from_the_environment(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    with _daemon(tmp_path, {"ok": {"swarm": "inactive"}}):
+        monkeypatch.setenv("SWARMLITE_HOST", f"unix://{tmp_path}")
+        assert "This node is not a swarm manager." in run("service", "ls").err
+    monkeypatch.setenv("SWARMLITE_HOST", "ssh://elsewhere")
+    refused = run("service", "ls")
+    assert refused.status == 1
+    assert refused.err.startswith("--host ssh://elsewhere: only unix://DIR is there yet")
+
+
 def test_outside_of_a_swarm_it_says_how_to_get_in(
     run: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -11,6 +11,7 @@ import click
 import swarmlite
 from swarmlite.cli.lazy import Group
 from swarmlite.cli.session import Session
+from swarmlite.errors import InvalidSpec
 from swarmlite.paths import Paths
 
 CONTAINER = {
@@ -255,6 +256,11 @@ def _begin(**options: Any) -> None:
     if options["state_dir"]:
         paths = replace(paths, state_dir=Path(options["state_dir"]))
     run_dir = options["run_dir"] or (options["host"] or "").removeprefix("unix://")
+    if "://" in run_dir:
+        raise InvalidSpec(
+            f"--host {run_dir[:80]}: only unix://DIR is there yet; elsewhere run it on the host"
+            " itself (ssh HOST swarmlite ...)"
+        )
     if run_dir:
         paths = replace(paths, run_dir=Path(run_dir))
     click.get_current_context().obj = Session(paths)
@@ -264,7 +270,12 @@ root.callback = _begin
 root.params = [
     click.Option(["--state-dir"], metavar="DIR", help="The node's state directory."),
     click.Option(["--run-dir"], metavar="DIR", help="The directory of the node's sockets."),
-    click.Option(["-H", "--host"], metavar="unix://DIR", help="The same as --run-dir."),
+    click.Option(
+        ["-H", "--host"],
+        metavar="unix://DIR",
+        envvar="SWARMLITE_HOST",
+        help="The same as --run-dir ($SWARMLITE_HOST).",
+    ),
     click.Option(["-D", "--debug"], is_flag=True, help="Show where an unexpected error arose."),
 ]
 click.version_option(
