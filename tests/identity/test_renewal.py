@@ -103,6 +103,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(state)
     kept = KeptKeys(tmp_path / "store.keys")
     certify(tmp_path / "manager", made.root, "swarm-manager")
+    kept = KeptKeys(tmp_path / "store.keys")
     async with serving(
         [lambda server: add_CAServicer_to_server(CAService(made.store, NoMembers(), kept), server)],
         lambda: made.store.view,
