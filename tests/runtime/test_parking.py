@@ -19,7 +19,7 @@ from rt_harness import Containers, connect, start_supervisor
 from swarmlite.kernel import mounting
 from swarmlite.kernel.namespaces import CLONE_NEWIPC, CLONE_NEWPID
 from swarmlite.runtime.seccomp.cache import Cache
-from swarmlite.runtime.supervisor import forker, jobs, parking
+from swarmlite.runtime.supervisor import forker, jobs, kits, parking
 from swarmlite.runtime.supervisor.loop import Loop
 from swarmlite.runtime.supervisor.plan import HostPowers, Plan
 
@@ -37,6 +37,14 @@ def is_parked(pid: int) -> bool:
         return status.split("NSpid:")[1].splitlines()[0].split()[-1] == "1" and (
             "python" in Path(f"/proc/{pid}/cmdline").read_text()
         )
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def held(pid: int) -> bool:
+    """Whether a process still holds descriptors: one that is being killed may, for a while."""
+    try:
+        return bool(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -124,6 +132,7 @@ async def test_starts_go_on_when_parked_children_or_the_forking_process_are_kill
 ) -> None:
     for pid in (await own.has_parked(), own.forker()):
         os.kill(pid, signal.SIGKILL)
+        await until(lambda pid=pid: not held(pid))  # type: ignore[misc]
         state, output = await own.containers.run("echo", "here")
         assert (state.exit_code, output) == (0, "here\n")
         await until(lambda pid=pid: pid not in children(own.process.pid))  # type: ignore[misc]
@@ -139,12 +148,15 @@ async def test_nothing_of_it_outlives_the_supervisor(own: Own) -> None:
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
-async def test_a_parked_child_holds_nothing_but_its_socket(own: Own) -> None:
+async def test_a_parked_child_holds_its_socket_and_new_file_systems_only(own: Own) -> None:
     waiting = await own.has_parked()
-    held = Path(f"/proc/{waiting}/fd")
-    await until(lambda: len(list(held.iterdir())) == 4)
-    links = [str(link.readlink()) for link in held.iterdir()]
-    assert sum(link.startswith("socket:") for link in links) == 1
+    folder = Path(f"/proc/{waiting}/fd")
+
+    def links() -> list[str]:
+        return sorted(str(fd.readlink()) for fd in folder.iterdir() if int(fd.name) > 2)
+
+    await until(lambda: links()[-1].startswith("socket:") and links()[-2:-1] in ([], ["/"]))
+    assert set(links()[:-1]) == {"/"}, "each the root of a mount that is not attached"
 
 
 @pytest.fixture
@@ -175,7 +187,7 @@ def test_parked_children_are_few_of_one_kind_and_not_kept_for_long(
 ) -> None:
     loop, made = lot
     for flags in (0, 0, 0, 0, FLAGS, FLAGS, FLAGS, FLAGS):
-        made.refill(flags)
+        made.refill(flags, [])
         run_until(loop, lambda: not made._asked)
     kept = list(made._parked)
     assert [parked.flags for parked in kept] == [FLAGS] * parking.MAX_PARKED
@@ -184,6 +196,46 @@ def test_parked_children_are_few_of_one_kind_and_not_kept_for_long(
     assert not made._parked
     for parked in kept:  # children of our parent: its ends are not ours to wait for
         run_until(loop, lambda pid=parked.pid: not is_parked(pid))  # type: ignore[misc]
+
+
+def test_a_kit_is_taken_once_and_only_for_the_very_same() -> None:
+    options = [(b"source", b"tmpfs"), (b"mode", b"755")]
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    made = kits.Kit([(True, "tmpfs", tuple(options), 2), (False, "tmpfs", ((b"no", b"x"),), 0)])
+    for other in ((False, "tmpfs", options, 2), (True, "tmpfs", options, 0), (True, "x", [], 2)):
+        assert made.take(*other) == -1
+    dev = made.take(True, "tmpfs", options, 2)
+    assert set(os.listdir(f"/proc/self/fd/{dev}")) >= {"null", "tty", "fd", "pts", "shm"}  # noqa: PTH208
+    assert made.take(True, "tmpfs", options, 2) == -1
+    os.close(dev)
+    unused = kits.Kit([(False, "tmpfs", tuple(options), 2)])
+    assert len(unused.descriptors()) == 1
+    unused.close()
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@pytest.mark.parametrize("device", [False, True])
+async def test_file_systems_that_were_made_ahead_are_the_containers_own(
+    own: Own, device: bool
+) -> None:
+    await own.has_parked()
+
+    def change(spec: dict[str, Any]) -> None:
+        if device:
+            spec["linux"]["devices"] = [
+                {"path": "/dev/own", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}
+            ]
+
+    script = (
+        "ls -l /dev/null /dev/ptmx; ls /dev; touch /dev/mine /dev/shm/mine; "
+        "grep -E ' (/dev|/dev/shm|/dev/pts|/proc/acpi) ' /proc/mounts"
+    )
+    seen = [await own.containers.run("sh", "-c", script, change=change) for _ in range(4)]
+    assert [state.exit_code for state, _ in seen] == [0] * 4
+    assert len({output for _, output in seen}) == 1, "the first one found what others had left"
+    assert "crw-rw-rw-" in seen[0][1]
+    assert "mode=755" in seen[0][1]
+    assert ("own" in seen[0][1]) == device
 
 
 def test_a_plan_arrives_as_it_was_sent(tmp_path: Path, containers: Containers) -> None:

@@ -22,6 +22,12 @@ FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _MOVE_F_EMPTY_PATH, _MOVE_T_EMPTY_PATH = 0x4, 0x40
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Options = Sequence[tuple[bytes, bytes | int | None]]
+
 _mount = LIBC.mount
 _mount.argtypes = [*[foreign.c_char_p] * 3, foreign.c_ulong, foreign.c_char_p]
 _umount2 = LIBC.umount2
@@ -70,9 +76,7 @@ def mount_setattr(
     call("mount_setattr", directory, path, foreign.c_uint(flags), attributes, foreign.c_size_t(32))
 
 
-def new_filesystem(
-    kind: bytes, options: list[tuple[bytes, bytes | int | None]], attributes: int
-) -> int:
+def new_filesystem(kind: bytes, options: Options, attributes: int) -> int:
     """A new, detached mount of file system `kind`.
 
     An option without a value is a flag, one with a number names a descriptor.

@@ -53,6 +53,15 @@ def close_range(first: int, last: int = 0xFFFFFFFF, *, cloexec: bool = False) ->
     call("close_range", foreign.c_uint(first), foreign.c_uint(last), flags)
 
 
+def close_all_but(first: int, keep: list[int]) -> None:
+    """Close every descriptor from `first` on, save these."""
+    for fd in sorted(set(keep)):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    close_range(first)
+
+
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
     """prctl(2)."""
     return check(_prctl(option, a, b, c, d), "prctl")

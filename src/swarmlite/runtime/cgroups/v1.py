@@ -35,10 +35,11 @@ class V1(base.Cgroup):
         self._v2: V2 | None = None
         if unified is not None:
             self._everywhere.append(f"{unified}/{self._path}")
-            there = base.read(f"{unified}/cgroup.controllers").split()
-            if any(c in there and c not in roots for c in asked):
+            elsewhere = [c for c in asked if c not in roots]
+            there = base.read(f"{unified}/cgroup.controllers").split() if elsewhere else []
+            if any(c in there for c in elsewhere):
                 self._v2 = V2(unified, path, device_programs=False)
-                self._v2_controllers = [c for c in asked if c in there and c not in roots]
+                self._v2_controllers = [c for c in elsewhere if c in there]
 
     def create(self, resources: dict) -> None:  # type: ignore[type-arg]
         """Make it and set its limits."""

@@ -152,16 +152,16 @@ def _remove_cgroup(record: Record) -> None:
     deadline = time.monotonic() + GONE_TIMEOUT_S
     while True:
         try:
-            cgroup.freeze(False)
-            cgroup.kill(lean.SIGKILL)  # what a shared pid namespace has let live
-        except (OSError, errors.SwarmliteError):
-            pass
-        try:
             if cgroup.delete():
                 return
         except OSError as error:
             if time.monotonic() > deadline:
                 raise errors.FailedPrecondition(f"its cgroup stays: {error}") from error
+        try:
+            cgroup.freeze(False)
+            cgroup.kill(lean.SIGKILL)  # what a shared pid namespace has let live
+        except (OSError, errors.SwarmliteError):
+            pass
         if time.monotonic() > deadline:
             raise errors.FailedPrecondition(f"container {record.id}: its cgroup stays busy")
         time.sleep(GONE_STEP_S)

@@ -111,11 +111,7 @@ class Child:
     def close_all_but(self, *keep: int) -> None:
         """Close every descriptor from 3 on, save these and what the caller gives to the program."""
         first = 3 + (self.process.preserved if self.process else 0)
-        for fd in sorted(set(keep)):
-            if fd > first:
-                processes.close_range(first, fd - 1)
-            first = max(first, fd + 1)
-        processes.close_range(first)
+        processes.close_all_but(first, list(keep))
 
     def set_oom_score(self) -> None:
         """By the host's /proc, which the container's would not be yet."""

@@ -18,6 +18,7 @@ from swarmlite.runtime.supervisor.child import (
     new_session,
     write,
 )
+from swarmlite.runtime.supervisor.kits import Kit
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 from swarmlite.runtime.supervisor.rootfs import Rootfs, open_null
 
@@ -39,12 +40,14 @@ class ContainerChild(Child):
         stdio: list[int],
         cgroup_files: list[int],
         cgroup_binds: list[tuple[str, str]],
+        kit: Kit | None = None,
     ) -> None:
         super().__init__(plan.process, channel, stdio, cgroup_files, hands_over=plan.staged)
         self.plan = plan
         self.spaces = plan.namespaces
         self.cgroup_binds = cgroup_binds
-        self.rootfs = Rootfs(plan)
+        self.kit = kit
+        self.rootfs = Rootfs(plan, kit)
         self.user_namespace = self.mount_namespace = -1
 
     def run(self) -> None:
@@ -84,7 +87,7 @@ class ContainerChild(Child):
 
     def kept(self) -> list[int]:
         """Descriptors that are needed beside the channel."""
-        return []
+        return [] if self.kit is None else self.kit.descriptors()
 
     def open_joined(self) -> dict[str, int]:
         """Those that the spec names by a path, such as the sandbox's network."""
@@ -160,6 +163,7 @@ class ContainerChild(Child):
             self.step = "root"
             os.chroot(self.plan.root)
             os.chdir("/")
+        self.kit = None
         self.close_all_but(self.channel.fileno(), self.console, *self.kept())
         self.forget_modules()
         if self.process is not None:

@@ -12,6 +12,7 @@ Everything that a child needs is loaded here: later it sees the files of an imag
 from __future__ import annotations
 
 import gc
+import marshal
 import os
 
 from swarmlite.kernel import namespaces, processes
@@ -19,6 +20,7 @@ from swarmlite.runtime import lean
 from swarmlite.runtime.lean import signal
 from swarmlite.runtime.supervisor import jobs
 from swarmlite.runtime.supervisor.container_child import ContainerChild
+from swarmlite.runtime.supervisor.kits import Key, Kit
 
 #: Made with the child; what is not among them is left to the time of the job.
 AHEAD = namespaces.CLONE_NEWPID | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWNET
@@ -49,30 +51,38 @@ def begin() -> tuple[int, lean.Socket]:
 def serve(channel: lean.Socket) -> None:
     """Make a child for each request, until the parent is gone.
 
-    A request is the namespaces' flags, with the child's socket and, if it is to be born in one, a
-    cgroup's directory; the answer a pid, or an errno below 0.
+    A request is the namespaces' flags and what to make ahead (kits.py), with the child's socket
+    and, if it is to be born in one, a cgroup's directory; the answer a pid, or an errno below 0.
     """
+    os.umask(0)  # for the nodes of a /dev; a child's is set by its job
+    known: list[Key] = []
+    kit = Kit(known)
     while True:
-        request, fds = lean.recv_fds(channel, 64, 2)
+        request, fds = lean.recv_fds(channel, jobs.MAX_BYTES, 2)
         if not request:
             return
+        flags, wanted = marshal.loads(request)
+        if wanted != known:
+            kit.close()
+            known, kit = wanted, Kit(wanted)
         try:
-            pid = processes.clone_sibling(int(request), fds[1] if len(fds) > 1 else -1)
+            pid = processes.clone_sibling(flags, fds[1] if len(fds) > 1 else -1)
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            become(fds[0])
+            become(fds[0], kit)
         for fd in fds:
             os.close(fd)
         channel.send(b"%d" % pid)
+        if pid > 0:
+            kit.close()
+            kit = Kit(wanted)  # while nobody waits
 
 
-def become(fd: int) -> None:
+def become(fd: int, kit: Kit) -> None:
     """In the child: wait for the job, and do it. Never returns."""
     try:
-        if fd > 3:
-            processes.close_range(3, fd - 1)
-        processes.close_range(fd + 1)
+        processes.close_all_but(3, [fd, *kit.descriptors()])
         channel = lean.adopt(fd)
         data, fds = lean.recv_fds(channel, jobs.MAX_BYTES, MAX_FDS)
         if data:
@@ -80,7 +90,7 @@ def become(fd: int) -> None:
             if unshare:
                 namespaces.unshare(unshare)
             job = jobs.unpack(data[jobs.HEADER :])
-            child = ContainerChild(job.plan, channel, fds[:3], fds[3:], job.cgroup_binds)
+            child = ContainerChild(job.plan, channel, fds[:3], fds[3:], job.cgroup_binds, kit)
             child.guarded_run()
     finally:
         os._exit(127)

@@ -18,6 +18,7 @@ from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.output import Output
 from swarmlite.runtime.supervisor.parking import Parking, make_channel
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
+from swarmlite.runtime.supervisor.rootfs import kit_of
 
 
 def launch_container(
@@ -70,8 +71,8 @@ def _give_away(
             return False
         if (path := cgroup.directory()) is not None:
             directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        ahead = plan.clone_flags & forker.AHEAD
-        parked = parking.take(ahead, directory)
+        ahead, kit = plan.clone_flags & forker.AHEAD, kit_of(plan)
+        parked = parking.take(ahead, kit, directory)
         left = (plan.clone_flags & ~forker.AHEAD).to_bytes(jobs.HEADER, "little")
         try:
             lean.send_fds(parked.channel, left + data, fds)
@@ -85,7 +86,7 @@ def _give_away(
             os.close(directory)
     container.pid, container.channel = parked.pid, parked.channel
     if directory < 0:
-        parking.refill(ahead)
+        parking.refill(ahead, kit)
     return True
 
 

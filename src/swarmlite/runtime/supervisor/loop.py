@@ -127,6 +127,7 @@ class Client:
         self._fds: list[int] = []
         self._out: list[tuple[bytes, list[int]]] = []
         self._backlog = 0
+        self._waits_to_write = False
         self.closed = False
         loop.add(sock.fileno(), self._ready)
 
@@ -152,7 +153,9 @@ class Client:
             try:
                 sent = socket.send_fds(self.sock, [data], fds) if fds else self.sock.send(data)
             except BlockingIOError:
-                self.loop.change(self.sock.fileno(), READ | select.EPOLLOUT)
+                if not self._waits_to_write:
+                    self._waits_to_write = True
+                    self.loop.change(self.sock.fileno(), READ | select.EPOLLOUT)
                 return
             except OSError:
                 self.close()
@@ -164,7 +167,9 @@ class Client:
                 self._out.pop(0)
             else:
                 self._out[0] = (data[sent:], [])
-        self.loop.change(self.sock.fileno(), READ)
+        if self._waits_to_write:
+            self._waits_to_write = False
+            self.loop.change(self.sock.fileno(), READ)
 
     def _ready(self, events: int) -> None:
         if events & select.EPOLLOUT:

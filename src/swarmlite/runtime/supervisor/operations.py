@@ -312,8 +312,10 @@ def _read_spec(bundle: str) -> dict:  # type: ignore[type-arg]
         raise errors.InvalidSpec(f"bundle {bundle!r}: not an absolute path")
     path = f"{bundle}/config.json"
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            data = file.read(MAX_SPEC_BYTES + 1)
+        # without a buffer, and as much as there is: room for the most would be mapped each time
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            size = min(os.fstat(file.fileno()).st_size, MAX_SPEC_BYTES)
+            data = file.read(size + 1)
     except OSError as error:
         raise errors.NotFound(f"{path}: {error.strerror}") from error
     if len(data) > MAX_SPEC_BYTES:

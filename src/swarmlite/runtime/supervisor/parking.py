@@ -8,12 +8,14 @@ what they were born with (limits, sysctls of a new network namespace) is the hos
 from __future__ import annotations
 
 import errno
+import marshal
 import os
 import socket
 import struct
 import time
 
 from swarmlite.runtime import lean
+from swarmlite.runtime.supervisor.kits import Key
 from swarmlite.runtime.supervisor.logfiles import say
 from swarmlite.runtime.supervisor.loop import Loop
 
@@ -48,18 +50,19 @@ class Parking:
         self._parked: list[Parked] = []
         self._asked: list[Parked] = []  # in the order of the answers to come
         self._last_start = 0.0
+        self._looks_again = False
         limit = struct.pack("ll", PATIENCE_S, 0)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         loop.add(channel.fileno(), lambda _events: self._answered())
 
-    def take(self, flags: int, cgroup: int = -1) -> Parked:
+    def take(self, flags: int, kit: list[Key], cgroup: int = -1) -> Parked:
         """A child in new namespaces of these flags, in a cgroup if one is given; OSError."""
         try:
             while self._asked and (cgroup >= 0 or not self._with(flags)):
                 self._hear()
             found = self._with(flags) if cgroup < 0 else None
             if found is None:
-                self._ask(flags, cgroup)
+                self._ask(flags, kit, cgroup)
                 found = self._hear()
         except OSError as error:
             self._lost(error)
@@ -69,7 +72,7 @@ class Parking:
         self._parked.remove(found)
         return found
 
-    def refill(self, flags: int) -> None:
+    def refill(self, flags: int, kit: list[Key]) -> None:
         """After a start: where starts follow one another, have a child ready for the next."""
         now = time.monotonic()
         before, self._last_start = self._last_start, now
@@ -79,15 +82,18 @@ class Parking:
             self._dismiss(other)
         if len(self._parked) + len(self._asked) < MAX_PARKED:
             try:
-                self._ask(flags, -1)
+                self._ask(flags, kit, -1)
             except OSError as error:
                 self._lost(error)
                 return
-            self._loop.later(PARKED_FOR_S, self._dismiss_old)
+            if not self._looks_again:
+                self._looks_again = True
+                self._loop.later(PARKED_FOR_S, self._dismiss_old)
 
     def reaped(self, pid: int) -> bool:
         """Whether a child that has ended was one of these, or the forking process itself."""
         if pid == self.pid:
+            self.pid = 0  # the number may become another child's
             self._lost(OSError(errno.ECHILD, "the forking process has ended"))
             return True
         for parked in [p for p in self._parked if p.pid == pid]:
@@ -98,13 +104,13 @@ class Parking:
     def _with(self, flags: int) -> Parked | None:
         return next((p for p in self._parked if p.flags == flags), None)
 
-    def _ask(self, flags: int, cgroup: int) -> Parked:
+    def _ask(self, flags: int, kit: list[Key], cgroup: int) -> Parked:
         if self._channel is None:
             raise OSError(errno.ENOTCONN, "there is no forking process")
         ours, theirs = make_channel()
         try:
             fds = [theirs.fileno(), *([cgroup] if cgroup >= 0 else [])]
-            lean.send_fds(self._channel, b"%d" % flags, fds)
+            lean.send_fds(self._channel, marshal.dumps((flags, kit)), fds)
         except OSError:
             ours.close()
             raise
@@ -144,6 +150,11 @@ class Parking:
         before = time.monotonic() - PARKED_FOR_S
         for parked in [p for p in self._parked if p.since <= before]:
             self._dismiss(parked)
+        left = [*self._parked, *self._asked]
+        self._looks_again = bool(left)
+        if left:
+            oldest = min(parked.since for parked in left)
+            self._loop.later(max(1.0, oldest - before), self._dismiss_old)
 
     def _lost(self, error: OSError) -> None:
         """From now on the supervisor forks by itself: slower, and no container is the worse."""

@@ -17,6 +17,7 @@ from swarmlite.kernel import mounting, paths
 from swarmlite.kernel.mounting import AT_EMPTY_PATH, OPEN_TREE_CLONE
 from swarmlite.runtime.oci.mounts import Mount
 from swarmlite.runtime.supervisor import devices, layers
+from swarmlite.runtime.supervisor.kits import KINDS, Key, Kit
 from swarmlite.runtime.supervisor.plan import Plan
 
 IN_ROOT = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
@@ -33,6 +34,40 @@ OWN_PLACES = {
     "/sys/fs/cgroup": {"cgroup", "cgroup2"},
 }
 MAX_LINKS = 40
+#: What hides a directory: kind, options, attributes.
+MASK: tuple[str, layers.Data, int] = (
+    "tmpfs",
+    [(b"size", b"0"), (b"nr_inodes", b"2"), (b"source", b"tmpfs")],
+    mounting.MOUNT_ATTR_RDONLY,
+)
+
+
+def filesystem_of(mount: Mount) -> tuple[str, layers.Data, int]:
+    """What a mount that is no bind makes: kind, options, attributes."""
+    attributes = mount.attributes | mount.deep
+    if mount.kind == "cgroup":
+        # made read-only at the end, once the hierarchies hang in it
+        options: layers.Data = [(b"source", mount.source), (b"mode", b"755")]
+        return "tmpfs", options, attributes & ~mounting.MOUNT_ATTR_RDONLY
+    return mount.kind, [(b"source", mount.source), *mount.data], attributes
+
+
+def is_own_dev(mount: Mount) -> bool:
+    """Whether it is a new /dev, which gets the nodes of every container."""
+    return mount.destination == "/dev" and mount.kind == "tmpfs"
+
+
+def kit_of(plan: Plan) -> list[Key]:
+    """What can be made ahead for a plan like this one."""
+    keys: list[Key] = []
+    for mount in plan.mounts:
+        kind, options, attributes = filesystem_of(mount)
+        own_dev = is_own_dev(mount)
+        if kind in KINDS and not (own_dev and plan.devices):
+            keys.append((own_dev, kind, tuple(options), attributes))
+    if plan.masked:
+        keys.append((False, MASK[0], tuple(MASK[1]), MASK[2]))
+    return keys
 
 
 class Rootfs:
@@ -41,10 +76,12 @@ class Rootfs:
     `prepare` runs with the host's powers, the rest may run in a user namespace without them.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, kit: Kit | None = None) -> None:
         self.plan = plan
+        self._kit = kit
         self.root = -1
         self.devpts = -1
+        self._root_path = ""  # as this mount namespace shows it
         self.proc_pid_namespace = -1  # whose processes a new /proc shows; the maker's own if none
         self._masks = -1
         self._dev = -1
@@ -162,8 +199,9 @@ class Rootfs:
     def _judge(self, mount: Mount, tree: int, target: int) -> None:
         """By the place that was reached: links of the image may have led there."""
         reached = os.readlink(f"/proc/self/fd/{target}")  # noqa: PTH115
-        root = os.readlink(f"/proc/self/fd/{self.root}")  # noqa: PTH115
-        place = reached.removeprefix(root)
+        if not self._root_path or not reached.startswith(self._root_path):
+            self._root_path = os.readlink(f"/proc/self/fd/{self.root}")  # noqa: PTH115
+        place = reached.removeprefix(self._root_path)
         if not place:
             raise OSError(errno.EPERM, f"{mount.destination} leads to the root itself")
         if os.fsencode(place.split("/")[1]) not in SYSTEM:
@@ -184,29 +222,37 @@ class Rootfs:
         if mount.kind == "bind":
             tree = layers.bind_tree(mount, -1)
             return tree, stat.S_ISDIR(os.fstat(tree).st_mode)
-        tree = self._filesystem(mount)
-        if mount.destination == "/dev" and mount.kind == "tmpfs":
-            self._devices_left = devices.populate(tree, self.plan.devices)
+        if is_own_dev(mount):
+            tree = -1 if self.plan.devices else self._filesystem(mount, ready_dev=True)
+            if tree < 0:
+                tree = self._filesystem(mount)
+                self._devices_left = devices.populate(tree, self.plan.devices)
+        else:
+            tree = self._filesystem(mount)
         return tree, not mount.subdir or stat.S_ISDIR(os.fstat(tree).st_mode)
 
-    def _filesystem(self, mount: Mount) -> int:
-        attributes = mount.attributes | mount.deep
-        kind, data = mount.kind.encode(), [(b"source", mount.source), *mount.data]
-        if mount.kind == "cgroup":
-            # made read-only at the end, once the hierarchies hang in it
-            kind, data = b"tmpfs", [(b"source", mount.source), (b"mode", b"755")]
-            attributes &= ~mounting.MOUNT_ATTR_RDONLY
-        if mount.kind == "proc" and self.proc_pid_namespace >= 0:
+    def _filesystem(self, mount: Mount, *, ready_dev: bool = False) -> int:
+        """`ready_dev`: one with its nodes, or -1."""
+        kind, data, attributes = filesystem_of(mount)
+        if kind == "proc" and self.proc_pid_namespace >= 0:
             return layers.proc_of(self.proc_pid_namespace, data, attributes)
-        if mount.kind == "overlay":
+        if kind == "overlay":
             tree = layers.overlay(data, attributes, self.plan.root)
         else:
-            tree = mounting.new_filesystem(kind, data, attributes)
-        if mount.subdir:
+            tree = self._new(kind, data, attributes, ready_dev)
+        if mount.subdir and tree >= 0:
             tree = layers.part_of(tree, mount.subdir, self.plan.root)
-        if mount.propagation:
+        if mount.propagation and tree >= 0:
             mounting.mount_setattr(tree, b"", AT_EMPTY_PATH, 0, 0, mount.propagation)
         return tree
+
+    def _new(self, kind: str, data: layers.Data, attributes: int, ready_dev: bool = False) -> int:
+        ready = -1
+        if self._kit is not None and kind in KINDS:
+            ready = self._kit.take(ready_dev, kind, data, attributes)
+        if ready >= 0 or ready_dev:
+            return ready
+        return mounting.new_filesystem(kind.encode(), data, attributes)
 
     def _fill_cgroup(self, tree: int, mount: Mount) -> None:
         """Show the container only its own groups: with its cgroup namespace they are the roots."""
@@ -304,10 +350,7 @@ class Rootfs:
         if not stat.S_ISDIR(os.fstat(target).st_mode):
             tree = mounting.open_tree(null, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH)
         elif self._masks < 0:
-            options: list[tuple[bytes, bytes | int | None]] = [
-                (b"size", b"0"), (b"nr_inodes", b"2"), (b"source", b"tmpfs"),
-            ]  # fmt: skip
-            tree = mounting.new_filesystem(b"tmpfs", options, mounting.MOUNT_ATTR_RDONLY)
+            tree = self._new(*MASK)
             self._masks = os.dup(tree)
         else:
             tree = mounting.open_tree(self._masks, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH)

@@ -218,24 +218,28 @@ class Server:
         self._remove_cgroup(container, done, lambda _error: done())
 
     def hear(self, container: Container) -> None:
-        """What the child says on its channel: ready, an error, or its end (exec)."""
-        channel = container.channel
-        while channel is not None:
-            try:
-                data, fds, _, _ = socket.recv_fds(channel, 65536, 1, socket.MSG_CMSG_CLOEXEC)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                data, fds = b"", []
-            if fds:
-                container.console = fds[0]
-            if data == b"ready":
-                self._ready(container)
-            elif data:
-                container.report = json.loads(data)
-            else:
-                self._channel_ended(container)
-            channel = container.channel
+        """What the child says on its channel; the loop calls again when there is more."""
+        self._hear_one(container)
+
+    def _hear_one(self, container: Container) -> bool:
+        """One thing that the child says on its channel: ready, an error, its end; False: none."""
+        if container.channel is None:
+            return False
+        try:
+            data, fds, _, _ = socket.recv_fds(container.channel, 65536, 1, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            data, fds = b"", []
+        if fds:
+            container.console = fds[0]
+        if data == b"ready":
+            self._ready(container)
+        elif data:
+            container.report = json.loads(data)
+        else:
+            self._channel_ended(container)
+        return True
 
     def _ready(self, container: Container) -> None:
         container.status = containers.CREATED
@@ -303,7 +307,8 @@ class Server:
         return None
 
     def _ended(self, container: Container, code: int) -> None:
-        self.hear(container)  # its last words, and whether exec had succeeded
+        while self._hear_one(container):  # its last words, and whether exec had succeeded
+            pass
         if container.status == containers.CREATING:
             self.in_flight -= 1
             said = container.report or {"step": "setup", "error": f"ended with {code}"}
