@@ -70,7 +70,7 @@ def serve(channel: lean.Socket) -> None:
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            become(fds[0], kit)
+            become(fds[0], flags, kit)
         for fd in fds:
             os.close(fd)
         channel.send(b"%d" % pid)
@@ -79,10 +79,11 @@ def serve(channel: lean.Socket) -> None:
             kit = Kit(wanted)  # while nobody waits
 
 
-def become(fd: int, kit: Kit) -> None:
+def become(fd: int, flags: int, kit: Kit) -> None:
     """In the child: wait for the job, and do it. Never returns."""
     try:
         processes.close_all_but(3, [fd, *kit.descriptors()])
+        kit.complete(flags)
         channel = lean.adopt(fd)
         data, fds = lean.recv_fds(channel, jobs.MAX_BYTES, MAX_FDS)
         if data:

@@ -1,15 +1,15 @@
 """File systems that are made before the container is there that will have them.
 
-Only those that belong to no namespace of a container, new and empty, and detached: no path leads to
-them. They are made by the forking process, which has done so before and does it fast, and used only
-by a container that would make the very same.
+They are new and empty, and detached: no path leads to them. Those that belong to no namespace are
+made by the forking process, which has done so before and does it fast; those that show a namespace
+by the child that was born into it. A container has them only if it would make the very same.
 """
 
 from __future__ import annotations
 
 import os
 
-from swarmlite.kernel import mounting
+from swarmlite.kernel import mounting, namespaces
 from swarmlite.runtime.supervisor import devices
 
 TYPE_CHECKING = False
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 #: whether it is a /dev with its nodes, kind, options, attributes
 Key = tuple[bool, str, tuple[tuple[bytes, bytes | int | None], ...], int]
 KINDS = ("tmpfs", "devpts")
+#: kind -> the flag of the namespace that it shows
+SHOWN = {
+    "proc": namespaces.CLONE_NEWPID,
+    "mqueue": namespaces.CLONE_NEWIPC,
+    "sysfs": namespaces.CLONE_NEWNET,
+}
 MAX_FILESYSTEMS = 8
 
 
@@ -27,6 +33,14 @@ class Kit:
 
     def __init__(self, keys: list[Key]) -> None:
         self._ready: dict[Key, list[int]] = {}
+        self._add([key for key in keys if key[1] in KINDS])
+        self._left = [key for key in keys if key[1] in SHOWN]
+
+    def complete(self, new: int) -> None:
+        """With those of the namespaces of these flags, in which the caller is."""
+        self._add([key for key in self._left if SHOWN[key[1]] & new])
+
+    def _add(self, keys: list[Key]) -> None:
         for key in keys[:MAX_FILESYSTEMS]:
             try:
                 tree = _make(*key)

@@ -17,7 +17,7 @@ from swarmlite.kernel import mounting, paths
 from swarmlite.kernel.mounting import AT_EMPTY_PATH, OPEN_TREE_CLONE
 from swarmlite.runtime.oci.mounts import Mount
 from swarmlite.runtime.supervisor import devices, layers
-from swarmlite.runtime.supervisor.kits import KINDS, Key, Kit
+from swarmlite.runtime.supervisor.kits import KINDS, SHOWN, Key, Kit
 from swarmlite.runtime.supervisor.plan import Plan
 
 IN_ROOT = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
@@ -63,7 +63,7 @@ def kit_of(plan: Plan) -> list[Key]:
     for mount in plan.mounts:
         kind, options, attributes = filesystem_of(mount)
         own_dev = is_own_dev(mount)
-        if kind in KINDS and not (own_dev and plan.devices):
+        if kind in (*KINDS, *SHOWN) and not (own_dev and plan.devices):
             keys.append((own_dev, kind, tuple(options), attributes))
     if plan.masked:
         keys.append((False, MASK[0], tuple(MASK[1]), MASK[2]))
@@ -248,7 +248,7 @@ class Rootfs:
 
     def _new(self, kind: str, data: layers.Data, attributes: int, ready_dev: bool = False) -> int:
         ready = -1
-        if self._kit is not None and kind in KINDS:
+        if self._kit is not None:
             ready = self._kit.take(ready_dev, kind, data, attributes)
         if ready >= 0 or ready_dev:
             return ready
