@@ -84,7 +84,11 @@ class NodeJudge:
     async def ask_hosts(self) -> None:
         """Nodes whose stream ended and whose hosts live have longer to come back."""
         nodes = self._store.view.nodes
-        unheard = [node for i in self._liveness.unheard() if (node := nodes.get(i)) is not None]
+        unheard = [
+            node
+            for i in self._liveness.unheard(self._clock())
+            if (node := nodes.get(i)) is not None
+        ]
         if unheard:
             for node_id in await hosts.alive((n.id, n.status.addr) for n in unheard):
                 self._liveness.host_answers(node_id)

@@ -15,6 +15,9 @@ RECONNECT_S = 5.0
 killed or upgraded is back in a few seconds, and its containers, which run on, must not be replaced.
 Where the host answers (`hosts.py`), it has all of MISSED_PERIODS."""
 
+DYING_S = 1.0
+"""A host that loses its power or is shut down may answer for this long after its agent's stream."""
+
 
 class Liveness:
     """Deadlines of the nodes that this manager answers for; seconds throughout."""
@@ -34,9 +37,9 @@ class Liveness:
         self._ended[node_id] = now
         self._deadlines[node_id] = now + min(RECONNECT_S, MISSED_PERIODS * self.period_s)
 
-    def unheard(self) -> list[str]:
-        """The nodes whose stream ended, and of whose hosts nothing is known since."""
-        return list(self._ended)
+    def unheard(self, now: float) -> list[str]:
+        """The nodes whose stream ended a moment ago, and of whose hosts nothing is known since."""
+        return [node_id for node_id, at in self._ended.items() if now - at >= DYING_S]
 
     def host_answers(self, node_id: str) -> None:
         """The host of a node whose stream ended lives: its agent has as long as for a heartbeat."""
