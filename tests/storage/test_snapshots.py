@@ -151,6 +151,21 @@ async def test_a_difference_is_a_layer_that_gives_the_same_again(
         assert (root / ("long" * 50)).is_dir()
 
 
+def test_owners_of_a_container_s_range_of_ids_are_written_as_its_own(
+    storage: Storage, image: Image
+) -> None:
+    """A container in a user namespace: its 0 is another id of the host, and an image knows none."""
+    storage.snapshots.prepare("c1", image.layers)
+    with storage.snapshots.mounted("c1", write=True) as root:
+        for name, uid, gid in (("inside", 100_005, 165_535), ("outside", 5, 165_536)):
+            (root / name).touch()
+            os.chown(root / name, uid, gid)
+    tar = b"".join(storage.snapshots.commit("c1", first_id=100_000, id_count=65_536))
+    with tarfile.open(fileobj=io.BytesIO(tar)) as read:
+        owners = {member.name: (member.uid, member.gid) for member in read}
+    assert owners["inside"] == (5, 65_535) and owners["outside"] == (5, 165_536)
+
+
 def test_preparing_again_is_safe_and_other_layers_are_refused(
     storage: Storage, image: Image
 ) -> None:
