@@ -27,7 +27,7 @@ def split_flags(text: str) -> tuple[list[tuple[str, str | None]], str]:
 
 
 def exec_form(text: str) -> list[str] | None:
-    """The words of ["a", "b"]; None for another text than a JSON list of strings: it is a shell's."""
+    """The words of ["a", "b"]; None for what is another text: a shell's."""
     if not text.startswith("["):
         return None
     try:
