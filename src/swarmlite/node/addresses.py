@@ -17,6 +17,9 @@ from swarmlite.errors import InvalidSpec
 PORT = 2377
 _SIOCGIFADDR = 0x8915
 
+_OF_CONTAINERS = ("swarmlite", "br-", "docker0", "docker_gwbridge")
+"""What the names of bridges that lead to containers begin with."""
+
 
 def interfaces() -> dict[str, str]:
     """The IPv4 address of each interface that is neither a loopback nor swarmlite's own."""
@@ -94,7 +97,8 @@ def advertised(request: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _only_one() -> str:
-    found = interfaces()
+    # Bridges of containers are not what other hosts reach this one by; Docker's beside us neither.
+    found = {n: ip for n, ip in interfaces().items() if not n.startswith(_OF_CONTAINERS)}
     if not found:
         raise InvalidSpec(
             "could not choose an IP address to advertise since this system has none:"
