@@ -13,6 +13,7 @@ from network_world import World, resolve
 
 from swarmlite.network import nft
 from swarmlite.network.api import SandboxRequest
+from swarmlite.network.records import Records
 from swarmlite.proto.types_pb2 import NetworkAttachment, PortConfig
 
 
@@ -164,7 +165,7 @@ async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s
     pins = {path.name for path in one.paths.netns_dir.iterdir()}
     assert pins <= {"host", "net-front-id"}
     assert not one.held.fds
-    assert not list(Path(one.paths.run_dir / "network").glob("*.json"))
+    assert not Records(one.paths.run_dir / "network").load()
     await asyncio.to_thread(nft.later.finish)
     assert len(list(Path("/proc/self/fd").iterdir())) <= fds + 4
 

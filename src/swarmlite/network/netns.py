@@ -60,9 +60,16 @@ def is_pinned(path: Path) -> bool:
 
 def create(host: int) -> int:
     """A new namespace's descriptor; the calling thread is left in `host`. Raises OSError."""
+    with created(host) as namespace:
+        return namespace
+
+
+@contextlib.contextmanager
+def created(host: int) -> Iterator[int]:
+    """The calling thread in a new namespace, whose descriptor stays, and in `host` at the end."""
     namespaces.unshare(namespaces.CLONE_NEWNET)
     try:
-        return open_own()
+        yield open_own()
     finally:
         enter(host)
 

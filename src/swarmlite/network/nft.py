@@ -14,7 +14,8 @@ import shutil
 import struct
 import subprocess
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.kernel import memory
@@ -25,11 +26,11 @@ log = logging.getLogger(__name__)
 LIBRARY = "libnftables.so.1"
 _GET_GENERATION = 10 << 8 | 16
 _GENERATION_ID = 1
-_TABLES = 10
 _ADD_ELEMENT, _DELETE_ELEMENT = 10 << 8 | 12, 10 << 8 | 14
 _BRIDGE_FAMILY = 7
 
 QUIET_S = 1.0
+PAUSE_S = 0.001
 _INPUT_NO_DNS = 1
 """What is not an address is a mistake, never a name to look up."""
 
@@ -46,7 +47,8 @@ class Later:
 
     def __init__(self, limit: int) -> None:
         """`limit`: with more pending `put` waits, so that sockets and memory cannot pile up."""
-        self._queue: queue.Queue[Callable[[], None]] = queue.Queue(limit)
+        self._limit = limit
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def put(self, work: Callable[[], None]) -> None:
@@ -55,6 +57,8 @@ class Later:
             self._thread = threading.Thread(target=self._run, name="nft-later", daemon=True)
             self._thread.start()
         self._queue.put(work)
+        while self._queue.qsize() > self._limit:
+            time.sleep(PAUSE_S)
 
     def _run(self) -> None:
         trimmed = True
@@ -70,12 +74,13 @@ class Later:
                 work()
             except Exception:  # the thread serves whoever comes next
                 log.exception("clean-up failed")
-            self._queue.task_done()
             trimmed = False
 
     def finish(self) -> None:
         """Until all that was put is done."""
-        self._queue.join()
+        done = threading.Event()
+        self.put(done.set)
+        done.wait()
 
 
 later = Later(64)
@@ -139,9 +144,24 @@ def _by_command(text: str) -> str | None:
     return " ".join(done.stderr.split()) if done.returncode else None
 
 
+def transact(messages: Sequence[netlink.Message]) -> int:
+    """Have the kernel do all messages or none; the generation of the rules after it.
+
+    Raises FailedPrecondition.
+    """
+    channel = Socket(netlink.NETLINK_NETFILTER, receive_bytes=0)
+    try:
+        channel.transaction(messages)
+        return generation_of(channel)
+    except OSError as error:
+        raise FailedPrecondition(f"nftables refused a change: {error.strerror}") from error
+    finally:
+        later.put(channel.close)
+
+
 def generation() -> int:
     """A number that every change of the namespace's rules, whoever makes it, raises."""
-    channel = Socket(netlink.NETLINK_NETFILTER)
+    channel = Socket(netlink.NETLINK_NETFILTER, receive_bytes=0)
     try:
         return generation_of(channel)
     finally:
@@ -168,4 +188,4 @@ def bridge_element(
     element = netlink.nested(1, netlink.nested(1, netlink.attribute(1, key)))
     body += netlink.nested(3, element)
     message = (_DELETE_ELEMENT, 0, body) if delete else (_ADD_ELEMENT, netlink.CREATE, body)
-    channel.transaction(_TABLES, message)
+    channel.transaction([message])

@@ -20,10 +20,11 @@ from swarmlite.network.loops import forever
 from swarmlite.network.netns import Threads
 from swarmlite.network.networks import HostNetworks
 from swarmlite.network.probe import probe
+from swarmlite.network.records import Records
 from swarmlite.network.remembered import Remembered
 from swarmlite.network.resolvers import FdStore, Resolvers
 from swarmlite.network.sandboxes import Sandboxes
-from swarmlite.network.state import AttachmentRecord, Records, SandboxRecord
+from swarmlite.network.state import AttachmentRecord, SandboxRecord
 from swarmlite.network.view import Touched, View
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
@@ -169,6 +170,7 @@ class NodeNetwork:
         """Stop serving DNS; containers' wiring and their DNS sockets stay as they are."""
         await self._end_tasks()
         await self._sandboxes.close()
+        self._records.close()
         self._resolvers.close()
         await self._overlays.close()
         self._local.close()

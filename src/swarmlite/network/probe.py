@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Callable
 
 from swarmlite.errors import FailedPrecondition
-from swarmlite.network import conntrack, netlink, netns, nft
-from swarmlite.network.load_balancer import TABLE, members
+from swarmlite.network import conntrack, netlink, netns, nft, vip_table
 
 
 def probe() -> list[str]:
@@ -21,8 +20,8 @@ def probe() -> list[str]:
         if shutil.which("nft") is None and not os.access("/usr/sbin/nft", os.X_OK):
             return ["nftables is missing: install the packages nftables and libnftables1"]
         warnings.append(
-            "libnftables.so.1 is missing: every change of a VIP runs the nft command, which is "
-            "slower; install the package libnftables1"
+            "libnftables.so.1 is missing: every change of the host's tables runs the nft command, "
+            "which is slower; install the package libnftables1"
         )
     host = netns.open_own()
     try:
@@ -63,7 +62,8 @@ def _links(messages: list[netlink.Message], what: str) -> str:
 
 def _tables(_: int) -> str:
     try:
-        nft.run(TABLE.load(members({"192.0.2.1": ["192.0.2.2", "192.0.2.3"]}, 0, (5300, 5300))))
+        vips = {"192.0.2.1": ["192.0.2.2", "192.0.2.3"]}
+        nft.transact(vip_table.load(vips, start=0, ports=(5300, 5300)))
     except FailedPrecondition as error:
         return f"the kernel lacks what VIPs need of nftables: {error}"
     return ""

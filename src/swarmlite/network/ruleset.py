@@ -27,9 +27,9 @@ class Table:
     header: str
     skeleton: str
 
-    def load(self, wanted: Members, *, fresh: bool = False) -> str:
-        """The transaction that makes the whole table, whatever was there; `fresh`: nothing was."""
-        lines = [] if fresh else [f"table {self.header}", f"delete table {self.header}"]
+    def load(self, wanted: Members) -> str:
+        """The transaction that makes the whole table, whatever was there."""
+        lines = [f"table {self.header}", f"delete table {self.header}"]
         lines.append(f"table {self.header} {{\n{self.skeleton}\n}}")
         return "\n".join([*lines, *self._changes(Members(), wanted)]) + "\n"
 

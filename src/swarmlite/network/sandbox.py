@@ -12,13 +12,13 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from swarmlite.network import conntrack, netlink, netns, nft
-from swarmlite.network.load_balancer import TABLE, members
-from swarmlite.network.ruleset import Members
+from swarmlite.network import conntrack, netlink, netns, nft, vip_table
 from swarmlite.network.state import AttachmentRecord, SandboxRecord
 
 DNS_ADDRESS = ("127.0.0.11", 0)
 DNS_BACKLOG = 64
+DNSSockets = tuple[socket.socket, socket.socket]
+"""UDP and TCP."""
 _DNS_BUFFER = 1 << 18
 
 
@@ -28,26 +28,37 @@ class SandboxWiring:
     def __init__(self, namespace: int, host: int, start: int) -> None:
         """`start`: where it begins its turns among backends."""
         self.namespace, self._host, self._start = namespace, host, start
-        self._members: Members | None = None
+        self._loaded: vip_table.Vips | None = None
+        """What its table holds; None for one that is not known."""
         self._generation = -1
-        self._fresh = False
         self._channel: netlink.Socket | None = None
         self.dns_ports = (0, 0)
         """Of the resolver's sockets, UDP and TCP."""
 
     @classmethod
-    def create(cls, host: int, start: int) -> SandboxWiring:
-        """A new namespace, not pinned yet, with `lo` up. Raises OSError."""
-        wiring = cls(netns.create(host), host, start)
-        wiring._fresh = True
-        try:
-            with netns.inside(wiring.namespace, host):
-                wiring._channel = netlink.Socket()
-            wiring._channel.send([netlink.set_link(netlink.LOOPBACK)])
-        except BaseException:
-            wiring.close()
-            raise
-        return wiring
+    def create(
+        cls, host: int, start: int, vips: vip_table.Vips
+    ) -> tuple[SandboxWiring, DNSSockets]:
+        """A new namespace, not pinned yet, with `lo` up, its VIP table and its resolver's sockets.
+
+        All that is done from inside is done here: each way in and out costs. Raises OSError,
+        FailedPrecondition.
+        """
+        with netns.created(host) as namespace:
+            wiring = cls(namespace, host, start)
+            sockets = None
+            try:
+                wiring._channel = netlink.Socket(receive_bytes=0)
+                wiring._channel.send([netlink.set_link(netlink.LOOPBACK)])
+                sockets = wiring._dns_sockets()
+                wiring._generation = nft.transact(wiring._whole(vips, fresh=True))
+            except BaseException:
+                for channel in sockets or ():
+                    channel.close()
+                wiring.close()
+                raise
+        wiring._loaded = vips
+        return wiring, sockets
 
     def configure(self, record: SandboxRecord, gateway: str) -> None:
         """Addresses and routes, once the interfaces are there. Raises OSError."""
@@ -85,26 +96,37 @@ class SandboxWiring:
         finally:
             channel.close()
 
+    def balances(self, vips: Mapping[str, Sequence[str]]) -> bool:
+        """Whether these are loaded, for all that is known."""
+        return vips == self._loaded
+
     def balance(self, vips: Mapping[str, Sequence[str]]) -> bool:
         """Load what changed of the VIPs; whether anything did. Raises FailedPrecondition."""
-        wanted = members(vips, self._start, self.dns_ports)
-        if wanted == self._members:
+        loaded = self._loaded
+        if vips == loaded:
             return False
-        known = self._members
-        text = TABLE.change(known, wanted) if known else TABLE.load(wanted, fresh=self._fresh)
-        self._members, self._fresh = None, False  # unknown, should it fail
-        self._run(text)
-        self._members = wanted
+        if loaded is None:
+            messages = self._whole(vips)
+        else:
+            messages = vip_table.change(loaded, vips, start=self._start)
+        self._loaded = None  # unknown, should it fail
+        self._load(messages)
+        self._loaded = vips
         return True
+
+    def _whole(
+        self, vips: Mapping[str, Sequence[str]], *, fresh: bool = False
+    ) -> list[netlink.Message]:
+        return vip_table.load(vips, start=self._start, ports=self.dns_ports, fresh=fresh)
 
     def repair(self) -> bool:
         """Load all again if anyone else changed the rules. Raises FailedPrecondition."""
-        if self._members is None:
+        if self._loaded is None:
             return False
         with netns.inside(self.namespace, self._host):
             if nft.generation() == self._generation:
                 return False
-        self._run(TABLE.load(self._members))
+        self._load(self._whole(self._loaded))
         return True
 
     def forget(self, addresses: Sequence[str]) -> None:
@@ -112,17 +134,21 @@ class SandboxWiring:
         with netns.inside(self.namespace, self._host):
             conntrack.forget(addresses)
 
-    def _run(self, text: str) -> None:
+    def _load(self, messages: Sequence[netlink.Message]) -> None:
         with netns.inside(self.namespace, self._host):
-            nft.run(text)
-            self._generation = nft.generation()
+            self._generation = nft.transact(messages)
 
-    def dns_sockets(self) -> tuple[socket.socket, socket.socket]:
+    def dns_sockets(self) -> DNSSockets:
         """UDP and TCP sockets of 127.0.0.11 inside, for `balance` to lead port 53 to.
 
         Raises OSError.
         """
-        with netns.inside(self.namespace, self._host), contextlib.ExitStack() as undo:
+        with netns.inside(self.namespace, self._host):
+            return self._dns_sockets()
+
+    def _dns_sockets(self) -> DNSSockets:
+        """By a thread that is inside."""
+        with contextlib.ExitStack() as undo:
             udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             undo.callback(udp.close)
             tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -137,7 +163,8 @@ class SandboxWiring:
             return udp, tcp
 
     def know(self, udp: socket.socket, tcp: socket.socket) -> None:
-        """These are the resolver's sockets."""
+        """These are the resolver's sockets: the next `balance` leads port 53 to them."""
+        self._loaded = None
         self.dns_ports = (udp.getsockname()[1], tcp.getsockname()[1])
 
     def pin(self, path: Path) -> None:

@@ -9,7 +9,8 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +21,15 @@ from swarmlite.network.drivers.locals import LocalDrivers
 from swarmlite.network.drivers.overlays import Overlays
 from swarmlite.network.host import HostWiring
 from swarmlite.network.netns import Threads
+from swarmlite.network.records import Records
 from swarmlite.network.resolvers import Resolvers
 from swarmlite.network.sandbox import SandboxWiring, egress_interface, link_index
-from swarmlite.network.state import AttachmentRecord, Records, SandboxRecord, encode
+from swarmlite.network.state import AttachmentRecord, SandboxRecord, encode
 from swarmlite.network.view import Touched, View
 
 log = logging.getLogger(__name__)
+GROUP = 16
+"""Sandboxes that one piece of work for a thread changes."""
 _Sockets = tuple[socket.socket, socket.socket]
 
 
@@ -43,6 +47,19 @@ class _Held:
     def stack(self) -> bool:
         """Whether it has a network stack of its own."""
         return not self.record.host and not self.record.join
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a flush does to one sandbox."""
+
+    wiring: SandboxWiring
+    vips: Mapping[str, Sequence[str]]
+    gone: Sequence[str]
+    """Addresses to cut connections to."""
+
+
+_Wired = tuple[str, SandboxWiring | None, Mapping[str, Sequence[str]]]
 
 
 class Sandboxes:
@@ -165,7 +182,8 @@ class Sandboxes:
         """The kernel's part, on one thread: what fails half-way is undone by the caller."""
         record = held.record
         start = load_balancer.spread(record.id)
-        held.wiring = wiring = SandboxWiring.create(self._threads.host, start)
+        wiring, held.sockets = SandboxWiring.create(self._threads.host, start, vips)
+        held.wiring = wiring
         for place in record.attachments:
             drivers[place.port].attach(
                 place.plug(), namespace=wiring.namespace, index=link_index(place.interface)
@@ -181,8 +199,6 @@ class Sandboxes:
             )
             held.record = record = dataclasses.replace(record, egress_address=egress.address)
         wiring.configure(record, self._host.egress.gateway)
-        held.sockets = wiring.dns_sockets()
-        wiring.balance(vips)
         wiring.pin(self._directory / record.id)
         self._records.save(record)
 
@@ -345,14 +361,50 @@ class Sandboxes:
     async def flush(self, touched: Touched) -> None:
         """Balance again, and cut connections to what is gone, where a change concerns it."""
         vips = self._all_vips()
-        for held in list(self._held.values()):
+
+        def change(held: _Held) -> _Change | None:
             networks = held.record.networks()
-            if held.sockets is None and not touched.networks.intersection(networks):
-                continue
-            async with held.lock:
-                if held.wiring is None or held.record.id not in self._held:
-                    continue
-                await self._flush_one(held, networks, touched, vips(networks))
+            gone = sorted(address for network, address in touched.gone if network in networks)
+            assert held.wiring is not None
+            wanted = vips(networks)
+            if not gone and held.wiring.balances(wanted):
+                return None
+            return _Change(held.wiring, wanted, gone)
+
+        concerned = [
+            held
+            for held in self._held.values()
+            if held.sockets is not None or touched.networks.intersection(held.record.networks())
+        ]
+        async for group in self._in_turn(concerned):
+            for held in group:
+                if held.sockets is not None:
+                    await self._resume(held)
+            changes = {held.record.id: made for held in group if (made := change(held))}
+            if changes:
+                for sandbox_id, error in await self._threads.run(lambda c=changes: _carry_out(c)):  # type: ignore[misc]
+                    log.error("sandbox %s: a change failed: %s", sandbox_id, error)
+
+    async def _in_turn(self, chosen: Iterable[_Held]) -> AsyncIterator[list[_Held]]:
+        """Groups of sandboxes that are there, each with its members' locks held meanwhile.
+
+        Those that nobody changes now come several at once: one piece of work for a thread. For the
+        others each is waited for by itself.
+        """
+        waiting, busy = deque(chosen), list[_Held]()
+        while waiting or busy:
+            group: list[_Held] = []
+            while waiting and len(group) < GROUP:
+                held = waiting.popleft()
+                (busy if held.lock.locked() else group).append(held)
+            if not group and busy:
+                group = [busy.pop(0)]
+            async with contextlib.AsyncExitStack() as stack:
+                for held in group:
+                    await stack.enter_async_context(held.lock)
+                there = [h for h in group if h.wiring is not None and h.record.id in self._held]
+                if there:
+                    yield there
 
     def _all_vips(self) -> Callable[[tuple[str, ...]], dict[str, Sequence[str]]]:
         """The VIPs of some networks as they are now, computed once for all sandboxes on them.
@@ -361,49 +413,19 @@ class Sandboxes:
         """
         return functools.cache(lambda networks: load_balancer.vips(self._view, networks))
 
-    async def _flush_one(
-        self,
-        held: _Held,
-        networks: tuple[str, ...],
-        touched: Touched,
-        vips: dict[str, Sequence[str]],
-    ) -> None:
-        if held.sockets is not None:
-            await self._resume(held)
-        wiring = held.wiring
-        assert wiring is not None
-        gone = sorted(address for network, address in touched.gone if network in networks)
-
-        def work() -> None:
-            wiring.balance(vips)
-            if gone:
-                wiring.forget(gone)
-
-        try:
-            await self._threads.run(work)
-        except (OSError, SwarmliteError) as error:
-            log.error("sandbox %s: a change failed: %s", held.record.id, error)
-
     async def reconcile(self) -> list[str]:
         """Repair VIP tables; one line for each repair. Raises OSError, SwarmliteError."""
         repairs = []
-        for held in list(self._held.values()):
-            async with held.lock:
-                if held.wiring is None or held.record.id not in self._held:
-                    continue
-                wiring = held.wiring
-                # Computed for each: what a flush has loaded meanwhile must not be taken back.
-                vips = load_balancer.vips(self._view, held.record.networks())
+        async for group in self._in_turn(list(self._held.values())):
+            # Computed for each group: what a flush has loaded meanwhile must not be taken back.
+            vips = self._all_vips()
+            wired = [(h.record.id, h.wiring, vips(h.record.networks())) for h in group]
 
-                def work(
-                    wiring: SandboxWiring = wiring, vips: dict[str, Sequence[str]] = vips
-                ) -> bool:
-                    repaired = wiring.repair()
-                    wiring.balance(vips)
-                    return repaired
+            def work(wired: Sequence[_Wired] = wired) -> list[str]:
+                return [sandbox_id for sandbox_id, wiring, vips in wired if _repair(wiring, vips)]
 
-                if await self._threads.run(work):
-                    repairs.append(f"sandbox {held.record.id}: VIP table loaded again")
+            for sandbox_id in await self._threads.run(work):
+                repairs.append(f"sandbox {sandbox_id}: VIP table loaded again")
         return repairs
 
     # letting go
@@ -451,3 +473,24 @@ class Sandboxes:
                 for channel in held.sockets or ():
                     channel.close()
         self._held.clear()
+
+
+def _carry_out(changes: Mapping[str, _Change]) -> list[tuple[str, Exception]]:
+    """On a thread; what failed, by sandbox."""
+    failed: list[tuple[str, Exception]] = []
+    for sandbox_id, change in changes.items():
+        try:
+            change.wiring.balance(change.vips)
+            if change.gone:
+                change.wiring.forget(change.gone)
+        except (OSError, SwarmliteError) as error:
+            failed.append((sandbox_id, error))
+    return failed
+
+
+def _repair(wiring: SandboxWiring | None, vips: Mapping[str, Sequence[str]]) -> bool:
+    if wiring is None:
+        return False
+    repaired = wiring.repair()
+    wiring.balance(vips)
+    return repaired

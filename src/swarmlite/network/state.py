@@ -1,16 +1,10 @@
-"""What has to be known about sandboxes after this process restarted: a JSON file each.
-
-They lie in the run directory, which does not survive a reboot, as the kernel's objects do not.
-"""
+"""What has to be known about a sandbox after this process restarted."""
 
 from __future__ import annotations
 
 import base64
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-from swarmlite.kernel import durable
 from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import mac_bytes
 from swarmlite.proto.types_pb2 import DNSConfig, PortConfig
@@ -107,45 +101,13 @@ def encode(message: DNSConfig | PortConfig) -> str:
     return base64.b64encode(message.SerializeToString()).decode()
 
 
-class Records:
-    """The files of all sandboxes."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def save(self, record: SandboxRecord) -> None:
-        """Write one, whole or not at all. Raises OSError."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(record.id)
-        # The directory does not survive a reboot: nothing has to reach a disk.
-        durable.write(path, json.dumps(asdict(record)).encode(), sync=False)
-
-    def remove(self, sandbox_id: str) -> None:
-        """Forget one; safe to repeat."""
-        self._path(sandbox_id).unlink(missing_ok=True)
-
-    def load(self) -> list[SandboxRecord]:
-        """All that are whole; what is not is removed."""
-        found = []
-        for path in sorted(self._directory.glob("*.json")):
-            try:
-                found.append(_parse(json.loads(path.read_text())))
-            except (ValueError, TypeError, KeyError):
-                path.unlink()
-        return found
-
-    def clear(self) -> None:
-        """Remove the directory and what is in it."""
-        if self._directory.exists():
-            for path in self._directory.iterdir():
-                path.unlink()
-            self._directory.rmdir()
-
-    def _path(self, sandbox_id: str) -> Path:
-        return self._directory / f"{sandbox_id}.json"
+def to_json(record: SandboxRecord) -> dict[str, object]:
+    """As it is written down."""
+    return {**vars(record), "attachments": [vars(place) for place in record.attachments]}
 
 
-def _parse(data: dict[str, object]) -> SandboxRecord:
+def from_json(data: dict[str, object]) -> SandboxRecord:
+    """What `to_json` made. Raises TypeError, KeyError for what it did not."""
     attachments = data.pop("attachments")
     if not isinstance(attachments, list):
         raise TypeError("attachments")

@@ -37,15 +37,16 @@ class Resolver:
         self._loop = asyncio.get_running_loop()
         self._forwards = 0
         self._connections: set[asyncio.Task[None]] = set()
-        self._loop.add_reader(udp, self._readable)
-        self._loop.add_reader(tcp, self._connectable)
+        # By number: an object that the loop does not know yet is spelled out for an error inside.
+        self._loop.add_reader(udp.fileno(), self._readable)
+        self._loop.add_reader(tcp.fileno(), self._connectable)
 
     def close(self) -> None:
         """Stop; duplicates of the sockets that others hold keep what arrives."""
         if self._udp.fileno() < 0:
             return
-        self._loop.remove_reader(self._udp)
-        self._loop.remove_reader(self._tcp)
+        self._loop.remove_reader(self._udp.fileno())
+        self._loop.remove_reader(self._tcp.fileno())
         for task in self._connections:
             task.cancel()
         self._udp.close()

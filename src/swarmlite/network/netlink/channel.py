@@ -58,6 +58,9 @@ from swarmlite.network.netlink.links import link_head
 
 BATCH = 64
 """Messages sent before their answers are read; more could overrun the receive buffer."""
+SEND_BYTES = 64 << 10
+"""As much goes in one message whatever the host's defaults are."""
+_SO_SNDBUFFORCE = 32
 _KINDS = {
     NEWLINK: "link",
     DELLINK: "delete link",
@@ -102,13 +105,17 @@ class Socket:
     Not for two threads at once: each owner has a lock or uses it in one place.
     """
 
-    def __init__(self, family: int = NETLINK_ROUTE) -> None:
-        """`family`: NETLINK_ROUTE or NETLINK_NETFILTER."""
+    def __init__(self, family: int = NETLINK_ROUTE, *, receive_bytes: int = 1 << 20) -> None:
+        """`family`: NETLINK_ROUTE or NETLINK_NETFILTER.
+
+        `receive_bytes`: 0, the host's default, does for a batch or two without a dump.
+        """
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family
         )
         self._socket.bind((0, 0))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        if receive_bytes:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         # The kernel always answers; a mistake of ours is an error then, not a thread that hangs.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 10, 0))
         self._sequence = 0
@@ -138,22 +145,38 @@ class Socket:
         self._socket.send(b"".join(part + b"\0" * (-len(part) % 4) for part in packed))
         return self._acknowledged(messages, first, ignore)
 
-    def transaction(self, subsystem: int, message: Message) -> None:
-        """Have netfilter do one message by itself, whole. Raises OSError."""
-        kind, flags, body = message
-        self._sequence += 1
+    def transaction(self, messages: Sequence[Message]) -> None:
+        """Have netfilter do all messages or none of them. Raises the OSError of the first."""
+        subsystem = messages[0][0] >> 8
         frame = struct.pack(">BBH", 0, 0, subsystem)
-        self._socket.send(
-            struct.pack("=IHHII", 20, BATCH_BEGIN, REQUEST, 0, 0)
-            + frame
-            + struct.pack("=IHHII", 16 + len(body), kind, REQUEST | ACK | flags, self._sequence, 0)
-            + body
-            + struct.pack("=IHHII", 20, BATCH_END, REQUEST, 0, 0)
-            + frame
-        )
-        failure = self._acknowledged([message], self._sequence, ())
-        if failure:
-            raise failure
+        opened, last = self._sequence + 1, self._sequence + 1 + len(messages)
+        self._sequence = last
+        parts = [struct.pack("=IHHII", 20, BATCH_BEGIN, REQUEST, opened, 0), frame]
+        for number, (kind, flags, body) in enumerate(messages, opened + 1):
+            # One answer is enough: what fails is answered whether asked for or not.
+            flags |= REQUEST | ACK if number == last else REQUEST
+            parts.append(struct.pack("=IHHII", 16 + len(body), kind, flags, number, 0))
+            parts.append(body)
+        parts += [struct.pack("=IHHII", 20, BATCH_END, REQUEST, 0, 0), frame]
+        data = b"".join(parts)
+        if len(data) > SEND_BYTES:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * len(data))
+        self._socket.send(data)
+        self._committed(opened, last)
+
+    def _committed(self, opened: int, last: int) -> None:
+        failure: OSError | None = None
+        while True:
+            for kind, sequence, body in self._receive():
+                if kind != NLMSG_ERROR or not opened <= sequence <= last:
+                    continue
+                number = -struct.unpack_from("=i", body)[0]
+                if number and failure is None:
+                    failure = OSError(number, os.strerror(number))
+                if sequence in (opened, last):  # of the whole, or the last of all answers
+                    if failure:
+                        raise failure
+                    return
 
     def _acknowledged(
         self, messages: Sequence[Message], first: int, ignore: Sequence[int]

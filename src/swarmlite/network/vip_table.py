@@ -1,0 +1,150 @@
+"""A sandbox's table in the kernel: its VIPs, each with a chain that hands out backends, and the
+rules of its resolver. Pure: what is desired as messages of one transaction.
+
+Balancing in the sandbox keeps the source address and needs no hop through the host. What is still
+addressed to a VIP after it has no backend: refused at once, rather than a silent wait. As nft says
+it:
+
+    table ip swarmlite {
+      chain names { type filter hook output priority -300;
+        ip daddr 127.0.0.11 goto resolver
+        ip saddr 127.0.0.11 goto resolver }
+      chain output { type nat hook output priority -100; ip daddr vmap @balance }
+      chain unbalanced { type filter hook output priority 0; ip daddr @vips goto refuse }
+      chain refuse { ip protocol tcp reject with tcp reset; reject with icmp port-unreachable }
+    }
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from collections.abc import Mapping, Sequence
+
+from swarmlite.network.load_balancer import chain_name
+from swarmlite.network.netlink import Message, netfilter
+from swarmlite.network.netlink.netfilter import (
+    DESTINATION_ADDRESS,
+    DESTINATION_PORT,
+    NETWORK,
+    SOURCE_ADDRESS,
+    SOURCE_PORT,
+    TRANSPORT,
+)
+
+Vips = Mapping[str, Sequence[str]]
+"""VIP to backends."""
+
+RESOLVER = "127.0.0.11"
+_VIPS, _BALANCE, _FIRST = 1, 2, 3
+_TABLE = netfilter.Packer("swarmlite")
+
+
+def load(vips: Vips, *, start: int, ports: tuple[int, int], fresh: bool = False) -> list[Message]:
+    """The transaction that makes the whole table, whatever was there; `fresh`: nothing was.
+
+    `start`: where turns among backends begin. `ports`: the resolver's, UDP and TCP.
+    """
+    before = [] if fresh else [_TABLE.table(), _TABLE.delete_table()]
+    return [*before, *_skeleton(), *_resolver(*ports), *change({}, vips, start=start)]
+
+
+def change(old: Vips, wanted: Vips, *, start: int) -> list[Message]:
+    """The transaction from `old` to `wanted`; empty when they are the same."""
+    gone = [vip for vip in old if vip not in wanted]
+    new = [vip for vip in wanted if vip not in old]
+    messages = [*_TABLE.remove("balance", gone), *_TABLE.remove("vips", gone)]
+    number = _FIRST
+    for vip, backends in wanted.items():
+        if vip in old and old[vip] == backends:
+            continue
+        chain = chain_name(vip)
+        messages.append(_TABLE.flush(chain) if vip in old else _TABLE.chain(chain))
+        messages += _in_turn(chain, backends, start, number)
+        number += 1
+    for vip in gone:
+        chain = chain_name(vip)
+        messages += [_TABLE.flush(chain), _TABLE.delete_chain(chain)]
+    messages += _TABLE.add_gotos("balance", ((vip, chain_name(vip)) for vip in new))
+    return [*messages, *_TABLE.add_addresses("vips", new)]
+
+
+def _in_turn(chain: str, backends: Sequence[str], start: int, number: int) -> list[Message]:
+    """The rule that sends each new connection to the next of `backends`, from `start` on."""
+    count = len(backends)
+    if not count:
+        return []
+    if count == 1:
+        return [_TABLE.rule(chain, netfilter.redirected(backends[0]))]
+    turn = start % count
+    ordered = [*backends[turn:], *backends[:turn]]
+    rule = _TABLE.rule(chain, netfilter.redirected_in_turn(count, number))
+    return [*_TABLE.numbered(number, ordered), rule]
+
+
+@functools.cache
+def _skeleton() -> tuple[Message, ...]:
+    """What every sandbox's table has."""
+    to, of = (netfilter.field(NETWORK, place) for place in (DESTINATION_ADDRESS, SOURCE_ADDRESS))
+    own = netfilter.equals(socket.inet_aton(RESOLVER))
+    is_tcp = netfilter.field(NETWORK, netfilter.PROTOCOL) + netfilter.equals(
+        bytes([socket.IPPROTO_TCP])
+    )
+    table, filter_, nat = _TABLE, netfilter.FILTER, netfilter.NAT
+    return (
+        table.table(),
+        table.chain("resolver"),
+        table.base_chain("names", filter_, netfilter.OUTPUT, -300),
+        table.base_chain("output", nat, netfilter.OUTPUT, -100),
+        table.base_chain("unbalanced", filter_, netfilter.OUTPUT, 0),
+        table.chain("refuse"),
+        table.addresses("vips", _VIPS),
+        table.verdicts("balance", _BALANCE),
+        table.rule("names", to, own, netfilter.goto("resolver")),
+        table.rule("names", of, own, netfilter.goto("resolver")),
+        table.rule("output", to, netfilter.verdict_of("balance", _BALANCE)),
+        table.rule("unbalanced", to, netfilter.in_set("vips", _VIPS), netfilter.goto("refuse")),
+        table.rule("refuse", is_tcp, netfilter.refused_by_tcp()),
+        table.rule("refuse", netfilter.refused_by_icmp()),
+    )
+
+
+def _resolver(udp: int, tcp: int) -> list[Message]:
+    """The rules that make the resolver's sockets, on ports of their own, answer on port 53.
+
+    So a container may still serve names on port 53 of all its addresses. Without connection
+    tracking: at a resolver's rates it would cost more than the answer.
+    """
+    return [
+        (kind, flags, body.replace(_SOME_PORT, port.to_bytes(2, "big")))
+        for protocol, port in ((socket.IPPROTO_UDP, udp), (socket.IPPROTO_TCP, tcp))
+        for kind, flags, body in _led_to_some_port(protocol)
+    ]
+
+
+_SOME_PORT = b"\xa5\x5a"
+"""In place of a resolver's port, which is all that differs from sandbox to sandbox."""
+
+
+@functools.cache
+def _led_to_some_port(protocol: int) -> tuple[Message, ...]:
+    rules = []
+    some = int.from_bytes(_SOME_PORT, "big")
+    for address, place, seen, written in (
+        (DESTINATION_ADDRESS, DESTINATION_PORT, 53, some),
+        (SOURCE_ADDRESS, SOURCE_PORT, some, 53),
+    ):
+        rule = _TABLE.rule(
+            "resolver",
+            netfilter.field(NETWORK, address),
+            netfilter.equals(socket.inet_aton(RESOLVER)),
+            netfilter.protocol(),
+            netfilter.equals(bytes([protocol])),
+            netfilter.field(TRANSPORT, place),
+            netfilter.equals(seen.to_bytes(2, "big")),
+            netfilter.write_port(place, protocol, written),
+            netfilter.untracked(),
+        )
+        assert rule[2].count(_SOME_PORT) == 1
+        rules.append(rule)
+    return tuple(rules)
