@@ -40,7 +40,10 @@ class Journal:
         """Nothing is opened before `load`."""
         self._path = path
         self._tasks: dict[str, Task] = {}
-        self._pending: list[bytes] = []
+        self._statuses: dict[str, TaskStatus] = {}
+        """Newer than what `_tasks` say."""
+        self._pending: dict[str, bytes] = {}
+        """Kinds of records that are to be written: one for each task, whatever happened to it."""
         self._dirty = asyncio.Event()
         self._size = 0
         self._stale = False  # the file lacks what memory has: only a new one will do
@@ -67,28 +70,27 @@ class Journal:
         kept = _copy(task)
         kept.spec.container.ClearField("pull_options")
         self._tasks[task.id] = kept
-        self._append(b"T", kept.SerializeToString())
+        self._statuses.pop(task.id, None)
+        self._append(b"T", task.id)
 
     def put_status(self, task_id: str, status: TaskStatus) -> None:
         """Remember the last status of a task that is known; else does nothing."""
-        task = self._tasks.get(task_id)
-        if task is None:
-            return
-        task.status.CopyFrom(status)
-        update = TaskStatusUpdate(task_id=task_id, status=status)
-        self._append(b"S", update.SerializeToString())
+        if task_id in self._tasks:
+            self._statuses[task_id] = status
+            self._append(b"S", task_id)
 
     def put_desired(self, task_id: str, desired: TaskState.ValueType) -> None:
         """Remember the desired state of a task that is known."""
         task = self._tasks.get(task_id)
         if task is not None and task.desired_state != desired:
             task.desired_state = desired
-            self._append(b"T", task.SerializeToString())
+            self._append(b"T", task_id)
 
     def forget(self, task_id: str) -> None:
         """The task is gone; safe to repeat."""
         if self._tasks.pop(task_id, None) is not None:
-            self._append(b"R", TaskStatusUpdate(task_id=task_id).SerializeToString())
+            self._statuses.pop(task_id, None)
+            self._append(b"R", task_id)
 
     async def run(self) -> None:
         """Writes what is pending, in batches; ends by cancellation, after a last write."""
@@ -115,14 +117,23 @@ class Journal:
 
     def _taken(self) -> tuple[bytes, bool]:
         """What is to be written: the pending records, or all there is where the file is stale."""
-        pending, self._pending = self._pending, []
-        if not self._stale:
-            return b"".join(pending), False
-        tasks = self._tasks.values()
-        return b"".join(_record(b"T", task.SerializeToString()) for task in tasks), True
+        statuses, self._statuses = self._statuses, {}
+        for task_id, status in statuses.items():
+            self._tasks[task_id].status.CopyFrom(status)
+        pending, self._pending = self._pending, {}
+        if self._stale:
+            pending = dict.fromkeys(self._tasks, b"T")
+        return b"".join(self._record(kind, i) for i, kind in pending.items()), self._stale
 
-    def _append(self, kind: bytes, body: bytes) -> None:
-        self._pending.append(_record(kind, body))
+    def _record(self, kind: bytes, task_id: str) -> bytes:
+        if kind == b"T":
+            return _record(kind, self._tasks[task_id].SerializeToString())
+        status = self._tasks[task_id].status if kind == b"S" else None
+        return _record(kind, TaskStatusUpdate(task_id=task_id, status=status).SerializeToString())
+
+    def _append(self, kind: bytes, task_id: str) -> None:
+        if kind != b"S" or self._pending.get(task_id) != b"T":  # which says the status too
+            self._pending[task_id] = kind
         self._dirty.set()
 
     def _write(self, data: bytes, whole: bool) -> None:

@@ -68,6 +68,9 @@ class TaskWorkload:
             task.spec.container, templates.context_of(task, around.node)
         )
         await around.payloads.ready(task, self._waiting)
+        if self.record is None and (image := around.images.here(spec.image)) is not None:
+            await self._make(spec, image)  # which holds it before anybody else has a turn
+            return
         # Held under a name of its own until the container holds it: `image rm` may come any time.
         owner = PULLS + self.container_id
         try:

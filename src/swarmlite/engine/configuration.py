@@ -112,8 +112,7 @@ def settle(message: Container, image: Image) -> None:
 
     Raises InvalidSpec where the image's part is malformed or nothing names a command.
     """
-    config = image.config.get("config")
-    base: Mapping[str, Any] = config if isinstance(config, dict) else {}
+    base = _base(image)
     spec = message.config.spec
     message.image_id = image.id
     if not message.config.HasField("task"):
@@ -129,9 +128,19 @@ def settle(message: Container, image: Image) -> None:
         *(str(port) for port in base.get("ExposedPorts") or ()),
     ]
     message.exposed_ports.extend(dict.fromkeys(exposed))
-    message.labels.update({str(k): str(v) for k, v in (base.get("Labels") or {}).items()})
+    message.labels.update(image_labels(image))
     message.labels.update(spec.labels)
     _settle_health(message, base)
+
+
+def _base(image: Image) -> Mapping[str, Any]:
+    config = image.config.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def image_labels(image: Image) -> dict[str, str]:
+    """The labels of an image."""
+    return {str(k): str(v) for k, v in (_base(image).get("Labels") or {}).items()}
 
 
 def _settle_health(message: Container, base: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from swarmlite.engine.events import Events
 from swarmlite.engine.records import Record
@@ -22,17 +22,13 @@ class ContainerEvents:
 
     def tell(self, record: Record, action: str, **attributes: str) -> None:
         """Its labels, image and name come along."""
-        self._events.tell(
-            "container",
-            action,
-            record.id,
-            {
-                **record.message.labels,
-                "image": record.config.spec.image,
-                "name": record.name,
-                **attributes,
-            },
-        )
+        message, name = record.message, record.name
+
+        def all_attributes() -> Mapping[str, str]:
+            image = message.config.spec.image
+            return {**message.labels, "image": image, "name": name, **attributes}
+
+        self._events.tell("container", action, record.id, all_attributes)
 
     def exec(self, record: Record, action: str, exec_id: str, **attributes: str) -> None:
         """Something about a command in it; `action` is `exec_create: COMMAND` or the like."""

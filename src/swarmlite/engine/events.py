@@ -26,12 +26,47 @@ KEYS = (
 )  # fmt: skip
 
 
+Attributes = Mapping[str, str]
+_NONE: Attributes = {}
+
+
+class _Told:
+    """An event that happened; its message is made when somebody wants it."""
+
+    def __init__(
+        self,
+        kind: str,
+        action: str,
+        actor_id: str,
+        attributes: Attributes | Callable[[], Attributes],
+        scope: str,
+    ) -> None:
+        self._kind, self._action, self._actor_id, self._scope = kind, action, actor_id, scope
+        self._attributes = attributes
+        self._time_ns = time.time_ns()
+        self._event: HostEvent | None = None
+
+    def event(self) -> HostEvent:
+        """The same one each time."""
+        if self._event is None:
+            found = self._attributes
+            self._event = HostEvent(
+                type=self._kind,
+                action=self._action,
+                actor_id=self._actor_id,
+                attributes=found() if callable(found) else found,
+                time=moment(self._time_ns),
+                scope=self._scope,
+            )
+        return self._event
+
+
 class Events:
     """Tells each event to who listens; one event loop's."""
 
     def __init__(self) -> None:
         """Nothing has happened."""
-        self._past: deque[HostEvent] = deque(maxlen=REMEMBERED)
+        self._past: deque[_Told] = deque(maxlen=REMEMBERED)
         self._listeners: set[asyncio.Queue[HostEvent]] = set()
 
     def tell(
@@ -39,21 +74,14 @@ class Events:
         kind: str,
         action: str,
         actor_id: str,
-        attributes: Mapping[str, str] | None = None,
+        attributes: Attributes | Callable[[], Attributes] = _NONE,
         scope: str = "local",
     ) -> None:
-        """It happened now."""
-        event = HostEvent(
-            type=kind,
-            action=action,
-            actor_id=actor_id,
-            attributes=attributes or {},
-            time=moment(time.time_ns()),
-            scope=scope,
-        )
-        self._past.append(event)
+        """It happened now. Attributes that are a function are asked for when somebody listens."""
+        told = _Told(kind, action, actor_id, attributes, scope)
+        self._past.append(told)
         for queue in self._listeners:
-            queue.put_nowait(event)
+            queue.put_nowait(told.event())
 
     @contextlib.contextmanager
     def listen(
@@ -70,7 +98,7 @@ class Events:
         """
         wanted = matcher(filters)
         queue: asyncio.Queue[HostEvent] = asyncio.Queue()
-        past = list(self._past) if since is not None else []
+        past = [told.event() for told in self._past] if since is not None else []
         self._listeners.add(queue)
         try:
             yield _chosen(past, queue, since, until, wanted)

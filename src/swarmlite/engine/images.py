@@ -28,6 +28,12 @@ class TaskImages:
         self._checked: dict[str, float] = {}
         self._checking: dict[str, asyncio.Lock] = {}
 
+    def here(self, ref: str) -> Image | None:
+        """The image, where no registry has to be asked for it. It is not held for anybody."""
+        if "@" in ref or self._is_fresh(ref):
+            return self._local(ref, "")
+        return None
+
     async def ensure(self, ref: str, registry_auth: str, owner: str = "") -> Image:
         """The image, held for `owner` where one is named: nobody can remove it in between.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from swarmlite.engine import configuration, id_ranges, mount_plan
 from swarmlite.engine.background import Background
+from swarmlite.engine.checked import Checked
 from swarmlite.engine.container_events import ContainerEvents
 from swarmlite.engine.events import moment
 from swarmlite.engine.exits import SupervisorLink
@@ -66,6 +67,7 @@ class Lifecycle:
         self.records, self._steps, self._images = records, steps, images
         self._supervisor, self._events = supervisor, events
         self._anonymous_gone = remove_anonymous
+        self._checked = Checked()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self.background = Background()
         self.cgroup = ""
@@ -83,14 +85,16 @@ class Lifecycle:
         `container_id` and `image` are a task's. Raises InvalidSpec, NotFound for the image,
         AlreadyExists for the name, and what the steps raise; then nothing of it is left.
         """
-        warnings = [*configuration.check(config), *configuration.left_out(config, self.cgroup)]
-        message = Container(
-            id=container_id or secrets.token_hex(32), config=config, created=moment(time.time_ns())
-        )
         if image is None:
+            warnings = [*configuration.check(config), *configuration.left_out(config, self.cgroup)]
             image = self._image(config.spec.image)
             configuration.check_platform(config, image)
-        configuration.settle(message, image)
+            message = Container(config=config)
+            configuration.settle(message, image)
+        else:
+            message, warnings = self._checked.make(config, image, self.cgroup)
+        message.id = container_id or secrets.token_hex(32)
+        message.created.CopyFrom(moment(time.time_ns()))
         if id_ranges.is_auto(config.spec.userns_mode):
             message.id_count = id_ranges.count_of(config.spec.userns_mode)
             message.first_id = id_ranges.choose(
@@ -136,10 +140,11 @@ class Lifecycle:
 
     async def _remove(self, record: Record, volumes: bool) -> None:
         record.state.status = ContainerState.REMOVING
-        await self.save(record)
+        if not record.of_task:  # what becomes of a task its agent remembers
+            await self.save(record)
         kill_point("removing")
         try:
-            await undo(self._steps.prepare, record)
+            await self._to_rest(record)
             if volumes:
                 await self._remove_anonymous(record)
             await undo(self._steps.create, record)
@@ -162,16 +167,15 @@ class Lifecycle:
 
     async def _discard(self, record: Record) -> None:
         await undo(self._steps.discard, record)
-        mounts = record.message.mounts
-        if any(
-            point.name == mount_plan.anonymous(record.id, point.destination) for point in mounts
-        ):
-            await self._remove_anonymous(record)
+        record.discarded = True
+        await self._remove_anonymous(record)
         self._images.leases.release(record.owner)
 
     async def _remove_anonymous(self, record: Record) -> None:
-        gone = await asyncio.to_thread(self._anonymous_gone, record.id)
-        self._events.volumes("destroy", gone)
+        mounts = record.message.mounts
+        if any(m.name == mount_plan.anonymous(record.id, m.destination) for m in mounts):
+            gone = await asyncio.to_thread(self._anonymous_gone, record.id)
+            self._events.volumes("destroy", gone)
 
     async def release(self, record: Record) -> None:
         """It does not run, and nothing of a run is left; safe to repeat."""
@@ -179,7 +183,13 @@ class Lifecycle:
         async with record.lock:
             if record.prepared and not record.removed:
                 record.prepared = False
-                await finished(undo(self._steps.prepare, record))
+                await finished(self._to_rest(record))
+
+    async def _to_rest(self, record: Record) -> None:
+        """Undo a run, unless that is known to be done. Raises SwarmliteError, OSError."""
+        if not record.at_rest:
+            await undo(self._steps.prepare, record)
+            record.at_rest = True
 
     # started
     async def prepare(self, record: Record) -> None:
@@ -195,6 +205,7 @@ class Lifecycle:
 
     async def _prepare(self, record: Record) -> None:
         image = self._images.get(record.message.image_id)
+        record.at_rest = False
         async with self._at_once:
             await carry_out(self._steps.prepare, Job(record, image))
         record.prepared = True
@@ -283,10 +294,13 @@ class Lifecycle:
         # First of all: the supervisor forgets the exit code with the first undo.
         self.records.note(record)
         try:
-            await finished(undo(self._steps.prepare, record))
+            await finished(self._to_rest(record))
         except (SwarmliteError, OSError) as error:  # the sweep tries again
             log.warning("a run left something container=%s error=%s", record.id, error)
-        await self.save(record)
+        if record.of_task:  # `note` has said all that anybody will ask for
+            record.changed()
+        else:
+            await self.save(record)
 
     async def save(self, record: Record) -> None:
         """Write it down; a full disk is said in the log, and the container goes on."""

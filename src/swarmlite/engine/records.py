@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 FILE = "record"
 SHORT = 12
-CREATING = ContainerState.CREATING
+PASSING = (ContainerState.CREATING, ContainerState.REMOVING)
 OWNER = "container/"
 """What a container is called as an owner of leases, before its id."""
 
@@ -44,6 +44,10 @@ class Record:
         self.removed = False
         self.prepared = False
         """Whether its process was made and waits for its start."""
+        self.at_rest = False
+        """Whether it is known that nothing of a run is left."""
+        self.discarded = False
+        """Whether it is known that nothing but its record and log is left."""
         self.mounted = False
         """Whether its volumes are said to be mounted."""
         self.run = 0
@@ -236,26 +240,26 @@ class Records:
 
         A power cut may lose it, which ends all that it could be about.
         """
-        data, path = record.message.SerializeToString(), record.folder / FILE
+        data = record.message.SerializeToString()
         try:
             if record.of_task:
-                _write_in_place(path, data)
+                _write_in_place(f"{record.folder}/{FILE}", data)
             else:
-                durable.write(path, data, sync=False)
+                durable.write(record.folder / FILE, data, sync=False)
         except OSError as error:
             log.warning("record not written container=%s error=%s", record.id, error)
 
     async def save(self, record: Record) -> None:
         """Write it down, and wake who waits for a change. Raises ResourceExhausted."""
         data = record.message.SerializeToString()
-        path = record.folder / FILE
         try:
             if record.of_task:
-                _write_in_place(path, data)
+                _write_in_place(f"{record.folder}/{FILE}", data)
             else:
-                # A power cut in the middle of a create leaves no record, or one that is undone.
-                passing = record.config.auto_remove or record.state.status == CREATING
-                if passing:
+                path = record.folder / FILE
+                # A power cut in the middle of a create leaves no record, or one that is undone; in
+                # the middle of a removal one that is gone on with, or what it was before it began.
+                if record.config.auto_remove or record.state.status in PASSING:
                     durable.write(path, data, sync=False)
                 else:
                     await asyncio.to_thread(durable.write, path, data)
@@ -268,7 +272,7 @@ class Records:
             record.changed()
 
 
-def _write_in_place(path: Path, data: bytes) -> None:
+def _write_in_place(path: str, data: bytes) -> None:
     """A task's: a file beside it, renamed over it, would cost milliseconds on a busy disk.
 
     A process that is killed in between leaves a record that cannot be read, and its container is

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,10 +42,8 @@ class Roots:
         root = self.snapshots.root(record.id)
         if root.directory is not None:
             return root.directory, {}
-        rootfs = record.folder / "rootfs"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(rootfs, 0o700)  # noqa: PTH102
-        return rootfs, {"swarmlite.overlay": root.overlay}
+        # Mounted in the container's own namespace, so one place does for all of them.
+        return self._empty, {"swarmlite.overlay": root.overlay}
 
     def image_mount(self, mount: Mount) -> dict[str, Any]:
         """An image's files at a place, read-only. Raises NotFound, InvalidSpec."""

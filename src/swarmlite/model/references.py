@@ -5,6 +5,7 @@ An image's is [HOST[:PORT]/]PATH[:TAG][@DIGEST]. Loadable with the standard libr
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -72,6 +73,10 @@ class Reference:
     @classmethod
     def parse(cls, text: str) -> Reference:
         """The reference that `text` means, defaults filled in; raises InvalidSpec."""
+        return _parsed(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> Reference:
         if not text:
             raise InvalidSpec("invalid image reference: it is empty")
         if _ID.fullmatch(text):
@@ -125,6 +130,11 @@ class Reference:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{self.name}{tag}{digest}"
+
+
+@functools.lru_cache(maxsize=1024)  # the image of a service's tasks is asked for by each of them
+def _parsed(text: str) -> Reference:
+    return Reference._parse(text)
 
 
 def _bad(text: str, why: str) -> InvalidSpec:

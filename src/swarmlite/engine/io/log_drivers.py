@@ -24,7 +24,7 @@ MAX_NAME = 256  # of a label or variable that a pattern is tried on
 
 def log_path(folder: Path) -> Path:
     """The file of a container's output, in its folder."""
-    return folder / "logs" / LOG_NAME
+    return Path(f"{folder}/logs/{LOG_NAME}")
 
 
 async def log_of(container: Container, folder: Path) -> Log:

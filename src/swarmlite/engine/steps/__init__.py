@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -57,6 +57,10 @@ class Step(Protocol):
         """See the module. Raises SwarmliteError or OSError when it stays for now."""
 
 
+def _nothing() -> None:
+    pass
+
+
 def config_of(image: Image) -> dict[str, Any]:
     """The `config` of an image's configuration."""
     config = image.config.get("config")
@@ -69,12 +73,23 @@ async def carry_out(steps: Sequence[Step], job: Job) -> None:
     A step that has begun is let come to its end before it is undone. Raises SwarmliteError.
     """
     begun: list[Step] = []
-    try:
+    wanted = True
+
+    async def do() -> None:
         for step in steps:
+            if not wanted:
+                raise asyncio.CancelledError
             kill_point(f"{step.name}.begun")
             begun.append(step)
-            await finished(step.do(job))
+            await step.do(job)
             kill_point(f"{step.name}.done")
+
+    def stop() -> None:
+        nonlocal wanted
+        wanted = False
+
+    try:
+        await finished(do(), stop)
     except BaseException as error:
         try:
             await finished(undo(begun, job.record))
@@ -99,12 +114,16 @@ async def undo(steps: Sequence[Step], record: Record) -> None:
         raise failed
 
 
-async def finished(work: Coroutine[Any, Any, T]) -> T:
-    """Let a step that has begun come to its end, also when the caller is cancelled meanwhile."""
+async def finished(work: Coroutine[Any, Any, T], cancelled: Callable[[], None] = _nothing) -> T:
+    """Let work that has begun come to its end, also when the caller is cancelled meanwhile.
+
+    `cancelled` is called at once then.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        cancelled()
         while not task.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait((task,))

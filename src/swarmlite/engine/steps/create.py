@@ -32,7 +32,7 @@ class Folder:
     async def do(self, job: Job) -> None:
         """First of all, so that a crash from here on is found; a task's has no record yet."""
         try:
-            for folder in (job.record.folder, job.record.folder / LOGS):
+            for folder in (f"{job.record.folder}", f"{job.record.folder}/{LOGS}"):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(folder, 0o700)  # noqa: PTH102
         except OSError as error:
@@ -64,7 +64,8 @@ class Root:
 
     async def undo(self, record: Record) -> None:
         """What the container wrote is gone."""
-        await self._roots.remove(record)
+        if not record.discarded:
+            await self._roots.remove(record)
 
 
 class Volumes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import json
 import os
 import subprocess
@@ -86,7 +87,7 @@ class LayerStore:
             layer = self._layers.get(chain_id)
             if layer is None:
                 raise NotFound(f"layer {chain_id} is not unpacked: pull the image again")
-            paths.append(self._root / "l" / layer.short)
+            paths.append(_directory(self._root, layer.short))
         if sum(len(os.fsencode(path)) + 1 for path in paths) > _MAX_OPTIONS:
             raise FailedPrecondition(
                 f"{len(paths)} layers below {self._root} do not fit into overlay's mount options: "
@@ -314,3 +315,9 @@ def os_error(error: OSError, root: Path) -> SwarmliteError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return disk_full(root)
     return FailedPrecondition(f"the image store {root} cannot be written: {error.strerror}")
+
+
+@functools.lru_cache(maxsize=4096)
+def _directory(root: Path, short: str) -> Path:
+    """A layer's, as overlay's options name it; asked for at each start of a container."""
+    return root / "l" / short

@@ -43,9 +43,10 @@ class OverlaySnapshots(KeyedSnapshots):
 
     def root(self, key: str) -> Root:
         """See types.Snapshots."""
-        folder = self._root / key
+        folder = f"{self._root}/{key}"
         lowers = (*self._layers.lower_dirs(self.layers(key)), *self._below)
-        return Root(key, lowers, folder / "upper", folder / "work", more_options=self._options)
+        upper, work = Path(f"{folder}/upper"), Path(f"{folder}/work")
+        return Root(key, lowers, upper, work, more_options=self._options)
 
     def image_dirs(self, layers: Sequence[str]) -> list[Path]:
         """See types.Snapshots."""
