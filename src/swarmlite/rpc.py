@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import ipaddress
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from swarmlite import errors
+from swarmlite import errors, rpc_errors
 
 log = logging.getLogger(__name__)
 
@@ -63,36 +62,11 @@ SERVER_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 ]
 
+_statuses = {code.value[0]: code for code in grpc.StatusCode}
 CODES: dict[type[errors.SwarmliteError], grpc.StatusCode] = {
-    errors.InvalidSpec: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.NotFound: grpc.StatusCode.NOT_FOUND,
-    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
-    errors.Conflict: grpc.StatusCode.ABORTED,
-    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    error: _statuses[number] for error, number in rpc_errors.NUMBERS.items()
 }
 """Each error's status; `translate` reads it backwards."""
-
-_classes: dict[grpc.StatusCode, type[errors.SwarmliteError]] = {
-    **{code: error for error, code in CODES.items()},
-    grpc.StatusCode.DEADLINE_EXCEEDED: errors.Unavailable,
-    grpc.StatusCode.UNAUTHENTICATED: errors.PermissionDenied,
-    grpc.StatusCode.UNIMPLEMENTED: errors.FailedPrecondition,
-}
-
-# gRPC's own words for a connection that ended under a call, with whatever code.
-_GONE = re.compile(
-    r"Stream removed|Socket closed|Broken pipe|Connection reset|End of TCP stream|GOAWAY"
-    r"|(?:Received )?RST_STREAM|Endpoint closing|Transport closed|(?:recv|send)msg"
-)
-_GONE_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
-
-# Not what a client received: who lists asks for less then.
-_TOO_LARGE = re.compile(
-    r"(?:SERVER: Received|CLIENT: Sent) message larger than max \((\d+) vs\. (\d+)\)"
-)
 
 
 def code_of(error: errors.SwarmliteError) -> grpc.StatusCode:
@@ -105,22 +79,7 @@ def code_of(error: errors.SwarmliteError) -> grpc.StatusCode:
 
 def translate(error: grpc.aio.AioRpcError, peer: str = "the server") -> errors.SwarmliteError:
     """The swarmlite error of a failed call; raise it `from` that. `peer` names who failed."""
-    details = " ".join((error.details() or "").split())
-    code = error.code()
-    if code is grpc.StatusCode.UNAVAILABLE and (
-        not details or details.startswith(("failed to connect", "connections to"))
-    ):
-        return errors.Unavailable(f"{peer} does not answer")
-    if code in _GONE_CODES and _GONE.match(details):
-        return errors.Unavailable(f"{peer} went away in the middle of the call")
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return errors.Unavailable(f"{peer} did not answer in time")
-    too_large = _TOO_LARGE.match(details) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
-    if too_large:
-        return errors.InvalidSpec(
-            f"what was sent to {peer} has {too_large[1]} bytes, {too_large[2]} at most"
-        )
-    return _classes.get(code, errors.SwarmliteError)(details or f"{peer}: {code.name}")
+    return rpc_errors.from_status(error.code().value[0], error.details() or "", peer)
 
 
 @contextmanager

@@ -9,17 +9,19 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import grpc
-from google.protobuf.message import Message
-
-from swarmlite import rpc
+from swarmlite.cli.wire.call import CallFailed
 from swarmlite.client import daemon
 from swarmlite.client.membership import WORKER, outside
 from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.paths import Paths
-from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.rpc_errors import CANCELLED, from_status
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from swarmlite.proto.control_pb2_grpc import ControlStub
 
 Reply = TypeVar("Reply")
 
@@ -39,11 +41,15 @@ def control(paths: Paths) -> ControlStub:
                 f" {paths.logs_dir / 'manager.log'} and {paths.logs_dir / 'etcd.log'}"
             )
         time.sleep(0.1)
-    return ControlStub(_channel(paths.manager_socket))
+    from swarmlite.cli.wire.stubs import Stub
+    from swarmlite.proto.control_pb2 import DESCRIPTOR
+
+    service = DESCRIPTOR.services_by_name["Control"]
+    return cast("ControlStub", Stub(paths.manager_socket, service))
 
 
-def engine_channel(paths: Paths) -> grpc.Channel:
-    """To this host's engine, which answers. Raises what Session says."""
+def engine_socket(paths: Paths) -> Path:
+    """Of this host's engine, which answers. Raises what Session says."""
     deadline = time.monotonic() + STARTING_S
     while not _answers(paths.agent_socket):
         daemon.request(paths, {"op": "status"})
@@ -52,7 +58,7 @@ def engine_channel(paths: Paths) -> grpc.Channel:
                 f"the agent of this node does not answer; see {paths.logs_dir / 'agent.log'}"
             )
         time.sleep(0.1)
-    return _channel(paths.agent_socket)
+    return paths.agent_socket
 
 
 def call(
@@ -64,7 +70,7 @@ def call(
     """One call. Raises swarmlite's errors as the server meant them."""
     try:
         return method(request, timeout=timeout_s)
-    except grpc.RpcError as error:
+    except CallFailed as error:
         raise translated(error) from error
 
 
@@ -80,7 +86,7 @@ def call_stream(
     """
     try:
         return method(requests, timeout=timeout_s)
-    except grpc.RpcError as error:
+    except CallFailed as error:
         if failed:
             raise failed[0] from error
         raise translated(error) from error
@@ -94,20 +100,15 @@ def stream(replies: Iterable[Reply]) -> Iterator[Reply]:
     """The replies of a streaming call. Raises swarmlite's errors as the server meant them."""
     try:
         yield from replies
-    except grpc.RpcError as error:
+    except CallFailed as error:
         raise translated(error) from error
 
 
-def translated(error: Any) -> SwarmliteError:
-    """swarmlite's error for a call that failed: its exception, or the call itself."""
-    if error.code() is grpc.StatusCode.CANCELLED:
+def translated(error: CallFailed) -> SwarmliteError:
+    """swarmlite's error for a call that failed."""
+    if error.number == CANCELLED:
         return Cancelled("the call was cancelled")
-    return rpc.translate(cast(Any, error), "the node")
-
-
-def _channel(path: Path) -> grpc.Channel:
-    options = [*rpc.CHANNEL_OPTIONS, ("grpc.default_authority", "localhost")]
-    return grpc.insecure_channel(f"unix:{path}", options=options)
+    return from_status(error.number, error.details, "the node")
 
 
 def _answers(path: Path) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from swarmlite.paths import Paths
 
 if TYPE_CHECKING:
-    from grpc import Channel
+    from pathlib import Path
+
+    from google.protobuf.descriptor import ServiceDescriptor
 
     from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
@@ -46,62 +48,64 @@ class Session:
         return self.control if membership.is_manager(self.paths) else None
 
     @cached_property
-    def _engine(self) -> Channel:
+    def _engine(self) -> Path:
         from swarmlite.cli import client
 
-        return client.engine_channel(self.paths)
+        return client.engine_socket(self.paths)
+
+    def _stub(self, service: ServiceDescriptor) -> object:
+        from swarmlite.cli.wire.stubs import Stub
+
+        return Stub(self._engine, service)
 
     @cached_property
     def containers(self) -> ContainersStub:
         """This host's containers."""
-        from swarmlite.proto.containers_pb2_grpc import ContainersStub
+        from swarmlite.proto.containers_pb2 import DESCRIPTOR
 
-        return ContainersStub(self._engine)
+        return cast("ContainersStub", self._stub(DESCRIPTOR.services_by_name["Containers"]))
 
     def wait_begun(self, request: WaitContainerRequest) -> Any:
         """`Containers.Wait`, whose first metadata says that the wait is in place.
 
-        A unary call of grpc's blocking API hands out its metadata only with its reply; on the wire
-        a stream of one reply is the same call, and there they come as they are sent.
+        A call of one reply returns with it only; on the wire it is the same as one of several.
         """
-        from swarmlite.proto.containers_pb2 import WaitContainerRequest, WaitContainerResponse
+        from swarmlite.cli.wire.call import Call
+        from swarmlite.proto.containers_pb2 import WaitContainerResponse
 
-        method = self._engine.unary_stream(
-            "/swarmlite.Containers/Wait",
-            request_serializer=WaitContainerRequest.SerializeToString,
-            response_deserializer=WaitContainerResponse.FromString,
-        )
-        call = method(request)
+        call = Call(self._engine, "/swarmlite.Containers/Wait", WaitContainerResponse.FromString)
+        call.read_behind()
+        call.send(request.SerializeToString(), last=True)
         call.initial_metadata()
         return call
 
     @cached_property
     def images(self) -> ImagesStub:
         """This host's images."""
-        from swarmlite.proto.images_pb2_grpc import ImagesStub
+        from swarmlite.proto.images_pb2 import DESCRIPTOR
 
-        return ImagesStub(self._engine)
+        return cast("ImagesStub", self._stub(DESCRIPTOR.services_by_name["Images"]))
 
     @cached_property
     def volumes(self) -> VolumesStub:
         """This host's volumes."""
-        from swarmlite.proto.volumes_pb2_grpc import VolumesStub
+        from swarmlite.proto.volumes_pb2 import DESCRIPTOR
 
-        return VolumesStub(self._engine)
+        return cast("VolumesStub", self._stub(DESCRIPTOR.services_by_name["Volumes"]))
 
     @cached_property
     def host_networks(self) -> HostNetworksStub:
         """This host's networks."""
-        from swarmlite.proto.hostnetworks_pb2_grpc import HostNetworksStub
+        from swarmlite.proto.hostnetworks_pb2 import DESCRIPTOR
 
-        return HostNetworksStub(self._engine)
+        return cast("HostNetworksStub", self._stub(DESCRIPTOR.services_by_name["HostNetworks"]))
 
     @cached_property
     def host(self) -> HostStub:
         """This host as a whole."""
-        from swarmlite.proto.host_pb2_grpc import HostStub
+        from swarmlite.proto.host_pb2 import DESCRIPTOR
 
-        return HostStub(self._engine)
+        return cast("HostStub", self._stub(DESCRIPTOR.services_by_name["Host"]))
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-import grpc
-
 from swarmlite.cli import client
+from swarmlite.cli.wire.call import CallFailed
 from swarmlite.model.detach_keys import Detector
 from swarmlite.proto.containers_pb2 import StreamOutput
 from swarmlite.proto.control_pb2 import LOG_STDERR
@@ -58,20 +57,9 @@ class Streams:
         self._call = method(self._requests())
         try:
             self._call.initial_metadata()
-        except grpc.RpcError as error:
+        except CallFailed as error:
             self._done.set()
             raise client.translated(error) from error
-        self._fail_early()
-
-    def _fail_early(self) -> None:
-        """A call that was refused has no metadata of its own, and its status says why."""
-        call: Any = self._call
-        if call.is_active():
-            return
-        code = call.code()
-        if code is not None and code is not grpc.StatusCode.OK:
-            self._done.set()
-            raise client.translated(call)
 
     def begin(self) -> None:
         """From now on standard input is read."""
@@ -104,8 +92,8 @@ class Streams:
             self._call.cancel()
 
     def _requests(self) -> Iterator[Any]:
-        # Read by a thread of gRPC's own, which takes the next one once the last was sent: what is
-        # typed waits in the terminal, and not in memory.
+        # Read by a thread of the call's own, which takes the next one once the last was sent: what
+        # is typed waits in the terminal, and not in memory.
         yield self._first
         if self._stdin:
             self._may_read.wait()

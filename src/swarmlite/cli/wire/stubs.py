@@ -1,0 +1,56 @@
+"""The methods of a service, from what its messages' module says of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message_factory import GetMessageClass
+
+from swarmlite.cli.wire.call import SMALL, Call, Over
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+
+class Stub:
+    """As gRPC's: `stub.METHOD(request, timeout=)` is a reply, or a Call where there are several.
+
+    Where requests are a stream the method takes an iterable of them. Raises CallFailed.
+    """
+
+    def __init__(self, path: Path, service: ServiceDescriptor) -> None:
+        """`path` is the server's unix socket."""
+        for method in service.methods:
+            setattr(self, method.name, _method(path, service.full_name, method))
+
+
+def _method(path: Path, service: str, method: MethodDescriptor) -> Callable[..., Any]:
+    name = f"/{service}/{method.name}"
+    parse = GetMessageClass(method.output_type).FromString
+
+    def unary(request: Any, timeout: float | None = None) -> Any:
+        data = request.SerializeToString()
+        call = Call(path, name, parse, timeout)
+        if method.server_streaming or len(data) > SMALL:
+            call.read_behind()
+        with contextlib.suppress(Over):  # its end says why
+            call.send(data, last=True)
+        if method.server_streaming:
+            return call
+        if len(data) <= SMALL:
+            call.read()
+        return call.reply()
+
+    def stream(requests: Iterable[Any], timeout: float | None = None) -> Any:
+        call = Call(path, name, parse, timeout)
+        call.read_behind()
+        if method.server_streaming:
+            call.send_behind(requests)
+            return call
+        call.send_all(requests)
+        return call.reply()
+
+    return stream if method.client_streaming else unary
