@@ -20,6 +20,7 @@ from swarmlite.proto.containers_pb2_grpc import ContainersServicer, add_Containe
 from swarmlite.proto.control_pb2 import Empty, LogMessage, LogsResponse
 from swarmlite.rpc_errors import CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE
 
+BEGUN = (("begun", "1"),)
 DETAILS = 'no such "container": 100% größer\nübel'
 BIG = 9 << 20
 
@@ -40,7 +41,7 @@ class Server(ContainersServicer):
         return pb.Container(id=request.ref)
 
     def Wait(self, request: pb.WaitContainerRequest, context: Any) -> pb.WaitContainerResponse:
-        context.send_initial_metadata(())
+        context.send_initial_metadata(BEGUN)
         self.over.wait(20)
         return pb.WaitContainerResponse(exit_code=7)
 
@@ -54,8 +55,9 @@ class Server(ContainersServicer):
 
     def Attach(self, request: Iterator[pb.AttachInput], context: Any) -> Iterator[pb.StreamOutput]:
         if next(request).start.ref == "refused":
+            context.send_initial_metadata(())
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it does not run")
-        context.send_initial_metadata(())
+        context.send_initial_metadata(BEGUN)
         for message in request:
             if message.stdin_close:
                 break
@@ -95,6 +97,16 @@ def test_a_message_comes_back_as_it_was_sent(server: tuple[Server, Path], length
     text = "x" * length
     reply = stub_of(server[1]).Inspect(pb.InspectContainerRequest(ref=text), timeout=30)
     assert reply.id == text
+
+
+def test_settings_that_come_while_a_message_is_sent_change_nothing(
+    server: tuple[Server, Path],
+) -> None:
+    """Frames above the first limit go only after the server has heard that we know its own."""
+    stub = stub_of(server[1])
+    for number in range(100):
+        text = str(number % 10) * 70_000
+        assert stub.Inspect(pb.InspectContainerRequest(ref=text), timeout=30).id == text
 
 
 def test_an_error_has_its_status_and_its_words(server: tuple[Server, Path]) -> None:

@@ -189,6 +189,8 @@ class Call:
             self._status = UNAVAILABLE, "Socket closed"
 
     def _settings(self, body: bytes) -> None:
+        # First of all: a server goes by its new settings once it has our word for them.
+        self._frames.send(frames.SETTINGS, frames.ACK, 0)
         for key, value in struct.iter_unpack(">HI", body):
             if key == frames.MAX_FRAME:
                 self._max_frame = value
@@ -197,14 +199,14 @@ class Call:
                     self._windows[frames.STREAM] += value - self._initial_window
                     self._initial_window = value
                     self._room.notify_all()
-        self._frames.send(frames.SETTINGS, frames.ACK, 0)
 
     def _headers(self, headers: dict[bytes, bytes]) -> None:
         if (number := headers.get(b"grpc-status")) is not None:
             self._status = int(number), _plain(headers.get(b"grpc-message", b""))
         elif headers.get(b":status", b"200") != b"200":
             self._status = UNKNOWN, f"HTTP status {headers[b':status'].decode()}"
-        self._begun.set()
+        elif b"begun" in headers:  # see rpc.BEGUN: a refusal may send headers of its own first
+            self._begun.set()
 
     def _take_data(self, frame: Frame) -> None:
         self._partial += content(frame)
@@ -234,7 +236,7 @@ class Call:
 
     # what its maker asks
     def initial_metadata(self) -> None:
-        """Wait for the server's first sign. Raises CallFailed when that is a refusal."""
+        """Wait for the server's word that the call is in place. Raises CallFailed if refused."""
         self._begun.wait()
         if self._status is not None and self._status[0]:
             raise CallFailed(*self._status)
