@@ -18,10 +18,12 @@ def containers(swarm: Cluster) -> dict[str, tuple[str, int]]:
     """Name of each running container: its host and its pid there."""
     found = {}
     for host in swarm.hosts:
-        shown = host.cli("container", "ls", "--no-trunc", "--format", "{{.Names}} {{.Pid}}")
-        for line in shown.splitlines():
+        ids = host.cli("container", "ls", "--quiet").split()
+        # One that is gone by now is said on standard error, and the others are shown.
+        shown = host.try_cli("inspect", "-f", "{{.Name}} {{.State.Pid}}", *ids)
+        for line in shown.stdout.splitlines() if ids else ():
             name, pid = line.split()
-            found[name] = (host.name, int(pid))
+            found[name.lstrip("/")] = (host.name, int(pid))
     return found
 
 
