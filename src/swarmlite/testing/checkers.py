@@ -150,13 +150,15 @@ PRIVATE = ("agent", "certificates", "containers", "etcd", "images", "logs", "net
 def open_to_others(top: Path) -> list[str]:
     """A node's directory, its sockets, keys and private folders that anyone but root may enter.
 
-    What is a part of containers' file systems is theirs to read, below a directory of 0700.
+    What is a part of containers' file systems is theirs to read, below a directory of 0700. The
+    socket of Docker's API is its group's.
     """
     found = []
     for path in (top, *top.glob("*"), *top.glob("certificates/*")):
         mode = path.lstat().st_mode
         private = path == top or path.name in PRIVATE or path.suffix == ".key"
-        if (private or stat.S_ISSOCK(mode)) and stat.S_IMODE(mode) & 0o077:
+        others = 0o007 if path.name == "docker.sock" else 0o077
+        if (private or stat.S_ISSOCK(mode)) and stat.S_IMODE(mode) & others:
             found.append(f"{path} has mode {stat.S_IMODE(mode):o}")
     return found
 
