@@ -59,7 +59,8 @@ async def test_a_childs_log_is_rotated_while_it_runs(tmp_path: Path) -> None:
         rotating.cancel()
         files = sorted(path.name for path in logs.iterdir() if path.suffix != ".new")
         assert files == ["etcd.log", "etcd.log.1", "etcd.log.2"]
-        assert all(path.stat().st_size <= LIMIT for path in (first, second))
+        # A copy may also have what came while it was made.
+        assert all(path.stat().st_size <= 2 * LIMIT for path in (first, second))
         numbers = [
             int(line)
             for path in (second, first, current)

@@ -77,10 +77,12 @@ class LogRotation:
             scratch.rename(numbered[0])
 
     async def _copy(self, source: int, target: int) -> None:
-        """The last `max_bytes` of the source, up to its end as it is when that is reached."""
+        """The last `max_bytes` of the source, and as many that are written to it meanwhile."""
         skipped = max(0, os.fstat(source).st_size - self._max_bytes)
         os.lseek(source, skipped, os.SEEK_SET)
-        while data := os.read(source, _STEP_BYTES):
+        left = 2 * self._max_bytes
+        while data := os.read(source, min(_STEP_BYTES, left)):
             os.write(target, data)
+            left -= len(data)
             if len(data) == _STEP_BYTES:
                 await asyncio.sleep(0)
