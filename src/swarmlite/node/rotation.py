@@ -35,7 +35,7 @@ class LogRotation:
         kept: int = KEPT,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        """`max_bytes` may be passed by what comes between two looks; a copy never exceeds it."""
+        """`max_bytes` may be passed by what comes between two looks; a copy is at most twice it."""
         self._folder = folder
         self._max_bytes = max_bytes
         self._kept = kept
