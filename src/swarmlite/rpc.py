@@ -77,7 +77,9 @@ def code_of(error: errors.SwarmliteError) -> grpc.StatusCode:
     return grpc.StatusCode.UNKNOWN
 
 
-def translate(error: grpc.aio.AioRpcError, peer: str = "the server") -> errors.SwarmliteError:
+def translate(
+    error: grpc.aio.AioRpcError | grpc.Call, peer: str = "the server"
+) -> errors.SwarmliteError:
     """The swarmlite error of a failed call; raise it `from` that. `peer` names who failed."""
     return rpc_errors.from_status(error.code().value[0], error.details() or "", peer)
 

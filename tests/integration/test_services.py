@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from swarmlite.proto.control_pb2 import GetRequest
 from swarmlite.testing import Cluster, CommandFailed
 
 pytestmark = pytest.mark.timeout(120)
@@ -25,6 +26,11 @@ def containers(swarm: Cluster) -> dict[str, tuple[str, int]]:
             name, pid = line.split()
             found[name.lstrip("/")] = (host.name, int(pid))
     return found
+
+
+def test_what_the_api_refuses_is_said_in_its_words(swarm: Cluster) -> None:
+    with pytest.raises(CommandFailed, match=r"GetService: .*nobody"):
+        swarm.ask("GetService", GetRequest(ref="nobody"))
 
 
 def test_replicas_spread_over_all_hosts(swarm: Cluster, busybox: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from swarmlite.cli.client import translated
+from swarmlite import rpc
 from swarmlite.model import task_states
 from swarmlite.proto.control_pb2 import Filter, ListRequest, ListTasksRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -255,9 +255,9 @@ class Cluster:
             try:
                 return getattr(control, method)(request, timeout=API_TIMEOUT_S)
             except grpc.RpcError as error:
-                raise CommandFailed(
-                    f"{self.manager.name}: {method}: {translated(error)}"
-                ) from error
+                assert isinstance(error, grpc.Call)
+                meant = rpc.translate(error, "the manager")
+                raise CommandFailed(f"{self.manager.name}: {method}: {meant}") from error
 
     # waits
     def wait(
