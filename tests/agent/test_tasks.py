@@ -425,6 +425,18 @@ async def test_what_a_user_did_to_a_tasks_container_is_said(
     assert (status.state, status.err) == (task_states.FAILED, said)
 
 
+async def test_what_was_done_before_a_run_is_not_said_of_its_end(node: AgentNode) -> None:
+    task = node.task("exit 3")
+    task.desired_state = task_states.READY
+    node.manager.assign(task)
+    await node.manager.status(task.id, task_states.READY)
+    with pytest.raises(grpc.aio.AioRpcError, match="is not running"):
+        await node.engine.containers.Kill(KillContainerRequest(ref=container_id_of(task.id)))
+    node.manager.desire(task.id, task_states.RUNNING)
+    status = await node.manager.status(task.id, task_states.COMPLETE)
+    assert (status.state, status.err) == (task_states.FAILED, "task: non-zero exit (3)")
+
+
 async def test_an_ended_tasks_container_is_listed_until_it_is_forgotten(node: AgentNode) -> None:
     task = node.task("echo bye; exit 3")
     node.manager.assign(task)

@@ -3,8 +3,8 @@
 It parses, calls (`manager.sock`, `agent.sock`, `swarmlited.sock`) and prints; it decides nothing
 about the cluster, and what it refuses it refuses only because it cannot be said in a message.
 One folder a noun and one file a verb (`service/create.py` is `swarmlite service create`); a verb's
-file is imported when it is called, so that `--help` loads neither gRPC nor protobuf.
-`inspect` (messages as Docker's JSON) knows nothing of click and serves other front ends too.
+file is imported when it is called, so that `--help` loads no protobuf. `wire/` speaks gRPC: its
+library, slow to load, is not used here.
 """
 
 from __future__ import annotations

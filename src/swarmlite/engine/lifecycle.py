@@ -254,6 +254,7 @@ class Lifecycle:
         now.started.CopyFrom(moment(int(state.started_at * 1e9)))
         now.error, now.exit_code, now.oom_killed = "", 0, False
         record.run += 1
+        record.ended_by_hand = ""
         if record.of_task:
             record.changed()
         else:

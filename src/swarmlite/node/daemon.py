@@ -105,20 +105,26 @@ class Daemon:
 
     def _start_children(self) -> None:
         """What the node's role asks for, of node.json as it is now."""
-        self._error = ""
         try:
-            node = self._identity.read()
-        except SwarmliteError as error:
-            # The agent would not read it either; containers run on, and the status says why.
-            self._error = str(error)
-            log.error("%s", error)
-            return
+            node = self._who()
+        except SwarmliteError:
+            return  # the agent would not read it either; containers run on
         self._started_as = node
         if node is not None and node.manager:
             if node.etcd:
                 self._children["etcd"].start()
             self._children["manager"].start()
         self._children["agent"].start()
+
+    def _who(self) -> NodeIdentity | None:
+        """node.json as it is now. The status says why it cannot be read."""
+        self._error = ""
+        try:
+            return self._identity.read()
+        except SwarmliteError as error:
+            self._error = str(error)
+            log.error("%s", error)
+            raise
 
     async def _follow_identity(self) -> None:
         """What the agent learnt of this node's role: the processes that it takes run, no others."""
@@ -128,10 +134,8 @@ class Daemon:
 
     async def _become(self) -> None:
         try:
-            node = self._identity.read()
-        except SwarmliteError as error:
-            self._error = str(error)
-            log.error("%s", error)
+            node = self._who()
+        except SwarmliteError:
             return
         if node is None or node == self._started_as:
             return  # leave is this daemon's own doing

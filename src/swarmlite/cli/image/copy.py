@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.container.writing import written
 from swarmlite.cli.image.credentials import registry_auth
 from swarmlite.cli.image.platform import platform_option
 from swarmlite.cli.image.transfer import follow, text_of
 from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.output.archive import written
 from swarmlite.cli.output.display import Display
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.proto.images_pb2 import ImageProgress, LoadImageRequest, SaveImagesRequest

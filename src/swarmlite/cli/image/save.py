@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.container.writing import written
 from swarmlite.cli.image.platform import all_platforms_option, platform_option
 from swarmlite.cli.lazy import Command
+from swarmlite.cli.output.archive import refuse_terminal, written_or_printed
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.errors import InvalidSpec
 from swarmlite.proto.images_pb2 import SaveImagesRequest
 from swarmlite.proto.types_pb2 import Platform
 
@@ -30,14 +27,7 @@ def command(
     all_platforms: bool,
 ) -> None:
     """Save one or more images to a tar archive (streamed to STDOUT by default)."""
-    if not output and sys.stdout.isatty():
-        raise InvalidSpec("cowardly refusing to save to a terminal: use -o FILE or redirect")
+    refuse_terminal(output)
     request = SaveImagesRequest(refs=images, platform=platform, all_platforms=all_platforms)
     replies = client.stream(session.images.Save(request))
-    chunks = (reply.data for reply in replies)
-    if output:
-        written(output, chunks)
-        return
-    for chunk in chunks:
-        sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+    written_or_printed(output, (reply.data for reply in replies))

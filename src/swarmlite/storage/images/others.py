@@ -10,6 +10,7 @@ from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.images.manifest import Descriptor, Index, parse
 from swarmlite.storage.images.registry import Document, Repository
 from swarmlite.storage.images.sources import RemoteLayer
+from swarmlite.storage.images.together import together
 
 _DOWNLOADS = 3
 _MAX_DEPTH = 4
@@ -51,17 +52,11 @@ class Others:
         """Bring what is missing. Cancelled or failed: what has come is gone on with next time."""
         await in_thread(self._catalog.keep, self._documents.values())
         limit = asyncio.Semaphore(_DOWNLOADS)
-        tasks = [
-            asyncio.create_task(self._blob(blob, limit))
+        await together(
+            self._blob(blob, limit)
             for blob in self._blobs.values()
             if not self._catalog.content.has(blob.digest)
-        ]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        )
 
     async def _blob(self, blob: Descriptor, limit: asyncio.Semaphore) -> None:
         content = self._catalog.content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError
@@ -17,6 +17,7 @@ from swarmlite.storage.images.layers import os_error
 from swarmlite.storage.images.manifest import Descriptor
 from swarmlite.storage.images.manifests import Whole
 from swarmlite.storage.images.registry import Repository
+from swarmlite.storage.images.together import together
 from swarmlite.storage.images.types import Platform, Progress, Pushed
 from swarmlite.storage.images.uploads import Uploads
 
@@ -100,21 +101,12 @@ class Pushing:
     async def _push(self, job: _Job, name: Reference, whole: Whole) -> Pushed:
         for blob in whole.blobs:
             job.report(Progress(blob.short, "Preparing"))
-        await self._blobs(job, whole.blobs)
+        await together(self._blob(job, blob) for blob in whole.blobs)
         for document in whole.documents:  # those that others name before these
             await job.uploads.manifest(document.digest, document.data, document.media_type)
         top = whole.top
         await job.uploads.manifest(name.tag, top.data, top.media_type)
         return Pushed(name.tag, top.digest, len(top.data))
-
-    async def _blobs(self, job: _Job, blobs: Iterable[Descriptor]) -> None:
-        tasks = [asyncio.create_task(self._blob(job, blob)) for blob in blobs]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _blob(self, job: _Job, blob: Descriptor) -> None:
         async with job.limit:

@@ -24,6 +24,7 @@ from swarmlite.storage.images.copies.targets import (
 from swarmlite.storage.images.manifest import Descriptor, Index, parse
 from swarmlite.storage.images.registry import Document, Repository
 from swarmlite.storage.images.settings import RegistrySettings
+from swarmlite.storage.images.together import together
 from swarmlite.storage.images.types import Limits, Platform, Progress
 
 Report = Callable[[Progress], None]
@@ -109,13 +110,7 @@ class _Copying:
             top = (await platforms.choose(self._source, top, platform)).document
         await self._read(top, 0)
         limit = asyncio.Semaphore(_AT_ONCE)
-        tasks = [asyncio.create_task(self._blob(one, limit)) for one in self._blobs.values()]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await together(self._blob(one, limit) for one in self._blobs.values())
         for document in self._documents.values():
             if document.digest != top.digest:
                 await self._target.document(document)

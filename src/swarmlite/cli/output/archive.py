@@ -1,8 +1,9 @@
-"""A file that is there whole or not at all."""
+"""Archives: to standard output, or to a file that is there whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,3 +32,19 @@ def written(output: str, chunks: Iterable[bytes]) -> None:
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
+
+
+def refuse_terminal(output: str) -> None:
+    """Raises InvalidSpec when an archive would go to a terminal; to be asked before it is made."""
+    if not output and sys.stdout.isatty():
+        raise InvalidSpec("cowardly refusing to save to a terminal: use -o FILE or redirect")
+
+
+def written_or_printed(output: str, chunks: Iterable[bytes]) -> None:
+    """`written`; without a name to standard output."""
+    if output:
+        written(output, chunks)
+        return
+    for chunk in chunks:
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
