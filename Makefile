@@ -5,6 +5,9 @@ BIN := .venv/bin
 # Images of Debian packages are built once; what a clone makes stays in the clone.
 export SWARMLITE_IMAGE_CACHE ?= $(CURDIR)/.cache/images
 
+# So many tests may need a second try: for a machine that is shared.
+FLAKES ?= 0
+
 .PHONY: help root venv demo test debian13 lint bench chaos stubs lock clean
 
 help:
@@ -42,8 +45,8 @@ test: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory lint
 	@touch .venv/started
-	@# A test that passes only at its second try fails the run, unless tests/known_flakes.txt has it.
-	$(BIN)/python -m swarmlite.testing.retry
+	@# Tests that pass only at their second try fail the run: more than FLAKES besides known_flakes.txt.
+	$(BIN)/python -m swarmlite.testing.retry --allow $(FLAKES)
 	@# pytest keeps its scratch folders; those of this run, which passed, are of no more use.
 	@if cd /tmp/pytest-of-root 2>/dev/null; then \
 		find . -mindepth 1 -maxdepth 1 -newer $(CURDIR)/.venv/started -exec rm -rf {} +; \

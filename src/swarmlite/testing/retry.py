@@ -1,9 +1,10 @@
 """Runs pytest, and tries once more what failed: what then passes is a flake, and no success.
 
-`python -m swarmlite.testing.retry [--known FILE] [PYTEST ARGUMENT...]`. The exit code is pytest's,
-and 1 when a test needed its second try, unless FILE (tests/known_flakes.txt) names it. A line of
-FILE is a test's id and, behind " # ", the reason why it is not mended yet; an id without brackets
-stands for all its parameters. What was tried again is listed in any case.
+`python -m swarmlite.testing.retry [--known FILE] [--allow N] [PYTEST ARGUMENT...]`. The exit code
+is pytest's, and 1 when more than N tests (none) needed their second try, besides those that FILE
+(tests/known_flakes.txt) names. A line of FILE is a test's id and, behind " # ", the reason why it
+is not mended yet; an id without brackets stands for all its parameters. What was tried again is
+listed in any case. N is for a machine that others share, on which the kernel's time is not ours.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def reason_of(test: str, known: dict[str, str]) -> str | None:
     return known.get(test) or known.get(test.partition("[")[0])
 
 
-def run(arguments: Sequence[str], known: dict[str, str]) -> int:
+def run(arguments: Sequence[str], known: dict[str, str], allowed: int = 0) -> int:
     """Run, try again, judge; the exit code."""
     code, failed = _pytest(arguments)
     if code != pytest.ExitCode.TESTS_FAILED or not failed:
@@ -85,7 +86,7 @@ def run(arguments: Sequence[str], known: dict[str, str]) -> int:
     unknown = [test for test in flakes if reason_of(test, known) is None]
     if unknown:
         print(f"{len(unknown)} passed only at the second try: mend them, or list them in {KNOWN}")
-    return int(pytest.ExitCode.TESTS_FAILED) if still or unknown else 0
+    return int(pytest.ExitCode.TESTS_FAILED) if still or len(unknown) > allowed else 0
 
 
 def _options(arguments: Sequence[str]) -> list[str]:
@@ -105,13 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m swarmlite.testing.retry", add_help=False)
     parser.add_argument("--known", type=Path, default=KNOWN)
+    parser.add_argument("--allow", type=int, default=0)
     options, rest = parser.parse_known_args(arguments)
     try:
         known = known_flakes(options.known)
     except InvalidSpec as error:
         print(error, file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
-    return run(rest, known)
+    return run(rest, known, options.allow)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class FileLog(Log):
         self._fd = -1
         self._size = 0
         self._torn = False
-        self._compressor = 0  # the last process that compressed one of its files
+        self._compressing = self._compress_again = False
         self._open()
 
     def _open(self) -> None:
@@ -95,9 +95,26 @@ class FileLog(Log):
         finally:
             os.close(fd)
         self._open()
-        # One at a time: in a flood files are rotated faster than they could be compressed.
-        if self.compress and self.max_files > 1 and not _is_there(self._compressor):
-            self._compressor = _compress(f"{self.path}.1")
+        if self.compress and self.max_files > 1:
+            self._compress()
+
+    def _compress(self) -> None:
+        """One process at a time: in a flood files are rotated faster than they are compressed."""
+        self._compress_again = self._compressing
+        if self._compressing:
+            return
+        try:
+            _compressing[_compress(f"{self.path}.1")] = self
+        except OSError as error:  # no more processes: the file stays as it is
+            say(f"{self.path}.1 is not compressed: {error.strerror}")
+        else:
+            self._compressing = True
+
+    def compressed(self) -> None:
+        """Its process has ended: the file that came meanwhile is next."""
+        self._compressing = False
+        if self._compress_again:
+            self._compress()
 
     def _shift(self) -> None:
         """path.1 to path.2 and so on, the oldest goes; compressed or (not yet) not."""
@@ -121,19 +138,19 @@ class FileLog(Log):
             self._fd = -1
 
 
-def _is_there(pid: int) -> bool:
-    """Whether such a process exists; by chance it may be another's, which does no harm here."""
-    if not pid:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+_compressing: dict[int, FileLog] = {}
+
+
+def reaped(pid: int) -> bool:
+    """Whether this child, which has ended, was one that compressed a file."""
+    log = _compressing.pop(pid, None)
+    if log is not None:
+        log.compressed()
+    return log is not None
 
 
 def _compress(path: str) -> int:
-    """In a process of its own (the supervisor reaps it): a big file takes a second."""
+    """In a process of its own, for a big file takes a second; the supervisor reaps its pid."""
     pid = processes.clone(0)
     if pid != 0:
         return pid

@@ -22,10 +22,9 @@ from swarmlite.runtime.cgroups import ooms
 from swarmlite.runtime.cgroups.detect import Host
 from swarmlite.runtime.seccomp.cache import Cache
 from swarmlite.runtime.supervisor import container as containers
-from swarmlite.runtime.supervisor import launch
+from swarmlite.runtime.supervisor import launch, logfiles
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.execs import Execs
-from swarmlite.runtime.supervisor.logfiles import say
 from swarmlite.runtime.supervisor.loop import Client, Loop, Timer, is_root
 from swarmlite.runtime.supervisor.output import duplicate
 from swarmlite.runtime.supervisor.parking import Parking
@@ -155,7 +154,8 @@ class Server:
         try:
             container.oom_event = container.cgroup.oom_event()
         except (OSError, KeyError) as error:
-            say(f"container {container.id}: kills for memory are not seen at once: {error}")
+            text = f"container {container.id}: kills for memory are not seen at once: {error}"
+            logfiles.say(text)
             return
         self.loop.add(container.oom_event, lambda _events: self._memory_ran_out(container))
 
@@ -284,7 +284,7 @@ class Server:
                 return
             code = os.waitstatus_to_exitcode(status)
             code = code if code >= 0 else 128 - code
-            if self.parking is not None and self.parking.reaped(pid):
+            if logfiles.reaped(pid) or (self.parking is not None and self.parking.reaped(pid)):
                 continue
             if (container := self._container_that_ended(pid)) is not None:
                 self._ended(container, code)
