@@ -94,6 +94,35 @@ async def test_a_start_alone_keeps_nothing_ready_and_the_next_has_a_child_waitin
     assert len(own.parked()) <= parking.MAX_PARKED
 
 
+async def test_a_child_that_waits_makes_the_next_exec_and_none_is_needed(own: Own) -> None:
+    cid = await own.containers.start("sleep", "100")
+    known = {own.forker(), (await own.containers.supervisor.state(cid)).pid}
+
+    async def run_echo() -> None:
+        reader, writer = os.pipe()
+        exec_ = await own.containers.supervisor.exec(
+            cid, {"args": ["echo", "here"], "cwd": "/"}, stdin=0, stdout=writer, stderr=writer
+        )
+        os.close(writer)
+        assert (await exec_.wait(), os.read(reader, 64)) == (0, b"here\n")
+        os.close(reader)
+
+    def waiting() -> set[int]:
+        return set(children(own.process.pid)) - known
+
+    for _ in range(3):
+        await run_echo()
+        await until(lambda: len(waiting()) == 1)
+    before = waiting()
+    await run_echo()
+    await until(lambda: len(waiting()) == 1 and waiting() != before)
+    for pid in (*waiting(), own.forker()):
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda pid=pid: pid not in children(own.process.pid))  # type: ignore[misc]
+        await run_echo()
+    await own.containers.supervisor.delete(cid, force=True)
+
+
 async def test_what_is_mounted_after_a_child_was_parked_is_seen_by_its_container(
     own: Own, tmp_path: Path
 ) -> None:
@@ -154,7 +183,10 @@ async def test_a_parked_child_holds_its_socket_and_new_file_systems_only(own: Ow
 def lot() -> Iterator[tuple[Loop, parking.Parking]]:
     loop = Loop()
     pid, channel = forker.begin()
-    yield loop, parking.Parking(loop, pid, channel)
+    made = parking.Parking(loop, pid, channel)
+    yield loop, made
+    for parked in list(made._parked):
+        made._dismiss(parked)
     channel.close()
     os.waitpid(pid, 0)
     gc.unfreeze()
@@ -171,6 +203,16 @@ def run_until(loop: Loop, condition: Callable[[], bool]) -> None:
     loop.stopping = False
     look()
     loop.run()
+
+
+def test_kinds_that_alternate_have_a_parked_child_each(
+    lot: tuple[Loop, parking.Parking],
+) -> None:
+    loop, made = lot
+    for flags in (FLAGS, FLAGS, FLAGS, 0, FLAGS, 0):
+        made.refill(flags, None)
+        run_until(loop, lambda: not made._asked)
+    assert sorted(parked.flags for parked in made._parked) == [0, FLAGS]
 
 
 def test_parked_children_are_few_of_one_kind_and_not_kept_for_long(
@@ -238,6 +280,7 @@ def test_a_plan_arrives_as_it_was_sent(tmp_path: Path, containers: Containers) -
     spec = json.loads((bundle / "config.json").read_text())
     plan = Plan("c", str(bundle), spec, HostPowers(), Cache())
     arrived = jobs.unpack(jobs.pack(jobs.Job(plan, [("memory", "/sys/fs/cgroup/memory/x")])))
+    assert isinstance(arrived, jobs.Job)
     assert arrived.cgroup_binds == [("memory", "/sys/fs/cgroup/memory/x")]
     assert _flat(arrived.plan, jobs.LEFT_OUT) == _flat(plan, jobs.LEFT_OUT)
     assert arrived.plan.process is not None

@@ -5,6 +5,7 @@ Source: linux/sched.h for struct clone_args; clone(2), pidfd_open(2), close_rang
 
 from __future__ import annotations
 
+import posix
 import struct
 
 from swarmlite.kernel import foreign
@@ -18,6 +19,15 @@ _CLOSE_RANGE_CLOEXEC = 4
 _CLONE_PARENT, _CLONE_PARENT_SETTID = 0x8000, 0x100000
 SIBLING_FLAGS = _CLONE_PARENT | _CLONE_PARENT_SETTID | SIGCHLD
 
+_PAGE_BYTES = 4096
+_PROT_READ_WRITE, _MAP_SHARED, _MAP_ANONYMOUS = 3, 0x01, 0x20
+_MAP_FAILED = (1 << 64) - 1
+
+_mmap = LIBC.mmap
+_mmap.restype = foreign.c_void_p
+_mmap.argtypes = [foreign.c_void_p, foreign.c_size_t, *[foreign.c_int] * 3, foreign.c_long]
+_munmap = LIBC.munmap
+_munmap.argtypes = [foreign.c_void_p, foreign.c_size_t]
 _prctl = LIBC.prctl
 _prctl.argtypes = [foreign.c_int, *[foreign.c_ulong] * 4]
 
@@ -79,17 +89,24 @@ def die_with_parent(signal: int = 9) -> None:
 
 
 class Handover:
-    """A page that a process shares with its children: the kernel writes a grandchild's pid there.
+    """A page that processes share: the kernel writes the pid of the last one there.
 
-    So the pid is known before the grandchild runs, whatever becomes of who made it. Made before
-    anything is joined: it loads a module, which only who needs it pays for.
+    So that pid is known before its process runs, whatever becomes of who made it. Children have it
+    from their parent; who has another parent is given its `memory`.
     """
 
-    def __init__(self) -> None:
-        import mmap
+    def __init__(self, memory: int = -1) -> None:
+        """`memory`: a descriptor of `handover_memory`, which may be closed then; OSError."""
+        flags = _MAP_SHARED | (_MAP_ANONYMOUS if memory < 0 else 0)
+        address = _mmap(None, _PAGE_BYTES, _PROT_READ_WRITE, flags, memory, 0)
+        if address == _MAP_FAILED:
+            check(-1, "mmap")
+        self._address: int = address
+        self._pid = foreign.c_int.from_address(address)
 
-        self._page = mmap.mmap(-1, mmap.PAGESIZE)
-        self._pid = foreign.c_int.from_buffer(self._page)
+    def __del__(self) -> None:
+        if hasattr(self, "_address"):
+            _munmap(self._address, _PAGE_BYTES)
 
     @property
     def pid(self) -> int:
@@ -101,8 +118,15 @@ class Handover:
 
         By clone(2), which seccomp filters can look into; they refuse clone3.
         """
-        address = foreign.c_void_p(foreign.addressof(self._pid))
+        address = foreign.c_void_p(self._address)
         return held_call("clone", foreign.c_ulong(flags | SIBLING_FLAGS), None, address, None, None)
+
+
+def handover_memory() -> int:
+    """Memory for one Handover in processes that are not each other's children."""
+    memory = posix.memfd_create("handover", posix.MFD_CLOEXEC)
+    posix.ftruncate(memory, _PAGE_BYTES)
+    return memory
 
 
 def fork() -> int:

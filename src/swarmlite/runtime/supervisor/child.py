@@ -29,8 +29,8 @@ READY, START = b"ready", b"start"
 class Child:
     """What the parent hands over: a channel to it, stdio and the cgroup to be in.
 
-    `process` is None for a container that cannot be started. `hands_over`: a sibling will go on in
-    our place, whose pid the kernel writes into `handover`.
+    `process` is None for a container that cannot be started. With a `handover` a sibling will go on
+    in our place, whose pid the kernel writes there.
     """
 
     makes_cwd = True
@@ -41,13 +41,13 @@ class Child:
         channel: lean.Socket,
         stdio: list[int],
         cgroup_files: list[int],
-        hands_over: bool,
+        handover: processes.Handover | None,
     ) -> None:
         self.process = process
         self.channel = channel
         self.stdio = stdio
         self.cgroup_files = cgroup_files
-        self._handover = processes.Handover() if hands_over else None
+        self._handover = handover
         self.step = ""
         self.who = identity.Identity(0, 0, [], "/")
         self.variables: dict[bytes, bytes] = {}
@@ -212,8 +212,10 @@ class ExecChild(Child):
         container: int,
         namespace_flags: int,
         filtered: bool,
+        handover: processes.Handover | None = None,
     ) -> None:
-        super().__init__(process, channel, stdio, cgroup_files, hands_over=True)
+        handover = handover or processes.Handover()
+        super().__init__(process, channel, stdio, cgroup_files, handover)
         self.program = process
         self.container = container  # a pidfd of its first process
         self.namespace_flags = namespace_flags

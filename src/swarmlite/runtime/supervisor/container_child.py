@@ -42,7 +42,8 @@ class ContainerChild(Child):
         cgroup_binds: list[tuple[str, str]],
         kit: Kit | None = None,
     ) -> None:
-        super().__init__(plan.process, channel, stdio, cgroup_files, hands_over=plan.staged)
+        handover = processes.Handover() if plan.staged else None
+        super().__init__(plan.process, channel, stdio, cgroup_files, handover)
         self.plan = plan
         self.spaces = plan.namespaces
         self.cgroup_binds = cgroup_binds

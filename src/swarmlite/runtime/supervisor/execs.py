@@ -17,6 +17,7 @@ from swarmlite.runtime.supervisor import launch
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.loop import Client, Loop, Timer
+from swarmlite.runtime.supervisor.parking import Parking
 from swarmlite.runtime.supervisor.plan import ProcessPlan
 
 TYPE_CHECKING = False
@@ -58,7 +59,9 @@ class Execs:
         null: int,
         answer: Callable[..., None],
         refuse: Callable[[Reply, Exception], None],
+        parking: Parking | None,
     ) -> None:
+        self._parking = parking
         self._loop, self._null, self._answer, self._refuse = loop, null, answer, refuse
         self._execs: dict[str, ExecProcess] = {}
         self._by_maker: dict[int, ExecProcess] = {}
@@ -85,7 +88,7 @@ class Execs:
         """
         if plan.terminal:
             stdio = stdio and [self._null] * 3
-        joining, channel = launch.launch_exec(container, plan, stdio)
+        joining, channel = launch.launch_exec(container, plan, stdio, self._parking)
         process = ExecProcess(os.urandom(8).hex(), container, joining, reply)
         process.channel = channel
         self._execs[process.id] = process

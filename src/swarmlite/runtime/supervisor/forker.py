@@ -2,9 +2,9 @@
 
 It is forked by the supervisor before that has grown, and makes children of its own parent
 (CLONE_PARENT): so the supervisor reaps them, and does not pay for a fork with copies of its own
-pages. Who is made waits for a job (jobs.py) on its socket, and is the container's first process
-from then on. The mount and UTS namespaces are made only then: they are copies of the host's, and
-have to be of its present state.
+pages. Who is made waits for a job (jobs.py) on its socket: it is a container's first process from
+then on, or makes one more in a running container. The mount and UTS namespaces are made only then:
+they are copies of the host's, and have to be of its present state.
 
 Everything that a child needs is loaded here: later it sees the files of an image.
 """
@@ -19,6 +19,7 @@ from swarmlite.kernel import namespaces, processes
 from swarmlite.runtime import lean
 from swarmlite.runtime.lean import signal
 from swarmlite.runtime.supervisor import jobs
+from swarmlite.runtime.supervisor.child import Child, ExecChild
 from swarmlite.runtime.supervisor.container_child import ContainerChild
 from swarmlite.runtime.supervisor.kits import Key, Kit
 
@@ -51,18 +52,19 @@ def begin() -> tuple[int, lean.Socket]:
 def serve(channel: lean.Socket) -> None:
     """Make a child for each request, until the parent is gone.
 
-    A request is the namespaces' flags and what to make ahead (kits.py), with the child's socket
-    and, if it is to be born in one, a cgroup's directory; the answer a pid, or an errno below 0.
+    A request is the namespaces' flags and what to make ahead (kits.py; None: nothing), with the
+    child's socket and, if it is to be born in one, a cgroup's directory; the answer a pid, or an
+    errno below 0.
     """
     os.umask(0)  # for the nodes of a /dev; a child's is set by its job
     known: list[Key] = []
-    kit = Kit(known)
+    kit, none = Kit(known), Kit([])
     while True:
         request, fds = lean.recv_fds(channel, jobs.MAX_BYTES, 2)
         if not request:
             return
         flags, wanted = marshal.loads(request)
-        if wanted != known:
+        if wanted is not None and wanted != known:
             kit.close()
             known, kit = wanted, Kit(wanted)
         try:
@@ -70,11 +72,11 @@ def serve(channel: lean.Socket) -> None:
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            become(fds[0], flags, kit)
+            become(fds[0], flags, none if wanted is None else kit)
         for fd in fds:
             os.close(fd)
         channel.send(b"%d" % pid)
-        if pid > 0:
+        if pid > 0 and wanted is not None:
             kit.close()
             kit = Kit(wanted)  # while nobody waits
 
@@ -90,8 +92,20 @@ def become(fd: int, flags: int, kit: Kit) -> None:
             unshare = int.from_bytes(data[: jobs.HEADER], "little")
             if unshare:
                 namespaces.unshare(unshare)
-            job = jobs.unpack(data[jobs.HEADER :])
-            child = ContainerChild(job.plan, channel, fds[:3], fds[3:], job.cgroup_binds, kit)
-            child.guarded_run()
+            child_for(jobs.unpack(data[jobs.HEADER :]), channel, fds, kit).guarded_run()
     finally:
         os._exit(127)
+
+
+def child_for(
+    job: jobs.Job | jobs.ExecJob, channel: lean.Socket, fds: list[int], kit: Kit
+) -> Child:
+    """Who does a job with these descriptors."""
+    stdio, rest = fds[:3], fds[3:]
+    if isinstance(job, jobs.Job):
+        return ContainerChild(job.plan, channel, stdio, rest, job.cgroup_binds, kit)
+    container, memory, *files = rest
+    handover = processes.Handover(memory)
+    return ExecChild(
+        job.process, channel, stdio, files, container, job.namespace_flags, job.filtered, handover
+    )

@@ -1,4 +1,4 @@
-"""A container's plan on its way to the process that carries it out, as bytes.
+"""What a process is to become, on its way to the one that becomes it, as bytes.
 
 The forking process knows nothing of plans; who it has made is told what to become. Only types that
 marshal knows travel, so what arrives is data and no code.
@@ -26,38 +26,61 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """What goes beside the descriptors: three of stdio, then those of the cgroup."""
+    """A container's first process. Its descriptors: three of stdio, then those of the cgroup."""
 
     def __init__(self, plan: Plan, cgroup_binds: list[tuple[str, str]]) -> None:
         self.plan, self.cgroup_binds = plan, cgroup_binds
 
 
-def pack(job: Job) -> bytes:
+class ExecJob:
+    """One process more: the arguments of ExecChild of these names.
+
+    Its descriptors: three of stdio, the container, the Handover's memory, then the cgroup's.
+    """
+
+    def __init__(self, process: ProcessPlan, namespace_flags: int, filtered: bool) -> None:
+        self.process, self.namespace_flags, self.filtered = process, namespace_flags, filtered
+
+
+def pack(job: Job | ExecJob) -> bytes:
     """Raises ValueError for what cannot travel."""
+    if isinstance(job, ExecJob):
+        return marshal.dumps((_process_state(job.process), job.namespace_flags, job.filtered))
     plan = job.plan
     state: State = {name: value for name, value in vars(plan).items() if name not in LEFT_OUT}
     state["namespaces"] = vars(plan.namespaces)
     state["mounts"] = [[getattr(mount, name) for name in Mount.__slots__] for mount in plan.mounts]
     if plan.process is not None:
-        process = dict(vars(plan.process))
-        chosen = plan.process.filter
-        if chosen is not None:
-            process["filter"] = chosen.code, chosen.flags, chosen.lets_fork, chosen.lets_drop
-        state["process"] = process
+        state["process"] = _process_state(plan.process)
     return marshal.dumps((state, job.cgroup_binds))
 
 
-def unpack(data: bytes) -> Job:
+def unpack(data: bytes) -> Job | ExecJob:
     """What was packed."""
-    state, cgroup_binds = marshal.loads(data)
+    state, *rest = marshal.loads(data)
+    if len(rest) == 2:
+        return ExecJob(_process(state), *rest)
     state["namespaces"] = _fill(Namespaces, state["namespaces"])
     state["mounts"] = [_mount(values) for values in state["mounts"]]
-    process = state["process"]
-    if process is not None:
-        if process["filter"] is not None:
-            process["filter"] = Filter(*process["filter"])
-        state["process"] = _fill(ProcessPlan, process)
-    return Job(_fill(Plan, state), cgroup_binds)
+    if state["process"] is not None:
+        state["process"] = _process(state["process"])
+    return Job(_fill(Plan, state), *rest)
+
+
+def _process_state(plan: ProcessPlan) -> State:
+    state = dict(vars(plan))
+    chosen = plan.filter
+    if chosen is not None:
+        state["filter"] = chosen.code, chosen.flags, chosen.lets_fork, chosen.lets_drop
+    return state
+
+
+def _process(state: State) -> ProcessPlan:
+    chosen: Any = state["filter"]
+    if chosen is not None:
+        state["filter"] = Filter(*chosen)
+    made: ProcessPlan = _fill(ProcessPlan, state)
+    return made
 
 
 def _fill(kind: type, state: State) -> Any:

@@ -15,8 +15,9 @@ from swarmlite.runtime.supervisor.clone import clone, namespaces_of, open_all
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.container_child import ContainerChild
 from swarmlite.runtime.supervisor.joining import Joining
+from swarmlite.runtime.supervisor.kits import Key
 from swarmlite.runtime.supervisor.output import Output
-from swarmlite.runtime.supervisor.parking import Parking, make_channel
+from swarmlite.runtime.supervisor.parking import Parked, Parking, make_channel
 from swarmlite.runtime.supervisor.plan import Plan, ProcessPlan
 from swarmlite.runtime.supervisor.rootfs import kit_of
 
@@ -62,32 +63,50 @@ def _give_away(
     container: Container, plan: Plan, cgroup: Cgroup, fds: list[int], parking: Parking | None
 ) -> bool:
     """To a child of the forking process; False when that is no way for this one."""
-    if parking is None or plan.staged:
+    if plan.staged:
         return False
-    directory = -1
     try:
         data = jobs.pack(jobs.Job(plan, cgroup.binds()))
-        if len(data) > jobs.MAX_BYTES - jobs.HEADER:
-            return False
-        if (path := cgroup.directory()) is not None:
-            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        ahead, kit = plan.clone_flags & forker.AHEAD, kit_of(plan)
+    except ValueError:
+        return False
+    ahead, later = plan.clone_flags & forker.AHEAD, plan.clone_flags & ~forker.AHEAD
+    found = _given_away(data, fds, ahead, later, kit_of(plan), cgroup.directory(), parking)
+    if found is None:
+        return False
+    container.pid, container.channel = found.pid, found.channel
+    return True
+
+
+def _given_away(
+    data: bytes,
+    fds: list[int],
+    ahead: int,
+    later: int,
+    kit: list[Key] | None,
+    cgroup_directory: str | None,
+    parking: Parking | None,
+) -> Parked | None:
+    """Who does a job now, in namespaces made `ahead` of it or `later`; None: that is no way."""
+    if parking is None or len(data) > jobs.MAX_BYTES - jobs.HEADER:
+        return None
+    directory = -1
+    try:
+        if cgroup_directory is not None:
+            directory = os.open(cgroup_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         parked = parking.take(ahead, kit, directory)
-        left = (plan.clone_flags & ~forker.AHEAD).to_bytes(jobs.HEADER, "little")
         try:
-            lean.send_fds(parked.channel, left + data, fds)
+            lean.send_fds(parked.channel, later.to_bytes(jobs.HEADER, "little") + data, fds)
         except OSError:
             parked.channel.close()
             raise
-    except (OSError, ValueError):
-        return False  # what is wrong with it will be seen on the other way
+    except OSError:
+        return None  # what is wrong with it will be seen on the other way
     finally:
         if directory >= 0:
             os.close(directory)
-    container.pid, container.channel = parked.pid, parked.channel
     if directory < 0:
         parking.refill(ahead, kit)
-    return True
+    return parked
 
 
 def _fork(
@@ -131,26 +150,37 @@ def _hold(output: Output, held: dict[str, int]) -> None:
 
 
 def launch_exec(
-    container: Container, process: ProcessPlan, stdio: list[int]
+    container: Container, process: ProcessPlan, stdio: list[int], parking: Parking | None
 ) -> tuple[Joining, socket.socket]:
-    """Clone what makes a process in the container, and the channel to both."""
+    """Who makes a process in the container, and the channel to both. Raises OSError."""
     assert container.cgroup is not None
     others = capabilities.mask(container.bounding()) | process.bounding
     filtered = process.filtered_at_birth(others)
-    ours, theirs = make_channel()
     opened: list[int] = []
     try:
         target = processes.pidfd_open(container.pid)
         opened.append(target)
         files = open_all(container.cgroup.join_files(), opened)
-        flags = namespaces_of(container.pid)
-        child = ExecChild(process, theirs, stdio, files, target, flags, filtered)
-        maker = clone(child, 0, container.cgroup.directory())
-    except BaseException:
-        ours.close()
-        raise
+        job = jobs.ExecJob(process, namespaces_of(container.pid), filtered)
+        memory = processes.handover_memory()
+        opened.append(memory)
+        handover = processes.Handover(memory)
+        fds = [*stdio, target, memory, *files]
+        directory = container.cgroup.directory()
+        parked = _given_away(jobs.pack(job), fds, 0, 0, None, directory, parking)
+        if parked is not None:
+            return Joining(parked.pid, handover), parked.channel
+        ours, theirs = make_channel()
+        try:
+            child = ExecChild(
+                process, theirs, stdio, files, target, job.namespace_flags, filtered, handover
+            )
+            return Joining(clone(child, 0, directory), handover), ours
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
     finally:
-        theirs.close()
         for fd in opened:
             os.close(fd)
-    return Joining(maker, child.handover), ours

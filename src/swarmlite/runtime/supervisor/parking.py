@@ -1,7 +1,8 @@
 """The supervisor's side of the forking process, and the children that it keeps ready.
 
-A child that waits is worth a fork's time to the next start, and costs a process, its namespaces and
-half a megabyte. So there are few, only once starts come one after the other, and not for long:
+A child that waits is worth a fork's time to the next start or exec, and costs a process, its
+namespaces and half a megabyte. So there are few, only once these come one after the other, and not
+for long:
 what they were born with (limits, sysctls of a new network namespace) is the host's of then.
 """
 
@@ -49,13 +50,13 @@ class Parking:
         self._channel: lean.Socket | None = channel
         self._parked: list[Parked] = []
         self._asked: list[Parked] = []  # in the order of the answers to come
-        self._last_start = 0.0
+        self._last_start, self._last_flags = 0.0, -1
         self._looks_again = False
         limit = struct.pack("ll", PATIENCE_S, 0)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         loop.add(channel.fileno(), lambda _events: self._answered())
 
-    def take(self, flags: int, kit: list[Key], cgroup: int = -1) -> Parked:
+    def take(self, flags: int, kit: list[Key] | None, cgroup: int = -1) -> Parked:
         """A child in new namespaces of these flags, in a cgroup if one is given; OSError."""
         try:
             while self._asked and (cgroup >= 0 or not self._with(flags)):
@@ -72,13 +73,17 @@ class Parking:
         self._parked.remove(found)
         return found
 
-    def refill(self, flags: int, kit: list[Key]) -> None:
+    def refill(self, flags: int, kit: list[Key] | None) -> None:
         """After a start: where starts follow one another, have a child ready for the next."""
         now = time.monotonic()
         before, self._last_start = self._last_start, now
+        again, self._last_flags = flags == self._last_flags, flags
         if self._channel is None or now - before > PARKED_FOR_S:
             return
-        for other in [p for p in self._parked if p.flags != flags]:
+        others = [parked for parked in self._parked if parked.flags != flags]
+        if not again and (len(others) < MAX_PARKED or self._with(flags)):
+            others = []  # kinds that alternate have one each
+        for other in others if again else others[:1]:
             self._dismiss(other)
         if len(self._parked) + len(self._asked) < MAX_PARKED:
             try:
@@ -104,7 +109,7 @@ class Parking:
     def _with(self, flags: int) -> Parked | None:
         return next((p for p in self._parked if p.flags == flags), None)
 
-    def _ask(self, flags: int, kit: list[Key], cgroup: int) -> Parked:
+    def _ask(self, flags: int, kit: list[Key] | None, cgroup: int) -> Parked:
         if self._channel is None:
             raise OSError(errno.ENOTCONN, "there is no forking process")
         ours, theirs = make_channel()
