@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,17 @@ def test_flaky(number):
     before = mark.exists()
     mark.touch()
     assert before
+"""
+
+LONG = """
+import pathlib, time
+
+def test_long():
+    pathlib.Path("{mark}.up").touch()
+    try:
+        time.sleep(1000)
+    finally:
+        pathlib.Path("{mark}.down").touch()
 """
 
 
@@ -89,6 +102,42 @@ def test_a_file_that_cannot_be_loaded_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text("import nothing_of_this_name\n")
     code, _ = retry(tmp_path)
     assert code != 0
+
+
+def test_a_folder_runs_beside_the_rest_and_is_judged_with_it(tmp_path: Path) -> None:
+    """Each waits for the other's sign, which it would not see if one ran after the other."""
+    waiting = """
+import pathlib, time
+
+def test_both_run():
+    pathlib.Path("{mine}").touch()
+    while not pathlib.Path("{other}").exists():
+        time.sleep(0.02)
+"""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "test_a.py").write_text(waiting.format(mine="a", other="b"))
+    (tmp_path / "slow/test_b.py").write_text(waiting.format(mine="b", other="a") + BAD)
+    code, said = retry(tmp_path, "--beside=slow")
+    assert code == 1
+    assert "failed twice: slow/test_b.py::test_bad\n" in said
+    assert said.count("= 1 passed in") == 1
+    assert said.count("1 failed, 1 passed in") == 1
+
+
+def test_who_ends_the_run_ends_both_halves(tmp_path: Path) -> None:
+    """SIGTERM to the command alone, as a supervisor sends it."""
+    shutil.copy(Path(__file__).parents[1] / "conftest.py", tmp_path)
+    (tmp_path / "pytest.ini").touch()
+    (tmp_path / "slow").mkdir()
+    for name in ("test_a", "slow/test_b"):
+        (tmp_path / f"{name}.py").write_text(LONG.format(mark=Path(name).name))
+    command = [sys.executable, "-m", "swarmlite.testing.retry", "--beside=slow"]
+    running = subprocess.Popen([*command, "-p", "no:cacheprovider"], cwd=tmp_path)
+    while not all((tmp_path / f"{mark}.up").exists() for mark in ("test_a", "test_b")):
+        time.sleep(0.02)
+    running.terminate()
+    assert running.wait() == pytest.ExitCode.INTERRUPTED
+    assert all((tmp_path / f"{mark}.down").exists() for mark in ("test_a", "test_b"))
 
 
 def test_no_tests_is_pytests_own_exit_code(tmp_path: Path) -> None:

@@ -1,21 +1,26 @@
 """Runs pytest, and tries once more what failed: what then passes is a flake, and no success.
 
-`python -m swarmlite.testing.retry [--known FILE] [--allow N] [PYTEST ARGUMENT...]`. The exit code
-is pytest's, and 1 when more than N tests (none) needed their second try, besides those that FILE
-(tests/known_flakes.txt) names. A line of FILE is a test's id and, behind " # ", the reason why it
-is not mended yet; an id without brackets stands for all its parameters. What was tried again is
-listed in any case. N is for a machine that others share, on which the kernel's time is not ours.
+`python -m swarmlite.testing.retry [--known FILE] [--allow N] [--beside FOLDER]... [PYTEST
+ARGUMENT...]`. What is in the FOLDERs runs in a pytest of its own beside the rest, and is printed
+when both have ended; second tries run one after the other. The exit code is pytest's, and 1 when
+more than N tests (none) needed their second try, besides those that FILE (tests/known_flakes.txt)
+names. A line of FILE is a test's id and, behind " # ", the reason why it is not mended yet; an id
+without brackets stands for all its parameters. What was tried again is listed in any case. N is
+for a machine that others share, on which the kernel's time is not ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,13 +75,29 @@ def reason_of(test: str, known: dict[str, str]) -> str | None:
     return known.get(test) or known.get(test.partition("[")[0])
 
 
-def run(arguments: Sequence[str], known: dict[str, str], allowed: int = 0) -> int:
+def run(
+    arguments: Sequence[str],
+    known: dict[str, str],
+    allowed: int = 0,
+    beside: Sequence[str] = (),
+) -> int:
     """Run, try again, judge; the exit code."""
-    code, failed = _pytest(arguments)
-    if code != pytest.ExitCode.TESTS_FAILED or not failed:
-        return code
+    runs = [Run([*arguments, *(f"--ignore={folder}" for folder in beside)])]
+    if beside:
+        runs.append(Run([*_options(arguments), *beside], aside=True))
+    with ending_together(runs):
+        codes = [each.wait() for each in runs]
+    failed = [test for each in runs for test in each.failed]
+    for code in codes:
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return code
+    if not failed:
+        return max(codes)
     print(f"\ntrying once more what failed: {len(failed)}", flush=True)
-    _, still = _pytest([*_options(arguments), *failed])
+    again = Run([*_options(arguments), *failed])
+    with ending_together([again]):
+        again.wait()
+    still = again.failed
     flakes = [test for test in failed if test not in still]
     for test in still:
         print(f"failed twice: {test}")
@@ -89,17 +110,54 @@ def run(arguments: Sequence[str], known: dict[str, str], allowed: int = 0) -> in
     return int(pytest.ExitCode.TESTS_FAILED) if still or len(unknown) > allowed else 0
 
 
+class Run:
+    """One pytest; `aside` keeps what it says until it has ended. `failed` are test ids, then."""
+
+    def __init__(self, arguments: Sequence[str], aside: bool = False) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._record = Path(self._folder.name, "failed.json")
+        self._said = tempfile.TemporaryFile() if aside else None  # noqa: SIM115
+        self.failed: list[str] = []
+        command = [sys.executable, "-m", "pytest", "-p", "swarmlite.testing.retry", *arguments]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, _RECORD: str(self._record)}, stdout=self._said
+        )
+
+    def wait(self) -> int:
+        """pytest's exit code."""
+        code = self.process.wait()
+        if self._said is not None:
+            self._said.seek(0)
+            shutil.copyfileobj(self._said, sys.stdout.buffer)
+            self._said.close()
+            sys.stdout.flush()
+        if self._record.is_file():
+            self.failed = json.loads(self._record.read_text())
+        self._folder.cleanup()
+        return code
+
+
+@contextlib.contextmanager
+def ending_together(runs: Sequence[Run]) -> Iterator[None]:
+    """Who ends this command ends them: each takes down what it made, and is waited for."""
+
+    def end(_number: int, _frame: object) -> None:
+        for each in runs:
+            each.process.send_signal(signal.SIGTERM)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # A terminal sends its own to all of them; to send it again would interrupt the clearing up.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _options(arguments: Sequence[str]) -> list[str]:
     """What is not the name of a test, file or folder: the second run names its own."""
     return [word for word in arguments if not Path(word.partition("::")[0]).exists()]
-
-
-def _pytest(arguments: Sequence[str]) -> tuple[int, list[str]]:
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder, "failed.json")
-        command = [sys.executable, "-m", "pytest", "-p", "swarmlite.testing.retry", *arguments]
-        code = subprocess.run(command, env={**os.environ, _RECORD: str(record)}).returncode
-        return code, json.loads(record.read_text()) if record.is_file() else []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,13 +165,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m swarmlite.testing.retry", add_help=False)
     parser.add_argument("--known", type=Path, default=KNOWN)
     parser.add_argument("--allow", type=int, default=0)
+    parser.add_argument("--beside", action="append", default=[])
     options, rest = parser.parse_known_args(arguments)
     try:
         known = known_flakes(options.known)
     except InvalidSpec as error:
         print(error, file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
-    return run(rest, known, options.allow)
+    return run(rest, known, options.allow, options.beside)
 
 
 if __name__ == "__main__":
