@@ -19,11 +19,13 @@ class Form:
 
     timestamps: bool = False
     details: bool = False
+    whole: bool = False
+    """Lines of several logs are to alternate: parts of a long one are joined in any case."""
 
     @property
     def bare(self) -> bool:
         """Nothing does: parts of a long line may go out as they come."""
-        return not (self.timestamps or self.details)
+        return not (self.timestamps or self.details or self.whole)
 
 
 class Texts:
@@ -67,7 +69,7 @@ class Texts:
             self._within.discard(line.stream)
         else:
             self._within.add(line.stream)
-        if goes_on or self._form.bare:
+        if goes_on:
             return line.data
         time = written(line.time_ns) + b" " if self._form.timestamps else b""
         return time + (_said(line.attrs) if self._form.details else b"") + line.data
