@@ -351,10 +351,10 @@ def test_unset_variables_and_ignored_keys_warn() -> None:
 
 def test_config_prints_the_merged_file() -> None:
     merged, warnings = combine(
-        [("a", "services: {web: {image: '${I}', ports: ['22:22']}}")], {"I": "on"}
+        [("a", "services: {web: {image: '${I}', command: ['22:22']}}")], {"I": "on"}, Path("/srv")
     )
     assert tree.to_yaml(merged) == (
-        "services:\n  web:\n    image: 'on'\n    ports:\n    - '22:22'\n"
+        "services:\n  web:\n    image: 'on'\n    command:\n    - '22:22'\n"
     )
     assert warnings == []
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
 from swarmlite.stack import read, top
+from swarmlite.stack.canonical.objects import document
+from swarmlite.stack.canonical.values import Where
 from swarmlite.stack.interpolate import interpolate
 from swarmlite.stack.merge import merge
 from swarmlite.stack.problems import Problems
@@ -45,25 +47,8 @@ IGNORED = (
 )
 """Keys of a service that Docker's stacks ignore, with a warning."""
 
-REFUSED = {
-    "credential_spec": "it is for Windows",
-    "extends": "write the service out, or give several files",
-    "volume_driver": "set the driver in the volumes at the top of the file",
-    "volumes_from": "name a volume in both services",
-    "cpu_quota": "use deploy.resources.limits.cpus",
-    "cpu_shares": "use deploy.resources.reservations.cpus",
-    "cpuset": "use deploy.resources",
-    "mem_limit": "use deploy.resources.limits.memory",
-    "memswap_limit": "use deploy.resources",
-    "mem_reservation": "use deploy.resources.reservations.memory",
-    "cpus": "use deploy.resources.limits.cpus",
-    "pids_limit": "use deploy.resources.limits.pids",
-    "scale": "use deploy.replicas",
-    "profiles": "a stack deploys all of its services",
-}
-"""Keys of a service that are errors, each with what to write."""
-
-TOP = ("version", "name", "services", "networks", "volumes", "secrets", "configs")
+REFUSED = {"credential_spec": "it is for Windows"}
+"""Keys of a service that are errors, each with the reason."""
 
 
 @dataclass
@@ -80,25 +65,30 @@ class Stack:
 
 
 def combine(
-    files: Sequence[tuple[str, str | bytes]], environment: Mapping[str, str] | None
+    files: Sequence[tuple[str, str | bytes]],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    interpolated: bool = True,
 ) -> tuple[Node, list[str]]:
-    """(name, text) of each file as one tree, its variables filled in unless `environment` is None.
+    """(name, text) of each file as one tree in its long form; `interpolated`: variables filled in.
 
     Answers the tree and warnings. Raises InvalidSpec with file and line.
     """
+    where = Where(folder, environment, interpolated)
+    tree, warnings = _combined(files, where)
+    where.problems.settle()
+    return tree, warnings
+
+
+def _combined(files: Sequence[tuple[str, str | bytes]], where: Where) -> tuple[Node, list[str]]:
     unset: set[str] = set()
     trees = []
-    problems = Problems()
     for name, text in files:
         tree = parse(text, name)
-        if not isinstance(tree.value, dict):
-            raise tree.error(f"expected a mapping with services, not {tree.kind}")
-        for key, node in tree.value.items():
-            if key not in TOP and not key.startswith("x-"):
-                with problems.gather():
-                    raise read.unknown(node, key, TOP)
-        trees.append(tree if environment is None else interpolate(tree, environment, unset))
-    problems.settle()
+        if where.filled_in:
+            tree = interpolate(tree, where.environment, unset)
+        trees.append(document(tree, where))
     warnings = [f"the variable {name} is not set; it is empty" for name in sorted(unset)]
     return merge(trees), warnings
 
@@ -115,19 +105,18 @@ def load(
     Raises InvalidSpec with file, line, key and what was expected.
     """
     check_namespace(namespace)
-    tree, warnings = combine(files, environment)
+    where = Where(folder, environment)
+    tree, warnings = _combined(files, where)
+    problems = where.problems
     keys = read.mapping(tree)
+    if not problems and not read.mapping(keys["services"]):
+        raise tree.error("services are missing: a stack has at least one")
     world = World(namespace, folder, environment)
-    problems = Problems()
     for kind in ("networks", "volumes", "secrets", "configs"):
         with problems.gather():
-            setattr(world, kind, top.definitions(keys.get(kind), kind, world))
-    problems.settle()
+            setattr(world, kind, top.definitions(keys.get(kind), world))
     stack = Stack(namespace, warnings=warnings)
-    services = keys.get("services")
-    if services is None or not read.mapping(services):
-        raise (services or tree).error("services are missing: a stack has at least one")
-    for key, node in read.mapping(services).items():
+    for key, node in read.mapping(keys["services"]).items():
         with problems.gather():
             stack.services.append(_service(key, node, world))
     with problems.gather():

@@ -1,7 +1,8 @@
 """Several files as one: mappings merge, scalars of the later file win, lists by their key.
 
-Variables and labels merge by name whether written as list or mapping; ports, volumes, secrets and
-configs by what they are called in the container; commands are replaced; other lists are appended.
+Files are in their long form. Ports merge by what is published, volumes by their place in the
+container, secrets and configs by their source; commands, and definitions at the top of a file, are
+replaced; other lists are appended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import reduce
 from swarmlite.stack.tree import Node
 
 _REPLACED = ("command", "entrypoint", "healthcheck.test")
-_NAMED = ("environment", "labels", "deploy.labels", "sysctls", "build.args", "extra_hosts")
+_OBJECT = re.compile(r"(networks|volumes|secrets|configs)\.[^.]+")
 _SERVICE = re.compile(r"^services\.[^.]+\.")
 
 
@@ -25,13 +26,9 @@ def merge(trees: Iterable[Node]) -> Node:
 
 def _merge(base: Node, over: Node) -> Node:
     key = _SERVICE.sub("", over.path) if over.path.startswith("services.") else over.path
-    tail = key.rpartition(".")[2]
-    if key in _REPLACED or over.value is None:
+    if key in _REPLACED or _OBJECT.fullmatch(over.path) or over.value is None:
         return over if over.value is not None else base
-    in_service = over.path.startswith("services.")
-    if key in _NAMED or tail == "labels" or (key == "networks" and in_service):
-        base, over = _by_name(base), _by_name(over)
-    elif key == "logging" and _scalar(base, "driver") != _scalar(over, "driver"):
+    if key == "logging" and _scalar(base, "driver") != _scalar(over, "driver"):
         return over
     if isinstance(base.value, dict) and isinstance(over.value, dict):
         items = dict(base.value)
@@ -53,20 +50,6 @@ def _lists(
     return list(merged.values())
 
 
-def _by_name(node: Node) -> Node:
-    """A list of NAME=value (or names) as the mapping that it stands for."""
-    if not isinstance(node.value, list):
-        return node
-    items: dict[str, Node] = {}
-    for item in node.value:
-        if not isinstance(item.value, str):
-            return node  # malformed: whoever reads it says so
-        separator = ":" if node.path.endswith("extra_hosts") and "=" not in item.text else "="
-        name, found, value = item.text.partition(separator)
-        items[name] = item.with_text(value) if found else replace(item, value=None, text="")
-    return replace(node, value=items)
-
-
 def _scalar(node: Node, key: str) -> str:
     if isinstance(node.value, dict) and key in node.value:
         return str(node.value[key].text)
@@ -74,23 +57,20 @@ def _scalar(node: Node, key: str) -> str:
 
 
 def _port(node: Node) -> str:
-    if isinstance(node.value, dict):
-        published, target = _scalar(node, "published"), _scalar(node, "target")
-        return f"{published}:{target}/{_scalar(node, 'protocol') or 'tcp'}"
-    ports, _, protocol = node.text.partition("/")
-    published, _, target = ports.rpartition(":")
-    return f"{published}:{target}/{protocol or 'tcp'}"
+    published = _scalar(node, "published") or f"to {_scalar(node, 'target')}"
+    return f"{_scalar(node, 'host_ip')} {published}/{_scalar(node, 'protocol') or 'tcp'}"
 
 
 def _target(node: Node) -> str:
-    if isinstance(node.value, dict):
-        return _scalar(node, "target") or _scalar(node, "source")
-    parts = node.text.split(":")
-    return parts[1] if len(parts) > 1 else parts[0]
+    return _scalar(node, "target") or _scalar(node, "source")
 
 
 def _source(node: Node) -> str:
-    return (_scalar(node, "target") or _scalar(node, "source")) or node.text
+    return _scalar(node, "source")
+
+
+def _host(node: Node) -> str:
+    return node.text.partition(":")[0]
 
 
 _IDENTITIES: dict[str, Callable[[Node], str]] = {
@@ -98,4 +78,5 @@ _IDENTITIES: dict[str, Callable[[Node], str]] = {
     "volumes": _target,
     "secrets": _source,
     "configs": _source,
+    "extra_hosts": _host,
 }

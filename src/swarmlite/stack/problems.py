@@ -28,6 +28,9 @@ class Problems:
     def __init__(self) -> None:
         self._lines: list[str] = []
 
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
     @contextmanager
     def gather(self, where: str = "") -> Iterator[None]:
         """What goes wrong inside is kept, and does not keep the rest from being looked at."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
-from swarmlite.stack.service.attached import VOLUME_DEFINITION
 from swarmlite.stack.syntax import small
 from swarmlite.stack.tree import Node
 from swarmlite.stack.world import DEFAULT_NETWORK, NAMESPACE_LABEL, Definition, World
@@ -17,44 +15,15 @@ MAX_CONTENT_BYTES = 1024 * 1024
 Payload = TypeVar("Payload", SecretSpec, ConfigSpec)
 
 
-def definitions(node: Node | None, kind: str, world: World) -> dict[str, Definition]:
-    """What the file calls each, and its name in the swarm. Raises InvalidSpec for unknown keys."""
-    tables: dict[str, Iterable[str]] = {
-        "networks": _NETWORK,
-        "volumes": VOLUME_DEFINITION,
-        "secrets": _SECRET,
-        "configs": _CONFIG,
-    }
-    known = list(tables[kind])
+def definitions(node: Node | None, world: World) -> dict[str, Definition]:
+    """What the file calls each, and its name in the swarm."""
     result = {}
     for key, item in read.mapping(node).items() if node is not None else ():
-        if key.startswith("x-"):
-            continue
-        keys = read.mapping(item)
-        for name, part in keys.items():
-            if name not in known and not name.startswith("x-"):
-                raise read.unknown(part, name, known)
-        result[key] = _definition(key, item, keys, world)
+        if not key.startswith("x-"):
+            keys = read.mapping(item)
+            name = keys["name"].text if "name" in keys else world.scoped(key)
+            result[key] = Definition(item, name, "external" in keys)
     return result
-
-
-def _definition(key: str, node: Node, keys: Mapping[str, Node], world: World) -> Definition:
-    external, name = False, ""
-    if "external" in keys:
-        said = keys["external"]
-        if isinstance(said.value, dict):  # external: {name: NAME}, as older files have it
-            external = True
-            name = read.line(said.value["name"]) if "name" in said.value else ""
-        else:
-            external = read.boolean(said)
-    if "name" in keys:
-        name = read.line(keys["name"])
-    if external:
-        extra = [k for k in keys if k not in ("external", "name") and not k.startswith("x-")]
-        if extra:
-            raise keys[extra[0]].error("an external object takes only a name")
-        return Definition(node, name or key, True)
-    return Definition(node, name or world.scoped(key), False)
 
 
 # Networks

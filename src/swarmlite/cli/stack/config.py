@@ -8,7 +8,8 @@ import click
 
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.stack import files
-from swarmlite.stack.load import combine, load
+from swarmlite.stack.canonical.objects import ordered
+from swarmlite.stack.load import combine
 from swarmlite.stack.tree import to_yaml
 
 
@@ -17,13 +18,9 @@ from swarmlite.stack.tree import to_yaml
 @flag("--skip-interpolation", help="Skip interpolation and output only merged config.")
 def command(paths: tuple[str, ...], skip_interpolation: bool) -> None:
     """Outputs the final config file, after doing merges and interpolations."""
-    texts = files.read(paths)
-    environment = dict(os.environ)
-    tree, warnings = combine(texts, None if skip_interpolation else environment)
-    if not skip_interpolation:
-        warnings = load(
-            texts, "stack", folder=files.folder(paths), environment=environment
-        ).warnings
+    texts, folder = files.read(paths), files.folder(paths)
+    filled_in = not skip_interpolation
+    tree, warnings = combine(texts, dict(os.environ), folder, interpolated=filled_in)
     for warning in warnings:
         click.echo(warning, err=True)
-    click.echo(to_yaml(tree), nl=False)
+    click.echo(to_yaml(ordered(tree)), nl=False)

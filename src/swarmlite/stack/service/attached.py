@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swarmlite.proto.types_pb2 import FileTarget, Mount, PortConfig
+from swarmlite.proto.types_pb2 import FileTarget, Mount
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
-from swarmlite.stack.syntax import files, mounts, ports, small, volumes
+from swarmlite.stack.syntax import files, mounts, ports, small
 from swarmlite.stack.tree import Node
 from swarmlite.stack.world import DEFAULT_NETWORK, NAMESPACE_LABEL, Definition, Draft
 
@@ -15,39 +15,17 @@ from swarmlite.stack.world import DEFAULT_NETWORK, NAMESPACE_LABEL, Definition, 
 # Ports
 def _ports(node: Node, draft: Draft) -> None:
     for item in read.items(node):
-        if isinstance(item.value, dict):
-            draft.spec.endpoint.ports.extend(_long_port(item))
-            continue
+        values = read.mapping(item)
+        flags = (f"{key}={values[key].text}" for key in _PORT_FLAGS if key in values)
         with read.placed(item):
-            draft.spec.endpoint.ports.extend(ports.parse_short(read.scalar(item)))
-
-
-def _long_port(node: Node) -> list[PortConfig]:
-    values = read.mapping(node)
-    for key, item in values.items():
-        if key not in _PORT and not key.startswith("x-"):
-            raise read.unknown(item, key, _PORT)
-    if "target" not in values:
-        raise node.error("target is missing")
-    text = ",".join(
-        f"{key}={read.scalar(item)}"
-        for key, item in values.items()
-        if key in _PORT_FLAGS and not (key == "published" and item.value in ("", None))
-    )
-    with read.placed(node):
-        return ports.parse_long(text)
+            draft.spec.endpoint.ports.extend(ports.parse_long(",".join(flags)))
 
 
 _PORT_FLAGS = ("target", "published", "protocol", "mode", "name", "host_ip")
-_PORT = (*_PORT_FLAGS, "app_protocol")
 
 
 # Networks
 def _networks(node: Node, draft: Draft) -> None:
-    if isinstance(node.value, list):
-        for item in node.value:
-            attach(draft, read.line(item), item)
-        return
     for key, item in read.mapping(node).items():
         attach(draft, key, item)
         read.fields(item, _NETWORK, draft)
@@ -97,51 +75,33 @@ _NETWORK: dict[str, Handler[Draft]] = {
 
 # Names
 def _extra_hosts(node: Node, draft: Draft) -> None:
-    hosts = draft.spec.task.container.hosts
-    if isinstance(node.value, dict):
-        for name, item in node.value.items():
-            for address in [item] if not isinstance(item.value, list) else item.value:
-                with read.placed(address):
-                    hosts.append(f"{small.host_address(read.scalar(address))} {name}")
-        return
     for item in read.items(node):
         with read.placed(item):
-            hosts.append(small.parse_host(read.line(item)))
+            draft.spec.task.container.hosts.append(small.parse_host(read.line(item)))
 
 
 def _dns(node: Node, draft: Draft) -> None:
-    for text in read.string_or_strings(node):
-        with read.placed(node):
-            draft.spec.task.container.dns_config.nameservers.append(small.address(text))
+    for item in read.items(node):
+        with read.placed(item):
+            address = small.address(read.line(item))
+        draft.spec.task.container.dns_config.nameservers.append(address)
 
 
 def _dns_search(node: Node, draft: Draft) -> None:
-    draft.spec.task.container.dns_config.search[:] = read.string_or_strings(node)
+    draft.spec.task.container.dns_config.search[:] = read.strings(node)
 
 
 def _dns_options(node: Node, draft: Draft) -> None:
-    draft.spec.task.container.dns_config.options[:] = read.string_or_strings(node)
+    draft.spec.task.container.dns_config.options[:] = read.strings(node)
 
 
 # Volumes
 def _volumes(node: Node, draft: Draft) -> None:
     for item in read.items(node):
-        mount = _long_mount(item, draft) if isinstance(item.value, dict) else _short(item, draft)
+        mount = _mount(item, draft)
         with read.placed(item):
             mounts.check(mount)
         draft.spec.task.container.mounts.append(mount)
-
-
-def _short(node: Node, draft: Draft) -> Mount:
-    """[SOURCE:]TARGET[:OPTIONS]."""
-    with read.placed(node):
-        mount = volumes.parse(read.line(node))
-    if mount.type == Mount.BIND:
-        mount.source = draft.world.bind_source(mount.source)
-    elif mount.source:
-        key, mount.source = mount.source, ""
-        _name_volume(node, mount, key, draft)
-    return mount
 
 
 def _name_volume(node: Node, mount: Mount, key: str, draft: Draft) -> None:
@@ -186,16 +146,12 @@ VOLUME_DEFINITION: dict[str, Handler[Mount.VolumeOptions]] = {
 }
 
 
-def _long_mount(node: Node, draft: Draft) -> Mount:
+def _mount(node: Node, draft: Draft) -> Mount:
     values = read.mapping(node)
-    if "type" not in values:
-        raise node.error("type is missing: volume, bind, tmpfs or image")
     kind = Mount.Type.ValueType(read.word(values["type"], mounts.TYPES))
     mount = Mount(type=kind)
     read.fields(node, _MOUNT, mount)
-    if kind == Mount.BIND and mount.source:
-        mount.source = draft.world.bind_source(mount.source)
-    elif kind == Mount.VOLUME and mount.source:
+    if kind == Mount.VOLUME and mount.source:
         key, mount.source = mount.source, ""
         _name_volume(values["source"], mount, key, draft)
     return mount
@@ -297,20 +253,10 @@ def _configs(node: Node, draft: Draft) -> None:
         draft.spec.task.container.configs.add(config_name=definition.name, file=file)
 
 
-_FILE = ("source", "target", "uid", "gid", "mode")
-
-
 def _file(
     node: Node, known: Mapping[str, Definition], kind: str, prefix: str
 ) -> tuple[Definition, FileTarget]:
-    values = {"source": node}
-    if isinstance(node.value, dict):
-        values = read.mapping(node)
-        for key, item in values.items():
-            if key not in _FILE:
-                raise read.unknown(item, key, _FILE)
-        if "source" not in values:
-            raise node.error("source is missing")
+    values = read.mapping(node)
     key = read.line(values["source"])
     if key not in known:
         names = ", ".join(known) or "none"
@@ -320,9 +266,9 @@ def _file(
         files.check_target(target)
     return known[key], FileTarget(
         name=target,
-        uid=read.scalar(values["uid"]) if "uid" in values else "0",
-        gid=read.scalar(values["gid"]) if "gid" in values else "0",
-        mode=read.integer(values["mode"], 0, 0o7777) if "mode" in values else files.DEFAULT_MODE,
+        uid=values["uid"].text if "uid" in values else "0",
+        gid=values["gid"].text if "gid" in values else "0",
+        mode=values["mode"].value if "mode" in values else files.DEFAULT_MODE,
     )
 
 

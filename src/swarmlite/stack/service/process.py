@@ -15,45 +15,21 @@ def _image(node: Node, draft: Draft) -> None:
 
 
 def _entrypoint(node: Node, draft: Draft) -> None:
-    draft.spec.task.container.command[:] = read.command(node)
+    draft.spec.task.container.command[:] = read.strings(node)
 
 
 def _command(node: Node, draft: Draft) -> None:
-    draft.spec.task.container.args[:] = read.command(node)
-
-
-def _env_file(node: Node, draft: Draft) -> None:
-    items = [node] if isinstance(node.value, str) else read.items(node)
-    env: list[str] = []
-    for item in items:
-        path, required = item, True
-        if isinstance(item.value, dict):
-            known = read.mapping(item)
-            path, required = known.get("path", item), "required" not in known
-            required = required or read.boolean(known["required"])
-        name = read.line(path)
-        try:
-            lines = small.read_env_file(draft.world.path(name))
-        except FileNotFoundError as error:
-            if not required:
-                continue
-            raise path.error(f"env_file {name!r} is not there") from error
-        except (OSError, InvalidSpec) as error:
-            raise path.error(f"env_file {name!r}: {error}") from error
-        with read.placed(path):
-            env += small.environment(lines, dict(draft.world.environment))
-    # What the service says itself wins, in whatever order the keys stand.
-    container = draft.spec.task.container
-    container.env[:] = small.environment([*env, *container.env], {})
+    draft.spec.task.container.args[:] = read.strings(node)
 
 
 def _environment(node: Node, draft: Draft) -> None:
-    values = read.pairs(node)
-    lines = [name if value is None else f"{name}={value}" for name, value in values.items()]
-    container = draft.spec.task.container
+    lines = [f"{n}={v}" for n, v in read.pairs(node).items() if v is not None]
     with read.placed(node):
-        own = small.environment(lines, dict(draft.world.environment))
-        container.env[:] = small.environment([*container.env, *own], {})
+        draft.spec.task.container.env[:] = small.environment(lines, {})
+
+
+def _env_file(node: Node, draft: Draft) -> None:
+    """Its variables stand in environment."""
 
 
 def _labels(node: Node, draft: Draft) -> None:
@@ -137,23 +113,14 @@ def _cap_drop(node: Node, draft: Draft) -> None:
 
 def _ulimits(node: Node, draft: Draft) -> None:
     for name, item in read.mapping(node).items():
-        if isinstance(item.value, dict):
-            known = read.mapping(item)
-            for key, part in known.items():
-                if key not in ("soft", "hard"):
-                    raise read.unknown(part, key, ("soft", "hard"))
-            if set(known) != {"soft", "hard"}:
-                raise item.error("expected both soft and hard")
-            soft, hard = (read.integer(known[key], -1) for key in ("soft", "hard"))
-        else:
-            soft = hard = read.integer(item, -1)
+        both = item.value if isinstance(item.value, dict) else {"soft": item, "hard": item}
+        soft, hard = (read.integer(both[key], -1) for key in ("soft", "hard"))
         with read.placed(item):
             draft.spec.task.container.ulimits.append(small.ulimit(name, soft, hard))
 
 
 def _tmpfs(node: Node, draft: Draft) -> None:
-    items = [node] if isinstance(node.value, str) else read.items(node)
-    for item in items:
+    for item in read.items(node):
         with read.placed(item):
             draft.spec.task.container.mounts.append(volumes.parse_tmpfs(read.line(item)))
 
@@ -178,16 +145,7 @@ def _healthcheck(node: Node, draft: Draft) -> None:
 
 
 def _test(node: Node, draft: Draft) -> None:
-    test = draft.spec.task.container.healthcheck.test
-    if isinstance(node.value, str):
-        test[:] = ["CMD-SHELL", node.value]
-        return
-    words = read.strings(node)
-    if words and words[0] not in ("NONE", "CMD", "CMD-SHELL"):
-        raise node.error(
-            f"expected a list that begins with NONE, CMD or CMD-SHELL, not {words[0]!r}"
-        )
-    test[:] = words
+    draft.spec.task.container.healthcheck.test[:] = read.strings(node)
 
 
 def _disable(node: Node, draft: Draft) -> None:
