@@ -26,6 +26,8 @@ from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
 from swarmlite.agent.task_workload import Surroundings
 from swarmlite.agent.worker import Worker
+from swarmlite.build import service as builds
+from swarmlite.build.builder import Builder
 from swarmlite.engine.api import add_services
 from swarmlite.engine.cluster_networks import NoCluster
 from swarmlite.engine.engine import Engine
@@ -97,7 +99,8 @@ class Agent:
         node_id = node.node_id if node else ""
         worker = Worker(around, self._journal, self._reporter, node_id=node_id)
         await engine.start()
-        server = await self._serve(engine)
+        builder = Builder(self._config.paths, engine)
+        server = await self._serve(engine, builder)
         try:
             await worker.start()
             async with asyncio.TaskGroup() as group:
@@ -105,6 +108,7 @@ class Agent:
                 group.create_task(self._supervisor.run())
                 group.create_task(engine.run())
                 group.create_task(self._storage.run())
+                group.create_task(builder.upkeep.run())
                 group.create_task(worker.run())
                 if node is None:
                     await self._leave(network, worker)
@@ -196,9 +200,10 @@ class Agent:
         return described
 
     # the host's own socket
-    async def _serve(self, engine: Engine) -> grpc.aio.Server:
+    async def _serve(self, engine: Engine, builder: Builder) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[rpc.TranslateErrors()], options=rpc.SERVER_OPTIONS)
         add_services(server, engine, self._host_info)
+        builds.add_service(server, builder)
         path = self._config.paths.agent_socket
         path.unlink(missing_ok=True)
         server.add_insecure_port(f"unix:{path}")

@@ -1,5 +1,8 @@
 """Dockerfiles to images, through engine and storage.
 
-So far its first part: `dockerfile` reads a Dockerfile, whole, and says all that is wrong with it
-at once. It runs nothing and reads no files but those that it is given.
+`dockerfile` reads a Dockerfile, whole, and says all that is wrong with it at once. `building` makes
+an image of one: `stage` goes through a stage's instructions (`instructions/`), each of which makes
+a layer or changes the configuration; `cache` remembers which layer a step made. RUN goes through
+the engine (`engine/transients.py`), files through descriptors below their roots: nothing of a
+context or of an image is ever run, loaded or followed on the host. `service` answers clients.
 """

@@ -28,6 +28,7 @@ from swarmlite.engine.roots import Roots
 from swarmlite.engine.shared_memory import SharedMemory
 from swarmlite.engine.stats import Stats
 from swarmlite.engine.steps import create, prepare
+from swarmlite.engine.transients import Transients
 from swarmlite.engine.updates import Updates
 from swarmlite.errors import NotFound, SwarmliteError
 from swarmlite.network.api import BRIDGE
@@ -82,6 +83,7 @@ class Engine:
         self.connections = Connections(
             self.network, self._place, lambda: self.cluster, self.lifecycle, self.told.network
         )
+        self.transients = self._transients(cgroup_parent)
         self._recovery = Recovery(
             self.records, steps, self.lifecycle, supervisor, network, self._mounts, storage
         )
@@ -107,6 +109,15 @@ class Engine:
             ),
             discard=(root,),
         )
+
+    def _transients(self, cgroup_parent: str) -> Transients:
+        place = prepare.Network(self.network, lambda: self.cluster, self.records, lambda *_: None)
+        steps = (
+            place,
+            prepare.HostFiles(self.records, self._gateway),
+            prepare.Bundle(self._roots, self.records, self._shm, cgroup_parent),
+        )
+        return Transients(self.records, steps, self.supervisor)
 
     def _gateway(self) -> str:
         configs = self.network.networks.get(BRIDGE).ipam.configs

@@ -122,6 +122,8 @@ class Records:
         self.directory = directory
         self._by_id: dict[str, Record] = {}
         self._by_name: dict[str, Record] = {}
+        self.transient: set[str] = set()
+        """Ids of what has no record, and is somebody's all the same: no sweep takes it away."""
 
     def load(self) -> list[str]:
         """Read what is on disk; the ids of folders that have no record. Raises OSError."""
@@ -145,7 +147,7 @@ class Records:
         return iter(list(self._by_id.values()))
 
     def __contains__(self, container_id: object) -> bool:
-        return container_id in self._by_id
+        return container_id in self._by_id or container_id in self.transient
 
     def get(self, container_id: str) -> Record | None:
         """By the whole id."""

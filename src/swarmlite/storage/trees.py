@@ -241,8 +241,10 @@ class Entry:
         return stat.S_ISCHR(self.status.st_mode) and self.status.st_rdev == 0
 
 
-def walk(root: int) -> Iterator[Entry]:
+def walk(root: int, *, ordered: bool = False) -> Iterator[Entry]:
     """Everything below a directory, each directory before what is in it; no link is followed.
+
+    With `ordered` two walks of equal trees give the same: the names of one directory are sorted.
 
     One directory is open at a time, however deep; directories on other file systems are not
     entered. Names that vanish meanwhile are left out. Raises OSError, EXDEV where a directory was
@@ -255,7 +257,7 @@ def walk(root: int) -> Iterator[Entry]:
     pending: list[str] = []
     try:
         while True:
-            for entry in _entries(folder, parts):
+            for entry in _entries(folder, parts, ordered=ordered):
                 yield entry
                 if entry.is_directory and entry.status.st_dev == device:
                     pending.append(entry.name)
@@ -276,9 +278,9 @@ def walk(root: int) -> Iterator[Entry]:
         os.close(folder)
 
 
-def _entries(folder: int, parts: tuple[str, ...]) -> Iterator[Entry]:
+def _entries(folder: int, parts: tuple[str, ...], *, ordered: bool) -> Iterator[Entry]:
     with _own(folder) as names:
-        for name in names:
+        for name in sorted(names) if ordered else names:
             with contextlib.suppress(FileNotFoundError):
                 yield Entry(folder, (*parts, name), os.lstat(name, dir_fd=folder))
 

@@ -20,6 +20,7 @@ class BadDockerfile(InvalidSpec):
     """Every problem of one file; its text has a line for each: NAME:LINE: what, what is right."""
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        self.name = name
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(f"{name}:{one.line}: {one.text}" for one in self.problems))
 

@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 import zlib
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,7 +39,7 @@ from swarmlite.storage.images.manifest import (
 from swarmlite.storage.images.types import Image, LayerSource
 from swarmlite.storage.trees import discard
 
-_LEVEL = 4  # of gzip: twice as fast as the usual 6, and some percent longer
+LEVEL = 4  # of gzip: twice as fast as the usual 6, and some percent longer
 _PIECE = 256 << 10
 _XZ, _BZIP2 = b"\xfd7zXZ\0", b"BZh"
 
@@ -95,29 +95,32 @@ class Making:
         self, config: dict[str, Any], tar: Readable, base: Image | None, tag: str
     ) -> Image:
         catalog = self._catalog
-        below = await asyncio.to_thread(self._layers_of, base) if base else []
+        below = await asyncio.to_thread(self.layers_of, base) if base else []
         diff_ids = list(_diff_ids(base))
         check_layers(catalog, len(diff_ids) + 1, len(diff_ids) + 1)
         held = [*(base.layers if base else ()), *(layer.digest for layer in below)]
         with catalog.holding(held):
-            scratch, blob = await in_thread(self._spool, tar)
+            scratch, blob = await in_thread(self.spool, tar)
             with catalog.holding([blob.digest]):  # before it is one of those kept
                 await in_thread(catalog.content.adopt, scratch, blob.digest)
-                layers = await self._unpack(blob, diff_ids)
+                layers = await self.unpack(blob, diff_ids)
                 config = {**config, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
                 raw = json.dumps(config, separators=(",", ":")).encode()
                 parent = base.id if base else ""
-                return await self._keep(raw, layers, [*below, blob], tag, parent)
+                return await self.keep(raw, layers, [*below, blob], tag, parent)
 
-    def _layers_of(self, base: Image) -> list[Descriptor]:
+    def layers_of(self, base: Image) -> list[Descriptor]:
         """The layers of an image as they came. Raises FailedPrecondition."""
-        entry = self._catalog.index.entries[base.id]
+        return self.layers_of_entry(self._catalog.index.entries[base.id])
+
+    def layers_of_entry(self, entry: Entry) -> list[Descriptor]:
+        """The layers of one of the index's. Raises FailedPrecondition."""
         manifests.whole(self._catalog, entry)
         parsed = parsed_blob(self._catalog, entry.manifest)
         assert isinstance(parsed, Manifest)
         return list(parsed.layers)
 
-    def _spool(self, tar: Readable) -> tuple[Path, Descriptor]:
+    def spool(self, tar: Readable) -> tuple[Path, Descriptor]:
         """A layer's tar in a file, synced; gzip where it comes plain. Blocks."""
         content, limits = self._catalog.content, self._catalog.limits
         scratch = content.scratch()
@@ -143,7 +146,7 @@ class Making:
             raise
         return scratch, Descriptor(kind, digest, size)
 
-    async def _unpack(self, blob: Descriptor, diff_ids: list[str]) -> list[Layer]:
+    async def unpack(self, blob: Descriptor, diff_ids: list[str]) -> list[Layer]:
         """All layers, the new one unpacked; its diff id is added to `diff_ids`."""
         store = self._catalog.layers
         path: Path = self._catalog.content.path(blob.digest)
@@ -163,12 +166,19 @@ class Making:
                     raise
         return [layer for key in chain if (layer := store.get(key)) is not None]
 
-    async def _keep(
-        self, raw: bytes, layers: list[Layer], blobs: list[Descriptor], tag: str, parent: str
+    async def keep(
+        self,
+        raw: bytes,
+        layers: list[Layer],
+        blobs: list[Descriptor],
+        tag: str,
+        parent: str,
+        annotations: Mapping[str, str] | None = None,
     ) -> Image:
+        """The image of a configuration and of layers that are here, with their blobs."""
         catalog = self._catalog
         config, _ = parse_config(raw)
-        manifest = compose(raw, blobs)
+        manifest = compose(raw, blobs, annotations)
         entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], size_of(layers))
         entry.manifest, entry.parent = digest_of(manifest), parent
         digests = [entry.manifest, entry.id, *(blob.digest for blob in blobs)]
@@ -193,7 +203,7 @@ def _compressed(head: bytes, read: Callable[[int], bytes]) -> Iterator[bytes]:
         while piece := read(_PIECE):
             yield piece
         return
-    squeeze = zlib.compressobj(_LEVEL, wbits=31)
+    squeeze = zlib.compressobj(LEVEL, wbits=31)
     for piece in _plain(head, read):
         yield squeeze.compress(piece)
     yield squeeze.flush()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,9 +94,11 @@ class Index:
     manifests: tuple[Descriptor, ...]
 
 
-def compose(config: bytes, layers: Sequence[Descriptor]) -> bytes:
+def compose(
+    config: bytes, layers: Sequence[Descriptor], annotations: Mapping[str, str] | None = None
+) -> bytes:
     """The manifest of an image that came without one."""
-    document = {
+    document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": {
@@ -109,6 +111,8 @@ def compose(config: bytes, layers: Sequence[Descriptor]) -> bytes:
             for layer in layers
         ],
     }
+    if annotations:
+        document["annotations"] = dict(sorted(annotations.items()))
     return json.dumps(document, separators=(",", ":")).encode()
 
 

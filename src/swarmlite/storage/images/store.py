@@ -13,6 +13,7 @@ from swarmlite.storage.images import describing, saving
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.catalog import Catalog, Report, image_of
 from swarmlite.storage.images.index import Entry
+from swarmlite.storage.images.layering import Layering
 from swarmlite.storage.images.loading import Loading
 from swarmlite.storage.images.making import Making, Readable
 from swarmlite.storage.images.pulling import Pulling
@@ -71,6 +72,7 @@ class ImageStore:
         self._pulling, self._pushing = Pulling(catalog), Pushing(catalog)
         self._loading, self._making = Loading(catalog), Making(catalog)
         self._removing = Removing(catalog)
+        self.layering = Layering(catalog, self._making)
         if collect:
             self.collect()
 

@@ -122,8 +122,10 @@ def _hidden(pair: Pair, entry: trees.Entry) -> list[str]:
 
 
 def tar(pair: Pair, stream: TarStream) -> Iterator[bytes]:
-    """The difference as a layer's tar; directories come before what is in them."""
-    for entry in trees.walk(pair.upper):
+    """The difference as a layer's tar, of equal ones the same; directories come before what is in
+    them.
+    """
+    for entry in trees.walk(pair.upper, ordered=True):
         folder = "".join(f"{part}/" for part in entry.parts[:-1])
         if entry.is_whiteout:
             yield stream.marker(f"{folder}{WHITEOUT}{entry.name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition
@@ -81,10 +81,15 @@ class OverlaySnapshots(KeyedSnapshots):
         """Descriptors of the difference and of all that lies below it."""
         root = self.root(key)
         assert root.upper is not None
+        with self._over(root.upper, self.layers(key)) as pair:
+            yield pair
+
+    @contextlib.contextmanager
+    def _over(self, difference: Path, layers: Sequence[str]) -> Iterator[differences.Pair]:
         # overlayfs wants two directories at least
-        lowers = (*self._layers.lower_dirs(self.layers(key)), self._root / ".place")
-        with self._opened(Root(key, lowers), read_only=True) as below:
-            upper = os.open(root.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lowers = (*self._layers.lower_dirs(layers), self._root / ".place")
+        with self._opened(Root("", lowers), read_only=True) as below:
+            upper = os.open(difference, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 yield differences.Pair(upper, below)
             finally:
@@ -100,6 +105,21 @@ class OverlaySnapshots(KeyedSnapshots):
         self.layers(key)
         with translating(self._root):
             return trees.size(self._root / key / "upper")
+
+    def layer_tar(self, layers: Sequence[str]) -> Generator[bytes, None, None]:
+        """The topmost of some layers as a tar: the same as `commit` gave of its difference."""
+        difference = self._layers.lower_dirs(layers)[0]
+        with self._over(difference, layers[:-1]) as pair, translating(self._root):
+            yield from differences.tar(pair, TarStream())
+
+    def take(self, key: str, place: Path) -> None:
+        """Move the difference away, to be a layer; the snapshot is good for `remove` only.
+
+        Raises OSError.
+        """
+        upper = self.root(key).upper
+        assert upper is not None
+        os.rename(upper, place)  # noqa: PTH104
 
     def commit(self, key: str, *, first_id: int = 0, id_count: int = 0) -> Iterator[bytes]:
         """See types.Snapshots."""

@@ -1,0 +1,253 @@
+"""One build: its stages side by side, each once, and what comes of the target."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import posixpath
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmlite.build import archives
+from swarmlite.build.cache import Cache, Pins
+from swarmlite.build.cache_mounts import CacheMounts
+from swarmlite.build.dockerfile.parsing import Dockerfile, Stage, parse
+from swarmlite.build.progress import Report, Step, platform_message
+from swarmlite.build.request import MAIN, Incoming
+from swarmlite.build.sources import opened_file
+from swarmlite.build.ssh import Channels
+from swarmlite.build.state import State
+from swarmlite.build.trees import looked, opened
+from swarmlite.build.variables import EPOCH, platform_arguments
+from swarmlite.engine.engine import Engine
+from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.proto import build_pb2 as pb
+from swarmlite.storage.images.types import Image, Platform
+
+MAX_DOCKERFILE_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all builds of a host share."""
+
+    engine: Engine
+    cache: Cache
+    running: asyncio.Semaphore
+    """Steps of all builds that run at a time."""
+    mounts: CacheMounts
+    secrets: Path
+    """A folder on a tmpfs."""
+
+
+class Build:
+    """One; `run` is its whole life. Nothing of it stays but the cache and what it was to make."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        options: pb.BuildOptions,
+        incoming: Incoming,
+        report: Report,
+        pins: Pins,
+        folder: Path,
+        owner: str,
+    ) -> None:
+        """`folder` is its own, for scratch; `owner` holds its images."""
+        self.around, self.options, self.report = around, options, report
+        self.engine, self.cache, self.pins = around.engine, around.cache, pins
+        self.incoming, self.folder, self.owner = incoming, folder, owner
+        self.ssh = Channels(report)
+        incoming.ssh = self.ssh.heard
+        self.host = Platform.of_host()
+        self.platform = _platform(options) or self.host
+        self.dockerfile = Dockerfile(())
+        self.before: dict[str, str] = {}
+        self.arguments = dict(options.build_args)
+        self.epoch = self._epoch()
+        self.used_arguments: set[str] = set()
+        self._stages: dict[int, asyncio.Task[State]] = {}
+        self._contexts: dict[str, asyncio.Task[Path]] = {}
+        self._images: dict[tuple[str, Platform], asyncio.Task[Image]] = {}
+        self._entered = contextlib.AsyncExitStack()
+        self._scratch = 0
+        self.unwanted: list[str] = []
+        """Ids of images that were made for an archive only."""
+
+    def _epoch(self) -> int | None:
+        if self.options.HasField("source_date_epoch"):
+            return self.options.source_date_epoch
+        text = self.options.build_args.get(EPOCH, "")
+        if text and not (text.isascii() and text.isdigit()):
+            raise InvalidSpec(f"{EPOCH}={text[:40]}: expected seconds since 1970")
+        return int(text) if text else None
+
+    @property
+    def file_name(self) -> str:
+        """How messages call the Dockerfile."""
+        return self.options.dockerfile_name or self.options.dockerfile or "Dockerfile"
+
+    # reading
+    async def read(self) -> Dockerfile:
+        """The Dockerfile, of the options or the context. Raises BadDockerfile, NotFound."""
+        text = self.options.dockerfile_inline
+        if not self.options.HasField("dockerfile_inline"):
+            tree = await self.context()
+            text = await asyncio.to_thread(_read_dockerfile, tree, self.options.dockerfile)
+        try:
+            self.dockerfile = parse(text.decode(), self.file_name)
+        except UnicodeDecodeError as error:
+            raise InvalidSpec(f"{self.file_name}: it is not UTF-8") from error
+        return self.dockerfile
+
+    def target(self) -> Stage:
+        """The stage that is wanted. Raises InvalidSpec."""
+        try:
+            return self.dockerfile.stage(self.options.target)
+        except KeyError as error:
+            known = ", ".join(stage.name or str(stage.number) for stage in self.dockerfile.stages)
+            raise InvalidSpec(
+                f"target stage {self.options.target!r} could not be found: there is {known}"
+            ) from error
+
+    async def solve(self) -> State:
+        """What the target comes to, and all that it stands on, side by side.
+
+        Raises BadDockerfile, StepFailed, and what a step raises: the first, and then no other runs.
+        """
+        stages = self.dockerfile.needed(self.options.target)
+        tasks = [self._begun(stage.number) for stage in stages]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            if error := task.exception():
+                raise error
+        return tasks[-1].result()
+
+    # what stages ask for
+    async def stage(self, number: int) -> State:
+        """What a stage has come to; it is built once, whoever waits for it."""
+        return await asyncio.shield(self._begun(number))
+
+    def _begun(self, number: int) -> asyncio.Task[State]:
+        from swarmlite.build.stage import StageBuild  # which knows this one
+
+        task = self._stages.get(number)
+        if task is None:
+            work = StageBuild(self, self.dockerfile.stages[number]).run()
+            task = self._stages[number] = asyncio.create_task(work)
+        return task
+
+    async def context(self, name: str = MAIN) -> Path:
+        """The files of a context."""
+        task = self._contexts.get(name)
+        if task is None:
+            task = self._contexts[name] = asyncio.create_task(self._context(name))
+        return await asyncio.shield(task)
+
+    async def _context(self, name: str) -> Path:
+        title = f"load build context {name}".strip() if name else "load build context"
+        step = self.report.begin(pb.BuildStep(name=f"[internal] {title}"))
+        try:
+            path = await self.incoming.context(name)
+            size = path.stat().st_size
+            step.status("transferring context", current=size, total=size, done=True)
+            tree = await self.unpacked(path, title.removeprefix("load ")) if size else self.new()
+        except BaseException as error:
+            step.done(error=str(error), canceled=isinstance(error, asyncio.CancelledError))
+            raise
+        step.done()
+        if not size:
+            tree.mkdir(mode=0o755)
+        return tree
+
+    async def unpacked(self, path: Path, name: str) -> Path:
+        """The files of an archive, until the build ends."""
+        layers = self.engine.storage.images.layers
+        work = archives.unpacked(layers, path, name, self.new())
+        return await self._entered.enter_async_context(work)
+
+    def new(self) -> Path:
+        """A new name in the build's folder."""
+        self._scratch += 1
+        return self.folder / f"scratch-{self._scratch}"
+
+    async def image(self, reference: str, platform: Platform, step: Step | None) -> Image:
+        """An image of this host, pulled where it is not here; held until the build ends."""
+        from swarmlite.build.bases import find
+
+        key = (reference, platform)
+        task = self._images.get(key)
+        if task is None:
+            task = self._images[key] = asyncio.create_task(find(self, reference, platform, step))
+        return await asyncio.shield(task)
+
+    def named_context(self, name: str) -> str | None:
+        """How the options name a context; None where they do not."""
+        return self.options.named_contexts.get(name)
+
+    # life
+    @contextlib.asynccontextmanager
+    async def living(self) -> AsyncIterator[None]:
+        """All that it has begun ends with the block."""
+        try:
+            yield
+        finally:
+            tasks = [*self._stages.values(), *self._contexts.values(), *self._images.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._entered.aclose()
+
+    def announce(self) -> None:
+        """The plan, as an event."""
+        stages = self.dockerfile.needed(self.options.target)
+        plan = pb.BuildPlan()
+        for stage in stages:
+            plan.stages.add(name=stage.name or str(stage.number), steps=1 + len(stage.steps))
+            plan.steps += 1 + len(stage.steps)
+        self.report.tell(pb.BuildEvent(plan=plan))
+
+    def prepare_arguments(self) -> None:
+        """Those before the first FROM. Raises BadDockerfile."""
+        from swarmlite.build.stage import arguments_before
+
+        stage = self.target().name or f"stage-{self.target().number}"
+        given = platform_arguments(self.host, self.platform, stage)
+        self.before = arguments_before(self, given)
+
+    def begin(self, **fields: Any) -> Step:
+        """A step begins."""
+        message = pb.BuildStep(platform=platform_message(self.platform), **fields)
+        return self.report.begin(message)
+
+
+def _platform(options: pb.BuildOptions) -> Platform | None:
+    wanted = options.platform
+    if not (wanted.os or wanted.architecture):
+        return None
+    return Platform(wanted.os or "linux", wanted.architecture, wanted.variant)
+
+
+def _read_dockerfile(tree: Path, name: str) -> bytes:
+    path = posixpath.normpath("/" + (name or "Dockerfile"))
+    name = name or "Dockerfile"
+    with opened(tree) as root:
+        try:
+            with looked(root, path) as fd:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise InvalidSpec(f"failed to read dockerfile: {name} is no file")
+                with opened_file(fd) as file:
+                    data = os.pread(file, MAX_DOCKERFILE_BYTES + 1, 0)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(
+                f"failed to read dockerfile: open {name}: no such file or directory"
+            ) from error
+        except OSError as error:
+            raise InvalidSpec(f"failed to read dockerfile: {name}: {error.strerror}") from error
+    if len(data) > MAX_DOCKERFILE_BYTES:
+        raise InvalidSpec(f"{name}: it is longer than {MAX_DOCKERFILE_BYTES} bytes")
+    return data
