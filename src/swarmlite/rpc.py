@@ -164,6 +164,14 @@ def channel_with(
 
 
 # Servers
+def peer_address(context: Any) -> str:
+    """The IP address of the other end: of "ipv4:1.2.3.4:5" or "ipv6:%5B::1%5D:5"."""
+    kind, _, rest = str(context.peer()).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return ""
+    return rest.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")
+
+
 Context = Any  # grpc.aio.ServicerContext; grpc ships no types
 Guard = Callable[[Context], AbstractAsyncContextManager[None]]
 Handler = Any  # grpc.RpcMethodHandler

@@ -68,7 +68,7 @@ class Journal:
     def put(self, task: Task) -> None:
         """Remember `task` with its status; on disk within about `WRITE_BEHIND_S`."""
         kept = _copy(task)
-        kept.spec.container.ClearField("pull_options")
+        kept.spec.container.pull_options.ClearField("registry_auth")
         self._tasks[task.id] = kept
         self._statuses.pop(task.id, None)
         self._append(b"T", task.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from swarmlite.agent.carrying.node import NodeImages
 from swarmlite.agent.task_workload import Surroundings
 from swarmlite.agent.worker import Worker
 from swarmlite.proto.dispatcher_pb2 import Assignments, LogChunk, LogSubscription, SessionInfo
@@ -16,9 +17,14 @@ class Membership:
     """session.Handler of a node in a swarm."""
 
     def __init__(
-        self, around: Surroundings, worker: Worker, heard: Callable[[SessionInfo], None]
+        self,
+        around: Surroundings,
+        worker: Worker,
+        heard: Callable[[SessionInfo], None],
+        images: NodeImages,
     ) -> None:
         """All are the node's own, for all sessions; `heard` is its identity's."""
+        self._images = images
         self._around = around
         self._worker = worker
         self._heard = heard
@@ -28,12 +34,14 @@ class Membership:
         if info.HasField("node"):
             self._around.node = info.node
         self._heard(info)
+        self._images.heard(info)
         period = info.heartbeat_period
         self._worker.contact.found(period.seconds + period.nanos / 1e9)
 
     def session_lost(self) -> None:
         """Containers run on; who reads logs has to ask again."""
         self._worker.contact.lost()
+        self._images.lost()
         self._worker.assignments.restart()
         self._worker.logs.reset()
 

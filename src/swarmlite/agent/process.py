@@ -15,6 +15,7 @@ import grpc.aio
 
 from swarmlite import rpc
 from swarmlite.agent import description
+from swarmlite.agent.carrying.node import NodeImages
 from swarmlite.agent.cluster_networks import SessionNetworks
 from swarmlite.agent.config import AgentConfig
 from swarmlite.agent.disk import DiskWatch
@@ -70,6 +71,7 @@ class Agent:
         self._warnings: list[str] = []
         self._session: Session | None = None
         self._error = ""
+        self._image_port = 0
 
     async def run(self) -> None:
         """Until cancelled. Raises SwarmliteError when it cannot begin, with one line."""
@@ -166,17 +168,22 @@ class Agent:
         places = SessionNetworks(self._connected_to, channel, engine.network, engine.records)
         engine.cluster = places
         renewal = Renewal(identity, lambda: managers.next()[0], channel, self._reconnect)
+        images = NodeImages(self._storage.images, identity.certificates, managers.addresses)
+        around.images.peers = images.peers
         self._session = session = Session(
             managers=managers,
             channel=channel,
             description=self._describe,
             reporter=self._reporter,
-            handler=Membership(around, worker, renewal.heard),
+            handler=Membership(around, worker, renewal.heard, images),
             attachments=places.held,
+            outgoing=images.outgoing,
+            fetch=images.fetch,
         )
         renewing = group.create_task(renewal.run())
         try:
-            await session.run()
+            async with images.serving(node.data_path_addr) as self._image_port:
+                await session.run()
         except PermissionDenied as error:
             renewing.cancel()
             engine.cluster = NoCluster()
@@ -197,6 +204,7 @@ class Agent:
             data_path_addr=node.data_path_addr if node else "", cgroup=self._cgroup
         )
         described.warnings.extend(self._disk.warnings())
+        described.image_port = self._image_port
         return described
 
     # the host's own socket

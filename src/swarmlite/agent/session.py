@@ -11,7 +11,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -24,6 +24,7 @@ from swarmlite.errors import Conflict, PermissionDenied, SwarmliteError, Unavail
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
     Assignments,
+    FetchImage,
     HeldAttachment,
     Hello,
     LogChunk,
@@ -76,9 +77,13 @@ class Session:
         reporter: Reporter,
         handler: Handler,
         attachments: Callable[[], Iterable[HeldAttachment]] = tuple,
+        outgoing: Sequence[Callable[[], AsyncIterator[AgentMessage]]] = (),
+        fetch: Callable[[FetchImage], None] = lambda _: None,
     ) -> None:
         """`channel` opens a connection with mutual TLS to an address.
 
+        `outgoing` give messages of one session each, without end; `fetch` is told of images that
+        managers want here.
         `attachments` are the places of plain containers that managers are to keep.
         """
         self._managers = managers
@@ -87,6 +92,7 @@ class Session:
         self._reporter = reporter
         self._handler = handler
         self._attachments = attachments
+        self._outgoing, self._fetch = outgoing, fetch
         self._instance = secrets.token_hex(16)
         self._session_id = ""
         self._period_s = DEFAULT_PERIOD_S
@@ -166,6 +172,7 @@ class Session:
                 self._send_descriptions(wire),
                 self._heartbeat(wire),
                 self._renewed(),
+                *(self._send_all(wire, messages) for messages in self._outgoing),
             )
         ]
         try:
@@ -193,6 +200,8 @@ class Session:
             self._handler.assigned(message.assignments)
         if message.HasField("log_subscription"):
             self._handler.log_subscription(message.log_subscription)
+        if message.HasField("fetch_image"):
+            self._fetch(message.fetch_image)
         for task_id in message.report_again:
             self._reporter.again(task_id)
 
@@ -223,6 +232,12 @@ class Session:
             if now != self._said:
                 await wire.send(AgentMessage(description=now))
                 self._said = now
+
+    async def _send_all(
+        self, wire: _Wire, messages: Callable[[], AsyncIterator[AgentMessage]]
+    ) -> None:
+        async for message in messages():
+            await wire.send(message)
 
     async def _heartbeat(self, wire: _Wire) -> None:
         while True:

@@ -75,7 +75,10 @@ class TaskWorkload:
         owner = PULLS + self.container_id
         try:
             image = await around.images.ensure(
-                spec.image, spec.pull_options.registry_auth, owner=owner
+                spec.image,
+                spec.pull_options.registry_auth,
+                owner=owner,
+                sources=spec.pull_options.sources,
             )
             await self._make(spec, image)
         finally:

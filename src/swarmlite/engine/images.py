@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Sequence
 
 from swarmlite.errors import NotFound, SwarmliteError
 from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.storage.images.peers import Peers
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Image
 
@@ -25,6 +27,8 @@ class TaskImages:
     def __init__(self, store: ImageStore) -> None:
         """`store` shares pulls of the same reference itself."""
         self._store = store
+        self.peers: Callable[[str], Peers] | None = None
+        """Other hosts that may have the image with a digest; in a swarm only."""
         self._checked: dict[str, float] = {}
         self._checking: dict[str, asyncio.Lock] = {}
 
@@ -34,8 +38,12 @@ class TaskImages:
             return self._local(ref, "")
         return None
 
-    async def ensure(self, ref: str, registry_auth: str, owner: str = "") -> Image:
+    async def ensure(
+        self, ref: str, registry_auth: str, owner: str = "", sources: Sequence[str] = ()
+    ) -> Image:
         """The image, held for `owner` where one is named: nobody can remove it in between.
+
+        `sources` says who is asked for it: see storage.images.peers.
 
         Raises SwarmliteError with one line when it is neither here nor to be had.
         """
@@ -47,15 +55,26 @@ class TaskImages:
             if local is not None and ("@" in ref or self._is_fresh(ref)):
                 return local
             try:
-                return await self._pull(ref, registry_auth, local, owner)
+                return await self._pull(ref, registry_auth, local, owner, sources)
             finally:
                 self._checked[ref] = time.monotonic()
 
-    async def _pull(self, ref: str, registry_auth: str, local: Image | None, owner: str) -> Image:
+    async def _pull(
+        self,
+        ref: str,
+        registry_auth: str,
+        local: Image | None,
+        owner: str,
+        sources: Sequence[str],
+    ) -> Image:
         auth = RegistryAuth.from_base64(registry_auth)
         if local is None:
+            digest = ref.partition("@")[2]
+            peers = self.peers(digest) if self.peers is not None and digest else None
             try:
-                return await self._store.pull(ref, auth=auth, owner=owner)
+                return await self._store.pull(
+                    ref, auth=auth, owner=owner, peers=peers, sources=sources
+                )
             except NotFound as error:
                 raise NotFound(f"No such image: {ref}: {error}") from error
             except SwarmliteError as error:

@@ -85,7 +85,7 @@ def identify(context: Any, view: Tables) -> Caller:
         who = _of_certificate(pem[0])
     except InvalidSpec as error:
         raise PermissionDenied(str(error)) from error
-    who = replace(who, address=peer_address(context))
+    who = replace(who, address=rpc.peer_address(context))
     if who.role == options_pb2.ROLE_ANYONE:
         return who
     # The handshake looked at the dates, but a connection can outlive its certificate.
@@ -106,14 +106,6 @@ def _checked(who: Caller, view: Tables) -> Caller:
     if node is not None and node.spec.desired_role == NodeRole.WORKER:
         return replace(who, role=options_pb2.ROLE_WORKER)
     return who
-
-
-def peer_address(context: Any) -> str:
-    """The IP address of the other end: of "ipv4:1.2.3.4:5" or "ipv6:%5B::1%5D:5"."""
-    kind, _, rest = str(context.peer()).partition(":")
-    if kind not in ("ipv4", "ipv6"):
-        return ""
-    return rest.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")
 
 
 class Authorize(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types

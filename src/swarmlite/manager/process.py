@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition
 from swarmlite.identity import node as identity
 from swarmlite.identity.certificates import Certificates
@@ -27,6 +28,7 @@ from . import members, storekeys
 from .ca.service import CAService
 from .controlapi.service import ControlService
 from .dispatcher import Dispatcher, DispatcherService
+from .dispatcher.carrying import Carrying
 from .election import Election, run_leader
 from .isolation import kept_up
 from .logbroker import LogBroker
@@ -104,10 +106,17 @@ async def _serve_and_lead(
     dispatcher = Dispatcher(store, config.node_id, is_leader=lambda: leading.now)
     broker = LogBroker(store, dispatcher.sessions)
     dispatcher.logs = broker
+    certificates = Certificates(paths.certificates_dir)
+    dispatcher.carrying = Carrying(store, dispatcher.sessions, certificates)
     etcd_members = members.EtcdMembers(client)
     presence = members.Presence(client)
     control = ControlService(
-        store, config.node_id, broker, members=etcd_members if config.embedded else None
+        store,
+        config.node_id,
+        broker,
+        members=etcd_members if config.embedded else None,
+        carrier=dispatcher.carrying,
+        channel=lambda address: rpc.secure_channel([address], paths.certificates_dir),
     )
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
@@ -140,7 +149,6 @@ async def _serve_and_lead(
             log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
             leading_on = partial(run_leader, store, election, leader_loops, duties)
             group.create_task(kept_up("leader", leading_on), name="leader")
-            certificates = Certificates(paths.certificates_dir)
             await kept_up("certificate", partial(_follow_certificate, client, certificates))
 
 

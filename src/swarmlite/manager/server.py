@@ -18,6 +18,7 @@ import grpc.aio
 from swarmlite import rpc
 from swarmlite.errors import AlreadyExists
 from swarmlite.identity.certificates import Certificates
+from swarmlite.identity.serving import server_credentials as serving_credentials
 
 from .auth import Authorize
 from .ca import anyone
@@ -31,29 +32,7 @@ STOP_GRACE_S = 2.0
 
 def server_credentials(certificates_dir: Path) -> grpc.ServerCredentials:
     """mTLS, demanded of everyone; those without a certificate show the well-known one."""
-
-    own = Certificates(certificates_dir)
-
-    def configuration() -> Any:
-        pair = (own.key, own.certificate)
-        roots = own.roots + b"\n" + anyone.CERT
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
-
-    loaded = own.stamp()
-
-    def fetch() -> Any:
-        nonlocal loaded
-        try:
-            now = own.stamp()
-            if now == loaded:
-                return None
-            fresh = configuration()
-        except OSError:
-            return None  # in the middle of a renewal: the old one holds
-        loaded = now
-        return fresh
-
-    return grpc.dynamic_ssl_server_credentials(configuration(), fetch, True)
+    return serving_credentials(Certificates(certificates_dir), also=anyone.CERT)
 
 
 def _server(register: Sequence[Register], view: Callable[[], Tables], local: bool) -> Any:

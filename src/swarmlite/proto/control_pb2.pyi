@@ -61,6 +61,75 @@ LOG_STDERR: LogStream.ValueType  # 2
 Global___LogStream: typing_extensions.TypeAlias = LogStream
 
 @typing.final
+class CarryImageRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REF_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    FORWARDED_FIELD_NUMBER: builtins.int
+    ref: builtins.str
+    """NAME:TAG"""
+    digest: builtins.str
+    """of its index or manifest"""
+    forwarded: builtins.bool
+    """by another manager: `nodes` are ids, with sessions here"""
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """ids, prefixes, names; empty = every node that is READY"""
+
+    def __init__(
+        self,
+        *,
+        ref: builtins.str = ...,
+        digest: builtins.str = ...,
+        nodes: collections.abc.Iterable[builtins.str] | None = ...,
+        forwarded: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "forwarded", b"forwarded", "nodes", b"nodes", "ref", b"ref"]) -> None: ...
+
+Global___CarryImageRequest: typing_extensions.TypeAlias = CarryImageRequest
+
+@typing.final
+class CarryImageResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    HOSTNAME_FIELD_NUMBER: builtins.int
+    LAYER_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    CURRENT_BYTES_FIELD_NUMBER: builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    hostname: builtins.str
+    layer: builtins.str
+    """short digest; empty for the image as a whole"""
+    status: builtins.str
+    current_bytes: builtins.int
+    total_bytes: builtins.int
+    done: builtins.bool
+    """the node's last answer"""
+    error: builtins.str
+    """one line; done too"""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        hostname: builtins.str = ...,
+        layer: builtins.str = ...,
+        status: builtins.str = ...,
+        current_bytes: builtins.int = ...,
+        total_bytes: builtins.int = ...,
+        done: builtins.bool = ...,
+        error: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "done", b"done", "error", b"error", "hostname", b"hostname", "layer", b"layer", "node_id", b"node_id", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
+
+Global___CarryImageResponse: typing_extensions.TypeAlias = CarryImageResponse
+
+@typing.final
 class Empty(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -180,6 +180,11 @@ class ControlStub(object):
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.LogsRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.LogsResponse.FromString,
                 _registered_method=True)
+        self.CarryImage = channel.unary_stream(
+                '/swarmlite.Control/CarryImage',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.FromString,
+                _registered_method=True)
 
 
 class ControlServicer(object):
@@ -361,6 +366,14 @@ class ControlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CarryImage(self, request, context):
+        """Brings an image that some node of the cluster has to others, which keep it under its name. A failure of a node is in its
+        own last answer. NOT_FOUND, INVALID_ARGUMENT: nothing was begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -508,6 +521,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.ServiceLogs,
                     request_deserializer=swarmlite_dot_proto_dot_control__pb2.LogsRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.LogsResponse.SerializeToString,
+            ),
+            'CarryImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.CarryImage,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1293,6 +1311,33 @@ class Control(object):
             '/swarmlite.Control/ServiceLogs',
             swarmlite_dot_proto_dot_control__pb2.LogsRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.LogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CarryImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/swarmlite.Control/CarryImage',
+            swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

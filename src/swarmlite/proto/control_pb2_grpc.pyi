@@ -493,7 +493,23 @@ _ControlServiceLogsType = typing_extensions.TypeVar(
     ],
 )
 
-class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlWatchType, _ControlServiceLogsType]):
+_ControlCarryImageType = typing_extensions.TypeVar(
+    '_ControlCarryImageType',
+    grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CarryImageRequest,
+        swarmlite.proto.control_pb2.CarryImageResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CarryImageRequest,
+        swarmlite.proto.control_pb2.CarryImageResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CarryImageRequest,
+        swarmlite.proto.control_pb2.CarryImageResponse,
+    ],
+)
+
+class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType]):
     @typing.overload
     def __init__(self: ControlStub[
         grpc.UnaryUnaryMultiCallable[
@@ -611,6 +627,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
         grpc.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.LogsRequest,
             swarmlite.proto.control_pb2.LogsResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            swarmlite.proto.control_pb2.CarryImageRequest,
+            swarmlite.proto.control_pb2.CarryImageResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -732,6 +752,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
             swarmlite.proto.control_pb2.LogsRequest,
             swarmlite.proto.control_pb2.LogsResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            swarmlite.proto.control_pb2.CarryImageRequest,
+            swarmlite.proto.control_pb2.CarryImageResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetNode: _ControlGetNodeType
@@ -793,6 +817,11 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
 
     ServiceLogs: _ControlServiceLogsType
     """Lines of tasks' logs from whichever nodes have them."""
+
+    CarryImage: _ControlCarryImageType
+    """Brings an image that some node of the cluster has to others, which keep it under its name. A failure of a node is in its
+    own last answer. NOT_FOUND, INVALID_ARGUMENT: nothing was begun.
+    """
 
 ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -910,6 +939,10 @@ ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryStreamMultiCallable[
         swarmlite.proto.control_pb2.LogsRequest,
         swarmlite.proto.control_pb2.LogsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CarryImageRequest,
+        swarmlite.proto.control_pb2.CarryImageResponse,
     ],
 ]
 
@@ -1118,5 +1151,15 @@ class ControlServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.LogsResponse], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.LogsResponse]]:
         """Lines of tasks' logs from whichever nodes have them."""
+
+    @abc.abstractmethod
+    def CarryImage(
+        self,
+        request: swarmlite.proto.control_pb2.CarryImageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.CarryImageResponse], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.CarryImageResponse]]:
+        """Brings an image that some node of the cluster has to others, which keep it under its name. A failure of a node is in its
+        own last answer. NOT_FOUND, INVALID_ARGUMENT: nothing was begun.
+        """
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -24,6 +24,71 @@ else:
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
+class FindImageRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: builtins.int
+    digest: builtins.str
+    def __init__(
+        self,
+        *,
+        digest: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest"]) -> None: ...
+
+Global___FindImageRequest: typing_extensions.TypeAlias = FindImageRequest
+
+@typing.final
+class FindImageResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: builtins.int
+    HOLDERS_FIELD_NUMBER: builtins.int
+    EXPECTING_FIELD_NUMBER: builtins.int
+    ticket: builtins.bytes
+    """an ImageTicket"""
+    @property
+    def holders(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ImageHolder]:
+        """they have it, in random order"""
+
+    @property
+    def expecting(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ImageHolder]:
+        """They want it as well. The order is the same for all who ask, and it ends before the caller: its first asks the registry."""
+
+    def __init__(
+        self,
+        *,
+        ticket: builtins.bytes = ...,
+        holders: collections.abc.Iterable[Global___ImageHolder] | None = ...,
+        expecting: collections.abc.Iterable[Global___ImageHolder] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expecting", b"expecting", "holders", b"holders", "ticket", b"ticket"]) -> None: ...
+
+Global___FindImageResponse: typing_extensions.TypeAlias = FindImageResponse
+
+@typing.final
+class ImageHolder(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    ADDR_FIELD_NUMBER: builtins.int
+    HOSTNAME_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    addr: builtins.str
+    """HOST:PORT of its Blobs service"""
+    hostname: builtins.str
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        addr: builtins.str = ...,
+        hostname: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "hostname", b"hostname", "node_id", b"node_id"]) -> None: ...
+
+Global___ImageHolder: typing_extensions.TypeAlias = ImageHolder
+
+@typing.final
 class AttachContainerRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -106,6 +171,8 @@ class AgentMessage(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     STATUSES_FIELD_NUMBER: builtins.int
     LOGS_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    FETCH_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> Global___Hello:
         """first only"""
@@ -119,8 +186,14 @@ class AgentMessage(google.protobuf.message.Message):
         """batched by the agent"""
 
     @property
-    def logs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LogChunk]:
-        """A message with none of these is a heartbeat; so is any other."""
+    def logs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___LogChunk]: ...
+    @property
+    def images(self) -> Global___HeldImages:
+        """first all that the node holds, then what changed"""
+
+    @property
+    def fetch(self) -> Global___FetchReport:
+        """of a FetchImage"""
 
     def __init__(
         self,
@@ -129,11 +202,103 @@ class AgentMessage(google.protobuf.message.Message):
         description: swarmlite.proto.types_pb2.NodeDescription | None = ...,
         statuses: collections.abc.Iterable[Global___TaskStatusUpdate] | None = ...,
         logs: collections.abc.Iterable[Global___LogChunk] | None = ...,
+        images: Global___HeldImages | None = ...,
+        fetch: Global___FetchReport | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["description", b"description", "hello", b"hello"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "hello", b"hello", "logs", b"logs", "statuses", b"statuses"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images", "logs", b"logs", "statuses", b"statuses"]) -> None: ...
 
 Global___AgentMessage: typing_extensions.TypeAlias = AgentMessage
+
+@typing.final
+class HeldImages(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COMPLETE_FIELD_NUMBER: builtins.int
+    ADDED_FIELD_NUMBER: builtins.int
+    REMOVED_FIELD_NUMBER: builtins.int
+    complete: builtins.bool
+    """forget what was said before"""
+    @property
+    def added(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """digests of indexes and manifests"""
+
+    @property
+    def removed(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        complete: builtins.bool = ...,
+        added: collections.abc.Iterable[builtins.str] | None = ...,
+        removed: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["added", b"added", "complete", b"complete", "removed", b"removed"]) -> None: ...
+
+Global___HeldImages: typing_extensions.TypeAlias = HeldImages
+
+@typing.final
+class FetchImage(google.protobuf.message.Message):
+    """What an agent was asked to bring to its node and to keep."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    REF_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    CANCEL_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    ref: builtins.str
+    """NAME:TAG, its name on the node"""
+    digest: builtins.str
+    cancel: builtins.bool
+    """nobody waits for it any more"""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        ref: builtins.str = ...,
+        digest: builtins.str = ...,
+        cancel: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "digest", b"digest", "id", b"id", "ref", b"ref"]) -> None: ...
+
+Global___FetchImage: typing_extensions.TypeAlias = FetchImage
+
+@typing.final
+class FetchReport(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    LAYER_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    CURRENT_BYTES_FIELD_NUMBER: builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    layer: builtins.str
+    """short digest; empty for the image as a whole"""
+    status: builtins.str
+    current_bytes: builtins.int
+    total_bytes: builtins.int
+    done: builtins.bool
+    """the last report"""
+    error: builtins.str
+    """one line; done too"""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        layer: builtins.str = ...,
+        status: builtins.str = ...,
+        current_bytes: builtins.int = ...,
+        total_bytes: builtins.int = ...,
+        done: builtins.bool = ...,
+        error: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "done", b"done", "error", b"error", "id", b"id", "layer", b"layer", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
+
+Global___FetchReport: typing_extensions.TypeAlias = FetchReport
 
 @typing.final
 class Hello(google.protobuf.message.Message):
@@ -237,6 +402,7 @@ class ManagerMessage(google.protobuf.message.Message):
     ASSIGNMENTS_FIELD_NUMBER: builtins.int
     LOG_SUBSCRIPTION_FIELD_NUMBER: builtins.int
     REPORT_AGAIN_FIELD_NUMBER: builtins.int
+    FETCH_IMAGE_FIELD_NUMBER: builtins.int
     @property
     def session(self) -> Global___SessionInfo: ...
     @property
@@ -247,6 +413,8 @@ class ManagerMessage(google.protobuf.message.Message):
     def report_again(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """tasks whose last report came before this manager knew of them: report them again"""
 
+    @property
+    def fetch_image(self) -> Global___FetchImage: ...
     def __init__(
         self,
         *,
@@ -254,9 +422,10 @@ class ManagerMessage(google.protobuf.message.Message):
         assignments: Global___Assignments | None = ...,
         log_subscription: Global___LogSubscription | None = ...,
         report_again: collections.abc.Iterable[builtins.str] | None = ...,
+        fetch_image: Global___FetchImage | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "log_subscription", b"log_subscription", "session", b"session"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "log_subscription", b"log_subscription", "report_again", b"report_again", "session", b"session"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "session", b"session"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "report_again", b"report_again", "session", b"session"]) -> None: ...
 
 Global___ManagerMessage: typing_extensions.TypeAlias = ManagerMessage
 

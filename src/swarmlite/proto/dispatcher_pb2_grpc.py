@@ -50,6 +50,11 @@ class DispatcherStub(object):
                 request_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.DetachContainerRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
                 _registered_method=True)
+        self.FindImage = channel.unary_unary(
+                '/swarmlite.Dispatcher/FindImage',
+                request_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageResponse.FromString,
+                _registered_method=True)
 
 
 class DispatcherServicer(object):
@@ -81,6 +86,14 @@ class DispatcherServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindImage(self, request, context):
+        """Who has an image that a task of the caller's node names, or that it was asked to keep, and a ticket for them (blobs.proto).
+        Each manager knows what the nodes of its own sessions hold: an agent asks all of them. PERMISSION_DENIED: nothing names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatcherServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -98,6 +111,11 @@ def add_DispatcherServicer_to_server(servicer, server):
                     servicer.DetachContainer,
                     request_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.DetachContainerRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.Empty.SerializeToString,
+            ),
+            'FindImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindImage,
+                    request_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +199,33 @@ class Dispatcher(object):
             '/swarmlite.Dispatcher/DetachContainer',
             swarmlite_dot_proto_dot_dispatcher__pb2.DetachContainerRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Dispatcher/FindImage',
+            swarmlite_dot_proto_dot_dispatcher__pb2.FindImageRequest.SerializeToString,
+            swarmlite_dot_proto_dot_dispatcher__pb2.FindImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,7 +74,23 @@ _DispatcherDetachContainerType = typing_extensions.TypeVar(
     ],
 )
 
-class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachContainerType, _DispatcherDetachContainerType]):
+_DispatcherFindImageType = typing_extensions.TypeVar(
+    '_DispatcherFindImageType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.FindImageRequest,
+        swarmlite.proto.dispatcher_pb2.FindImageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.FindImageRequest,
+        swarmlite.proto.dispatcher_pb2.FindImageResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.FindImageRequest,
+        swarmlite.proto.dispatcher_pb2.FindImageResponse,
+    ],
+)
+
+class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachContainerType, _DispatcherDetachContainerType, _DispatcherFindImageType]):
     @typing.overload
     def __init__(self: DispatcherStub[
         grpc.StreamStreamMultiCallable[
@@ -88,6 +104,10 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachCon
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
             swarmlite.proto.control_pb2.Empty,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.dispatcher_pb2.FindImageRequest,
+            swarmlite.proto.dispatcher_pb2.FindImageResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -104,6 +124,10 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachCon
         grpc.aio.UnaryUnaryMultiCallable[
             swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
             swarmlite.proto.control_pb2.Empty,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.dispatcher_pb2.FindImageRequest,
+            swarmlite.proto.dispatcher_pb2.FindImageResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -123,6 +147,11 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachCon
     DetachContainer: _DispatcherDetachContainerType
     """Gives a container's addresses back; of what is not attached there is nothing to do, and no error."""
 
+    FindImage: _DispatcherFindImageType
+    """Who has an image that a task of the caller's node names, or that it was asked to keep, and a ticket for them (blobs.proto).
+    Each manager knows what the nodes of its own sessions hold: an agent asks all of them. PERMISSION_DENIED: nothing names it.
+    """
+
 DispatcherAsyncStub: typing_extensions.TypeAlias = DispatcherStub[
     grpc.aio.StreamStreamMultiCallable[
         swarmlite.proto.dispatcher_pb2.AgentMessage,
@@ -135,6 +164,10 @@ DispatcherAsyncStub: typing_extensions.TypeAlias = DispatcherStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.dispatcher_pb2.DetachContainerRequest,
         swarmlite.proto.control_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.dispatcher_pb2.FindImageRequest,
+        swarmlite.proto.dispatcher_pb2.FindImageResponse,
     ],
 ]
 
@@ -169,5 +202,15 @@ class DispatcherServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.control_pb2.Empty, collections.abc.Awaitable[swarmlite.proto.control_pb2.Empty]]:
         """Gives a container's addresses back; of what is not attached there is nothing to do, and no error."""
+
+    @abc.abstractmethod
+    def FindImage(
+        self,
+        request: swarmlite.proto.dispatcher_pb2.FindImageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.dispatcher_pb2.FindImageResponse, collections.abc.Awaitable[swarmlite.proto.dispatcher_pb2.FindImageResponse]]:
+        """Who has an image that a task of the caller's node names, or that it was asked to keep, and a ticket for them (blobs.proto).
+        Each manager knows what the nodes of its own sessions hold: an agent asks all of them. PERMISSION_DENIED: nothing names it.
+        """
 
 def add_DispatcherServicer_to_server(servicer: DispatcherServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -202,12 +202,15 @@ class ResolvedImage(google.protobuf.message.Message):
     PLATFORMS_FIELD_NUMBER: builtins.int
     MEDIA_TYPE_FIELD_NUMBER: builtins.int
     SIZE_BYTES_FIELD_NUMBER: builtins.int
+    LOCAL_FIELD_NUMBER: builtins.int
     ref: builtins.str
     digest: builtins.str
     media_type: builtins.str
     """of the manifest or index"""
     size_bytes: builtins.int
     """of it"""
+    local: builtins.bool
+    """no registry answered for it: this host's image of that name"""
     @property
     def platforms(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.Platform]: ...
     def __init__(
@@ -218,8 +221,9 @@ class ResolvedImage(google.protobuf.message.Message):
         platforms: collections.abc.Iterable[swarmlite.proto.types_pb2.Platform] | None = ...,
         media_type: builtins.str = ...,
         size_bytes: builtins.int = ...,
+        local: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["digest", b"digest", "media_type", b"media_type", "platforms", b"platforms", "ref", b"ref", "size_bytes", b"size_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "local", b"local", "media_type", b"media_type", "platforms", b"platforms", "ref", b"ref", "size_bytes", b"size_bytes"]) -> None: ...
 
 Global___ResolvedImage: typing_extensions.TypeAlias = ResolvedImage
 

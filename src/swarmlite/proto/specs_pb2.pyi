@@ -291,14 +291,20 @@ class ContainerSpec(google.protobuf.message.Message):
         DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
         REGISTRY_AUTH_FIELD_NUMBER: builtins.int
+        SOURCES_FIELD_NUMBER: builtins.int
         registry_auth: builtins.str
         """base64 of JSON {username,password,identitytoken,serveraddress}"""
+        @property
+        def sources(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+            """peer, registry: who is asked, in this order; empty = both"""
+
         def __init__(
             self,
             *,
             registry_auth: builtins.str = ...,
+            sources: collections.abc.Iterable[builtins.str] | None = ...,
         ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["registry_auth", b"registry_auth"]) -> None: ...
+        def ClearField(self, field_name: typing.Literal["registry_auth", b"registry_auth", "sources", b"sources"]) -> None: ...
 
     IMAGE_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int

@@ -517,11 +517,14 @@ class NodeDescription(google.protobuf.message.Message):
     KERNEL_VERSION_FIELD_NUMBER: builtins.int
     OS_NAME_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
+    IMAGE_PORT_FIELD_NUMBER: builtins.int
     hostname: builtins.str
     data_path_addr: builtins.str
     """where other nodes send VXLAN to"""
     kernel_version: builtins.str
     os_name: builtins.str
+    image_port: builtins.int
+    """where its Blobs service listens, at data_path_addr; 0 = it serves no images"""
     @property
     def platform(self) -> Global___Platform: ...
     @property
@@ -543,9 +546,10 @@ class NodeDescription(google.protobuf.message.Message):
         kernel_version: builtins.str = ...,
         os_name: builtins.str = ...,
         warnings: collections.abc.Iterable[builtins.str] | None = ...,
+        image_port: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "image_port", b"image_port", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
 

@@ -55,8 +55,10 @@ class Registry:
         token: Mapping[str, str] | None = None,
         root: Path | None = None,
         outlive: Path | None = None,
+        log_requests: bool = False,
     ) -> None:
         self.host = host
+        self._log_requests = log_requests
         self.port = port or _free_port(host)
         self._tls = tls
         self._bare = bare_certificates
@@ -88,6 +90,12 @@ class Registry:
         """Where its configuration, log and certificates lie while it runs."""
         assert self._folder is not None, "used outside of its context"
         return self._folder
+
+    def requests(self, method: str, path: str) -> list[str]:
+        """What was asked for, of those whose path has `path` in it; with `log_requests` only."""
+        lines = (self.folder / "registry.log").read_text(errors="replace").splitlines()
+        asked = [line.partition(f'"{method} ')[2].partition(" ")[0] for line in lines]
+        return [found for found in asked if path in found]
 
     @property
     def ca_file(self) -> Path | None:
@@ -183,7 +191,7 @@ class Registry:
         root = self._root or self.folder / "content"
         config: dict[str, Any] = {
             "version": 0.1,
-            "log": {"level": "info", "accesslog": {"disabled": True}},
+            "log": {"level": "info", "accesslog": {"disabled": not self._log_requests}},
             "storage": {
                 "filesystem": {"rootdirectory": str(root)},
                 "cache": {"blobdescriptor": "inmemory"},

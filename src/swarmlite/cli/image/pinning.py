@@ -25,7 +25,8 @@ _WARNING = (
 def pin(session: Session, task: TaskSpec, *, resolve: bool, send_auth: bool) -> None:
     """Complete the image of `task` in place: tag, digest and platforms, credentials.
 
-    An image that no registry answers for keeps its tag, with Docker's warning: nodes may have it.
+    Of an image that no registry answers for, it is the digest of this host's, which nodes get from
+    here; where this host has none either, it keeps its tag, with Docker's warning.
     """
     container = task.container
     auth = registry_auth(container.image) if send_auth or resolve else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from swarmlite.cli.image.carrying import carry
 from swarmlite.cli.image.credentials import registry_auth
 from swarmlite.cli.image.naming import with_tag
 from swarmlite.cli.image.platform import all_platforms_option, platform_option
@@ -21,17 +22,27 @@ from swarmlite.proto.types_pb2 import Platform
 @flag("-q", "--quiet", help="Suppress verbose output.")
 @platform_option
 @all_platforms_option
-@click.argument("name", metavar="NAME[:TAG]")
+@flag("--nodes", help="Put it on nodes of the swarm (all of them, or NODE...), without a registry.")
+@click.argument("names", nargs=-1, required=True, metavar="[NODE...] NAME[:TAG]")
 @pass_session
 def command(
     session: Session,
-    name: str,
+    names: tuple[str, ...],
+    nodes: bool,
     all_tags: bool,
     quiet: bool,
     platform: Platform | None,
     all_platforms: bool,
 ) -> None:
-    """Upload an image to a registry."""
+    """Upload an image to a registry, or with --nodes to nodes of the swarm."""
+    name = names[-1]
+    if nodes:
+        if all_tags or all_platforms or platform is not None:
+            raise InvalidSpec("--nodes gives one image to each node, for the node's own platform")
+        carry(session, with_tag(name), names[:-1], quiet=quiet)
+        return
+    if len(names) > 1:
+        raise InvalidSpec("push takes one NAME[:TAG]; nodes are named with --nodes")
     tagged = with_tag(name) == name
     if all_tags and tagged:
         raise InvalidSpec("tag can't be used with --all-tags/-a")

@@ -11,7 +11,7 @@ from swarmlite.cli.output.display import Display
 from swarmlite.model import units
 from swarmlite.proto.images_pb2 import ImageProgress, LocalImage, PushedTag
 
-_MOVING = ("Downloading", "Extracting", "Loading", "Pushing")
+MOVING = ("Downloading", "Extracting", "Loading", "Pushing")
 _BAR = 50
 
 
@@ -31,14 +31,14 @@ def follow(replies: Iterable[ImageProgress], *, quiet: bool, out: TextIO | None 
             done.images.append(reply.image)
         if reply.HasField("pushed"):
             done.pushed.append(reply.pushed)
-        if reply.layer and (display.terminal or reply.status not in _MOVING):
+        if reply.layer and (display.terminal or reply.status not in MOVING):
             display.show([(reply.layer, text_of(reply))])
     return done
 
 
 def text_of(reply: ImageProgress) -> str:
     """What a layer's line says, with Docker's bar where it moves."""
-    if reply.status not in _MOVING or not reply.total_bytes:
+    if reply.status not in MOVING or not reply.total_bytes:
         return reply.status
     now, total = units.format_size(reply.current_bytes), units.format_size(reply.total_bytes)
     filled = min(_BAR * reply.current_bytes // reply.total_bytes, _BAR)

@@ -64,6 +64,8 @@ def _container(sent: Fields, spec: ServiceSpec, stored: ServiceSpec) -> None:
             getattr(new, name).extend(value)
         else:
             setattr(new, name, value)
+    if old.pull_options.sources and not new.pull_options.sources:
+        new.pull_options.sources.extend(old.pull_options.sources)
 
 
 def _shown(task: TaskSpec, whole: ServiceSpec) -> TaskSpec:

@@ -17,6 +17,7 @@ from swarmlite.engine.engine import Engine
 from swarmlite.engine.events import nanoseconds
 from swarmlite.engine.prune import truth, until_ns
 from swarmlite.engine.records import OWNER
+from swarmlite.errors import SwarmliteError
 from swarmlite.proto import images_pb2 as pb
 from swarmlite.proto.control_pb2 import Empty, GetRequest, ListRequest
 from swarmlite.proto.images_pb2_grpc import ImagesServicer
@@ -25,6 +26,8 @@ from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.types import Image, ManifestInfo, Platform, Progress, Removed
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
+LOCAL_RESOLVE_TIMEOUT_S = 3.0
+"""How long a registry is asked for an image that this host has; clients wait for 5 s."""
 LIST_KEYS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_KEYS = ("dangling", "label", "label!", "until")
 
@@ -82,15 +85,23 @@ class ImagesService(ImageMakingService, ImagesServicer):
             yield message
 
     async def Resolve(self, request: pb.PullImageRequest, context: Context) -> pb.ResolvedImage:
-        """What the registry says now."""
+        """What the registry says now; where none answers for it, what this host has."""
         auth = RegistryAuth.from_base64(request.registry_auth)
-        resolved = await self._store.resolve(request.ref, auth=auth)
+        here = await asyncio.to_thread(self._store.resolve_here, request.ref)
+        try:
+            async with asyncio.timeout(LOCAL_RESOLVE_TIMEOUT_S if here is not None else None):
+                resolved = await self._store.resolve(request.ref, auth=auth)
+        except (SwarmliteError, TimeoutError):
+            if here is None:
+                raise
+            resolved = here
         return pb.ResolvedImage(
             ref=request.ref,
             digest=resolved.digest,
             platforms=[_platform(platform) for platform in resolved.platforms],
             media_type=resolved.media_type,
             size_bytes=resolved.size_bytes,
+            local=resolved is here,
         )
 
     async def List(self, request: ListRequest, context: Context) -> pb.ListImagesResponse:

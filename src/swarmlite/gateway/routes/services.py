@@ -117,7 +117,7 @@ async def _changed(call: Call, sent: Fields, stored: Service) -> ServiceSpec:
     spec.task.container.pull_options.registry_auth = registry_auth(call) or _known_auth(
         call, stored
     )
-    if not spec.task.container.pull_options.registry_auth:
+    if not spec.task.container.pull_options.ByteSize():
         spec.task.container.ClearField("pull_options")
     return carried_over(sent, spec, stored.spec)
 

@@ -17,27 +17,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.identity.subjects import MANAGER as MANAGER
+from swarmlite.identity.subjects import WORKER as WORKER
+from swarmlite.identity.subjects import Subject as Subject
+from swarmlite.identity.subjects import subject_of as subject_of
 from swarmlite.ids import new_id
 
-MANAGER = "swarm-manager"
-WORKER = "swarm-worker"
 ROOT_LIFE = timedelta(days=20 * 365)
 NODE_LIFE = timedelta(days=90)
 MINIMUM_LIFE = timedelta(hours=1)
 BACKDATE = timedelta(hours=1)
 """Certificates begin in the past, for hosts whose clocks are behind."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Whom a certificate is for."""
-
-    node_id: str
-    role: str
-    """MANAGER or WORKER."""
-    cluster_id: str
-    addresses: tuple[str, ...] = ()
-    """IP addresses beside 127.0.0.1 that the node is reached at."""
 
 
 @dataclass(frozen=True)
@@ -110,28 +100,6 @@ def new_request(common_name: str = "swarmlite-node") -> tuple[bytes, bytes]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return _private_pem(key), csr.public_bytes(serialization.Encoding.PEM)
-
-
-def subject_of(cert: bytes) -> tuple[Subject, datetime]:
-    """Whom a certificate names, and when it expires. Raises InvalidSpec for another's."""
-    try:
-        parsed = x509.load_pem_x509_certificate(cert)
-        names = {
-            oid: parsed.subject.get_attributes_for_oid(oid)[0].value
-            for oid in (
-                NameOID.COMMON_NAME,
-                NameOID.ORGANIZATIONAL_UNIT_NAME,
-                NameOID.ORGANIZATION_NAME,
-            )
-        }
-    except (ValueError, IndexError) as error:
-        raise InvalidSpec("the certificate is not one of a node") from error
-    subject = Subject(
-        str(names[NameOID.COMMON_NAME]),
-        str(names[NameOID.ORGANIZATIONAL_UNIT_NAME]),
-        str(names[NameOID.ORGANIZATION_NAME]),
-    )
-    return subject, parsed.not_valid_after_utc
 
 
 def life_of(cert: bytes) -> tuple[datetime, datetime]:

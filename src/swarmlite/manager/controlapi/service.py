@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+import grpc.aio
+
 from swarmlite.manager.store.api import Store
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto import objects_pb2 as objects
@@ -13,6 +15,7 @@ from swarmlite.proto.control_pb2_grpc import ControlServicer
 
 from .api import Api, utc_now
 from .clusters import Clusters
+from .images import Carrier, Images
 from .networks import Networks
 from .nodes import Members, Nodes
 from .payloads import Configs, Secrets
@@ -40,8 +43,10 @@ class ControlService(ControlServicer):
         logs: Logs,
         now: Callable[[], datetime] = utc_now,
         members: Members | None = None,
+        carrier: Carrier | None = None,
+        channel: Callable[[str], grpc.aio.Channel] | None = None,
     ) -> None:
-        """`members`: of the embedded etcd, where there is one."""
+        """`members`: of the embedded etcd, where there is one; `channel` leads to a manager."""
         self._api = Api(store, node_id, now)
         self._logs = logs
         self._nodes = Nodes(self._api, members)
@@ -51,6 +56,7 @@ class ControlService(ControlServicer):
         self._secrets = Secrets(self._api)
         self._configs = Configs(self._api)
         self._clusters = Clusters(self._api)
+        self._images = Images(self._api, carrier, channel)
 
     async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:
         """See control.proto."""
@@ -199,3 +205,10 @@ class ControlService(ControlServicer):
         """See control.proto."""
         async for response in self._logs.logs(request):
             yield response
+
+    async def CarryImage(
+        self, request: pb.CarryImageRequest, context: Context
+    ) -> AsyncIterator[pb.CarryImageResponse]:
+        """See control.proto."""
+        async for answer in self._images.carry(request):
+            yield answer

@@ -36,6 +36,7 @@ from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
 
 from . import assignments
 from .attachments import Attachments, stale
+from .carrying import Carrying
 from .judging import NodeJudge
 from .liveness import Liveness
 from .orphans import orphans
@@ -89,6 +90,7 @@ class Dispatcher:
     ) -> None:
         self.sessions = Sessions()
         self.logs: LogSink | None = None
+        self.carrying: Carrying | None = None
         self.attachments = Attachments(store)
         self._store = store
         self._node_id = node_id
@@ -166,6 +168,11 @@ class Dispatcher:
             apart("report of node", node_id, described, node_id, message.description)
         if self._reports:
             self._writer.wake()
+        if self.carrying is not None:
+            if message.HasField("images"):
+                apart("images of node", node_id, self.carrying.held, node_id, message.images)
+            if message.HasField("fetch"):
+                apart("report of node", node_id, self.carrying.reported, node_id, message.fetch)
         for chunk in message.logs:
             if self.logs is not None:
                 apart("log of node", node_id, self.logs.received, node_id, chunk)

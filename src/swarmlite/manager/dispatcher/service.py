@@ -16,6 +16,8 @@ from swarmlite.proto.dispatcher_pb2 import (
     AttachContainerRequest,
     AttachContainerResponse,
     DetachContainerRequest,
+    FindImageRequest,
+    FindImageResponse,
     Hello,
 )
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherServicer
@@ -61,6 +63,13 @@ class DispatcherService(DispatcherServicer):
         """See dispatcher.proto."""
         await self._attachments.detach(self._caller(context).node_id, request)
         return Empty()
+
+    async def FindImage(self, request: FindImageRequest, context: Context) -> FindImageResponse:
+        """See dispatcher.proto."""
+        carrying = self._dispatcher.carrying
+        if carrying is None:
+            raise Unavailable("this manager knows nothing of images")
+        return carrying.find(self._caller(context).node_id, request.digest)
 
     async def _serve(self, session: sessions.Session, context: Context) -> None:
         """Raises why the session ended, unless the agent closed it itself."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import templates
+from swarmlite.model.image_sources import check_sources
 from swarmlite.model.references import HOST_GATEWAY, Reference
 from swarmlite.model.signals import signal_number
 from swarmlite.proto.specs_pb2 import ContainerSpec
@@ -50,6 +51,7 @@ def _image(spec: ContainerSpec) -> None:
     if not spec.image:
         raise InvalidSpec("image: must be provided")
     Reference.parse(spec.image)
+    check_sources(spec.pull_options.sources)
 
 
 def _command(spec: ContainerSpec) -> None:

@@ -40,6 +40,7 @@ MAX_WORDS = 128
 """Runtimes, capabilities, kinds of resources."""
 MAX_ATTACHMENTS = 10_000
 MAX_STATUSES = 5_000
+MAX_IMAGES = 10_000
 MAX_LINES = 50_000
 """Of one message."""
 MAX_LINE_BYTES = 1024 * 1024
@@ -121,6 +122,7 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
         data_path_addr=address(description.data_path_addr),
         kernel_version=one_line(description.kernel_version, MAX_WORD),
         os_name=one_line(description.os_name, MAX_WORD),
+        image_port=description.image_port if description.image_port < 65536 else 0,
         warnings=[one_line(text, MAX_WORD) for text in description.warnings[:MAX_WARNINGS]],
     )
     if description.HasField("platform"):
@@ -181,6 +183,7 @@ def check_message(message: AgentMessage) -> None:
     for what, count, limit in (
         ("statuses", len(message.statuses), MAX_STATUSES),
         ("log lines", lines, MAX_LINES),
+        ("images", len(message.images.added) + len(message.images.removed), MAX_IMAGES),
     ):
         if count > limit:
             raise InvalidSpec(f"{count} {what} in one message, {limit} at most")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite.storage.content import Content
+from swarmlite.storage.images.arriving import Arrivals
 from swarmlite.storage.images.flight import Locks
 from swarmlite.storage.images.index import Entry
 from swarmlite.storage.images.index import Index as ImageIndex
@@ -42,6 +43,7 @@ class Catalog:
         self.leases = leases or Leases(root / "leases")
         self.index = ImageIndex(root / "images.json")
         self.locks = Locks()
+        self.arrivals = Arrivals()
         self.uses_changed = False
         self._held: Counter[str] = Counter()
         self._holding = threading.Lock()  # archives are written by threads

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.model.references import Reference
 from swarmlite.storage.images.catalog import Catalog, image_of
 from swarmlite.storage.images.index import Entry
 from swarmlite.storage.images.manifest import (
@@ -18,7 +19,14 @@ from swarmlite.storage.images.manifest import (
     parse_config,
 )
 from swarmlite.storage.images.platforms import of_config
-from swarmlite.storage.images.types import HistoryItem, Inspection, ManifestInfo, Platform, Usage
+from swarmlite.storage.images.types import (
+    HistoryItem,
+    Inspection,
+    ManifestInfo,
+    Platform,
+    Resolved,
+    Usage,
+)
 
 
 def inspect(catalog: Catalog, ref: str) -> Inspection:
@@ -39,6 +47,22 @@ def inspect(catalog: Catalog, ref: str) -> Inspection:
         index_media_type=media_type_of(index) if index else "",
         index_size_bytes=len(index),
     )
+
+
+def resolve(catalog: Catalog, ref: str) -> Resolved | None:
+    """See ImageStore.resolve_here."""
+    try:
+        reference = Reference.parse(ref)
+        entry = catalog.index.find(ref)
+    except (NotFound, InvalidSpec):
+        return None
+    prefix = f"{reference.name}@"
+    pinned = [name.removeprefix(prefix) for name in entry.digests if name.startswith(prefix)]
+    digest = reference.digest or (pinned[-1] if pinned else entry.manifest)
+    if not digest or not catalog.content.has(digest):
+        return None
+    data = document(catalog, digest)
+    return Resolved(digest, (of_config(entry.config),), media_type_of(data), len(data))
 
 
 def history(catalog: Catalog, entry: Entry) -> tuple[HistoryItem, ...]:

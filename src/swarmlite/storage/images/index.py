@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ class Index:
         self._written = 0
         self._writing = threading.Lock()
         self.entries: dict[str, Entry] = {}
+        self.listeners: list[Callable[[], None]] = []
+        """Called when images came, went or were named."""
         try:
             for raw in json.loads(path.read_text())["images"]:
                 self._read(raw)
@@ -107,6 +110,9 @@ class Index:
             for entry in self.entries.values():
                 if pinned in entry.digests or pinned in entry.platform_digests:
                     return entry
+            for entry in self.entries.values():  # made here: no registry has given it a digest
+                if reference.digest == entry.manifest and _named_in(entry.tags, reference.name):
+                    return entry
         else:
             for entry in self.entries.values():
                 if reference.tagged in entry.tags:
@@ -126,6 +132,8 @@ class Index:
 
     async def save(self) -> None:
         """Write the file in a thread. Raises OSError; cancelled: it is written all the same."""
+        for listener in self.listeners:
+            listener()
         entries = [
             {key: list(value) if isinstance(value, list) else value for key, value in pairs}
             for pairs in (vars(entry).items() for entry in self.entries.values())
@@ -137,6 +145,10 @@ class Index:
             if number > self._written:  # else a newer one is there already
                 durable.write(self._path, json.dumps({"images": entries}).encode())
                 self._written = number
+
+
+def _named_in(tags: list[str], repository: str) -> bool:
+    return any(tag.rpartition(":")[0] == repository for tag in tags)
 
 
 def _append(names: list[str], name: str) -> None:

@@ -59,8 +59,10 @@ class Others:
         )
 
     async def _blob(self, blob: Descriptor, limit: asyncio.Semaphore) -> None:
-        content = self._catalog.content
-        source = RemoteLayer(content, self._repository, blob, self._report)
+        source = RemoteLayer(self._catalog, self._repository, blob, self._report)
         async with limit, self._catalog.locks.hold(("source", blob.digest)):
-            await source.fetch()
-            await in_thread(lambda: source.keep(synced=False))
+            try:
+                await source.fetch()
+                await in_thread(lambda: source.keep(synced=False))
+            finally:
+                source.end()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
+
+from yarl import URL
 
 from swarmlite.errors import (
     FailedPrecondition,
@@ -16,6 +18,7 @@ from swarmlite.errors import (
     ResourceExhausted,
     SwarmliteError,
 )
+from swarmlite.model.image_sources import REGISTRY, SOURCES
 from swarmlite.model.references import Reference
 from swarmlite.storage.images import platforms
 from swarmlite.storage.images.auth import RegistryAuth
@@ -33,6 +36,7 @@ from swarmlite.storage.images.manifest import (
     parse_config,
 )
 from swarmlite.storage.images.others import Others
+from swarmlite.storage.images.peers import PeeredRepository, Peers
 from swarmlite.storage.images.registry import Repository
 from swarmlite.storage.images.sources import RemoteLayer
 from swarmlite.storage.images.types import Image, Platform, Progress, Resolved
@@ -49,6 +53,8 @@ class _Wanted:
     platform: Platform
     auth: RegistryAuth | None
     all_platforms: bool
+    sources: tuple[str, ...] = SOURCES
+    peers: Peers | None = field(default=None, compare=False)
 
 
 class Pulling:
@@ -64,20 +70,31 @@ class Pulling:
         reference: Reference,
         auth: RegistryAuth | None,
         work: Callable[[Repository], Awaitable[T]],
+        peers: Peers | None = None,
+        sources: Sequence[str] = SOURCES,
     ) -> T:
-        """What `work` makes of a repository: the mirrors' first, where there are any."""
+        """What `work` makes of a repository: the mirrors' first, where there are any.
+
+        With `peers`, these are asked by each of the repositories too, as `sources` orders it.
+        """
         settings, limits = self._catalog.settings, self._catalog.limits
-        for mirror in settings.mirrors_of(reference.domain):
+
+        def opened(auth: RegistryAuth | None, mirror: URL | None = None) -> Repository:
+            if peers is None:
+                return Repository(reference, auth, settings, limits, mirror=mirror)
+            return PeeredRepository(
+                reference, auth, settings, limits, peers, sources, mirror=mirror
+            )
+
+        for mirror in settings.mirrors_of(reference.domain) if REGISTRY in sources else ():
             try:
-                async with Repository(
-                    reference, None, settings, limits, mirror=mirror
-                ) as repository:
+                async with opened(None, mirror) as repository:
                     return await work(repository)
             except ResourceExhausted:
                 raise
             except SwarmliteError as error:
                 log.info("a mirror is passed over mirror=%s error=%s", mirror.authority, error)
-        async with Repository(reference, auth, settings, limits) as repository:
+        async with opened(auth) as repository:
             return await work(repository)
 
     async def resolve(self, ref: str, auth: RegistryAuth | None) -> Resolved:
@@ -105,10 +122,17 @@ class Pulling:
         owner: str,
         *,
         all_platforms: bool,
+        peers: Peers | None = None,
+        sources: Sequence[str] = (),
     ) -> Image:
         """See ImageStore."""
         reference = Reference.parse(ref)
-        wanted = _Wanted(reference, platform or Platform.of_host(), auth, all_platforms)
+        sources = tuple(sources) or SOURCES
+        if peers is None or not reference.digest:
+            peers, sources = None, SOURCES
+        wanted = _Wanted(
+            reference, platform or Platform.of_host(), auth, all_platforms, sources, peers
+        )
         report = report or ignore
         if reference.digest and not all_platforms and (image := self._complete(wanted)):
             report(Progress("", "Image is up to date"))
@@ -147,6 +171,8 @@ class Pulling:
                 wanted.reference,
                 wanted.auth,
                 lambda repository: self._pull_from(repository, wanted, report, owners),
+                wanted.peers,
+                wanted.sources,
             )
         except OSError as error:
             raise os_error(error, self._catalog.root) from error
@@ -164,22 +190,24 @@ class Pulling:
         config, diff_ids = await in_thread(parse_config, raw)
         check_platform(config, wanted.platform)
         check_layers(catalog, len(diff_ids), len(manifest.layers))
-        sources = [
-            RemoteLayer(catalog.content, repository, layer, report) for layer in manifest.layers
-        ]
+        sources = [RemoteLayer(catalog, repository, layer, report) for layer in manifest.layers]
         documents = [*(index.data for index in chosen.indexes), own.data, raw]
         blobs = [*map(digest_of, documents), *(layer.digest for layer in manifest.layers)]
         others = Others(catalog, repository, report)
         if wanted.all_platforms and chosen.indexes:
             blobs += await others.find(chosen.indexes[0])
         with catalog.holding([*chain_ids(diff_ids), *blobs]):
-            layers = await Bringing(catalog).bring(sources, diff_ids)
+            await in_thread(catalog.keep, documents)  # first: others may ask for what comes
+            try:
+                layers = await Bringing(catalog).bring(sources, diff_ids)
+            finally:
+                for source in sources:
+                    source.end()
             entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], size_of(layers))
             entry.manifest, entry.blobs = digest_of(own.data), list(dict.fromkeys(blobs))
             entry.index = digest_of(chosen.indexes[0].data) if chosen.indexes else ""
             entry.added = entry.used = time.time()
             await others.bring()
-            await in_thread(catalog.keep, documents)
             kept = await self._add(entry, wanted, chosen.top_digest, own.digest, owners)
         report(Progress("", "Pull complete"))
         return image_of(kept)

@@ -139,9 +139,9 @@ class Repository:
         """
         attempt = 0
         target.touch(mode=0o600)
-        state = await in_thread(_hash_so_far, target, descriptor)
+        state = await in_thread(hash_so_far, target, descriptor)
         with target.open("ab", buffering=0) as file:
-            download = _Download(file, descriptor, state)
+            download = Download(file, descriptor, state)
             while not download.complete:
                 before = download.have
                 try:
@@ -157,7 +157,7 @@ class Repository:
                 f"not {descriptor.digest}"
             )
 
-    async def _attempt(self, download: _Download, progress: Callable[[int], None]) -> None:
+    async def _attempt(self, download: Download, progress: Callable[[int], None]) -> None:
         descriptor = download.descriptor
         path: str | URL = f"{self.reference.path}/blobs/{descriptor.digest}"
         headers = {"Range": f"bytes={download.have}-"} if download.have else {}
@@ -176,7 +176,7 @@ class Repository:
             )
 
     async def _elsewhere(
-        self, headers: dict[str, str], download: _Download, progress: Callable[[int], None]
+        self, headers: dict[str, str], download: Download, progress: Callable[[int], None]
     ) -> None:
         """A foreign layer, from where its manifest says; nobody's credentials go there."""
         urls = [URL(url) for url in download.descriptor.urls if url.startswith(("https:", "http:"))]
@@ -195,7 +195,7 @@ class Repository:
         self,
         path: str | URL,
         headers: dict[str, str],
-        download: _Download,
+        download: Download,
         progress: Callable[[int], None],
     ) -> None:
         async with self.transport.request(
@@ -217,7 +217,7 @@ class Repository:
                 ) from error
 
 
-class _Download:
+class Download:
     """A blob on its way into a file that is open for appending."""
 
     def __init__(self, file: Any, descriptor: Descriptor, state: Any) -> None:
@@ -229,10 +229,12 @@ class _Download:
 
     @property
     def complete(self) -> bool:
+        """Whether nothing is missing, right or not."""
         return self.have >= self.descriptor.size
 
     @property
     def digest(self) -> str:
+        """Of what has come so far."""
         return f"{self.descriptor.digest.partition(':')[0]}:{self._hash.hexdigest()}"
 
     def check_start(self, response: aiohttp.ClientResponse) -> None:
@@ -242,10 +244,10 @@ class _Download:
             start = response.headers.get("Content-Range", "").removeprefix("bytes ")
             if start.partition("-")[0].strip() == str(self.have):
                 return
-            self._restart()
+            self.restart()
             raise Retryable(Unavailable("the registry sent another range than asked for"))
         if self.have:
-            self._restart()
+            self.restart()
         if response.status == 206:  # a part of what was compressed: of no use
             raise Retryable(Unavailable("the registry sent a part of a compressed answer"))
 
@@ -255,7 +257,8 @@ class _Download:
             return None
         return decoder(response.headers.get("Content-Encoding", ""))
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Begin at its first byte again."""
         self._file.truncate(0)
         self.have = 0
         self._hash = hashlib.new(self.descriptor.digest.partition(":")[0])
@@ -297,7 +300,7 @@ async def _gathered(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         yield bytes(gathered)
 
 
-def _hash_so_far(target: Path, descriptor: Descriptor) -> Any:
+def hash_so_far(target: Path, descriptor: Descriptor) -> Any:
     """The hash of what `target` holds already; a file that is too long is emptied."""
     state = hashlib.new(descriptor.digest.partition(":")[0])
     if target.stat().st_size > descriptor.size:

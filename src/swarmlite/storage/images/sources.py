@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from swarmlite.storage.content import Content
+from swarmlite.storage.images.arriving import Arrival
+from swarmlite.storage.images.catalog import Catalog
 from swarmlite.storage.images.manifest import Descriptor, layer_type
 from swarmlite.storage.images.registry import Repository
 from swarmlite.storage.images.types import LayerSource, Progress
@@ -53,10 +55,11 @@ class RemoteLayer(Source):
     """A layer in a registry."""
 
     def __init__(
-        self, content: Content, repository: Repository, descriptor: Descriptor, report: Report
+        self, catalog: Catalog, repository: Repository, descriptor: Descriptor, report: Report
     ) -> None:
         super().__init__(descriptor.short, descriptor.digest, report)
-        self._content = content
+        self._content, self._arrivals = catalog.content, catalog.arrivals
+        self._arrival: Arrival | None = None
         self._repository = repository
         self._descriptor = descriptor
         self.digest = descriptor.digest
@@ -68,8 +71,19 @@ class RemoteLayer(Source):
         if self._content.has(digest):
             return LayerSource(str(self._content.path(digest)))
         path = self._content.ingest(digest)
-        await self._repository.download(self._descriptor, path, self._downloaded)
+        self._arrival = self._arrivals.begin(digest, self._descriptor.size, path)
+        try:
+            await self._repository.download(self._descriptor, path, self._downloaded)
+        except BaseException:
+            self.end()
+            raise
+        self._arrival.grew(self._descriptor.size)
         return LayerSource(str(path))
+
+    def end(self) -> None:
+        """It is kept or given up: nobody is given it from where it came to. Safe to repeat."""
+        if self._arrival is not None:
+            self._arrivals.end(self._arrival)
 
     def is_kept(self) -> bool:
         """See Source."""
@@ -87,6 +101,8 @@ class RemoteLayer(Source):
         self._content.abandon(self._descriptor.digest)
 
     def _downloaded(self, have: int) -> None:
+        if self._arrival is not None:
+            self._arrival.grew(have)
         now = time.monotonic()
         if now - self._reported >= _REPORT_EVERY_S or have == self._descriptor.size:
             self._reported = now

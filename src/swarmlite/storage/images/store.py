@@ -12,10 +12,12 @@ from swarmlite.model.references import Reference
 from swarmlite.storage.images import describing, saving
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.catalog import Catalog, Report, image_of
+from swarmlite.storage.images.giving import Giving
 from swarmlite.storage.images.index import Entry
 from swarmlite.storage.images.layering import Layering
 from swarmlite.storage.images.loading import Loading
 from swarmlite.storage.images.making import Making, Readable
+from swarmlite.storage.images.peers import Peers
 from swarmlite.storage.images.pulling import Pulling
 from swarmlite.storage.images.pushing import Pushing
 from swarmlite.storage.images.removing import Removing
@@ -73,6 +75,8 @@ class ImageStore:
         self._loading, self._making = Loading(catalog), Making(catalog)
         self._removing = Removing(catalog)
         self.layering = Layering(catalog, self._making)
+        self.giving = Giving(catalog)
+        self.listeners = catalog.index.listeners
         if collect:
             self.collect()
 
@@ -178,6 +182,13 @@ class ImageStore:
         """Ask the registry which digest and platforms `ref` is now."""
         return await self._pulling.resolve(ref, auth)
 
+    def resolve_here(self, ref: str) -> Resolved | None:
+        """What an image of this host is known as to others, under its name; None without one.
+
+        The digest is a registry's where one gave it under this name. Blocks for small files.
+        """
+        return describing.resolve(self._catalog, ref)
+
     async def pull(
         self,
         ref: str,
@@ -187,15 +198,25 @@ class ImageStore:
         all_platforms: bool = False,
         progress: Report | None = None,
         owner: str = "",
+        peers: Peers | None = None,
+        sources: Sequence[str] = (),
     ) -> Image:
         """Bring an image here; one that is pinned by digest and complete is not asked for again.
 
         An identical pull in flight is shared; its progress goes to whoever started it. The image
         is held for `owner`, where one is named, before anybody else can remove it. With
-        `all_platforms` the blobs of the others are kept too, to be given on.
+        `all_platforms` the blobs of the others are kept too, to be given on. What is pinned is
+        asked of `peers` as well; `sources` (peers.SOURCES) is in which order, or of whom only.
         """
         return await self._pulling.pull(
-            ref, auth, platform, progress, owner, all_platforms=all_platforms
+            ref,
+            auth,
+            platform,
+            progress,
+            owner,
+            all_platforms=all_platforms,
+            peers=peers,
+            sources=sources,
         )
 
     async def push(

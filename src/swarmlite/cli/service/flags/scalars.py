@@ -10,6 +10,7 @@ from swarmlite.cli.flagtypes import BYTES, CPUS, DURATION, SWAP, SWAPPINESS
 from swarmlite.cli.lazy import COUNT, INTEGER, one_of, parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
+from swarmlite.model.image_sources import check_sources
 from swarmlite.proto.specs_pb2 import ContainerSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, HealthConfig
 
@@ -105,6 +106,12 @@ def _isolation(spec: ServiceSpec, value: str) -> None:
     spec.task.container.isolation = "" if value == "default" else value
 
 
+def _image_source(spec: ServiceSpec, value: str) -> None:
+    sources = [word.strip() for word in value.split(",")] if value else []
+    check_sources(sources)
+    spec.task.container.pull_options.sources[:] = sources
+
+
 _CONTAINER = ContainerSpec.DESCRIPTOR.fields_by_name
 assert {"hostname", "user", "dir", "tty", "read_only", "stop_signal"} <= set(_CONTAINER)
 
@@ -121,6 +128,11 @@ SCALARS = [
     Scalar(("--stop-signal",), _container("stop_signal"), help="Signal to stop the container"),
     Scalar(("--stop-grace-period",), _grace, DURATION, "Time to wait before force killing (10s)"),
     Scalar(("--oom-score-adj",), _container("oom_score_adj"), INTEGER, "Host's OOM preferences"),
+    Scalar(
+        ("--image-source",),
+        _image_source,
+        help="Whom nodes ask for the image, in this order: peer, registry (peer,registry)",
+    ),
     Scalar(("--isolation",), _isolation, help="Isolation mode; only default on Linux"),
     Scalar(("--health-cmd",), _health_cmd, help="Command to run to check health"),
     Scalar(("--health-interval",), _health_duration("interval"), DURATION, "Time between checks"),

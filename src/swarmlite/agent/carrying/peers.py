@@ -1,0 +1,244 @@
+"""Blobs of one image from other nodes: one after the other, until one has given it right.
+
+storage.images.peers.Peers. A node that is slow, dies, truncates or lies is passed over; one that
+gave the blob to two others already names these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc.aio
+
+from swarmlite import rpc
+from swarmlite.agent.carrying.finding import Candidate, Finder, Found
+from swarmlite.errors import InvalidSpec, SwarmliteError, Unavailable
+from swarmlite.proto.blobs_pb2 import BlobPart, BlobPeer, FetchBlobRequest
+from swarmlite.proto.blobs_pb2_grpc import BlobsStub
+from swarmlite.storage.images.flight import in_thread
+from swarmlite.storage.images.peers import Sink
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 24
+FIRST_S = 8.0
+"""How long the first part is waited for, connection and all."""
+STALL_S = 25.0
+SLOW_WINDOW_S, SLOWEST_BYTES_S = 30.0, 4096
+IDLE_S, LIFE_S = 30.0, 600.0
+
+
+class Channels:
+    """Connections to other nodes, kept while they are used."""
+
+    def __init__(self, opened: Callable[[str, str], grpc.aio.Channel]) -> None:
+        """`opened` makes one to (address, node id), which its certificate must bear."""
+        self._opened = opened
+        self._kept: dict[tuple[str, str], list[Any]] = {}  # channel, made at, used at, users
+
+    async def close(self, *, idle_only: bool = False) -> None:
+        """All of them, or those that nobody used for a while."""
+        now = time.monotonic()
+        for key, (channel, made, used, users) in list(self._kept.items()):
+            old = not users and (now - used > IDLE_S or now - made > LIFE_S)
+            if old or not idle_only:
+                del self._kept[key]
+                await channel.close()
+
+    async def parts(
+        self, candidate: Candidate, request: FetchBlobRequest
+    ) -> AsyncIterator[BlobPart]:
+        """The answer to one request, each part in time. Raises swarmlite's errors."""
+        await self.close(idle_only=True)
+        key, now = (candidate.addr, candidate.node_id), time.monotonic()
+        kept = self._kept.setdefault(key, [None, now, now, 0])
+        if kept[0] is None:
+            kept[0] = self._opened(*key)
+        kept[3] += 1
+        call = BlobsStub(kept[0]).Fetch(request)
+        try:
+            async for part in _in_time(call, candidate):
+                yield part
+        except grpc.aio.AioRpcError as error:
+            raise rpc.translate(error, f"node {candidate.name}") from error
+        finally:
+            call.cancel()
+            kept[2], kept[3] = time.monotonic(), kept[3] - 1
+
+
+async def _in_time(call: Any, candidate: Candidate) -> AsyncIterator[BlobPart]:
+    patience_s, began, received = FIRST_S, time.monotonic(), 0
+    while True:
+        try:
+            async with asyncio.timeout(patience_s):
+                part = await call.read()
+        except TimeoutError as error:
+            raise Unavailable(f"nothing came within {patience_s:g} s") from error
+        if part is grpc.aio.EOF:
+            code = await call.code()
+            if code != grpc.StatusCode.OK:
+                raise Unavailable(str(await call.details()) or code.name)
+            return
+        yield part
+        patience_s, received, now = STALL_S, received + len(part.data), time.monotonic()
+        if now - began > SLOW_WINDOW_S:
+            if received < SLOWEST_BYTES_S * SLOW_WINDOW_S:
+                raise Unavailable(f"it sends less than {SLOWEST_BYTES_S} bytes a second")
+            began, received = now, 0
+
+
+@dataclass
+class _Search:
+    """One blob's: who is still to be asked, and what those said who were."""
+
+    ahead: list[Candidate]
+    tried: set[str] = field(default_factory=set)
+    said: dict[str, str] = field(default_factory=dict)
+    gave: list[Candidate] = field(default_factory=list)
+    """Who sent bytes that are in the sink now."""
+    unmixed: bool = False
+    """Bytes of several were wrong together: now each gives the whole."""
+    begun: bool = False
+    """Some of the bytes are of an earlier download."""
+
+
+class NodePeers:
+    """The other nodes that may have the image with one digest."""
+
+    def __init__(self, digest: str, finder: Finder, channels: Channels, carrying: Carrying) -> None:
+        self._digest, self._finder, self._channels = digest, finder, channels
+        self._carrying = carrying
+        self._found: Found | None = None
+        self._finding = asyncio.Lock()
+
+    async def fetch(self, sink: Sink) -> None:
+        """See storage.images.peers.Peers."""
+        found = await self._find()
+        if not found.candidates:
+            raise Unavailable("no other node has it or expects it")
+        search = _Search(list(reversed(found.candidates)), begun=sink.have > 0)
+        try:
+            for _ in range(MAX_ATTEMPTS):
+                if not search.ahead:
+                    break
+                if await self._from(search.ahead.pop(), sink, search):
+                    return
+        finally:
+            self._carrying.coming.pop(sink.digest, None)
+        asked = ", ".join(f"{name} ({why})" for name, why in search.said.items())
+        raise Unavailable(f"asked of nodes: {asked}")
+
+    async def _find(self) -> Found:
+        async with self._finding:
+            if self._found is None or not self._found.fresh:
+                self._found = await self._finder.find(self._digest)
+            return self._found
+
+    async def _from(self, candidate: Candidate, sink: Sink, search: _Search) -> bool:
+        """Whether the blob is here and right."""
+        if candidate.node_id in search.tried:
+            return False
+        if search.unmixed:
+            sink.restart()
+        before = sink.have
+        self._carrying.coming[sink.digest] = candidate.node_id
+        why, instead = "it sent too little", []
+        try:
+            instead = await self._receive(candidate, sink, search)
+        except OSError:
+            raise
+        except SwarmliteError as error:
+            why = str(error)
+        if sink.have > before:
+            search.gave.append(candidate)
+        if instead:
+            self._sent_on(candidate, instead, search)
+            return False
+        if sink.complete:
+            if await in_thread(sink.is_right):
+                return True
+            self._damaged(sink, search)
+            return False
+        search.tried.add(candidate.node_id)
+        search.said[candidate.name] = why
+        return False
+
+    async def _receive(self, candidate: Candidate, sink: Sink, search: _Search) -> list[BlobPeer]:
+        found = await self._find()
+        request = FetchBlobRequest(
+            ticket=found.ticket,
+            digest=sink.digest,
+            offset=sink.have,
+            port=self._carrying.port,
+            tried=sorted(search.tried),
+            wait=candidate.wait,
+        )
+        first = True
+        async for part in self._channels.parts(candidate, request):
+            if part.instead:
+                return list(part.instead)
+            if first:
+                sink.expect(part.size_bytes)
+                first = False
+            if part.data:
+                await sink.write(part.data)
+                self._carrying.received_bytes += len(part.data)
+        if first:
+            raise InvalidSpec("it sent nothing")
+        return []
+
+    def _sent_on(self, candidate: Candidate, instead: list[BlobPeer], search: _Search) -> None:
+        """Ask those, and whoever sent us there again, should they all fail."""
+        others = [
+            Candidate(one.node_id, one.addr, wait=True)
+            for one in instead
+            if one.node_id not in search.tried and one.addr
+        ]
+        random.shuffle(others)
+        if not others:
+            search.tried.add(candidate.node_id)
+            search.said[candidate.name] = "it sends us to others only"
+            return
+        search.ahead += [candidate, *others]
+
+    def _damaged(self, sink: Sink, search: _Search) -> None:
+        """What came is wrong: who sent it all is a liar; of several, nobody knows who it was."""
+        sink.restart()
+        gave, search.gave = search.gave, []
+        log.warning(
+            "a blob arrived damaged digest=%s from=%s", sink.digest, [one.name for one in gave]
+        )
+        begun, search.begun = search.begun, False
+        if begun or len({one.node_id for one in gave}) != 1:
+            search.unmixed = True
+            search.tried -= {one.node_id for one in gave}
+            search.ahead += [one for one in gave if one not in search.ahead]
+            return
+        search.tried.add(gave[0].node_id)
+        search.said[gave[0].name] = "it sent another content"
+
+
+class Carrying:
+    """What this node's giving and taking share."""
+
+    def __init__(self, finder: Finder, channels: Channels) -> None:
+        self._finder, self._channels = finder, channels
+        self.port = 0
+        """Of this node's own Blobs service."""
+        self.coming: dict[str, str] = {}
+        """Which node each blob is on its way here from."""
+        self.received_bytes = 0
+
+    def peers(self, digest: str) -> NodePeers:
+        """Of the image with this index or manifest."""
+        return NodePeers(digest, self._finder, self._channels, self)
+
+    async def close(self) -> None:
+        """Close what connections are left."""
+        await self._channels.close()
