@@ -96,6 +96,28 @@ async def test_following_asks_nodes_of_new_tasks_and_stops_with_the_client(
     await there.until(lambda: there.subscriptions[-1].close)
 
 
+async def test_nodes_wait_while_their_client_is_behind_and_nothing_is_lost(
+    manager: Manager, agents: Agents, control: ControlStub
+) -> None:
+    one = task("n1")
+    manager.put(Service(id="svc"), node("n1"), one)
+    agent = await agents("n1").connect()
+    call = control.ServiceLogs(request())
+    await agent.until(lambda: bool(agent.subscriptions))
+    asked = agent.subscriptions[0]
+    for number in range(60):  # less than what would end the call
+        text = b"%7d" % number + b"x" * 500_000 + b"\n"
+        await agent.call.write(chunk(asked.id, one.id, text))
+    await agent.until(lambda: agent.subscriptions[-1].pause)
+    assert not agent.subscriptions[0].pause
+    reading = asyncio.ensure_future(lines(call))
+    await agent.until(lambda: not agent.subscriptions[-1].pause)
+    await agent.call.write(chunk(asked.id, one.id, b"the end\n", close=True))
+    found = await reading
+    assert [int(line[:7]) for line in found[:-1]] == list(range(60))
+    assert found[-1] == b"the end\n"
+
+
 async def test_a_node_that_goes_away_in_the_middle_ends_its_part(
     manager: Manager, agents: Agents, control: ControlStub
 ) -> None:

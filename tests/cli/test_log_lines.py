@@ -82,6 +82,7 @@ def test_service_logs_joins_the_parts_of_each_task(run: Any, world: Any, monkeyp
             (long, b"x" * 16384, LOG_STDOUT),
             (short, b"short\n", LOG_STDERR),
             (long, b"y" * 100 + b"\n", LOG_STDOUT),
+            (long, b"one\ntwo\n", LOG_STDOUT),  # many lines at once
         ):
             message = LogMessage(stream=stream, data=data)
             message.context.task_id, message.context.node_id = task.id, task.node_id
@@ -99,6 +100,7 @@ def test_service_logs_joins_the_parts_of_each_task(run: Any, world: Any, monkeyp
     result = run("service", "logs", "--since", "1704164645.5", "web")
     assert result.status == 0, result.err
     assert [line.partition("| ")[2] for line in result.out.splitlines()] == [
-        "x" * 16384 + "y" * 100
-    ]
+        "x" * 16384 + "y" * 100, "one", "two",
+    ]  # fmt: skip
+    assert len({line.partition("| ")[0] for line in result.out.splitlines()}) == 1
     assert result.err.endswith("| short\n")

@@ -13,6 +13,7 @@ import pytest
 
 from swarmlite.runtime import logs
 from swarmlite.runtime.logs.reader import Reader, Selection
+from swarmlite.runtime.logs.text import Form
 from swarmlite.runtime.supervisor.lines import Lines
 from swarmlite.runtime.supervisor.logfiles import FileLog, timestamp
 
@@ -150,7 +151,7 @@ async def test_neighbours_come_as_one_to_who_wants_only_the_text(tmp_path: Path)
     writer.write("stderr", [b"c\n"])
     writer.write("stdout", [b"d"])
     writer.close()
-    found = [b async for b in logs.batches(tmp_path / "log", Selection(merged=True))]
+    found = [b async for b in logs.batches(tmp_path / "log", Selection(text=Form()))]
     assert [(line.stream, line.data) for line in found[0]] == [
         ("stdout", b"a\nb\n"), ("stderr", b"c\n"), ("stdout", b"d"),
     ]  # fmt: skip
@@ -183,9 +184,9 @@ async def test_a_large_log_keeps_no_loop_busy(
         longest = max(longest, time.thread_time() - began)
 
     monkeypatch.setattr(asyncio.Handle, "_run", watched)
-    for tail, merged in ((200_000, False), (-1, True)):
+    for tail, text in ((200_000, None), (-1, Form()), (-1, Form(timestamps=True))):
         count = 0
-        async for batch in logs.batches(tmp_path / "log", Selection(tail, merged=merged)):
+        async for batch in logs.batches(tmp_path / "log", Selection(tail, text=text)):
             count += sum(line.data.count(b"\n") for line in batch)
         assert count == (tail if tail > 0 else 299_700)
     assert longest < 0.010  # of processor time, of this thread only
@@ -254,11 +255,11 @@ async def test_who_follows_and_falls_behind_reads_on_in_files_that_were_compress
         Path(f"{older}.gz").write_bytes(gzip.compress(older.read_bytes()))
         older.unlink()
 
-    for merged in (False, True):
+    for text in (None, Form()):
         for file in tmp_path.iterdir():
             file.unlink()
         write(path, 3, max_bytes=10_000)
-        reader = Reader(path, Selection(merged=merged))
+        reader = Reader(path, Selection(text=text))
         seen = [line.data for line in reader.next_batch()]
         assert reader.next_batch() == []
         for number in range(3):  # what is being read becomes log.1, .2, .3, all compressed

@@ -1,7 +1,8 @@
 """Log lines on their way to whoever asks a manager: subscriptions, reading, bounded buffers.
 
 One pump a task and subscription reads the task's file into a short queue of bounded portions; while
-the session is slow, the pumps wait. All ends with the session.
+the session is slow, or the manager says that a subscription's client is, its pumps wait. All ends
+with the session.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from swarmlite.proto.dispatcher_pb2 import LogChunk, LogSubscription
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.runtime import logs
 from swarmlite.runtime.logs import LogLine
+from swarmlite.runtime.logs.text import Form
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ _Portion = tuple[str, "list[LogMessage] | None"]
 @dataclass
 class _Subscription:
     request: LogSubscription
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
     pumps: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
 
@@ -59,17 +62,24 @@ class LogShipper:
         self._background: set[asyncio.Future[None]] = set()
 
     def subscribe(self, request: LogSubscription) -> None:
-        """Begin to ship, or stop when `request.close`."""
+        """Begin to ship, stop when `request.close`, wait while `request.pause`."""
         if request.close:
             self._close(request.id)
             return
-        if request.id in self._subscriptions:
-            return
-        self._subscriptions[request.id] = _Subscription(request)
+        subscription = self._subscriptions.get(request.id)
+        if subscription is None:
+            subscription = self._subscriptions[request.id] = _Subscription(request)
+            self._begin(subscription)
+        if request.pause:
+            subscription.flowing.clear()
+        else:
+            subscription.flowing.set()
+
+    def _begin(self, subscription: _Subscription) -> None:
         for source in self._sources():
-            self._pump(self._subscriptions[request.id], source)
-        if not request.options.follow:
-            self._spawn(self._close_after(self._subscriptions[request.id]))
+            self._pump(subscription, source)
+        if not subscription.request.options.follow:
+            self._spawn(self._close_after(subscription))
 
     def added(self, source: Source) -> None:
         """A new task: subscriptions that follow its service take it in."""
@@ -142,14 +152,14 @@ async def _ship(
     options = request.options
     context = LogContext(service_id=task.service_id, node_id=task.node_id, task_id=task.id)
     try:
-        found = logs.batches(
-            source.path, selection_of(options), follow=options.follow, ended=source.ended
-        )
+        selection = selection_of(options, Form(whole=True) if options.plain else None)
+        found = logs.batches(source.path, selection, follow=options.follow, ended=source.ended)
         async with contextlib.aclosing(found):
             async for batch in found:
                 lines = [line for line in batch if wanted(line, options)]
                 for portion in _portions(lines):
                     messages = messages_of(portion, context=context, details=True)
+                    await subscription.flowing.wait()
                     await queue.put((request.id, messages))
     except (OSError, InvalidSpec) as error:
         log.warning("log unreadable task=%s error=%s", task.id, error)

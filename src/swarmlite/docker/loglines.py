@@ -1,9 +1,8 @@
-"""Log lines that arrive in parts, joined again, and what stands before a line."""
+"""Log lines that arrive in parts, joined again."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from urllib.parse import quote
+from collections.abc import Hashable, Iterator
 
 from swarmlite.proto.control_pb2 import LogMessage
 
@@ -32,10 +31,3 @@ class Joiner:
         """What never came to an end."""
         yield from self._parts.values()
         self._parts.clear()
-
-
-def attributes(values: Mapping[str, str]) -> str:
-    """Labels, tag and env of a line: "a=1,b=2", as --details prints them."""
-    return ",".join(
-        f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in sorted(values.items())
-    )

@@ -14,6 +14,7 @@ from aiohttp import web
 from swarmlite.docker.values import log_time
 from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.request import Call
+from swarmlite.gateway.streams.frames import frames
 from swarmlite.gateway.swarm import in_docker_s_words
 from swarmlite.proto.control_pb2 import (
     LOG_STDERR,
@@ -38,6 +39,7 @@ def options(call: Call) -> LogOptions:
         tail=_tail(call.text("tail")),
         stdout=call.flag("stdout"),
         stderr=call.flag("stderr"),
+        plain=not (call.flag("timestamps") or call.flag("details")),
     )
     if not found.stdout and not found.stderr:
         raise InvalidSpec("must specify at least one of 'stdout' or 'stderr'")
@@ -103,7 +105,9 @@ class _Shape:
         self._tty = tty
 
     def line(self, message: LogMessage) -> bytes:
-        """One message as the client gets it."""
+        """One message as the client gets it: a line, or many without times and details."""
+        if not (self._timestamps or self._details):
+            return frames(message.stream, message.data, tty=self._tty)
         before = f"{log_time(message.timestamp)} " if self._timestamps else ""
         if self._details:
             before += details(message) + " "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 from swarmlite.errors import InvalidSpec, NotFound, ResourceExhausted, Unavailable
 from swarmlite.ids import new_id
@@ -37,6 +37,12 @@ LINE_BYTES = 256
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """Of lines that a slow client has not taken yet; beyond it its call ends."""
 
+PAUSE_BYTES = 8 * 1024 * 1024
+"""From here on nodes are told to wait until the client has taken what there is."""
+
+RESPONSE_LINES, RESPONSE_BYTES = 1000, 1024 * 1024
+"""Of one message to the client, which is above it by one line at most."""
+
 
 class _Subscription:
     """One call for logs."""
@@ -53,6 +59,7 @@ class _Subscription:
         self.lines: list[LogMessage] = []
         self.news = asyncio.Event()
         self.queued_bytes = 0
+        self.paused = False
         self.overflown = False
 
     def lose(self, node_id: str, reason: str) -> None:
@@ -64,7 +71,10 @@ class _Subscription:
     def message(self) -> ManagerMessage:
         """What asks a node."""
         asked = LogSubscription(
-            id=self.id, selector=self.request.selector, options=self.request.options
+            id=self.id,
+            selector=self.request.selector,
+            options=self.request.options,
+            pause=self.paused,
         )
         return ManagerMessage(log_subscription=asked)
 
@@ -100,7 +110,7 @@ class LogBroker:
                 self._ask(subscription, _nodes(self._store.view, request.selector))
                 follower = asyncio.ensure_future(self._follow(subscription, events))
                 try:
-                    async for response in _answers(subscription, request.options.follow):
+                    async for response in _answers(subscription, self._taken):
                         yield response
                 finally:
                     follower.cancel()
@@ -128,7 +138,20 @@ class LogBroker:
         if chunk.close:
             subscription.open.discard(node_id)
         subscription.overflown = subscription.queued_bytes > MAX_QUEUED_BYTES
+        if subscription.queued_bytes > PAUSE_BYTES and not subscription.paused:
+            self._pause(subscription, True)
         subscription.news.set()
+
+    def _taken(self, subscription: _Subscription) -> None:
+        """Its client has what there was."""
+        if subscription.paused and subscription.queued_bytes <= PAUSE_BYTES:
+            self._pause(subscription, False)
+
+    def _pause(self, subscription: _Subscription, paused: bool) -> None:
+        subscription.paused = paused
+        word = LogSubscription(id=subscription.id, pause=paused)
+        for node_id in subscription.open:
+            self._sessions.send(node_id, ManagerMessage(log_subscription=word))
 
     def _ask(self, on: _Subscription, node_ids: Iterable[str]) -> None:
         message = on.message()
@@ -167,15 +190,18 @@ class LogBroker:
             self._sessions.send(node_id, closing)
 
 
-async def _answers(subscription: _Subscription, follow: bool) -> AsyncIterator[LogsResponse]:
+async def _answers(
+    subscription: _Subscription, taken: Callable[[_Subscription], None]
+) -> AsyncIterator[LogsResponse]:
+    follow = subscription.request.options.follow
     told: set[str] = set()
     while True:
         await subscription.news.wait()
         if subscription.overflown:
             raise ResourceExhausted("the logs come faster than they are read")
-        lines = subscription.take()
-        for start in range(0, len(lines), 1000):
-            yield LogsResponse(messages=lines[start : start + 1000])
+        for portion in _portions(subscription.take()):
+            yield LogsResponse(messages=portion)
+        taken(subscription)
         if follow:
             notes = [
                 _note(n, subscription.missing[n]) for n in subscription.missing if n not in told
@@ -188,6 +214,19 @@ async def _answers(subscription: _Subscription, follow: bool) -> AsyncIterator[L
     if subscription.missing:
         reasons = ", ".join(f"node {n} {why}" for n, why in subscription.missing.items())
         raise Unavailable(f"incomplete log stream: some logs could not be retrieved: {reasons}")
+
+
+def _portions(lines: Iterable[LogMessage]) -> Iterator[list[LogMessage]]:
+    portion: list[LogMessage] = []
+    size = 0
+    for line in lines:
+        portion.append(line)
+        size += len(line.data)
+        if len(portion) >= RESPONSE_LINES or size >= RESPONSE_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
 def _note(node_id: str, reason: str) -> LogMessage:

@@ -1556,11 +1556,14 @@ class ContainerLogsRequest(google.protobuf.message.Message):
     OPTIONS_FIELD_NUMBER: builtins.int
     DETAILS_FIELD_NUMBER: builtins.int
     PLAIN_FIELD_NUMBER: builtins.int
+    TIMESTAMPS_FIELD_NUMBER: builtins.int
     ref: builtins.str
     details: builtins.bool
     """labels, tag and env as attributes"""
     plain: builtins.bool
-    """the text only: a message may then hold many lines, and no time"""
+    """The text only, as `logs` prints it: a message may hold many lines of one stream, and has no time and no attributes."""
+    timestamps: builtins.bool
+    """with plain: each line begins with its time; with details, then with what these say"""
     @property
     def options(self) -> swarmlite.proto.control_pb2.LogOptions: ...
     def __init__(
@@ -1570,9 +1573,10 @@ class ContainerLogsRequest(google.protobuf.message.Message):
         options: swarmlite.proto.control_pb2.LogOptions | None = ...,
         details: builtins.bool = ...,
         plain: builtins.bool = ...,
+        timestamps: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["details", b"details", "options", b"options", "plain", b"plain", "ref", b"ref"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["details", b"details", "options", b"options", "plain", b"plain", "ref", b"ref", "timestamps", b"timestamps"]) -> None: ...
 
 Global___ContainerLogsRequest: typing_extensions.TypeAlias = ContainerLogsRequest
 

@@ -726,11 +726,14 @@ class LogOptions(google.protobuf.message.Message):
     UNTIL_FIELD_NUMBER: builtins.int
     STDOUT_FIELD_NUMBER: builtins.int
     STDERR_FIELD_NUMBER: builtins.int
+    PLAIN_FIELD_NUMBER: builtins.int
     follow: builtins.bool
     tail: builtins.int
     """-1 = all, else that many of each task's last lines"""
     stdout: builtins.bool
     stderr: builtins.bool
+    plain: builtins.bool
+    """of services: a message may hold many lines of one stream of a task, and has no time"""
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -744,9 +747,10 @@ class LogOptions(google.protobuf.message.Message):
         until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         stdout: builtins.bool = ...,
         stderr: builtins.bool = ...,
+        plain: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["since", b"since", "until", b"until"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["follow", b"follow", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["follow", b"follow", "plain", b"plain", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]) -> None: ...
 
 Global___LogOptions: typing_extensions.TypeAlias = LogOptions
 

@@ -723,8 +723,11 @@ class LogSubscription(google.protobuf.message.Message):
     SELECTOR_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     CLOSE_FIELD_NUMBER: builtins.int
+    PAUSE_FIELD_NUMBER: builtins.int
     id: builtins.str
     close: builtins.bool
+    pause: builtins.bool
+    """of one that is open: send nothing for now, as its client is behind; without it, go on"""
     @property
     def selector(self) -> swarmlite.proto.control_pb2.LogSelector: ...
     @property
@@ -736,8 +739,9 @@ class LogSubscription(google.protobuf.message.Message):
         selector: swarmlite.proto.control_pb2.LogSelector | None = ...,
         options: swarmlite.proto.control_pb2.LogOptions | None = ...,
         close: builtins.bool = ...,
+        pause: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["options", b"options", "selector", b"selector"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["close", b"close", "id", b"id", "options", b"options", "selector", b"selector"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["close", b"close", "id", b"id", "options", b"options", "pause", b"pause", "selector", b"selector"]) -> None: ...
 
 Global___LogSubscription: typing_extensions.TypeAlias = LogSubscription

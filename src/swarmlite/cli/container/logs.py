@@ -12,10 +12,8 @@ from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.loglines import TAIL
 from swarmlite.cli.moments import MOMENT
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.docker import values as shapes
-from swarmlite.docker.loglines import Joiner, attributes
 from swarmlite.proto.containers_pb2 import ContainerLogsRequest
-from swarmlite.proto.control_pb2 import LOG_STDERR, LogMessage, LogOptions
+from swarmlite.proto.control_pb2 import LOG_STDERR, LogOptions
 
 
 @click.command("logs", cls=Command)
@@ -33,26 +31,15 @@ def command(session: Session, /, container: str, **values: Any) -> None:
     for name in ("since", "until"):
         if values[name] is not None:
             getattr(options, name).CopyFrom(values[name])
-    whole = values["timestamps"] or values["details"]
     request = ContainerLogsRequest(
-        ref=container, options=options, details=values["details"], plain=not whole
+        ref=container,
+        options=options,
+        plain=True,
+        timestamps=values["timestamps"],
+        details=values["details"],
     )
-    joiner = Joiner()
     for reply in client.stream(session.containers.Logs(request)):
-        for message in reply.messages:
-            # Parts go out as they come, unless something stands before the line that they make.
-            line = joiner.add(message.stream, message) if whole else message
-            if line is not None:
-                _write(line, values["timestamps"], values["details"])
-        sys.stdout.flush()
-    for line in joiner.rest():
-        _write(line, values["timestamps"], values["details"])
-
-
-def _write(message: LogMessage, timestamps: bool, details: bool) -> None:
-    stamp = f"{shapes.log_time(message.timestamp)} " if timestamps else ""
-    said = attributes(message.attributes) + " " if details else ""
-    out = sys.stderr if message.stream == LOG_STDERR else sys.stdout
-    out.buffer.write((stamp + said).encode() + message.data)
-    if out is sys.stderr:
-        out.buffer.flush()
+        for text in reply.messages:
+            out = sys.stderr if text.stream == LOG_STDERR else sys.stdout
+            out.buffer.write(text.data)
+            out.buffer.flush()

@@ -47,6 +47,7 @@ def command(session: Session, /, ref: str, **values: Any) -> None:
     """Fetch the logs of a service or task."""
     selector, tasks = _select(session, ref)
     options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
+    options.plain = not values["timestamps"]
     if values["since"] is not None:
         options.since.CopyFrom(values["since"])
     labels = _Labels(session, tasks, values)
@@ -54,7 +55,7 @@ def command(session: Session, /, ref: str, **values: Any) -> None:
     joiner = Joiner()
     for reply in client.stream(session.control.ServiceLogs(request)):
         for message in reply.messages:
-            # Lines of several tasks alternate: what comes in parts waits for its last one.
+            # Those of several tasks alternate: what comes in parts waits for its last one.
             line = joiner.add((message.context.task_id, message.stream), message)
             if line is not None:
                 _write(line, labels)
@@ -63,9 +64,11 @@ def command(session: Session, /, ref: str, **values: Any) -> None:
 
 
 def _write(message: LogMessage, labels: _Labels) -> None:
+    """One line, or many of one task without times."""
     out = sys.stderr if message.stream == LOG_STDERR else sys.stdout
-    end = b"" if message.data.endswith(b"\n") else b"\n"
-    out.buffer.write(labels.prefix(message).encode() + message.data + end)
+    prefix = labels.prefix(message).encode()
+    lines = message.data.removesuffix(b"\n").replace(b"\n", b"\n" + prefix)
+    out.buffer.write(prefix + lines + b"\n")
     out.buffer.flush()
 
 

@@ -30,6 +30,7 @@ from swarmlite.runtime import logs
 from swarmlite.runtime.client import Supervisor
 from swarmlite.runtime.logs import LogLine
 from swarmlite.runtime.logs.reader import Selection
+from swarmlite.runtime.logs.text import Form
 
 NANO = 1_000_000_000
 MAX_TAIL = 2**31
@@ -51,9 +52,8 @@ async def read(
     follow = options.follow and container.state.status in ACTIVE
     ended = asyncio.Event()
     watching = asyncio.ensure_future(_watch(client, container.id, ended)) if follow else None
-    found = logs.batches(
-        log_path(folder), selection_of(options, plain=request.plain), follow=follow, ended=ended
-    )
+    selection = selection_of(options, form_of(request))
+    found = logs.batches(log_path(folder), selection, follow=follow, ended=ended)
     try:
         async with contextlib.aclosing(found):
             async for batch in found:
@@ -85,14 +85,18 @@ async def _watch(client: Callable[[], Supervisor], container_id: str, ended: asy
     ended.set()
 
 
-def selection_of(options: LogOptions, *, plain: bool = False) -> Selection:
+def form_of(request: ContainerLogsRequest) -> Form | None:
+    """How lines are put into text; None where they are wanted one by one."""
+    return Form(request.timestamps, request.details) if request.plain else None
+
+
+def selection_of(options: LogOptions, text: Form | None = None) -> Selection:
     """What the options ask for. Raises InvalidSpec."""
     if not -1 <= options.tail <= MAX_TAIL:
         raise InvalidSpec(f"tail: {options.tail} is not a number of lines")
     since = _nanoseconds(options.since) if options.HasField("since") else None
     until = _nanoseconds(options.until) if options.HasField("until") else None
-    merged = plain and options.tail < 0 and since is None and until is None
-    return Selection(options.tail, since, until, merged)
+    return Selection(options.tail, since, until, text)
 
 
 def wanted(line: LogLine, options: LogOptions) -> bool:
@@ -105,7 +109,7 @@ def wanted(line: LogLine, options: LogOptions) -> bool:
 def messages_of(
     lines: Iterable[LogLine], *, context: LogContext | None = None, details: bool = False
 ) -> list[LogMessage]:
-    """Lines as messages; merged ones have no time."""
+    """Lines as messages; text of many has no time."""
     return [
         LogMessage(
             context=context,
@@ -122,7 +126,7 @@ async def before(
     folder: Path, time_ns: int, *, stdout: bool, stderr: bool
 ) -> AsyncIterator[StreamOutput]:
     """What a container wrote before a time (0 is now), as one who attaches gets it."""
-    selection = Selection(until_ns=time_ns - 1) if time_ns else Selection(merged=True)
+    selection = Selection(until_ns=time_ns - 1 if time_ns else None, text=Form())
     found = logs.batches(log_path(folder), selection)
     async with contextlib.aclosing(found):
         async for batch in found:

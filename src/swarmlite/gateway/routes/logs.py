@@ -6,15 +6,13 @@ from typing import Any
 
 from aiohttp import web
 
-from swarmlite.docker import values
-from swarmlite.docker.loglines import Joiner, attributes
 from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call
-from swarmlite.gateway.streams.frames import content_type, frame, frames
+from swarmlite.gateway.streams.frames import content_type, frames
 from swarmlite.model.moments import moment
 from swarmlite.proto import containers_pb2 as pb
-from swarmlite.proto.control_pb2 import LogMessage, LogOptions
+from swarmlite.proto.control_pb2 import LogOptions
 
 
 def options(call: Call) -> LogOptions:
@@ -45,46 +43,30 @@ async def logs(call: Call) -> web.StreamResponse:
     wanted = options(call)
     container = await call.backends.containers.Inspect(pb.InspectContainerRequest(ref=ref))
     tty = container.config.spec.tty
-    whole = call.flag("timestamps") or call.flag("details")
     request = pb.ContainerLogsRequest(
-        ref=container.id, options=wanted, details=call.flag("details"), plain=not whole
+        ref=container.id,
+        options=wanted,
+        plain=True,
+        timestamps=call.flag("timestamps"),
+        details=call.flag("details"),
     )
     reading = call.backends.containers.Logs(request)
     try:
-        return await _written(call, reading, tty=tty, whole=whole)
+        return await _written(call, reading, tty=tty)
     finally:
         reading.cancel()
 
 
-async def _written(call: Call, reading: Any, *, tty: bool, whole: bool) -> web.StreamResponse:
+async def _written(call: Call, reading: Any, *, tty: bool) -> web.StreamResponse:
     # An answer that fails begins with the status, so that the first message is awaited; what is
     # followed may write nothing for long.
-    answer = await call.stream(content_type(call.version, tty=tty)) if _follows(call) else None
-    joiner = Joiner()
+    kind = content_type(call.version, tty=tty)
+    answer = await call.stream(kind) if call.flag("follow") else None
     async for reply in reading:
-        answer = answer or await call.stream(content_type(call.version, tty=tty))
-        pieces = []
-        for message in reply.messages:
-            line = joiner.add(message.stream, message) if whole else message
-            if line is not None:
-                pieces.append(frames(line.stream, prefix(call, line) + line.data, tty=tty))
-        await answer.write(b"".join(pieces))
-    answer = answer or await call.stream(content_type(call.version, tty=tty))
-    for line in joiner.rest():
-        await answer.write(frame(line.stream, prefix(call, line) + line.data, tty=tty))
-    return answer
-
-
-def _follows(call: Call) -> bool:
-    return call.flag("follow")
-
-
-def prefix(call: Call, line: LogMessage) -> bytes:
-    """What stands before a line: its time, and what its log driver kept."""
-    said = f"{values.log_time(line.timestamp)} " if call.flag("timestamps") else ""
-    if call.flag("details"):
-        said += f"{attributes(line.attributes)} "
-    return said.encode()
+        answer = answer or await call.stream(kind)
+        for text in reply.messages:
+            await answer.write(frames(text.stream, text.data, tty=tty))
+    return answer or await call.stream(kind)
 
 
 ROUTES: list[Route] = [("GET", "/containers/{name}/logs", logs)]

@@ -94,6 +94,11 @@ class Joiner:
     def __init__(self) -> None:
         self._open: dict[str, tuple[LogLine, list[bytes], int]] = {}
 
+    @property
+    def open(self) -> bool:
+        """Whether it waits for the rest of a line."""
+        return bool(self._open)
+
     def join(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
         """Whole lines, in the order in which they end."""
         for line in lines:
@@ -118,7 +123,7 @@ class Joiner:
 def merged_block(block: bytes) -> list[LogLine]:
     """Whole lines of the file, neighbours of one stream as one "line" without a time.
 
-    For those who want nothing but the text: a third of the work.
+    For a block that `blocks.columns` cannot take apart.
     """
     try:
         entries = json.loads(b"[" + block.rstrip(b"\n").replace(b"\n", b",") + b"]")

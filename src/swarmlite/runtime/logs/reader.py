@@ -9,20 +9,21 @@ from pathlib import Path
 
 from swarmlite.runtime.logs import files, tails
 from swarmlite.runtime.logs.files import LogFile
-from swarmlite.runtime.logs.lines import Joiner, LogLine, merged_block, parse_block, parse_line
+from swarmlite.runtime.logs.lines import Joiner, LogLine, parse_block, parse_line
+from swarmlite.runtime.logs.text import Form, Texts
 
 
 @dataclass(frozen=True)
 class Selection:
     """What is wanted of a log: `tail` is -1 for all lines; times are nanoseconds.
 
-    `merged`: neighbouring lines of one stream as one, without times; of a whole log only.
+    `text`: neighbouring lines of one stream as one piece of text in this form, without a time.
     """
 
     tail: int = -1
     since_ns: int | None = None
     until_ns: int | None = None
-    merged: bool = False
+    text: Form | None = None
 
 
 class Reader:
@@ -36,6 +37,7 @@ class Reader:
         self._begun = False
         self._files: list[LogFile] = []  # still to be read, the one being written first
         self._joiner = Joiner()
+        self._texts = None if selection.text is None else Texts(selection.text)
         self._skip = 0
         self._last = b""  # entry that was read
         self.over = False
@@ -62,7 +64,7 @@ class Reader:
 
     def rest(self) -> list[LogLine]:
         """Lines that were begun and not ended, when no more is to come."""
-        return self._wanted(self._joiner.rest())
+        return self._shaped(self._wanted(self._joiner.rest()))
 
     # what a thread calls
     def next_batch(self) -> list[LogLine]:
@@ -160,14 +162,20 @@ class Reader:
 
     def _lines(self, block: bytes) -> list[LogLine]:
         self._last = block[block.rfind(b"\n", 0, len(block) - 1) + 1 :]
-        if self._selection.merged:
-            return merged_block(block)
+        if self._texts is not None and not self._skip and not self._joiner.open:
+            selection = self._selection
+            texts = self._texts.of_block(block, selection.since_ns, selection.until_ns)
+            if texts is not None:
+                return texts
         lines = list(self._joiner.join(parse_block(block)))
         if self._skip:
             skipped = min(self._skip, len(lines))
             self._skip -= skipped
             del lines[:skipped]
-        return self._wanted(lines)
+        return self._shaped(self._wanted(lines))
+
+    def _shaped(self, lines: list[LogLine]) -> list[LogLine]:
+        return lines if self._texts is None else self._texts.of_lines(lines)
 
     def _wanted(self, lines: list[LogLine]) -> list[LogLine]:
         since_ns, until_ns = self._selection.since_ns, self._selection.until_ns
