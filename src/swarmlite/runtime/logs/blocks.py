@@ -80,7 +80,7 @@ def _separators(attrs: bytes) -> re.Pattern[bytes]:
 def joined(
     found: Columns, before: bytes = b"", *, timestamps: bool = False
 ) -> list[tuple[str, bytes]] | None:
-    """Streams and their text, neighbouring lines of one stream as one; None for what is no JSON.
+    """Streams and their text, neighbouring lines of one stream as one; None if it is not JSON.
 
     Each line begins with its time and a space if asked for, then `before`, which needs no escape.
     """
