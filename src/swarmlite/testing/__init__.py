@@ -2,9 +2,10 @@
 
 `Cluster` brings hosts up, joined by veths and a bridge in a namespace of their own, each with its
 own state directory and its own swarmlited; it cuts links, kills hosts and starts them again, and
-collects what a failure needs. The pytest plug-in `plugin` gives it as a fixture. It owns what it
-makes and removes it, also after an interruption; it changes nothing in the machine's own network
-but one veth, by which the machine reaches the hosts.
+collects what a failure needs. `DockerCluster` is the same swarm on hosts that are containers of
+a Docker engine (see `containers/`). The pytest plug-in `plugin` gives both as fixtures. It owns
+what it makes and removes it, also after an interruption; it changes nothing in the machine's own
+network but one veth, by which the machine reaches the hosts.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+    from .containers import DockerCluster
     from .host import CommandFailed, Host
 
-__all__ = ["Cluster", "CommandFailed", "Host"]
-_PLACES = {"Cluster": ".cluster", "CommandFailed": ".host", "Host": ".host"}
+__all__ = ["Cluster", "CommandFailed", "DockerCluster", "Host"]
+_PLACES = {
+    "Cluster": ".cluster",
+    "CommandFailed": ".host",
+    "DockerCluster": ".containers",
+    "Host": ".host",
+}
 
 
 def __getattr__(name: str) -> object:

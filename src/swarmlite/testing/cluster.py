@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
 
-import grpc
-from google.protobuf.message import Message
-
-from swarmlite import rpc
-from swarmlite.model import task_states
-from swarmlite.proto.control_pb2 import Filter, ListRequest, ListTasksRequest
-from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.types_pb2 import NodeStatus
 from swarmlite.storage import trees
 
 from . import cgroup_sweep, diagnostics, leftovers
-from .host import CommandFailed, Host
+from .host import Host
 from .namespaces import Lan
-
-T = TypeVar("T")
-NFT_FAMILY = "bridge"
-API_TIMEOUT_S = 10.0
+from .swarm import Swarm
 
 
-class Cluster:
+class Cluster(Swarm[Host]):
     """Hosts with a swarm on them: `with Cluster(managers=1, workers=2) as cluster: ...`.
 
-    `hosts`, `managers` and `workers` are the hosts by role; `manager` is the first. On leaving
-    through an exception, what a person would ask first is collected into `diagnostics_dir`.
+    On leaving through an exception, what a person would ask first is collected into
+    `diagnostics_dir`.
     """
 
     def __init__(
@@ -52,33 +37,17 @@ class Cluster:
         root: Path | None = None,
     ) -> None:
         """Nothing is made before `up`. `swarm=False` leaves the hosts without a swarm."""
+        super().__init__(init_options)
         self.name = name or f"t{os.getpid()}"
         self.swarm = swarm
         self.cgroup_parent = f"/swarmlite-{self.name}"
         self.diagnostics_dir = Path(tempfile.gettempdir()) / f"swarmlite-diagnostics-{self.name}"
         self._counts = (managers, workers)
-        self._init_options = list(init_options)
         self._daemon_options = list(daemon_options)
         self._outlive = outlive
         self._root = root
         self.root = Path()
         self.lan: Lan | None = None
-        self.managers: list[Host] = []
-        self.workers: list[Host] = []
-
-    @property
-    def hosts(self) -> list[Host]:
-        """Every host, managers first."""
-        return self.managers + self.workers
-
-    @property
-    def manager(self) -> Host:
-        """The first manager."""
-        return self.managers[0]
-
-    def host(self, name: str) -> Host:
-        """The host of this name. Raises KeyError."""
-        return {host.name: host for host in self.hosts}[name]
 
     # life
     def up(self) -> Cluster:
@@ -117,28 +86,6 @@ class Cluster:
         for host in self.hosts:
             host.wait_daemon()
 
-    def form_swarm(self) -> None:
-        """Init on the first host, join the others, wait until all are Ready."""
-        first = self.manager
-        first.cli("swarm", "init", "--advertise-addr", first.addr, *self._init_options)
-        for host in self.managers[1:]:  # one after the other: etcd takes one new member at a time
-            self.join(host)
-        token = self._token("worker") if self.workers else ""
-        joining = [(host, host.popen(*self._join_command(host, token))) for host in self.workers]
-        failed = ""
-        for host, command in joining:
-            said, _ = command.communicate()
-            if command.returncode:
-                failed += f"{host.name}$ swarm join: exit {command.returncode}\n{said}"
-        if failed:
-            raise CommandFailed(failed)
-        self.wait(self._all_ready, 30, "every node to be Ready")
-
-    def join(self, host: Host) -> None:
-        """Join a host with the token of its role."""
-        role = "manager" if host in self.managers else "worker"
-        host.run(*self._join_command(host, self._token(role)))
-
     def add(self, role: str) -> Host:
         """One more host, "manager" or "worker", booted, joined and Ready."""
         assert self.lan is not None
@@ -158,23 +105,6 @@ class Cluster:
         self.join(host)
         self.wait(lambda: f"{host.name} Ready" in self._states(), 30, f"{host.name} to be Ready")
         return host
-
-    def _token(self, role: str) -> str:
-        return self.manager.cli("swarm", "join-token", "-q", role).strip()
-
-    def _join_command(self, host: Host, token: str) -> list[str]:
-        swarmlite = [sys.executable, "-m", "swarmlite.cli"]
-        options = ["--token", token, "--advertise-addr", host.addr]
-        return [*swarmlite, "swarm", "join", *options, f"{self.manager.addr}:2377"]
-
-    def _all_ready(self) -> bool:
-        return {f"{host.name} Ready" for host in self.hosts} <= self._states()
-
-    def _states(self) -> set[str]:
-        return {
-            f"{node.description.hostname} {NodeStatus.State.Name(node.status.state).capitalize()}"
-            for node in self.ask("ListNodes", ListRequest()).nodes
-        }
 
     def down(self) -> None:
         """Kill every host and remove all that was made. Safe to repeat."""
@@ -241,66 +171,6 @@ class Cluster:
         )
         if check and done.returncode:
             raise RuntimeError(f"nft: {done.stderr.strip()}")
-
-    @contextmanager
-    def control(self) -> Iterator[ControlStub]:
-        """The first manager's API, for what a command line would be slow to ask."""
-        with grpc.insecure_channel(f"unix:{self.manager.paths.manager_socket}") as channel:
-            yield ControlStub(channel)
-
-    def ask(self, method: str, request: Message) -> Any:
-        """One call of the first manager's API. Raises CommandFailed."""
-        # A channel a call: whether the host was killed and booted meanwhile is no question then.
-        with self.control() as control:
-            try:
-                return getattr(control, method)(request, timeout=API_TIMEOUT_S)
-            except grpc.RpcError as error:
-                assert isinstance(error, grpc.Call)
-                meant = rpc.translate(error, "the manager")
-                raise CommandFailed(f"{self.manager.name}: {method}: {meant}") from error
-
-    # waits
-    def wait(
-        self, condition: Callable[[], T], timeout_s: float, what: str, every_s: float = 0.1
-    ) -> T:
-        """The first true result of `condition`. When time is up, CommandFailed names `what`."""
-        deadline = time.monotonic() + timeout_s
-        last: BaseException | None = None
-        while True:
-            try:
-                if result := condition():
-                    return result
-                last = None
-            except (CommandFailed, OSError) as error:
-                last = error
-            if time.monotonic() > deadline:
-                raise CommandFailed(
-                    f"waited {timeout_s} s for {what}" + (f": {last}" if last else "")
-                ) from last
-            time.sleep(every_s)
-
-    def running(self, service: str) -> list[str]:
-        """The hosts of a service's running tasks, one entry a task."""
-        of_service = ListTasksRequest(filters=[Filter(key="service", values=[service])])
-        tasks = self.ask("ListTasks", of_service).tasks
-        nodes = self.ask("ListNodes", ListRequest()).nodes
-        names = {node.id: node.description.hostname for node in nodes}
-        return [
-            names.get(task.node_id, task.node_id)
-            for task in tasks
-            if task.desired_state == task.status.state == task_states.RUNNING
-        ]
-
-    def wait_running(self, service: str, count: int, timeout_s: float = 30.0) -> list[str]:
-        """Wait until exactly `count` tasks of a service run; the hosts they run on."""
-
-        def reached() -> list[str] | None:
-            hosts = self.running(service)
-            return hosts if len(hosts) == count else None
-
-        found = self.wait(reached, timeout_s, f"{count} running tasks of {service}")
-        assert found is not None
-        return found
 
     def collect(self) -> Path:
         """Write tasks, logs, nft, routes and forwarding tables to `diagnostics_dir`."""

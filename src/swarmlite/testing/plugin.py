@@ -1,7 +1,9 @@
-"""pytest plug-in: the fixtures `cluster` (one a test), `cluster_factory` (any shape, many) and
-`loop_watchdog`.
+"""pytest plug-in: clusters as fixtures, and a watchdog.
 
-A test asks for another shape by a mark: `@pytest.mark.cluster(managers=1, workers=1)`.
+`cluster` is one a test, of namespaces; a test asks for another shape by a mark:
+`@pytest.mark.cluster(managers=1, workers=1)`. `cluster_factory` makes many. Both need root.
+`swarmlite_docker_cluster` is one a run, in a Docker engine; the project's pytest configuration has
+its shape. `loop_watchdog` sees what holds an event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +17,21 @@ import pytest
 
 if TYPE_CHECKING:
     from .cluster import Cluster
+    from .containers import DockerCluster
     from .watchdog import Watchdog
+
+OPTIONS = {
+    "swarmlite_managers": ("managers of swarmlite_docker_cluster", "string", "1"),
+    "swarmlite_workers": ("workers of it", "string", "2"),
+    "swarmlite_publish": ("ports that its hosts publish: host.endpoint(PORT)", "args", []),
+    "swarmlite_images": ("images of the engine, put on every host", "args", []),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the project's configuration may say."""
+    for name, (meaning, kind, default) in OPTIONS.items():
+        parser.addini(name, meaning, type=kind, default=default)  # type: ignore[arg-type]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,6 +66,23 @@ def cluster(request: pytest.FixtureRequest, cluster_factory: Callable[..., Clust
     """One manager and two workers, or what the test's `cluster` mark asks for."""
     mark = request.node.get_closest_marker("cluster")
     return cluster_factory(**(mark.kwargs if mark else {}))
+
+
+@pytest.fixture(scope="session")
+def swarmlite_docker_cluster(pytestconfig: pytest.Config) -> Iterator[DockerCluster]:
+    """A swarm in the engine of DOCKER_HOST; one manager and two workers unless configured.
+
+    Where no engine answers the tests fail, and say so: a run that tests nothing is not green.
+    """
+    from .containers import DockerCluster
+
+    ini = pytestconfig.getini
+    managers, workers = int(ini("swarmlite_managers")), int(ini("swarmlite_workers"))
+    ports = [int(port) for port in ini("swarmlite_publish")]
+    with DockerCluster(managers, workers, publish=ports) as cluster:
+        for image in ini("swarmlite_images"):
+            cluster.load(image)
+        yield cluster
 
 
 @pytest.fixture

@@ -1,0 +1,150 @@
+"""Clusters whose hosts are containers of an engine: one of ours, so swarmlite runs in swarmlite."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import node_image
+import pytest
+
+from swarmlite.errors import FailedPrecondition
+from swarmlite.testing import CommandFailed, Host, images
+from swarmlite.testing.containers import DockerCluster
+from swarmlite.testing.containers.cluster import engine
+from swarmlite.testing.oci import docker_archive
+
+pytestmark = pytest.mark.timeout(300)
+SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -h /w"
+
+
+@pytest.fixture(scope="module")
+def node(engine_host: Host) -> str:
+    built = node_image.node()
+    client = engine()
+    client.images.load(docker_archive([built]))
+    client.close()
+    return built.name
+
+
+@pytest.fixture(scope="module")
+def cluster(node: str) -> Iterator[DockerCluster]:
+    with DockerCluster(1, 1, image=node, publish=[8080]) as cluster:
+        cluster.load(docker_archive([images.busybox()]))
+        yield cluster
+
+
+def test_services_run_on_every_host_and_answer_through_published_ports(
+    cluster: DockerCluster,
+) -> None:
+    """The mesh of hosts in containers is reached from here."""
+    manager = cluster.manager
+    create = ("service", "create", "--detach", "--quiet", "--stop-grace-period", "0s")
+    options = ("--replicas", "2", "--publish", "8080:80", "--name", "web")
+    manager.cli(*create, *options, "busybox:latest", "sh", "-c", SERVE)
+    assert sorted(cluster.wait_running("web", 2)) == ["manager1", "worker1"]
+    for host in cluster.hosts:
+        address = f"http://{host.endpoint(8080)}/"
+        body = cluster.wait(lambda url=address: _read(url), 30, f"an answer of {address}")
+        assert len(body.strip()) == 12  # a container's host name
+        assert cluster.wait(
+            lambda host=host: host.get(8080), 30, f"an answer inside of {host.name}"
+        )
+    manager.cli("service", "rm", "web")
+    cluster.wait(lambda: not any(host.containers() for host in cluster.hosts), 30, "the end of web")
+
+
+def test_a_host_that_loses_its_power_comes_back_with_its_disk_and_address(
+    cluster: DockerCluster,
+) -> None:
+    """`kill` and `boot` are a machine's."""
+    worker = cluster.workers[0]
+    node_id = json.loads(cluster.manager.cli("node", "inspect", worker.name))[0]["ID"]
+    worker.kill()
+    assert not worker.on
+    cluster.wait(lambda: f"{worker.name} Down" in cluster._states(), 60, "the node to be Down")
+    with pytest.raises(CommandFailed, match=r"worker1\$ true"):
+        worker.run("true")
+    worker.boot()
+    cluster.wait(lambda: f"{worker.name} Ready" in cluster._states(), 60, "it to be Ready")
+    assert json.loads(cluster.manager.cli("node", "inspect", worker.name))[0]["ID"] == node_id
+    assert worker.addr in worker.run("ip", "-4", "addr", "show", "eth0").stdout
+
+
+def test_commands_on_a_host_end_as_they_end(cluster: DockerCluster) -> None:
+    """Exit codes, both outputs, input, and a bound on their time."""
+    host = cluster.manager
+    done = host.run("sh", "-c", "cat; echo err >&2; exit 3", check=False, input="in\n" * 50_000)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "in\n" * 50_000, "err\n")
+    with pytest.raises(CommandFailed, match="exit 1"):
+        host.run("false")
+    with pytest.raises(CommandFailed, match=r"no end after 0\.2 s"):
+        host.run("sleep", "60", timeout_s=0.2)
+    assert host.try_cli("nonsense").returncode == 1
+
+
+def test_docker_s_api_of_a_host_is_reached_from_here(cluster: DockerCluster) -> None:
+    """Its socket stands in a folder of this machine, and more than one connection goes through."""
+    import docker
+
+    client = docker.DockerClient(base_url=f"unix://{cluster.manager.paths.docker_socket}")
+    try:
+        assert {node.attrs["Description"]["Hostname"] for node in client.nodes.list()} == {
+            "manager1", "worker1",
+        }  # fmt: skip
+        said = client.containers.run("busybox:latest", ["echo", "out"], remove=True)
+        assert said == b"out\n"
+    finally:
+        client.close()
+
+
+def test_a_cable_that_is_out_and_in_again(cluster: DockerCluster) -> None:
+    """`isolate` and `heal` leave the address as it was."""
+    worker = cluster.workers[0]
+    cluster.isolate(worker)
+    cluster.wait(lambda: f"{worker.name} Down" in cluster._states(), 60, "the node to be Down")
+    cluster.heal()
+    cluster.wait(lambda: f"{worker.name} Ready" in cluster._states(), 60, "it to be Ready")
+    assert worker.addr in worker.run("ip", "-4", "addr").stdout
+
+
+def test_nothing_stays_behind(node: str, engine_host: Host) -> None:
+    """Neither in the engine nor here, also where a cluster does not come up."""
+    client = engine()
+    try:
+        before = _everything(client, engine_host)
+        with pytest.raises(CommandFailed), DockerCluster(1, 0, image=node) as cluster:
+            folder = cluster.manager.paths.run_dir
+            assert folder.exists()
+            cluster.manager.cli("swarm", "init")  # again: refused
+        assert not folder.exists()
+        assert "swarmlited" in (cluster.diagnostics_dir / "manager1/swarmlited.log").read_text()
+        assert _everything(client, engine_host) == before
+    finally:
+        client.close()
+        subprocess.run(["rm", "-rf", str(cluster.diagnostics_dir)], check=True)
+
+
+def test_without_an_engine_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In one line, with where it looked."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    with pytest.raises(FailedPrecondition, match="no Docker engine answers"):
+        DockerCluster(1, 0).up()
+
+
+def _read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def _everything(client: object, host: Host) -> list[str]:
+    found = [
+        *(each.id for each in client.containers.list(all=True)),  # type: ignore[attr-defined]
+        *(each.id for each in client.networks.list()),  # type: ignore[attr-defined]
+        *(each.id for each in client.volumes.list()),  # type: ignore[attr-defined]
+    ]
+    groups = host.run("find", "/sys/fs/cgroup", "-path", f"*{host.cgroup_parent}/*", "-type", "d")
+    return sorted(found) + sorted(groups.stdout.split())
