@@ -24,7 +24,7 @@ from swarmlite import __version__, rpc
 from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.backends import Backends
 from swarmlite.gateway.errors import Refused, answer, status_of
-from swarmlite.gateway.request import MAX_BODY_BYTES, Call
+from swarmlite.gateway.request import MAX_BODY_BYTES, MAX_HEAD_BYTES, Call
 from swarmlite.gateway.settings import Settings
 from swarmlite.gateway.streams.connection import Connection, Hijacked, Listener
 from swarmlite.gateway.versions import Version
@@ -72,6 +72,8 @@ class Gateway:
             handler_cancellation=True,
             keepalive_timeout=KEEP_ALIVE_S,
             access_log=None,
+            max_line_size=MAX_HEAD_BYTES,
+            max_field_size=MAX_HEAD_BYTES,
         )
 
     def _request(

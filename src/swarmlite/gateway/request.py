@@ -22,6 +22,8 @@ from swarmlite.gateway.settings import Settings
 from swarmlite.gateway.versions import Table, Version, shaped
 from swarmlite.proto.control_pb2 import Filter
 
+# As Go's server has it: dockerode repeats a service's whole spec in the query of its update.
+MAX_HEAD_BYTES = 1 << 20
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of a JSON body; archives are streams, and are not counted."""
 _FALSE = ("", "0", "no", "false", "none")

@@ -1,0 +1,83 @@
+"""Clients that a registry has: installed once into a folder of the cache, else skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+for room in ("gateway", "integration"):
+    if (folder := str(ROOT / "tests" / room)) not in sys.path:
+        sys.path.insert(0, folder)
+
+from swarmlite.testing import Cluster  # noqa: E402
+from swarmlite.testing import images as debian_images  # noqa: E402
+from swarmlite.testing.registry import Registry  # noqa: E402
+
+CACHE = Path(os.environ.get("SWARMLITE_CLIENT_CACHE", ROOT / ".cache" / "clients"))
+INSTALL_S = 900
+ANSIBLE = ("ansible==12.3.0", "docker==7.2.0", "requests", "jsondiff", "pyyaml")
+NPM = ("dockerode@5.0.1", "testcontainers@12.2.0")
+
+
+def install(folder: Path, *commands: Sequence[str]) -> Path:
+    """Run the commands that fill `folder`, once. Skips the test with what the last one said."""
+    done = folder / "installed"
+    wanted = repr(commands)
+    if done.is_file() and done.read_text() == wanted:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for command in commands:
+        if shutil.which(command[0]) is None:
+            pytest.skip(f"{command[0]} is not installed")
+        try:
+            ended = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"{command[0]} takes too long to install {' '.join(command[-2:])}")
+        if ended.returncode:
+            said = (ended.stderr or ended.stdout).strip().splitlines()[-1:]
+            pytest.skip(f"{command[0]} cannot install: {said}")
+    done.write_text(wanted)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ansible() -> Path:
+    """The folder of its commands."""
+    folder = CACHE / "ansible"
+    pip = str(folder / "bin" / "python")
+    return install(
+        folder,
+        (sys.executable, "-m", "venv", "."),
+        (pip, "-m", "pip", "install", "-q", "--disable-pip-version-check", *ANSIBLE),
+    ) / "bin"  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def npm() -> Path:
+    """A folder whose scripts may require what NPM names."""
+    return install(
+        CACHE / "npm",
+        ("npm", "init", "-y"),
+        ("npm", "install", "--no-audit", "--no-fund", "--save-exact", *NPM),
+    )
+
+
+@pytest.fixture(scope="session")
+def three_hosts() -> Iterator[tuple[Cluster, str]]:
+    """A swarm of three, and the reference of a busybox that they can pull."""
+    if os.geteuid() != 0:
+        pytest.skip("a cluster of namespaces needs root")
+    with Cluster(1, 2, name=f"c{os.getpid()}") as cluster:
+        assert cluster.lan is not None
+        with Registry(cluster.lan.gateway) as registry:
+            yield cluster, registry.push(debian_images.busybox())

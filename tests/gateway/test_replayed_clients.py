@@ -1,0 +1,96 @@
+"""What clients that cannot be had here send to one host, request by request."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from raw_host import RawHost
+
+SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+SESSION = "org.testcontainers.session-id"
+
+
+@pytest.fixture
+def session(host: RawHost) -> Iterator[str]:
+    """A session that left a running container, a network, a volume and an image."""
+    name = uuid.uuid4().hex
+    labels = {SESSION: name}
+    host.ok_api("POST", "/networks/create", {"Name": f"n{name}", "Labels": labels})
+    host.ok_api("POST", "/volumes/create", {"Name": f"v{name}", "Labels": labels})
+    config = {
+        "Image": host.image,
+        "Cmd": SLEEP,
+        "Labels": labels,
+        "Volumes": {"/anonymous": {}},
+        "HostConfig": {"NetworkMode": f"n{name}", "Binds": [f"v{name}:/data"]},
+    }
+    made = host.ok_api("POST", "/containers/create", config)["Id"]
+    host.ok_api("POST", f"/containers/{made}/start")
+    changes = [f"LABEL {SESSION}={name}"]
+    host.ok_api("POST", "/commit", None, container=made, repo=f"i{name}", changes=changes)
+    # Another session's, which must stay.
+    host.ok_api("POST", "/networks/create", {"Name": f"o{name}", "Labels": {SESSION: "other"}})
+    yield name
+    host.ok_api("DELETE", f"/networks/o{name}")
+
+
+def left(host: RawHost, name: str) -> list[str]:
+    return [
+        *(row["Id"] for row in host.ok_api("GET", "/containers/json", all="1", filters=by(name))),
+        *(row["Name"] for row in host.ok_api("GET", "/networks", filters=by(name))),
+        *(row["Name"] for row in host.ok_api("GET", "/volumes", filters=by(name))["Volumes"] or ()),
+        *(row["Id"] for row in host.ok_api("GET", "/images/json", all="1", filters=by(name))),
+    ]
+
+
+def by(name: str) -> dict[str, dict[str, bool]]:
+    return {"label": {f"{SESSION}={name}": True}}
+
+
+def test_ryuk_removes_all_of_a_session_and_nothing_else(host: RawHost, session: str) -> None:
+    """As its newer versions do it: lists by label, and removals one by one."""
+    version = host.api("HEAD", "/_ping").headers["Api-Version"]
+    assert len(left(host, session)) == 4
+    found = host.ok_api("GET", "/containers/json", version=version, all="1", filters=by(session))
+    for row in found:
+        assert row["Labels"][SESSION] == session and row["Created"] > 0
+        gone = host.api("DELETE", f"/containers/{row['Id']}", version=version, force="1", v="1")
+        assert gone.status == 204
+    for row in host.ok_api("GET", "/networks", version=version, filters=by(session)):
+        assert row["Labels"] == {SESSION: session} and row["Created"]
+        assert host.api("DELETE", f"/networks/{row['Id']}", version=version).status == 204
+    for row in host.ok_api("GET", "/volumes", version=version, filters=by(session))["Volumes"]:
+        assert row["Labels"] == {SESSION: session} and row["CreatedAt"]
+        gone = host.api("DELETE", f"/volumes/{row['Name']}", version=version, force="1")
+        assert gone.status == 204
+    for row in host.ok_api("GET", "/images/json", version=version, filters=by(session)):
+        gone = host.api("DELETE", f"/images/{row['Id']}", version=version, force="1")
+        assert gone.status == 200
+    assert left(host, session) == []
+    assert host.ok_api("GET", "/networks", filters=by("other"))
+    # A second look finds nothing, and what is gone meanwhile is said so.
+    assert host.api("DELETE", f"/containers/{found[0]['Id']}", force="1").status == 404
+
+
+def test_ryuk_s_older_versions_prune(host: RawHost, session: str) -> None:
+    """0.5: containers one by one, the rest by prune with the label."""
+    for row in host.ok_api("GET", "/containers/json", version="1.29", all="1", filters=by(session)):
+        host.ok_api("DELETE", f"/containers/{row['Id']}", version="1.29", force="1", v="1")
+    pruned = host.ok_api("POST", "/networks/prune", version="1.29", filters=by(session))
+    assert pruned["NetworksDeleted"] == [f"n{session}"]
+    pruned = host.ok_api("POST", "/volumes/prune", version="1.29", filters=by(session))
+    assert pruned["VolumesDeleted"] == [f"v{session}"]
+    filters = {**by(session), "dangling": {"false": True}}
+    assert host.ok_api("POST", "/images/prune", version="1.29", filters=filters)["ImagesDeleted"]
+    assert left(host, session) == []
+    assert host.ok_api("GET", "/networks", filters=by("other"))
+
+
+def test_a_query_as_long_as_a_whole_spec_is_taken(host: RawHost) -> None:
+    """dockerode repeats the spec of an update in the query; so does whoever is built on it."""
+    long = {f"E{number}": "x" * 100 for number in range(2000)}
+    assert host.api("GET", "/containers/json", **long).status == 200
+    headers = {"X-Registry-Config": "e30=", "X-Long": "x" * 200_000}
+    assert host.api("GET", "/containers/json", headers=headers).status == 200

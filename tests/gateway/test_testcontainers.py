@@ -1,0 +1,100 @@
+"""testcontainers' modules and wait strategies, with databases of Debian's packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from gateway_host import GatewayHost, gateway_host
+
+from swarmlite.testing import images
+
+EXAMPLES = Path(__file__).parents[2] / "compose-examples" / "voting"
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[GatewayHost]:
+    pytest.importorskip("testcontainers")
+    with gateway_host("gwt") as found:
+        client = docker.DockerClient(base_url=found.url)
+        client.images.pull(found.image("busybox:latest"))
+        for name in ("db", "redis"):
+            client.images.pull(found.registry.push(images.build(EXAMPLES / name)))
+        client.close()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", found.url)
+            patch.setenv("TESTCONTAINERS_HOST_OVERRIDE", found.host.addr)
+            patch.setenv("TC_HOST", found.host.addr)
+            from testcontainers.core.config import testcontainers_config
+
+            patch.setattr(testcontainers_config, "ryuk_disabled", True)
+            yield found
+
+
+def test_a_postgres_is_ready_when_it_answers_queries(node: GatewayHost) -> None:
+    """Its module waits by psql in the container, and knows the published port."""
+    from testcontainers.community.postgres import PostgresContainer
+
+    image = node.image("examples/postgres:latest")
+    with PostgresContainer(image, username="postgres", dbname="postgres") as database:
+        url = database.get_connection_url(driver=None)
+        assert url.startswith(f"postgresql://postgres:test@{node.host.addr}:")
+        ask = ["sh", "-c", "PGPASSWORD=test psql -h 127.0.0.1 -U postgres -Atc 'select 6 * 7'"]
+        answer = database.exec(ask)
+        assert (answer.exit_code, answer.output) == (0, b"42\n")
+
+
+def test_a_redis_is_waited_for_by_port_by_command_and_by_both(node: GatewayHost) -> None:
+    """Strategies of its own kinds, one after the other."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.network import Network
+    from testcontainers.core.wait_strategies import (
+        CompositeWaitStrategy,
+        ContainerStatusWaitStrategy,
+        ExecWaitStrategy,
+        PortWaitStrategy,
+    )
+
+    image = node.image("examples/redis:latest")
+    both = CompositeWaitStrategy(
+        ContainerStatusWaitStrategy(),
+        PortWaitStrategy(6379),
+        ExecWaitStrategy(["redis-cli", "ping"]),
+    )
+    with Network() as network:
+        server = (
+            DockerContainer(image)
+            .with_exposed_ports(6379)
+            .with_network(network)
+            .with_network_aliases("cache")
+            .waiting_for(both)
+        )
+        with server, DockerContainer(image).with_command("sleep 60").with_network(network) as other:
+            assert other.exec(["redis-cli", "-h", "cache", "set", "k", "v"]).output == b"OK\n"
+            assert server.exec(["redis-cli", "get", "k"]).output == b"v\n"
+            server.copy_into_container(b"text", "/tmp/file")
+            assert server.exec(["cat", "/tmp/file"]).output == b"text"
+            logs = b"".join(server.get_logs())
+            assert b"Ready to accept connections" in logs
+
+
+def test_http_health_and_files_are_waited_for(node: GatewayHost, tmp_path: Path) -> None:
+    """A server that is healthy, answers, and has written its file; the file is copied out."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.wait_strategies import HealthcheckWaitStrategy, HttpWaitStrategy
+
+    serve = "mkdir -p /www && echo it works >/www/index.html && exec httpd -f -h /www"
+    second = 1_000_000_000
+    server = (
+        DockerContainer(node.image("busybox:latest"))
+        .with_command(["sh", "-c", serve])
+        .with_exposed_ports(80)
+        .with_kwargs(healthcheck={"test": ["CMD", "true"], "interval": second, "retries": 3})
+        .waiting_for(HealthcheckWaitStrategy())
+    )
+    with server:
+        HttpWaitStrategy(80).for_status_code(200).wait_until_ready(server)
+        server.copy_from_container("/www/index.html", tmp_path / "copy")
+        assert (tmp_path / "copy").read_text() == "it works\n"
