@@ -127,6 +127,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "image": (
         "Manage this host's images",
         {
+            "build": "Build an image from a Dockerfile",
             "copy": "Copy an image between registries, archives and this node",
             "history": "Show the history of an image",
             "import": "Import the contents from a tarball to create a filesystem image",
@@ -139,6 +140,14 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "rm": "Remove one or more images",
             "save": "Save one or more images to a tar archive",
             "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+        },
+    ),
+    "builder": (
+        "Build images, and manage the cache of it",
+        {
+            "build": "Build an image from a Dockerfile",
+            "du": "Show the build cache and its size",
+            "prune": "Remove the build cache",
         },
     ),
     "volume": (
@@ -182,6 +191,7 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
         for verb, line in CONTAINER.items()
         if verb not in ("inspect", "ls", "prune")
     },
+    "build": ("swarmlite.cli.image.build", "Build an image from a Dockerfile"),
     "adopt": ("swarmlite.cli.adopt", "Make what a Docker Swarm has in this cluster"),
     "events": ("swarmlite.cli.system.events", "Get real time events from this host"),
     "history": ("swarmlite.cli.image.history", "Show the history of an image"),
@@ -209,9 +219,6 @@ _MORE_ALIASES = {
 """Docker's other names of verbs; every noun has `list` and `remove` where it has ls and rm."""
 
 _ELSEWHERE = {
-    "build": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
-    "builder": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
-    "buildx": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
     "compose": "use `swarmlite stack deploy -c FILE STACK`",
     "context": "use `swarmlite --host unix://DIR`, or run it on the host itself",
     "manifest": "use `swarmlite image inspect`, and --all-platforms of pull, push and save",
@@ -240,6 +247,7 @@ def _tree() -> dict[str, tuple[str | click.Command, str]]:
         aliases = {**_ALIASES, **_MORE_ALIASES.get(noun, {})}
         hints = _ELSEWHERE if noun in ("image", "container", "system") else {}
         tree[noun] = (Group(noun, line, modules, aliases=aliases, elsewhere=hints), line)
+    tree["buildx"] = tree["builder"]  # the word that Docker's users type
     return {**tree, **_SHORTCUTS}
 
 

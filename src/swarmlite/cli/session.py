@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import ServiceDescriptor
 
+    from swarmlite.proto.build_pb2_grpc import BuildsStub
     from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
     from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -85,6 +86,13 @@ class Session:
         from swarmlite.proto.images_pb2 import DESCRIPTOR
 
         return cast("ImagesStub", self._stub(DESCRIPTOR.services_by_name["Images"]))
+
+    @cached_property
+    def builds(self) -> BuildsStub:
+        """This host's builder."""
+        from swarmlite.proto.build_pb2 import DESCRIPTOR
+
+        return cast("BuildsStub", self._stub(DESCRIPTOR.services_by_name["Builds"]))
 
     @cached_property
     def volumes(self) -> VolumesStub:
