@@ -19,6 +19,7 @@ from swarmlite.gateway.errors import Refused
 from swarmlite.paths import Paths
 
 if TYPE_CHECKING:
+    from swarmlite.proto.build_pb2_grpc import BuildsStub
     from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
     from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -86,6 +87,13 @@ class Backends:
         from swarmlite.proto.images_pb2_grpc import ImagesStub
 
         return ImagesStub(self._engine)
+
+    @cached_property
+    def builds(self) -> BuildsStub:
+        """This host's builder."""
+        from swarmlite.proto.build_pb2_grpc import BuildsStub
+
+        return BuildsStub(self._engine)
 
     @cached_property
     def volumes(self) -> VolumesStub:
