@@ -131,7 +131,7 @@ def _cache_from(node: Node, build: Build) -> None:
 def _extra_hosts(node: Node, build: Build) -> None:
     if isinstance(node.value, dict):
         for name, item in node.value.items():
-            for each in read.string_or_strings(item):
+            for each in [item.text] if item.text else read.strings(item):
                 with read.placed(item):
                     build.options.extra_hosts.append(f"{name}:{small.host_address(each)}")
         return
