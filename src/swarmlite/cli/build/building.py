@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from swarmlite.build.context.sources import DOCKERFILE
 from swarmlite.cli import client
 from swarmlite.cli.build.agents import Agents
 from swarmlite.cli.build.outputs import Output, Sink, sink
@@ -25,15 +26,16 @@ def build(
     progress: Progress,
     outputs: Sequence[Output] = (),
     agents: Agents | None = None,
+    file: str = DOCKERFILE,
 ) -> BuildResult | None:
-    """Until the end; None where nothing comes of it (a check).
+    """Until the end; None where nothing comes of it (a check). `file` is how errors call it.
 
     Raises swarmlite's errors, Several for a Dockerfile with several problems. A build that is
     interrupted ends at once, with all that belongs to it.
     """
     call = session.builds.Build(iter(requests))
     sinks = {number: made for number, one in enumerate(outputs) if (made := sink(one)) is not None}
-    following = _Following(progress, sinks, agents)
+    following = _Following(progress, sinks, agents, file)
     failed = True
     try:
         for event in client.stream(call):
@@ -42,6 +44,9 @@ def build(
     except SwarmliteError as error:
         if following.problems:
             raise Several([_line(problem) for problem in following.problems]) from error
+        where = following.where
+        if where and not str(error).startswith(where):
+            raise type(error)(f"{where}: {error}") from error
         raise
     finally:
         if failed:
@@ -53,9 +58,14 @@ def build(
 
 
 class _Following:
-    def __init__(self, progress: Progress, sinks: dict[int, Sink], agents: Agents | None) -> None:
+    def __init__(
+        self, progress: Progress, sinks: dict[int, Sink], agents: Agents | None, file: str
+    ) -> None:
         self._progress, self._agents = progress, agents
         self._sinks = sinks
+        self._file, self._lines = file, dict[int, int]()
+        self.where = ""
+        """File and line of the first step that failed."""
         self.problems: list[BuildProblem] = []
         self.result: BuildResult | None = None
 
@@ -74,7 +84,14 @@ class _Following:
             if self._agents is not None:
                 self._agents.received(event.ssh)
             return
-        if kind == "problem":
+        if kind == "step":
+            self._lines[event.step.id] = event.step.line
+        elif kind == "step_done":
+            failed = event.step_done.error and not event.step_done.canceled
+            line = self._lines.pop(event.step_done.id, 0)
+            if failed and line and not self.where:
+                self.where = f"{self._file}:{line}"
+        elif kind == "problem":
             self.problems.append(event.problem)
         elif kind == "result":
             self.result = event.result

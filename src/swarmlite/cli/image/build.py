@@ -51,9 +51,10 @@ def command(session: Session, /, context: str, **values: Any) -> None:
             shown_as("quiet" if values["quiet"] else values["progress"]),
             found,
             agents,
+            source.name,
         )
     if options.check:
-        _checked(result)
+        click.echo("Check complete, no problems found.", err=True)
         return
     _finish(session, building.of(result), found, values)
 
@@ -70,10 +71,6 @@ def _name(options: BuildOptions, found: list[outputs.Output], *, push: bool) -> 
         if not epoch.isdecimal():
             raise InvalidSpec(f"SOURCE_DATE_EPOCH={epoch[:40]}: expected whole seconds")
         options.source_date_epoch = int(epoch)
-
-
-def _checked(result: BuildResult | None) -> None:
-    click.echo("Check complete, no problems found.", err=True)
 
 
 def _finish(

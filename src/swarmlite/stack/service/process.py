@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from swarmlite.errors import InvalidSpec
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
 from swarmlite.stack.syntax import capabilities, small, volumes

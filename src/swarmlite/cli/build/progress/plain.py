@@ -23,7 +23,8 @@ class Plain:
         kind = event.WhichOneof("event")
         if kind == "step":
             self._steps[event.step.id] = event.step
-            self._line(event.step.id, event.step.name)
+            if steps.shown(event.step):
+                self._line(event.step.id, event.step.name)
         elif kind == "log":
             step = self._steps.get(event.log.step)
             for line in self._lines.of(event):
@@ -57,6 +58,8 @@ class Plain:
         step = self._steps.get(done.id, BuildStep(id=done.id))
         for line in self._lines.rest(done.id):
             self._line(done.id, line)
+        if not steps.shown(step) and not done.error:
+            return
         if done.canceled:
             self._line(done.id, "CANCELED")
         elif done.error:

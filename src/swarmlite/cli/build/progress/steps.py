@@ -33,6 +33,11 @@ def _text(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r").rpartition("\r")[2]
 
 
+def shown(step: BuildStep) -> bool:
+    """Whether a step is more than a change of the configuration, which takes no time."""
+    return not step.stage or step.number > 0
+
+
 def seconds(step: BuildStep, done: BuildStepDone) -> float:
     """How long a step took."""
     return max((done.completed.ToNanoseconds() - step.started.ToNanoseconds()) / 1e9, 0.0)

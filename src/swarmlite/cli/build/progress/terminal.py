@@ -106,6 +106,8 @@ class Terminal:
         name, took = running.step.name, f"{steps.seconds(running.step, done):.1f}s"
         if done.canceled:
             self._say(self._timed(f" => CANCELED {name}", took), "warning")
+        elif not steps.shown(running.step) and not done.error:
+            return
         elif done.error:
             self._say(self._timed(f" => ERROR {name}", took), "failed")
             rule = "------"
