@@ -201,7 +201,9 @@ class Agent:
     def _describe(self) -> NodeDescription:
         node = self._config.node
         described = description.describe(
-            data_path_addr=node.data_path_addr if node else "", cgroup=self._cgroup
+            data_path_addr=node.data_path_addr if node else "",
+            cgroup=self._cgroup,
+            generic=self._config.generic_resources,
         )
         described.warnings.extend(self._disk.warnings())
         described.image_port = self._image_port
