@@ -14,10 +14,12 @@ import grpc.aio
 import pytest
 
 from swarmlite import rpc
+from swarmlite.identity.certificates import Certificates
 from swarmlite.ids import new_id
 from swarmlite.manager import auth
 from swarmlite.manager.controlapi import ControlService
 from swarmlite.manager.dispatcher import Dispatcher, DispatcherService
+from swarmlite.manager.dispatcher.carrying import Carrying
 from swarmlite.manager.logbroker import LogBroker
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Object, Put
@@ -54,6 +56,14 @@ class Manager:
         self.broker = LogBroker(self.store, self.dispatcher.sessions)
         self.dispatcher.logs = self.broker
         self.control = ControlService(self.store, self.node_id, self.broker)
+
+    def carry(self, certificates: Certificates) -> None:
+        """Know of images, and sign tickets with these."""
+        carrying = Carrying(self.store, self.dispatcher.sessions, certificates)
+        self.dispatcher.carrying = carrying
+        self.control.__init__(  # type: ignore[misc]  # as the process makes it
+            self.store, self.node_id, self.broker, carrier=carrying
+        )
 
     def register(self, server: Any) -> None:
         add_ControlServicer_to_server(self.control, server)
@@ -132,6 +142,7 @@ class Agent:
         self.messages = 0
         self.subscriptions: list[Any] = []
         self.report_again: list[str] = []
+        self.fetches: list[Any] = []
         self.info: Any = None
         self.changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -143,6 +154,7 @@ class Agent:
         hello = Hello(instance=instance, attachments=attachments)
         hello.description.hostname = f"host-{self.node_id}"
         hello.description.data_path_addr = "192.0.2.9"
+        hello.description.image_port = 2378
         with rpc.translated():
             await self.call.write(AgentMessage(hello=hello))
             first = await self.call.read()
@@ -162,6 +174,8 @@ class Agent:
             self.info = message.session
         if message.HasField("log_subscription"):
             self.subscriptions.append(message.log_subscription)
+        if message.HasField("fetch_image"):
+            self.fetches.append(message.fetch_image)
         self.report_again.extend(message.report_again)
         if message.HasField("assignments"):
             self._assigned(message.assignments)

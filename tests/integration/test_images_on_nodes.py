@@ -82,6 +82,23 @@ def test_push_nodes_puts_an_image_where_it_is_wanted_under_its_name(
     assert "pushed:1" in names(second) and kept(second, image)
 
 
+def test_image_copy_brings_an_image_to_another_node(clean: Cluster, tmp_path: Path) -> None:
+    """From this node under another name, and from an archive by way of this node."""
+    image = made("copied:1")
+    load(clean.manager, image, tmp_path)
+    first, second = clean.workers
+    clean.manager.cli("image", "copy", "-q", "node:copied:1", f"node={first.name}:renamed:2")
+    assert "renamed:2" in names(first) and kept(first, image)
+    clean.manager.cli("image", "rm", "copied:1")
+    refused = clean.manager.try_cli("image", "copy", f"node={first.name}:a:1", "node:a:1")
+    assert refused.returncode == 1 and "from this node only" in refused.stderr
+    other = tmp_path / "other.tar"
+    (tmp_path / "copied:1.tar").rename(other)
+    archive = f"docker-archive:{other}"
+    clean.manager.cli("image", "copy", "-q", archive, f"node={second.name}:copied:3")
+    assert "copied:3" in names(second) and kept(second, image)
+
+
 def test_push_nodes_names_each_node_that_failed_and_why(clean: Cluster, tmp_path: Path) -> None:
     load(clean.manager, made("failing:1"), tmp_path)
     unknown = clean.manager.try_cli("image", "push", "--nodes", "nobody", "failing:1")
