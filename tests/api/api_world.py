@@ -21,6 +21,7 @@ from swarmlite.manager.controlapi import ControlService
 from swarmlite.manager.dispatcher import Dispatcher, DispatcherService
 from swarmlite.manager.dispatcher.carrying import Carrying
 from swarmlite.manager.logbroker import LogBroker
+from swarmlite.manager.logforward import Forward
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Object, Put
 from swarmlite.manager.store.memory import MemoryStore
@@ -49,11 +50,17 @@ def node_of_metadata(context: Any) -> auth.Caller:
 class Manager:
     """The three services of a manager, wired as the real process does."""
 
-    def __init__(self, **options: Any) -> None:
-        self.store = MemoryStore()
-        self.node_id = new_id()
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        node_id: str = "",
+        forward: Forward | None = None,
+        **options: Any,
+    ) -> None:
+        self.store = store or MemoryStore()
+        self.node_id = node_id or new_id()
         self.dispatcher = Dispatcher(self.store, self.node_id, **options)
-        self.broker = LogBroker(self.store, self.dispatcher.sessions)
+        self.broker = LogBroker(self.store, self.dispatcher.sessions, self.node_id, forward)
         self.dispatcher.logs = self.broker
         self.control = ControlService(self.store, self.node_id, self.broker)
 
