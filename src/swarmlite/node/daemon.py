@@ -22,6 +22,7 @@ from swarmlite import __version__
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import NodeIdentity
+from swarmlite.model import resource_words
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
@@ -51,6 +52,7 @@ class Daemon:
         places = [f"--state-dir={paths.state_dir}", f"--run-dir={paths.run_dir}"]
         python = [sys.executable, "-m"]
         agent = [*python, "swarmlite.agent", *places, f"--cgroup-parent={options.cgroup_parent}"]
+        agent += [f"--generic-resource={text}" for text in options.node_generic_resource]
         manager = [*python, "swarmlite.manager", *places]
         self._supervisor = SupervisorKeeper(paths, external=options.supervisor == "external")
         self._children = {
@@ -187,6 +189,7 @@ class Daemon:
             "cluster_id": node.cluster_id if node else "",
             "addr": node.advertise_addr if node else "",
             "error": self._error,
+            "changing": self._changing.locked(),
             "children": children,
             "pid": os.getpid(),
             "version": __version__,
@@ -325,6 +328,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="own",
         help="external: another unit runs swarmlite-supervisor; it is only waited for",
     )
+    parser.add_argument(
+        "--node-generic-resource",
+        action="append",
+        default=[],
+        metavar="KIND=COUNT|KIND=NAME",
+        help="what services may reserve here: gpu=4, or gpu=UUID1 once for each",
+    )
     parser.add_argument("--debug", action="store_true", help="children's logs to stderr as well")
     parser.add_argument(
         "--shutdown-containers",
@@ -334,6 +344,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"swarmlited {__version__}")
     dockersocket.add_arguments(parser)
     options = parser.parse_args(arguments)
+    try:
+        resource_words.parse(options.node_generic_resource)
+    except InvalidSpec as error:
+        parser.error(f"--node-generic-resource: {error}")
     if not options.cgroup_parent.startswith("/") or ".." in options.cgroup_parent.split("/"):
         parser.error(f"--cgroup-parent must be a path like /swarmlite, not {options.cgroup_parent}")
     return options

@@ -10,7 +10,6 @@ import click
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.swarm.values import AVAILABILITY, warn_of_quorum
-from swarmlite.client import daemon
 
 
 @click.command("join", cls=Command)
@@ -26,8 +25,7 @@ def command(session: Session, /, remote: str, **values: Any) -> None:
     if ":" not in remote or remote.endswith("]"):
         remote += ":2377"
     given = {key: value for key, value in values.items() if value is not None}
-    reply = daemon.request(
-        session.paths,
+    reply = session.request(
         {"op": "join", "remote": remote, **given},
         progress=lambda line: click.echo(line, file=sys.stderr),
     )

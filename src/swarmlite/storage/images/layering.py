@@ -24,7 +24,7 @@ from swarmlite.storage.images.catalog import Catalog
 from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.images.layers import Layer, Scratch, os_error
 from swarmlite.storage.images.making import LEVEL, Making
-from swarmlite.storage.images.manifest import Descriptor, chain_ids, layer_type
+from swarmlite.storage.images.manifest import Descriptor, chain_ids, digest_of, layer_type
 from swarmlite.storage.images.types import Image, Unpacked
 from swarmlite.storage.snapshots.overlay import OverlaySnapshots
 from swarmlite.storage.snapshots.pieces import Pieces
@@ -134,7 +134,10 @@ class Layering:
                 raw = json.dumps({**config, "rootfs": rootfs}, separators=(",", ":")).encode()
                 layers = [layer for key in chain if (layer := self.layer(key)) is not None]
                 first, *others = tags or ("",)
-                image = await self._making.keep(raw, layers, list(blobs), first, "", annotations)
+                async with self._catalog.locks.hold(("image", digest_of(raw))):
+                    image = await self._making.keep(
+                        raw, layers, list(blobs), first, "", annotations
+                    )
                 for tag in others:
                     entry = self._catalog.index.entries[image.id]
                     self._catalog.index.add(entry, tag=tag)
