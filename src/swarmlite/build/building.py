@@ -102,7 +102,7 @@ class Build:
             if self.options.drop_ignored:
                 await asyncio.to_thread(drop_ignored, tree, self.options.dockerfile)
         try:
-            self.dockerfile = parse(text.decode(), self.file_name)
+            self.dockerfile = await asyncio.to_thread(parse, text.decode(), self.file_name)
         except UnicodeDecodeError as error:
             raise InvalidSpec(f"{self.file_name}: it is not UTF-8") from error
         return self.dockerfile
