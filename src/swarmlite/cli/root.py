@@ -85,6 +85,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "config": "Outputs the final config file, after doing merges and interpolations",
             "deploy": "Deploy a new stack or update an existing stack",
+            "diff": "Show what a deployment of the stack would make, change and remove",
             "ls": "List stacks",
             "ps": "List the tasks in the stack",
             "rm": "Remove one or more stacks",
