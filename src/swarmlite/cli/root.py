@@ -204,6 +204,7 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
         if verb not in ("inspect", "ls", "prune")
     },
     "build": ("swarmlite.cli.image.build", "Build an image from a Dockerfile"),
+    "doctor": ("swarmlite.cli.doctor", "Check this host, and its way to the other nodes"),
     "adopt": ("swarmlite.cli.adopt", "Make what a Docker Swarm has in this cluster"),
     "events": ("swarmlite.cli.system.events", "Get real time events from this host"),
     "history": ("swarmlite.cli.image.history", "Show the history of an image"),
