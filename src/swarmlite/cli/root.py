@@ -83,6 +83,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "stack": (
         "Manage Swarm stacks",
         {
+            "build": "Build the images of a stack's services",
             "config": "Outputs the final config file, after doing merges and interpolations",
             "deploy": "Deploy a new stack or update an existing stack",
             "diff": "Show what a deployment of the stack would make, change and remove",

@@ -10,6 +10,7 @@ from swarmlite.cli.lazy import Command, flag, one_of
 from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.stack import diff, files
+from swarmlite.cli.stack.building import build_all
 from swarmlite.cli.stack.deployment import Action, Deployment, Touched
 
 RESOLVE_IMAGE = click.option(
@@ -23,6 +24,7 @@ RESOLVE_IMAGE = click.option(
 @click.command("deploy", cls=Command)
 @files.compose_option
 @flag("-d", "--detach", default=True, help="Exit immediately instead of waiting (true).")
+@flag("--build", default=True, help="Build what the build sections say first (true).")
 @flag("--dry-run", help="Print what would be made, changed and removed, and change nothing.")
 @flag("--prune", help="Prune services that are no longer referenced.")
 @flag("-q", "--quiet", help="Suppress progress output.")
@@ -40,6 +42,12 @@ def command(session: Session, /, stack: str, paths: tuple[str, ...], **values: A
         send_auth=values["with_registry_auth"],
     )
     deployment.check()
+    if values["build"] and values["dry_run"]:
+        for one in loaded.builds:
+            click.echo(f"Building image {one.image} for service {one.service}")
+    elif values["build"] and loaded.builds:
+        shown = "quiet" if values["quiet"] else "auto"
+        deployment.run_what_was_built(build_all(session, loaded.builds, progress=shown))
     actions = deployment.plan(prune=values["prune"])
     if values["dry_run"]:
         diff.show(actions, deployment.left() if not values["prune"] else ())

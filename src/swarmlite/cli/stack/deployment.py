@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,16 @@ class Deployment:
             for config in container.configs:
                 if config.config_name not in known_configs:
                     raise FailedPrecondition(f"config not found: {config.config_name}")
+
+    def run_what_was_built(self, images: Mapping[str, str]) -> None:
+        """Services run these, by the file's names of them: no registry is asked for their names.
+
+        Nodes get them from here.
+        """
+        for spec in self._stack.services:
+            key = spec.annotations.name.removeprefix(f"{self._stack.namespace}_")
+            if key in images:
+                spec.task.container.image = images[key]
 
     def plan(self, *, prune: bool) -> list[Action]:
         """All that would be done, in its order; nothing has changed yet.
