@@ -68,7 +68,7 @@ def _unix(path: Path, paths: Paths) -> Reach:
 
 
 def check(address: str, certificates: Certificates = Certificates()) -> None:
-    """Raises InvalidSpec for what is no address of a node."""
+    """Raises InvalidSpec where it is not the address of a node."""
     scheme, _, rest = address.rpartition("://")
     if scheme in ("", "unix"):
         if not rest.startswith("/"):
