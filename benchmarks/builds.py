@@ -68,7 +68,8 @@ def _context(folder: Path) -> Path:
 
 def _times(build: Build, context: Path) -> tuple[float, float]:
     """Seconds of a build that nobody has made before, and of the same once more: medians."""
-    cold, warm = [], []
+    cold: list[float] = []
+    warm: list[float] = []
     for _ in range(ROUNDS):
         mark = os.urandom(6).hex()
         for times in (cold, warm):

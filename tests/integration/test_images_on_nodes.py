@@ -118,12 +118,11 @@ def test_a_new_release_is_pulled_from_its_registry_once(clean: Cluster) -> None:
     with Registry(clean.lan.gateway, log_requests=True) as registry:
         name = f"{registry.address}/release:1"
         registry.push(image.named("release:1"))
-        pushed = {one.digest: len(registry.requests("GET", one.digest)) for one in image.layers}
         create(clean, "--name", "release", "--mode", "global", name, *SLEEP)
         clean.wait_running("release", len(clean.hosts))
-        asked = {one.digest: len(registry.requests("GET", one.digest)) for one in image.layers}
-    own = {key: count - pushed[key] for key, count in asked.items()}
-    assert own == dict.fromkeys(own, 1)
+        noise = image.layers[1:]  # the lowest is busybox's, which hosts may have
+        asked = [len(registry.requests("GET", one.digest)) for one in noise]
+    assert asked == [1] * len(noise)
     assert all(kept(host, image) for host in clean.hosts)
 
 
