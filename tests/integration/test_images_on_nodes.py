@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from swarm_world import create
@@ -45,6 +49,18 @@ def kept(host: Host, image: BuiltImage) -> bool:
     return all((folder / one.digest.partition(":")[2]).exists() for one in image.layers)
 
 
+def docker_api(host: Host, method: str, path: str, body: object) -> Any:
+    connection = http.client.HTTPConnection("docker", timeout=60)
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.connect(str(host.paths.docker_socket))
+        connection.sock = connected
+        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        assert answer.status < 300, text
+        return json.loads(text)
+
+
 @pytest.fixture
 def clean(swarm: Cluster) -> Iterator[Cluster]:
     """The shared cluster, and afterwards no image that a test made."""
@@ -66,6 +82,29 @@ def test_a_service_of_an_image_that_only_one_host_has_runs_on_all(
     assert all(kept(host, image) for host in clean.hosts)
     shown = clean.manager.cli("service", "inspect", "--format", "{{.Spec.TaskTemplate}}", "carried")
     assert "carried:1@sha256:" in shown
+
+
+def test_stacks_and_dockers_api_carry_an_image_too(clean: Cluster, tmp_path: Path) -> None:
+    """Of a client, as libraries are, that does not ask for the digest itself."""
+    image = made("stacked:1")
+    load(clean.manager, image, tmp_path)
+    worker = "node.role == worker"
+    deploy = {"mode": "global", "placement": {"constraints": [worker]}}
+    service = {"image": "stacked:1", "command": list(SLEEP), "deploy": deploy}
+    compose = tmp_path / "compose.yml"
+    compose.write_text(json.dumps({"services": {"app": service}}))
+    clean.manager.cli("stack", "deploy", "--detach", "-c", str(compose), "shop")
+    clean.wait_running("shop_app", len(clean.workers))
+    other = made("gateway:1")
+    load(clean.manager, other, tmp_path)
+    template = {
+        "ContainerSpec": {"Image": "gateway:1", "Command": list(SLEEP)},
+        "Placement": {"Constraints": [worker]},
+    }
+    asked = {"Name": "api", "TaskTemplate": template, "Mode": {"Global": {}}}
+    assert docker_api(clean.manager, "POST", "/v1.44/services/create", asked)["ID"]
+    clean.wait_running("api", len(clean.workers))
+    assert all(kept(host, image) and kept(host, other) for host in clean.workers)
 
 
 def test_push_nodes_puts_an_image_where_it_is_wanted_under_its_name(
