@@ -112,7 +112,7 @@ def test_what_was_asked_comes_back_in_inspect(host: RawHost) -> None:
         "WorkingDir": "/tmp",
         "StopTimeout": 7,
         "HostConfig": {
-            "Binds": ["/srv:/srv:ro", "named:/named"],
+            "Binds": ["/srv:/srv:ro", "named:/named", "other:/other:rw"],
             "Tmpfs": {"/scratch": "size=1m"},
             "Mounts": [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 4096}}],
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
@@ -133,7 +133,7 @@ def test_what_was_asked_comes_back_in_inspect(host: RawHost) -> None:
         assert set(shown["Config"]["ExposedPorts"]) == {"80/tcp", "9000/udp"}
         assert shown["Config"]["StopTimeout"] == 7
         asked = shown["HostConfig"]
-        assert asked["Binds"] == ["/srv:/srv:ro", "named:/named"]
+        assert asked["Binds"] == ["/srv:/srv:ro", "named:/named", "other:/other:rw"]
         assert asked["Tmpfs"] == {"/scratch": "size=1m"}
         assert asked["Mounts"][0]["Target"] == "/t"
         assert asked["Memory"] == 64 << 20 and asked["NetworkMode"] == "default"

@@ -178,6 +178,9 @@ def _binds(spec: ContainerSpec) -> Json:
 
 
 def _bind(mount: Mount) -> str:
+    """As it was given where it was: Ansible compares the words."""
+    if mount.bind_text:
+        return f"{mount.source}:{mount.target}:{mount.bind_text}"
     options = []
     if mount.readonly:
         options.append("ro")

@@ -765,11 +765,14 @@ class Mount(google.protobuf.message.Message):
     VOLUME_OPTIONS_FIELD_NUMBER: builtins.int
     TMPFS_OPTIONS_FIELD_NUMBER: builtins.int
     IMAGE_OPTIONS_FIELD_NUMBER: builtins.int
+    BIND_TEXT_FIELD_NUMBER: builtins.int
     type: Global___Mount.Type.ValueType
     source: builtins.str
     target: builtins.str
     readonly: builtins.bool
     consistency: Global___Mount.Consistency.ValueType
+    bind_text: builtins.str
+    """options of a short form as the client wrote them ("rw"), which it compares"""
     @property
     def bind_options(self) -> Global___Mount.BindOptions: ...
     @property
@@ -790,9 +793,10 @@ class Mount(google.protobuf.message.Message):
         volume_options: Global___Mount.VolumeOptions | None = ...,
         tmpfs_options: Global___Mount.TmpfsOptions | None = ...,
         image_options: Global___Mount.ImageOptions | None = ...,
+        bind_text: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["bind_options", b"bind_options", "image_options", b"image_options", "tmpfs_options", b"tmpfs_options", "volume_options", b"volume_options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bind_options", b"bind_options", "consistency", b"consistency", "image_options", b"image_options", "readonly", b"readonly", "source", b"source", "target", b"target", "tmpfs_options", b"tmpfs_options", "type", b"type", "volume_options", b"volume_options"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bind_options", b"bind_options", "bind_text", b"bind_text", "consistency", b"consistency", "image_options", b"image_options", "readonly", b"readonly", "source", b"source", "target", b"target", "tmpfs_options", b"tmpfs_options", "type", b"type", "volume_options", b"volume_options"]) -> None: ...
 
 Global___Mount: typing_extensions.TypeAlias = Mount
 

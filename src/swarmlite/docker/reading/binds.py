@@ -35,7 +35,9 @@ def bind(text: str, volume_driver: str = "") -> Mount:
         made.bind_options.create_mountpoint = True
     elif source and volume_driver:
         made.volume_options.driver_config.name = volume_driver
-    for option in parts[2].split(",") if len(parts) == 3 else ():
+    if len(parts) == 3:
+        made.bind_text = parts[2]
+    for option in made.bind_text.split(","):
         _option(made, option, text)
     return made
 
