@@ -15,7 +15,7 @@ import pytest
 
 from swarmlite.testing import Cluster
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.machine]
+pytestmark = pytest.mark.timeout(180)
 ROLES = ("tasks", "services", "nodes")
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Iterable
 from pathlib import Path
 
 from swarmlite import __version__
 from swarmlite.proto.types_pb2 import (
     EngineDescription,
-    GenericResource,
     NodeDescription,
     Platform,
     Resources,
@@ -23,11 +21,7 @@ FILESYSTEMS = ("overlay", "tmpfs", "mqueue")
 
 
 def describe(
-    *,
-    data_path_addr: str,
-    cgroup: str,
-    labels: dict[str, str] | None = None,
-    generic: Iterable[GenericResource] = (),
+    *, data_path_addr: str, cgroup: str, labels: dict[str, str] | None = None
 ) -> NodeDescription:
     """The node as it is now; `cgroup` is the supervisor's word: v1, v2 or hybrid."""
     host = HostPlatform.of_host()
@@ -37,7 +31,6 @@ def describe(
         resources=Resources(
             nano_cpus=len(os.sched_getaffinity(0)) * NANO,
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            generic=generic,
         ),
         engine=EngineDescription(
             engine_version=__version__,

@@ -7,6 +7,7 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag, one_of
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.client import membership
 from swarmlite.proto.control_pb2 import (
     GetRequest,
     ListNodesResponse,
@@ -47,7 +48,7 @@ def command(session: Session, role: str, rotate: bool, quiet: bool) -> None:
 
 def _manager_addr(session: Session) -> str:
     """This node's address for other nodes; else any manager's."""
-    me = session.membership.get("node_id")
+    me = membership.self_node_id(session.paths)
     reply: ListNodesResponse = client.call(session.control.ListNodes, ListRequest())
     managers = [node for node in reply.nodes if node.manager_status.addr]
     managers.sort(key=lambda node: node.id != me)

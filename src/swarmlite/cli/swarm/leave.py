@@ -8,6 +8,7 @@ import click
 
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.client import daemon
 
 
 @click.command("leave", cls=Command)
@@ -15,7 +16,8 @@ from swarmlite.cli.session import Session, pass_session
 @pass_session
 def command(session: Session, force: bool) -> None:
     """Leave the swarm."""
-    session.request(
+    daemon.request(
+        session.paths,
         {"op": "leave", "force": force},
         progress=lambda line: click.echo(line, file=sys.stderr),
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from functools import partial
 from typing import Protocol
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
@@ -21,7 +20,7 @@ from swarmlite.proto.control_pb2 import (
 )
 from swarmlite.proto.objects_pb2 import Cluster, Node, Task
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
+from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeRole, NodeStatus
 
 from .api import Api, check_version, copy_of, resolve_node
 from .filters import Holds, compile_filters, has_label, one_of
@@ -84,18 +83,15 @@ class Nodes:
         return copy
 
     async def update(self, request: UpdateNodeRequest) -> Node:
-        """Availability, labels, name and role. A node becomes what is desired in its own time."""
+        """Availability, labels and name; another role is refused."""
         validate_node(request.spec)
         node = copy_of(resolve_node(self._api, request.node_id))
         check_version("node", node, request.version)
         if request.spec.membership != node.spec.membership:
             raise InvalidSpec(f"node {node.id}: its membership is not changed by an update")
+        _check_role(list(self._api.view.nodes), node, request.spec.desired_role)
         node.spec.CopyFrom(request.spec)
-        if request.spec.desired_role == resolve_node(self._api, node.id).spec.desired_role:
-            return await self._api.put(node)
-        # Two demotions at a time must not take each other for those that are left.
-        check = partial(_check_role, self._api.view.nodes, node)
-        return await self._api.put_guarded(node, "managers", check)
+        return await self._api.put(node)
 
     async def remove(self, request: RemoveNodeRequest) -> Empty:
         """Take a node out: its certificate is refused from now on, its tasks are orphaned.
@@ -125,8 +121,8 @@ class Nodes:
             return
         if node.id == self._api.node_id or _answers(node):
             raise FailedPrecondition(
-                f"node {name} is a cluster manager that runs: demote it before its removal"
-                f" (swarmlite node demote {name})"
+                f"node {name} is a cluster manager that runs: run 'swarm leave --force' there"
+                " before its removal"
             )
         if not force:
             raise FailedPrecondition(
@@ -161,20 +157,21 @@ def _is_manager(node: Node) -> bool:
     return node.role == MANAGER or node.spec.desired_role == MANAGER
 
 
-def _check_role(nodes: Iterable[Node], node: Node) -> None:
-    """Raise FailedPrecondition for a role that `node.spec` cannot ask for now."""
-    if node.spec.desired_role == MANAGER:
-        _check_promotion(node)
-    else:
-        _check_demotion(list(nodes), node)
-
-
-def _check_promotion(node: Node) -> None:
-    if node.status.state != NodeStatus.READY:
+def _check_role(nodes: list[Node], node: Node, desired: NodeRole.ValueType) -> None:
+    """A role is given by the token that a node joins with: nothing changes it while it runs."""
+    name = node.description.hostname or node.id
+    if node.spec.desired_role == desired:
+        return
+    if desired == MANAGER:
         raise FailedPrecondition(
-            f"node {node.description.hostname or node.id} is not ready: it can be promoted once it"
-            " is back"
+            f"node {name}: promotion is not supported yet: leave the swarm there, and join with"
+            " the manager token instead (swarm join-token manager)"
         )
+    _check_demotion(nodes, node)
+    raise FailedPrecondition(
+        f"node {name}: demotion is not supported yet: run 'swarm leave --force' there, and join"
+        " with the worker token instead (swarm join-token worker)"
+    )
 
 
 def _check_demotion(nodes: list[Node], node: Node) -> None:
@@ -190,7 +187,7 @@ def _check_demotion(nodes: list[Node], node: Node) -> None:
 
 
 def _answers(node: Node) -> bool:
-    """Whether a manager does; that it is seen in etcd counts also while its agent starts again."""
-    if node.manager_status.reachability == ManagerStatus.UNKNOWN:
-        return node.status.state == NodeStatus.READY
-    return node.manager_status.reachability == ManagerStatus.REACHABLE
+    return (
+        node.status.state == NodeStatus.READY
+        and node.manager_status.reachability != ManagerStatus.UNREACHABLE
+    )

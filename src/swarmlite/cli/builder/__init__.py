@@ -1,1 +1,0 @@
-"""`swarmlite builder VERB` and `swarmlite buildx VERB`."""
