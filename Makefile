@@ -8,12 +8,14 @@ export SWARMLITE_IMAGE_CACHE ?= $(CURDIR)/.cache/images
 # So many tests may need a second try: for a machine that is shared.
 FLAKES ?= 0
 
-.PHONY: help root venv demo test debian13 lint bench chaos stubs lock clean
+.PHONY: help root venv demo test debian13 lint bench chaos engines clients stubs lock clean
 
 help:
 	@echo "make demo      three hosts on this machine, the voting example on them, a worker killed (root)"
 	@echo "make test      lint, types and all tests (root)"
 	@echo "make debian13  the same in a tree of Debian 13 (root, debootstrap)"
+	@echo "make engines   the integration tests on hosts in Docker engines, ours and Debian's (root)"
+	@echo "make clients   clients of npm, Ansible and compose, fetched once (root)"
 	@echo "make bench     against Docker's engine, in the same run (root)"
 	@echo "make stubs     the protobuf stubs"
 
@@ -62,6 +64,20 @@ chaos: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
 	$(BIN)/python -m pytest -m chaos
+
+# Minutes an engine: the same tests as on namespaces, with every command through its API.
+engines: root
+	@deploy/packages.sh run test bench
+	@$(MAKE) --no-print-directory venv
+	$(BIN)/python -m pytest -m engines tests/testing
+	SWARMLITE_TEST_CLUSTER=swarmlite $(BIN)/python -m pytest tests/integration
+	SWARMLITE_TEST_CLUSTER=dockerd $(BIN)/python -m pytest tests/integration
+
+# Hundreds of MB from the registries of npm and Python, once; SWARMLITE_CLIENT_CACHE keeps them.
+clients: root
+	@deploy/packages.sh run test
+	@$(MAKE) --no-print-directory venv
+	$(BIN)/python -m pytest -m clients tests/clients
 
 bench: root
 	@deploy/packages.sh run test bench

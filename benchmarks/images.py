@@ -23,12 +23,13 @@ from swarmlite.proto.images_pb2_grpc import ImagesStub
 from swarmlite.testing.oci import BuiltImage, TarWriter, layer
 from swarmlite.testing.registry import Registry
 
+from . import builds, carrying
 from .docker_peer import DockerPeer
 from .swarmlite_host import SwarmliteHost
 from .table import Row, median, ratio_row
 
-ROUNDS = 3
-LAYERS, FILES, FILE_BYTES = 10, 400, 50_000
+ROUNDS = int(os.environ.get("SWARMLITE_BENCH_ROUNDS", "3"))
+LAYERS, FILES, FILE_BYTES = 10, int(os.environ.get("SWARMLITE_BENCH_FILES", "400")), 50_000
 TIMEOUT_S = 600.0
 PORT, PUSH_PORT = 5000, 5001
 NAME = "bench/large:1"
@@ -136,10 +137,13 @@ def measure(docker: DockerPeer, ours: SwarmliteHost) -> list[Row]:
     """Rows of both."""
     with tempfile.TemporaryDirectory(prefix="swl-bench-images-") as folder:
         content = Path(folder) / "content"
+        image = built()
         with Registry(root=content) as filled:
-            filled.push(built())
+            filled.push(image)
         theirs, own = _times(_Docker(docker), content), _times(_Ours(ours), content)
     return [
         ratio_row("pull and unpack 200 MB of ten layers", "s", own[0], theirs[0], at_most=0.6),
         ratio_row("push 200 MB of ten layers", "s", own[1], theirs[1], at_most=0.8),
+        *builds.measure(docker, ours),
+        *carrying.measure(image),
     ]

@@ -50,6 +50,12 @@ install_package() {
     done
 }
 
+# Whoever is in it may write to the socket of Docker's API, and so is root on this host: it is empty
+# until the administrator says otherwise.
+install_group() {
+    getent group swarmlite >/dev/null || groupadd --system swarmlite
+}
+
 install_completion() {
     for target in "bash $BASH_COMPLETION" "zsh $ZSH_COMPLETION" "fish $FISH_COMPLETION"; do
         shell=${target%% *}
@@ -117,6 +123,7 @@ uninstall() {
     rm -rf "$PREFIX" "$RUN"
     if [ "$1" = purge ]; then
         rm -rf "$STATE"
+        groupdel swarmlite 2>/dev/null || true
         echo "swarmlite is gone, and the state of this node with it."
     else
         echo "swarmlite is gone. Images, volumes and logs are still in $STATE."

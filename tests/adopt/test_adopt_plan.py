@@ -89,8 +89,7 @@ def test_what_is_not_honoured_here_says_so() -> None:
     there = There(
         services=[
             service("ok"),
-            service("gpu", Resources={"Reservations": {"GenericResources": [
-                {"NamedResourceSpec": {"Kind": "gpu", "Value": "a"}}]}}),
+            service("win", ContainerSpec={"Image": "x", "Isolation": "hyperv"}),
             {"ID": "p", "Spec": {"Name": "plug", "TaskTemplate": {"PluginSpec": {"Name": "x"}}}},
             {"ID": "odd", "Spec": "not an object at all"},
         ]
@@ -98,7 +97,7 @@ def test_what_is_not_honoured_here_says_so() -> None:
     there.services.pop()
     made = decided(there)
     assert [s.annotations.name for s in made.services] == ["ok"]
-    assert made.refused["service gpu"] == "--generic-resource: not supported yet"
+    assert made.refused["service win"] == "--isolation: not supported yet"
     assert "plugins do not run as services here" in made.refused["service plug"]
 
 

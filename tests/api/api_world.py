@@ -14,11 +14,14 @@ import grpc.aio
 import pytest
 
 from swarmlite import rpc
+from swarmlite.identity.certificates import Certificates
 from swarmlite.ids import new_id
 from swarmlite.manager import auth
 from swarmlite.manager.controlapi import ControlService
 from swarmlite.manager.dispatcher import Dispatcher, DispatcherService
+from swarmlite.manager.dispatcher.carrying import Carrying
 from swarmlite.manager.logbroker import LogBroker
+from swarmlite.manager.logforward import Forward
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Object, Put
 from swarmlite.manager.store.memory import MemoryStore
@@ -47,13 +50,27 @@ def node_of_metadata(context: Any) -> auth.Caller:
 class Manager:
     """The three services of a manager, wired as the real process does."""
 
-    def __init__(self, **options: Any) -> None:
-        self.store = MemoryStore()
-        self.node_id = new_id()
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        node_id: str = "",
+        forward: Forward | None = None,
+        **options: Any,
+    ) -> None:
+        self.store = store or MemoryStore()
+        self.node_id = node_id or new_id()
         self.dispatcher = Dispatcher(self.store, self.node_id, **options)
-        self.broker = LogBroker(self.store, self.dispatcher.sessions)
+        self.broker = LogBroker(self.store, self.dispatcher.sessions, self.node_id, forward)
         self.dispatcher.logs = self.broker
         self.control = ControlService(self.store, self.node_id, self.broker)
+
+    def carry(self, certificates: Certificates) -> None:
+        """Know of images, and sign tickets with these."""
+        carrying = Carrying(self.store, self.dispatcher.sessions, certificates)
+        self.dispatcher.carrying = carrying
+        self.control.__init__(  # type: ignore[misc]  # as the process makes it
+            self.store, self.node_id, self.broker, carrier=carrying
+        )
 
     def register(self, server: Any) -> None:
         add_ControlServicer_to_server(self.control, server)
@@ -132,6 +149,7 @@ class Agent:
         self.messages = 0
         self.subscriptions: list[Any] = []
         self.report_again: list[str] = []
+        self.fetches: list[Any] = []
         self.info: Any = None
         self.changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -143,6 +161,7 @@ class Agent:
         hello = Hello(instance=instance, attachments=attachments)
         hello.description.hostname = f"host-{self.node_id}"
         hello.description.data_path_addr = "192.0.2.9"
+        hello.description.image_port = 2378
         with rpc.translated():
             await self.call.write(AgentMessage(hello=hello))
             first = await self.call.read()
@@ -162,6 +181,8 @@ class Agent:
             self.info = message.session
         if message.HasField("log_subscription"):
             self.subscriptions.append(message.log_subscription)
+        if message.HasField("fetch_image"):
+            self.fetches.append(message.fetch_image)
         self.report_again.extend(message.report_again)
         if message.HasField("assignments"):
             self._assigned(message.assignments)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from api_world import Manager, node, task
 from test_control_services import ask, refused
 
@@ -40,24 +42,39 @@ async def test_the_last_manager_cannot_be_demoted_nor_the_quorum_lost(
     request = pb.UpdateNodeRequest(node_id=me.id, version=me.meta.version, spec=me.spec)
     request.spec.desired_role = WORKER
     await refused(control.UpdateNode(request), FailedPrecondition, "last manager")
-    manager.put(node("m2", manager=True), node("m3", manager=True, ready=True))
+    dead, alive = (node(i, manager=True, ready=True) for i in ("m2", "m3"))
+    dead.manager_status.reachability = ManagerStatus.UNREACHABLE
+    alive.manager_status.reachability = ManagerStatus.REACHABLE
+    manager.put(dead, alive)
     await refused(control.UpdateNode(request), FailedPrecondition, "not a quorum")
+    # A manager counts that is seen in etcd, also while its agent starts again.
+    dead.manager_status.reachability = ManagerStatus.REACHABLE
+    dead.status.state = dead.status.DOWN
+    manager.put(dead)
+    await ask(control.UpdateNode(request))
 
 
-async def test_a_running_nodes_role_stays_what_it_joined_with(
+async def test_a_role_is_desired_of_nodes_that_can_take_it(
     control: ControlStub, manager: Manager
 ) -> None:
     nodes = [node(f"m{n}", manager=True, ready=True) for n in (2, 3)]
-    manager.put(node(manager.node_id, manager=True, ready=True), node("w1", ready=True), *nodes)
-    for ref, role, says in (("w1", MANAGER, "manager token"), ("m2", WORKER, "worker token")):
+    workers = [node("w1", ready=True), node("w2")]
+    manager.put(node(manager.node_id, manager=True, ready=True), *workers, *nodes)
+
+    async def desire(ref: str, role: Any) -> Any:
         found = await ask(control.GetNode(pb.GetRequest(ref=ref)))
         request = pb.UpdateNodeRequest(
             node_id=found.id, version=found.meta.version, spec=found.spec
         )
         request.spec.desired_role = role
-        await refused(control.UpdateNode(request), FailedPrecondition, says)
-        kept = await ask(control.GetNode(pb.GetRequest(ref=ref)))
-        assert kept.spec.desired_role != role
+        return request
+
+    for ref, role in (("w1", MANAGER), ("m2", WORKER)):
+        changed = await ask(control.UpdateNode(await desire(ref, role)))
+        assert changed.spec.desired_role == role
+        assert changed.role != role  # that comes once the node has followed
+    request = await desire("w2", MANAGER)
+    await refused(control.UpdateNode(request), FailedPrecondition, "host-w2 is not ready")
 
 
 async def test_a_node_is_removed_when_down_its_certificate_refused_its_tasks_orphaned(
@@ -113,12 +130,14 @@ async def test_a_dead_manager_is_removed_by_force_with_its_member_of_etcd(
     manager.control._nodes._members = members
     me, dead, alive = (node(i, manager=True, ready=True) for i in (manager.node_id, "m2", "m3"))
     dead.status.state = dead.status.DOWN
+    alive.status.state = alive.status.DOWN  # its agent starts again
+    alive.manager_status.reachability = ManagerStatus.REACHABLE
     dead.manager_status.etcd_member_id = "ab12"
     manager.put(me, dead, alive)
     for ref in ("self", "m3"):
         for force in (False, True):
             request = pb.RemoveNodeRequest(ref=ref, force=force)
-            line = "is a cluster manager that runs: run 'swarm leave --force' there"
+            line = "is a cluster manager that runs: demote it before its removal"
             await refused(control.RemoveNode(request), FailedPrecondition, line)
     request = pb.RemoveNodeRequest(ref="m2")
     line = "if it is gone for good, take it out of the managers with --force"

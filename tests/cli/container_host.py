@@ -73,10 +73,18 @@ class Host(threading.Thread):
         self.join(WAIT_S)
         assert not self.is_alive()
 
+    def kill_agent(self) -> None:
+        """SIGKILL to the agent, with the engine in it."""
+        self._node.end("agent")
+
+    def start_agent(self) -> None:
+        """Another one in its place."""
+        asyncio.run_coroutine_threadsafe(self._node.start_agent(), self._loop).result(WAIT_S)
+
     def replace_agent(self) -> None:
         """SIGKILL to the agent, with the engine in it, and another in its place."""
-        self._node.end("agent")
-        asyncio.run_coroutine_threadsafe(self._node.start_agent(), self._loop).result(WAIT_S)
+        self.kill_agent()
+        self.start_agent()
 
     def log(self) -> str:
         return self._node.log("agent")

@@ -78,10 +78,10 @@ def test_the_host_is_taken_from_the_environment(run: Any, tmp_path: Path, monkey
     with _daemon(tmp_path, {"ok": {"swarm": "inactive"}}):
         monkeypatch.setenv("SWARMLITE_HOST", f"unix://{tmp_path}")
         assert "This node is not a swarm manager." in run("service", "ls").err
-    monkeypatch.setenv("SWARMLITE_HOST", "ssh://elsewhere")
+    monkeypatch.setenv("SWARMLITE_HOST", "http://elsewhere")
     refused = run("service", "ls")
     assert refused.status == 1
-    assert refused.err.startswith("--host ssh://elsewhere: only unix://DIR is there yet")
+    assert refused.err.startswith("SWARMLITE_HOST: 'http://elsewhere': unknown scheme 'http'")
 
 
 def test_outside_of_a_swarm_it_says_how_to_get_in(

@@ -196,6 +196,14 @@ def test_a_stack_is_deployed_changed_pruned_and_removed(
     path = tmp_path / "compose.yml"
     path.write_text(STACK)
     deploy = ("stack", "deploy", "--resolve-image", "never", "-c", str(path))
+    diff = ("stack", "diff", "--resolve-image", "never", "--exit-code", "-c", str(path))
+    fresh = run(*diff, "x")
+    assert (fresh.status, fresh.out.splitlines()) == (
+        1,
+        ["+ network x_default", "+ config x_c", "+ service x_web", "+ service x_other"],
+    )
+    assert run(*deploy, "--dry-run", "x").out == fresh.out
+    assert run("stack", "ls").out == "NAME      SERVICES\n"
     made = run(*deploy, "x")
     assert made.out.splitlines() == [
         "Creating network x_default",
@@ -209,8 +217,18 @@ def test_a_stack_is_deployed_changed_pruned_and_removed(
         "Unchanged service x_web",
         "Unchanged service x_other",
     ]
+    same = run(*diff, "x")
+    assert (same.status, same.out) == (0, "Nothing would change.\n")
     monkeypatch.setenv("IMAGE", "nginx:2")
     path.write_text(STACK.replace("  other: {image: redis}\n", ""))
+    shown = run(*diff, "x")
+    assert shown.out.splitlines() == [
+        "~ service x_web (its tasks are replaced)",
+        "    ~ annotations.labels.com.docker.stack.image: nginx -> nginx:2",
+        "    ~ task.container.image: nginx:latest -> nginx:2",
+    ]
+    assert "x_other is not in the file: it stays" in shown.err
+    assert run(*diff, "--prune", "x").out.splitlines()[0] == "- service x_other"
     changed = run(*deploy, "--prune", "x").out.splitlines()
     assert changed[0] == "Removing service x_other"
     assert changed[1].startswith("Updating service x_web (id: ")

@@ -51,7 +51,6 @@ def test_every_command_has_help_with_its_options_by_name(run: Any, words: tuple[
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("build .", "swarmlite build: not supported yet; build with another tool"),
         ("search x", "search on the registry's own site"),
         ("compose up", "use `swarmlite stack deploy -c FILE STACK`"),
         ("tasks", "use `swarmlite service ps SERVICE`"),

@@ -77,6 +77,10 @@ def test_an_image_goes_to_a_registry_and_comes_back(host: Any, registry: Registr
     host.ok("rmi", f"{ref}:1")
     wrong = host.cli("push", "-a", f"{ref}:1")
     assert "tag can't be used with --all-tags" in wrong.err
+    assert host.ok("pull", "-q", "-a", ref) == f"{ref}\n"
+    assert set(host.ok("images", "--format", "{{.Tag}}", ref).split()) == {"1", "latest"}
+    host.ok("rmi", f"{ref}:1", f"{ref}:latest")
+    assert "tag can't be used with --all-tags" in host.cli("pull", "-a", f"{ref}:1").err
 
 
 def test_logins_are_kept_and_forgotten(host: Any, registry: Registry, config: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from swarmlite.cli.wire.call import WINDOW, Call, CallFailed
 from swarmlite.cli.wire.stubs import Stub
+from swarmlite.client.reach.local import unix
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.containers_pb2_grpc import ContainersServicer, add_ContainersServicer_to_server
 from swarmlite.proto.control_pb2 import Empty, LogMessage, LogsResponse
@@ -81,7 +82,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Server, Path]]:
 
 
 def stub_of(path: Path) -> Any:
-    return Stub(path, pb.DESCRIPTOR.services_by_name["Containers"])
+    return Stub(lambda: unix(path), pb.DESCRIPTOR.services_by_name["Containers"])
 
 
 def until(condition: Any) -> None:
@@ -194,7 +195,9 @@ def test_what_the_requests_raise_ends_the_call(server: tuple[Server, Path]) -> N
 def test_the_first_sign_comes_before_the_reply(server: tuple[Server, Path]) -> None:
     """Of a call of one reply, read as a stream."""
     servicer, path = server
-    call = Call(path, "/swarmlite.Containers/Wait", pb.WaitContainerResponse.FromString)
+    call = Call(
+        lambda: unix(path), "/swarmlite.Containers/Wait", pb.WaitContainerResponse.FromString
+    )
     call.read_behind()
     call.send(pb.WaitContainerRequest(ref="x").SerializeToString(), last=True)
     call.initial_metadata()

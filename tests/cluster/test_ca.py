@@ -64,7 +64,7 @@ class NoMembers:
     async def add(self, node_id: str, peer_url: str) -> pb.AddMemberResponse:
         return pb.AddMemberResponse(initial_cluster=f"{node_id}={peer_url}", member_id=7)
 
-    async def remove(self, node_id: str) -> None:
+    async def remove(self, node_id: str, member_id: str = "") -> None:
         self.removed.append(node_id)
 
 
@@ -459,7 +459,25 @@ async def test_a_renewal_keeps_the_node_and_takes_the_role_that_the_cluster_desi
     await manager.store.commit([Put(node)])
     renewed = await issue(manager.channel(key, first.certificate), csr=csr)
     assert renewed.node_id == first.node_id != joined.node_id
+    assert subject_of(renewed.certificate)[0].role == WORKER  # it runs nothing of a manager's yet
+    own = {"csr": csr, "follow_role": True, "advertise_addr": "10.0.0.9:2377"}
+    renewed = await issue(manager.channel(key, first.certificate), **own)
     assert subject_of(renewed.certificate)[0].role == MANAGER
+    stored = manager.store.view.nodes.get(first.node_id)
+    assert stored is not None and stored.role == NodeRole.MANAGER
+    assert stored.manager_status.addr == "10.0.0.9:2377"
+
+    # And back: while its member of etcd is still in, it gets no worker's certificate.
+    node.CopyFrom(stored)
+    node.spec.desired_role = NodeRole.WORKER
+    await manager.store.commit([Put(node)])
+    with pytest.raises(Unavailable, match="still being taken out"):
+        await issue(manager.channel(key, renewed.certificate), **own)
+    node.CopyFrom(manager.store.view.nodes.get(first.node_id) or node)
+    node.role = NodeRole.WORKER  # as the leader writes it, once the member is out
+    await manager.store.commit([Put(node)])
+    renewed = await issue(manager.channel(key, renewed.certificate), **own)
+    assert subject_of(renewed.certificate)[0].role == WORKER
 
 
 async def test_a_node_that_leaves_is_down_at_once(manager: Manager) -> None:

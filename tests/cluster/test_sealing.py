@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from etcd_world import KEYS
-from test_daemon import Node, until
+from test_daemon import Node, _etcdctl, until
 
 from swarmlite.ids import new_id
 from swarmlite.manager import storekeys
@@ -22,7 +22,12 @@ from swarmlite.manager.store.etcd import open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
 from swarmlite.manager.store.etcd_mirror import key_of
 from swarmlite.manager.store.sealing import StoreKey, StoreKeys, UnknownKey, Unreadable
-from swarmlite.proto.control_pb2 import CreateSecretRequest, ListRequest
+from swarmlite.proto.control_pb2 import (
+    CreateSecretRequest,
+    GetRequest,
+    ListRequest,
+    UpdateClusterRequest,
+)
 from swarmlite.proto.objects_pb2 import Cluster, Config, Secret, Service, Task
 from swarmlite.testing.namespaces import Lan
 
@@ -177,6 +182,38 @@ def names(node: Node) -> list[str]:
     return [secret.spec.annotations.name for secret in answer.secrets]
 
 
+def _rotate(first: Node, second: Node) -> None:
+    """A new key, asked of either manager: all is sealed with it, and history is forgotten."""
+    old = {key.id for key in storekeys.load(first.paths.store_keys_file)}
+    read = ("get", "--prefix", "/swarmlite/v1/secret/", "--print-value-only")
+    revision = max(node.meta.version.index for node in first.nodes().values())
+
+    def etcd(*arguments: str) -> bytes:
+        return _etcdctl(first, first.paths.certificates_dir, *arguments)
+
+    assert any(key in etcd(*read) for key in old)
+    cluster = second.control().GetCluster(GetRequest(ref="default"), timeout=5)
+    request = UpdateClusterRequest(version=cluster.meta.version, rotate_store_key=True)
+    second.control().UpdateCluster(request, timeout=30)
+    new = {key.id for key in storekeys.load(first.paths.store_keys_file)} - old
+    assert len(new) == 1
+    assert {k.id for k in storekeys.load(second.paths.store_keys_file)} == old | new
+    for kind in ("secret", "cluster"):
+        place = f"/swarmlite/v1/{kind}/"
+        value = lambda place=place: etcd("get", "--prefix", place, "--print-value-only")  # noqa: E731
+        until(lambda value=value: value().startswith(b"\0\1" + next(iter(new))), kind, 60)  # type: ignore[misc]
+
+    def forgotten() -> bool:
+        try:
+            etcd(*read, f"--rev={revision}")
+        except PermissionError as error:
+            return "compacted" in str(error)
+        return False
+
+    until(forgotten, "etcd's history has the values of before no more", 60)
+    assert names(first) == names(second) == ["password"]
+
+
 def test_no_disk_of_a_manager_has_a_secret_in_clear_and_each_of_them_reads_it(
     managers: list[Node],
 ) -> None:
@@ -204,6 +241,7 @@ def test_no_disk_of_a_manager_has_a_secret_in_clear_and_each_of_them_reads_it(
                 assert found_below(node.paths.logs_dir, form) == []
         assert node.paths.store_keys_file.stat().st_mode & 0o777 == 0o600
         assert node.paths.manager_dir.stat().st_mode & 0o777 == 0o700
+    _rotate(first, second)
     # The second one from its own disk, and what it signs with the CA's key is a node's.
     second.signal(signal.SIGTERM)
     second.start()

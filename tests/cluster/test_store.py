@@ -432,14 +432,14 @@ async def test_a_mirror_that_fails_lists_again_and_its_readers_go_on(
 ) -> None:
     async with open_store(client, KEYS) as store:
         failures = iter([RuntimeError("what nobody foresaw")])
-        written = store._mirror._written
+        taken = store._mirror._taken
 
-        def fail_once(kv: Any) -> Any:
+        def fail_once(change: Any) -> Any:
             for failure in failures:
                 raise failure
-            return written(kv)
+            return taken(change)
 
-        monkeypatch.setattr(store._mirror, "_written", fail_once)
+        monkeypatch.setattr(store._mirror, "_taken", fail_once)
         service = a_service("web")
         await store.commit([Put(service)])
         assert service.id in store.view.services

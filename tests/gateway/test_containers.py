@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
+import os
 import tarfile
 from base64 import b64decode
 from collections.abc import Iterator
@@ -11,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import zstandard
 from raw_host import RawHost
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
@@ -225,3 +230,51 @@ def test_prune_removes_what_does_not_run_by_its_label(host: RawHost) -> None:
         done = host.ok_api("POST", "/containers/prune", filters={"label": ["prune=me"]})
         assert done["ContainersDeleted"] == [old]
         assert host.api("GET", f"/containers/{other}/json").status == 200
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip", "bzip2", "xz", "zstd", "two members of gzip"])
+def test_an_archive_may_be_compressed_as_docker_takes_it(host: RawHost, form: str) -> None:
+    content = os.urandom(700_000)
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        info = tarfile.TarInfo("file")
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    plain = tar.getvalue()
+    squeeze: dict[str, Any] = {
+        "plain": bytes,
+        "gzip": gzip.compress,
+        "bzip2": bz2.compress,
+        "xz": lzma.compress,
+        "zstd": zstandard.compress,
+        "two members of gzip": lambda data: gzip.compress(data[:9999]) + gzip.compress(data[9999:]),
+    }
+    sent = squeeze[form](plain)
+    with container(host) as identity:
+        base = f"/containers/{identity}"
+        assert host.api("PUT", f"{base}/archive", sent, path="/tmp").status == 200
+        back = host.api("GET", f"{base}/archive", path="/tmp/file").body
+        with tarfile.open(fileobj=io.BytesIO(back)) as archive:
+            found = archive.extractfile("file")
+            assert found is not None and found.read() == content
+        if form != "plain":
+            refused = host.api("PUT", f"{base}/archive", sent[: len(sent) // 2], path="/tmp")
+            assert (refused.status, refused.message) == (400, "the archive ends early")
+        if form in ("gzip", "bzip2", "xz"):  # zstd's blocks need not have a checksum
+            damaged = sent[:1000] + bytes(2000) + sent[3000:]
+            answer = host.api("PUT", f"{base}/archive", damaged, path="/tmp")
+            assert answer.status == 400, answer.body
+
+
+def test_an_engine_that_is_gone_is_said_at_once(host: RawHost) -> None:
+    """503 with the reason; what does not need it is answered."""
+    host.ok_api("GET", "/containers/json")
+    host.kill_agent()
+    try:
+        refused = host.api("GET", "/containers/json")
+        assert refused.status == 503
+        assert "the engine of this node does not run" in refused.message
+        assert host.api("GET", "/_ping").status == 200
+    finally:
+        host.start_agent()
+    assert host.api("GET", "/containers/json").status == 200

@@ -303,3 +303,53 @@ def test_wait_hears_an_end_that_a_restart_policy_follows(host: RawHost) -> None:
     script = "sleep 0.3; exit 5"
     with container(host, Cmd=["sh", "-c", script], HostConfig=policy) as identity:
         assert host.ok_api("POST", f"/containers/{identity}/wait")["StatusCode"] == 5
+
+
+def test_a_client_that_asks_for_no_upgrade_gives_input_all_the_same(host: RawHost) -> None:
+    """As clients of long ago do: the connection is the stream's without a word of it."""
+    with container(host, start=False, Cmd=["cat"], OpenStdin=True, StdinOnce=True) as identity:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(WAIT_S)
+        connection.connect(str(host.socket_path))
+        with connection:
+            connection.sendall(
+                f"POST /v1.24/containers/{identity}/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\n"
+                "Host: d\r\nContent-Type: text/plain\r\n\r\nearly ".encode()
+            )
+            found = connection.recv(65536)
+            assert found.startswith(b"HTTP/1.1 200 OK\r\n")
+            host.ok_api("POST", f"/containers/{identity}/start")
+            connection.sendall(b"late\n")
+            connection.shutdown(socket.SHUT_WR)
+            while data := connection.recv(65536):
+                found += data
+        frames = found.partition(b"\r\n\r\n")[2]
+        assert frames.replace(b"early ", b"").endswith(b"late\n") and b"early " in frames
+
+
+def test_an_exec_goes_on_once_its_client_has_left_by_the_keys(host: RawHost) -> None:
+    with container(host) as identity:
+        run = execute(
+            host, identity, "sh", "-c", "echo here; cat; sleep 600", AttachStdin=True, Tty=True
+        )
+        with host.hijack(f"/exec/{run}/start", {"Tty": True}) as stream:
+            stream.until(b"here")
+            stream.send(b"typed\x10\x11")
+            stream.raw()
+        shown = host.ok_api("GET", f"/exec/{run}/json")
+        assert shown["Running"] is True
+        top = host.ok_api("GET", f"/containers/{identity}/top")
+        assert any("cat" in " ".join(row) for row in top["Processes"])
+
+
+def test_what_is_written_after_the_head_of_a_followed_log_is_in_it(host: RawHost) -> None:
+    """Also with tail=0, where a head that comes before the end was found would lose a line."""
+    with container(host, Cmd=["cat"], OpenStdin=True) as identity:
+        base = f"/containers/{identity}"
+        with host.hijack(f"{base}/attach", stream="1", stdin="1", stdout="1") as stream:
+            for number in range(20):
+                said = f"line {number}\n".encode()
+                log = host.open_get(f"{base}/logs", follow="1", stdout="1", tail="0")
+                stream.send(said)
+                assert log.answer.read(8 + len(said))[8:] == said
+                log.close()

@@ -9,9 +9,17 @@ import docker
 import pytest
 from gateway_host import GatewayHost, gateway_host
 
-from swarmlite.testing import images
+from swarmlite.testing import images, oci
 
 EXAMPLES = Path(__file__).parents[2] / "compose-examples" / "voting"
+
+
+def postgres() -> oci.BuiltImage:
+    """The example's; Debian's psql is a script of Perl, which is not in it."""
+    writer = oci.TarWriter()
+    script = '#!/bin/sh\nexec /usr/lib/postgresql/*/bin/psql "$@"\n'
+    writer.file("usr/local/bin/psql", script, mode=0o755)
+    return images.build(EXAMPLES / "db").with_layer(oci.layer(writer.tar()))
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +28,8 @@ def node() -> Iterator[GatewayHost]:
     with gateway_host("gwt") as found:
         client = docker.DockerClient(base_url=found.url)
         client.images.pull(found.image("busybox:latest"))
-        for name in ("db", "redis"):
-            client.images.pull(found.registry.push(images.build(EXAMPLES / name)))
+        for image in (postgres(), images.build(EXAMPLES / "redis")):
+            client.images.pull(found.registry.push(image))
         client.close()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", found.url)

@@ -39,7 +39,7 @@ class NoMembers:
     async def add(self, node_id: str, peer_url: str) -> pb.AddMemberResponse:
         raise AssertionError("nobody joins")
 
-    async def remove(self, node_id: str) -> None:
+    async def remove(self, node_id: str, member_id: str = "") -> None:
         raise AssertionError("nobody leaves")
 
 
@@ -179,11 +179,42 @@ async def test_a_manager_that_was_demoted_becomes_a_worker(world: World) -> None
     heard = asyncio.ensure_future(anext(changes))
     async with running(renewal):
         renewal.heard(SessionInfo(node=demoted))
+        await until(lambda: world.asked >= 2)  # its member of etcd is still in
+        node = world.identity.read()
+        assert node is not None and node.manager
+        demoted.CopyFrom(world.store.view.nodes.get("n1") or Node())
+        demoted.role = NodeRole.WORKER
+        await world.store.commit([Put(demoted)])
         await asyncio.wait_for(heard, 30)
     node = world.identity.read()
     assert node is not None
     assert (node.role, node.etcd, node.etcd_endpoints) == ("worker", None, ())
     assert node.advertise_addr == "10.0.0.1:2377"
+    own = x509.load_pem_x509_certificate(world.identity.certificates.certificate)
+    assert "swarm-worker" in own.subject.rfc4514_string()
+
+
+async def test_a_worker_that_is_promoted_notes_it_for_the_daemon(world: World) -> None:
+    """And no longer when the cluster thought better of it; a certificate that came goes again."""
+    await world.begin("worker")
+    node = Node()
+    node.CopyFrom(world.store.view.nodes.get("n1") or Node())
+    node.spec.desired_role = NodeRole.MANAGER
+    renewal = world.renewal()
+
+    def promoted() -> bool:
+        known = world.identity.read()
+        return known is not None and known.promoted and not known.manager
+
+    async with running(renewal):
+        renewal.heard(SessionInfo(node=node))
+        await until(promoted)
+        key, csr = new_request()
+        certificate = world.root.issue(csr, Subject("n1", "swarm-manager", "cluster"))
+        world.identity.replace_certificate(key=key, certificate=certificate)
+        node.spec.desired_role = NodeRole.WORKER
+        renewal.heard(SessionInfo(node=node))
+        await until(lambda: not promoted() and not renewal.pending)
     own = x509.load_pem_x509_certificate(world.identity.certificates.certificate)
     assert "swarm-worker" in own.subject.rfc4514_string()
 

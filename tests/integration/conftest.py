@@ -4,15 +4,28 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from engine_cluster import KIND, EngineRegistry, docker_cluster
 from swarm_world import remove_everything
 
-from swarmlite.testing import Cluster
+from swarmlite.testing import Cluster, DockerCluster
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if KIND != "namespaces":
+        left_out = pytest.mark.skip(reason=f"needs hosts of this machine, not of {KIND}")
+        for item in items:
+            if item.get_closest_marker("machine"):
+                item.add_marker(left_out)
+
+
 @pytest.fixture(scope="session")
-def shared_cluster() -> Iterator[Cluster]:
+def shared_cluster() -> Iterator[Cluster | DockerCluster]:
+    if KIND != "namespaces":
+        with docker_cluster(1, 2) as there:
+            yield there
+        return
     if os.geteuid() != 0:
         pytest.skip("a cluster of namespaces needs root")
     with Cluster(1, 2, name=f"i{os.getpid()}") as cluster:
@@ -20,7 +33,15 @@ def shared_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def registry(shared_cluster: Cluster) -> Iterator[Registry]:
+def registry(shared_cluster: Cluster | DockerCluster) -> Iterator[Registry | EngineRegistry]:
+    if isinstance(shared_cluster, DockerCluster):
+        beside = EngineRegistry(shared_cluster)
+        try:
+            beside.push(debian_images.busybox())
+            yield beside
+        finally:
+            beside.close()
+        return
     assert shared_cluster.lan is not None
     with Registry(shared_cluster.lan.gateway) as registry:
         registry.push(debian_images.busybox())
@@ -38,7 +59,7 @@ def swarm(shared_cluster: Cluster) -> Iterator[Cluster]:
     yield shared_cluster
     shared_cluster.heal()
     for host in shared_cluster.hosts:
-        if host.machine is None:
+        if not host.on:
             host.boot()
     with shared_cluster.control() as control:
         remove_everything(shared_cluster, control)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import NodeSpec
@@ -50,6 +48,6 @@ def remove_everything(cluster: Cluster, control: ControlStub) -> None:
             cluster.manager.cli("node", "update", "--availability", "active", node.id)
 
 
-def containers_of(host: Host) -> list[Path]:
-    """The bundles of containers that were not removed yet."""
-    return list(host.paths.containers_dir.glob("*/config.json"))
+def containers_of(host: Host) -> list[str]:
+    """The containers that were not removed yet."""
+    return host.containers()

@@ -15,7 +15,7 @@ from swarmlite.testing import Cluster
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from docker_peer import DockerPeer
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.machine]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_live_docker_swarm_is_adopted(
     )  # fmt: skip
     peer.cli(*create, "--name", "every", "--mode", "global", busybox, "sleep", "1000")
     peer.cli(*create, "--name", "needy", "--secret", "lost", busybox)
-    peer.cli(*create, "--name", "gpu", "--generic-resource", "gpu=1", busybox)
+    peer.cli(*create, "--name", "odd", "--publish", "8094:80/sctp", busybox)
     address = f"unix://{peer.socket}"
     words = ("adopt", "--from", address, "--secrets", str(tmp_path))
     (tmp_path / "plain").rename(tmp_path / "other")
@@ -55,7 +55,7 @@ def test_a_live_docker_swarm_is_adopted(
     for line in (
         "  network front", "  secret key (7 bytes)", "  config conf", "  service web",
         "  service every", "  secret lost: its data are not known: no API gives them back",
-        "  service needy: it needs secret lost", "  service gpu: --generic-resource: not supported",
+        "  service needy: it needs secret lost", "  service odd: --publish protocol=sctp: not",
     ):  # fmt: skip
         assert any(found.startswith(line) for found in shown.splitlines())
     assert "  service web" in shown.splitlines()

@@ -216,6 +216,7 @@ def test_roles_availability_and_labels_of_nodes(swarm: Cluster) -> None:
     manager.cli("node", "update", "--label-rm", "zone", "worker1")
 
 
+@pytest.mark.machine
 def test_a_registry_that_does_not_answer_is_a_warning_within_seconds(swarm: Cluster) -> None:
     lan = swarm.lan
     assert lan is not None

@@ -19,6 +19,7 @@ os.environ["SWARMLITE_DEV_DIR"] = f"/var/tmp/swarmlite-dev-{os.getpid()}"
 from swarmlite.testing import dev
 
 pytestmark = [
+    pytest.mark.machine,
     pytest.mark.skipif(os.geteuid() != 0, reason="hosts of namespaces need root"),
     pytest.mark.skipif(shutil.which("docker-registry") is None, reason="no docker-registry"),
     pytest.mark.timeout(300),

@@ -15,7 +15,7 @@ import pytest
 
 from swarmlite.testing import Cluster
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.machine]
 ROLES = ("tasks", "services", "nodes")
 
 

@@ -172,6 +172,7 @@ def test_a_worker_answers_as_docker_s_does(swarm: Cluster) -> None:
     assert worker("HEAD", "/_ping").headers["Swarm"] == "active/worker"
 
 
+@pytest.mark.machine
 def test_managers_that_do_not_answer_are_503_with_the_reason(api: Api, swarm: Cluster) -> None:
     import signal
 

@@ -20,7 +20,7 @@ from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.testing import Cluster, Host, checkers, sampler
 from swarmlite.testing.registry import Registry
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.machine]
 
 SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -p 80 -h /w"
 

@@ -15,6 +15,7 @@ import pytest
 from swarmlite.testing import leftovers
 
 pytestmark = [
+    pytest.mark.machine,
     pytest.mark.timeout(60),
     pytest.mark.skipif(os.geteuid() != 0, reason="a cluster of namespaces needs root"),
 ]

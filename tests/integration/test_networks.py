@@ -21,6 +21,7 @@ def test_published_port_answers_on_every_host(swarm: Cluster, busybox: str) -> N
         assert local in answers
 
 
+@pytest.mark.machine
 def test_egress_reaches_what_the_host_reaches(swarm: Cluster, busybox: str) -> None:
     swarm.manager.cli("network", "create", "-d", "overlay", "front")
     create(swarm, "--name", "out", "--network", "front", "--constraint", "node.hostname==worker1",

@@ -152,6 +152,7 @@ def test_removing_a_service_leaves_no_container(swarm: Cluster, busybox: str) ->
         assert "overlay" not in mounts
 
 
+@pytest.mark.machine
 def test_killing_the_daemon_touches_no_container(swarm: Cluster, busybox: str) -> None:
     create(swarm, "--name", "web", "--replicas", "3", busybox, "sleep", "3600")
     swarm.wait_running("web", 3)
@@ -190,6 +191,7 @@ def test_drained_node_gives_its_tasks_away(swarm: Cluster, busybox: str) -> None
                30, "worker1 to be empty")  # fmt: skip
 
 
+@pytest.mark.machine
 def test_secret_is_readable_in_the_container_and_nowhere_on_disk(
     swarm: Cluster, busybox: str
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmlite.testing import Cluster, demo
+from swarmlite.testing import Cluster, Host, demo
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
@@ -68,3 +68,62 @@ def test_voting_example_counts_votes_from_every_host(deploy: Deploy) -> None:
         demo.until(lambda h=host: h.get(demo.VOTE_PORT), 40, f"{host.name} vote")
         demo.vote(host, "a")
     assert demo.until(lambda: demo.counted_votes(cluster.manager), 60, "votes in the result")
+
+
+BUILT = """
+services:
+  web:
+    build:
+      context: app
+      args: {{WORD: {word}}}
+      dockerfile_inline: |
+        FROM {image}
+        ARG WORD
+        COPY page /www/
+        RUN echo "$WORD" >> /www/page
+        CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
+    ports: ["8099:80"]
+    deploy: {{mode: global}}
+"""
+
+
+def test_a_build_section_is_built_here_and_runs_on_every_node(
+    swarm: Cluster, busybox: str, tmp_path: Path
+) -> None:
+    """No registry has the image: the nodes get it from the host where it was built."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "page").write_text("built\n")
+    file = tmp_path / "compose.yml"
+
+    def deploy(word: str) -> str:
+        file.write_text(BUILT.format(image=busybox, word=word))
+        return swarm.manager.cli(
+            *("stack", "deploy", "--detach=false", "-c", str(file), "built"), timeout_s=120
+        )
+
+    try:
+        deploy("first")
+        for host in swarm.hosts:
+            page = demo.until(lambda h=host: h.get(8099, path="/page"), 40, host.name)
+            assert page == "built\nfirst\n"
+        assert "Unchanged service built_web" in deploy("first")
+        assert "Updating service built_web" in deploy("second")
+        image = swarm.manager.cli(
+            "service",
+            "inspect",
+            "built_web",
+            "--format",
+            "{{.Spec.TaskTemplate.ContainerSpec.Image}}",
+        )
+        assert image.startswith("built-web:latest@sha256:")
+        for host in swarm.hosts:
+            demo.until(lambda h=host: _second(h), 60, host.name)
+    finally:
+        swarm.manager.cli("stack", "rm", "built")
+
+
+def _second(host: Host) -> str:
+    page = host.get(8099, path="/page")
+    if "second" not in page:
+        raise OSError(page)  # an old task answers still
+    return page

@@ -174,3 +174,31 @@ def test_what_nodes_have_left_is_the_same_kept_in_step_or_read_anew(world):
 
 def test_an_empty_store_is_scheduled_in_silence():
     assert Nodes.of(Tables()).infos == {}
+
+
+def test_generic_resources_are_counted_named_and_waited_for(world):
+    """Each name is given to one task at a time; what has none free says so."""
+    node_id = min(node.id for node in world.view.nodes)
+
+    def declare(node):
+        node.description.resources.generic.add(kind="gpu", named="a")
+        node.description.resources.generic.add(kind="gpu", named="b")
+
+    world.change_node(node_id, declare)
+    spec = service_spec("gpus", replicas=3)
+    spec.task.resources.reservations.generic.add(kind="gpu", discrete=1)
+    service_id = world.create_service(spec)
+    world.settle()
+    placed = [t for t in world.tasks(service_id) if t.node_id]
+    assert {t.node_id for t in placed} == {node_id}
+    assert sorted(t.assigned_generic_resources[0].named for t in placed) == ["a", "b"]
+    assert err(world, service_id) == "no suitable node (insufficient gpu on 3 nodes)"
+    world.remove_service(service_id)
+    world.settle()
+    one = service_spec("one", replicas=2)
+    one.task.resources.reservations.generic.add(kind="gpu", named="b")
+    service_id = world.create_service(one)
+    world.settle()
+    placed = [t for t in world.tasks(service_id) if t.node_id]
+    assert [[g.named for g in t.assigned_generic_resources] for t in placed] == [["b"]]
+    assert "no free gpu b on 1 node" in err(world, service_id)

@@ -342,10 +342,12 @@ def test_what_is_printed_reads_as_the_same(values: dict[str, Any]) -> None:
 
 
 def test_unset_variables_and_ignored_keys_warn() -> None:
-    made = stack("services: {web: {image: 'x${TAG}', build: ., privileged: true, depends_on: [a]}}")
+    made = stack(
+        "services: {web: {image: 'x${TAG}', ipc: host, privileged: true, depends_on: [a]}}"
+    )
     assert made.warnings == [
         "the variable TAG is not set; it is empty",
-        "Ignoring unsupported options: build, privileged",
+        "Ignoring unsupported options: ipc, privileged",
     ]
 
 
@@ -370,3 +372,49 @@ def test_the_examples_load(path: Path) -> None:
         environment={"REGISTRY": "192.0.2.1:5000"},
     )
     assert made.services
+
+
+def test_a_build_section_is_read_whole() -> None:
+    made = stack(
+        """
+secrets: {token: {file: FILE}, key: {environment: KEY}}
+services:
+  web:
+    build:
+      context: ./web
+      dockerfile: Dockerfile.prod
+      args: [A=b, HOME]
+      target: prod
+      labels: {l: m}
+      cache_from: [r:5/c:d, "type=registry,ref=e"]
+      network: host
+      shm_size: 128m
+      secrets: [token, {source: key, target: k}]
+      tags: [r:5/web:1]
+      platforms: [linux/arm64/v8]
+      extra_hosts: {db: 10.0.0.5}
+      ulimits: {nofile: {soft: 1, hard: 2}}
+      ssh: [default]
+      additional_contexts: {base: docker-image://alpine}
+      no_cache: true
+      cache_to: [x]
+  plain: {build: ., image: r:5/plain}
+""".replace("FILE", __file__),
+        HOME="/h",
+        KEY="k",
+    )
+    web, plain = made.builds
+    options = web.options
+    assert (web.context, web.dockerfile, web.image) == ("./web", "Dockerfile.prod", web.image)
+    assert web.image.endswith("-web:latest") and options.tags == [web.image, "r:5/web:1"]
+    assert dict(options.build_args) == {"A": "b", "HOME": "/h"} and options.target == "prod"
+    assert options.cache_from == ["r:5/c:d", "e:latest"] and options.network == "host"
+    assert options.shm_size_bytes == 128 << 20 and options.extra_hosts == ["db:10.0.0.5"]
+    assert options.platform.variant == "v8" and options.no_cache
+    assert web.secret_files == {"token": __file__}
+    assert web.secret_variables == {"k": "KEY"} and web.ssh == ["default"]
+    assert web.contexts == {"base": "docker-image://alpine"}
+    assert made.warnings == ["Ignoring unsupported options: build.cache_to"]
+    assert plain.image == "r:5/plain:latest" and plain.context == "."
+    images = [service.task.container.image for service in made.services]
+    assert images == [web.image.removesuffix(":latest"), "r:5/plain"]

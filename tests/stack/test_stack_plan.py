@@ -26,12 +26,12 @@ def stored(spec: ServiceSpec) -> Service:
 
 
 def test_defaults_and_ids_make_no_difference() -> None:
-    assert not plan.differs(wanted(), stored(wanted()), {"s_n": "net1"})
+    assert not plan.change(wanted(), stored(wanted()), {"s_n": "net1"})
 
 
 def test_a_changed_key_makes_one() -> None:
     changed = wanted(TEXT.replace("10s", "11s"))
-    assert plan.differs(changed, stored(wanted()), {"s_n": "net1"})
+    assert plan.change(changed, stored(wanted()), {"s_n": "net1"})
 
 
 def test_the_pinned_image_stays_while_the_file_says_the_same() -> None:
@@ -42,10 +42,43 @@ def test_the_pinned_image_stays_while_the_file_says_the_same() -> None:
     assert not plan.keep_image(wanted(TEXT.replace("nginx:1", "nginx:2")), current, "changed")
     kept = plan.kept(wanted(), current)
     assert kept.task.container.image == "nginx:1@sha256:00"
-    assert not plan.differs(kept, current, {"s_n": "net1"})
+    assert not plan.change(kept, current, {"s_n": "net1"})
 
 
 def test_a_forced_update_is_not_undone_by_a_file() -> None:
     current = stored(wanted())
     current.spec.task.force_update = 3
-    assert not plan.differs(plan.forced(wanted(), current), current, {"s_n": "net1"})
+    assert not plan.change(plan.forced(wanted(), current), current, {"s_n": "net1"})
+
+
+def changed(old: str, new: str) -> plan.Change:
+    found = plan.change(wanted(TEXT.replace(old, new)), stored(wanted()), {"s_n": "net1"})
+    assert found is not None
+    return found
+
+
+def test_each_field_that_differs_is_named() -> None:
+    found = changed("10s}", "11s, environment: {A: 1}, command: [a, b], deploy: {replicas: 3}}")
+    assert [str(difference) for difference in found.differences] == [
+        "+ task.container.args: a",
+        "+ task.container.args: b",
+        "+ task.container.env: A=1",
+        "~ task.container.stop_grace_period: 10s -> 11s",
+        "~ replicated.replicas: 1 -> 3",
+    ]
+    assert found.restarts
+
+
+def test_what_replaces_tasks() -> None:
+    """Replicas, labels of the service and placement do not; the task and its ports do."""
+    assert not changed("10s}", "10s, deploy: {replicas: 3, labels: {a: b}}}").restarts
+    assert not changed(
+        "10s}", "10s, deploy: {placement: {constraints: [node.role==worker]}}}"
+    ).restarts
+    assert changed("10s}", "10s, labels: {a: b}}").restarts
+    assert changed("10s}", "10s, ports: ['1:2']}").restarts
+
+
+def test_names_of_enums_and_order_of_lists_are_shown() -> None:
+    found = changed("10s}", "10s, deploy: {update_config: {order: start-first}}}")
+    assert any("start_first" in str(difference) for difference in found.differences)

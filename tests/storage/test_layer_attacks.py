@@ -277,3 +277,16 @@ def test_nothing_of_a_stream_is_read_ahead_without_bound() -> None:
             return b"\0" * size
 
     assert list(TarReader(Endless())) == []
+
+
+def test_a_tar_may_end_without_the_padding_of_its_last_file() -> None:
+    """Docker's command sends such contexts, where the Dockerfile is outside of them."""
+    info = tarfile.TarInfo("Dockerfile")
+    info.size = 5
+    reader = TarReader(io.BytesIO(info.tobuf() + b"FROM "))
+    assert [(member.name, b"".join(reader.data())) for member in reader] == [
+        ("Dockerfile", b"FROM ")
+    ]
+    cut = TarReader(io.BytesIO(info.tobuf() + b"FRO"))
+    with pytest.raises(BadLayer, match="middle of a member"):
+        list(cut)

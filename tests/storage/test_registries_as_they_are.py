@@ -7,6 +7,7 @@ import os
 import ssl
 import time
 import zlib
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -87,6 +88,61 @@ async def test_logins_go_to_the_token_server_that_a_registry_names(
             with pytest.raises(PermissionDenied, match="another host: the credentials were not"):
                 await store.pull(f"{registry.address}/real:1", auth=SECRET)
             assert not any("Authorization" in r.headers for r in server.requests)
+
+
+async def test_a_login_gives_the_identity_token_of_a_server_that_has_them(pushed: str) -> None:
+    """It is asked for with the password once, and serves in its place from then on."""
+    forms: list[dict[str, str]] = []
+
+    async def issue(request: web.Request, _: int) -> web.StreamResponse | None:
+        if request.method == "POST":
+            forms.append({key: str(value) for key, value in (await request.post()).items()})
+            good = forms[-1].get("refresh_token") == "kept"
+        else:
+            good = request.headers.get("Authorization") == SECRET.basic()
+        if not good:
+            return web.Response(status=401)
+        more = {"refresh_token": "kept"} if request.query.get("offline_token") == "true" else {}
+        return web.json_response({"access_token": "good"} | more)
+
+    async with Proxy("", issue).running() as server:
+        challenge = f'Bearer realm="http://{server.address}/token",service="s"'
+
+        async def ask(request: web.Request, _: int) -> web.StreamResponse | None:
+            return await guarded(request, challenge, "Bearer good")
+
+        async with Proxy(pushed, ask).running() as registry:
+            auth = RegistryAuth("me", "hunter2", server_address=registry.address)
+            assert await login(auth, FAST) == "kept"
+            token = RegistryAuth(identity_token="kept", server_address=registry.address)
+            assert await login(token, FAST) == ""
+            assert forms[-1]["grant_type"] == "refresh_token" and forms[-1]["service"] == "s"
+            with pytest.raises(PermissionDenied, match="refuses these credentials"):
+                await login(replace(token, identity_token="stolen"), FAST)
+
+
+async def test_every_tag_of_a_repository_is_listed_page_by_page(
+    pushed: str, store: ImageStore
+) -> None:
+    """By a registry that cuts pages shorter than asked for, and with one that is no tag."""
+    tags = [f"v{number}" for number in range(7)]
+
+    async def page(request: web.Request, _: int) -> web.StreamResponse | None:
+        if not request.path.endswith("/tags/list"):
+            return None
+        begin = tags.index(request.query["last"]) + 1 if "last" in request.query else 0
+        found = [*tags[begin : begin + 3], *(["bad tag"] if not begin else [])]
+        return web.json_response({"name": "real", "tags": found})
+
+    async with Proxy(pushed, page).running() as registry:
+        assert await store.tags(f"{registry.address}/real") == tags
+
+    async def nonsense(request: web.Request, _: int) -> web.StreamResponse | None:
+        return web.json_response({"tags": [1, 2]}) if "tags" in request.path else None
+
+    async with Proxy(pushed, nonsense).running() as registry:
+        with pytest.raises(InvalidSpec, match="list of tags cannot be read"):
+            await store.tags(f"{registry.address}/real")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tarfile
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -36,15 +37,21 @@ def node(name: str = "swarmlite-node:test") -> oci.BuiltImage:
     return oci.BuiltImage(name, (*base.layers, _swarmlite()), settings)
 
 
-def base_image(packages: list[str], name: str = "swarmlite-base:test") -> oci.BuiltImage:
+def base_image(name: str = "swarmlite-base:test") -> oci.BuiltImage:
     """A base for deploy/Dockerfile that has its packages, in layers that any engine reads."""
-    built = images.debian(name, [packages])
-    layers = tuple(oci.layer(_plain(layer), "none") for layer in built.layers)
-    return oci.BuiltImage(name, layers, built.settings)
+    return plain(images.debian(name, [BUILDER_PACKAGES]))
 
 
-def _plain(layer: oci.BuiltLayer) -> bytes:
-    return zstandard.ZstdDecompressor().decompressobj().decompress(layer.read())
+def plain(image: oci.BuiltImage) -> oci.BuiltImage:
+    """The same without zstd, which Docker's older engines do not load."""
+    return replace(image, layers=tuple(_plain(layer) for layer in image.layers))
+
+
+def _plain(layer: oci.BuiltLayer) -> oci.BuiltLayer:
+    if not layer.media_type.endswith("+zstd"):
+        return layer
+    data = zstandard.ZstdDecompressor().decompressobj().decompress(layer.read())
+    return oci.layer(data, "none")
 
 
 def _swarmlite() -> oci.BuiltLayer:

@@ -31,10 +31,22 @@ echo VERSION; /opt/swarmlite/bin/python3 -c 'import swarmlite; print(swarmlite._
 echo FREEZE; /opt/swarmlite/bin/python3 -m pip freeze
 echo COMPLETE; bash -c '. /usr/share/bash-completion/completions/swarmlite
 COMP_WORDS=(swarmlite servi); COMP_CWORD=1; _swarmlite_completion swarmlite; echo "${COMPREPLY[@]}"'
-echo AGAIN; sh "$2"
+echo AGAIN
+if command -v systemctl >/dev/null; then
+    # As where systemd runs: its own systemctl, which without one does all but to start.
+    mkdir -p /run/systemd/system
+    export SYSTEMD_OFFLINE=1
+fi
+sh "$2"
+if command -v systemctl >/dev/null; then
+    echo ENABLED; systemctl is-enabled swarmlited.service swarmlite-supervisor.service
+    echo VERIFIED; systemd-analyze verify --man=no swarmlited.service \
+        swarmlite-supervisor.service 2>&1 | grep swarmlite || echo good
+fi
 echo SWARM; touch /var/lib/swarmlite/node.json; unshare -n sh "$2" --uninstall || echo refused
 rm /var/lib/swarmlite/node.json
 echo UNINSTALL; unshare -n sh "$2" --uninstall
+echo UNITS; find /etc/systemd/system -name 'swarmlite*'
 echo PURGE; unshare -n sh "$2" --purge
 """
 
@@ -74,13 +86,19 @@ def test_it_installs_what_the_lock_says_and_takes_all_of_it_away(tmp_path: Path)
     assert installed <= locked
     assert not any(line.startswith("pytest==") for line in installed)
     assert said["COMPLETE"].split() == ["service"]
-    assert "is installed" in said["AGAIN"]
+    if shutil.which("systemctl") is None:
+        assert "is installed" in said["AGAIN"]
+    else:
+        assert "swarmlite runs" in said["AGAIN"]
+        assert said["ENABLED"].split() == ["enabled", "enabled"]
+        assert said["VERIFIED"].split() == ["good"]  # the files that they name are there
     assert said["SWARM"].splitlines() == [
         "install.sh: this node is in a swarm: first swarmlite swarm leave"
         " (or --purge: the others will see it as down)",
         "refused",
     ]
     assert "still in /var/lib/swarmlite" in said["UNINSTALL"]
+    assert said["UNITS"] == ""
     left = [
         path
         for path in tmp_path.rglob("*swarmlite*")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import NodeIdentity
+from swarmlite.model import generic_resources
 from swarmlite.paths import Paths
+from swarmlite.proto.types_pb2 import GenericResource
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,19 @@ class AgentConfig:
     paths: Paths
     cgroup_parent: str
     node: NodeIdentity | None
+    generic_resources: Sequence[GenericResource] = ()
 
 
 def parse_arguments(arguments: list[str] | None = None) -> AgentConfig:
-    """From the command line. Raises FailedPrecondition for a node.json that cannot be read."""
+    """From the command line. Raises FailedPrecondition for a node.json that cannot be read,
+    InvalidSpec for a resource.
+    """
     parser = argparse.ArgumentParser(prog="swarmlite-agent", description=__doc__)
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--cgroup-parent", default="/swarmlite")
+    parser.add_argument("--generic-resource", action="append", default=[])
     options = parser.parse_args(arguments)
+    generic = generic_resources.parse(options.generic_resource)
     paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
-    return AgentConfig(paths, options.cgroup_parent, Identity(paths).read())
+    return AgentConfig(paths, options.cgroup_parent, Identity(paths).read(), generic)

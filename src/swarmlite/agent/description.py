@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 from swarmlite import __version__
 from swarmlite.proto.types_pb2 import (
     EngineDescription,
+    GenericResource,
     NodeDescription,
     Platform,
     Resources,
@@ -21,7 +23,11 @@ FILESYSTEMS = ("overlay", "tmpfs", "mqueue")
 
 
 def describe(
-    *, data_path_addr: str, cgroup: str, labels: dict[str, str] | None = None
+    *,
+    data_path_addr: str,
+    cgroup: str,
+    labels: dict[str, str] | None = None,
+    generic: Iterable[GenericResource] = (),
 ) -> NodeDescription:
     """The node as it is now; `cgroup` is the supervisor's word: v1, v2 or hybrid."""
     host = HostPlatform.of_host()
@@ -31,6 +37,7 @@ def describe(
         resources=Resources(
             nano_cpus=len(os.sched_getaffinity(0)) * NANO,
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            generic=generic,
         ),
         engine=EngineDescription(
             engine_version=__version__,

@@ -63,7 +63,7 @@ class Agent:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._supervisor = SupervisorLink(paths.supervisor_socket)
         init_layer = make_init_layer(paths.state_dir / "init-layer")
-        self._storage = Storage(paths, below=[init_layer])
+        self._storage = Storage(paths, below=[init_layer], collect=False)
         self._journal = Journal(paths.agent_dir / "tasks.journal")
         self._disk = DiskWatch(paths.state_dir, lambda: self._journal.failure)
         self._reporter = Reporter(self._journal.put_status)
@@ -96,12 +96,13 @@ class Agent:
             self._supervisor,
         )
         engine.lifecycle.cgroup = self._cgroup
+        builder = Builder(self._config.paths, engine)
+        self._storage.images.collect()  # whoever needs layers has said so
         around = self._surroundings(engine, node)
         around.payload_files.mount()
         node_id = node.node_id if node else ""
         worker = Worker(around, self._journal, self._reporter, node_id=node_id)
         await engine.start()
-        builder = Builder(self._config.paths, engine)
         server = await self._serve(engine, builder)
         try:
             await worker.start()
@@ -201,11 +202,23 @@ class Agent:
     def _describe(self) -> NodeDescription:
         node = self._config.node
         described = description.describe(
-            data_path_addr=node.data_path_addr if node else "", cgroup=self._cgroup
+            data_path_addr=node.data_path_addr if node else "",
+            cgroup=self._cgroup,
+            generic=self._config.generic_resources,
         )
         described.warnings.extend(self._disk.warnings())
         described.image_port = self._image_port
+        described.warnings.extend(self._hindrances())
         return described
+
+    def _hindrances(self) -> list[str]:
+        try:
+            node = Identity(self._config.paths).read()
+        except SwarmliteError:
+            return []
+        if node is None or not node.promoted or not node.hindrance:
+            return []
+        return [f"cannot become a manager: {node.hindrance}"]
 
     # the host's own socket
     async def _serve(self, engine: Engine, builder: Builder) -> grpc.aio.Server:

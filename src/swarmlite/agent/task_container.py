@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarmlite.model import names
+from swarmlite.model import generic_resources, names
 from swarmlite.proto.containers_pb2 import ContainerConfig, ContainerResources, TaskOwner
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.proto.specs_pb2 import ContainerSpec
@@ -26,6 +26,7 @@ def configuration(task: Task, spec: ContainerSpec) -> ContainerConfig:
     if task.log_driver.name or task.spec.HasField("log_driver"):
         chosen = task.log_driver if task.log_driver.name else task.spec.log_driver
         config.log_driver.CopyFrom(chosen)
+    config.spec.env.extend(generic_resources.environment(task.assigned_generic_resources))
     config.spec.ClearField("pull_options")
     config.spec.labels.clear()
     config.spec.labels.update(names.container_labels(task))

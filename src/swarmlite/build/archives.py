@@ -23,6 +23,7 @@ from swarmlite.storage.images.types import LayerSource
 _XZ, _BZIP2, _GZIP, _ZSTD = b"\xfd7zXZ\0", b"BZh", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BLOCK = 256 << 10
 _HEADER = 512
+_SMALL_BYTES = 1 << 20
 
 
 @contextlib.asynccontextmanager
@@ -35,7 +36,9 @@ async def unpacked(layers: LayerStore, path: Path, name: str, scratch: Path) -> 
     try:
         if await asyncio.to_thread(_repacked, path, scratch):
             path = scratch
-        made = await layers.unpack(LayerSource(str(path)), base=True, name=name)
+        small = await asyncio.to_thread(_is_small, path)
+        source = LayerSource(str(path))
+        made = await layers.unpack(source, base=True, name=name, small=small)
     except InvalidSpec as error:
         raise InvalidSpec(str(error).removeprefix("layer ")) from error
     finally:
@@ -60,6 +63,14 @@ def _repacked(path: Path, scratch: Path) -> bool:
     except (lzma.LZMAError, EOFError, ValueError) as error:
         raise InvalidSpec(f"the archive is damaged: {error}") from error
     return True
+
+
+def _is_small(path: Path) -> bool:
+    """Whether it is a plain tar of at most a thousand files."""
+    if path.stat().st_size > _SMALL_BYTES:
+        return False
+    with path.open("rb") as file:
+        return is_header(file.read(_HEADER))
 
 
 def is_archive(descriptor: int) -> bool:

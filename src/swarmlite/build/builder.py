@@ -12,10 +12,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from swarmlite.build import checks, known_layers
 from swarmlite.build.building import Build, Surroundings
 from swarmlite.build.cache import Cache
 from swarmlite.build.cache_mounts import CacheMounts
-from swarmlite.build.dockerfile.problems import BadDockerfile
+from swarmlite.build.dockerfile.problems import BadDockerfile, Problem
 from swarmlite.build.export import export
 from swarmlite.build.progress import Report
 from swarmlite.build.request import Incoming, taken_in
@@ -104,9 +105,11 @@ class Builder:
         await build.read()
         build.target()
         build.prepare_arguments()
+        _warn(build)
         if build.options.check:
             return None
         build.announce()
+        await known_layers.learn(build)
         state = await build.solve()
         names = unused(build)
         if names:
@@ -127,6 +130,16 @@ class Builder:
                 image = self._engine.storage.images.get(image_id)
                 if not image.repo_tags and not image.repo_digests:
                     await self._engine.storage.images.remove(image_id)
+
+
+def _warn(build: Build) -> None:
+    """Say what is better otherwise. Raises BadDockerfile where the file wants that as errors."""
+    found = checks.warnings(build.dockerfile)
+    if found and checks.Checks.of(build.dockerfile.directives.get("check", "")).as_errors:
+        problems = [Problem(one.line, f"{one.rule}: {one.text}") for one in found]
+        raise BadDockerfile(build.file_name, problems)
+    for one in found:
+        build.report.warn(build.file_name, one.line, f"{one.rule}: {one.text}", one.rule)
 
 
 def _check_options(options: pb.BuildOptions) -> None:

@@ -16,6 +16,7 @@ from swarmlite.build import archives
 from swarmlite.build.cache import Cache, Pins
 from swarmlite.build.cache_mounts import CacheMounts
 from swarmlite.build.dockerfile.parsing import Dockerfile, Stage, parse
+from swarmlite.build.ignored import drop_ignored
 from swarmlite.build.progress import Report, Step, platform_message
 from swarmlite.build.request import MAIN, Incoming
 from swarmlite.build.sources import opened_file
@@ -98,8 +99,10 @@ class Build:
         if not self.options.HasField("dockerfile_inline"):
             tree = await self.context()
             text = await asyncio.to_thread(_read_dockerfile, tree, self.options.dockerfile)
+            if self.options.drop_ignored:
+                await asyncio.to_thread(drop_ignored, tree, self.options.dockerfile)
         try:
-            self.dockerfile = parse(text.decode(), self.file_name)
+            self.dockerfile = await asyncio.to_thread(parse, text.decode(), self.file_name)
         except UnicodeDecodeError as error:
             raise InvalidSpec(f"{self.file_name}: it is not UTF-8") from error
         return self.dockerfile

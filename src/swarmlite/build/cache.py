@@ -25,6 +25,7 @@ from swarmlite.storage.images.flight import Locks
 log = logging.getLogger(__name__)
 _COMPACT_BYTES = 1 << 20
 _MAX_CONTENTS = 2000
+_MAX_ENTRIES = 20_000
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Cache:
 
     def put(self, key: str, chain: Sequence[str], created: str, size: int, text: str) -> Entry:
         """Remember a step; a full disk is said in the log."""
+        if len(self.entries) >= _MAX_ENTRIES:
+            self.drop(min(self.entries.values(), key=lambda one: one.used).key)
         entry = Entry(key, tuple(chain), created, size, text, time.time())
         self.entries[key] = entry
         self._append(asdict(entry))

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
+from swarmlite.build import known_layers
 from swarmlite.build.building import Build
 from swarmlite.build.cache import key_of
 from swarmlite.build.layers import moment
@@ -19,7 +20,6 @@ from swarmlite.storage.images.store import tag_of
 from swarmlite.storage.images.types import Image
 from swarmlite.storage.snapshots.tars import TarStream
 
-INLINE_CACHE = "swarmlite.build.cache"
 IMAGES = (pb.BuildOutput.IMAGE, pb.BuildOutput.OCI, pb.BuildOutput.DOCKER)
 
 
@@ -81,17 +81,10 @@ def _configuration(build: Build, state: State) -> dict[str, Any]:
     outer.setdefault("os", state.platform.os)
     outer.setdefault("architecture", state.platform.architecture)
     if build.arguments.get("BUILDKIT_INLINE_CACHE") in ("1", "true"):
-        outer[INLINE_CACHE] = state.keys
+        outer[known_layers.FIELD] = state.keys
     created = _created(build, state, outer)
-    history = []
-    for item in state.history:
-        if "created" in item:
-            history.append(item)
-        else:
-            before = history[-1]["created"] if history and "created" in history[-1] else created
-            history.append({"created": max(before, state.created and before) or created, **item})
-    outer["history"] = history
-    return {"created": created, **outer}
+    history = [{"created": created, **item} for item in state.history]
+    return {"created": created, **outer, "history": history}
 
 
 def _created(build: Build, state: State, outer: dict[str, Any]) -> str:

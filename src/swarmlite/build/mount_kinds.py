@@ -42,8 +42,10 @@ async def _bind(
         if not root.overlay:
             provided.mounts.append(_directory(root, wanted, path))
         else:
-            if not wanted.writable and root.upper is not None:
-                root = Root("", (root.upper, *root.lower_dirs), more_options=root.more_options)
+            if not wanted.writable and origin.folder is None:
+                below = await in_thread(_empty, build)
+                lowers = tuple(snapshots.image_dirs(origin.chain))
+                root = Root("", (*lowers, below), more_options=root.more_options)
             provided.mounts.append(_overlay(root, wanted, path))
         yield
 
@@ -56,6 +58,13 @@ def _context_root(build: Build, folder: Path, writable: bool) -> Root:
         (place / name).mkdir(mode=0o755)
     lowers = (folder, place / "empty")
     return Root("", lowers, place / "upper", place / "work") if writable else Root("", lowers)
+
+
+def _empty(build: Build) -> Path:
+    """A directory with nothing in it: an overlay wants two."""
+    place = build.new()
+    place.mkdir(mode=0o755)
+    return place
 
 
 def _overlay(root: Root, wanted: Wanted, path: str) -> OCIMount:

@@ -155,7 +155,13 @@ async def _git(url: str, folder: Path, checksum: str, *, keep: bool) -> Fetched:
         return out.decode(errors="replace")
 
     await run("init", "-q", str(tree))
-    await run("-C", str(tree), "fetch", "-q", "--depth=1", "--", repository, ref or "HEAD")
+    fetch = ("-C", str(tree), "fetch", "-q")
+    try:
+        await run(*fetch, "--depth=1", "--", repository, ref or "HEAD")
+    except Unavailable as error:
+        if "shallow" not in str(error):
+            raise
+        await run(*fetch, "--", repository, ref or "HEAD")  # from a plain web server
     await run("-C", str(tree), "checkout", "-q", "FETCH_HEAD")
     if checksum:
         commit = (await run("-C", str(tree), "rev-parse", "HEAD")).strip()

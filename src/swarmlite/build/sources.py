@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import posixpath
@@ -47,11 +48,24 @@ def select(root: int, word: str, *, keep_parents: bool = False) -> list[Source]:
         )
         for path in _expanded(root, pivot, below)
     ]
+    for source in found:
+        _check(root, source.path)
     if not found:
         if is_pattern(word):
             raise NotFound(f"{word}: no file matches")
         raise NotFound(f'"/{posixpath.join(pivot, below)}": not found')
     return found
+
+
+def _check(root: int, path: str) -> None:
+    """Raises NotFound for a link that leads nowhere."""
+    try:
+        with looked(root, path):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise NotFound(f'"/{path}": not found') from error
 
 
 def _expanded(root: int, pivot: str, below: str) -> list[str]:

@@ -34,7 +34,7 @@ class Stubs:
 
     def _note(self, root: int, path: str) -> None:
         missing: list[str] = []
-        while path != "/":
+        while True:
             path = resolved(root, path)
             try:
                 with looked(root, path) as fd:
@@ -43,8 +43,6 @@ class Stubs:
             except FileNotFoundError:
                 missing.append(path)
                 path = posixpath.dirname(path)
-        else:
-            return
         if missing and stat.S_ISDIR(status.st_mode):
             self.times.setdefault(path, (status.st_atime_ns, status.st_mtime_ns))
         self.missing += [name for name in reversed(missing) if name not in self.missing]

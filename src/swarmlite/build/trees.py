@@ -16,6 +16,7 @@ from pathlib import Path
 
 from swarmlite.engine.engine import Engine
 from swarmlite.kernel.paths import DIRECTORY, open_in_root
+from swarmlite.storage.snapshots.overlay import OverlaySnapshots
 
 LOOK = os.O_PATH | os.O_CLOEXEC
 _MAX_LINKS = 40
@@ -35,6 +36,10 @@ def opened(path: Path | str) -> Iterator[int]:
 def view(engine: Engine, chain: Sequence[str]) -> Iterator[int]:
     """The root of what layers come to, to be read. Blocks."""
     snapshots = engine.storage.snapshots
+    if isinstance(snapshots, OverlaySnapshots):
+        with snapshots.shown(chain) as place, opened(place) as root:
+            yield root
+        return
     with engine.transients.held() as key:
         snapshots.prepare(key, chain)
         try:

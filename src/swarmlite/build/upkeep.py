@@ -54,7 +54,7 @@ class Upkeep:
             await self._woken.wait()
             self._woken.clear()
             await asyncio.to_thread(self._cache.save)
-            await self.prune(keep_bytes=self.bound(), everything=True)
+            await self.prune(keep_bytes=self.bound())
 
     def bound(self) -> int:
         """In bytes. Raises InvalidSpec."""
@@ -112,7 +112,7 @@ class Upkeep:
         """
         kept = await self.all()
         passes = _matcher(filters)
-        total = sum(one.size for one in kept)
+        total = sum(one.size for one in kept if everything or not one.shared)
         gone, freed = [], 0
         for one in kept:
             if keep_bytes and total - freed <= keep_bytes:

@@ -15,6 +15,8 @@ import sys
 
 def main() -> None:
     """The entry point `swarmlite`; exits with the command's status."""
+    if sys.argv[1:] == ["system", "dial-stdio"]:
+        _dial()  # once for each connection by ssh: the tree of commands is not needed for it
     from swarmlite.cli.app import run
 
     for stream in (sys.stdout, sys.stderr):
@@ -22,3 +24,15 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _dial() -> None:
+    from swarmlite.client import dialling
+    from swarmlite.errors import SwarmliteError
+    from swarmlite.paths import Paths
+
+    try:
+        dialling.dial(Paths.from_environment())
+    except SwarmliteError as error:
+        sys.exit(str(error))
+    sys.exit(0)

@@ -1,26 +1,26 @@
-"""Blocking calls of the manager and the agent over their unix sockets, with swarmlite's errors.
+"""Blocking calls of a node's manager and agent, with swarmlite's errors.
 
 Blocking, since a command does one thing at a time and asyncio would only make it start later.
 """
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from swarmlite.cli.wire.call import CallFailed
 from swarmlite.client import daemon
 from swarmlite.client.membership import WORKER, outside
 from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
-from swarmlite.paths import Paths
 from swarmlite.rpc_errors import CANCELLED, from_status
 
 if TYPE_CHECKING:
+    import socket
+
     from google.protobuf.message import Message
 
+    from swarmlite.client.reach.api import Reach
     from swarmlite.proto.control_pb2_grpc import ControlStub
 
 Reply = TypeVar("Reply")
@@ -30,35 +30,33 @@ STARTING_S = 15.0
 """How long a manager that should be there is waited for."""
 
 
-def control(paths: Paths) -> ControlStub:
+def control(node: Reach) -> ControlStub:
     """The manager's API, answering. Raises what Session says."""
     deadline = time.monotonic() + STARTING_S
-    while not _answers(paths.manager_socket):
-        _require_manager(paths)
+    while not _answers(node, "manager"):
+        _require_manager(node)
         if time.monotonic() > deadline:
             raise Unavailable(
                 "the manager of this node does not answer; see"
-                f" {paths.logs_dir / 'manager.log'} and {paths.logs_dir / 'etcd.log'}"
+                f" {node.log('manager')} and {node.log('etcd')}"
             )
         time.sleep(0.1)
     from swarmlite.cli.wire.stubs import Stub
     from swarmlite.proto.control_pb2 import DESCRIPTOR
 
     service = DESCRIPTOR.services_by_name["Control"]
-    return cast("ControlStub", Stub(paths.manager_socket, service))
+    return cast("ControlStub", Stub(lambda: node.connect("manager"), service))
 
 
-def engine_socket(paths: Paths) -> Path:
-    """Of this host's engine, which answers. Raises what Session says."""
+def engine(node: Reach) -> Callable[[], socket.socket]:
+    """Makes connections to the node's engine, which answers. Raises what Session says."""
     deadline = time.monotonic() + STARTING_S
-    while not _answers(paths.agent_socket):
-        daemon.request(paths, {"op": "status"})
+    while not _answers(node, "agent"):
+        daemon.request(node, {"op": "status"})
         if time.monotonic() > deadline:
-            raise Unavailable(
-                f"the agent of this node does not answer; see {paths.logs_dir / 'agent.log'}"
-            )
+            raise Unavailable(f"the agent of this node does not answer; see {node.log('agent')}")
         time.sleep(0.1)
-    return paths.agent_socket
+    return lambda: node.connect("agent")
 
 
 def call(
@@ -111,19 +109,15 @@ def translated(error: CallFailed) -> SwarmliteError:
     return from_status(error.number, error.details, "the node")
 
 
-def _answers(path: Path) -> bool:
+def _answers(node: Reach, service: str) -> bool:
     try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(str(path))
-    except (FileNotFoundError, ConnectionRefusedError):
-        return False
+        return node.answers(service)
     except PermissionError as error:
-        raise PermissionDenied(daemon.NOT_ROOT.format(path=path)) from error
-    return True
+        raise PermissionDenied(daemon.NOT_ROOT.format(path=node.describe(service))) from error
 
 
-def _require_manager(paths: Paths) -> None:
-    status = daemon.request(paths, {"op": "status"})
+def _require_manager(node: Reach) -> None:
+    status = daemon.request(node, {"op": "status"})
     if status.get("error"):
         raise FailedPrecondition(str(status["error"]))
     if status.get("swarm") == "inactive":

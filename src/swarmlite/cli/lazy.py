@@ -97,23 +97,8 @@ def one_of(**words: Any) -> click.ParamType[Any]:
     return parsed(parse)
 
 
-class Command(click.Command):
-    """One verb. Options may follow its arguments unless `swallow` (a command for a container)."""
-
-    def __init__(self, *args: Any, swallow: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Where -h is an option of the command's own (run -h HOSTNAME), click leaves it to that.
-        self.context_settings.setdefault("help_option_names", ["--help", "-h"])
-        self.context_settings.setdefault("max_content_width", 100)
-        if swallow:
-            self.allow_interspersed_args = False
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options by their long names."""
-        records = [
-            p.get_help_record(ctx) for p in self.get_params(ctx) if isinstance(p, click.Option)
-        ]
-        _write_options([record for record in records if record is not None], formatter)
+class _WithFlags(click.Command):
+    """Understands `--flag=true` and `--flag=false` of its options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click, after `--flag=true` and `--flag=false` became what click knows."""
@@ -146,6 +131,25 @@ class Command(click.Command):
         return [option.secondary_opts[0]] if option.secondary_opts else []
 
 
+class Command(_WithFlags):
+    """One verb. Options may follow its arguments unless `swallow` (a command for a container)."""
+
+    def __init__(self, *args: Any, swallow: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Where -h is an option of the command's own (run -h HOSTNAME), click leaves it to that.
+        self.context_settings.setdefault("help_option_names", ["--help", "-h"])
+        self.context_settings.setdefault("max_content_width", 100)
+        if swallow:
+            self.allow_interspersed_args = False
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options by their long names."""
+        records = [
+            p.get_help_record(ctx) for p in self.get_params(ctx) if isinstance(p, click.Option)
+        ]
+        _write_options([record for record in records if record is not None], formatter)
+
+
 def _write_options(records: list[tuple[str, str]], formatter: click.HelpFormatter) -> None:
     """A section of options, sorted by what follows the dashes of the long name."""
 
@@ -157,10 +161,11 @@ def _write_options(records: list[tuple[str, str]], formatter: click.HelpFormatte
         formatter.write_dl(sorted(records, key=long_name))
 
 
-class _Flag(click.Option):
+class Flag(click.Option):
     """A boolean that shows no --no- form, though `--flag=false` is understood."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Without the --no- form."""
         secondary, self.secondary_opts = self.secondary_opts, []
         try:
             return super().get_help_record(ctx)
@@ -172,7 +177,7 @@ def flag(*names: str, default: bool = False, help: str, **kwargs: Any) -> Callab
     """A boolean option: `--name`, `--name=true` or `--name=false`."""
     long = next(name for name in names if name.startswith("--"))
     declared = [f"{long}/--no-{long[2:]}" if name == long else name for name in names]
-    return click.option(*declared, cls=_Flag, default=default, help=help, **kwargs)
+    return click.option(*declared, cls=Flag, default=default, help=help, **kwargs)
 
 
 def refused(*names: str) -> Callable[[Any], Any]:
@@ -191,7 +196,7 @@ def refused(*names: str) -> Callable[[Any], Any]:
     return decorate
 
 
-class Group(click.Group):
+class Group(_WithFlags, click.Group):
     """Verbs by name, each a module with a `command`, or a Group; imported when called.
 
     `aliases` are other names of verbs; `elsewhere` are words of Docker's that are none here, each

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
 import swarmlite
+from swarmlite.cli.choosing import choose, tls_options
 from swarmlite.cli.lazy import Group
 from swarmlite.cli.session import Session
-from swarmlite.errors import InvalidSpec
-from swarmlite.paths import Paths
 
 CONTAINER = {
     "attach": "Attach standard input, output, and error streams to a running container",
@@ -86,8 +83,10 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "stack": (
         "Manage Swarm stacks",
         {
+            "build": "Build the images of a stack's services",
             "config": "Outputs the final config file, after doing merges and interpolations",
             "deploy": "Deploy a new stack or update an existing stack",
+            "diff": "Show what a deployment of the stack would make, change and remove",
             "ls": "List stacks",
             "ps": "List the tasks in the stack",
             "rm": "Remove one or more stacks",
@@ -127,6 +126,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "image": (
         "Manage this host's images",
         {
+            "build": "Build an image from a Dockerfile",
             "copy": "Copy an image between registries, archives and this node",
             "history": "Show the history of an image",
             "import": "Import the contents from a tarball to create a filesystem image",
@@ -141,6 +141,14 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "tag": "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
         },
     ),
+    "builder": (
+        "Build images, and manage the cache of it",
+        {
+            "build": "Build an image from a Dockerfile",
+            "du": "Show the build cache and its size",
+            "prune": "Remove the build cache",
+        },
+    ),
     "volume": (
         "Manage this host's volumes",
         {
@@ -152,6 +160,20 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "container": ("Manage this host's containers", CONTAINER),
+    "context": (
+        "Manage contexts: names for nodes that commands speak to",
+        {
+            "create": "Create a context",
+            "export": "Export a context to a tar archive FILE or a tar stream on STDOUT",
+            "import": "Import a context from a tar file",
+            "inspect": "Display detailed information on one or more contexts",
+            "ls": "List contexts",
+            "rm": "Remove one or more contexts",
+            "show": "Print the name of the context that commands use",
+            "update": "Update a context",
+            "use": "Set the current context",
+        },
+    ),
     "system": (
         "Manage this host",
         {
@@ -182,6 +204,8 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
         for verb, line in CONTAINER.items()
         if verb not in ("inspect", "ls", "prune")
     },
+    "build": ("swarmlite.cli.image.build", "Build an image from a Dockerfile"),
+    "doctor": ("swarmlite.cli.doctor", "Check this host, and its way to the other nodes"),
     "adopt": ("swarmlite.cli.adopt", "Make what a Docker Swarm has in this cluster"),
     "events": ("swarmlite.cli.system.events", "Get real time events from this host"),
     "history": ("swarmlite.cli.image.history", "Show the history of an image"),
@@ -209,11 +233,7 @@ _MORE_ALIASES = {
 """Docker's other names of verbs; every noun has `list` and `remove` where it has ls and rm."""
 
 _ELSEWHERE = {
-    "build": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
-    "builder": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
-    "buildx": "not supported yet; build with another tool, then `swarmlite load -i FILE`",
     "compose": "use `swarmlite stack deploy -c FILE STACK`",
-    "context": "use `swarmlite --host unix://DIR`, or run it on the host itself",
     "manifest": "use `swarmlite image inspect`, and --all-platforms of pull, push and save",
     "plugin": "there are no plugins",
     "scale": "use `swarmlite service scale SERVICE=REPLICAS`",
@@ -240,6 +260,7 @@ def _tree() -> dict[str, tuple[str | click.Command, str]]:
         aliases = {**_ALIASES, **_MORE_ALIASES.get(noun, {})}
         hints = _ELSEWHERE if noun in ("image", "container", "system") else {}
         tree[noun] = (Group(noun, line, modules, aliases=aliases, elsewhere=hints), line)
+    tree["buildx"] = tree["builder"]  # the word that Docker's users type
     return {**tree, **_SHORTCUTS}
 
 
@@ -252,18 +273,10 @@ root = Group(
 
 
 def _begin(**options: Any) -> None:
-    paths = Paths.from_environment()
-    if options["state_dir"]:
-        paths = replace(paths, state_dir=Path(options["state_dir"]))
-    run_dir = options["run_dir"] or (options["host"] or "").removeprefix("unix://")
-    if "://" in run_dir:
-        raise InvalidSpec(
-            f"--host {run_dir[:80]}: only unix://DIR is there yet; elsewhere run it on the host"
-            " itself (ssh HOST swarmlite ...)"
-        )
-    if run_dir:
-        paths = replace(paths, run_dir=Path(run_dir))
-    click.get_current_context().obj = Session(paths)
+    choice = choose(options)
+    click.get_current_context().obj = Session(
+        choice.paths, choice.way, context=choice.context, chosen_by=choice.by
+    )
 
 
 root.callback = _begin
@@ -272,10 +285,11 @@ root.params = [
     click.Option(["--run-dir"], metavar="DIR", help="The directory of the node's sockets."),
     click.Option(
         ["-H", "--host"],
-        metavar="unix://DIR",
-        envvar="SWARMLITE_HOST",
-        help="The same as --run-dir ($SWARMLITE_HOST).",
+        metavar="ADDRESS",
+        help="The node: unix://DIR, tcp://HOST:PORT or ssh://USER@HOST ($SWARMLITE_HOST).",
     ),
+    click.Option(["-c", "--context"], help="The node, by a context's name ($SWARMLITE_CONTEXT)."),
+    *tls_options(),
     click.Option(["-D", "--debug"], is_flag=True, help="Show where an unexpected error arose."),
 ]
 click.version_option(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from swarmlite.client.reach.api import Reach
 from swarmlite.errors import FailedPrecondition, PermissionDenied, Unavailable
-from swarmlite.paths import Paths
 
 NOT_ROOT = "permission denied on {path}: run swarmlite as root, or with sudo"
+_NOT_RUNNING = (
+    "Cannot connect to swarmlited at {path}. Is it running?"
+    " (systemctl start swarmlited, or swarmlited &)"
+)
 
 
 def request(
-    paths: Paths,
+    node: Reach,
     message: Mapping[str, Any],
     *,
     progress: Callable[[str], None] = lambda line: None,
@@ -25,11 +28,16 @@ def request(
     Raises Unavailable when it does not run or goes away, FailedPrecondition with its own line when
     it refuses, PermissionDenied for users other than root.
     """
-    path = paths.daemon_socket
-    with socket.socket(socket.AF_UNIX) as connection:
+    path = node.describe("swarmlited")
+    try:
+        connection = node.connect("swarmlited")
+    except PermissionError as error:
+        raise PermissionDenied(NOT_ROOT.format(path=path)) from error
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise Unavailable(_NOT_RUNNING.format(path=path)) from error
+    with connection:
         connection.settimeout(timeout_s)
         try:
-            connection.connect(str(path))
             connection.sendall(json.dumps(message).encode() + b"\n")
             with connection.makefile("r", encoding="utf-8") as lines:
                 for line in lines:
@@ -40,13 +48,8 @@ def request(
                         raise FailedPrecondition(reply["error"])
                     else:
                         return dict(reply["ok"])
-        except PermissionError as error:
-            raise PermissionDenied(NOT_ROOT.format(path=path)) from error
-        except (FileNotFoundError, ConnectionError) as error:
-            raise Unavailable(
-                f"Cannot connect to swarmlited at {path}. Is it running?"
-                " (systemctl start swarmlited, or swarmlited &)"
-            ) from error
+        except ConnectionError as error:
+            raise Unavailable(_NOT_RUNNING.format(path=path)) from error
         except TimeoutError as error:
             raise Unavailable(f"swarmlited at {path} did not answer in {timeout_s:g} s") from error
         except ValueError as error:

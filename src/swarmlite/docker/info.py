@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from swarmlite.docker.services import generic
 from swarmlite.docker.values import Json
 from swarmlite.model import units
 from swarmlite.proto.host_pb2 import HostInfo
@@ -60,7 +61,7 @@ def info(value: HostInfo) -> Json:
             "IndexConfigs": {},
             "Mirrors": None,
         },
-        "GenericResources": None,
+        "GenericResources": generic(described.resources.generic) or None,
         "HttpProxy": "",
         "HttpsProxy": "",
         "NoProxy": "",

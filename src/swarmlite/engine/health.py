@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 RESULTS = 5
 OUTPUT_CHARACTERS = 4096
+ENDING_S = 0.2
 Probe = Callable[[Record, Sequence[str], float], Awaitable[tuple[int, str]]]
 """Exit code and output of a command in a container; -1 when it took too long."""
 
@@ -58,6 +59,9 @@ class HealthMonitor:
             log.warning("health test not run container=%s error=%s", record.id, error)
             return
         except SwarmliteError as error:
+            # In a container that is about to end nothing can be run: its end is heard meanwhile,
+            # and ends this watch.
+            await asyncio.sleep(ENDING_S)
             code, output = -1, str(error)
         if code == -1 and output == "timeout":
             output = f"Health check exceeded timeout ({check.timeout_s:g}s)"

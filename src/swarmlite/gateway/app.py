@@ -42,11 +42,11 @@ GROUPS = {
     **{"containers": "containers", "images": "images", "exec": "exec"},
     **{"networks": "networks", "volumes": "volumes", "distribution": "distribution"},
     **{"swarm": "swarm", "nodes": "nodes", "services": "services", "tasks": "tasks"},
-    **{"secrets": "secrets", "configs": "configs"},
+    **{"secrets": "secrets", "configs": "configs", "swarmlite": "tunnel"},
 }
 """First segments of paths, and the files of `routes/` that answer them."""
 
-ENGINELESS = frozenset({"_ping", "version", "swarm", "plugins", "session", "grpc"})
+ENGINELESS = frozenset({"_ping", "version", "swarm", "plugins", "session", "grpc", "swarmlite"})
 """What is answered whether the engine of this host runs or not."""
 
 KEEP_ALIVE_S = 3600.0

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import grpc.aio
 
 from swarmlite import rpc
-from swarmlite.client import membership
+from swarmlite.client import daemon, membership
+from swarmlite.client.reach.local import Local
+from swarmlite.errors import SwarmliteError, Unavailable
 from swarmlite.gateway.errors import Refused
 from swarmlite.paths import Paths
 
 if TYPE_CHECKING:
+    from swarmlite.proto.build_pb2_grpc import BuildsStub
     from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
     from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
     from swarmlite.proto.volumes_pb2_grpc import VolumesStub
 
 STARTING_S = 20.0
-"""How long an engine that does not answer is waited for."""
+"""How long an engine that starts is waited for."""
+LOOK_S = 0.05
 
 
 class Backends:
@@ -50,6 +54,7 @@ class Backends:
         """Wait, but not for long, while the engine starts: its node just joined or left a swarm.
 
         A call would fail at once, and with it whatever a client does next after `swarm init`.
+        Raises Unavailable at once, with the reason, where nothing is starting.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STARTING_S):
@@ -57,7 +62,26 @@ class Backends:
                     state = self._engine.get_state(try_to_connect=True)
                     if state is grpc.ChannelConnectivity.READY:
                         return
-                    await self._engine.wait_for_state_change(state)
+                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                        await self._starts_or_fails()
+                        await asyncio.sleep(LOOK_S)
+                    else:
+                        await self._engine.wait_for_state_change(state)
+
+    async def _starts_or_fails(self) -> None:
+        """Raises Unavailable where the engine's process has ended and waits to be started again."""
+        node = Local(self.paths)
+        if await asyncio.to_thread(node.answers, "agent"):
+            return  # the channel has yet to see it
+        log = node.log("agent")
+        try:
+            status = await asyncio.to_thread(daemon.request, node, {"op": "status"}, timeout_s=5.0)
+        except SwarmliteError as error:
+            raise Unavailable(f"the engine of this node does not run: {error}") from error
+        agent = (status.get("children") or {}).get("agent") or {}
+        if not agent.get("pid") and not status.get("changing"):
+            last = agent.get("last_exit") or "it was not started"
+            raise Unavailable(f"the engine of this node does not run ({last}); see {log}")
 
     @cached_property
     def containers(self) -> ContainersStub:
@@ -86,6 +110,13 @@ class Backends:
         from swarmlite.proto.images_pb2_grpc import ImagesStub
 
         return ImagesStub(self._engine)
+
+    @cached_property
+    def builds(self) -> BuildsStub:
+        """This host's builder."""
+        from swarmlite.proto.build_pb2_grpc import BuildsStub
+
+        return BuildsStub(self._engine)
 
     @cached_property
     def volumes(self) -> VolumesStub:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition
@@ -76,15 +79,16 @@ class Identity:
         """
         folder = self._paths.certificates_dir
         files = {folder / KEY: key, folder / CERTIFICATE: certificate}
-        try:
-            for path, content in files.items():
-                durable.create(durable.scratch_of(path), content)
-        except OSError:
+        with _locked(folder):  # the agent renews, and a promotion does
+            try:
+                for path, content in files.items():
+                    durable.create(durable.scratch_of(path), content)
+            except OSError:
+                for path in files:
+                    durable.remove(durable.scratch_of(path), sync=False)
+                raise
             for path in files:
-                durable.remove(durable.scratch_of(path), sync=False)
-            raise
-        for path in files:
-            durable.replace(durable.scratch_of(path), path)
+                durable.replace(durable.scratch_of(path), path)
 
     def finish(self) -> None:
         """Complete a replacement that a crash interrupted; forget one that had not begun."""
@@ -117,8 +121,26 @@ class Identity:
         if known.role == role:
             return False
         changed = dataclasses.replace(
-            known, role=role, etcd=etcd, etcd_endpoints=tuple(etcd_endpoints)
+            known,
+            role=role,
+            etcd=etcd,
+            etcd_endpoints=tuple(etcd_endpoints),
+            promoted=False,
+            hindrance="",
         )
+        durable.write(self._paths.node_file, changed.encoded())
+        return True
+
+    def promote(self, wanted: bool, hindrance: str = "") -> bool:
+        """Note that the cluster wants this worker as a manager, or no longer, and what hinders it;
+        False when that is known, or it is none. Whoever follows `changes` sees it.
+        """
+        known = self.read()
+        if known is None or known.manager:
+            return False
+        changed = dataclasses.replace(known, promoted=wanted, hindrance=hindrance)
+        if changed == known:
+            return False
         durable.write(self._paths.node_file, changed.encoded())
         return True
 
@@ -148,6 +170,17 @@ class Identity:
             return stamp_of(self._paths.node_file)
         except OSError:
             return None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def make_certificates(folder: Path, *, roots: bytes, key: bytes, certificate: bytes) -> None:

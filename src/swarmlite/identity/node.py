@@ -33,6 +33,10 @@ class NodeIdentity:
     """Of a manager that runs a member of its own: name, client_url, peer_url, initial_cluster,
     initial_cluster_state."""
     etcd_endpoints: tuple[str, ...]
+    promoted: bool = False
+    """Of a worker that the cluster wants as a manager: the daemon makes one of it."""
+    hindrance: str = ""
+    """Why that does not work so far."""
 
     @property
     def manager(self) -> bool:
@@ -76,4 +80,6 @@ def parse(content: Mapping[str, Any]) -> NodeIdentity:
         managers=tuple(dict.fromkeys(str(each) for each in content.get("managers") or [own])),
         etcd={str(key): str(value) for key, value in etcd.items()} if etcd else None,
         etcd_endpoints=tuple(str(each) for each in content.get("etcd_endpoints") or ()),
+        promoted=content.get("promoted") is True,
+        hindrance=str(content.get("hindrance") or ""),
     )

@@ -29,6 +29,7 @@ from swarmlite.proto.types_pb2 import NodeRole
 log = logging.getLogger(__name__)
 
 RETRY_S = 60.0
+ROLE_RETRY_S = 1.0
 CHECK_S = 3600.0
 CALL_TIMEOUT_S = 15.0
 
@@ -81,18 +82,21 @@ class Renewal:
                 await self._until(due)
             except (SwarmliteError, OSError, ValueError) as error:  # OSError: a full disk, say
                 log.warning("certificate not renewed error=%s", error)
-                await asyncio.sleep(self._retry_s)
+                # Who is demoted waits for its member of etcd to be taken out.
+                delay_s = ROLE_RETRY_S if self.pending else self._retry_s
+                await asyncio.sleep(min(delay_s, self._retry_s))
 
     async def _follow(self, said: SessionInfo) -> None:
         """Make the cluster's word this node's. Raises as `renew`, and is then done again."""
         if self._identity.trust(said.ca_cert):
             log.info("the cluster's roots have changed")
             self._renewed()
-        if said.HasField("node") and role_of(said.node.spec.desired_role) == WORKER:
-            known = self._identity.read()
-            # Becoming a manager takes a member of etcd too: that is not the certificate's to do.
-            if known is not None and known.manager:
-                await self.renew()
+        if said.HasField("node"):
+            desired, known = role_of(said.node.spec.desired_role), self._identity.read()
+            # Becoming a manager takes a member of etcd too: that is the daemon's to do.
+            self._identity.promote(desired == MANAGER, known.hindrance if known else "")
+            if desired == WORKER and (self._certified_as() == MANAGER or (known and known.manager)):
+                await self.renew(follow_role=True)
         if self._said is said:
             self._said = None
 
@@ -104,10 +108,14 @@ class Renewal:
                 await self._heard.wait()
         self._heard.clear()
 
-    async def renew(self) -> None:
-        """A new key and certificate, now. Raises SwarmliteError, OSError; the old one stays."""
+    async def renew(self, follow_role: bool = False) -> None:
+        """A new key and certificate, now; with `follow_role` of the role that is desired of this
+        node. Raises SwarmliteError, OSError; the old one stays.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        response = await self._issue(_request(key))
+        response = await self._issue(
+            IssueNodeCertificateRequest(csr=_request(key), follow_role=follow_role)
+        )
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -119,17 +127,25 @@ class Renewal:
             log.warning("this node is no manager any more node=%s", response.node_id)
         self._renewed()
 
-    async def _issue(self, csr: bytes) -> IssueNodeCertificateResponse:
+    async def _issue(self, request: IssueNodeCertificateRequest) -> IssueNodeCertificateResponse:
         address = self._next_manager()
         channel = self._channel(address)
         try:
             with rpc.translated(f"manager {address}"):
                 response: IssueNodeCertificateResponse = await CAStub(channel).IssueNodeCertificate(
-                    IssueNodeCertificateRequest(csr=csr), timeout=CALL_TIMEOUT_S
+                    request, timeout=CALL_TIMEOUT_S
                 )
                 return response
         finally:
             await channel.close()
+
+    def _certified_as(self) -> str:
+        """The role in the certificate: a manager's also where a promotion was taken back half-way.
+        Raises OSError, ValueError.
+        """
+        certificate = x509.load_pem_x509_certificate(self._identity.certificates.certificate)
+        units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+        return MANAGER if any(unit.value == "swarm-manager" for unit in units) else WORKER
 
     def due(self) -> datetime.datetime:
         """When to renew the certificate that is in place, by chance. Raises OSError, ValueError."""

@@ -68,10 +68,18 @@ class Term:
 class Election:
     """This manager's candidacy."""
 
-    def __init__(self, client: EtcdClient, node_id: str, ttl_s: int = TTL_S) -> None:
+    def __init__(
+        self,
+        client: EtcdClient,
+        node_id: str,
+        ttl_s: int = TTL_S,
+        willing: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`willing`: whether it stands for election now; a manager that is to go does not."""
         self._client = client
         self._node_id = node_id
         self._ttl_s = ttl_s
+        self._willing = willing
 
     async def campaign(self) -> Term:
         """Return once this manager leads, through every failure of etcd."""
@@ -92,6 +100,9 @@ class Election:
                 await self._take_away(holder)
             else:
                 await self._vacancy(revision)
+        if not self._willing():
+            await asyncio.sleep(RETRY_S)
+            return None
         lease = await self._client.grant(self._ttl_s)
         request = etcd.TxnRequest()
         request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=0)

@@ -10,7 +10,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-from swarmlite.errors import InvalidSpec, NotFound, ResourceExhausted, Unavailable
+from swarmlite.errors import (
+    InvalidSpec,
+    NotFound,
+    ResourceExhausted,
+    SwarmliteError,
+    Unavailable,
+)
 from swarmlite.ids import new_id
 from swarmlite.manager.dispatcher.sessions import Sessions
 from swarmlite.manager.store.api import Event, Resync, Store, Subscription
@@ -24,12 +30,17 @@ from swarmlite.proto.control_pb2 import (
     LogsResponse,
 )
 from swarmlite.proto.dispatcher_pb2 import LogChunk, LogSubscription, ManagerMessage
-from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.objects_pb2 import Node, Task
+
+from .logforward import Forward, holders
 
 log = logging.getLogger(__name__)
 
 MAX_SELECTED = 10_000
 """Services, tasks and nodes that one call may name."""
+
+OWN = ""
+"""Of a node whose session is with this manager."""
 
 LINE_BYTES = 256
 """What a line takes in memory, beside its text."""
@@ -51,8 +62,9 @@ class _Subscription:
         self.id = new_id()
         self.request = request
         self.selector = request.selector
-        self.open: set[str] = set()
-        """Nodes that may still send."""
+        self.open: dict[str, str] = {}
+        """Nodes that may still send, and through which manager: its address, or OWN."""
+        self.forwarded: set[asyncio.Task[None]] = set()
         self.asked: set[str] = set()
         self.missing: dict[str, str] = {}
         """Why nodes' lines are not there."""
@@ -60,13 +72,21 @@ class _Subscription:
         self.news = asyncio.Event()
         self.queued_bytes = 0
         self.paused = False
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.overflown = False
 
     def lose(self, node_id: str, reason: str) -> None:
         """The node sends no more."""
-        self.open.discard(node_id)
+        self.open.pop(node_id, None)
         self.missing[node_id] = reason
         self.news.set()
+
+    def add(self, message: LogMessage) -> None:
+        """A line, for the client to take."""
+        self.lines.append(message)
+        self.queued_bytes += len(message.data) + LINE_BYTES
+        self.overflown = self.queued_bytes > MAX_QUEUED_BYTES
 
     def message(self) -> ManagerMessage:
         """What asks a node."""
@@ -86,11 +106,22 @@ class _Subscription:
 
 
 class LogBroker:
-    """Answers ServiceLogs of any task whose node has a session with this manager."""
+    """Answers ServiceLogs: nodes that have a session here are asked, and for the others the
+    managers that hold theirs.
+    """
 
-    def __init__(self, store: Store, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sessions: Sessions,
+        node_id: str = "",
+        forward: Forward | None = None,
+    ) -> None:
+        """`node_id` is this manager's; without `forward` other managers' nodes are missing."""
         self._store = store
         self._sessions = sessions
+        self._node_id = node_id
+        self._forward = forward
         self._subscriptions: dict[str, _Subscription] = {}
         sessions.listen(self._session_changed)
 
@@ -106,23 +137,25 @@ class LogBroker:
         subscription = _Subscription(request)
         self._subscriptions[subscription.id] = subscription
         try:
-            async with self._store.subscribe("task") as events:
+            async with self._store.subscribe("task", "node") as events:
                 self._ask(subscription, _nodes(self._store.view, request.selector))
                 follower = asyncio.ensure_future(self._follow(subscription, events))
                 try:
                     async for response in _answers(subscription, self._taken):
                         yield response
                 finally:
-                    follower.cancel()
-                    await asyncio.gather(follower, return_exceptions=True)
+                    running = [follower, *subscription.forwarded]
+                    for each in running:
+                        each.cancel()
+                    await asyncio.gather(*running, return_exceptions=True)
         finally:
             del self._subscriptions[subscription.id]
-            self._tell(subscription, subscription.open)
+            self._tell(subscription, [n for n, via in subscription.open.items() if via == OWN])
 
     def received(self, node_id: str, chunk: LogChunk) -> None:
         """As loop.LogSink."""
         subscription = self._subscriptions.get(chunk.subscription_id)
-        if subscription is None or node_id not in subscription.open:
+        if subscription is None or subscription.open.get(node_id) != OWN:
             return
         own = self._store.view.tasks.of_node(node_id)
         for message in chunk.messages:
@@ -133,11 +166,9 @@ class LogBroker:
             bound_line(message)
             message.context.node_id = node_id
             message.context.service_id = task.service_id
-            subscription.lines.append(message)
-            subscription.queued_bytes += len(message.data) + LINE_BYTES
+            subscription.add(message)
         if chunk.close:
-            subscription.open.discard(node_id)
-        subscription.overflown = subscription.queued_bytes > MAX_QUEUED_BYTES
+            del subscription.open[node_id]
         if subscription.queued_bytes > PAUSE_BYTES and not subscription.paused:
             self._pause(subscription, True)
         subscription.news.set()
@@ -149,32 +180,106 @@ class LogBroker:
 
     def _pause(self, subscription: _Subscription, paused: bool) -> None:
         subscription.paused = paused
+        subscription.flowing.clear() if paused else subscription.flowing.set()
         word = LogSubscription(id=subscription.id, pause=paused)
-        for node_id in subscription.open:
-            self._sessions.send(node_id, ManagerMessage(log_subscription=word))
+        for node_id, via in subscription.open.items():
+            if via == OWN:
+                self._sessions.send(node_id, ManagerMessage(log_subscription=word))
 
     def _ask(self, on: _Subscription, node_ids: Iterable[str]) -> None:
         message = on.message()
+        elsewhere = []
         for node_id in sorted(set(node_ids) - on.asked):
+            if on.request.only_nodes and node_id not in on.request.only_nodes:
+                continue
             on.asked.add(node_id)
             if self._sessions.send(node_id, message):
-                on.open.add(node_id)
+                on.open[node_id] = OWN
             else:
-                on.lose(node_id, "is not available")
+                elsewhere.append(node_id)
+        self._ask_others(on, elsewhere, on.request)
         on.news.set()
 
+    # nodes of other managers
+    def _ask_others(self, on: _Subscription, node_ids: list[str], request: LogsRequest) -> None:
+        """Through the managers that hold their sessions; a manager that asks us asks no further."""
+        found: dict[str, list[str]] = {}
+        if self._forward is not None and not request.only_nodes:
+            found = holders(self._store.view, node_ids, self._node_id)
+        for node_id in set(node_ids).difference(*found.values()):
+            on.lose(node_id, "is not available")
+        for address, its_nodes in found.items():
+            for node_id in its_nodes:
+                on.open[node_id] = address
+            asked = LogsRequest(only_nodes=its_nodes)
+            asked.selector.CopyFrom(request.selector)
+            asked.options.CopyFrom(request.options)
+            task = asyncio.ensure_future(self._forwarded(on, address, asked))
+            on.forwarded.add(task)
+            task.add_done_callback(on.forwarded.discard)
+
+    async def _forwarded(self, on: _Subscription, address: str, request: LogsRequest) -> None:
+        assert self._forward is not None
+        reason = "is not available"
+        try:
+            async for response in self._forward(address, request):
+                for message in response.messages:
+                    self._take_forwarded(on, address, message)
+                if on.queued_bytes > PAUSE_BYTES and not on.paused:
+                    self._pause(on, True)
+                on.news.set()
+                await on.flowing.wait()  # what is not read here holds the other manager's nodes
+            reason = ""
+        except SwarmliteError as error:
+            log.info("logs through manager %s ended: %s", address, error)
+            reason = f"is not available: {error}"
+        finally:
+            for node_id in [n for n in request.only_nodes if on.open.get(n) == address]:
+                if reason:
+                    on.lose(node_id, reason)
+                else:
+                    del on.open[node_id]
+            on.news.set()
+
+    def _take_forwarded(self, on: _Subscription, address: str, message: LogMessage) -> None:
+        node_id = message.context.node_id
+        if message.stream != LOG_UNKNOWN:
+            on.add(message)
+        elif on.open.get(node_id) == address:
+            on.lose(node_id, message.data.decode(errors="replace"))
+
+    def _moved(self, on: _Subscription, events: Iterable[Event]) -> None:
+        """Follow nodes whose sessions are with another manager now; lines are not sent twice."""
+        if on.request.only_nodes:
+            return
+        nodes = [event.obj for event in events if isinstance(event.obj, Node)]
+        moved = [
+            node_id
+            for address, node_ids in holders(
+                self._store.view, {node.id for node in nodes} & on.asked, self._node_id
+            ).items()
+            for node_id in node_ids
+            if on.open.get(node_id) not in (OWN, address)
+        ]
+        if moved:
+            again = LogsRequest()
+            again.CopyFrom(on.request)
+            again.options.tail = 0
+            self._ask_others(on, moved, again)
+
     async def _follow(self, on: _Subscription, events: Subscription) -> None:
-        """Ask the nodes of tasks that are assigned later."""
+        """Ask the nodes of tasks that are assigned later, and those that move."""
         while on.request.options.follow:
             try:
                 async for batch in events:
                     self._ask(on, _nodes_of(batch, on.selector))
+                    self._moved(on, batch)
             except Resync:
                 self._ask(on, _nodes(self._store.view, on.selector))
 
     def _session_changed(self, node_id: str, here: bool) -> None:
         for subscription in self._subscriptions.values():
-            if node_id in subscription.open:
+            if subscription.open.get(node_id) == OWN:
                 subscription.lose(node_id, "went away in the middle")
             if here and node_id in subscription.asked and subscription.request.options.follow:
                 # An agent forgets its subscriptions with its session. What it logged meanwhile is
@@ -182,7 +287,7 @@ class LogBroker:
                 again = subscription.message()
                 again.log_subscription.options.tail = 0
                 self._sessions.send(node_id, again)
-                subscription.open.add(node_id)
+                subscription.open[node_id] = OWN
 
     def _tell(self, subscription: _Subscription, node_ids: Iterable[str]) -> None:
         closing = ManagerMessage(log_subscription=LogSubscription(id=subscription.id, close=True))
@@ -193,8 +298,9 @@ class LogBroker:
 async def _answers(
     subscription: _Subscription, taken: Callable[[_Subscription], None]
 ) -> AsyncIterator[LogsResponse]:
-    follow = subscription.request.options.follow
     told: set[str] = set()
+    follow = subscription.request.options.follow
+    forwarded = bool(subscription.request.only_nodes)
     while True:
         await subscription.news.wait()
         if subscription.overflown:
@@ -202,16 +308,17 @@ async def _answers(
         for portion in _portions(subscription.take()):
             yield LogsResponse(messages=portion)
         taken(subscription)
-        if follow:
+        if follow or forwarded:
+            note = _reason if forwarded else _note
             notes = [
-                _note(n, subscription.missing[n]) for n in subscription.missing if n not in told
+                note(n, subscription.missing[n]) for n in subscription.missing if n not in told
             ]
             told.update(subscription.missing)
             if notes:
                 yield LogsResponse(messages=notes)
-        elif not subscription.open and not subscription.lines:
+        if not follow and not subscription.open and not subscription.lines:
             break
-    if subscription.missing:
+    if subscription.missing and not forwarded:
         reasons = ", ".join(f"node {n} {why}" for n, why in subscription.missing.items())
         raise Unavailable(f"incomplete log stream: some logs could not be retrieved: {reasons}")
 
@@ -227,6 +334,13 @@ def _portions(lines: Iterable[LogMessage]) -> Iterator[list[LogMessage]]:
             portion, size = [], 0
     if portion:
         yield portion
+
+
+def _reason(node_id: str, reason: str) -> LogMessage:
+    """For a manager that asked: it tells its client."""
+    message = LogMessage(stream=LOG_UNKNOWN, data=reason.encode())
+    message.context.node_id = node_id
+    return message
 
 
 def _note(node_id: str, reason: str) -> LogMessage:

@@ -19,6 +19,7 @@ from swarmlite.proto.ca_pb2 import AddMemberResponse
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole
 
+from . import roles
 from .store.api import Fence, Fenced, Put, Store
 from .store.etcd_client import Compacted, EtcdClient
 from .store.etcd_mirror import PREFIX
@@ -69,8 +70,15 @@ class EtcdMembers:
         in hexadecimal digits.
         """
         for member in await self._client.members():
-            if member.name == node_id or (not member.name and f"{member.ID:x}" == member_id):
+            if (node_id and member.name == node_id) or (
+                not member.name and f"{member.ID:x}" == member_id
+            ):
                 await _settled(partial(self._client.remove_member, member.ID))
+
+    async def unstarted(self) -> dict[str, str]:
+        """Members that never started: their ids, in hexadecimal digits, and peer URLs."""
+        members = await self._client.members()
+        return {f"{m.ID:x}": ",".join(m.peerURLs) for m in members if not m.name}
 
     async def promote_learners(self) -> int:
         """Let learners vote that have caught up; how many are left."""
@@ -160,7 +168,10 @@ def manager_statuses(
 async def keep(
     members: EtcdMembers | None, presence: Presence, store: Store, node_id: str, fence: Fence
 ) -> None:
-    """A leader's duty: keeps the managers' statuses, promotes learners. Raises Fenced."""
+    """A leader's duty: keeps the managers' statuses, promotes learners, takes out who is no manager
+    any more and what an interrupted join left. Raises Fenced.
+    """
+    lost = roles.LostLearners()
     while True:
         try:
             await presence.refresh()
@@ -169,6 +180,8 @@ async def keep(
                 await store.commit_many(changes, fence)
             if members is not None:
                 await members.promote_learners()
+                await lost.look(members, store, fence)
+            await roles.demote(members, presence.answers, store, node_id, fence)
         except Fenced:
             raise
         except (SwarmliteError, Compacted) as error:

@@ -24,7 +24,7 @@ from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
 from swarmlite.proto.dispatcher_pb2_grpc import add_DispatcherServicer_to_server
 
-from . import members, storekeys
+from . import members, roles, storekeys
 from .ca.service import CAService
 from .controlapi.service import ControlService
 from .dispatcher import Dispatcher, DispatcherService
@@ -32,6 +32,7 @@ from .dispatcher.carrying import Carrying
 from .election import Election, run_leader
 from .isolation import kept_up
 from .logbroker import LogBroker
+from .logforward import forwarder
 from .loops import leader_loops
 from .server import Register, serving
 from .store.api import Fence
@@ -87,9 +88,12 @@ async def run(config: ManagerConfig) -> None:
     kept = storekeys.KeptKeys(paths.store_keys_file)
     managers = storekeys.Managers(client, kept, config.node_id, paths.certificates_dir)
     try:
-        async with open_store(client, kept.keys, learn=managers.learn) as store:
+        async with open_store(
+            client, kept.keys, learn=managers.learn, checked_as=config.node_id
+        ) as store:
             sealing = partial(storekeys.keep_sealed, kept, managers, client, store)
-            await _serve_and_lead(config, client, store, kept, sealing)
+            rotate = partial(storekeys.introduce, kept, managers)
+            await _serve_and_lead(config, client, store, kept, sealing, rotate)
     finally:
         await client.close()
 
@@ -100,11 +104,13 @@ async def _serve_and_lead(
     store: EtcdStore,
     kept: storekeys.KeptKeys,
     sealing: Callable[[Fence], Awaitable[None]],
+    rotate: Callable[[], Awaitable[object]],
 ) -> None:
     paths = config.paths
     leading = Leading()
     dispatcher = Dispatcher(store, config.node_id, is_leader=lambda: leading.now)
-    broker = LogBroker(store, dispatcher.sessions)
+    forward = forwarder(paths.certificates_dir)
+    broker = LogBroker(store, dispatcher.sessions, config.node_id, forward)
     dispatcher.logs = broker
     certificates = Certificates(paths.certificates_dir)
     dispatcher.carrying = Carrying(store, dispatcher.sessions, certificates)
@@ -117,6 +123,7 @@ async def _serve_and_lead(
         members=etcd_members if config.embedded else None,
         carrier=dispatcher.carrying,
         channel=lambda address: rpc.secure_channel([address], paths.certificates_dir),
+        rotate=rotate,
     )
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
@@ -134,7 +141,9 @@ async def _serve_and_lead(
             config.node_id,
         ),
     ]
-    election = Election(client, config.node_id)
+    election = Election(
+        client, config.node_id, willing=lambda: roles.stands(store.view, config.node_id)
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run(), name="dispatcher")
         announcing = partial(presence.announce, config.node_id)

@@ -66,6 +66,8 @@ class KeptKeys:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.keys = load(path)
+        self.changed = asyncio.Event()
+        """Set when there is a new key; whoever waits for the next one clears it."""
 
     def add(self, new: Iterable[StoreKey]) -> None:
         """Raises OSError with nothing changed when it cannot be written."""
@@ -73,6 +75,7 @@ class KeptKeys:
         if len(list(both)) > len(list(self.keys)):
             save(self._path, both)
             self.keys.add(both)
+            self.changed.set()
             log.info("store keys: %s", ", ".join(key.id.hex() for key in both))
 
 
@@ -177,14 +180,22 @@ async def keep_sealed(
     kept: KeptKeys, managers: Managers, client: EtcdClient, store: Store, fence: Fence
 ) -> None:
     """A leader's duty: a first key for a cluster of an older release, once every manager can hold
-    it, and all values sealed with the newest. Raises Fenced; never returns.
+    it, and all values sealed with the newest, also after a rotation. Raises Fenced; never returns.
     """
+    rewritten = False
     while True:
         try:
+            kept.changed.clear()
             if not kept.keys:
                 await introduce(kept, managers)
-            if not await reseal(client, kept.keys, store, fence):
-                await asyncio.Event().wait()
+            if await reseal(client, kept.keys, store, fence):
+                rewritten = True
+                continue  # what changed meanwhile
+            if rewritten:
+                # The clear or older values are history, which etcd keeps until it is compacted.
+                await client.compact(store.view.revision)
+                rewritten = False
+            await kept.changed.wait()  # then those that are handed the key after this one have it
         except Fenced:
             raise
         except (SwarmliteError, Compacted) as error:

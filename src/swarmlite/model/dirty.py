@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarmlite.proto.objects_pb2 import Node, Service, Task
-from swarmlite.proto.specs_pb2 import TaskSpec
+from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
 
 from . import constraints
 
@@ -25,6 +25,13 @@ def is_task_dirty(service: Service, task: Task, node: Node | None = None) -> boo
         and _without_placement(task.spec) == _without_placement(service.spec.task)
         and fits(service.spec.task, node)
     )
+
+
+def restarts(before: ServiceSpec, after: ServiceSpec) -> bool:
+    """Whether a change of a service replaces its tasks; one of placement only where it must."""
+    if before.endpoint != after.endpoint:
+        return True
+    return _without_placement(before.task) != _without_placement(after.task)
 
 
 def _without_placement(spec: TaskSpec) -> TaskSpec:

@@ -61,6 +61,11 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
+def is_tag(text: str) -> bool:
+    """Whether `text` may stand behind a name's colon."""
+    return _TAG.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Reference:
     """A parsed reference; `tag` is empty only where a digest stands."""

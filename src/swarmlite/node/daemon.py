@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import fcntl
 import logging
 import os
@@ -21,12 +22,14 @@ from swarmlite import __version__
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import NodeIdentity
+from swarmlite.model import resource_words
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
 from . import dockersocket, etcdcmd, hostcheck, oneshot, requests
 from .children import Child
 from .dockersocket import DockerSocket
+from .promotion import Promotion
 from .rotation import LogRotation
 from .supervision import SupervisorKeeper
 
@@ -45,9 +48,11 @@ class Daemon:
         self._started_as: NodeIdentity | None = None
         self._error = ""
         self._changing = asyncio.Lock()
+        self._promotion = Promotion(paths, options.etcd_binary, self._changing)
         places = [f"--state-dir={paths.state_dir}", f"--run-dir={paths.run_dir}"]
         python = [sys.executable, "-m"]
         agent = [*python, "swarmlite.agent", *places, f"--cgroup-parent={options.cgroup_parent}"]
+        agent += [f"--generic-resource={text}" for text in options.node_generic_resource]
         manager = [*python, "swarmlite.manager", *places]
         self._supervisor = SupervisorKeeper(paths, external=options.supervisor == "external")
         self._children = {
@@ -78,6 +83,7 @@ class Daemon:
                 group.create_task(LogRotation(self._paths.logs_dir).run(), name="log rotation"),
                 group.create_task(self._follow_identity(), name="identity"),
                 group.create_task(self._docker.run(), name="docker socket"),
+                group.create_task(self._promotion.run(), name="promotion"),
             ]
             try:
                 self._start_children()
@@ -137,8 +143,8 @@ class Daemon:
             node = self._who()
         except SwarmliteError:
             return
-        if node is None or node == self._started_as:
-            return  # leave is this daemon's own doing
+        if node is None or _runs_as(node) == _runs_as(self._started_as):
+            return  # leave is this daemon's own doing, and what is to be comes later
         log.info("this node is a %s now", node.role)
         await self._stop_children()
         if not node.etcd:
@@ -183,6 +189,7 @@ class Daemon:
             "cluster_id": node.cluster_id if node else "",
             "addr": node.advertise_addr if node else "",
             "error": self._error,
+            "changing": self._changing.locked(),
             "children": children,
             "pid": os.getpid(),
             "version": __version__,
@@ -267,6 +274,11 @@ class Daemon:
             ) from error
 
 
+def _runs_as(node: NodeIdentity | None) -> NodeIdentity | None:
+    """What the processes of a node were started for."""
+    return node and dataclasses.replace(node, promoted=False, hindrance="")
+
+
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
@@ -316,6 +328,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="own",
         help="external: another unit runs swarmlite-supervisor; it is only waited for",
     )
+    parser.add_argument(
+        "--node-generic-resource",
+        action="append",
+        default=[],
+        metavar="KIND=COUNT|KIND=NAME",
+        help="what services may reserve here: gpu=4, or gpu=UUID1 once for each",
+    )
     parser.add_argument("--debug", action="store_true", help="children's logs to stderr as well")
     parser.add_argument(
         "--shutdown-containers",
@@ -325,6 +344,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"swarmlited {__version__}")
     dockersocket.add_arguments(parser)
     options = parser.parse_args(arguments)
+    try:
+        resource_words.parse(options.node_generic_resource)
+    except InvalidSpec as error:
+        parser.error(f"--node-generic-resource: {error}")
     if not options.cgroup_parent.startswith("/") or ".." in options.cgroup_parent.split("/"):
         parser.error(f"--cgroup-parent must be a path like /swarmlite, not {options.cgroup_parent}")
     return options

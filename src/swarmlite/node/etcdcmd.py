@@ -9,8 +9,6 @@ from typing import Any
 CLIENT_PORT = 2381
 PEER_PORT = 2382
 QUOTA_BYTES = 4 * 1024**3
-BAD_VERSIONS = ("3.5.0", "3.5.1", "3.5.2")
-"""Can lose acknowledged writes when killed under load; refused."""
 
 
 def command(

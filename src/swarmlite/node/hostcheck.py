@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .etcdcmd import BAD_VERSIONS
+from . import etcdversions
 
 NAMESPACES = ("mnt", "net", "pid", "uts", "ipc", "cgroup")
 PROBE_TIMEOUT_S = 10
@@ -35,17 +34,10 @@ def check_etcd(binary: str) -> str | None:
     """What is wrong with the etcd that managers need, or None."""
     if shutil.which(binary) is None:
         return f"{binary} not found: apt-get install etcd-server (needed by managers)"
-    shown = subprocess.run(
-        [binary, "--version"], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S
-    )
-    found = re.search(r"etcd Version: (\S+)", shown.stdout)
-    if found is None:
+    version = etcdversions.of_binary(binary)
+    if version is None:
         return f"{binary} --version does not answer as etcd does"
-    if found[1] in BAD_VERSIONS:
-        return f"etcd {found[1]} can lose data when it is killed: use 3.4.23 or later than 3.5.2"
-    if tuple(int(part) for part in found[1].split(".")[:2]) < (3, 4):
-        return f"etcd {found[1]} is too old: 3.4 or later is needed (learners)"
-    return None
+    return etcdversions.wrong(version)
 
 
 def _kernel() -> list[Missing]:

@@ -24,7 +24,7 @@ from swarmlite.kernel.processes import die_with_parent
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
-from . import addresses, etcdcmd, oneshot
+from . import addresses, etcdcmd, etcdversions, oneshot
 
 ALREADY_IN_SWARM = (
     'This node is already part of a swarm. Use "swarmlite swarm leave" to leave this swarm'
@@ -53,9 +53,14 @@ async def init(
         # gRPC is not imported before etcd runs: a process that has used it must not fork.
         progress("making the cluster's certificate authority")
         made = _Made(request, node_id, advertise, Paths(folder, paths.run_dir))
+        binary = str(request.get("etcd_binary") or "etcd")
+        version = etcdversions.of_binary(binary)
+        known = etcdversions.known_faults(version) if version is not None else None
+        if known:
+            progress(f"warning: {known}")
         progress("starting etcd")
         command = etcdcmd.command(
-            request.get("etcd_binary") or "etcd",
+            binary,
             member, folder / "etcd", folder / "certificates",
         )  # fmt: skip
         log = paths.logs_dir / "etcd-init.log"

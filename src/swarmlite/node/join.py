@@ -67,7 +67,7 @@ async def join(
         identity.put_in_place(folder, node)
     finally:
         trees.sweep(folder)
-    return {"node_id": answer.node_id, "role": node.role}
+    return {"node_id": answer.node_id, "role": node.role, "managers": len(answer.managers)}
 
 
 def presented(remote: str) -> tuple[bytes, str]:

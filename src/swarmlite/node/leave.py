@@ -49,7 +49,7 @@ async def leave(
     if node is None:
         raise FailedPrecondition(NOT_IN_SWARM)
     manager = node.manager
-    others = await _other_managers(paths, node)
+    others = await other_managers(paths, node)
     if manager and not request.get("force"):
         why = ONE_OF_MANAGERS.format(left=len(others)) if others else LAST_MANAGER
         raise FailedPrecondition(MANAGER_WARNING.format(why=why))
@@ -72,7 +72,7 @@ async def leave(
     return {}
 
 
-async def _other_managers(paths: Paths, node: NodeIdentity) -> list[str]:
+async def other_managers(paths: Paths, node: NodeIdentity) -> list[str]:
     """The managers' addresses but this node's own, as fresh as can be had."""
     known: list[str] = []
     if node.manager:
@@ -82,7 +82,8 @@ async def _other_managers(paths: Paths, node: NodeIdentity) -> list[str]:
         with contextlib.suppress(OSError, ValueError):
             learnt = json.loads((paths.agent_dir / "managers.json").read_text())
             known = [address for address in learnt if isinstance(address, str)]
-    known = list(dict.fromkeys([*known, *node.managers]))
+    if not (node.manager and known):  # what the managers say of themselves is all there is
+        known = list(dict.fromkeys([*known, *node.managers]))
     return [address for address in known if address != node.advertise_addr]
 
 

@@ -27,7 +27,7 @@ from swarmlite.proto import types_pb2 as swarmlite_dot_proto_dot_types__pb2
 from swarmlite.proto import dispatcher_pb2 as swarmlite_dot_proto_dot_dispatcher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18swarmlite/proto/ca.proto\x12\tswarmlite\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\x1a swarmlite/proto/dispatcher.proto\"\x1b\n\x19GetRootCertificateRequest\"-\n\x1aGetRootCertificateResponse\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\"\x98\x01\n\x1bIssueNodeCertificateRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12/\n\x0b\x64\x65scription\x18\x03 \x01(\x0b\x32\x1a.swarmlite.NodeDescription\x12\x14\n\x0c\x61vailability\x18\x04 \x01(\x05\x12\x16\n\x0e\x61\x64vertise_addr\x18\x05 \x01(\t\"\xbd\x01\n\x1cIssueNodeCertificateResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.swarmlite.NodeRole\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12(\n\x08managers\x18\x05 \x03(\x0b\x32\x16.swarmlite.ManagerPeer\x12\x16\n\x0evxlan_udp_port\x18\x06 \x01(\r\"$\n\x13LeaveClusterRequest\x12\r\n\x05\x66orce\x18\x01 \x01(\x08\"\x16\n\x14LeaveClusterResponse\"2\n\x10\x41\x64\x64MemberRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08peer_url\x18\x02 \x01(\t\"R\n\x11\x41\x64\x64MemberResponse\x12\x17\n\x0finitial_cluster\x18\x01 \x01(\t\x12\x11\n\tendpoints\x18\x02 \x03(\t\x12\x11\n\tmember_id\x18\x03 \x01(\x04\"&\n\x08StoreKey\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\"\x15\n\x13GetStoreKeysRequest\"9\n\x14GetStoreKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"9\n\x14TakeStoreKeysRequest\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"\x17\n\x15TakeStoreKeysResponse2\xb9\x04\n\x02\x43\x41\x12h\n\x12GetRootCertificate\x12$.swarmlite.GetRootCertificateRequest\x1a%.swarmlite.GetRootCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12n\n\x14IssueNodeCertificate\x12&.swarmlite.IssueNodeCertificateRequest\x1a\'.swarmlite.IssueNodeCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12W\n\x0cLeaveCluster\x12\x1e.swarmlite.LeaveClusterRequest\x1a\x1f.swarmlite.LeaveClusterResponse\"\x06\xca\xf3\x18\x02\x02\x03\x12M\n\tAddMember\x12\x1b.swarmlite.AddMemberRequest\x1a\x1c.swarmlite.AddMemberResponse\"\x05\xca\xf3\x18\x01\x03\x12V\n\x0cGetStoreKeys\x12\x1e.swarmlite.GetStoreKeysRequest\x1a\x1f.swarmlite.GetStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x12Y\n\rTakeStoreKeys\x12\x1f.swarmlite.TakeStoreKeysRequest\x1a .swarmlite.TakeStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18swarmlite/proto/ca.proto\x12\tswarmlite\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\x1a swarmlite/proto/dispatcher.proto\"\x1b\n\x19GetRootCertificateRequest\"-\n\x1aGetRootCertificateResponse\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\"\xad\x01\n\x1bIssueNodeCertificateRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12/\n\x0b\x64\x65scription\x18\x03 \x01(\x0b\x32\x1a.swarmlite.NodeDescription\x12\x14\n\x0c\x61vailability\x18\x04 \x01(\x05\x12\x16\n\x0e\x61\x64vertise_addr\x18\x05 \x01(\t\x12\x13\n\x0b\x66ollow_role\x18\x06 \x01(\x08\"\xbd\x01\n\x1cIssueNodeCertificateResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.swarmlite.NodeRole\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12(\n\x08managers\x18\x05 \x03(\x0b\x32\x16.swarmlite.ManagerPeer\x12\x16\n\x0evxlan_udp_port\x18\x06 \x01(\r\"$\n\x13LeaveClusterRequest\x12\r\n\x05\x66orce\x18\x01 \x01(\x08\"\x16\n\x14LeaveClusterResponse\"2\n\x10\x41\x64\x64MemberRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08peer_url\x18\x02 \x01(\t\"R\n\x11\x41\x64\x64MemberResponse\x12\x17\n\x0finitial_cluster\x18\x01 \x01(\t\x12\x11\n\tendpoints\x18\x02 \x03(\t\x12\x11\n\tmember_id\x18\x03 \x01(\x04\"&\n\x08StoreKey\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\"\x15\n\x13GetStoreKeysRequest\"9\n\x14GetStoreKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"9\n\x14TakeStoreKeysRequest\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"\x17\n\x15TakeStoreKeysResponse2\xb9\x04\n\x02\x43\x41\x12h\n\x12GetRootCertificate\x12$.swarmlite.GetRootCertificateRequest\x1a%.swarmlite.GetRootCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12n\n\x14IssueNodeCertificate\x12&.swarmlite.IssueNodeCertificateRequest\x1a\'.swarmlite.IssueNodeCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12W\n\x0cLeaveCluster\x12\x1e.swarmlite.LeaveClusterRequest\x1a\x1f.swarmlite.LeaveClusterResponse\"\x06\xca\xf3\x18\x02\x02\x03\x12M\n\tAddMember\x12\x1b.swarmlite.AddMemberRequest\x1a\x1c.swarmlite.AddMemberResponse\"\x05\xca\xf3\x18\x01\x03\x12V\n\x0cGetStoreKeys\x12\x1e.swarmlite.GetStoreKeysRequest\x1a\x1f.swarmlite.GetStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x12Y\n\rTakeStoreKeys\x12\x1f.swarmlite.TakeStoreKeysRequest\x1a .swarmlite.TakeStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,27 +51,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETROOTCERTIFICATERESPONSE']._serialized_start=162
   _globals['_GETROOTCERTIFICATERESPONSE']._serialized_end=207
   _globals['_ISSUENODECERTIFICATEREQUEST']._serialized_start=210
-  _globals['_ISSUENODECERTIFICATEREQUEST']._serialized_end=362
-  _globals['_ISSUENODECERTIFICATERESPONSE']._serialized_start=365
-  _globals['_ISSUENODECERTIFICATERESPONSE']._serialized_end=554
-  _globals['_LEAVECLUSTERREQUEST']._serialized_start=556
-  _globals['_LEAVECLUSTERREQUEST']._serialized_end=592
-  _globals['_LEAVECLUSTERRESPONSE']._serialized_start=594
-  _globals['_LEAVECLUSTERRESPONSE']._serialized_end=616
-  _globals['_ADDMEMBERREQUEST']._serialized_start=618
-  _globals['_ADDMEMBERREQUEST']._serialized_end=668
-  _globals['_ADDMEMBERRESPONSE']._serialized_start=670
-  _globals['_ADDMEMBERRESPONSE']._serialized_end=752
-  _globals['_STOREKEY']._serialized_start=754
-  _globals['_STOREKEY']._serialized_end=792
-  _globals['_GETSTOREKEYSREQUEST']._serialized_start=794
-  _globals['_GETSTOREKEYSREQUEST']._serialized_end=815
-  _globals['_GETSTOREKEYSRESPONSE']._serialized_start=817
-  _globals['_GETSTOREKEYSRESPONSE']._serialized_end=874
-  _globals['_TAKESTOREKEYSREQUEST']._serialized_start=876
-  _globals['_TAKESTOREKEYSREQUEST']._serialized_end=933
-  _globals['_TAKESTOREKEYSRESPONSE']._serialized_start=935
-  _globals['_TAKESTOREKEYSRESPONSE']._serialized_end=958
-  _globals['_CA']._serialized_start=961
-  _globals['_CA']._serialized_end=1530
+  _globals['_ISSUENODECERTIFICATEREQUEST']._serialized_end=383
+  _globals['_ISSUENODECERTIFICATERESPONSE']._serialized_start=386
+  _globals['_ISSUENODECERTIFICATERESPONSE']._serialized_end=575
+  _globals['_LEAVECLUSTERREQUEST']._serialized_start=577
+  _globals['_LEAVECLUSTERREQUEST']._serialized_end=613
+  _globals['_LEAVECLUSTERRESPONSE']._serialized_start=615
+  _globals['_LEAVECLUSTERRESPONSE']._serialized_end=637
+  _globals['_ADDMEMBERREQUEST']._serialized_start=639
+  _globals['_ADDMEMBERREQUEST']._serialized_end=689
+  _globals['_ADDMEMBERRESPONSE']._serialized_start=691
+  _globals['_ADDMEMBERRESPONSE']._serialized_end=773
+  _globals['_STOREKEY']._serialized_start=775
+  _globals['_STOREKEY']._serialized_end=813
+  _globals['_GETSTOREKEYSREQUEST']._serialized_start=815
+  _globals['_GETSTOREKEYSREQUEST']._serialized_end=836
+  _globals['_GETSTOREKEYSRESPONSE']._serialized_start=838
+  _globals['_GETSTOREKEYSRESPONSE']._serialized_end=895
+  _globals['_TAKESTOREKEYSREQUEST']._serialized_start=897
+  _globals['_TAKESTOREKEYSREQUEST']._serialized_end=954
+  _globals['_TAKESTOREKEYSRESPONSE']._serialized_start=956
+  _globals['_TAKESTOREKEYSRESPONSE']._serialized_end=979
+  _globals['_CA']._serialized_start=982
+  _globals['_CA']._serialized_end=1551
 # @@protoc_insertion_point(module_scope)

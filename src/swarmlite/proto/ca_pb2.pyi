@@ -54,6 +54,7 @@ class IssueNodeCertificateRequest(google.protobuf.message.Message):
     DESCRIPTION_FIELD_NUMBER: builtins.int
     AVAILABILITY_FIELD_NUMBER: builtins.int
     ADVERTISE_ADDR_FIELD_NUMBER: builtins.int
+    FOLLOW_ROLE_FIELD_NUMBER: builtins.int
     token: builtins.str
     csr: builtins.bytes
     """PEM"""
@@ -61,6 +62,10 @@ class IssueNodeCertificateRequest(google.protobuf.message.Message):
     """NodeSpec.Availability, requested at join"""
     advertise_addr: builtins.str
     """HOST:2377; of a manager, in its certificate and for the other nodes"""
+    follow_role: builtins.bool
+    """With a certificate: of the role that is desired of the node, and not of the one that it has. UNAVAILABLE while a manager's
+    member of etcd is still being taken out: ask again.
+    """
     @property
     def description(self) -> swarmlite.proto.types_pb2.NodeDescription: ...
     def __init__(
@@ -71,9 +76,10 @@ class IssueNodeCertificateRequest(google.protobuf.message.Message):
         description: swarmlite.proto.types_pb2.NodeDescription | None = ...,
         availability: builtins.int = ...,
         advertise_addr: builtins.str = ...,
+        follow_role: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["description", b"description"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["advertise_addr", b"advertise_addr", "availability", b"availability", "csr", b"csr", "description", b"description", "token", b"token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["advertise_addr", b"advertise_addr", "availability", b"availability", "csr", b"csr", "description", b"description", "follow_role", b"follow_role", "token", b"token"]) -> None: ...
 
 Global___IssueNodeCertificateRequest: typing_extensions.TypeAlias = IssueNodeCertificateRequest
 

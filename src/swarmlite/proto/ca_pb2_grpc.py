@@ -78,7 +78,7 @@ class CAServicer(object):
 
     def IssueNodeCertificate(self, request, context):
         """With a join token (no certificate): a new node id, its role from the token whatever the CSR says.
-        With a valid certificate: the same node id, the role that the cluster has for it (renewal, promotion, demotion).
+        With a valid certificate: the same node id, the role that it has or, with follow_role, is to have.
         PERMISSION_DENIED for a bad token, RESOURCE_EXHAUSTED when tried too often.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -183,7 +183,7 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
 
     IssueNodeCertificate: _CAIssueNodeCertificateType
     """With a join token (no certificate): a new node id, its role from the token whatever the CSR says.
-    With a valid certificate: the same node id, the role that the cluster has for it (renewal, promotion, demotion).
+    With a valid certificate: the same node id, the role that it has or, with follow_role, is to have.
     PERMISSION_DENIED for a bad token, RESOURCE_EXHAUSTED when tried too often.
     """
 
@@ -242,7 +242,7 @@ class CAServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.ca_pb2.IssueNodeCertificateResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.IssueNodeCertificateResponse]]:
         """With a join token (no certificate): a new node id, its role from the token whatever the CSR says.
-        With a valid certificate: the same node id, the role that the cluster has for it (renewal, promotion, demotion).
+        With a valid certificate: the same node id, the role that it has or, with follow_role, is to have.
         PERMISSION_DENIED for a bad token, RESOURCE_EXHAUSTED when tried too often.
         """
 

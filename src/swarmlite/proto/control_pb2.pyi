@@ -586,8 +586,11 @@ class UpdateClusterRequest(google.protobuf.message.Message):
     SPEC_FIELD_NUMBER: builtins.int
     ROTATE_WORKER_TOKEN_FIELD_NUMBER: builtins.int
     ROTATE_MANAGER_TOKEN_FIELD_NUMBER: builtins.int
+    ROTATE_STORE_KEY_FIELD_NUMBER: builtins.int
     rotate_worker_token: builtins.bool
     rotate_manager_token: builtins.bool
+    rotate_store_key: builtins.bool
+    """a new key for what lies sealed in the store; every manager has to answer"""
     @property
     def version(self) -> swarmlite.proto.types_pb2.Version: ...
     @property
@@ -601,9 +604,10 @@ class UpdateClusterRequest(google.protobuf.message.Message):
         spec: swarmlite.proto.specs_pb2.ClusterSpec | None = ...,
         rotate_worker_token: builtins.bool = ...,
         rotate_manager_token: builtins.bool = ...,
+        rotate_store_key: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec", "version", b"version"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["rotate_manager_token", b"rotate_manager_token", "rotate_worker_token", b"rotate_worker_token", "spec", b"spec", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rotate_manager_token", b"rotate_manager_token", "rotate_store_key", b"rotate_store_key", "rotate_worker_token", b"rotate_worker_token", "spec", b"spec", "version", b"version"]) -> None: ...
 
 Global___UpdateClusterRequest: typing_extensions.TypeAlias = UpdateClusterRequest
 
@@ -760,18 +764,24 @@ class LogsRequest(google.protobuf.message.Message):
 
     SELECTOR_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
+    ONLY_NODES_FIELD_NUMBER: builtins.int
     @property
     def selector(self) -> Global___LogSelector: ...
     @property
     def options(self) -> Global___LogOptions: ...
+    @property
+    def only_nodes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Of a manager that asks another: these nodes, whose sessions the other holds, and no further manager."""
+
     def __init__(
         self,
         *,
         selector: Global___LogSelector | None = ...,
         options: Global___LogOptions | None = ...,
+        only_nodes: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["options", b"options", "selector", b"selector"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["options", b"options", "selector", b"selector"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["only_nodes", b"only_nodes", "options", b"options", "selector", b"selector"]) -> None: ...
 
 Global___LogsRequest: typing_extensions.TypeAlias = LogsRequest
 

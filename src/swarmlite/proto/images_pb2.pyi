@@ -29,11 +29,14 @@ class PullImageRequest(google.protobuf.message.Message):
     REGISTRY_AUTH_FIELD_NUMBER: builtins.int
     PLATFORM_FIELD_NUMBER: builtins.int
     ALL_PLATFORMS_FIELD_NUMBER: builtins.int
+    ALL_TAGS_FIELD_NUMBER: builtins.int
     ref: builtins.str
     registry_auth: builtins.str
     """base64 of JSON, as Docker's X-Registry-Auth"""
     all_platforms: builtins.bool
     """keep the others' blobs too, to be pushed and saved"""
+    all_tags: builtins.bool
+    """every tag of the repository; `ref` then has none"""
     @property
     def platform(self) -> swarmlite.proto.types_pb2.Platform:
         """unset = this host's"""
@@ -45,9 +48,10 @@ class PullImageRequest(google.protobuf.message.Message):
         registry_auth: builtins.str = ...,
         platform: swarmlite.proto.types_pb2.Platform | None = ...,
         all_platforms: builtins.bool = ...,
+        all_tags: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["platform", b"platform"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["all_platforms", b"all_platforms", "platform", b"platform", "ref", b"ref", "registry_auth", b"registry_auth"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["all_platforms", b"all_platforms", "all_tags", b"all_tags", "platform", b"platform", "ref", b"ref", "registry_auth", b"registry_auth"]) -> None: ...
 
 Global___PullImageRequest: typing_extensions.TypeAlias = PullImageRequest
 

@@ -15,7 +15,7 @@ from swarmlite.stack.interpolate import interpolate
 from swarmlite.stack.merge import merge
 from swarmlite.stack.problems import Problems
 from swarmlite.stack.read import Handler
-from swarmlite.stack.service import attached, deploy, process
+from swarmlite.stack.service import attached, build, deploy, process
 from swarmlite.stack.tree import Node, parse
 from swarmlite.stack.world import (
     DEFAULT_NETWORK,
@@ -28,7 +28,6 @@ from swarmlite.stack.world import (
 IGNORED = (
     "annotations",
     "attach",
-    "build",
     "cgroup_parent",
     "container_name",
     "develop",
@@ -61,6 +60,7 @@ class Stack:
     secrets: list[SecretSpec] = field(default_factory=list)
     configs: list[ConfigSpec] = field(default_factory=list)
     services: list[ServiceSpec] = field(default_factory=list)
+    builds: list[build.Build] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -126,6 +126,7 @@ def load(
     with problems.gather():
         stack.configs = top.configs(world)
     problems.settle()
+    stack.builds = list(world.builds.values())
     if world.ignored:
         stack.warnings.append(f"Ignoring unsupported options: {', '.join(sorted(world.ignored))}")
     return stack
@@ -155,6 +156,7 @@ def _service(key: str, node: Node, world: World) -> ServiceSpec:
     with problems.gather():
         read.fields(node, _KEYS, draft)
     with problems.gather():
+        _built(draft, keys)
         process.check(draft)
     if "restart" in keys:
         with problems.gather():
@@ -168,6 +170,15 @@ def _service(key: str, node: Node, world: World) -> ServiceSpec:
     spec.annotations.labels[IMAGE_LABEL] = spec.task.container.image
     spec.task.container.labels[NAMESPACE_LABEL] = world.namespace
     return spec
+
+
+def _built(draft: Draft, keys: Mapping[str, Node]) -> None:
+    """A service that is built runs what it is called, or what its build is called for it."""
+    made, container = draft.world.builds.get(draft.key), draft.spec.task.container
+    if made is not None:
+        container.image = container.image or build.image_of(draft)
+        with read.placed(keys.get("image", draft.node)):
+            build.named(made, container.image)
 
 
 def _ignore(key: str) -> Handler[Draft]:
@@ -184,6 +195,7 @@ def _silently(node: Node, draft: Draft) -> None:
 _KEYS: dict[str, Handler[Draft]] = {
     **process.KEYS,
     **attached.KEYS,
+    "build": build.section,
     "deploy": deploy.deploy,
     "depends_on": _silently,
     "restart": _silently,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from swarmlite.model import defaults
+from swarmlite.model.dirty import restarts
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.stack.difference import Difference, differences
 from swarmlite.stack.world import IMAGE_LABEL
 
 
@@ -41,9 +44,20 @@ def forced(wanted: ServiceSpec, current: Service) -> ServiceSpec:
     return result
 
 
-def differs(wanted: ServiceSpec, current: Service, network_ids: dict[str, str]) -> bool:
-    """Whether writing `wanted` would change the service, defaults and references said."""
-    return _normal(wanted, network_ids) != _normal(current.spec, network_ids)
+@dataclass(frozen=True)
+class Change:
+    """What writing a spec would change of a service; `restarts`: its tasks are replaced."""
+
+    differences: tuple[Difference, ...]
+    restarts: bool
+
+
+def change(wanted: ServiceSpec, current: Service, network_ids: dict[str, str]) -> Change | None:
+    """None where nothing would differ, defaults and references said."""
+    before, after = _normal(current.spec, network_ids), _normal(wanted, network_ids)
+    if before == after:
+        return None
+    return Change(tuple(differences(before, after)), restarts(before, after))
 
 
 def _normal(spec: ServiceSpec, network_ids: dict[str, str]) -> ServiceSpec:

@@ -6,9 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.stack.tree import Node
+
+if TYPE_CHECKING:
+    from swarmlite.stack.service.build import Build
 
 NAMESPACE_LABEL = "com.docker.stack.namespace"
 IMAGE_LABEL = "com.docker.stack.image"
@@ -38,6 +42,7 @@ class World:
     configs: Mapping[str, Definition] = field(default_factory=dict)
     used_networks: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
+    builds: dict[str, Build] = field(default_factory=dict)
 
     def scoped(self, key: str) -> str:
         """The name in the swarm of what the file calls `key`."""

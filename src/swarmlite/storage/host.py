@@ -34,8 +34,12 @@ class Storage:
         settings: RegistrySettings | None = None,
         limits: Limits | None = None,
         below: Sequence[Path] = (),
+        collect: bool = True,
     ) -> None:
-        """`below` are directories that lie below every container's image, lowest last."""
+        """`below` are directories that lie below every container's image, lowest last.
+
+        With `collect` false what nobody needs stays until `images.collect`: users come first.
+        """
         paths.images_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         driver = drivers.choose(paths.images_dir)
         policy = Policy.from_environment()
@@ -56,7 +60,8 @@ class Storage:
             self.snapshots = CopyingSnapshots(paths.snapshots_dir, self.images.layers)
         else:
             self.snapshots = OverlaySnapshots(paths.snapshots_dir, self.images.layers, below)
-        self.images.collect()  # now that snapshots say which layers they stand on
+        if collect:
+            self.images.collect()  # now that snapshots say which layers they stand on
         self.volumes = VolumeStore(paths.volumes_dir, leases=self.leases)
 
     async def run(self) -> None:

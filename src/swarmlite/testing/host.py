@@ -71,6 +71,15 @@ class Host:
             raise RuntimeError(f"host {self.name} is off")
         return self.machine.pid
 
+    @property
+    def on(self) -> bool:
+        """Whether the power is on."""
+        return self.machine is not None
+
+    def containers(self) -> list[str]:
+        """The containers of this host that were not removed yet, by the bundles on its disk."""
+        return [path.parent.name for path in self.paths.containers_dir.glob("*/config.json")]
+
     # power
     def boot(self, *, wait: bool = True) -> None:
         """Power on: namespaces, link, daemon. Returns when the daemon answers, if `wait`."""

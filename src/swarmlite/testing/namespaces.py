@@ -200,11 +200,16 @@ class Lan:
         return str(self.subnet[self._next - 1])
 
     def plug(self, machine: Machine, port: str, address: str) -> None:
-        """Join `machine` by a veth: `port` here, eth0 with `address` there."""
+        """Join `machine` by a veth: `port` here, eth0 with `address` there.
+
+        The link-layer address is the address's own: a host that boots again has the card that it
+        had. With another one its neighbours would go on sending to the old one for up to a minute.
+        """
+        card = "06:53:" + ":".join(f"{part:02x}" for part in ipaddress.IPv4Address(address).packed)
         ip_batch(
             self.machine.pid,
             [
-                f"link add {port} type veth peer name eth0 netns {machine.pid}",
+                f"link add {port} type veth peer name eth0 address {card} netns {machine.pid}",
                 f"link set {port} master lan up",
             ],
         )

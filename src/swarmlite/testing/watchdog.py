@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -70,9 +71,20 @@ def watching(cpu_s: float = CPU_S, asleep_s: float = ASLEEP_S) -> Iterator[Watch
     The task that enters, a test's own, is not watched; what it starts is. Not to be nested.
     """
     watchdog = Watchdog(cpu_s, asleep_s)
-    with _installed(watchdog, watchdog.holds.append, _current_task()):
+    with _others_garbage_left(), _installed(watchdog, watchdog.holds.append, _current_task()):
         yield watchdog
     watchdog.check()
+
+
+@contextlib.contextmanager
+def _others_garbage_left() -> Iterator[None]:
+    """A collection goes through what lives from here on, not through all that a test run holds."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _current_task() -> object | None:

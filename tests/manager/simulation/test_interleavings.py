@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+import pytest
 from checkers import Broken, Checkers
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -291,5 +292,6 @@ class Cluster(RuleBasedStateMachine):
         self.checkers.at_rest()
 
 
+@pytest.mark.timeout(600)  # it computes for a minute
 def test_every_interleaving_keeps_the_invariants_and_converges():
     run_state_machine_as_test(Cluster, settings=bounded(150))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 
@@ -18,6 +19,8 @@ from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
+GRACE_S = 0.5
+"""For managers that are slower than one who knows a holder."""
 FRESH_S = 40.0
 """A ticket is good for a minute."""
 MAX_HOLDERS, MAX_EXPECTING = 8, 3
@@ -65,9 +68,7 @@ class Finder:
         """Raises Unavailable where no manager gives a ticket, with why."""
         began = time.monotonic()
         addresses = list(self._managers())
-        answers = await asyncio.gather(
-            *(self._ask(address, digest) for address in addresses), return_exceptions=True
-        )
+        answers = await _gathered([self._ask(address, digest) for address in addresses])
         given = [answer for answer in answers if isinstance(answer, FindImageResponse)]
         if not given:
             raise Unavailable(f"no manager says who has it: {_why(answers)}")
@@ -94,6 +95,25 @@ class Finder:
             return answer
         finally:
             await channel.close()
+
+
+async def _gathered(asking: Sequence[Coroutine[Any, Any, FindImageResponse]]) -> list[object]:
+    """What all answer or raise; once somebody names a holder, who is slow is not waited for."""
+    tasks = [asyncio.create_task(one) for one in asking]
+    pending, deadline = set(tasks), time.monotonic() + TIMEOUT_S + GRACE_S
+    try:
+        while pending and (left := deadline - time.monotonic()) > 0:
+            done, pending = await asyncio.wait(
+                pending, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            if any(not task.exception() and task.result().holders for task in done):
+                deadline = min(deadline, time.monotonic() + GRACE_S)
+        late = Unavailable("it does not answer in time")
+        return [late if t in pending else (t.exception() or t.result()) for t in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _why(answers: Iterable[object]) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -188,7 +189,7 @@ class NodePeers:
                 first = False
             if part.data:
                 await sink.write(part.data)
-                self._carrying.received_bytes += len(part.data)
+                self._carrying.received[candidate.node_id] += len(part.data)
         if first:
             raise InvalidSpec("it sent nothing")
         return []
@@ -233,7 +234,8 @@ class Carrying:
         """Of this node's own Blobs service."""
         self.coming: dict[str, str] = {}
         """Which node each blob is on its way here from."""
-        self.received_bytes = 0
+        self.received: Counter[str] = Counter()
+        """Bytes, by the node that they came from."""
 
     def peers(self, digest: str) -> NodePeers:
         """Of the image with this index or manifest."""

@@ -47,8 +47,8 @@ class Sources:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def main(self, context: str, file: str = "") -> Source:
-        """A build's context; `file` is empty where it was not said.
+    def main(self, context: str, file: str = "", inline: bytes | None = None) -> Source:
+        """A build's context; `file` is empty where it was not said; `inline` stands for it.
 
         Raises InvalidSpec and Unavailable: nothing was sent then.
         """
@@ -60,7 +60,7 @@ class Sources:
             return self._of_stream(self._stdin, file, "standard input")
         if remote.is_git(context):
             folder = self._open.enter_context(remote.checkout(context))
-            return self._of_folder(folder, file, below=True)
+            return self._of_folder(folder, file, below=True, inline=inline)
         if remote.is_http(context):
             stream = self._open.enter_context(remote.download(context))
             return self._of_stream(stream, file, context)
@@ -69,7 +69,7 @@ class Sources:
             raise InvalidSpec(f"the context {context} does not exist: expected a folder")
         if not folder.is_dir():
             raise InvalidSpec(f"the context {context} is not a folder; a tar is given by: - < TAR")
-        return self._of_folder(folder, file, below=False)
+        return self._of_folder(folder, file, below=False, inline=inline)
 
     def named(self, value: str) -> Iterator[bytes]:
         """The tar of one more context: a folder or an address."""
@@ -97,7 +97,11 @@ class Sources:
             raise InvalidSpec(f"{what} is a Dockerfile, and --file names another one")
         return Source(inline=_whole(start, stream, what))
 
-    def _of_folder(self, folder: Path, file: str, *, below: bool) -> Source:
+    def _of_folder(
+        self, folder: Path, file: str, *, below: bool, inline: bytes | None = None
+    ) -> Source:
+        if inline is not None:
+            return self._packed(folder, [folder / ".dockerignore"], inline, DOCKERFILE)
         if file == STREAM:
             return self._packed(folder, [folder / ".dockerignore"], self._typed(), DOCKERFILE)
         if remote.is_http(file):

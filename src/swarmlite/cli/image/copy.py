@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from swarmlite.cli import client
+from swarmlite.cli.image.carrying import carry_digest, digest_of
 from swarmlite.cli.image.credentials import registry_auth
 from swarmlite.cli.image.platform import platform_option
 from swarmlite.cli.image.transfer import follow, text_of
@@ -17,7 +18,14 @@ from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.output.archive import written
 from swarmlite.cli.output.display import Display
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.proto.images_pb2 import ImageProgress, LoadImageRequest, SaveImagesRequest
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.control_pb2 import CarryImageRequest, GetRequest
+from swarmlite.proto.images_pb2 import (
+    ImageDetails,
+    ImageProgress,
+    LoadImageRequest,
+    SaveImagesRequest,
+)
 from swarmlite.proto.types_pb2 import Platform
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.copies import places
@@ -42,10 +50,19 @@ def command(
     """Copy an image between registries, archives and this node.
 
     SRC and DST are [docker://]REFERENCE, node:IMAGE, oci:FOLDER[:TAG], oci-archive:FILE[:NAME] or
-    docker-archive:FILE[:NAME:TAG]. All platforms of an index are copied unless one is asked for;
+    docker-archive:FILE[:NAME:TAG]; DST is also node=NODE:IMAGE of the swarm, by way of this node,
+    which keeps it too. All platforms of an index are copied unless one is asked for;
     a node and a docker-archive take one, this machine's by default.
     """
     origin, goal = places.parse(source), places.parse(target)
+    if origin.node:
+        raise InvalidSpec(
+            f"{source}: an image is copied from this node only: type this on {origin.node}, or let "
+            "a service's nodes fetch it from there"
+        )
+    if goal.node and origin.kind == places.NODE:
+        click.echo(_to_node(session, origin.name, goal, quiet=quiet))
+        return
     wanted = None
     if platform is not None:
         wanted = Wanted(platform.os, platform.architecture, platform.variant)
@@ -60,7 +77,18 @@ def command(
         digest = _copied(origin, through, wanted, quiet=quiet)
         if goal.kind == places.NODE:
             _loaded(session, through.path, platform)
+    if goal.node:
+        digest = _to_node(session, goal.name, goal, quiet=quiet)
     click.echo(digest)
+
+
+def _to_node(session: Session, name: str, goal: Place, *, quiet: bool) -> str:
+    """An image of this node onto another, under the name that it is to have there."""
+    found: ImageDetails = client.call(session.images.Inspect, GetRequest(ref=name))
+    digest = digest_of(found, goal.name)
+    request = CarryImageRequest(ref=goal.name, digest=digest, nodes=[goal.node])
+    carry_digest(session, request, quiet=quiet)
+    return digest
 
 
 def _copied(origin: Place, goal: Place, wanted: Wanted | None, *, quiet: bool) -> str:

@@ -56,16 +56,24 @@ def encoded(registry: str, user: str, secret: str, identity_token: str = "") -> 
     return base64.b64encode(json.dumps(auth).encode()).decode()
 
 
-def keep(registry: str, user: str, password: str) -> bool:
-    """Remember a login; whether it lies in clear in config.json. Raises as `registry_auth`."""
+def keep(registry: str, user: str, password: str, identity_token: str = "") -> bool:
+    """Remember a login, by its identity token and without the password where it has one.
+
+    Whether it lies in clear in config.json. Raises as `registry_auth`.
+    """
     config = read_config()
     if helper := _helper_of(config, registry):
+        if identity_token:
+            user, password = helpers.TOKEN_USER, identity_token
         helpers.store(helper, registry, user, password)
         config.setdefault("auths", {})[registry] = {}
         _write(config)
         return False
-    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-    config.setdefault("auths", {})[registry] = {"auth": auth}
+    secret = "" if identity_token else password
+    entry = {"auth": base64.b64encode(f"{user}:{secret}".encode()).decode()}
+    if identity_token:
+        entry["identitytoken"] = identity_token
+    config.setdefault("auths", {})[registry] = entry
     _write(config)
     return True
 

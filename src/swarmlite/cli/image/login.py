@@ -42,7 +42,7 @@ def command(
         raise InvalidSpec("password is empty")
     auth = credentials.encoded(registry, username, password)
     reply: LoginResponse = client.call(session.images.Login, LoginRequest(registry_auth=auth))
-    if credentials.keep(registry, username, password):
+    if credentials.keep(registry, username, password, reply.identity_token):
         click.echo(
             f"WARNING! Your credentials are stored unencrypted in '{credentials.config_path()}'.",
             err=True,

@@ -10,21 +10,30 @@ from swarmlite.cli.image.platform import all_platforms_option, platform_option
 from swarmlite.cli.image.transfer import follow
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import InvalidSpec
 from swarmlite.proto.images_pb2 import PullImageRequest
 from swarmlite.proto.types_pb2 import Platform
 
 
 @click.command("pull", cls=Command)
+@flag("-a", "--all-tags", help="Download all tagged images in the repository.")
 @flag("-q", "--quiet", help="Suppress verbose output.")
 @platform_option
 @all_platforms_option
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 @pass_session
 def command(
-    session: Session, name: str, quiet: bool, platform: Platform | None, all_platforms: bool
+    session: Session,
+    name: str,
+    all_tags: bool,
+    quiet: bool,
+    platform: Platform | None,
+    all_platforms: bool,
 ) -> None:
     """Download an image from a registry."""
-    ref = with_tag(name)
+    ref = name if all_tags else with_tag(name)
+    if all_tags and with_tag(name) == name:
+        raise InvalidSpec("tag can't be used with --all-tags/-a")
     if ref != name and not quiet:
         click.echo("Using default tag: latest")
     request = PullImageRequest(
@@ -32,6 +41,7 @@ def command(
         registry_auth=registry_auth(ref),
         platform=platform,
         all_platforms=all_platforms,
+        all_tags=all_tags,
     )
     images = follow(session.images.Pull(request), quiet=quiet).images
     for image in images if not quiet else []:

@@ -27,6 +27,7 @@ def command(session: Session, nodes: tuple[str, ...]) -> int:
         except SwarmliteError as error:
             click.echo(str(error), err=True)
             status = 1
+    changing.warn_of_managers(session)
     return status
 
 

@@ -11,7 +11,6 @@ from swarmlite.cli.lazy import Command
 from swarmlite.cli.output.listing import Listing, filters_of, list_options
 from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.client import membership
 from swarmlite.proto.control_pb2 import ListNodesResponse, ListRequest
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.specs_pb2 import NodeSpec
@@ -46,7 +45,7 @@ def command(session: Session, filters: Any, form: str, quiet: bool) -> None:
             " good, `swarmlite swarm init --force-new-cluster` goes on without them",
             err=True,
         )
-    me = membership.self_node_id(session.paths)
+    me = str(session.membership.get("node_id") or "")
     ordered = sorted(reply.nodes, key=lambda n: (naturally(n.description.hostname), n.id))
     LISTING.print([row(node, me) for node in ordered], form, quiet=quiet)
 

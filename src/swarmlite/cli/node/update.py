@@ -46,3 +46,5 @@ def command(session: Session, /, node: str, **values: Any) -> None:
 
     changing.change(session, node, edit)
     click.echo(node)
+    if values["role"] is not None:
+        changing.warn_of_managers(session)

@@ -9,21 +9,26 @@ import click
 from swarmlite.cli.lazy import Command, flag, one_of
 from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.stack import files
-from swarmlite.cli.stack.deployment import Deployment
+from swarmlite.cli.stack import diff, files
+from swarmlite.cli.stack.building import build_all
+from swarmlite.cli.stack.deployment import Action, Deployment, Touched
 
-
-@click.command("deploy", cls=Command)
-@files.compose_option
-@flag("-d", "--detach", default=True, help="Exit immediately instead of waiting (true).")
-@flag("--prune", help="Prune services that are no longer referenced.")
-@flag("-q", "--quiet", help="Suppress progress output.")
-@click.option(
+RESOLVE_IMAGE = click.option(
     "--resolve-image",
     type=one_of(always="always", changed="changed", never="never"),
     default="always",
     help='Query the registry to resolve image digests ("always", "changed", "never").',
 )
+
+
+@click.command("deploy", cls=Command)
+@files.compose_option
+@flag("-d", "--detach", default=True, help="Exit immediately instead of waiting (true).")
+@flag("--build", default=True, help="Build what the build sections say first (true).")
+@flag("--dry-run", help="Print what would be made, changed and removed, and change nothing.")
+@flag("--prune", help="Prune services that are no longer referenced.")
+@flag("-q", "--quiet", help="Suppress progress output.")
+@RESOLVE_IMAGE
 @flag("--with-registry-auth", help="Send registry authentication details to Swarm agents.")
 @click.argument("stack")
 @pass_session
@@ -37,8 +42,25 @@ def command(session: Session, /, stack: str, paths: tuple[str, ...], **values: A
         send_auth=values["with_registry_auth"],
     )
     deployment.check()
-    if values["prune"]:
-        deployment.prune()
-    changed = deployment.run()
-    for service_id, before in changed if not values["detach"] else ():
+    if values["build"] and values["dry_run"]:
+        for one in loaded.builds:
+            click.echo(f"Building image {one.image} for service {one.service}")
+    elif values["build"] and loaded.builds:
+        shown = "quiet" if values["quiet"] else "auto"
+        deployment.run_what_was_built(build_all(session, loaded.builds, progress=shown))
+    actions = deployment.plan(prune=values["prune"])
+    if values["dry_run"]:
+        diff.show(actions, deployment.left() if not values["prune"] else ())
+        return
+    touched = [done for action in actions if (done := _done(action)) is not None]
+    for service_id, before in touched if not values["detach"] else ():
         converge(session, service_id, quiet=values["quiet"], before=before)
+
+
+def _done(action: Action) -> Touched | None:
+    """Say it, and do it."""
+    if action.verb:
+        click.echo(str(action))
+    result = action.do() if action.do is not None else None
+    written = action.kind == "service" and action.verb in ("Creating", "Updating")
+    return result if written else None

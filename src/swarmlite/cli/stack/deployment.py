@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import click
+from google.protobuf.message import Message
 
 from swarmlite.cli import client
 from swarmlite.cli.image.pinning import pin
@@ -28,12 +29,34 @@ from swarmlite.proto.control_pb2 import (
 )
 from swarmlite.proto.objects_pb2 import Network, Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.proto.types_pb2 import Annotations
 from swarmlite.stack import plan
+from swarmlite.stack.difference import Difference, differences
 from swarmlite.stack.load import Stack
 from swarmlite.stack.problems import Problems
 
-Changed = list[tuple[str, Service | None]]
-"""Ids of services that were made or changed, and what they were before."""
+Touched = tuple[str, Service | None]
+"""The id of a service that was made or changed, and what it was before."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that a deployment does; `do` answers Touched for a service that it writes.
+
+    `verb` is "" where nothing is said of it, as of a secret whose data only the managers compare.
+    """
+
+    verb: str
+    kind: str
+    name: str
+    do: Callable[[], Any] | None
+    id: str = ""
+    differences: tuple[Difference, ...] = ()
+    restarts: bool = False
+
+    def __str__(self) -> str:
+        of = f" (id: {self.id})" if self.kind == "service" and self.id else ""
+        return f"{self.verb} {self.kind} {self.name}{of}"
 
 
 class Deployment:
@@ -98,83 +121,111 @@ class Deployment:
                 if config.config_name not in known_configs:
                     raise FailedPrecondition(f"config not found: {config.config_name}")
 
-    def prune(self) -> None:
-        """Remove the stack's services that the file no longer has."""
-        wanted = {spec.annotations.name for spec in self._stack.services}
-        for service in self._present.services:
-            if service.spec.annotations.name not in wanted:
-                click.echo(f"Removing service {service.spec.annotations.name}")
-                client.call(self._control.RemoveService, RemoveRequest(ref=service.id))
+    def run_what_was_built(self, images: Mapping[str, str]) -> None:
+        """Services run these, by the file's names of them: no registry is asked for their names.
 
-    def run(self) -> Changed:
-        """Make and change what differs; the services that were touched."""
-        self._make_networks()
-        self._make_secrets()
-        self._make_configs()
-        return self._deploy_services()
+        Nodes get them from here.
+        """
+        for spec in self._stack.services:
+            key = spec.annotations.name.removeprefix(f"{self._stack.namespace}_")
+            if key in images:
+                spec.task.container.image = images[key]
+
+    def plan(self, *, prune: bool) -> list[Action]:
+        """All that would be done, in its order; nothing has changed yet.
+
+        Registries are asked for digests. Raises InvalidSpec, FailedPrecondition.
+        """
+        removals = self._removals() if prune else []
+        return [*removals, *self._of_networks(), *self._of_secrets(), *self._of_configs(),
+                *self._of_services()]  # fmt: skip
+
+    def left(self) -> list[str]:
+        """Names of the stack's services that the file no longer has."""
+        return [service.spec.annotations.name for service in self._not_in_the_file()]
+
+    def _not_in_the_file(self) -> list[Service]:
+        wanted = {spec.annotations.name for spec in self._stack.services}
+        present = self._present.services
+        return [s for s in present if s.spec.annotations.name not in wanted]
+
+    def _removals(self) -> list[Action]:
+        def removal(service: Service) -> Action:
+            request = RemoveRequest(ref=service.id)
+            do = self._calling(self._control.RemoveService, request)
+            return Action("Removing", "service", service.spec.annotations.name, do)
+
+        return [removal(service) for service in self._not_in_the_file()]
+
+    def _calling(self, method: Callable[..., Any], request: Message) -> Callable[[], Any]:
+        return lambda: client.call(method, request)
 
     def _networks(self) -> Iterable[Network]:
         reply: ListNetworksResponse = client.call(self._control.ListNetworks, ListRequest())
         return reply.networks
 
-    def _make_networks(self) -> None:
+    def _of_networks(self) -> Iterator[Action]:
         there = {network.spec.annotations.name for network in self._networks()}
         for spec in self._stack.networks:
-            name = spec.annotations.name
-            if name not in there:
-                click.echo(f"Creating network {name}")
-                client.call(self._control.CreateNetwork, CreateNetworkRequest(spec=spec))
+            if spec.annotations.name not in there:
+                do = self._calling(self._control.CreateNetwork, CreateNetworkRequest(spec=spec))
+                yield Action("Creating", "network", spec.annotations.name, do)
 
-    def _make_secrets(self) -> None:
+    def _of_secrets(self) -> Iterator[Action]:
         there = {s.spec.annotations.name: s for s in self._present.secrets}
         for spec in self._stack.secrets:
-            found = there.get(spec.annotations.name)
+            name, found = spec.annotations.name, there.get(spec.annotations.name)
             if found is None:
-                click.echo(f"Creating secret {spec.annotations.name}")
-                client.call(self._control.CreateSecret, CreateSecretRequest(spec=spec))
-            else:
-                # Nobody is shown a secret's data: the managers compare, and refuse other data.
-                request = UpdateSecretRequest(
-                    secret_id=found.id, version=found.meta.version, spec=spec
-                )
-                client.call(self._control.UpdateSecret, request)
+                do = self._calling(self._control.CreateSecret, CreateSecretRequest(spec=spec))
+                yield Action("Creating", "secret", name, do)
+                continue
+            # Nobody is shown a secret's data: the managers compare, and refuse other data.
+            request = UpdateSecretRequest(secret_id=found.id, version=found.meta.version, spec=spec)
+            do = self._calling(self._control.UpdateSecret, request)
+            differs = tuple(_labels(found.spec.annotations, spec.annotations))
+            yield Action("Updating" if differs else "", "secret", name, do, found.id, differs)
 
-    def _make_configs(self) -> None:
+    def _of_configs(self) -> Iterator[Action]:
         there = {c.spec.annotations.name: c for c in self._present.configs}
         for spec in self._stack.configs:
-            found = there.get(spec.annotations.name)
+            name, found = spec.annotations.name, there.get(spec.annotations.name)
             if found is None:
-                click.echo(f"Creating config {spec.annotations.name}")
-                client.call(self._control.CreateConfig, CreateConfigRequest(spec=spec))
-            elif found.spec.data != spec.data:
+                do = self._calling(self._control.CreateConfig, CreateConfigRequest(spec=spec))
+                yield Action("Creating", "config", name, do)
+                continue
+            if found.spec.data != spec.data:
                 raise InvalidSpec(
-                    f"config {spec.annotations.name} exists with other content, and content never"
-                    " changes: give it another name"
+                    f"config {name} exists with other content, and content never changes: give it"
+                    " another name"
                 )
-            elif dict(found.spec.annotations.labels) != dict(spec.annotations.labels):
+            if differs := tuple(_labels(found.spec.annotations, spec.annotations)):
                 request = UpdateConfigRequest(
                     config_id=found.id, version=found.meta.version, spec=spec
                 )
-                client.call(self._control.UpdateConfig, request)
+                do = self._calling(self._control.UpdateConfig, request)
+                yield Action("Updating", "config", name, do, found.id, differs)
 
-    def _deploy_services(self) -> Changed:
+    def _of_services(self) -> Iterator[Action]:
         ids = {network.spec.annotations.name: network.id for network in self._networks()}
         there = {s.spec.annotations.name: s for s in self._present.services}
-        changed: Changed = []
         for spec in self._stack.services:
             name = spec.annotations.name
             current = there.get(name)
             if current is None:
-                click.echo(f"Creating service {name}")
                 self._pin(spec)
-                made = client.call(self._control.CreateService, CreateServiceRequest(spec=spec))
-                changed.append((made.id, None))
-            elif (before := self._update(spec, current, ids)) is not None:
-                changed.append((current.id, before))
-        return changed
+                yield Action("Creating", "service", name, self._creation(spec))
+            else:
+                yield self._of_service(self._meant(spec, current), current, ids)
 
-    def _update(self, spec: ServiceSpec, current: Service, ids: dict[str, str]) -> Service | None:
-        name = spec.annotations.name
+    def _creation(self, spec: ServiceSpec) -> Callable[[], Touched]:
+        def do() -> Touched:
+            made = client.call(self._control.CreateService, CreateServiceRequest(spec=spec))
+            return made.id, None
+
+        return do
+
+    def _meant(self, spec: ServiceSpec, current: Service) -> ServiceSpec:
+        """What a service that is there becomes."""
         if plan.keep_image(spec, current, self._resolve):
             spec = plan.kept(spec, current)
             if self._send_auth:
@@ -185,16 +236,29 @@ class Deployment:
             if self._resolve == "always" and same and "@" not in spec.task.container.image:
                 # No registry answers: that is no reason to restart what runs the same tag.
                 spec = plan.kept(spec, current)
-        spec = plan.forced(spec, current)
-        if not plan.differs(spec, current, ids):
-            click.echo(f"Unchanged service {name} (id: {current.id})")
-            return None
-        click.echo(f"Updating service {name} (id: {current.id})")
-        try:
-            return changing.change(self._session, current.id, lambda _: spec)
-        except NotFound as error:
-            raise FailedPrecondition(f"service {name} was removed meanwhile") from error
+        return plan.forced(spec, current)
+
+    def _of_service(self, spec: ServiceSpec, current: Service, ids: dict[str, str]) -> Action:
+        name = spec.annotations.name
+        change = plan.change(spec, current, ids)
+        if change is None:
+            return Action("Unchanged", "service", name, None, current.id)
+
+        def do() -> Touched:
+            try:
+                before = changing.change(self._session, current.id, lambda _: spec)
+            except NotFound as error:
+                raise FailedPrecondition(f"service {name} was removed meanwhile") from error
+            return current.id, before
+
+        return Action(
+            "Updating", "service", name, do, current.id, change.differences, change.restarts
+        )
 
     def _pin(self, spec: ServiceSpec) -> None:
         resolve = self._resolve != "never"
         pin(self._session, spec.task, resolve=resolve, send_auth=self._send_auth)
+
+
+def _labels(before: Annotations, after: Annotations) -> Iterator[Difference]:
+    return (each for each in differences(before, after) if each.path.startswith("labels."))

@@ -10,7 +10,6 @@ import click
 from swarmlite.cli.lazy import INTEGER, Command, flag, refused
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.swarm.values import AVAILABILITY, seconds_option
-from swarmlite.client import daemon
 
 _TEXT = """Swarm initialized: current node ({node_id}) is now a manager.
 
@@ -52,7 +51,5 @@ def command(session: Session, /, **values: Any) -> None:
             message[names.get(key, key)] = list(value) if isinstance(value, tuple) else value
     if "etcd_endpoints" in message:
         message["etcd_endpoints"] = [e for v in message["etcd_endpoints"] for e in v.split(",")]
-    reply = daemon.request(
-        session.paths, message, progress=lambda line: click.echo(line, file=sys.stderr)
-    )
+    reply = session.request(message, progress=lambda line: click.echo(line, file=sys.stderr))
     click.echo(_TEXT.format(**reply))

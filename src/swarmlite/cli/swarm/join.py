@@ -9,8 +9,7 @@ import click
 
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.swarm.values import AVAILABILITY
-from swarmlite.client import daemon
+from swarmlite.cli.swarm.values import AVAILABILITY, warn_of_quorum
 
 
 @click.command("join", cls=Command)
@@ -26,9 +25,10 @@ def command(session: Session, /, remote: str, **values: Any) -> None:
     if ":" not in remote or remote.endswith("]"):
         remote += ":2377"
     given = {key: value for key, value in values.items() if value is not None}
-    reply = daemon.request(
-        session.paths,
+    reply = session.request(
         {"op": "join", "remote": remote, **given},
         progress=lambda line: click.echo(line, file=sys.stderr),
     )
     click.echo(f"This node joined a swarm as a {reply['role']}.")
+    if reply["role"] == "manager":
+        warn_of_quorum(reply.get("managers", 0))

@@ -7,7 +7,6 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag, one_of
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.client import membership
 from swarmlite.proto.control_pb2 import (
     GetRequest,
     ListNodesResponse,
@@ -48,7 +47,7 @@ def command(session: Session, role: str, rotate: bool, quiet: bool) -> None:
 
 def _manager_addr(session: Session) -> str:
     """This node's address for other nodes; else any manager's."""
-    me = membership.self_node_id(session.paths)
+    me = session.membership.get("node_id")
     reply: ListNodesResponse = client.call(session.control.ListNodes, ListRequest())
     managers = [node for node in reply.nodes if node.manager_status.addr]
     managers.sort(key=lambda node: node.id != me)

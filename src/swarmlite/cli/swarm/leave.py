@@ -8,7 +8,6 @@ import click
 
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.client import daemon
 
 
 @click.command("leave", cls=Command)
@@ -16,8 +15,7 @@ from swarmlite.client import daemon
 @pass_session
 def command(session: Session, force: bool) -> None:
     """Leave the swarm."""
-    daemon.request(
-        session.paths,
+    session.request(
         {"op": "leave", "force": force},
         progress=lambda line: click.echo(line, file=sys.stderr),
     )

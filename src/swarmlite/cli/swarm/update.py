@@ -20,6 +20,7 @@ from swarmlite.proto.objects_pb2 import Cluster
 @seconds_option("--cert-expiry", "Validity period for node certificates.")
 @seconds_option("--dispatcher-heartbeat", "Dispatcher heartbeat period.")
 @click.option("--task-history-limit", type=INTEGER, help="Task history retention limit.")
+@flag("--rotate-store-key", help="Seal secrets and keys in the store with a new key.")
 @refused("--external-ca")
 @pass_session
 def command(session: Session, /, **values: Any) -> None:
@@ -36,6 +37,10 @@ def command(session: Session, /, **values: Any) -> None:
         spec.dispatcher.heartbeat_period.CopyFrom(period)
     if values["task_history_limit"] is not None:
         spec.orchestration.task_history_retention_limit = values["task_history_limit"]
-    request = UpdateClusterRequest(version=cluster.meta.version, spec=spec)
+    request = UpdateClusterRequest(
+        version=cluster.meta.version,
+        spec=spec,
+        rotate_store_key=bool(values["rotate_store_key"]),
+    )
     client.call(session.control.UpdateCluster, request)
     click.echo("Swarm updated.")

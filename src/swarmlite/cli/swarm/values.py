@@ -28,3 +28,13 @@ def seconds(text: str) -> float:
 def seconds_option(name: str, help: str) -> Callable[[F], F]:
     """An option whose value is a duration, in seconds."""
     return click.option(name, type=parsed(seconds, "duration"), help=help)
+
+
+def warn_of_quorum(managers: int) -> None:
+    """Two managers are worse than one: losing either of them loses the quorum."""
+    if managers == 2:
+        click.echo(
+            "warning: this swarm has 2 managers, and stops being managed when either is lost:"
+            " use 1, 3 or 5",
+            err=True,
+        )

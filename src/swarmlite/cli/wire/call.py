@@ -1,4 +1,4 @@
-"""One call of gRPC, on a connection of its own to a unix socket of this host."""
+"""One call of gRPC, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -42,9 +41,15 @@ class Call:
     """Begun when it is made. Iterated, it gives the replies, and raises CallFailed at the end."""
 
     def __init__(
-        self, path: Path, method: str, reply: Callable[[bytes], Any], timeout_s: float | None = None
+        self,
+        connect: Callable[[], socket.socket],
+        method: str,
+        reply: Callable[[bytes], Any],
+        timeout_s: float | None = None,
     ) -> None:
-        """`method` as /PACKAGE.SERVICE/METHOD; `reply` parses a message. Raises CallFailed."""
+        """`method` as /PACKAGE.SERVICE/METHOD; `reply` parses a message. Raises CallFailed, and
+        what `connect` raises other than OSError.
+        """
         self._reply = reply
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()
@@ -58,10 +63,12 @@ class Call:
         self._windows = {0: 65535, frames.STREAM: 65535}
         self._initial_window, self._max_frame = 65535, 16384
         self._waiting = self._owed = 0
-        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket = connect()
+        except OSError as error:
+            raise CallFailed(UNAVAILABLE, f"failed to connect: {error}") from error
         try:
             self._socket.settimeout(timeout_s)
-            self._socket.connect(str(path))
             self._frames = Frames(self._socket, WINDOW)
             self._ask(method, timeout_s)
         except OSError as error:

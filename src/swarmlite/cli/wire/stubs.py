@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message_factory import GetMessageClass
@@ -12,7 +11,12 @@ from google.protobuf.message_factory import GetMessageClass
 from swarmlite.cli.wire.call import SMALL, Call, Over
 
 if TYPE_CHECKING:
+    import socket
+
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+
+Connect = Callable[[], "socket.socket"]
 
 
 class Stub:
@@ -21,19 +25,19 @@ class Stub:
     Where requests are a stream the method takes an iterable of them. Raises CallFailed.
     """
 
-    def __init__(self, path: Path, service: ServiceDescriptor) -> None:
-        """`path` is the server's unix socket."""
+    def __init__(self, connect: Connect, service: ServiceDescriptor) -> None:
+        """`connect` makes a connection to the server, one for each call."""
         for method in service.methods:
-            setattr(self, method.name, _method(path, service.full_name, method))
+            setattr(self, method.name, _method(connect, service.full_name, method))
 
 
-def _method(path: Path, service: str, method: MethodDescriptor) -> Callable[..., Any]:
+def _method(connect: Connect, service: str, method: MethodDescriptor) -> Callable[..., Any]:
     name = f"/{service}/{method.name}"
     parse = GetMessageClass(method.output_type).FromString
 
     def unary(request: Any, timeout: float | None = None) -> Any:
         data = request.SerializeToString()
-        call = Call(path, name, parse, timeout)
+        call = Call(connect, name, parse, timeout)
         if method.server_streaming or len(data) > SMALL:
             call.read_behind()
         with contextlib.suppress(Over):  # its end says why
@@ -45,7 +49,7 @@ def _method(path: Path, service: str, method: MethodDescriptor) -> Callable[...,
         return call.reply()
 
     def stream(requests: Iterable[Any], timeout: float | None = None) -> Any:
-        call = Call(path, name, parse, timeout)
+        call = Call(connect, name, parse, timeout)
         call.read_behind()
         if method.server_streaming:
             call.send_behind(requests)

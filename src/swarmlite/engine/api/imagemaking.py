@@ -138,8 +138,8 @@ class ImageMakingService:
         auth = RegistryAuth.from_base64(request.registry_auth)
         if auth is None:
             raise InvalidSpec("no credentials were given")
-        await login(auth, self._images.settings)
-        return pb.LoginResponse(status="Login Succeeded")
+        token = await login(auth, self._images.settings)
+        return pb.LoginResponse(status="Login Succeeded", identity_token=token)
 
 
 def platform_of(request: Any) -> Platform | None:

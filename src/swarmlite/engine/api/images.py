@@ -49,16 +49,22 @@ class ImagesService(ImageMakingService, ImagesServicer):
         auth = RegistryAuth.from_base64(request.registry_auth)
 
         async def work(progress: Callable[[Progress], None]) -> list[pb.ImageProgress]:
-            ref = request.ref
-            image = await self._store.pull(
-                ref,
-                auth=auth,
-                platform=platform,
-                all_platforms=request.all_platforms,
-                progress=progress,
-            )
-            self._tell("pull", ref, ref)
-            return [_complete(image)]
+            refs = [request.ref]
+            if request.all_tags:
+                tags = await self._store.tags(request.ref, auth=auth)
+                refs = [f"{request.ref}:{tag}" for tag in tags]
+            done = []
+            for ref in refs:
+                image = await self._store.pull(
+                    ref,
+                    auth=auth,
+                    platform=platform,
+                    all_platforms=request.all_platforms,
+                    progress=progress,
+                )
+                self._tell("pull", ref, ref)
+                done.append(_complete(image))
+            return done
 
         async for message in with_progress(work):
             yield message

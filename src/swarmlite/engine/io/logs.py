@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -42,9 +42,11 @@ async def read(
     container: Container,
     folder: Path,
     request: ContainerLogsRequest,
+    begun: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[LogsResponse, None]:
     """The lines that are asked for, many in one message; followed until the container stops.
 
+    `begun` is awaited once what is written from then on is sure to be among them.
     Raises InvalidSpec, FailedPrecondition where the driver keeps nothing to be read.
     """
     _check(container)
@@ -53,7 +55,7 @@ async def read(
     ended = asyncio.Event()
     watching = asyncio.ensure_future(_watch(client, container.id, ended)) if follow else None
     selection = selection_of(options, form_of(request))
-    found = logs.batches(log_path(folder), selection, follow=follow, ended=ended)
+    found = logs.batches(log_path(folder), selection, follow=follow, ended=ended, begun=begun)
     try:
         async with contextlib.aclosing(found):
             async for batch in found:

@@ -33,7 +33,7 @@ class Streams:
         self.execs = Execs(lambda: supervisor.client, tell)
 
     async def connect(self, container_id: str) -> None:
-        """Call once its process is made: see attach.py."""
+        """Call between `Supervisor.create` and `Supervisor.start`: see attach.py."""
         await self.attachments.connect(container_id)
 
     def removed(self, container_id: str) -> None:
@@ -119,7 +119,12 @@ class StreamsService:
         """What it wrote, and writes."""
         container, folder = await self._find(request.ref)
         supervisor = self._streams.supervisor
-        found = logs.read(lambda: supervisor.client, container, folder, request)
+
+        async def begun() -> None:
+            await context.send_initial_metadata(rpc.BEGUN)
+
+        follows = begun if request.options.follow else None
+        found = logs.read(lambda: supervisor.client, container, folder, request, follows)
         async with contextlib.aclosing(found):
             async for response in found:
                 yield response

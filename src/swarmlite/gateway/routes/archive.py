@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import grpc
 from aiohttp import web
 
 from swarmlite.docker import pathstat
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call
+from swarmlite.gateway.streams.decompression import plain
 from swarmlite.proto import containers_pb2 as pb
 
 TAR = "application/x-tar"
@@ -45,7 +48,7 @@ async def get(call: Call) -> web.StreamResponse:
 
 
 async def put(call: Call) -> web.Response:
-    """A tar, unpacked into the directory at the path."""
+    """A tar, plain or compressed, unpacked into the directory at the path."""
     path = _path(call)
     to = pb.CopyToRequest.To(
         ref=path.ref,
@@ -56,10 +59,25 @@ async def put(call: Call) -> web.Response:
 
     async def chunks() -> AsyncIterator[pb.CopyToRequest]:
         yield pb.CopyToRequest(to=to)
-        async for data in call.http.content.iter_chunked(CHUNK_BYTES):
+        async for data in plain(call.http.content.iter_chunked(CHUNK_BYTES)):
             yield pb.CopyToRequest(data=data)
 
-    await call.backends.containers.CopyTo(chunks())
+    damaged: list[SwarmliteError] = []
+
+    async def sent() -> AsyncIterator[pb.CopyToRequest]:
+        try:
+            async for message in chunks():
+                yield message
+        except SwarmliteError as error:
+            damaged.append(error)
+            raise
+
+    try:
+        await call.backends.containers.CopyTo(sent())
+    except (grpc.RpcError, asyncio.CancelledError):
+        if damaged:  # gRPC says only that the requests ended
+            raise damaged[0] from None
+        raise
     return call.empty(200)
 
 

@@ -108,7 +108,7 @@ def _untagged(name: str) -> str:
 
 async def pull(call: Call, reference: Reference) -> web.StreamResponse:
     """A line a step of each layer."""
-    images, before = call.backends.images, await _image_id(call, str(reference))
+    images, before = call.backends.images, await image_id(call, str(reference))
     request = PullImageRequest(
         ref=str(reference),
         registry_auth=credentials(call),
@@ -134,7 +134,8 @@ async def pull(call: Call, reference: Reference) -> web.StreamResponse:
         ) from error
 
 
-async def _image_id(call: Call, ref: str) -> str:
+async def image_id(call: Call, ref: str) -> str:
+    """Of an image of this host; empty where there is none."""
     try:
         return str((await call.backends.images.Inspect(GetRequest(ref=ref))).image.id)
     except grpc.aio.AioRpcError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from swarmlite import rpc
 from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call
@@ -59,9 +60,12 @@ async def logs(call: Call) -> web.StreamResponse:
 
 async def _written(call: Call, reading: Any, *, tty: bool) -> web.StreamResponse:
     # An answer that fails begins with the status, so that the first message is awaited; what is
-    # followed may write nothing for long.
+    # followed may write nothing for long, and is answered once nothing more can be missed.
     kind = content_type(call.version, tty=tty)
-    answer = await call.stream(kind) if call.flag("follow") else None
+    answer = None
+    if call.flag("follow"):
+        await rpc.begun(reading)
+        answer = await call.stream(kind)
     async for reply in reading:
         answer = answer or await call.stream(kind)
         for text in reply.messages:

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from swarmlite.client import daemon, membership
+from swarmlite.client.reach.local import Local
 from swarmlite.docker import cluster as docker
 from swarmlite.docker.reading import swarm as reading
 from swarmlite.errors import FailedPrecondition
@@ -127,7 +128,8 @@ async def unlock(call: Call) -> web.Response:
 async def _daemon(call: Call, message: dict[str, Any], *, status: int) -> dict[str, Any]:
     """What swarmlited answers; what it refuses has `status`."""
     try:
-        return await asyncio.to_thread(daemon.request, call.settings.paths, message)
+        node = Local(call.settings.paths)
+        return await asyncio.to_thread(daemon.request, node, message)
     except FailedPrecondition as error:
         raise Refused(status, str(error)) from error
 

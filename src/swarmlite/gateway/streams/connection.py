@@ -24,7 +24,11 @@ HIGH_BYTES = 256 * 1024
 """Of what a client sent and nobody took: above it no more is read from the connection."""
 
 
-_UPGRADE = re.compile(rb"(?im)^upgrade:[ \t]*tcp[ \t]*\r?$")
+_UPGRADE = re.compile(
+    rb"(?im)^upgrade:[ \t]*tcp[ \t]*\r?$"
+    # What clients of before 2014 ask for: the connection is the stream's without a word of it.
+    rb"|\APOST /(?:v[\d.]+/)?(?:containers/[^/ ]+/attach|exec/[^/ ]+/start)/?[? ]"
+)
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*(\d{1,9})[ \t]*\r?$")
 _CHUNKED = re.compile(rb"(?im)^transfer-encoding:")
 
@@ -32,8 +36,9 @@ _CHUNKED = re.compile(rb"(?im)^transfer-encoding:")
 class Connection(RequestHandler):
     """One client's connection, from its first request to its end.
 
-    What follows a request that asks for an upgrade is the stream's, and must not be read as the
-    next request (aiohttp 3.14's parser does so behind a body): it is held until it is taken.
+    What follows a request that asks for an upgrade, or for what was always a stream, is the
+    stream's, and must not be read as the next request (aiohttp 3.14's parser does so behind a
+    body): it is held until it is taken.
     """
 
     __slots__ = ("_body_left", "_held", "_unwatch", "_upgrading", "ended_early")

@@ -49,8 +49,8 @@ class Members(Protocol):
     async def add(self, node_id: str, peer_url: str) -> pb.AddMemberResponse:
         """Add the node's member as a learner, or answer the one that it has."""
 
-    async def remove(self, node_id: str) -> None:
-        """Take the node's member out, if there is one."""
+    async def remove(self, node_id: str, member_id: str = "") -> None:
+        """Take the node's member out, if there is one; `member_id` is of one that never started."""
 
 
 class CAService(CAServicer):
@@ -107,7 +107,7 @@ class CAService(CAServicer):
         if node.role == NodeRole.MANAGER:
             if not request.force:
                 raise FailedPrecondition("a manager leaves the cluster by force only")
-            await self._members.remove(node.id)
+            await self._members.remove(node.id, node.manager_status.etcd_member_id)
             node = self._node(who.node_id)
             node.role = node.spec.desired_role = NodeRole.WORKER
             node.ClearField("manager_status")
@@ -185,10 +185,12 @@ class CAService(CAServicer):
 
     def _renewing(self, request: pb.IssueNodeCertificateRequest, node_id: str) -> Node:
         node = self._node(node_id)
-        node.role = node.spec.desired_role
-        if node.role == NodeRole.WORKER:
-            node.ClearField("manager_status")
-        elif request.advertise_addr:
+        if request.follow_role and node.role != node.spec.desired_role:
+            if node.role == NodeRole.MANAGER:  # roles.py makes it a worker then
+                raise Unavailable("this node's member of etcd is still being taken out")
+            node.role = NodeRole.MANAGER
+            node.manager_status.reachability = ManagerStatus.REACHABLE
+        if node.role == NodeRole.MANAGER and request.advertise_addr:
             addr = host_port("advertise address", request.advertise_addr)
             node.manager_status.addr = addr
         return node

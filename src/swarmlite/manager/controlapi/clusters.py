@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from swarmlite.errors import InvalidSpec, NotFound
+from collections.abc import Awaitable, Callable
+
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
 from swarmlite.manager.ca.tokens import new_token
 from swarmlite.model import defaults
 from swarmlite.model.validate import validate_cluster
@@ -10,6 +12,8 @@ from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
 from swarmlite.proto.objects_pb2 import Cluster
 
 from .api import Api, check_version, copy_of
+
+Rotate = Callable[[], Awaitable[object]]
 
 
 def without_keys(cluster: Cluster) -> Cluster:
@@ -24,8 +28,10 @@ def without_keys(cluster: Cluster) -> Cluster:
 class Clusters:
     """The calls on the cluster."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, rotate: Rotate | None = None) -> None:
+        """`rotate` makes a new key for what lies sealed in the store."""
         self._api = api
+        self._rotate = rotate
 
     def get(self, request: GetRequest) -> Cluster:
         """The cluster, by its id, "default", or nothing."""
@@ -40,6 +46,10 @@ class Clusters:
             if request.spec.ca.force_rotate != cluster.spec.ca.force_rotate:
                 raise InvalidSpec("swarm ca --rotate: not supported yet")
             cluster.spec.CopyFrom(defaults.fill_cluster(request.spec))
+        if request.rotate_store_key:
+            if self._rotate is None:
+                raise FailedPrecondition("this manager seals nothing in its store")
+            await self._rotate()
         tokens = cluster.root_ca.join_tokens
         if request.rotate_worker_token:
             tokens.worker = new_token(cluster.root_ca.ca_cert_hash)

@@ -34,6 +34,9 @@ class Order(Protocol):
 class Carrier(Protocol):
     """Who asks the nodes of this manager's sessions."""
 
+    def here(self, node_id: str) -> bool:
+        """Whether it has a session with this manager."""
+
     def order(self, node_id: str, ref: str, digest: str) -> AbstractAsyncContextManager[Order]:
         """Ask one. Raises Unavailable for a node without a session here."""
 
@@ -68,14 +71,15 @@ class Images:
 
     def _parts(self, request: CarryImageRequest, answers: Queue) -> list[_Part]:
         """One a node of ours, one for each other manager."""
+        assert self._carrier is not None
         parts: list[_Part] = []
         elsewhere: dict[str, list[Node]] = {}
         for node in self._nodes(request.nodes):
-            manager = node.status.manager_id
-            if node.status.state != NodeStatus.READY:
-                parts.append(_Part([node], self._refuse(node)))
-            elif manager == self._api.node_id or request.forwarded:
+            manager, here = node.status.manager_id, self._carrier.here(node.id)
+            if here or request.forwarded:
                 parts.append(_Part([node], self._order(node, request, answers)))
+            elif node.status.state != NodeStatus.READY:
+                parts.append(_Part([node], self._refuse(node)))
             else:
                 elsewhere.setdefault(manager, []).append(node)
         for manager, nodes in elsewhere.items():

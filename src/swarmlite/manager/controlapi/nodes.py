@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
@@ -20,7 +21,7 @@ from swarmlite.proto.control_pb2 import (
 )
 from swarmlite.proto.objects_pb2 import Cluster, Node, Task
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeRole, NodeStatus
+from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 from .api import Api, check_version, copy_of, resolve_node
 from .filters import Holds, compile_filters, has_label, one_of
@@ -83,15 +84,18 @@ class Nodes:
         return copy
 
     async def update(self, request: UpdateNodeRequest) -> Node:
-        """Availability, labels and name; another role is refused."""
+        """Availability, labels, name and role. A node becomes what is desired in its own time."""
         validate_node(request.spec)
         node = copy_of(resolve_node(self._api, request.node_id))
         check_version("node", node, request.version)
         if request.spec.membership != node.spec.membership:
             raise InvalidSpec(f"node {node.id}: its membership is not changed by an update")
-        _check_role(list(self._api.view.nodes), node, request.spec.desired_role)
         node.spec.CopyFrom(request.spec)
-        return await self._api.put(node)
+        if request.spec.desired_role == resolve_node(self._api, node.id).spec.desired_role:
+            return await self._api.put(node)
+        # Two demotions at a time must not take each other for those that are left.
+        check = partial(_check_role, self._api.view.nodes, node)
+        return await self._api.put_guarded(node, "managers", check)
 
     async def remove(self, request: RemoveNodeRequest) -> Empty:
         """Take a node out: its certificate is refused from now on, its tasks are orphaned.
@@ -121,8 +125,8 @@ class Nodes:
             return
         if node.id == self._api.node_id or _answers(node):
             raise FailedPrecondition(
-                f"node {name} is a cluster manager that runs: run 'swarm leave --force' there"
-                " before its removal"
+                f"node {name} is a cluster manager that runs: demote it before its removal"
+                f" (swarmlite node demote {name})"
             )
         if not force:
             raise FailedPrecondition(
@@ -157,21 +161,20 @@ def _is_manager(node: Node) -> bool:
     return node.role == MANAGER or node.spec.desired_role == MANAGER
 
 
-def _check_role(nodes: list[Node], node: Node, desired: NodeRole.ValueType) -> None:
-    """A role is given by the token that a node joins with: nothing changes it while it runs."""
-    name = node.description.hostname or node.id
-    if node.spec.desired_role == desired:
-        return
-    if desired == MANAGER:
+def _check_role(nodes: Iterable[Node], node: Node) -> None:
+    """Raise FailedPrecondition for a role that `node.spec` cannot ask for now."""
+    if node.spec.desired_role == MANAGER:
+        _check_promotion(node)
+    else:
+        _check_demotion(list(nodes), node)
+
+
+def _check_promotion(node: Node) -> None:
+    if node.status.state != NodeStatus.READY:
         raise FailedPrecondition(
-            f"node {name}: promotion is not supported yet: leave the swarm there, and join with"
-            " the manager token instead (swarm join-token manager)"
+            f"node {node.description.hostname or node.id} is not ready: it can be promoted once it"
+            " is back"
         )
-    _check_demotion(nodes, node)
-    raise FailedPrecondition(
-        f"node {name}: demotion is not supported yet: run 'swarm leave --force' there, and join"
-        " with the worker token instead (swarm join-token worker)"
-    )
 
 
 def _check_demotion(nodes: list[Node], node: Node) -> None:
@@ -187,7 +190,7 @@ def _check_demotion(nodes: list[Node], node: Node) -> None:
 
 
 def _answers(node: Node) -> bool:
-    return (
-        node.status.state == NodeStatus.READY
-        and node.manager_status.reachability != ManagerStatus.UNREACHABLE
-    )
+    """Whether a manager does; that it is seen in etcd counts also while its agent starts again."""
+    if node.manager_status.reachability == ManagerStatus.UNKNOWN:
+        return node.status.state == NodeStatus.READY
+    return node.manager_status.reachability == ManagerStatus.REACHABLE

@@ -14,7 +14,7 @@ from swarmlite.proto import objects_pb2 as objects
 from swarmlite.proto.control_pb2_grpc import ControlServicer
 
 from .api import Api, utc_now
-from .clusters import Clusters
+from .clusters import Clusters, Rotate
 from .images import Carrier, Images
 from .networks import Networks
 from .nodes import Members, Nodes
@@ -45,8 +45,11 @@ class ControlService(ControlServicer):
         members: Members | None = None,
         carrier: Carrier | None = None,
         channel: Callable[[str], grpc.aio.Channel] | None = None,
+        rotate: Rotate | None = None,
     ) -> None:
-        """`members`: of the embedded etcd, where there is one; `channel` leads to a manager."""
+        """`members`: of the embedded etcd, where there is one; `channel` leads to a manager;
+        `rotate`: as Clusters.
+        """
         self._api = Api(store, node_id, now)
         self._logs = logs
         self._nodes = Nodes(self._api, members)
@@ -55,7 +58,7 @@ class ControlService(ControlServicer):
         self._networks = Networks(self._api)
         self._secrets = Secrets(self._api)
         self._configs = Configs(self._api)
-        self._clusters = Clusters(self._api)
+        self._clusters = Clusters(self._api, rotate)
         self._images = Images(self._api, carrier, channel)
 
     async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:

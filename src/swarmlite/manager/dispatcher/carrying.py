@@ -147,6 +147,10 @@ class Carrying:
         return any(order.node_id == node_id and order.digest == digest for order in orders)
 
     # orders
+    def here(self, node_id: str) -> bool:
+        """Whether a node has a session with this manager."""
+        return self._sessions.get(node_id) is not None
+
     @asynccontextmanager
     async def order(self, node_id: str, ref: str, digest: str) -> AsyncIterator[Order]:
         """Ask a node of this manager's to keep an image, for as long as the caller waits.

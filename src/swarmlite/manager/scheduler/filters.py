@@ -49,6 +49,8 @@ class EnoughResources:
         for kind, amount in demand.generic.items():
             if info.generic[kind] < amount:
                 return f"insufficient {kind}"
+        if demand.by_name and (lacking := info.lacks(demand.by_name)):
+            return f"no free {lacking[0]} {lacking[1]}"
         return None
 
 

@@ -196,10 +196,12 @@ class Scheduler:
     def _assign(
         self, task: Task, info: NodeInfo, demand: Demand, now: float, changes: list[Change]
     ) -> None:
-        self._nodes.hold(task, info, demand)
         assigned = Task()
         assigned.CopyFrom(task)
         assigned.node_id = info.node.id
+        if demand.generic:
+            assigned.assigned_generic_resources.extend(info.choose(demand))
+        self._nodes.hold(assigned, info, demand)
         status = assigned.status
         status.state = ASSIGNED
         status.message = "scheduler assigned task to node"

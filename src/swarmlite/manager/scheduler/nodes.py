@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from swarmlite.model import generic_resources
+from swarmlite.model.generic_resources import Name
 from swarmlite.model.task_states import ASSIGNED, FAILED, REJECTED, RUNNING, is_attachment
 from swarmlite.proto.objects_pb2 import Node, Task
-from swarmlite.proto.types_pb2 import PortConfig
+from swarmlite.proto.types_pb2 import GenericResource, PortConfig
 
 from ..store.tables import Tables
 from ..times import state_since
@@ -22,7 +25,7 @@ Group = tuple[str, int]
 class Demand:
     """What one task of a group takes from its node; shared by the tasks of the group."""
 
-    __slots__ = ("cpus", "generic", "host_ports", "memory", "service_id")
+    __slots__ = ("by_name", "cpus", "generic", "host_ports", "memory", "service_id")
 
     def __init__(self, task: Task) -> None:
         reserved = task.spec.resources.reservations
@@ -32,6 +35,7 @@ class Demand:
         self.generic: Counter[str] = Counter()
         for resource in reserved.generic:
             self.generic[resource.kind] += resource.discrete or 1
+        self.by_name = tuple(generic_resources.names(reserved.generic))
         self.host_ports = tuple(
             (port.protocol, port.published_port)
             for port in task.endpoint.spec.ports
@@ -49,6 +53,7 @@ class NodeInfo:
         "host_ports",
         "index",
         "memory",
+        "names_taken",
         "node",
         "of_service",
         "total",
@@ -58,6 +63,7 @@ class NodeInfo:
         self.index = index
         self.cpus = self.memory = self.total = 0
         self.generic: Counter[str] = Counter()
+        self.names_taken: Counter[Name] = Counter()
         self.of_service: Counter[str] = Counter()
         self.host_ports: Counter[tuple[int, int]] = Counter()
         self.failures: defaultdict[Group, deque[float]] = defaultdict(
@@ -85,6 +91,18 @@ class NodeInfo:
         for port in demand.host_ports:
             self.host_ports[port] += sign
 
+    def lacks(self, names: Iterable[Name]) -> Name | None:
+        """The first of the generic resources' names that is not here, or is taken."""
+        here = generic_resources.names(self.node.description.resources.generic)
+        return next((name for name in names if name not in here or name in self.names_taken), None)
+
+    def choose(self, demand: Demand) -> list[GenericResource]:
+        """Which of its generic resources a task gets."""
+        if not demand.generic:
+            return []
+        available = self.node.description.resources.generic
+        return generic_resources.choose(available, self.names_taken, demand.generic, demand.by_name)
+
     def count(self, service_id: str, sign: int) -> None:
         """A task that is desired to run came (1) or went (-1)."""
         self.total += sign
@@ -109,6 +127,7 @@ class Held:
     info: NodeInfo
     demand: Demand
     active: bool
+    names: Sequence[Name] = ()
 
 
 class Nodes:
@@ -182,7 +201,9 @@ class Nodes:
         info.hold(demand, 1)
         if active:
             info.count(task.service_id, 1)
-        self._held[task.id] = Held(info, demand, active)
+        names = generic_resources.names(task.assigned_generic_resources)
+        info.names_taken.update(names)
+        self._held[task.id] = Held(info, demand, active, names)
 
     def remove_task(self, task_id: str) -> bool:
         """A task ended, or went; answer whether it held anything."""
@@ -190,6 +211,10 @@ class Nodes:
         if held is None:
             return False
         held.info.hold(held.demand, -1)
+        for name in held.names:
+            held.info.names_taken[name] -= 1
+            if not held.info.names_taken[name]:
+                del held.info.names_taken[name]
         if held.active:
             held.info.count(held.demand.service_id, -1)
         return True

@@ -37,6 +37,7 @@ from .api import (
 from .etcd_client import EtcdClient
 from .etcd_mirror import GUARDS, PREFIX, RELIST_S, Learn, Mirror, key_of
 from .sealing import StoreKeys, is_sealed
+from .selfcheck import CHECK_S, LATE_S, SelfCheck
 from .tables import Tables, name_of
 
 log = logging.getLogger(__name__)
@@ -56,20 +57,31 @@ NAME_ATTEMPTS = 5
 
 @asynccontextmanager
 async def open_store(
-    client: EtcdClient, keys: StoreKeys, relist_s: float = RELIST_S, learn: Learn | None = None
+    client: EtcdClient,
+    keys: StoreKeys,
+    relist_s: float = RELIST_S,
+    learn: Learn | None = None,
+    checked_as: str = "",
+    check_s: float = CHECK_S,
+    late_s: float = LATE_S,
 ) -> AsyncIterator[EtcdStore]:
     """A store whose view is whole, until leaving. Waits for etcd as long as it takes, and until
-    `learn` has added the keys that are missing.
+    `learn` has added the keys that are missing. `checked_as` is the name under which a store that
+    is open for long checks itself against etcd.
     """
     mirror = Mirror(client, keys, relist_s, learn)
     try:
         async with asyncio.TaskGroup() as group:
-            follower = group.create_task(mirror.run(), name="mirror")
+            loops = [group.create_task(mirror.run(), name="mirror")]
             try:
                 await mirror.listed.wait()
+                if checked_as:
+                    check = SelfCheck(client, mirror, checked_as, check_s, late_s)
+                    loops.append(group.create_task(check.run(), name="self-check"))
                 yield EtcdStore(client, mirror, keys)
             finally:
-                follower.cancel()
+                for loop in loops:
+                    loop.cancel()
     except BaseExceptionGroup as group_error:
         if len(group_error.exceptions) == 1:  # the body's own error, as it was
             raise group_error.exceptions[0] from None

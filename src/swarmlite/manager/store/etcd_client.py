@@ -8,7 +8,8 @@ waits for a member to be reachable up to its timeout. Errors are swarmlite's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,12 @@ class EtcdClient:
         """Write a key without comparing."""
         await self._call(self._kv.Put, etcd.PutRequest(key=key, value=value, lease=lease))
 
+    async def compact(self, revision: int) -> None:
+        """Forget what was before the revision; that it was done already is no error."""
+        request = etcd.CompactionRequest(revision=revision, physical=True)
+        with contextlib.suppress(Compacted):
+            await self._call(self._kv.Compact, request)
+
     async def pages(self, prefix: bytes) -> AsyncIterator[tuple[int, Sequence[etcd.KeyValue]]]:
         """Everything under `prefix` at one revision, page by page. Raises Compacted."""
         key, revision, limit = prefix, 0, PAGE
@@ -179,6 +186,27 @@ class EtcdClient:
                     yield answer.events
         finally:
             call.cancel()
+
+    async def history(
+        self, key: bytes, first: int, last: int, range_end: bytes = b""
+    ) -> AsyncGenerator[Sequence[etcd.Event], None]:
+        """Batches of events of these revisions, read again; something was written at the last one.
+
+        Raises Compacted, and Unavailable when they do not come.
+        """
+        events = self.watch(key, first, range_end)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(CALL_TIMEOUT_S):
+                        batch = await anext(events)
+                except TimeoutError as error:
+                    raise Unavailable("etcd does not tell what was written") from error
+                yield [event for event in batch if event.kv.mod_revision <= last]
+                if batch and batch[-1].kv.mod_revision >= last:
+                    return
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
 
     # leases
     async def grant(self, ttl_s: int) -> int:

@@ -1,8 +1,8 @@
 """The mirror of etcd's keys: a list at a revision, then a watch from the next one.
 
 A watch that breaks goes on after the last revision seen; one whose revision was compacted starts
-over with a list, and every subscriber with it. A watch is a hint: every RELIST_S the whole is
-listed and compared anyway, and what differs is published.
+over with a list, and every subscriber with it. A watch is a hint: `selfcheck` reads again what
+changed, and every RELIST_S the whole is listed and compared; what differs is published.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aetcd import rpc as etcd
 from google.protobuf.message import DecodeError
@@ -30,6 +30,7 @@ PREFIX = b"/swarmlite/v1/"
 RELIST_S = 600.0
 RETRY_S = (0.05, 2.0)
 GUARDS = PREFIX + b"guards/"
+CHECKS = PREFIX + b"checks/"
 _DELETE = 1
 
 Learn = Callable[[], Awaitable[None]]
@@ -79,6 +80,14 @@ class Mirror:
         """Set once the view is whole for the first time."""
         self.connected = False
         """Whether the watch is in place now; else the view may be old."""
+        self.checked = 0
+        """The revision up to which the view is known to be right: by a list, or by a check."""
+        self.mark_key = b""
+        self.marked: tuple[int, Mapping[str, int]] = (0, {})
+        """At which revision the watch brought the mark last, and the objects of each kind then."""
+        self._watching: asyncio.Future[None] | None = None
+        self._list_next = False
+        self._passed_over: set[bytes] = set()
         self._client = client
         self._keys = keys
         self._relist_s = relist_s
@@ -114,8 +123,9 @@ class Mirror:
                     await self._list(resync=self.listed.is_set())
                     relist = False
                 started = time.monotonic()
-                await self._watch()
-                await self._list(resync=False)
+                self._list_next = False
+                if await self._watched() or self._list_next:
+                    await self._list(resync=False)
             except Compacted:
                 log.warning("the watch was compacted: listing again")
                 relist = True
@@ -152,6 +162,46 @@ class Mirror:
             return False
         return True
 
+    def watch_again(self) -> None:
+        """Begin another watch, from what the view has."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def list_again(self) -> None:
+        """List everything and compare, in place of waiting for the time for it."""
+        self._list_next = True
+        self.watch_again()
+
+    def heal(self, changed: Sequence[etcd.Event], revision: int) -> int:
+        """Take up what the view lacks of `changed`, the last events of keys up to `revision`; how
+        many objects that were. From then on what is older is ignored. Raises UnknownKey.
+        """
+        events: list[Event] = []
+        try:
+            for change in changed:
+                if (event := self._taken(change)) is not None:
+                    events.append(event)
+        finally:
+            if events:
+                self.feed.publish(events)
+        self.checked = max(self.checked, revision)
+        self._advance(revision)
+        return len(events)
+
+    async def _watched(self) -> bool:
+        """`_watch`; False when it was ended by watch_again."""
+        self._watching = asyncio.ensure_future(self._watch())
+        try:
+            await self._watching
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return False
+        finally:
+            self._watching = None
+        return True
+
     async def _watch(self) -> None:
         """Follow the watch for relist_s seconds."""
         until = time.monotonic() + self._relist_s
@@ -172,10 +222,9 @@ class Mirror:
     def _apply(self, changes: Sequence[etcd.Event]) -> None:
         events = []
         for change in changes:
-            if change.type == _DELETE:
-                event = self._removed(change.kv.key)
-            else:
-                event = self._written(change.kv)
+            if change.kv.key == self.mark_key:
+                self.marked = change.kv.mod_revision, self._counts()
+            event = self._taken(change)
             if event is not None:
                 events.append(event)
         # No await since the first change: nobody sees the tables without the revision.
@@ -183,46 +232,92 @@ class Mirror:
         if events:
             self.feed.publish(events)
 
-    def _written(self, kv: etcd.KeyValue) -> Event | None:
-        if kv.key.startswith(GUARDS):
-            self.view.guards[kv.key[len(GUARDS) :].decode()] = kv.mod_revision
+    def _taken(self, change: etcd.Event) -> Event | None:
+        """The change in the view, and what to publish of it; nothing of what is known or older."""
+        kv = change.kv
+        if kv.mod_revision <= self.checked:
             return None
-        decoded = decode(kv, self._keys)
+        if change.type == _DELETE:
+            return self._removed(kv)
+        if kv.key.startswith(GUARDS):
+            self._guarded(self.view, kv)
+            return None
+        kind, object_id = _place(kv.key)
+        if kind not in type_of_kind:
+            return None
+        known = self.view.table(kind).get(object_id)
+        if known is not None and known.meta.version.index >= kv.mod_revision:
+            return None
+        decoded = self._decoded(kv, self._passed_over)
         if decoded is None:
             return None
         kind, obj = decoded
         old = self.view.table(kind).put(obj)
         return Event(Action.UPDATE if old else Action.CREATE, kind, obj, old)
 
-    def _removed(self, key: bytes) -> Event | None:
-        kind, _, object_id = key[len(PREFIX) :].decode().partition("/")
+    def _removed(self, kv: etcd.KeyValue) -> Event | None:
+        kind, object_id = _place(kv.key)
         if kind not in type_of_kind:
             return None
-        old = self.view.table(kind).pop(object_id)
-        return Event(Action.REMOVE, kind, old) if old is not None else None
+        self._passed_over.discard(kv.key)
+        table = self.view.table(kind)
+        known = table.get(object_id)
+        if known is None or known.meta.version.index > kv.mod_revision:
+            return None
+        table.pop(object_id)
+        return Event(Action.REMOVE, kind, known)
+
+    def _decoded(self, kv: etcd.KeyValue, passed_over: set[bytes]) -> tuple[str, Object] | None:
+        decoded = decode(kv, self._keys)
+        if decoded is None:
+            passed_over.add(kv.key)
+        else:
+            passed_over.discard(kv.key)
+        return decoded
+
+    @staticmethod
+    def _guarded(tables: Tables, kv: etcd.KeyValue) -> None:
+        name = kv.key[len(GUARDS) :].decode()
+        tables.guards[name] = max(kv.mod_revision, tables.guards.get(name, 0))
+
+    def _counts(self) -> dict[str, int]:
+        """Keys of each kind that the view has, with those that it cannot read."""
+        counts = {kind: len(self.view.table(kind)) for kind in type_of_kind}
+        for key in self._passed_over:
+            counts[_place(key)[0]] += 1
+        return counts
 
     async def _list(self, resync: bool) -> None:
         """Read everything; take it up in one step, as events or as a fresh start."""
         tables = Tables()
+        passed_over: set[bytes] = set()
         async for revision, kvs in self._client.pages(PREFIX):
             tables.revision = revision
             for kv in kvs:
                 if kv.key.startswith(GUARDS):
-                    tables.guards[kv.key[len(GUARDS) :].decode()] = kv.mod_revision
+                    self._guarded(tables, kv)
+                elif _place(kv.key)[0] not in type_of_kind:
                     continue
-                decoded = decode(kv, self._keys)
-                if decoded is not None:
+                elif (decoded := self._decoded(kv, passed_over)) is not None:
                     tables.table(decoded[0]).put(decoded[1])
             await asyncio.sleep(0)
         events = _difference(self.view, tables) if self.listed.is_set() and not resync else []
         # In place: whoever holds the view goes on with the same one.
         vars(self.view).update(vars(tables))
+        self._passed_over = passed_over
+        self.checked = tables.revision
         self._advance(tables.revision)
         self.listed.set()
         if resync:
             self.feed.resync()
         elif events:
             self.feed.publish(events)
+
+
+def _place(key: bytes) -> tuple[str, str]:
+    """The kind and id of a key of the mirror's."""
+    kind, _, object_id = key[len(PREFIX) :].decode().partition("/")
+    return kind, object_id
 
 
 def _difference(old: Tables, new: Tables) -> list[Event]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import constraints, log_drivers, units
 from swarmlite.model.references import PREDEFINED_NETWORKS
+from swarmlite.model.resource_words import MAX_WORD
 from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
-from swarmlite.proto.types_pb2 import RestartPolicy, UpdateConfig
+from swarmlite.proto.types_pb2 import GenericResource, RestartPolicy, UpdateConfig
 
 from . import checks
 from .container import validate_container
@@ -63,9 +64,20 @@ def _modes(spec: ServiceSpec) -> None:
                 raise InvalidSpec(f"--{name}-*: a job has no {name} config")
 
 
+def _generic(reserved: Iterable[GenericResource]) -> None:
+    for one in reserved:
+        if not one.kind:
+            raise InvalidSpec("--generic-resource: one of them names no kind: expected gpu=2")
+        if len(one.kind) > MAX_WORD or len(one.named) > MAX_WORD:
+            raise InvalidSpec(f"--generic-resource: a word has more than {MAX_WORD} characters")
+        if not one.named and not 0 < one.discrete < 2**53:
+            raise InvalidSpec(f"--generic-resource {one.kind}: expected a count, 1 or more")
+
+
 def _resources(spec: ServiceSpec) -> None:
     resources = spec.task.resources
     limits, reservations = resources.limits, resources.reservations
+    _generic(reservations.generic)
     for word, values in (("limit", limits), ("reserve", reservations)):
         _cpus(f"--{word}-cpu", values.nano_cpus)
         _memory(f"--{word}-memory", values.memory_bytes)

@@ -35,7 +35,6 @@ REFUSED_SERVICE = {
     "task.container.mounts.image_options": "--mount type=image",
     "task.container.mounts.bind_options.readonly_nonrecursive": "--mount bind-recursive",
     "task.container.mounts.bind_options.readonly_force_recursive": "bind-recursive",
-    "task.resources.reservations.generic": "--generic-resource",
     "endpoint.ports.published_port_end": "--publish of any one port of a range",
     "task.networks.addresses": "--network ip",
     "task.resource_references": "resource references",
@@ -67,7 +66,7 @@ HONOURED_SERVICE = frozenset(
     task.container.mounts.volume_options.nocopy task.container.mounts.volume_options.labels
     task.container.mounts.volume_options.driver_config task.container.mounts.tmpfs_options
     task.resources.limits task.resources.reservations.nano_cpus
-    task.resources.reservations.memory_bytes
+    task.resources.reservations.memory_bytes task.resources.reservations.generic
     task.resources.memory_swap_bytes task.resources.memory_swappiness
     task.restart task.placement task.log_driver task.networks.target task.networks.aliases
     task.networks.driver_attachment_opts

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from swarmlite.runtime.logs.lines import LogLine, parse_line, parse_time
@@ -47,6 +47,7 @@ async def batches(
     *,
     follow: bool = False,
     ended: asyncio.Event | None = None,
+    begun: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[list[LogLine], None]:
     """Lines, oldest first, as many at once as a block holds.
 
@@ -54,10 +55,14 @@ async def batches(
     its parts joined, up to MAX_JOINED_BYTES. With `follow` it goes on across rotation until
     cancelled, until a line is after `until`, or until `ended` is set and all that was written has
     been read. A missing file is an empty one. Lines that rotation threw away before they were read
-    are lost. Raises OSError for a file that cannot be read.
+    are lost. `begun` is awaited once it is fixed where the reading begins: what is written from
+    then on is given. Raises OSError for a file that cannot be read.
     """
     reader = Reader(path, selection)
     try:
+        if begun is not None:
+            await asyncio.to_thread(reader.begin)
+            await begun()
         while True:
             last_round = not follow or (ended is not None and ended.is_set())
             while batch := await asyncio.to_thread(reader.next_batch):

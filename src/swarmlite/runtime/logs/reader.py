@@ -76,6 +76,15 @@ class Reader:
                 if self._stopped:
                     self._close()
 
+    def begin(self) -> None:
+        """Find where the reading begins, if that is not found yet. Raises OSError."""
+        with self._lock:
+            if not self._begun and not self._stopped:
+                self._begun = True
+                self._begin()
+            if self._stopped:
+                self._close()
+
     def _next(self) -> list[LogLine]:
         if not self._begun:
             self._begun = True

@@ -172,8 +172,7 @@ class ContainerChild(Child):
         if late and self.be_born_late():
             return
         self.say_ready()
-        if not self.plan.begins:
-            self.wait_for_start()
+        self.wait_for_start()
         self.step = "exec"
         self.execute(self.process, late)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from swarmlite.errors import InvalidSpec
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
 from swarmlite.stack.syntax import capabilities, small, volumes
@@ -178,9 +177,7 @@ _HEALTH: dict[str, Handler[Draft]] = {
 def check(draft: Draft) -> None:
     """What must be there once all keys were read. Raises InvalidSpec."""
     if not draft.spec.task.container.image:
-        built = "build" in read.mapping(draft.node)
-        hint = "; a stack runs images, it builds none" if built else ""
-        raise InvalidSpec(str(draft.node.error(f"image is missing{hint}")))
+        raise draft.node.error("image is missing, and build too")
 
 
 KEYS: dict[str, Handler[Draft]] = {

@@ -20,11 +20,11 @@ from typing import Any
 from swarmlite.errors import FailedPrecondition, NotFound
 from swarmlite.kernel.paths import DIRECTORY
 from swarmlite.storage import trees
-from swarmlite.storage.images.catalog import Catalog
+from swarmlite.storage.images.catalog import Catalog, image_of
 from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.images.layers import Layer, Scratch, os_error
 from swarmlite.storage.images.making import LEVEL, Making
-from swarmlite.storage.images.manifest import Descriptor, chain_ids, layer_type
+from swarmlite.storage.images.manifest import Descriptor, chain_ids, digest_of, layer_type
 from swarmlite.storage.images.types import Image, Unpacked
 from swarmlite.storage.snapshots.overlay import OverlaySnapshots
 from swarmlite.storage.snapshots.pieces import Pieces
@@ -125,22 +125,35 @@ class Layering:
         """An image of `config` (without its rootfs) and of layers, which the caller holds."""
         async with self._translating():
             chain = tuple(chain)
+            rootfs = {"type": "layers", "diff_ids": self._diff_ids(chain)}
+            raw = json.dumps({**config, "rootfs": rootfs}, separators=(",", ":")).encode()
+            if not annotations and (there := self._there(raw, tags)) is not None:
+                return there
             known = await in_thread(self._known, base) if base is not None else {}
             with contextlib.ExitStack() as held:
                 blobs = await asyncio.gather(
                     *(self._blob(snapshots, chain[: i + 1], known, held) for i in range(len(chain)))
                 )
-                rootfs = {"type": "layers", "diff_ids": self._diff_ids(chain)}
-                raw = json.dumps({**config, "rootfs": rootfs}, separators=(",", ":")).encode()
                 layers = [layer for key in chain if (layer := self.layer(key)) is not None]
                 first, *others = tags or ("",)
-                image = await self._making.keep(raw, layers, list(blobs), first, "", annotations)
+                async with self._catalog.locks.hold(("image", digest_of(raw))):
+                    image = await self._making.keep(
+                        raw, layers, list(blobs), first, "", annotations
+                    )
                 for tag in others:
                     entry = self._catalog.index.entries[image.id]
                     self._catalog.index.add(entry, tag=tag)
                 if others:
                     await self._catalog.save()
             return image
+
+    def _there(self, raw: bytes, tags: Sequence[str]) -> Image | None:
+        """The image, where all of it is here under these names already."""
+        entry = self._catalog.index.entries.get(digest_of(raw))
+        if entry is None or not entry.manifest or not set(tags) <= set(entry.tags):
+            return None
+        whole = all(self._catalog.content.has(digest) for digest in entry.blobs)
+        return image_of(entry) if whole else None
 
     def _known(self, base: Image) -> dict[str, Descriptor]:
         """Blobs of the base by the layers that they are."""

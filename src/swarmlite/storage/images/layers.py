@@ -30,8 +30,10 @@ from swarmlite.errors import (
     SwarmliteError,
 )
 from swarmlite.ids import base36
+from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.images.syncing import DiskSync
 from swarmlite.storage.images.types import LayerSource, Limits, Unpacked
+from swarmlite.storage.images.unpack import inside
 from swarmlite.storage.images.unpack.extract import inherit
 from swarmlite.storage.trees import discard
 
@@ -95,17 +97,26 @@ class LayerStore:
             )
         return paths
 
-    async def unpack(self, source: LayerSource, *, base: bool, name: str) -> Scratch:
+    async def unpack(
+        self, source: LayerSource, *, base: bool, name: str, small: bool = False
+    ) -> Scratch:
         """Unpack one layer into a scratch directory; `name` is for messages.
 
-        Raises InvalidSpec (a bad layer), ResourceExhausted (a limit or the disk).
+        `small`: it is a plain tar of a few files, not worth a process of its own.
+        Raises InvalidSpec (a bad layer), ResourceExhausted (a limit or the disk); OSError of a
+        small one.
         Cancelled: the process is ended and the scratch directory removed.
         """
         async with self._slots:
             scratch = Path(tempfile.mkdtemp(prefix="layer-", dir=self._root / "tmp"))
             (scratch / "diff").mkdir(mode=0o755)
             try:
-                unpacked = await self._run(source, scratch / "diff", base=base, name=name)
+                if small:
+                    unpacked = await in_thread(
+                        inside.unpack, source, scratch / "diff", self._limits, name
+                    )
+                else:
+                    unpacked = await self._run(source, scratch / "diff", base=base, name=name)
             except BaseException:
                 discard(scratch)
                 raise

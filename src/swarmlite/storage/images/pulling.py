@@ -113,6 +113,14 @@ class Pulling:
 
         return await self._ask(reference, auth, work)
 
+    async def tags(self, name: str, auth: RegistryAuth | None) -> list[str]:
+        """See ImageStore."""
+        reference = Reference.parse(name)
+        found = await self._ask(reference, auth, lambda repository: repository.tags())
+        if not found:
+            raise NotFound(f"no such image: {reference.name} has no tags")
+        return found
+
     async def pull(
         self,
         ref: str,

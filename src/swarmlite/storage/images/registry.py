@@ -6,17 +6,19 @@ Source: OCI distribution-spec ("Pulling manifests", "Pulling blobs").
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
 from swarmlite.errors import InvalidSpec, NotFound, Unavailable
-from swarmlite.model.references import Reference
+from swarmlite.model.references import Reference, is_tag
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.encodings import Decoder, decoder, read_answer
 from swarmlite.storage.images.flight import in_thread
@@ -30,6 +32,8 @@ from swarmlite.storage.images.transport import NETWORK_ERRORS, Retryable, Transp
 from swarmlite.storage.images.types import Limits
 
 _CHUNK = 256 << 10
+_TAGS_A_PAGE = 100
+MAX_TAGS = 10_000
 _WRITE = 1 << 20
 
 
@@ -110,6 +114,25 @@ class Repository:
         if len(data) != descriptor.size or digest != descriptor.digest:
             raise InvalidSpec(f"blob {descriptor.digest} arrived with another content")
         return data
+
+    async def tags(self) -> list[str]:
+        """Every tag, in the registry's order; those that are no tags are left out.
+
+        Raises as `manifest`, and InvalidSpec where there are more than MAX_TAGS.
+        """
+        found: dict[str, None] = {}
+        last = ""
+        while True:
+            after = f"&last={quote(last)}" if last else ""
+            path = f"{self.reference.path}/tags/list?n={_TAGS_A_PAGE}{after}"
+            data, _ = await self._small(path, self._limits.manifest_bytes, "application/json")
+            page = [tag for tag in tags_of(data) if tag not in found]
+            found.update(dict.fromkeys(page))
+            if len(found) > MAX_TAGS:
+                raise InvalidSpec(f"{self.reference.name} has more than {MAX_TAGS} tags")
+            if not page:  # some registries cut pages shorter, and some know none
+                return list(found)
+            last = page[-1]
 
     async def _small(self, path: str, limit: int, accept: str) -> tuple[bytes, str]:
         attempt = 0
@@ -298,6 +321,17 @@ async def _gathered(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         raise
     if gathered:
         yield bytes(gathered)
+
+
+def tags_of(data: bytes) -> list[str]:
+    """The tags of a registry's list. Raises InvalidSpec where it is none."""
+    try:
+        tags = json.loads(data).get("tags") or []
+        if not all(isinstance(tag, str) for tag in tags):
+            raise ValueError("a tag is not a string")
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise InvalidSpec("the registry's list of tags cannot be read") from error
+    return [tag for tag in tags if is_tag(tag)]
 
 
 def hash_so_far(target: Path, descriptor: Descriptor) -> Any:

@@ -38,6 +38,7 @@ from swarmlite.storage.leases import Leases
 # named here, because ImageStore.list hides the type in its class
 Images = list[Image]
 Paths = list[Path]
+Names = list[str]
 PushedTags = list[Pushed]
 
 
@@ -181,6 +182,10 @@ class ImageStore:
     ) -> Resolved:
         """Ask the registry which digest and platforms `ref` is now."""
         return await self._pulling.resolve(ref, auth)
+
+    async def tags(self, name: str, *, auth: RegistryAuth | None = None) -> Names:
+        """Every tag that a registry has of NAME. Raises NotFound where there is none."""
+        return await self._pulling.tags(name, auth)
 
     def resolve_here(self, ref: str) -> Resolved | None:
         """What an image of this host is known as to others, under its name; None without one.

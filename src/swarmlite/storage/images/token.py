@@ -19,6 +19,7 @@ from swarmlite.errors import FailedPrecondition, PermissionDenied, Unavailable
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.encodings import read_answer
 
+_CLIENT = "swarmlite"
 _MAX_TOKEN_BYTES = 1 << 20
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)')
@@ -61,32 +62,39 @@ async def fetch_token(
     *,
     strict: bool = False,
     connecting: Mapping[str, Any] | None = None,
-) -> str:
-    """A Bearer Authorization header; raises PermissionDenied, FailedPrecondition, Unavailable.
+    offline: bool = False,
+) -> tuple[str, str]:
+    """A Bearer Authorization header, and the identity token that came with it, if any.
+
+    Raises PermissionDenied, FailedPrecondition, Unavailable.
 
     A registry may name any realm, and hosted ones do: credentials go there unless that would be
     less secure than the registry itself. With `strict` only to a realm of the registry's own site;
-    another is asked for an anonymous token. `connecting` is how the realm is reached.
+    another is asked for an anonymous token. `connecting` is how the realm is reached. With
+    `offline` an identity token is asked for, to be kept in the password's place.
     """
     realm = _realm(registry, challenge)
     trusted = same_site(registry, realm) if strict else as_secure(registry, realm)
     query: list[tuple[str, str]] = [("scope", part) for part in scope.split()]
     if service := challenge.parameters.get("service"):
         query.append(("service", service))
+    if offline:
+        query += [("offline_token", "true"), ("client_id", _CLIENT)]
     options: dict[str, Any] = {"allow_redirects": False, **(connecting or {})}
     headers = {}
     if auth is not None and trusted and auth.username:
         headers["Authorization"] = auth.basic()
     if auth is not None and trusted and auth.identity_token:
         form = {"grant_type": "refresh_token", "refresh_token": auth.identity_token}
-        form |= {"client_id": "swarmlite", "scope": scope}
+        form |= {"client_id": _CLIENT, "scope": scope}
         form |= {key: value for key, value in query if key == "service"}
         request = session.post(realm, data=form, **options)
     else:
         request = session.get(realm.extend_query(query), headers=headers, **options)
     async with request as response:
         if response.status == 200:
-            return f"Bearer {await _token(response, realm)}"
+            token, refresh = await _token(response, realm)
+            return f"Bearer {token}", refresh
         status = response.status
     if auth is not None and not trusted:
         why = "another host" if strict else "where they would not be encrypted"
@@ -142,15 +150,16 @@ def _realm(registry: URL, challenge: Challenge) -> URL:
     return realm
 
 
-async def _token(response: aiohttp.ClientResponse, realm: URL) -> str:
+async def _token(response: aiohttp.ClientResponse, realm: URL) -> tuple[str, str]:
     try:
         document = json.loads(await read_answer(response, _MAX_TOKEN_BYTES, realm.authority))
         token = document.get("token") or document.get("access_token")
+        refresh = document.get("refresh_token")
     except (ValueError, AttributeError, RecursionError):
-        token = None
+        token = refresh = None
     if not isinstance(token, str) or not token or not token.isprintable():
         raise FailedPrecondition(f"the token server {realm.authority} sends no token")
-    return token
+    return token, refresh if isinstance(refresh, str) and refresh.isprintable() else ""
 
 
 def _is_address(host: str) -> bool:

@@ -79,6 +79,9 @@ class Transport:
         self._auth = auth
         self._settings = settings
         self._base = base
+        self.offline = False
+        """Whether token servers are asked for an identity token too."""
+        self.identity_token = ""
         self._authorization: dict[str, str] = {}
         self._tls: ssl.SSLContext | None = None
         self._others: dict[str, ssl.SSLContext] = {}
@@ -246,7 +249,7 @@ class Transport:
                     "proxy": self._settings.proxy_for(realm),
                     "ssl": await self._tls_for(realm),
                 }
-                return await fetch_token(
+                header, refresh = await fetch_token(
                     self._http,
                     base,
                     challenge,
@@ -254,7 +257,10 @@ class Transport:
                     self._auth,
                     strict=self._settings.strict_token_servers,
                     connecting=connecting,
+                    offline=self.offline,
                 )
+                self.identity_token = refresh or self.identity_token
+                return header
         if any(challenge.scheme == "basic" for challenge in challenges):
             if self._auth is None or not self._auth.username:
                 raise PermissionDenied(f"registry {self.host} asks for a user name and password")

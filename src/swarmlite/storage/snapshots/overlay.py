@@ -106,6 +106,13 @@ class OverlaySnapshots(KeyedSnapshots):
         with translating(self._root):
             return trees.size(self._root / key / "upper")
 
+    @contextlib.contextmanager
+    def shown(self, layers: Sequence[str]) -> Iterator[Path]:
+        """A directory that shows what layers come to, and nothing else; the caller keeps them."""
+        lowers = (*self._layers.lower_dirs(layers), self._root / ".place")
+        with self._opened(Root("", lowers), read_only=True) as descriptor:
+            yield Path(f"/proc/self/fd/{descriptor}")
+
     def layer_tar(self, layers: Sequence[str]) -> Generator[bytes, None, None]:
         """The topmost of some layers as a tar: the same as `commit` gave of its difference."""
         difference = self._layers.lower_dirs(layers)[0]

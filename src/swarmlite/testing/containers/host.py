@@ -178,9 +178,10 @@ class ContainerHost:
         return f"{self.container.get_container_host_ip()}:{self.container.get_exposed_port(port)}"
 
     def containers(self) -> list[str]:
-        """The containers of this host, ended ones too."""
-        found = self.run("ls", str(self.inside.containers_dir), check=False)
-        return found.stdout.split()
+        """The containers of this host that were not removed yet, by the bundles on its disk."""
+        shown = f"ls -d {self.inside.containers_dir}/*/config.json"
+        found = self.run("sh", "-c", shown, check=False).stdout
+        return [Path(line).parent.name for line in found.splitlines()]
 
 
 def _communicate(stream: ExecStream, input: str | bytes | None) -> subprocess.CompletedProcess[str]:

@@ -12,18 +12,22 @@ REGISTRY, NODE = "docker", "node"
 LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE = "oci", "oci-archive", "docker-archive"
 _FILES = (LAYOUT, OCI_ARCHIVE, DOCKER_ARCHIVE)
 FORMS = (
-    "[docker://]REFERENCE, node:IMAGE, oci:FOLDER[:TAG], oci-archive:FILE[:NAME] or "
-    "docker-archive:FILE[:NAME:TAG]"
+    "[docker://]REFERENCE, node:IMAGE, node=NODE:IMAGE, oci:FOLDER[:TAG], oci-archive:FILE[:NAME] "
+    "or docker-archive:FILE[:NAME:TAG]"
 )
 
 
 @dataclass(frozen=True)
 class Place:
-    """A registry's or a node's `name`, or a file or folder and the name in it, if any."""
+    """A registry's or a node's `name`, or a file or folder and the name in it, if any.
+
+    `node` is another node's name or id; empty means this one.
+    """
 
     kind: str
     name: str = ""
     path: Path = Path()
+    node: str = ""
 
     @property
     def reference(self) -> Reference:
@@ -38,6 +42,8 @@ def parse(text: str) -> Place:
     kind, colon, rest = text.partition(":")
     if colon and kind == NODE:
         return _named(NODE, rest)
+    if colon and kind.startswith(f"{NODE}="):
+        return _on(kind.partition("=")[2], rest, text)
     if not colon or kind not in _FILES:
         try:
             return _named(REGISTRY, text)
@@ -55,6 +61,15 @@ def _named(kind: str, name: str) -> Place:
     if kind == REGISTRY or not _is_id(name):
         Reference.parse(name)
     return Place(kind, name)
+
+
+def _on(node: str, name: str, text: str) -> Place:
+    if not node or not name:
+        raise InvalidSpec(f"{text!r} names no node or no image; a place is {FORMS}")
+    reference = Reference.parse(name)
+    if reference.digest:
+        raise InvalidSpec(f"{text!r}: a node keeps an image as NAME:TAG, without a digest")
+    return Place(NODE, reference.tagged, node=node)
 
 
 def _is_id(text: str) -> bool:

@@ -60,7 +60,9 @@ class TarReader:
                 self._map(member)
             member.offset = self.offset
             yield member
-            self._skip(self._left + self._padding)
+            self._skip(self._left)
+            # Docker's command ends a context with the last file's content, without its padding.
+            self.offset += len(self._stream.read(self._padding))
 
     def data(self) -> Iterator[bytes]:
         """The current member's data, in pieces."""

@@ -1,0 +1,121 @@
+"""An image that one host has, carried to ten hosts of namespaces; and one large layer by an agent.
+
+What the source sends is counted by its network card, TLS and all; memory by the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from swarmlite.testing import Cluster, Host
+from swarmlite.testing.oci import BuiltImage, TarWriter, docker_archive, layer
+from swarmlite.testing.registry import Registry
+
+from .docker_peer import pss_bytes
+from .table import Row, alone_row
+
+NODES = int(os.environ.get("SWARMLITE_BENCH_NODES", "10"))
+LARGE_BYTES = int(os.environ.get("SWARMLITE_BENCH_LAYER_MB", "2048")) << 20
+TIMEOUT_S = 900.0
+SAMPLE_S = 0.02
+_BLOCK = 16 << 20
+
+
+def sent_bytes(host: Host) -> int:
+    """What a host's network card has sent to others so far."""
+    for line in Path(f"/proc/{host.pid}/net/dev").read_text().splitlines():
+        name, _, figures = line.partition(":")
+        if name.strip() == "eth0":
+            return int(figures.split()[8])
+    raise RuntimeError(f"host {host.name} has no eth0")
+
+
+def measure(image: BuiltImage) -> list[Row]:
+    """Rows of the image on NODES further hosts, and of the agent's memory meanwhile."""
+    size = sum(one.size for one in image.layers)
+    with (
+        tempfile.TemporaryDirectory(prefix="swl-bench-carrying-") as folder,
+        Cluster(1, NODES, name="benchc") as cluster,
+    ):
+        archive = Path(folder) / "image.tar"
+        archive.write_bytes(docker_archive([image.named("carried:1")]))
+        source = cluster.manager
+        source.cli("image", "load", "-q", "-i", str(archive), timeout_s=TIMEOUT_S)
+        before, began = sent_bytes(source), time.perf_counter()
+        with peak_of(source) as peak:
+            source.cli("image", "push", "-q", "--nodes", "carried:1", timeout_s=TIMEOUT_S)
+        took_s = time.perf_counter() - began
+        share = (sent_bytes(source) - before) / size
+        rows = [
+            # Headers of TLS, HTTP/2 and TCP, and the managers' words, are a few hundredths.
+            alone_row(f"to {NODES} nodes: sent by the source", "of its bytes", share, at_most=2.1),
+            alone_row(f"{size >> 20} MB to {NODES} nodes", "s", took_s),
+            alone_row("the source's agent grows by", "MB", peak.grown_mb),
+        ]
+        return rows + _large(cluster)
+
+
+def _large(cluster: Cluster) -> list[Row]:
+    """One layer of LARGE_BYTES: from a registry to a node, and from that to another."""
+    assert cluster.lan is not None
+    first, second = cluster.manager, cluster.workers[0]
+    what = f"a layer of {LARGE_BYTES >> 20} MB"
+    with Registry(cluster.lan.gateway) as registry:
+        name = f"{registry.address}/large:1"
+        registry.push(_one_layer())
+        with peak_of(first) as pulling:
+            first.cli("image", "pull", "-q", name, timeout_s=TIMEOUT_S)
+    with peak_of(first) as giving, peak_of(second) as taking:
+        first.cli("image", "push", "-q", "--nodes", second.name, name, timeout_s=TIMEOUT_S)
+    return [
+        alone_row(f"{what} is pulled: the agent grows by", "MB", pulling.grown_mb, at_most=64),
+        alone_row(f"{what} is given: the agent grows by", "MB", giving.grown_mb, at_most=64),
+        alone_row(f"{what} is taken: the agent grows by", "MB", taking.grown_mb, at_most=64),
+    ]
+
+
+def _one_layer() -> BuiltImage:
+    tar, block = TarWriter(), os.urandom(_BLOCK)
+    for number in range(max(LARGE_BYTES // _BLOCK, 1)):
+        tar.file(f"large/{number}", block)
+    return BuiltImage("large:1", (layer(tar.tar(), "none"),), {"Cmd": ["/none"]})
+
+
+class Peak:
+    """How much memory an agent took at most, above what it had at first."""
+
+    def __init__(self, host: Host) -> None:
+        self._pid = host.node_pid("agent")
+        self._first = self.most = pss_bytes(self._pid)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    @property
+    def grown_mb(self) -> float:
+        """Until now."""
+        return (self.most - self._first) / (1 << 20)
+
+    def _watch(self) -> None:
+        while not self._done.wait(SAMPLE_S):
+            self.most = max(self.most, pss_bytes(self._pid))
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+@contextmanager
+def peak_of(host: Host) -> Iterator[Peak]:
+    """Watches a host's agent."""
+    with Peak(host) as peak:
+        yield peak

@@ -1,0 +1,49 @@
+"""--cache-from: images that say by which steps their layers were made.
+
+They say so where they were built with the build argument BUILDKIT_INLINE_CACHE=1: a list of the
+cache's keys in their configuration, one for each layer above the base's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swarmlite.errors import SwarmliteError
+from swarmlite.storage.images.types import Image
+
+if TYPE_CHECKING:
+    from swarmlite.build.building import Build
+
+FIELD = "swarmlite.build.cache"
+
+
+async def learn(build: Build) -> None:
+    """Take over what each of these images knows; one that is not to be had is a warning."""
+    for reference in build.options.cache_from:
+        try:
+            image = await build.image(reference, build.platform, None)
+        except SwarmliteError as error:
+            build.report.warn(build.file_name, 0, f"--cache-from {reference}: {error}")
+            continue
+        _take_over(build, image)
+
+
+def _take_over(build: Build, image: Image) -> None:
+    keys = image.config.get(FIELD)
+    layers = list(image.layers)
+    if not isinstance(keys, list) or len(keys) > len(layers):
+        return
+    made = [
+        item for item in image.config.get("history") or ()
+        if isinstance(item, dict) and not item.get("empty_layer")
+    ]  # fmt: skip
+    if len(made) != len(layers):
+        return
+    build.pins.add(*layers)
+    below = len(layers) - len(keys)
+    for number, key in enumerate(keys, below):
+        item = made[number]
+        if isinstance(key, str) and build.cache.get(key) is None:
+            size = build.engine.storage.images.layers.size(layers[number])
+            text, created = str(item.get("created_by", "")), str(item.get("created", ""))
+            build.cache.put(key, layers[: number + 1], created, size, text)

@@ -1,0 +1,1 @@
+"""`swarmlite builder VERB` and `swarmlite buildx VERB`."""

@@ -1,0 +1,88 @@
+"""`swarmlite build`, `swarmlite image build` and `swarmlite builder build`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from swarmlite.build.context.sources import Sources
+from swarmlite.cli.build import building, outputs
+from swarmlite.cli.build.agents import Agents
+from swarmlite.cli.build.flags import build_options
+from swarmlite.cli.build.options import options_of, pairs
+from swarmlite.cli.build.progress import shown_as
+from swarmlite.cli.build.sending import described, named_contexts, requests
+from swarmlite.cli.image.credentials import registry_auth
+from swarmlite.cli.image.transfer import follow
+from swarmlite.cli.lazy import Command, Failed
+from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import InvalidSpec
+from swarmlite.proto.build_pb2 import BuildOptions, BuildResult
+from swarmlite.proto.images_pb2 import PushImageRequest
+
+
+@click.command("build", cls=Command)
+@build_options
+@click.argument("context", metavar="PATH|URL|-")
+@pass_session
+def command(session: Session, /, context: str, **values: Any) -> None:
+    """Build an image from a Dockerfile."""
+    options = options_of(values)
+    found = [outputs.parse(text) for text in values["output"]]
+    outputs.check(found)
+    _name(options, found, push=values["push"])
+    if context == "-" and sys.stdin.isatty():
+        raise InvalidSpec("standard input is a terminal: give a folder, or - < TAR")
+    with (
+        Agents(values["ssh"]) as agents,
+        Sources(sys.stdin.buffer, lambda line: click.echo(line, err=True)) as sources,
+    ):
+        source = sources.main(context, values["file"])
+        described(options, source)
+        contexts = pairs(values["build_context"], "--build-context")
+        named = named_contexts(options, contexts, sources)
+        options.ssh.extend(agents.ids)
+        result = building.build(
+            session,
+            requests(options, source, named, agents),
+            shown_as("quiet" if values["quiet"] else values["progress"]),
+            found,
+            agents,
+            source.name,
+        )
+    if options.check:
+        click.echo("Check complete, no problems found.", err=True)
+        return
+    _finish(session, building.of(result), found, values)
+
+
+def _name(options: BuildOptions, found: list[outputs.Output], *, push: bool) -> None:
+    """Outputs and the names that they bring, into the options."""
+    options.outputs.extend(one.message for one in found)
+    for one in found:
+        options.tags.extend(name for name in one.names if name not in options.tags)
+    if (push or any(one.push for one in found)) and not options.tags:
+        raise InvalidSpec("to push it the image needs a name: --tag NAME")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch and "SOURCE_DATE_EPOCH" not in options.build_args:
+        if not epoch.isdecimal():
+            raise InvalidSpec(f"SOURCE_DATE_EPOCH={epoch[:40]}: expected whole seconds")
+        options.source_date_epoch = int(epoch)
+
+
+def _finish(
+    session: Session, result: BuildResult, found: list[outputs.Output], values: dict[str, Any]
+) -> None:
+    building.left_behind(result, iidfile=values["iidfile"], metadata_file=values["metadata_file"])
+    to_stdout = any(one.dest == outputs.STREAM for one in found)
+    if result.image_id and not to_stdout:
+        building.report(result, quiet=values["quiet"])
+    if values["push"] or any(one.push for one in found):
+        for name in result.tags:
+            request = PushImageRequest(ref=name, registry_auth=registry_auth(name))
+            done = follow(session.images.Push(request), quiet=values["quiet"], out=sys.stderr)
+            if not done.pushed:
+                raise Failed(f"{name} was not pushed", 1)

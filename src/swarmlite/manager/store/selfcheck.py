@@ -1,0 +1,107 @@
+"""The mirror checks itself against etcd: a watch is a hint, and some versions lose events of it.
+
+Each round writes a mark, reads how many objects etcd has at the mark's revision, and reads again
+from etcd's history what was written since the last round: its cost is that of the changes, and
+nothing where there are none. What the mirror missed is applied and published like any event; what
+came late is ignored then, for it lies below the revision that was checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+
+from aetcd import rpc as etcd
+
+from swarmlite.errors import SwarmliteError, Unavailable
+
+from .api import type_of_kind
+from .etcd_client import Compacted, EtcdClient, prefix_end
+from .etcd_mirror import CHECKS, PREFIX, Mirror, key_of
+from .sealing import UnknownKey
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 8.0
+LATE_S = 3.0
+"""How long the watch may take to bring the mark before what it missed is read; and the history."""
+
+
+class SelfCheck:
+    """One manager's; `run` is for as long as its mirror's."""
+
+    def __init__(
+        self,
+        client: EtcdClient,
+        mirror: Mirror,
+        name: str,
+        check_s: float = CHECK_S,
+        late_s: float = LATE_S,
+    ) -> None:
+        """`name` is the manager's own: its mark lies under it."""
+        self.healed = 0
+        """Objects that were put right, for whoever watches this manager."""
+        self._client, self._mirror = client, mirror
+        self._check_s, self._late_s = check_s, late_s
+        mirror.mark_key = CHECKS + name.encode()
+        self._late = 0
+
+    async def run(self) -> None:
+        """Ends only by cancellation. Without a quorum nothing can be checked."""
+        while True:
+            await asyncio.sleep(self._check_s)
+            try:
+                await self.check()
+            except Compacted:
+                log.warning("what changed since the last check was compacted: listing again")
+                self._mirror.list_again()
+            except UnknownKey:
+                self._mirror.list_again()  # which learns it
+            except SwarmliteError as error:
+                log.debug("not checked: %s", error)
+
+    async def check(self) -> int:
+        """One round; how many objects were put right. Raises SwarmliteError, Compacted."""
+        mirror = self._mirror
+        since = mirror.checked
+        revision, counts = await self._mark()
+        with contextlib.suppress(Unavailable):
+            await mirror.reached(revision, self._late_s)
+        self._late = 0 if mirror.view.revision >= revision else self._late + 1
+        changed = await self._changed(since + 1, revision)
+        healed = mirror.heal(changed, revision)
+        self.healed += healed
+        if healed:
+            log.warning("the watch had lost or turned round %d changes: put right", healed)
+        elif mirror.marked[0] == revision and mirror.marked[1] != counts:
+            log.warning("the mirror has %s, etcd %s: listing again", mirror.marked[1], counts)
+            mirror.list_again()
+        if self._late:
+            log.warning("the watch was late by more than %.0f s: beginning another", self._late_s)
+            mirror.watch_again()
+        return healed
+
+    async def _mark(self) -> tuple[int, Mapping[str, int]]:
+        """Write the mark; its revision, and etcd's number of objects of each kind at it."""
+        request = etcd.TxnRequest()
+        request.success.add().request_put.key = self._mirror.mark_key
+        for kind in type_of_kind:
+            found = request.success.add().request_range
+            prefix = key_of(kind, "")
+            found.key, found.range_end, found.count_only = prefix, prefix_end(prefix), True
+        answer = await self._client.txn(request)
+        counts = [response.response_range.count for response in answer.responses[1:]]
+        return answer.header.revision, dict(zip(type_of_kind, counts, strict=True))
+
+    async def _changed(self, first: int, last: int) -> list[etcd.Event]:
+        """The last event of each key that changed in these revisions."""
+        found: dict[bytes, etcd.Event] = {}
+        async with contextlib.aclosing(
+            self._client.history(PREFIX, first, last, prefix_end(PREFIX))
+        ) as history:
+            async for events in history:
+                for event in events:
+                    found[event.kv.key] = event
+        return list(found.values())

@@ -1,0 +1,39 @@
+"""How a node's generic resources are written: `gpu=4`, or `gpu=UUID1` once for each of them.
+
+Apart from `generic_resources` because swarmlited, which checks its flags, loads no protobuf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from swarmlite.errors import InvalidSpec
+
+MAX_WORD = 128
+MAX_WORDS = 256
+
+
+def parse(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Kinds and their values. Raises InvalidSpec for what contradicts itself, too."""
+    found = [_one(text) for text in texts]
+    if len(found) > MAX_WORDS:
+        raise InvalidSpec(f"more than {MAX_WORDS} generic resources")
+    if len(found) > len(set(found)):
+        raise InvalidSpec("a generic resource is specified twice")
+    for kind in {kind for kind, _ in found}:
+        values = [value for other, value in found if other == kind]
+        if len(values) > 1 and any(is_count(value) for value in values):
+            raise InvalidSpec(f"{kind}: give one count, or names only")
+    return found
+
+
+def is_count(value: str) -> bool:
+    """Whether a value is a number of them, and no name."""
+    return value.isascii() and value.isdigit()
+
+
+def _one(text: str) -> tuple[str, str]:
+    kind, equals, value = text.partition("=")
+    if not equals or not kind or not value or len(text) > MAX_WORD or "," in value:
+        raise InvalidSpec(f"{text[:60]!r}: expected KIND=COUNT or KIND=NAME, for example gpu=2")
+    return kind, value

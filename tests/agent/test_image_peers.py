@@ -1,0 +1,230 @@
+"""Images between nodes: who is given what, and what is done about peers that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from image_nodes import Cutter, Endless, HalfLiar, ImageNode, Liar, World, made
+from scripted_manager import certify
+
+from swarmlite import rpc
+from swarmlite.errors import PermissionDenied, SwarmliteError, Unavailable
+from swarmlite.identity import tickets
+from swarmlite.identity.certificates import Certificates
+from swarmlite.manager.ca.root import MANAGER, WORKER, RootCA
+from swarmlite.proto.blobs_pb2 import FetchBlobRequest, ImageTicket, TicketStatement
+from swarmlite.proto.blobs_pb2_grpc import BlobsStub
+from swarmlite.testing.oci import BuiltImage
+from swarmlite.testing.registry import Registry
+
+pytestmark = [pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World(tmp_path) as world:
+        yield world
+
+
+async def source(world: World, image: BuiltImage) -> tuple[ImageNode, str]:
+    """A node that has it, and how it is pinned."""
+    node = await world.node("source")
+    return node, f"{image.name}@{await node.load(image)}"
+
+
+async def test_an_image_comes_whole_from_a_peer(world: World) -> None:
+    image = made("app:1")
+    origin, ref = await source(world, image)
+    node = await world.node("node")
+    await node.pull(ref, [origin.candidate()])
+    assert node.has(image) and node.store.get(ref).id == image.id
+
+
+@pytest.mark.parametrize("bad", [Liar, Cutter, HalfLiar, Endless])
+async def test_a_peer_that_lies_or_cuts_is_passed_over(world: World, bad: type[Liar]) -> None:
+    """The next one gives the rest, and what was wrong counts for nothing."""
+    image = made("app:1")
+    origin, ref = await source(world, image)
+    wrong = await world.node("wrong", bad)
+    await wrong.load(image)
+    node = await world.node("node")
+    await node.pull(ref, [wrong.candidate(), origin.candidate()])
+    assert node.has(image)
+
+
+@pytest.mark.parametrize("bad", [Liar, HalfLiar])
+async def test_the_registry_is_the_last_to_be_asked(
+    world: World, tmp_path: Path, bad: type[Liar]
+) -> None:
+    """Also where peers have sent nothing but nonsense: none of that stays."""
+    image = made("app:1")
+    with Registry() as registry:
+        registry.push(image)
+        wrong = await world.node("wrong", bad)
+        digest = await wrong.load(image)
+        node = await world.node("node")
+        ref = f"{registry.address}/app:1@{digest}"
+        try:
+            await node.pull(ref, [wrong.candidate()], "peer", "registry")
+        except SwarmliteError as error:  # a registry may have been given another manifest of it
+            assert "no such image" in str(error), error
+            pytest.skip("the registry has another manifest")
+        assert node.has(image)
+
+
+async def test_with_nobody_left_the_error_names_each_who_was_asked(world: World) -> None:
+    image = made("app:1")
+    wrong = await world.node("wrong", Liar)
+    digest = await wrong.load(image)
+    empty = await world.node("empty")
+    node = await world.node("node")
+    with pytest.raises(Unavailable) as refused:
+        await node.pull(f"app:1@{digest}", [wrong.candidate(), empty.candidate()])
+    assert "wrong (it sent another content)" in str(refused.value)
+    assert "empty (" in str(refused.value) and "is not here" in str(refused.value)
+
+
+async def test_ten_nodes_at_once_get_each_byte_twice_at_most_from_any(world: World) -> None:
+    """Those who come third are sent to the first two, while it still comes there."""
+    image = made("app:1", layers=3, layer_bytes=3 << 20)
+    origin, ref = await source(world, image)
+    nodes = [await world.node(f"node-{number}") for number in range(10)]
+    await asyncio.gather(*(node.pull(ref, [origin.candidate()]) for node in nodes))
+    assert all(node.has(image) for node in nodes)
+    sent: Counter[str] = Counter()
+    for node in nodes:
+        sent.update(node.carrying.received)
+    whole = sum(sent.values()) // len(nodes)
+    assert sent["source"] <= 2 * whole
+    assert max(sent.values()) <= 2 * whole
+
+
+async def test_a_peer_that_dies_on_the_way_is_replaced_where_it_stopped(world: World) -> None:
+    image = made("app:1", layers=1, layer_bytes=24 << 20)
+    origin, ref = await source(world, image)
+    dying = ImageNode(world, "dying", Cutter)
+    async with dying.serving():
+        await dying.load(image)
+        node = await world.node("node")
+        await node.pull(ref, [dying.candidate(), origin.candidate()])
+    assert node.has(image)
+    assert node.carrying.received["dying"] > 0
+    whole = sum(node.carrying.received.values())
+    assert whole < 1.2 * sum(len(one.read()) for one in image.layers) + 100_000
+
+
+async def test_what_is_on_its_way_to_a_node_is_given_on(world: World) -> None:
+    """A node that has the first half gives it, and the rest as it comes."""
+    image = made("app:1", layers=1, layer_bytes=6 << 20)
+    origin, ref = await source(world, image)
+    first, second = await world.node("first"), await world.node("second")
+    await asyncio.gather(
+        first.pull(ref, [origin.candidate()]), second.pull(ref, [first.candidate(wait=True)])
+    )
+    assert second.has(image)
+    assert set(second.carrying.received) == {"first"}
+
+
+# who may have what
+async def ask(node: ImageNode, to: ImageNode, ticket: bytes, digest: str) -> bytes:
+    channel = rpc.secure_channel([to.candidate().addr], node.folder, to.name)
+    try:
+        with rpc.translated():
+            request = FetchBlobRequest(ticket=ticket, digest=digest)
+            parts = [part async for part in BlobsStub(channel).Fetch(request, timeout=20)]
+        return b"".join(part.data for part in parts)
+    finally:
+        await channel.close()
+
+
+async def test_only_blobs_of_the_image_that_the_ticket_names_are_given(world: World) -> None:
+    image, other = made("app:1"), made("other:1")
+    origin, ref = await source(world, image)
+    await origin.load(other)
+    node = await world.node("node")
+    ticket = tickets.issue(world.manager, "node", ref.partition("@")[2])
+    assert await ask(node, origin, ticket, image.layers[-1].digest) == image.layers[-1].read()
+    with pytest.raises(PermissionDenied, match="is not of the image"):
+        await ask(node, origin, ticket, other.layers[-1].digest)
+
+
+async def test_tickets_that_are_forged_expired_or_anothers_are_refused(
+    world: World, tmp_path: Path
+) -> None:
+    image = made("app:1")
+    origin, ref = await source(world, image)
+    node, digest = await world.node("node"), ref.partition("@")[2]
+    wanted = image.layers[-1].digest
+    good = tickets.issue(world.manager, "node", digest)
+    foreign = Certificates(certify(RootCA.create(), tmp_path / "x", "manager-1", MANAGER))
+    worker = Certificates(certify(world.ca, tmp_path / "w", "manager-1", WORKER))
+    demoted = Certificates(certify(world.ca, tmp_path / "d", "manager-2", MANAGER))
+    forged = ImageTicket.FromString(good)
+    statement = TicketStatement.FromString(forged.statement)
+    statement.expires += 30
+    forged.statement = statement.SerializeToString()
+    for ticket, why in (
+        (b"", "malformed"),
+        (b"nonsense", "malformed"),
+        (bytes(40_000), "too long"),
+        (forged.SerializeToString(), "signature does not hold"),
+        (tickets.issue(world.manager, "node", digest, life_s=-300), "has expired"),
+        (tickets.issue(world.manager, "node", digest, life_s=9000), "has expired"),
+        (tickets.issue(world.manager, "another", digest), "another node's"),
+        (tickets.issue(foreign, "node", digest), "not of this cluster"),
+        (tickets.issue(worker, "node", digest), "is no manager"),
+        (tickets.issue(demoted, "node", digest), "is no manager"),
+    ):
+        with pytest.raises(PermissionDenied, match=why):
+            await ask(node, origin, ticket, wanted)
+    assert await ask(node, origin, good, wanted)
+    origin.managers.clear()
+    with pytest.raises(Unavailable, match="no manager has answered"):
+        await ask(node, origin, good, wanted)
+
+
+async def test_a_node_of_another_cluster_does_not_even_connect(
+    world: World, tmp_path: Path
+) -> None:
+    image = made("app:1")
+    origin, ref = await source(world, image)
+    ticket = tickets.issue(world.manager, "node", ref.partition("@")[2])
+    node = await world.node("node")
+    node.folder = certify(RootCA.create(), tmp_path / "foreign", "node", WORKER)
+    with pytest.raises(Unavailable):
+        await ask(node, origin, ticket, image.layers[-1].digest)
+
+
+async def test_a_peer_that_is_another_node_than_was_said_is_not_believed(world: World) -> None:
+    """Its certificate must bear the id that the managers named."""
+    image = made("app:1")
+    origin, ref = await source(world, image)
+    node = await world.node("node")
+    said = origin.candidate()
+    claimed = type(said)("somebody-else", said.addr, "somebody-else")
+    with pytest.raises(Unavailable, match="somebody-else"):
+        await node.pull(ref, [claimed])
+    assert not node.has(image)
+
+
+async def test_a_pull_that_is_cancelled_leaves_nothing_that_is_served(world: World) -> None:
+    image = made("app:1", layers=1, layer_bytes=8 << 20)
+    origin, ref = await source(world, image)
+    node = await world.node("node")
+    pulling = asyncio.create_task(node.pull(ref, [origin.candidate()]))
+    while not node.carrying.received:
+        await asyncio.sleep(0.001)
+    pulling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await pulling
+    if not node.has(image):  # it may have been whole just then
+        ticket = tickets.issue(world.manager, "source", ref.partition("@")[2])
+        with pytest.raises(SwarmliteError, match="is not here"):
+            await ask(origin, node, ticket, image.layers[-1].digest)
+    await node.pull(ref, [origin.candidate()])
+    assert node.has(image)

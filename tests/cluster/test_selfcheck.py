@@ -1,0 +1,235 @@
+"""Events that etcd's watch loses, delays, repeats or turns round: the mirror is right again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from aetcd import rpc as etcd_rpc
+from etcd_world import KEYS
+from test_store import a_service, a_task, changed
+
+from swarmlite.manager.store.api import Action, Delete, Event, Put
+from swarmlite.manager.store.etcd import EtcdStore, open_store
+from swarmlite.manager.store.etcd_client import EtcdClient
+from swarmlite.proto.objects_pb2 import Service
+
+Batch = Sequence[etcd_rpc.Event]
+CHECK_S = 0.2
+
+
+class Faulty(EtcdClient):
+    """What a watch brings goes through `fault` first; history is as etcd has it."""
+
+    fault: Callable[[list[etcd_rpc.Event]], list[etcd_rpc.Event]] | None = None
+    silent = False
+    watches = 0
+    _reading_history = False
+
+    async def watch(
+        self, key: bytes, revision: int, range_end: bytes = b""
+    ) -> AsyncIterator[Batch]:
+        self.watches += 1
+        stuck = self.silent
+        async for events in super().watch(key, revision, range_end):
+            if stuck and self.silent:
+                continue  # of this watch nothing comes any more
+            yield self.fault(list(events)) if self.fault and events else events
+
+    def history(self, *arguments: Any) -> Any:
+        return EtcdClient(self._endpoints, self._certificates_dir).history(*arguments)
+
+
+@pytest.fixture
+async def faulty(etcd: Any, client: EtcdClient) -> AsyncIterator[Faulty]:
+    """On a clean key space."""
+    made = Faulty([etcd.endpoint], etcd.certificates_dir)
+    yield made
+    await made.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def same(mine: EtcdStore, truth: EtcdStore) -> bool:
+    """Whether both have the same objects at the same versions."""
+    return all(
+        {i: o.meta.version.index for i, o in mine.view.table(kind).items()}
+        == {i: o.meta.version.index for i, o in truth.view.table(kind).items()}
+        for kind in ("service", "task")
+    )
+
+
+class Seen:
+    """What a subscriber makes of the events: it has to come to the same objects."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, int] = {}
+
+    def take(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.action is Action.REMOVE:
+                self.objects.pop(event.obj.id)
+            else:
+                assert (event.action is Action.UPDATE) == (event.obj.id in self.objects)
+                self.objects[event.obj.id] = event.obj.meta.version.index
+
+
+async def write_a_lot(truth: EtcdStore, name: str) -> None:
+    """Objects come, change and go."""
+    for number in range(4):
+        services = [a_service(f"{name}{number}-{n}") for n in range(4)]
+        await truth.commit([Put(service) for service in services])
+        for service in services:
+            stored = changed(truth.view.services.get(service.id))
+            stored.spec.annotations.labels["n"] = "1"
+            await truth.commit([Put(stored)])
+        await truth.commit([Delete(truth.view.services.get(services[0].id))])  # type: ignore[arg-type]
+        await truth.commit([Put(a_task(number))])
+
+
+def lose_updates(events: list[etcd_rpc.Event]) -> list[etcd_rpc.Event]:
+    return [e for e in events if e.kv.version <= 1 or b"/checks/" in e.kv.key]
+
+
+def lose_removals(events: list[etcd_rpc.Event]) -> list[etcd_rpc.Event]:
+    return [e for e in events if e.type != 1]
+
+
+def lose_all(events: list[etcd_rpc.Event]) -> list[etcd_rpc.Event]:
+    return [e for e in events if b"/checks/" in e.kv.key]
+
+
+def lose_everything(events: list[etcd_rpc.Event]) -> list[etcd_rpc.Event]:
+    return []
+
+
+def repeat(events: list[etcd_rpc.Event]) -> list[etcd_rpc.Event]:
+    return [*events, *events]
+
+
+class Reorder:
+    """An event comes after the two that follow it."""
+
+    def __init__(self) -> None:
+        self.held: list[etcd_rpc.Event] = []
+
+    def __call__(self, events: list[etcd_rpc.Event]) -> list[etcd_rpc.Event]:
+        self.held += events
+        out = []
+        while len(self.held) > 2:
+            out.append(self.held.pop(2))
+            out.append(self.held.pop(0))
+        return out
+
+
+FAULTS = {
+    "updates are lost": lambda: lose_updates,
+    "removals are lost": lambda: lose_removals,
+    "all but the mark is lost": lambda: lose_all,
+    "everything is lost": lambda: lose_everything,
+    "all comes twice": lambda: repeat,
+    "all comes in another order": Reorder,
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_whatever_the_watch_does_the_view_and_its_readers_come_right(
+    faulty: Faulty, client: EtcdClient, name: str
+) -> None:
+    async with (
+        open_store(client, KEYS) as truth,
+        open_store(faulty, KEYS, checked_as="m1", check_s=CHECK_S, late_s=CHECK_S) as mine,
+        mine.subscribe("service", "task") as events,
+    ):
+        seen = Seen()
+
+        def right() -> bool:
+            seen.take(events.drain())
+            return same(mine, truth) and seen.objects == {
+                i: o.meta.version.index
+                for kind in ("service", "task")
+                for i, o in mine.view.table(kind).items()
+            }
+
+        faulty.fault = FAULTS[name]()  # type: ignore[no-untyped-call]
+        await write_a_lot(truth, "a")
+        await until(right)
+        # And what comes late then takes nothing away.
+        faulty.fault = None
+        await write_a_lot(truth, "b")
+        await until(right)
+
+
+async def test_a_watch_that_falls_silent_is_begun_again_and_writers_do_not_wait_for_it(
+    faulty: Faulty, client: EtcdClient
+) -> None:
+    faulty.silent = True
+    async with (
+        open_store(client, KEYS) as truth,
+        open_store(faulty, KEYS, checked_as="m1", check_s=CHECK_S, late_s=CHECK_S) as mine,
+    ):
+        await truth.commit([Put(a_service("web"))])
+        await until(lambda: same(mine, truth))
+        service = a_service("other")
+        await mine.commit([Put(service)])  # answered once the own view has it
+        assert service.id in mine.view.services
+        faulty.silent = False
+        begun = faulty.watches
+        await until(lambda: faulty.watches > begun)
+        await until(lambda: mine.connected)
+
+
+async def test_what_is_lost_without_a_trace_is_seen_by_its_number(
+    faulty: Faulty, client: EtcdClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """History does not tell it either: etcd's count of the objects does."""
+    async with (
+        open_store(client, KEYS) as truth,
+        open_store(faulty, KEYS, checked_as="m1", check_s=CHECK_S, late_s=CHECK_S) as mine,
+    ):
+        await truth.commit([Put(a_service("kept"))])
+        await until(lambda: same(mine, truth))
+        lost = next(iter(mine.view.services))
+        mine.view.services.pop(lost.id)
+        await until(lambda: same(mine, truth))
+        extra = Service(id="never-was")
+        mine.view.services.put(extra)
+        await until(lambda: same(mine, truth))
+        # Nothing to do: nothing is listed again and again.
+        listed = 0
+
+        async def pages(*arguments: Any) -> Any:
+            nonlocal listed
+            listed += 1
+            async for page in EtcdClient.pages(faulty, *arguments):
+                yield page
+
+        monkeypatch.setattr(faulty, "pages", pages)
+        checks = faulty_marks(mine)
+        await until(lambda: faulty_marks(mine) > checks)
+        rounds = faulty_marks(mine)
+        await until(lambda: faulty_marks(mine) > rounds)
+        assert listed == 0
+
+
+def faulty_marks(store: EtcdStore) -> int:
+    """The revision of the last mark that the watch brought."""
+    return store._mirror.marked[0]
+
+
+async def test_values_that_nobody_can_read_are_counted(client: EtcdClient) -> None:
+    """Else each check would list everything again."""
+    from swarmlite.manager.store.etcd_mirror import key_of
+
+    async with open_store(client, KEYS, checked_as="m1", check_s=CHECK_S) as mine:
+        await client.put(key_of("service", "broken"), b"\xff\xff\xff")
+        before = faulty_marks(mine)
+        await until(lambda: faulty_marks(mine) > before)
+        assert mine._mirror.marked[1]["service"] == 1
+        assert len(mine.view.services) == 0

@@ -1,0 +1,120 @@
+"""The other kinds of the one cluster: hosts that are containers of a Docker engine.
+
+SWARMLITE_TEST_CLUSTER chooses: `docker` (the engine of DOCKER_HOST; the hosts' image is built of
+deploy/Dockerfile there), `swarmlite` (an engine of ours, on a host made for it), `dockerd`
+(Debian's, in namespaces of its own). Tests that are marked `machine` are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarmlite.testing import Cluster, DockerCluster, images
+from swarmlite.testing.containers.cluster import engine
+from swarmlite.testing.oci import BuiltImage, docker_archive
+from swarmlite.testing.push import Pusher
+
+ROOT = Path(__file__).parents[2]
+for folder in (ROOT / "tests" / "testing", ROOT / "benchmarks"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+KIND = os.environ.get("SWARMLITE_TEST_CLUSTER", "namespaces")
+KINDS = ("namespaces", "docker", "swarmlite", "dockerd")
+PORT = 5000
+CONFIGURATION = f"""
+version: 0.1
+storage: {{filesystem: {{rootdirectory: /registry}}, delete: {{enabled: true}}}}
+http: {{addr: ":{PORT}"}}
+"""
+
+
+@contextmanager
+def docker_cluster(managers: int, workers: int) -> Iterator[DockerCluster]:
+    """A cluster in the engine that KIND names."""
+    if KIND not in KINDS:
+        pytest.fail(f"SWARMLITE_TEST_CLUSTER: expected one of {', '.join(KINDS)}, not {KIND}")
+    with _engine() as image, DockerCluster(managers, workers, image=image) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _engine() -> Iterator[str]:
+    """Make DOCKER_HOST lead to it; the image of the hosts, which it has."""
+    if KIND == "docker":
+        yield ""
+    elif KIND == "swarmlite":
+        with Cluster(1, 0, name=f"e{os.getpid()}", swarm=False) as outer:
+            host = outer.manager
+            with _loaded(f"unix://{host.paths.docker_socket}", host.addr) as image:
+                yield image
+    else:
+        if shutil.which("dockerd") is None:
+            pytest.skip("dockerd is not installed (Debian: docker.io)")
+        from docker_peer import DockerPeer
+
+        with DockerPeer() as peer, _loaded(f"unix://{peer.socket}", peer.address) as image:
+            yield image
+
+
+@contextmanager
+def _loaded(url: str, address: str) -> Iterator[str]:
+    import node_image
+    from testcontainers.core.config import testcontainers_config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", url)
+        patch.setenv("TC_HOST", address)
+        patch.setattr(testcontainers_config, "ryuk_disabled", True)
+        built = node_image.plain(node_image.node())
+        _load(built)
+        yield built.name
+
+
+def _load(image: BuiltImage) -> None:
+    client = engine()
+    try:
+        client.images.load(docker_archive([image]))
+    finally:
+        client.close()
+
+
+class EngineRegistry:
+    """Debian's docker-registry in a container beside the hosts; `address` is for them."""
+
+    def __init__(self, cluster: DockerCluster) -> None:
+        import node_image
+        from testcontainers.core.container import DockerContainer
+
+        built = images.debian("swarmlite-registry:test", [["docker-registry"]])
+        _load(node_image.plain(built))
+        self._container: Any = (
+            DockerContainer(built.name)
+            .with_network(cluster._network)  # type: ignore[arg-type]
+            .with_copy_into_container(CONFIGURATION.encode(), "/registry.yml")
+            .with_command(["docker-registry", "serve", "/registry.yml"])
+            .start()
+        )
+        wrapped = self._container.get_wrapped_container()
+        wrapped.reload()
+        (place,) = wrapped.attrs["NetworkSettings"]["Networks"].values()
+        self.address = f"{place['IPAddress']}:{PORT}"
+        self._forward = cluster.manager.forward(self.address)
+
+    def push(self, image: BuiltImage, name: str = "") -> str:
+        """The reference that the hosts pull it by."""
+        name = name or image.name
+        Pusher(f"http://127.0.0.1:{self._forward.port}").push(image, name)
+        return f"{self.address}/{name}"
+
+    def close(self) -> None:
+        self._forward.close()
+        self._container.stop()
