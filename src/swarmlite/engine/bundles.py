@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,3 +17,18 @@ def read_spec(bundle: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return spec if isinstance(spec, dict) else {}
+
+
+def process_spec(bundle: Path) -> Mapping[str, Any]:
+    """Its `process`, which is not to be changed: many execs and probes ask for the same one."""
+    try:
+        status = os.stat(f"{bundle}/config.json")  # noqa: PTH116
+    except OSError:
+        return {}
+    return _process(bundle, status.st_ino, status.st_mtime_ns)
+
+
+@functools.lru_cache(64)
+def _process(bundle: Path, inode: int, written_ns: int) -> Mapping[str, Any]:
+    process = read_spec(bundle).get("process", {})
+    return process if isinstance(process, dict) else {}

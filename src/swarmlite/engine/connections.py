@@ -80,7 +80,7 @@ class Connections:
                 aliases = self._aliases(record, state)
                 del state.dns_names[:]
                 state.dns_names.extend(dict.fromkeys([*names, *aliases]))
-            await self._lifecycle.save(record)
+            await self._lifecycle.save(record)  # its name is on the disk already
 
     def _aliases(self, record: Record, state: EndpointState) -> list[str]:
         wanted = self._wanted_for(record, state.network_name)

@@ -258,7 +258,7 @@ class Lifecycle:
         if record.of_task:
             record.changed()
         else:
-            await self.records.save(record)
+            await self.records.save(record, doing=True)
         self._events.tell(record, "start")
 
     async def _not_started(self, record: Record, error: BaseException) -> None:
@@ -304,9 +304,9 @@ class Lifecycle:
             await self.save(record)
 
     async def save(self, record: Record) -> None:
-        """Write it down; a full disk is said in the log, and the container goes on."""
+        """Write down what it is doing; a full disk is said in the log, the container goes on."""
         try:
-            await self.records.save(record)
+            await self.records.save(record, doing=True)
         except SwarmliteError as error:
             log.warning("record not written container=%s error=%s", record.id, error)
 
@@ -423,7 +423,7 @@ class Lifecycle:
                 raise FailedPrecondition(f"Container {record.id} is not running")
             await finished(self._supervisor.client.pause(record.id))
             record.state.status = ContainerState.PAUSED
-            await self.records.save(record)
+            await self.records.save(record, doing=True)
         self._events.tell(record, "pause")
 
     async def unpause(self, record: Record) -> None:
@@ -437,7 +437,7 @@ class Lifecycle:
     async def _unpause(self, record: Record) -> None:
         await finished(self._supervisor.client.resume(record.id))
         record.state.status = ContainerState.RUNNING
-        await self.records.save(record)
+        await self.records.save(record, doing=True)
 
     # named
     async def rename(self, record: Record, name: str) -> None:

@@ -3,15 +3,19 @@
 Shape: CONTAINERS_DIR/<id>/record is a serialized `Container` message, replaced as a whole. A folder
 without one is of a create that was cut short. A plain container's record is on the disk itself when
 `save` returns, so that restart policies outlive a power cut; a task's is not waited for, since its
-managers replace what is lost.
+managers replace what is lost. What a container without such a policy is doing lies in `latest`
+beside it, a checksum and the whole message, which no disk is waited for either: a power cut ends
+the run that it is about, and a half of it is seen to be one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,7 +30,8 @@ from swarmlite.proto.containers_pb2 import Container, ContainerConfig, Container
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-FILE = "record"
+FILE, LATEST = "record", "latest"
+CHECKSUM_BYTES = 4
 SHORT = 12
 PASSING = (ContainerState.CREATING, ContainerState.REMOVING)
 OWNER = "container/"
@@ -130,7 +135,7 @@ class Records:
         without = []
         for folder in sorted(self.directory.iterdir()):
             try:
-                message = Container.FromString((folder / FILE).read_bytes())
+                message = _read(folder)
             except (OSError, DecodeError) as error:
                 if not isinstance(error, FileNotFoundError):
                     log.error("record unreadable container=%s error=%s", folder.name, error)
@@ -242,18 +247,21 @@ class Records:
 
         A power cut may lose it, which ends all that it could be about.
         """
-        data = record.message.SerializeToString()
+        data = _serialized(record)
         try:
             if record.of_task:
                 _write_in_place(f"{record.folder}/{FILE}", data)
             else:
-                durable.write(record.folder / FILE, data, sync=False)
+                _write_latest(record, data)
         except OSError as error:
             log.warning("record not written container=%s error=%s", record.id, error)
 
-    async def save(self, record: Record) -> None:
-        """Write it down, and wake who waits for a change. Raises ResourceExhausted."""
-        data = record.message.SerializeToString()
+    async def save(self, record: Record, *, doing: bool = False) -> None:
+        """Write it down, and wake who waits for a change. Raises ResourceExhausted.
+
+        `doing`: nothing but what it is doing has changed.
+        """
+        data = _serialized(record)
         try:
             if record.of_task:
                 _write_in_place(f"{record.folder}/{FILE}", data)
@@ -263,6 +271,8 @@ class Records:
                 # the middle of a removal one that is gone on with, or what it was before it began.
                 if record.config.auto_remove or record.state.status in PASSING:
                     durable.write(path, data, sync=False)
+                elif doing and not record.config.restart.condition:
+                    _write_latest(record, data)
                 else:
                     await asyncio.to_thread(durable.write, path, data)
         except OSError as error:
@@ -272,6 +282,29 @@ class Records:
             ) from error
         finally:
             record.changed()
+
+
+def _serialized(record: Record) -> bytes:
+    record.message.saves += 1
+    return record.message.SerializeToString()
+
+
+def _write_latest(record: Record, data: bytes) -> None:
+    checksum = zlib.crc32(data).to_bytes(CHECKSUM_BYTES, "big")
+    durable.write(record.folder / LATEST, checksum + data, sync=False)
+
+
+def _read(folder: Path) -> Container:
+    """Raises OSError, DecodeError."""
+    message = Container.FromString((folder / FILE).read_bytes())
+    with contextlib.suppress(FileNotFoundError, DecodeError):
+        data = (folder / LATEST).read_bytes()
+        checksum, data = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
+        if zlib.crc32(data).to_bytes(CHECKSUM_BYTES, "big") == checksum:
+            latest = Container.FromString(data)
+            if latest.id == message.id and latest.saves > message.saves:
+                return latest
+    return message
 
 
 def _write_in_place(path: str, data: bytes) -> None:

@@ -478,6 +478,7 @@ class Container(google.protobuf.message.Message):
     WANTED_NETWORKS_FIELD_NUMBER: builtins.int
     FIRST_ID_FIELD_NUMBER: builtins.int
     ID_COUNT_FIELD_NUMBER: builtins.int
+    SAVES_FIELD_NUMBER: builtins.int
     id: builtins.str
     """64 hexadecimal digits"""
     image_id: builtins.str
@@ -496,6 +497,8 @@ class Container(google.protobuf.message.Message):
     first_id: builtins.int
     """With userns_mode auto: its ids 0 to id_count - 1 are those of the host from first_id on."""
     id_count: builtins.int
+    saves: builtins.int
+    """how often it was written down: of two files the one that was written later counts"""
     @property
     def config(self) -> Global___ContainerConfig:
         """name always set"""
@@ -573,9 +576,10 @@ class Container(google.protobuf.message.Message):
         wanted_networks: collections.abc.Iterable[Global___EndpointConfig] | None = ...,
         first_id: builtins.int = ...,
         id_count: builtins.int = ...,
+        saves: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["config", b"config", "created", b"created", "healthcheck", b"healthcheck", "state", b"state"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["args", b"args", "config", b"config", "created", b"created", "env", b"env", "exec_ids", b"exec_ids", "exposed_ports", b"exposed_ports", "first_id", b"first_id", "healthcheck", b"healthcheck", "hostname_path", b"hostname_path", "hosts_path", b"hosts_path", "id", b"id", "id_count", b"id_count", "image_id", b"image_id", "labels", b"labels", "log_path", b"log_path", "mounts", b"mounts", "networks", b"networks", "ports", b"ports", "resolv_conf_path", b"resolv_conf_path", "resolved_mounts", b"resolved_mounts", "sandbox_path", b"sandbox_path", "size_root_fs_bytes", b"size_root_fs_bytes", "size_rw_bytes", b"size_rw_bytes", "state", b"state", "stop_signal", b"stop_signal", "user", b"user", "wanted_networks", b"wanted_networks", "working_dir", b"working_dir"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["args", b"args", "config", b"config", "created", b"created", "env", b"env", "exec_ids", b"exec_ids", "exposed_ports", b"exposed_ports", "first_id", b"first_id", "healthcheck", b"healthcheck", "hostname_path", b"hostname_path", "hosts_path", b"hosts_path", "id", b"id", "id_count", b"id_count", "image_id", b"image_id", "labels", b"labels", "log_path", b"log_path", "mounts", b"mounts", "networks", b"networks", "ports", b"ports", "resolv_conf_path", b"resolv_conf_path", "resolved_mounts", b"resolved_mounts", "sandbox_path", b"sandbox_path", "saves", b"saves", "size_root_fs_bytes", b"size_root_fs_bytes", "size_rw_bytes", b"size_rw_bytes", "state", b"state", "stop_signal", b"stop_signal", "user", b"user", "wanted_networks", b"wanted_networks", "working_dir", b"working_dir"]) -> None: ...
 
 Global___Container: typing_extensions.TypeAlias = Container
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from pathlib import Path
 from typing import Any
 
-from swarmlite.engine.bundles import read_spec
+from swarmlite.engine.bundles import process_spec
 from swarmlite.engine.io import console
 from swarmlite.engine.io.descriptors import Owned
 from swarmlite.engine.io.exec_events import ExecEvents, Tell
@@ -44,17 +44,10 @@ NOT_RUN, NOT_FOUND = 126, 127
 def process_of(container: Container, bundle: Path, config: ExecConfig) -> dict[str, Any]:
     """The OCI process: as the container's own, but for what `config` says.
 
-    Raises FailedPrecondition when the container does not run, InvalidSpec.
+    Raises as `check` does.
     """
-    if container.state.status == ContainerState.PAUSED:
-        raise FailedPrecondition(
-            f"Container {container.id[:12]} is paused, unpause the container before exec"
-        )
-    if container.state.status != ContainerState.RUNNING:
-        raise FailedPrecondition(f"container {container.id[:12]} is not running")
-    if not config.command or not config.command[0]:
-        raise InvalidSpec("no exec command specified")
-    process: dict[str, Any] = read_spec(bundle).get("process", {})
+    check(container, config)
+    process = dict(process_spec(bundle))
     process.update(args=list(config.command), terminal=config.tty)
     terminal = ["TERM=xterm"] if config.tty else []
     process["env"] = _merged([*terminal, *process.get("env", []), *config.env])
@@ -67,6 +60,18 @@ def process_of(container: Container, bundle: Path, config: ExecConfig) -> dict[s
         added = process.get("user", {}).get("additionalGroups", [])
         process["user"] = {"uid": 0, "gid": 0, "username": config.user, "additionalGroups": added}
     return process
+
+
+def check(container: Container, config: ExecConfig) -> None:
+    """Raises FailedPrecondition when the container does not run, InvalidSpec."""
+    if container.state.status == ContainerState.PAUSED:
+        raise FailedPrecondition(
+            f"Container {container.id[:12]} is paused, unpause the container before exec"
+        )
+    if container.state.status != ContainerState.RUNNING:
+        raise FailedPrecondition(f"container {container.id[:12]} is not running")
+    if not config.command or not config.command[0]:
+        raise InvalidSpec("no exec command specified")
 
 
 def _merged(entries: list[str]) -> list[str]:
@@ -114,8 +119,8 @@ class Execs:
         self._watching: set[asyncio.Future[None]] = set()
 
     def create(self, container: Container, bundle: Path, config: ExecConfig) -> str:
-        """Its id. Raises as `process_of` does, ResourceExhausted."""
-        process_of(container, bundle, config)
+        """Its id. Raises as `check` does, ResourceExhausted."""
+        check(container, config)
         mine = [e for e in self._execs.values() if e.container_id == container.id]
         over = [e for e in mine if e.started and e.exit_code is not None]
         if len(mine) - len(over) >= MAX_PER_CONTAINER:
