@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from swarmlite.cli.output import human
 from swarmlite.cli.output.gotemplate import Template
 from swarmlite.cli.output.naturally import naturally
+from swarmlite.cli.output.omitted import OMITTED
 from swarmlite.cli.output.table import render
 from swarmlite.cli.output.tasks import LISTING, rows
 from swarmlite.errors import InvalidSpec
@@ -114,8 +115,32 @@ def test_templates_as_go_renders_them(template: str, text: str) -> None:
     ],
 )
 def test_bad_templates_say_so(template: str) -> None:
-    with pytest.raises(InvalidSpec, match=r"^template: "):
+    with pytest.raises(InvalidSpec, match=r"^template parsing error: "):
         Template(template).render({"Name": "web"})
+
+
+OBJECT = {"Id": "1", "State": {"Running": True}, "Config": {"Labels": {}, "Tags": {"A": "1"}}}
+
+
+@pytest.mark.parametrize("template", ["{{.Nope}}", "{{.State.Nope}}", "{{.Config.Nope.X}}"])
+def test_a_field_that_no_object_has_is_an_error_as_in_docker(template: str) -> None:
+    """Of `inspect` and `info` too, which printed `<no value>`."""
+    with pytest.raises(InvalidSpec, match=r"^template parsing error: can't evaluate field Nope"):
+        Template(template, omitted=OMITTED).render(OBJECT)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+        ("{{.SizeRw}}", "<no value>"),
+        ("{{.Config.Labels.App}}", "<no value>"),
+        ("{{.Config.Tags.lower}}", "<no value>"),
+    ],
+)
+def test_what_may_be_missing_is_none(template: str, text: str) -> None:
+    """Docker's JSON leaves empty fields out; a key of labels is nobody's field."""
+    assert Template(template, omitted=OMITTED).render(OBJECT) == text
 
 
 @given(st.text(alphabet='{}.| "$`()abN:=-\n', max_size=40))

@@ -204,3 +204,10 @@ def test_ranges_of_ids_do_not_overlap() -> None:
     for mode in ("auto:", "auto:size=", "auto:size=x", "auto:size=1", "auto:uidmapping=1"):
         with pytest.raises(InvalidSpec):
             id_ranges.count_of(mode)
+
+
+async def test_without_ipc_there_is_no_place_for_shared_memory(host: EngineHost) -> None:
+    """As in Docker: an empty /dev/shm on the tmpfs of /dev would seem to work."""
+    look = "[ -e /dev/shm ] && echo there || echo none"
+    assert await said(host, look, spec=ContainerSpec(ipc_mode="none")) == "none\n"
+    assert await said(host, look) == "there\n"

@@ -10,6 +10,7 @@ from swarmlite.cli import client
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.output.gofunctions import to_json
 from swarmlite.cli.output.gotemplate import Template
+from swarmlite.cli.output.omitted import OMITTED
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import info as shapes
 from swarmlite.model import units
@@ -26,7 +27,7 @@ def command(session: Session, form: str) -> None:
     if form == "json":
         click.echo(to_json(shapes.info(info)))
     elif form:
-        click.echo(Template(form, lenient=True).render(shapes.info(info)))
+        click.echo(Template(form, omitted=OMITTED).render(shapes.info(info)))
     else:
         click.echo("\n".join(_lines(info)))
     for warning in info.warnings:

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from swarmlite.cli.output.gotemplate import Template
+from swarmlite.cli.output.omitted import OMITTED
 from swarmlite.errors import NotFound
 
 
 def inspect_each(refs: Iterable[str], get: Callable[[str], dict[str, Any]], form: str = "") -> int:
     """Print each object; what is not found is said on standard error, and makes the status 1."""
-    template = Template(form, lenient=True) if form and form != "json" else None
+    template = Template(form, omitted=OMITTED) if form and form != "json" else None
     found, status = [], 0
     for ref in refs:
         try:

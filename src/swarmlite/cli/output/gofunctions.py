@@ -60,7 +60,7 @@ def _length(value: Sequence[Any] | Mapping[Any, Any] | None) -> int:
     if value is None:
         return 0
     if isinstance(value, int | float):
-        raise InvalidSpec("template: len of a number")
+        raise InvalidSpec("template parsing error: len of a number")
     return len(value)
 
 

@@ -8,13 +8,15 @@ split, lower, upper, title, pad, truncate, println. Anything else raises Invalid
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from swarmlite.cli.output import gofunctions
 from swarmlite.errors import InvalidSpec
 
+MANY = 30
+"""Fields of an object that are not listed any more when there is no such one."""
 _ACTION = re.compile(
     r"(\s*\{\{- |\{\{)((?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|.)*?)( -\}\}\s*|\}\})", re.S
 )
@@ -37,24 +39,24 @@ class _Block:
 class Template:
     """A parsed template; `render(data)` as often as wanted."""
 
-    def __init__(self, text: str, *, lenient: bool = False) -> None:
-        """Raises InvalidSpec for what is not a template; `lenient`: a field may be missing."""
+    def __init__(self, text: str, *, omitted: Set[str] = frozenset()) -> None:
+        """Raises InvalidSpec for what is not a template; `omitted`: fields that may be missing."""
         self._nodes = _parse(text)
-        self._lenient = lenient
+        self._omitted = omitted
 
     def render(self, data: Any) -> str:
         """The text for `data`. Raises InvalidSpec for a field that it does not have."""
-        return "".join(_run(self._nodes, _Scope(data, {"$": data}, self._lenient)))
+        return "".join(_run(self._nodes, _Scope(data, {"$": data}, self._omitted)))
 
 
 @dataclass
 class _Scope:
     dot: Any
     variables: dict[str, Any]
-    lenient: bool
+    omitted: Set[str]
 
     def inner(self, dot: Any, **variables: Any) -> _Scope:
-        return _Scope(dot, {**self.variables, **variables}, self.lenient)
+        return _Scope(dot, {**self.variables, **variables}, self.omitted)
 
 
 def _parse(text: str) -> list[Any]:
@@ -69,10 +71,10 @@ def _parse(text: str) -> list[Any]:
         if not (body.startswith("/*") and body.endswith("*/")):
             _place(_tokens(body), stack)
     if "{{" in text[position:]:
-        raise InvalidSpec("template: unclosed action")
+        raise InvalidSpec("template parsing error: unclosed action")
     stack[-1][1].append(text[position:])
     if len(stack) > 1:
-        raise InvalidSpec("template: unexpected EOF: an if, range or with has no end")
+        raise InvalidSpec("template parsing error: unexpected EOF: an if, range or with has no end")
     return root
 
 
@@ -85,7 +87,7 @@ def _place(tokens: list[str], stack: list[tuple[_Block | None, list[Any]]]) -> N
     elif word == "else":
         open_block = stack[-1][0]
         if open_block is None:
-            raise InvalidSpec("template: unexpected {{else}}")
+            raise InvalidSpec("template parsing error: unexpected {{else}}")
         if rest:  # else if: a block of its own that ends with its parent
             nested = _Block(rest[0], rest[1:])
             open_block.otherwise.append(nested)
@@ -94,12 +96,12 @@ def _place(tokens: list[str], stack: list[tuple[_Block | None, list[Any]]]) -> N
             stack[-1] = (open_block, open_block.otherwise)
     elif word == "end":
         if len(stack) == 1:
-            raise InvalidSpec("template: unexpected {{end}}")
+            raise InvalidSpec("template parsing error: unexpected {{end}}")
         stack.pop()
     elif word in ("define", "template", "block", "break", "continue"):
-        raise InvalidSpec(f"template: {{{{{word}}}}} is not supported")
+        raise InvalidSpec(f"template parsing error: {{{{{word}}}}} is not supported")
     elif not tokens:
-        raise InvalidSpec("template: missing value for command")
+        raise InvalidSpec("template parsing error: missing value for command")
     else:
         stack[-1][1].append(tokens)
 
@@ -111,7 +113,7 @@ def _tokens(text: str) -> list[str]:
         if match is None:
             if not text[position:].strip():
                 break
-            raise InvalidSpec(f"template: unexpected {text[position:].strip()!r}")
+            raise InvalidSpec(f"template parsing error: unexpected {text[position:].strip()!r}")
         tokens.append(match[0].strip())
         position = match.end()
     return tokens
@@ -162,14 +164,14 @@ def _pipeline(tokens: list[str], scope: _Scope) -> Any:
     for command in _split(tokens):
         arguments = _operands(command, scope)
         if not arguments:
-            raise InvalidSpec("template: missing value for command")
+            raise InvalidSpec("template parsing error: missing value for command")
         head, rest = arguments[0], [_plain(a) for a in arguments[1:]]
         if not first:
             rest.append(result)
         if callable(head):
             result = _call(command[0], head, rest)
         elif rest:
-            raise InvalidSpec(f"template: {command[0]} is not a function")
+            raise InvalidSpec(f"template parsing error: {command[0]} is not a function")
         else:
             result = head
         first = False
@@ -186,7 +188,7 @@ def _call(name: str, function: Callable[..., Any], arguments: list[Any]) -> Any:
     except InvalidSpec:
         raise
     except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise InvalidSpec(f"template: error calling {name}: {error}") from error
+        raise InvalidSpec(f"template parsing error: error calling {name}: {error}") from error
 
 
 def _split(tokens: list[str]) -> Iterator[list[str]]:
@@ -210,7 +212,7 @@ def _operands(tokens: list[str], scope: _Scope) -> list[Any]:
             values.append(_pipeline(tokens[index + 1 : end], scope))
             index = end + 1
             if index < len(tokens) and re.match(r"\.[A-Za-z]", tokens[index]):
-                values[-1] = _fields(values[-1], tokens[index], scope.lenient)
+                values[-1] = _fields(values[-1], tokens[index], scope.omitted)
                 index += 1
             continue
         values.append(_operand(token, scope))
@@ -224,7 +226,7 @@ def _closing(tokens: list[str], start: int) -> int:
         depth += (tokens[index] == "(") - (tokens[index] == ")")
         if depth == 0:
             return index
-    raise InvalidSpec("template: unclosed left paren")
+    raise InvalidSpec("template parsing error: unclosed left paren")
 
 
 def _operand(token: str, scope: _Scope) -> Any:
@@ -235,31 +237,37 @@ def _operand(token: str, scope: _Scope) -> Any:
     if token[0].isdigit() or token[0] == "-":
         return float(token) if "." in token else int(token)
     if token[0] == ".":
-        return _fields(scope.dot, token, scope.lenient)
+        return _fields(scope.dot, token, scope.omitted)
     if token[0] == "$":
         name, dot, rest = token.partition(".")
         if name not in scope.variables:
-            raise InvalidSpec(f"template: undefined variable {name!r}")
-        return _fields(scope.variables[name], dot + rest, scope.lenient)
+            raise InvalidSpec(f"template parsing error: undefined variable {name!r}")
+        return _fields(scope.variables[name], dot + rest, scope.omitted)
     if token in ("true", "false", "nil"):
         return {"true": True, "false": False, "nil": None}[token]
     if token not in gofunctions.FUNCTIONS:
-        raise InvalidSpec(f"template: function {token!r} not defined")
+        raise InvalidSpec(f"template parsing error: function {token!r} not defined")
     return gofunctions.FUNCTIONS[token]
 
 
-def _fields(value: Any, path: str, lenient: bool) -> Any:
+def _fields(value: Any, path: str, omitted: Set[str]) -> Any:
     for name in filter(None, path.split(".")):
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise InvalidSpec(f"template: can't evaluate field {name}")
+            raise InvalidSpec(f"template parsing error: can't evaluate field {name}")
         if name not in value:
-            # A key of labels may be missing; a field of an object may not: names of fields are
-            # capitalized, and so is everything beside them.
-            if not lenient and name[0].isupper() and all(str(key)[:1].isupper() for key in value):
-                known = ", ".join(map(str, value))
-                raise InvalidSpec(f"template: can't evaluate field {name}; there are: {known}")
+            if name not in omitted and _is_object(name, value):
+                known = f"; there are: {', '.join(map(str, value))}" if len(value) <= MANY else ""
+                raise InvalidSpec(f"template parsing error: can't evaluate field {name}{known}")
             return None
         value = value[name]
     return value
+
+
+def _is_object(name: str, value: Mapping[Any, Any]) -> bool:
+    """Whether `name` would be a field: these are capitalized, and so is everything beside them.
+
+    A key of labels may be missing.
+    """
+    return name[0].isupper() and bool(value) and all(str(key)[:1].isupper() for key in value)

@@ -26,7 +26,7 @@ from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 def command(session: Session, filters: Any, since: Any, until: Any, form: str) -> None:
     """Get real time events from this host."""
     request = EventsRequest(since=since, until=until, filters=filters_of(filters))
-    template = Template(form, lenient=True) if form and form != "json" else None
+    template = Template(form) if form and form != "json" else None
     for one in client.stream(session.host.Events(request)):
         click.echo(_shown(one, form, template))
 
@@ -38,4 +38,5 @@ def _shown(one: HostEvent, form: str, template: Template | None) -> str:
     names = {"ID": body.get("id", one.actor_id), "Status": body.get("status", one.action)}
     extra = {"From": body.get("from", ""), "Scope": body["scope"]}
     times = {"Time": body["time"], "TimeNano": body["timeNano"]}
-    return template.render({**body, **names, **extra, **times})
+    fields = {key: body[key] for key in ("Type", "Action", "Actor")}
+    return template.render({**fields, **names, **extra, **times})

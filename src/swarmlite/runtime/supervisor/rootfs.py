@@ -23,6 +23,7 @@ from swarmlite.runtime.supervisor.plan import Plan
 IN_ROOT = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
 STRICT = IN_ROOT | paths.RESOLVE_NO_SYMLINKS
 SYSTEM = (b"proc", b"sys", b"dev")
+SHM = "/dev/shm"
 #: What a container has there anyway: place -> kinds
 OWN_PLACES = {
     "/proc": {"proc"},
@@ -30,7 +31,7 @@ OWN_PLACES = {
     "/dev": {"tmpfs"},
     "/dev/pts": {"devpts"},
     "/dev/mqueue": {"mqueue"},
-    "/dev/shm": {"tmpfs"},
+    SHM: {"tmpfs"},
     "/sys/fs/cgroup": {"cgroup", "cgroup2"},
 }
 MAX_LINKS = 40
@@ -227,6 +228,8 @@ class Rootfs:
             if tree < 0:
                 tree = self._filesystem(mount)
                 self._devices_left = devices.populate(tree, self.plan.devices)
+            if all(other.destination != SHM for other in self.plan.mounts):
+                os.rmdir("shm", dir_fd=tree)  # --ipc none: who looks for one is to find none
         else:
             tree = self._filesystem(mount)
         return tree, not mount.subdir or stat.S_ISDIR(os.fstat(tree).st_mode)
