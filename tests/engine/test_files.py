@@ -241,4 +241,4 @@ async def test_an_owner_outside_of_a_containers_ids_is_refused(host: EngineHost)
     stranger = link("", tarfile.DIRTYPE)
     stranger.uid = 1 << 20
     copied = copy_in(host, container, "/tmp", archive(("far", stranger)), copy_uid_gid=True)
-    assert "is none of the container's" in await host.refused(copied, INVALID)
+    assert "is not one of the container's" in await host.refused(copied, INVALID)

@@ -11,7 +11,7 @@ from swarmlite.model.signals import signal_number
 def _duration(text: str) -> int:
     value = units.parse_duration(text)
     if value < 0:
-        raise InvalidSpec("a duration is not negative")
+        raise InvalidSpec("a duration must not be negative")
     return value
 
 

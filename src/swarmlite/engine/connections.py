@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -12,10 +13,18 @@ from swarmlite.engine.lifecycle import Lifecycle
 from swarmlite.engine.records import Record
 from swarmlite.engine.steps import finished
 from swarmlite.engine.steps.prepare import Network, hostname_of
-from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    SwarmliteError,
+)
 from swarmlite.network.api import HOST, NONE, EndpointInfo
 from swarmlite.network.node import NodeNetwork
 from swarmlite.proto.containers_pb2 import ContainerState, EndpointConfig, EndpointState
+
+log = logging.getLogger(__name__)
 
 WITH_STACK = (ContainerState.RUNNING, ContainerState.PAUSED)
 
@@ -66,7 +75,7 @@ class Connections:
     async def rename(self, record: Record, name: str) -> None:
         """Another name, by which it is found at once if it runs. Raises AlreadyExists, InvalidSpec.
 
-        On the managers' networks it is found by it from its next start on.
+        Where no manager answers, by its next start on their networks.
         """
         await self._lifecycle.rename(record, name)
         async with record.lock:
@@ -76,11 +85,25 @@ class Connections:
             hostname = hostname_of(record, self._lifecycle.records.find)
             names = network_plan.names_of(record, hostname)
             await finished(self._network.rename(record.id, names))
+            await finished(self._tell_managers(record, hostname))
             for state in message.networks:
                 aliases = self._aliases(record, state)
                 del state.dns_names[:]
                 state.dns_names.extend(dict.fromkeys([*names, *aliases]))
             await self._lifecycle.save(record)  # its name is on the disk already
+
+    async def _tell_managers(self, record: Record, hostname: str) -> None:
+        """Its places on their networks are asked for again, which gives them its names."""
+        for wanted in record.message.wanted_networks:
+            if self._is_of_host(wanted.network):
+                continue
+            try:
+                await self._cluster().attach(record, hostname, wanted)
+            except SwarmliteError as error:
+                log.warning(
+                    "not renamed container=%s network=%s error=%s",
+                    *(record.id, wanted.network, error),
+                )
 
     def _aliases(self, record: Record, state: EndpointState) -> list[str]:
         wanted = self._wanted_for(record, state.network_name)

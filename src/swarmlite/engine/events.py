@@ -118,7 +118,7 @@ async def _chosen(
             yield event
     while (next_one := await _next(queue, until)) is not None:
         if queue.qsize() > BEHIND:
-            raise ResourceExhausted("events are taken too slowly: some were lost")
+            raise ResourceExhausted("events were read too slowly: some were lost")
         if _within(next_one, None, until) and wanted(next_one):
             yield next_one
 

@@ -151,7 +151,9 @@ class Lifecycle:
         except OSError as error:
             record.state.status = ContainerState.DEAD
             record.state.error = str(error)
-            raise FailedPrecondition(f"container {record.id[:SHORT]} stays: {error}") from error
+            raise FailedPrecondition(
+                f"container {record.id[:SHORT]} could not be removed: {error}"
+            ) from error
         self.records.drop(record)
         self.gone(record)
         self._events.tell(record, "destroy")

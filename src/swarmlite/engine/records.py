@@ -277,7 +277,7 @@ class Records:
                     await asyncio.to_thread(durable.write, path, data)
         except OSError as error:
             raise ResourceExhausted(
-                f"container {record.id[:SHORT]} cannot be written down in {self.directory}: "
+                f"container {record.id[:SHORT]} cannot be recorded in {self.directory}: "
                 f"{error.strerror}"
             ) from error
         finally:

@@ -120,7 +120,8 @@ class Unpacking:
         uid, gid = (member.uid, member.gid) if self._keep_owners else (0, 0)
         if self._id_count and max(uid, gid) >= self._id_count:
             raise InvalidSpec(
-                f"{member.name}: owner {uid}:{gid} is none of the container's {self._id_count} ids"
+                f"{member.name}: owner {uid}:{gid} is not one of the container's "
+                f"{self._id_count} ids"
             )
         return self._first_id + uid, self._first_id + gid
 
@@ -139,7 +140,7 @@ class Unpacking:
             device = os.makedev(member.devmajor, member.devminor)
             os.mknod(last, 0o600 | kind, device, dir_fd=folder)
         else:
-            raise InvalidSpec(f"{member.name[:80]!r} is of a kind that cannot be unpacked")
+            raise InvalidSpec(f"{member.name[:80]!r} is a type of file that cannot be unpacked")
         self._own(folder, last, member)
         # A FIFO and a device are no links: nobody but the container's root swaps them here.
         node = os.open(last, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)

@@ -123,7 +123,7 @@ def _pools(spec: NetworkSpec, values: dict[str, Any]) -> None:
         for subnet, pool in pools.items():
             if first in ipaddress.ip_network(subnet):
                 return pool
-        raise InvalidSpec(f"{flag_name} {address}: no --subnet holds it")
+        raise InvalidSpec(f"{flag_name} {address}: is not in any --subnet")
 
     for text in values["ip_range"]:
         pool_of(text, "--ip-range").range = text

@@ -21,7 +21,7 @@ def seconds(text: str) -> float:
 
     value = units.parse_duration(text)
     if value <= 0:
-        raise InvalidSpec("a duration above zero is expected")
+        raise InvalidSpec("expected a duration greater than zero")
     return value / units.SECOND
 
 

@@ -37,8 +37,8 @@ class Folder:
                     os.mkdir(folder, 0o700)  # noqa: PTH102
         except OSError as error:
             raise ResourceExhausted(
-                f"container {job.record.id[:12]} has no place in {job.record.folder.parent}: "
-                f"{error.strerror}"
+                f"container {job.record.id[:12]} cannot be given a folder in "
+                f"{job.record.folder.parent}: {error.strerror}"
             ) from error
         if not job.record.of_task:
             await self._records.save(job.record)

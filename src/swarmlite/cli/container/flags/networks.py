@@ -121,7 +121,7 @@ def _alone(asked: list[EndpointConfig]) -> None:
                 f"conflicting options: --network {name} cannot be combined with another network"
             )
         if endpoint != EndpointConfig(network=name):
-            raise InvalidSpec(f"--network {name}: has neither aliases nor addresses")
+            raise InvalidSpec(f"--network {name}: takes neither aliases nor addresses")
 
 
 def _common_settings(first: EndpointConfig, values: Mapping[str, Any]) -> None:
