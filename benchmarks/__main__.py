@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import control_plane, engine, images, replicas, start_latency
+from . import api, control_plane, engine, images, replicas, start_latency
 from .docker_peer import DockerPeer
 from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
-PARTS = ("start", "engine", "images", "replicas", "control-plane")
+PARTS = ("start", "engine", "images", "replicas", "api", "control-plane")
 
 
 def main() -> int:
@@ -27,12 +27,12 @@ def main() -> int:
         print("the benchmarks make namespaces: run them as root, or with sudo", file=sys.stderr)
         return 1
     rows: list[Row] = []
-    if {"start", "engine", "images", "replicas"} & set(parts):
+    if {"start", "engine", "images", "replicas", "api"} & set(parts):
         with DockerPeer() as docker, tempfile.TemporaryDirectory() as folder:
             docker.import_image(start_latency.rootfs(Path(folder) / "root"), "bench")
             if "start" in parts:
                 rows += start_latency.measure(docker, "bench")
-            if {"engine", "images", "replicas"} & set(parts):
+            if {"engine", "images", "replicas", "api"} & set(parts):
                 with SwarmliteHost() as ours:
                     if "engine" in parts:
                         rows += engine.measure(docker, ours, "bench")
@@ -40,6 +40,8 @@ def main() -> int:
                         rows += images.measure(docker, ours)
                     if "replicas" in parts:
                         rows += replicas.measure(docker, ours, "bench")
+                    if "api" in parts:
+                        rows += api.measure(docker, ours, "bench")
     if "control-plane" in parts:
         rows += control_plane.measure()
     print(render(rows))

@@ -19,7 +19,9 @@ CGROUP_PARENT = "/swarmlite-bench-docker"
 START_TIMEOUT_S = 30.0
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
     def __init__(self, path: str) -> None:
         super().__init__("docker", timeout=60)
         self._path = path
@@ -116,7 +118,7 @@ class DockerPeer:
 
         Raises RuntimeError with what Docker says of it.
         """
-        connection = _UnixConnection(str(self.socket))
+        connection = UnixConnection(str(self.socket))
         try:
             headers = {"Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -131,7 +133,7 @@ class DockerPeer:
 
     def length(self, method: str, path: str) -> int:
         """The length of an answer that is read to its end and not kept."""
-        connection = _UnixConnection(str(self.socket))
+        connection = UnixConnection(str(self.socket))
         try:
             connection.request(method, path)
             answer, total = connection.getresponse(), 0
