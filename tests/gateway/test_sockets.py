@@ -9,6 +9,8 @@ import signal
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,3 +236,20 @@ def test_exec_over_tls_is_half_closed_and_gives_all_of_its_output(node: Node) ->
     assert output[0] == b"300000" and output[-1] == b"50000"
     stream.close()
     node.api("DELETE", f"/containers/{made['Id']}?force=1")
+
+
+def test_the_process_loads_no_client_and_nothing_that_no_request_needs() -> None:
+    """A first request waits for it; who asks for the rest of aiohttp gets it."""
+    script = """
+import sys
+from swarmlite.gateway import serverside
+serverside.prepare()
+import swarmlite.gateway.process
+heavy = ("aiohttp.client", "aiohttp.connector", "zstandard", "cryptography", "click")
+print([name for name in heavy if name in sys.modules])
+import aiohttp
+print(aiohttp.ClientSession.__name__, aiohttp.web is sys.modules["aiohttp.web"])
+"""
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=True)
+    assert done.stdout.splitlines() == ["[]", "ClientSession True"]

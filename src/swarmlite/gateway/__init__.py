@@ -1,6 +1,6 @@
 """Docker's Engine API over HTTP, for Docker's own clients: a process that starts when it is asked.
 
-swarmlited holds its socket and starts it at the first connection (`__main__.py`); it ends when
+swarmlited holds its socket and starts it at the first connection (`process.py`); it ends when
 nobody is connected any more, and may be killed at any time: it keeps nothing. What it is asked it
 asks the engine of this host and the managers over their gRPC sockets (`backends.py`).
 

@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 import grpc
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from swarmlite import rpc
 from swarmlite.gateway.app import Route
@@ -93,7 +93,7 @@ async def websocket(call: Call) -> web.StreamResponse:
 async def _feed(socket: web.WebSocketResponse, attached: Any) -> None:
     with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
         async for message in socket:
-            if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+            if message.type in (web.WSMsgType.BINARY, web.WSMsgType.TEXT):
                 data = message.data
                 await attached.write(
                     pb.AttachInput(stdin=data.encode() if isinstance(data, str) else data)

@@ -1,0 +1,117 @@
+"""The process: listens on descriptors that it was started with, or on a socket of its own.
+
+Descriptors are named by flags, or come as systemd gives them (sd_listen_fds(3)): from 3 on. It ends
+when nobody has been connected for a while, since whoever holds the sockets starts it again; also
+on SIGTERM and SIGINT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from swarmlite.errors import InvalidSpec, SwarmliteError
+from swarmlite.gateway.app import Gateway
+from swarmlite.gateway.backends import Backends
+from swarmlite.gateway.settings import Settings, parse
+from swarmlite.gateway.streams.terminator import Terminators
+
+log = logging.getLogger(__name__)
+FIRST_FD = 3
+BACKLOG = 1024
+LOOK_S = 0.5
+END_S = 1.0
+
+
+async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
+    """Until nobody is connected any more, or a signal."""
+    backends = Backends(settings.paths)
+    gateway = Gateway(settings, backends)
+    terminators = Terminators(gateway.server, settings.tls)
+    runner = web.ServerRunner(gateway.server, shutdown_timeout=END_S)
+    await runner.setup()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        for each in sockets:
+            await web.SockSite(runner, each, backlog=BACKLOG).start()
+        for descriptor in settings.tls_fds:
+            await terminators.listen(_inherited(descriptor))
+        log.info("ready sockets=%d tls=%d", len(sockets), len(settings.tls_fds))
+        await _until_idle(gateway.server, stop, settings.idle_s)
+    finally:
+        terminators.close()
+        await runner.cleanup()
+        await backends.close()
+
+
+async def _until_idle(server: web.Server, stop: asyncio.Event, idle_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    used = loop.time()
+    while not stop.is_set():
+        if server.connections:
+            used = loop.time()
+        elif idle_s and loop.time() - used > idle_s:
+            log.info("idle: ends")
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_S)
+
+
+def listening(settings: Settings) -> list[socket.socket]:
+    """The sockets to answer on, without TLS. Raises InvalidSpec without any."""
+    if settings.socket is not None:
+        return [_own(settings.socket)]
+    if settings.listen_fds or settings.tls_fds:
+        return [_inherited(number) for number in settings.listen_fds]
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    meant = os.environ.get("LISTEN_PID", str(os.getpid())) == str(os.getpid())
+    if not count or not meant:
+        raise InvalidSpec("no sockets: give --socket PATH, or descriptors as systemd does")
+    return [_inherited(number) for number in range(FIRST_FD, FIRST_FD + count)]
+
+
+def _inherited(number: int) -> socket.socket:
+    try:
+        os.set_inheritable(number, False)
+        return socket.socket(fileno=number)
+    except OSError as error:
+        raise InvalidSpec(f"descriptor {number} is not a socket: {error.strerror}") from error
+
+
+def _own(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o117)
+    try:
+        made.bind(str(path))
+    finally:
+        os.umask(mask)
+    return made
+
+
+def main() -> int:
+    """The command."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    try:
+        settings = parse()
+        asyncio.run(serve(settings, listening(settings)))
+    except SwarmliteError as error:
+        print(f"swarmlite-gateway: {error}", file=sys.stderr)
+        return 1
+    return 0
