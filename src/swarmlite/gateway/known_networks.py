@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from swarmlite.docker import network as shapes
+from swarmlite.docker.networksides import Sides
 from swarmlite.docker.values import Json
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.backends import Backends
@@ -14,34 +14,10 @@ from swarmlite.model import task_states
 from swarmlite.model.references import PREDEFINED_NETWORKS, network_targets
 from swarmlite.proto.containers_pb2 import ListContainersRequest
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest
-from swarmlite.proto.hostnetworks_pb2 import HostNetwork
-from swarmlite.proto.objects_pb2 import Network
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Sides):
     """One network: of the swarm or of this host."""
-
-    swarm: Network | None
-    host: HostNetwork | None
-
-    @property
-    def network(self) -> Network:
-        """Its object."""
-        if self.swarm is not None:
-            return self.swarm
-        assert self.host is not None
-        return self.host.network
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return self.network.id
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.network.spec.annotations.name
 
     @property
     def reference(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import click
 
@@ -12,6 +11,7 @@ from swarmlite.cli import client
 from swarmlite.cli.output.listing import filters_of
 from swarmlite.cli.session import Session
 from swarmlite.docker import network as shapes
+from swarmlite.docker.networksides import Sides
 from swarmlite.docker.values import Json
 from swarmlite.errors import NotFound, SwarmliteError, Unavailable
 from swarmlite.proto.control_pb2 import GetRequest, ListNetworksResponse, ListRequest
@@ -19,20 +19,8 @@ from swarmlite.proto.hostnetworks_pb2 import HostNetwork, ListHostNetworksRespon
 from swarmlite.proto.objects_pb2 import Network
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Sides):
     """One network: as the swarm has it, as this host has it, or both."""
-
-    swarm: Network | None
-    host: HostNetwork | None
-
-    @property
-    def network(self) -> Network:
-        """Its object; the swarm's says more."""
-        if self.swarm is not None:
-            return self.swarm
-        assert self.host is not None
-        return self.host.network
 
     @property
     def scope(self) -> str:
