@@ -116,7 +116,7 @@ def test_what_ssh_says_is_said(far: Remote) -> None:
     finally:
         config.write_text(kept)
     assert refused.returncode == 1
-    assert b"Permission denied (publickey)" in refused.stderr
+    assert b"Permission denied (publickey" in refused.stderr
 
 
 def test_a_certificate_folder_serves_as_docker_s_does(far: Remote) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from yarl import URL
 
 from swarmlite import errors
@@ -124,3 +126,15 @@ def test_errors_have_docker_s_status_codes() -> None:
     assert status_of(errors.Unavailable("x")) == 503
     assert status_of(Refused(501, "x")) == 501
     assert status_of(errors.SwarmliteError("x")) == 500
+
+
+def test_what_is_taken_of_aiohttp_s_inside_is_there() -> None:
+    """streams/connection.py leans on these: another release may rename them in silence."""
+    handler = set(dir(RequestHandler))
+    assert {"_waiter", "_payload_parser", "_current_request", "_drain_helper"} <= handler
+    assert {"set_parser", "data_received", "eof_received", "connection_lost"} <= handler
+    loop = asyncio.new_event_loop()
+    try:
+        assert {"_loop", "_kwargs"} <= set(vars(web.Server(cast(Any, None), loop=loop)))
+    finally:
+        loop.close()

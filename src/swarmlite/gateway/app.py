@@ -46,7 +46,10 @@ GROUPS = {
 }
 """First segments of paths, and the files of `routes/` that answer them."""
 
-ENGINELESS = frozenset({"_ping", "version", "swarm", "plugins", "session", "grpc", "swarmlite"})
+ENGINELESS = frozenset(
+    {"_ping", "version", "plugins", "session", "grpc", "swarmlite"}
+    | {"swarm", "nodes", "services", "tasks", "secrets", "configs"}
+)
 """What is answered whether the engine of this host runs or not."""
 
 KEEP_ALIVE_S = 3600.0

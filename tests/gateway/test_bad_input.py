@@ -1,0 +1,166 @@
+"""What clients send by mistake or by malice, and what happens to what they were promised."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from raw_host import RawHost
+from test_containers import container
+from test_streams import execute
+
+WAIT_S = 60.0
+AWKWARD = (
+    'a"b',
+    "a=b=c",
+    "{}",
+    "[x]",
+    "äöü",
+    "a,b",
+    "%2F",
+    "back\\slash",
+    "a\nb",
+    "*",
+    "'",
+    "&x=1",
+)
+
+
+@contextmanager
+def connected(host: RawHost) -> Iterator[socket.socket]:
+    """Bytes to the socket, as they are."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.settimeout(WAIT_S)
+        made.connect(str(host.socket_path))
+        yield made
+
+
+def answered(connection: socket.socket) -> bytes:
+    """All to the end of the connection."""
+    found = b""
+    while data := connection.recv(65536):
+        found += data
+    return found
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[1, 2", b"nothing", b'{"Image": }', b"\xff\xfe", b"[" * 9999]
+)
+def test_broken_json_is_400_and_says_so(host: RawHost, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    refused = host.api("POST", "/containers/create", body, headers=headers)
+    assert refused.status == 400
+    assert "JSON" in refused.message or "expected an object" in refused.message
+
+
+def test_unknown_fields_are_passed_over(host: RawHost) -> None:
+    with container(host, start=False, NoSuchField={"a": [1]}, HostConfig={"Nor": "this"}) as made:
+        assert host.ok_api("GET", f"/containers/{made}/json")["Id"] == made
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"Image": 7}, "Image"),
+        ({"Image": "x", "Cmd": {"a": 1}}, "Cmd"),
+        ({"Image": "x", "Env": "A=b"}, "Env"),
+        ({"Image": "x", "HostConfig": []}, "HostConfig"),
+        ({"Image": "x", "HostConfig": {"Memory": "1g"}}, "HostConfig.Memory"),
+        ({"Image": "x", "HostConfig": {"PortBindings": {"80/tcp": "8080"}}}, "PortBindings"),
+        ({"Image": "x", "Labels": {"a": 1}}, "Labels"),
+        ({"Image": "x", "Tty": "yes"}, "Tty"),
+    ],
+)
+def test_a_wrong_type_is_400_with_its_field(host: RawHost, body: Any, field: str) -> None:
+    refused = host.api("POST", "/containers/create", body)
+    assert refused.status == 400
+    assert field in refused.message
+
+
+def test_a_body_of_ten_megabytes_is_taken_and_a_larger_one_refused(host: RawHost) -> None:
+    with container(host, start=False, NoSuchField="x" * 10_000_000) as made:
+        assert host.ok_api("GET", f"/containers/{made}/json")["Id"] == made
+    body = {"Image": host.image, "NoSuchField": "x" * 17_000_000}
+    refused = host.api("POST", "/containers/create", body)
+    assert (refused.status, refused.message.split(" has ")[0]) == (400, "the request body")
+
+
+def test_a_client_that_sends_a_byte_at_a_time_is_answered(host: RawHost) -> None:
+    with connected(host) as slow:
+        for byte in b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n":
+            slow.sendall(bytes([byte]))
+        assert answered(slow).endswith(b"OK")
+
+
+def test_a_client_that_leaves_in_mid_request_holds_nothing(host: RawHost) -> None:
+    """In the head, and in a body that was announced and never came."""
+    before = host.open_connections()
+    for text in (b"POST /containers/create HTT", b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"):
+        with connected(host) as leaving:
+            leaving.sendall(text)
+    deadline = time.monotonic() + WAIT_S
+    while host.open_connections() > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert host.api("GET", "/_ping").status == 200
+
+
+def test_what_is_no_http_is_400_and_ends_its_connection_only(host: RawHost) -> None:
+    with connected(host) as wrong:
+        wrong.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert b" 400 " in answered(wrong).partition(b"\r\n")[0]
+    assert host.api("GET", "/_ping").status == 200
+
+
+@pytest.mark.parametrize("value", AWKWARD)
+def test_a_label_filter_holds_with_any_characters(host: RawHost, value: str) -> None:
+    """One that was passed over would list, and remove, everything."""
+    with (
+        container(host, start=False, Labels={"stack": value}) as mine,
+        container(host, start=False, Labels={"stack": "another"}),
+    ):
+        filters = json.dumps({"label": [f"stack={value}"]})
+        found = host.ok_api("GET", "/containers/json", all="1", filters=filters)
+        assert [each["Id"] for each in found] == [mine]
+        removed = host.ok_api("POST", "/containers/prune", filters=filters)
+        assert removed["ContainersDeleted"] == [mine]
+
+
+def test_an_agent_that_is_killed_in_mid_exec_ends_the_stream_and_no_container(
+    host: RawHost,
+) -> None:
+    with container(host) as identity:
+        run = execute(host, identity, "sh", "-c", "echo begun; sleep 600")
+        with host.hijack(f"/exec/{run}/start", {}) as stream:
+            stream.until(b"begun")
+            host.replace_agent()
+            stream.raw()  # to its end
+        assert host.ok_api("GET", f"/containers/{identity}/json")["State"]["Running"] is True
+
+
+def test_a_process_that_is_killed_loses_no_write_that_was_answered(host: RawHost) -> None:
+    """Containers and volumes that it answered for are there for the next one."""
+    made = []
+    try:
+        for number in range(5):
+            body = {"Image": host.image, "Cmd": ["sleep", "600"]}
+            made.append(host.ok_api("POST", "/containers/create", body)["Id"])
+            host.ok_api("POST", f"/containers/{made[-1]}/start")
+            volume = host.ok_api("POST", "/volumes/create", {"Name": f"kept{number}"})
+            host.end_gateway(signal.SIGKILL)
+            host.start_gateway()
+            assert host.ok_api("GET", f"/containers/{made[-1]}/json")["State"]["Running"] is True
+            assert host.ok_api("GET", f"/volumes/{volume['Name']}")["Name"] == f"kept{number}"
+        listed = {each["Id"] for each in host.ok_api("GET", "/containers/json")}
+        assert set(made) <= listed
+    finally:
+        for identity in made:
+            host.api("DELETE", f"/containers/{identity}", force="1")
+        for number in range(5):
+            host.api("DELETE", f"/volumes/kept{number}")
