@@ -162,7 +162,7 @@ def _run(ours: Side, theirs: Side) -> Row:
 
 def _containers(ours: Side, theirs: Side) -> Iterator[Row]:
     made = {
-        side: [side.start("cat", OpenStdin=True, Tty=True) for _ in range(CONTAINERS)]
+        side: [side.start("sh", "-c", "cat", OpenStdin=True, Tty=True) for _ in range(CONTAINERS)]
         for side in (ours, theirs)
     }
     yield _both(
