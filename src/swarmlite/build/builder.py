@@ -44,8 +44,9 @@ class Builder:
         """What earlier builds left half-done is cleared."""
         folder = paths.state_dir / "build"
         self._scratch = folder / "scratch"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         trees.sweep(self._scratch)
-        self._scratch.mkdir(mode=0o700, parents=True)
+        self._scratch.mkdir(mode=0o700, exist_ok=True)
         self._engine = engine
         layering = engine.storage.images.layering
         self.cache = Cache(
@@ -138,6 +139,11 @@ def _warn(build: Build) -> None:
     if found and checks.Checks.of(build.dockerfile.directives.get("check", "")).as_errors:
         problems = [Problem(one.line, f"{one.rule}: {one.text}") for one in found]
         raise BadDockerfile(build.file_name, problems)
+    syntax = build.dockerfile.directives.get("syntax", "")
+    if syntax and not syntax.removeprefix("docker.io/").startswith("docker/dockerfile"):
+        build.report.warn(
+            build.file_name, 1, f"# syntax={syntax} is not run: it is read as a Dockerfile"
+        )
     for one in found:
         build.report.warn(build.file_name, one.line, f"{one.rule}: {one.text}", one.rule)
 

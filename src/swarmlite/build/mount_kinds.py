@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarmlite.build import ssh
+from swarmlite.build.copying import Copying
 from swarmlite.build.run_mounts import OCIMount, Provided, Wanted
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.build.trees import looked, opened
+from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.model.units import parse_bytes
+from swarmlite.storage.drivers import COPYING
 from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.snapshots.types import Root
 
@@ -33,14 +36,16 @@ async def _bind(
     snapshots = build.engine.storage.snapshots
     path = wanted.options.get("source", "/")
     async with contextlib.AsyncExitStack() as stack:
-        if origin.folder is not None:
+        if origin.folder is not None and snapshots.driver == COPYING:
+            root = Root("", directory=await in_thread(_copied, build, origin.folder, wanted))
+        elif origin.folder is not None:
             root = await in_thread(_context_root, build, origin.folder, wanted.writable)
         else:
             key = stack.enter_context(build.engine.transients.held())
             root = await in_thread(snapshots.prepare, key, origin.chain)
             stack.push_async_callback(in_thread, snapshots.remove, key)
         if not root.overlay:
-            provided.mounts.append(_directory(root, wanted, path))
+            provided.mounts.append(await in_thread(_directory, root, wanted, path))
         else:
             if not wanted.writable and origin.folder is None:
                 below = await in_thread(_empty, build)
@@ -79,14 +84,24 @@ def _overlay(root: Root, wanted: Wanted, path: str) -> OCIMount:
 
 
 def _directory(root: Root, wanted: Wanted, path: str) -> OCIMount:
-    """Of a driver without overlays."""
-    if path.strip("/"):
-        raise FailedPrecondition("--mount type=bind: source= needs overlayfs on this host")
+    """Of a driver without overlays: a place of a tree that nobody else changes. Blocks."""
+    assert root.directory is not None
+    with opened(root.directory) as tree, looked(tree, path.strip("/")) as fd:
+        place = Path(f"/proc/self/fd/{fd}").readlink()
     options = ["bind", "rprivate", "nosuid", "nodev", *([] if wanted.writable else ["ro"])]
     return {
-        "destination": wanted.target, "type": "bind", "source": str(root.directory),
-        "options": options,
+        "destination": wanted.target, "type": "bind", "source": str(place), "options": options,
     }  # fmt: skip
+
+
+def _copied(build: Build, folder: Path, wanted: Wanted) -> Path:
+    """A context, or a copy of it where it may be written. Blocks."""
+    if not wanted.writable:
+        return folder
+    place = _empty(build)
+    with opened(folder) as origin, opened(place) as root:
+        Copying(root, None).tree(origin, "/")
+    return place
 
 
 @contextlib.asynccontextmanager
