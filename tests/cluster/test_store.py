@@ -8,13 +8,21 @@ import time
 from typing import Any
 
 import pytest
+from aetcd import rpc
 from etcd_world import KEYS
 
-from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, Unavailable
+from swarmlite.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidSpec,
+    Unavailable,
+)
 from swarmlite.ids import new_id
 from swarmlite.manager.controlapi.api import Api
 from swarmlite.manager.controlapi.services import Services
 from swarmlite.manager.members import EtcdMembers
+from swarmlite.manager.roles import LostLearners
 from swarmlite.manager.store.api import (
     Action,
     Delete,
@@ -337,6 +345,37 @@ async def test_a_member_that_never_started_is_taken_out_by_its_id(client: EtcdCl
     await members.remove("node2", f"{added.member_id:x}")
     await members.remove("node2", f"{added.member_id:x}")
     assert len(await client.members()) == 1
+
+
+async def test_a_member_of_an_interrupted_join_is_taken_out_and_lets_another_in(
+    client: EtcdClient,
+) -> None:
+    members, now = EtcdMembers(client), [0.0]
+    lost = LostLearners(lambda: now[0], after_s=60)
+    joining = Node(id="interrupted")
+    added = await members.add(joining.id, "https://127.0.0.1:3")
+    joining.manager_status.etcd_member_id = f"{added.member_id:x}"
+    async with open_store(client, KEYS) as store:
+        await store.commit([Put(joining)])
+        leads = etcd_request(ELECTION_KEY)
+        fence = Fence((await client.txn(leads)).header.revision)
+        await lost.look(members, store, fence)
+        assert list(await members.unstarted()) == [f"{added.member_id:x}"]
+        with pytest.raises(FailedPrecondition, match="takes no member now"):
+            await members.add("another", "https://127.0.0.1:4")
+        now[0] = 61
+        await lost.look(members, store, fence)
+        assert await members.unstarted() == {}
+        assert joining.id not in store.view.nodes
+    again = await members.add("another", "https://127.0.0.1:4")
+    await members.remove("", f"{again.member_id:x}")
+
+
+def etcd_request(key: bytes) -> Any:
+    """A transaction that writes the key."""
+    request = rpc.TxnRequest()
+    request.success.add().request_put.key = key
+    return request
 
 
 async def test_names_are_unique_in_the_transaction_without_regard_to_case(store: Any) -> None:

@@ -144,16 +144,16 @@ class Identity:
         durable.write(self._paths.node_file, changed.encoded())
         return True
 
-    def restart_etcd_from(self, data: Path, member: Mapping[str, str]) -> None:
-        """Put this manager's etcd in the place of the one there was, in one step; `member` is its
-        part of node.json. Nobody may be using either. Raises FailedPrecondition on a worker.
+    def restart_etcd_from(self, data: Path, node: NodeIdentity) -> None:
+        """Put this manager's etcd in the place of the one there was, in one step; `node` is what
+        node.json says then. Nobody may be using either. Raises FailedPrecondition on a worker.
         """
         known = self.read()
         if known is None or not known.manager:
             raise FailedPrecondition("this node is not a swarm manager")
         durable.sync_disk(data)
         durable.exchange(data, self._paths.etcd_dir)
-        durable.write(self._paths.node_file, dataclasses.replace(known, etcd=member).encoded())
+        durable.write(self._paths.node_file, node.encoded())
 
     async def changes(self, look_every_s: float = LOOK_EVERY_S) -> AsyncIterator[None]:
         """Yields once for each time that node.json was found replaced, made or gone."""

@@ -216,7 +216,10 @@ class Daemon:
         await self._children["manager"].stop()
         await self._children["etcd"].stop()
         try:
-            return await oneshot.run("recover", self._paths, request, progress)
+            answer = await oneshot.run("recover", self._paths, request, progress)
+            if answer.get("moved"):
+                await self._children["agent"].stop()  # it has the old address; containers run on
+            return answer
         finally:
             self._start_children()
             await self._manager_answers(progress)

@@ -53,3 +53,5 @@ def command(session: Session, /, **values: Any) -> None:
         message["etcd_endpoints"] = [e for v in message["etcd_endpoints"] for e in v.split(",")]
     reply = session.request(message, progress=lambda line: click.echo(line, file=sys.stderr))
     click.echo(_TEXT.format(**reply))
+    if reply.get("moved"):
+        click.echo("The nodes of before know another address: let them leave, and join again.")

@@ -251,6 +251,11 @@ class EtcdClient:
         """Take a member out."""
         await self._call(self._cluster.MemberRemove, etcd.MemberRemoveRequest(ID=member_id))
 
+    async def update_member(self, member_id: int, peer_url: str) -> None:
+        """Another address for a member's peers."""
+        request = etcd.MemberUpdateRequest(ID=member_id, peerURLs=[peer_url])
+        await self._call(self._cluster.MemberUpdate, request)
+
     async def status(self) -> etcd.StatusResponse:
         """One member's own account: version, size, leader."""
         return await self._call(self._maintenance.Status, etcd.StatusRequest())
