@@ -100,6 +100,12 @@ def test_nodes_that_run_are_promoted_and_demoted_the_leader_too(nodes: list[Node
     first, second, third = nodes
     until(lambda: all_ready(first), "ready", 60)
     create_secret(first, "before")
+    root = (first.paths.certificates_dir / "ca.crt").read_text()
+    assert swarmlite(first, "swarm", "ca") == root
+    assert "--rotate: not supported yet" in swarmlite(first, "swarm", "ca", "--rotate")
+    checked = swarmlite(first, "doctor")
+    for other in (second, third):
+        assert f"ok       pair              {other.name}: packets of 1500 bytes arrive" in checked
     # What hinders is told, and tried again.
     listener = f"import socket, sys; s = socket.create_server(('{second.addr}', 2382))"
     taken = subprocess.Popen(
