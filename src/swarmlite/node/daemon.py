@@ -219,10 +219,10 @@ class Daemon:
             answer = await oneshot.run("recover", self._paths, request, progress)
             if answer.get("moved"):
                 await self._children["agent"].stop()  # it has the old address; containers run on
-            return answer
         finally:
             self._start_children()
-            await self._manager_answers(progress)
+        await self._manager_answers(progress)  # where it failed nothing does without a quorum
+        return answer
 
     async def join(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
         """Into the cluster of another manager."""

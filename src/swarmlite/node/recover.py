@@ -47,12 +47,12 @@ async def recover(
     """
     identity = Identity(paths)
     node = _checked(identity.read(), request)
+    moved = _moved(node, request)
     if request.get("only_check"):
         if await _has_quorum(paths, node):
             raise FailedPrecondition(HAS_QUORUM)
         return {}
     assert node.etcd is not None
-    moved = _moved(node, request)
     assert moved.etcd is not None
     member = {**moved.etcd, "initial_cluster": f"{node.node_id}={moved.etcd['peer_url']}"}
     folder = identity.scratch()
