@@ -86,8 +86,7 @@ async def _round(supervisor: Supervisor, folder: Path, lower: Path, number: int)
         f"lowerdir={lower},upperdir={bundle}/upper,workdir={bundle}/work"
     )
     (bundle / "config.json").write_text(json.dumps(config))
-    await supervisor.create(name, bundle)
-    await supervisor.start(name)
+    await supervisor.create(name, bundle, start=True)
     state = await supervisor.wait(name)
     elapsed = time.perf_counter() - started
     assert state.exit_code == 0, state

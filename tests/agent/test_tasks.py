@@ -491,7 +491,9 @@ async def test_health_of_a_task_is_reported_with_its_last_outputs(node: AgentNod
     status = await node.manager.status(task.id, task_states.COMPLETE)
     assert (status.state, status.err) == (task_states.FAILED, "task: unhealthy container")
     assert status.container.health == "unhealthy"
-    assert "curl-is-not-here: not found" in status.container.health_log[-1].output
+    # another test may have begun while the container ended
+    said = [entry.output for entry in status.container.health_log]
+    assert any("curl-is-not-here: not found" in output for output in said)
 
 
 async def test_a_node_without_managers_starts_its_tasks_again_and_says_so(

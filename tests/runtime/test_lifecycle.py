@@ -16,7 +16,7 @@ from rt_harness import PARENT, Containers, connect, start_supervisor
 
 from swarmlite import errors
 from swarmlite.runtime.cgroups.detect import Host
-from swarmlite.runtime.client import Supervisor
+from swarmlite.runtime.client import LogFile, Supervisor
 from swarmlite.runtime.supervisor.container import start_time_ticks
 
 
@@ -70,17 +70,38 @@ async def test_a_program_that_is_missing_fails_the_start_in_dockers_words(
         assert state.error
 
 
-async def test_a_create_that_fails_names_its_step_and_leaves_nothing(
-    containers: Containers,
-) -> None:
-    def bad(spec: dict) -> None:  # type: ignore[type-arg]
-        spec["mounts"].append(
-            {"type": "bind", "source": "/nosuch", "destination": "/x", "options": ["rbind"]}
-        )
+async def test_a_create_that_is_a_start_too_waits_for_no_word(containers: Containers) -> None:
+    sv = containers.supervisor
+    cid, bundle = containers.bundle("sh", "-c", "echo out; exec sleep 100")
+    containers.ids.append(cid)
+    state = await sv.create(cid, bundle, log=LogFile(bundle / "log"), start=True)
+    assert (state.status, state.started_at > 0) == ("running", True)
+    with pytest.raises(errors.FailedPrecondition, match="is running, not created"):
+        await sv.start(cid)
+    await sv.delete(cid, force=True)
 
+    cid, bundle = containers.bundle("nosuch")
+    containers.ids.append(cid)
+    with pytest.raises(errors.FailedPrecondition, match=r'exec: "nosuch": executable file not'):
+        await sv.create(cid, bundle, start=True)
+    stopped = await sv.wait(cid)
+    assert (stopped.status, stopped.exit_code) == ("stopped", 127)
+
+
+def wrong_bind(spec: dict) -> None:  # type: ignore[type-arg]
+    spec["mounts"].append(
+        {"type": "bind", "source": "/nosuch", "destination": "/x", "options": ["rbind"]}
+    )
+
+
+@pytest.mark.parametrize("start", [False, True])
+async def test_a_create_that_fails_names_its_step_and_leaves_nothing(
+    containers: Containers, start: bool
+) -> None:
+    cid, bundle = containers.bundle("true", change=wrong_bind)
     with pytest.raises(errors.FailedPrecondition, match="mount /x"):
-        await containers.create("true", change=bad)
-    assert not await traces(containers.ids[-1])
+        await containers.supervisor.create(cid, bundle, start=start)
+    assert not await traces(cid)
     with pytest.raises(errors.InvalidSpec, match=r"process.args"):
         await containers.create(change=lambda spec: None)
     with pytest.raises(errors.NotFound):
@@ -114,7 +135,7 @@ async def test_containers_outlive_a_client_that_is_killed(
     containers.ids.append(cid)
     code = (
         "import asyncio, os, sys\nfrom pathlib import Path\n"
-        "from swarmlite.runtime.client import Supervisor\n"
+        "from swarmlite.runtime.client import LogFile, Supervisor\n"
         "async def main():\n"
         "    sv = await Supervisor.connect(Path(sys.argv[1]))\n"
         "    await sv.create(sys.argv[2], Path(sys.argv[3])); await sv.start(sys.argv[2])\n"

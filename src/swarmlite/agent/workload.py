@@ -29,7 +29,7 @@ class Workload(Protocol):
     host_ports: Sequence[PortConfig]
 
     async def prepare(self) -> None:
-        """Image, volumes, sandbox, process created. Raises SwarmliteError, OSError."""
+        """Image, volumes, sandbox: all but the process. Raises SwarmliteError, OSError."""
 
     async def start(self) -> int:
         """The pid of the started process. Raises SwarmliteError."""

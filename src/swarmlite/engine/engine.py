@@ -105,8 +105,8 @@ class Engine:
                 self._place,
                 prepare.HostFiles(self.records, self._gateway),
                 prepare.Bundle(self._roots, self.records, self._shm, cgroup_parent),
-                prepare.Process(self.supervisor, self._created),
             ),
+            process=(prepare.Process(self.supervisor, self._awaited, self._created),),
             discard=(root,),
         )
 
@@ -123,8 +123,11 @@ class Engine:
         configs = self.network.networks.get(BRIDGE).ipam.configs
         return next((config.gateway for config in configs if config.gateway), "")
 
+    def _awaited(self, container_id: str) -> bool:
+        return self.streams.attachments.awaited(container_id)
+
     async def _created(self, container_id: str) -> None:
-        """The process waits before its exec: who is attached misses nothing."""
+        """Where anybody waited the process does, before its exec: they miss nothing."""
         await self.streams.connect(container_id)
 
     def _driver_of(self, network_id: str) -> str:

@@ -47,8 +47,15 @@ class StepLists:
 
     create: Sequence[Step]
     prepare: Sequence[Step]
+    """What a process needs that is not there yet."""
+    process: Sequence[Step]
     discard: Sequence[Step]
     """Those of `create` whose undo leaves the record and the log."""
+
+    @property
+    def run(self) -> Sequence[Step]:
+        """All that a run has."""
+        return *self.prepare, *self.process
 
 
 class Lifecycle:
@@ -190,27 +197,27 @@ class Lifecycle:
     async def _to_rest(self, record: Record) -> None:
         """Undo a run, unless that is known to be done. Raises SwarmliteError, OSError."""
         if not record.at_rest:
-            await undo(self._steps.prepare, record)
+            await undo(self._steps.run, record)
             record.at_rest = True
 
     # started
     async def prepare(self, record: Record) -> None:
-        """Everything up to a process that waits before its exec: a task's, ahead of its start."""
+        """Everything but the process: a task's, ahead of its start."""
         async with record.lock:
             self._check_there(record)
-            await self._prepare(record)
+            record.at_rest = False
+            async with self._at_once:
+                await carry_out(self._steps.prepare, self._job(record))
+            record.prepared = True
             try:
+                # Before there is a process: who is killed then leaves none that nobody knows.
                 await self.records.save(record)
             except BaseException as error:
                 await finished(self._not_started(record, error))
                 raise
 
-    async def _prepare(self, record: Record) -> None:
-        image = self._images.get(record.message.image_id)
-        record.at_rest = False
-        async with self._at_once:
-            await carry_out(self._steps.prepare, Job(record, image))
-        record.prepared = True
+    def _job(self, record: Record) -> Job:
+        return Job(record, self._images.get(record.message.image_id))
 
     async def start(self, record: Record) -> None:
         """Run it; one that runs is left alone.
@@ -240,15 +247,25 @@ class Lifecycle:
     async def begin(self, record: Record) -> None:
         """Prepare unless that was done, and start; the lock is the caller's."""
         try:
-            if not record.prepared:
-                await self._prepare(record)
+            job = self._job(record)
+            record.at_rest = False
             async with self._at_once:
-                state = await finished(self._supervisor.client.start(record.id))
+                await carry_out(self._steps.process if record.prepared else self._steps.run, job)
+                record.prepared = True
+                state = await finished(self._begun(job))
         except BaseException as error:
             await finished(self._not_started(record, error))
             raise
         kill_point("started")
         await self._running(record, state)
+
+    async def _begun(self, job: Job) -> State:
+        """Its program runs, also where its process was made to wait. Raises SwarmliteError."""
+        if job.not_begun is not None:
+            raise job.not_begun
+        if job.state is not None and job.state.status == "running":
+            return job.state
+        return await self._supervisor.client.start(job.record.id)
 
     async def _running(self, record: Record, state: State) -> None:
         now = record.state
@@ -271,7 +288,7 @@ class Lifecycle:
             code = found.exit_code or code
         record.prepared = False
         with contextlib.suppress(SwarmliteError, OSError):
-            await undo(self._steps.prepare, record)
+            await undo(self._steps.run, record)
         record.state.exit_code, record.state.error = code, str(error) or type(error).__name__
         await self.save(record)
         record.failed_starts += 1

@@ -80,7 +80,7 @@ class Recovery:
         status = record.state.status
         if status == ContainerState.CREATING:
             log.info("undoing a create that was cut short container=%s", record.id)
-            await undo([*self._steps.create, *self._steps.prepare], record)
+            await undo([*self._steps.create, *self._steps.run], record)
             self._records.drop(record)
         elif status in GOING:
             await self._lifecycle.remove(record, force=True, volumes=record.config.auto_remove)
@@ -90,7 +90,7 @@ class Recovery:
             self._lifecycle.runs.follow(record, end=_end(record, found))
         else:
             if found is not None or has_sandbox:  # a start or an end that was cut short
-                await undo(self._steps.prepare, record)
+                await undo(self._steps.run, record)
             if status == ContainerState.EXITED and record.state.HasField("started"):
                 record.last_end = _recorded_end(record.state)
             self._start_as_wanted(record)
@@ -176,7 +176,7 @@ class Recovery:
             async with record.lock:
                 if not record.active and not record.prepared and not record.removed:
                     with contextlib.suppress(SwarmliteError, OSError):
-                        await undo(self._steps.prepare, record)
+                        await undo(self._steps.run, record)
 
 
 def _folders(records: Records) -> list[str]:

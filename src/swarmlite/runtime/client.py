@@ -123,6 +123,7 @@ class Supervisor:
         self._decoder = protocol.Decoder()
         self._fds: list[int] = []
         self._outgoing: list[tuple[bytes, list[int]]] = []
+        self._waits_to_write = False
         self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
         self._subscribers: set[asyncio.Queue[State | None]] = set()
         self.on_oom: Callable[[str], None] | None = None
@@ -161,9 +162,12 @@ class Supervisor:
         stdio: Sequence[int] | None = None,
         stdin: bool = False,
         stdin_once: bool = False,
+        start: bool = False,
     ) -> State:
         """Set everything up; the process then waits before exec (OCI "created").
 
+        With `start` it does not wait, and this is `start` as well: what that raises is raised, and
+        then leaves a container that has stopped.
         stdout and stderr go to `log` and can be attached to, or to the three descriptors of
         `stdio`, else to /dev/null. With `log` and `stdin` its standard input is held open for
         those who attach; with `stdin_once` it ends with the first of them.
@@ -173,6 +177,8 @@ class Supervisor:
         if log is not None:
             extra["log"] = (Log(log) if isinstance(log, LogFile) else log).to_wire()
             extra |= {"stdin": stdin, "stdin_once": stdin_once}
+        if start:
+            extra["start"] = True
         answer = await self._call(
             "create", fds=list(stdio or ()), container=container_id, bundle=str(bundle), **extra
         )
@@ -372,11 +378,13 @@ class Supervisor:
         return answer["ok"], received
 
     def _flush(self) -> None:
+        """Send what the socket takes; the rest when it is writable."""
         while self._outgoing:
             data, fds = self._outgoing[0]
             try:
                 sent = socket.send_fds(self._sock, [data], fds) if fds else self._sock.send(data)
             except BlockingIOError:
+                self._waits_to_write = True
                 self._loop.add_writer(self._sock.fileno(), self._flush)
                 return
             except OSError as error:
@@ -388,7 +396,9 @@ class Supervisor:
                 self._outgoing.pop(0)
             else:
                 self._outgoing[0] = (data[sent:], [])
-        self._loop.remove_writer(self._sock.fileno())
+        if self._waits_to_write:
+            self._waits_to_write = False
+            self._loop.remove_writer(self._sock.fileno())
 
     def _readable(self) -> None:
         try:

@@ -97,6 +97,10 @@ class Attachments:
             except OSError as error:  # no descriptors left: the container starts all the same
                 attachment.fail(Unavailable(f"the container cannot be attached to: {error}"))
 
+    def awaited(self, container_id: str) -> bool:
+        """Whether anybody waits for its process."""
+        return container_id in self._waiting
+
     def removed(self, container_id: str) -> None:
         """It will not be started any more: those who wait are told."""
         for attachment in self._waiting.pop(container_id, []):

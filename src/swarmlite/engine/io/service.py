@@ -33,7 +33,7 @@ class Streams:
         self.execs = Execs(lambda: supervisor.client, tell)
 
     async def connect(self, container_id: str) -> None:
-        """Call between `Supervisor.create` and `Supervisor.start`: see attach.py."""
+        """Call once its process is made: see attach.py."""
         await self.attachments.connect(container_id)
 
     def removed(self, container_id: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from swarmlite.engine.records import Record
 from swarmlite.errors import FailedPrecondition, SwarmliteError
 from swarmlite.network.api import Sandbox
+from swarmlite.runtime.client import State
 from swarmlite.storage.images.types import Image
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ class Job:
     sandbox: Sandbox | None = None
     hostname: str = ""
     mounts: list[dict[str, Any]] = field(default_factory=list)
+    state: State | None = None
+    """The process's, once it is made."""
+    not_begun: SwarmliteError | None = None
+    """Why the process that was made could not become its program."""
 
     @property
     def image_config(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a container has while it runs: its mounts, network, files of /etc, bundle, and its process.
 
-The list is done at each start, up to a process that waits before its exec, and undone at each end.
+The list is done at each start, all but the process ahead of it for a task, and undone at each end.
 """
 
 from __future__ import annotations
@@ -304,26 +304,46 @@ class Bundle:
 
 
 class Process:
-    """The supervisor's container: its first process, which waits before exec."""
+    """The supervisor's container: its first process, which runs its program then.
+
+    Where somebody waits to be attached to it, it is made to wait before its exec.
+    """
 
     name = "process"
 
-    def __init__(self, supervisor: SupervisorLink, created: Created) -> None:
-        """`supervisor` runs the containers; `created` is called before the process may start."""
-        self._supervisor, self._created = supervisor, created
+    def __init__(
+        self, supervisor: SupervisorLink, awaited: Callable[[str], bool], created: Created
+    ) -> None:
+        """`supervisor` runs the containers; `created` attaches those that it is `awaited` by."""
+        self._supervisor, self._awaited, self._created = supervisor, awaited, created
 
     async def do(self, job: Job) -> None:
-        """Raises what Supervisor.create raises."""
+        """Raises what Supervisor.create raises, unless a process was made."""
         record, spec = job.record, job.record.config.spec
+        client = self._supervisor.client
         self._supervisor.expect(record.id)
-        await self._supervisor.client.create(
-            record.id,
-            record.folder,
-            log=await log_of(record.message, record.folder),
-            stdin=spec.open_stdin,
-            stdin_once=record.config.stdin_once,
-        )
+        start = not self._awaited(record.id)
+        try:
+            job.state = await client.create(
+                record.id,
+                record.folder,
+                log=await log_of(record.message, record.folder),
+                stdin=spec.open_stdin,
+                stdin_once=record.config.stdin_once,
+                start=start,
+            )
+        except FailedPrecondition as error:
+            if not start or not await self._is_there(record.id):
+                raise
+            job.not_begun = error
         await self._created(record.id)
+
+    async def _is_there(self, container_id: str) -> bool:
+        try:
+            await self._supervisor.client.state(container_id)
+        except NotFound:
+            return False
+        return True
 
     async def undo(self, record: Record) -> None:
         """Killed, if it still runs, and forgotten."""

@@ -172,7 +172,8 @@ class ContainerChild(Child):
         if late and self.be_born_late():
             return
         self.say_ready()
-        self.wait_for_start()
+        if not self.plan.begins:
+            self.wait_for_start()
         self.step = "exec"
         self.execute(self.process, late)
 

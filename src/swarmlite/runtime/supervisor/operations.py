@@ -17,6 +17,7 @@ from json import loads
 from swarmlite import __version__, errors
 from swarmlite.runtime.oci import capabilities
 from swarmlite.runtime.supervisor import container as containers
+from swarmlite.runtime.supervisor.child import START
 from swarmlite.runtime.supervisor.container import Container
 from swarmlite.runtime.supervisor.logdrivers import open_log
 from swarmlite.runtime.supervisor.loop import Client
@@ -89,6 +90,7 @@ class Operations:
             container.output = Output(self.server.loop, open_log(self.server.loop, message["log"]))
             container.output.stdin_once = bool(message.get("stdin_once"))
         fds.clear()
+        plan.begins = bool(message.get("start"))
         start = Start(plan, stdio, reply, bool(message.get("stdin")))
         self.server.enqueue(container, start)
 
@@ -98,9 +100,8 @@ class Operations:
         if container.status != containers.CREATED or container.channel is None:
             status = container.wire()["status"]
             raise errors.FailedPrecondition(f"container {container.id} is {status}, not created")
-        container.status = containers.STARTING
-        self.server.start_replies[container.id] = reply
-        container.channel.send(b"start")
+        self.server.begin(container, reply)
+        container.channel.send(START)
 
     def op_kill(self, _reply: Reply, message: Message, _fds: list[int]) -> Answer:  # type: ignore[type-arg]
         """Signal it."""

@@ -31,9 +31,10 @@ EVERY_CAPABILITY = -1
 class Plan:
     """A whole container.
 
-    `process` is None for a spec without one, which can be created and never started. `warnings`:
-    what the spec asks for and is left out. `allowed_system_mounts`: places in /proc, /sys and /dev
-    that mounts may take, None for all that the spec names.
+    `process` is None for a spec without one, which can be created and never started. `begins`:
+    whether it does not wait for its start. `warnings`: what the spec asks for and is left out.
+    `allowed_system_mounts`: places in /proc, /sys and /dev that mounts may take, None for all that
+    the spec names.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Plan:
         validate_spec(spec)
         linux, annotations = spec["linux"], spec.get("annotations") or {}
         self.warnings: list[str] = []
+        self.begins = False
         self.container_id = container_id
         self.hooks: dict = spec.get("hooks") or {}  # type: ignore[type-arg]
         self.cgroup_path: str = linux.get("cgroupsPath") or f"/swarmlite/{container_id}"

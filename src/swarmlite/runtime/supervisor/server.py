@@ -255,9 +255,17 @@ class Server:
             if container.output is not None:
                 # a number of its own: the console is still resized after its last user has left
                 container.output.follow(duplicate(container.console), "stdout")
-        container.save(self.state_dir)
-        self.answer(start.reply, container.wire())
+        if start.plan.begins:
+            self.begin(container, start.reply)  # saved when it runs: its group is known already
+        else:
+            container.save(self.state_dir)
+            self.answer(start.reply, container.wire())
         self._launch_next()
+
+    def begin(self, container: Container, reply: Reply) -> None:
+        """It goes on to its exec; answered once that has succeeded."""
+        container.status = containers.STARTING
+        self.start_replies[container.id] = reply
 
     def _channel_ended(self, container: Container) -> None:
         assert container.channel is not None
