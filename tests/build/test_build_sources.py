@@ -147,12 +147,16 @@ async def test_a_clients_ssh_agent_answers_within_run(builder: BuildHost) -> Non
         writer.write(b"a question")
         answer = await reader.readexactly(13)
         writer.close()
+        mounts = builder.node.paths.state_dir / "build" / "mounts"
+        (found,) = (path for path in mounts.iterdir() if (path / "id").read_text() == "asked")
+        (found / "data" / "done").touch()
         return answer
 
     asking = asyncio.ensure_future(ask())
     built = await builder.build(
-        "FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK && "
-        "stat -c %a $SSH_AUTH_SOCK && sleep 2\n"
+        "FROM busybox\nRUN --mount=type=ssh,required --mount=type=cache,id=asked,target=/asked "
+        "test -S $SSH_AUTH_SOCK && stat -c %a $SSH_AUTH_SOCK && "
+        "until [ -e /asked/done ]; do sleep 0.05; done\n"
         "RUN --mount=type=ssh,id=other test -z $SSH_AUTH_SOCK\n",
         ssh=["default"],
         heard=hear,

@@ -104,7 +104,7 @@ async def test_images_that_a_build_needs_are_not_collected_meanwhile(builder: Bu
     """A prune of all in the middle of it takes nothing that it stands on."""
     text = "FROM busybox\nRUN echo first >/first\nRUN echo running; sleep 1\nRUN cat /first\n"
     task = asyncio.ensure_future(builder.build(text, no_cache=True))
-    while not await builder.node.containers():
+    while not task.done() and not await builder.node.containers():
         await asyncio.sleep(0.01)
     await builder.stub.PruneCache(pb.PruneBuildCacheRequest(all=True))
     await builder.node.engine.images.Prune(ListRequest())

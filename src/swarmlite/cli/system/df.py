@@ -16,6 +16,7 @@ from swarmlite.cli.output.listing import Listing, format_option
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.system.usage import SUMMARY, summary
 from swarmlite.model import units
+from swarmlite.proto.control_pb2 import ListRequest
 from swarmlite.proto.host_pb2 import DiskUsageRequest, DiskUsageResponse
 
 TIMEOUT_S = 600.0
@@ -53,7 +54,8 @@ def command(session: Session, form: str, verbose: bool) -> None:
     if verbose and not form:
         _details(usage)
     else:
-        SUMMARY.print(summary(usage), form)
+        cache = client.call(session.builds.ListCache, ListRequest(), timeout_s=TIMEOUT_S)
+        SUMMARY.print(summary(usage, cache.entries), form)
 
 
 def _details(usage: DiskUsageResponse) -> None:

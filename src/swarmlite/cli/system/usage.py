@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from swarmlite.cli.output.listing import Listing
 from swarmlite.model import units
+from swarmlite.proto.build_pb2 import BuildCacheEntry
 from swarmlite.proto.containers_pb2 import ContainerState
 from swarmlite.proto.host_pb2 import DiskUsageResponse
 
@@ -22,7 +24,9 @@ SUMMARY = Listing(
 _ALIVE = (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING)
 
 
-def summary(usage: DiskUsageResponse) -> list[dict[str, Any]]:
+def summary(
+    usage: DiskUsageResponse, cache: Sequence[BuildCacheEntry] = ()
+) -> list[dict[str, Any]]:
     """A row each for images, containers, volumes and the build cache."""
     images = usage.images
     written = sum(c.size_rw_bytes for c in usage.containers)
@@ -34,11 +38,14 @@ def summary(usage: DiskUsageResponse) -> list[dict[str, Any]]:
     alive = sum(1 for c in usage.containers if c.state.status in _ALIVE)
     linked = sum(1 for v in usage.volumes if v.used_by)
     layers = usage.layers_bytes
+    kept = sum(entry.size_bytes for entry in cache)
+    prunable = sum(e.size_bytes for e in cache if not e.in_use and not e.shared)
+    busy = sum(1 for entry in cache if entry.in_use)
     return [
         _row("Images", len(images), active, layers, usage.images_reclaimable_bytes),
         _row("Containers", len(usage.containers), alive, written, idle),
         _row("Local Volumes", len(usage.volumes), linked, stored, unused),
-        _row("Build Cache", 0, 0, 0, 0, share=False),
+        _row("Build Cache", len(cache), busy, kept, prunable, share=False),
     ]
 
 

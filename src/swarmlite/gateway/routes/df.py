@@ -6,7 +6,7 @@ import time
 
 from aiohttp import web
 
-from swarmlite.docker import image, volume
+from swarmlite.docker import buildcache, image, volume
 from swarmlite.docker.summary import summary
 from swarmlite.docker.values import Json
 from swarmlite.errors import InvalidSpec
@@ -16,6 +16,8 @@ from swarmlite.gateway.fields import images as image_fields
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.routes.containers import ALIVE
 from swarmlite.gateway.versions import shaped
+from swarmlite.proto.build_pb2 import BuildCacheEntry
+from swarmlite.proto.control_pb2 import ListRequest
 from swarmlite.proto.host_pb2 import DiskUsageRequest, DiskUsageResponse
 
 TYPES = ("container", "image", "volume", "build-cache")
@@ -32,12 +34,15 @@ async def df(call: Call) -> web.Response:
     if asked or not types:
         found = await call.backends.host.DiskUsage(DiskUsageRequest(types=asked))
     wanted = set(types or TYPES)
+    cache: list[BuildCacheEntry] = []
+    if "build-cache" in wanted:
+        cache = list((await call.backends.builds.ListCache(ListRequest())).entries)
     verbose = call.flag("verbose") and call.at_least(52)
     answer: Json = {}
     if not call.at_least(53) and not verbose:
-        answer |= _lists(call, found, wanted)
+        answer |= _lists(call, found, wanted, cache)
     if call.at_least(52):
-        answer |= _sums(call, found, wanted, verbose=verbose)
+        answer |= _sums(call, found, wanted, cache, verbose=verbose)
     return call.reply(answer)
 
 
@@ -52,19 +57,28 @@ def _containers(call: Call, found: DiskUsageResponse) -> list[Json]:
     return list(shaped(container_fields.SUMMARY, shown, call.version))
 
 
-def _lists(call: Call, found: DiskUsageResponse, wanted: set[str]) -> Json:
+def _lists(
+    call: Call, found: DiskUsageResponse, wanted: set[str], cache: list[BuildCacheEntry]
+) -> Json:
     """Lists of types that were not asked for are null."""
     return {
         "LayersSize": found.layers_bytes,
         "Images": _images(call, found) if "image" in wanted else None,
         "Containers": _containers(call, found) if "container" in wanted else None,
         "Volumes": [volume.usage(v) for v in found.volumes] if "volume" in wanted else None,
-        "BuildCache": [] if "build-cache" in wanted else None,
-        **({} if call.at_least(42) else {"BuilderSize": 0}),
+        "BuildCache": [buildcache.usage(e) for e in cache] if "build-cache" in wanted else None,
+        **({} if call.at_least(42) else {"BuilderSize": sum(e.size_bytes for e in cache)}),
     }
 
 
-def _sums(call: Call, found: DiskUsageResponse, wanted: set[str], *, verbose: bool) -> Json:
+def _sums(
+    call: Call,
+    found: DiskUsageResponse,
+    wanted: set[str],
+    cache: list[BuildCacheEntry],
+    *,
+    verbose: bool,
+) -> Json:
     answer: Json = {}
     if "image" in wanted:
         used = sum(1 for each in found.images if each.containers)
@@ -86,7 +100,11 @@ def _sums(call: Call, found: DiskUsageResponse, wanted: set[str], *, verbose: bo
         items = [volume.usage(each) for each in found.volumes] if verbose else []
         answer["VolumeUsage"] = _sum(len(held), len(found.volumes), total, free, items)
     if "build-cache" in wanted:
-        answer["BuildCacheUsage"] = _sum(0, 0, 0, 0, [])
+        busy = sum(1 for each in cache if each.in_use)
+        total = sum(each.size_bytes for each in cache)
+        free = sum(each.size_bytes for each in cache if not each.in_use and not each.shared)
+        items = [buildcache.usage(each) for each in cache] if verbose else []
+        answer["BuildCacheUsage"] = _sum(busy, len(cache), total, free, items)
     return answer
 
 
