@@ -23,7 +23,9 @@ from swarmlite.testing.registry import Registry  # noqa: E402
 CACHE = Path(os.environ.get("SWARMLITE_CLIENT_CACHE", ROOT / ".cache" / "clients"))
 INSTALL_S = 900
 ANSIBLE = ("ansible==12.3.0", "docker==7.2.0", "requests", "jsondiff", "pyyaml")
-NPM = ("dockerode@5.0.1", "testcontainers@12.2.0")
+# testcontainers 12 needs Node 22, more than Debian 12 and 13 have: its undici takes zstd for
+# granted.
+NPM = ("dockerode@5.0.1", "testcontainers@11.14.0")
 
 
 def install(folder: Path, *commands: Sequence[str]) -> Path:

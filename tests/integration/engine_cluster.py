@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from swarmlite.engine.oci_spec.security import host_capabilities
+from swarmlite.runtime.oci import capabilities
 from swarmlite.testing import Cluster, DockerCluster, images
 from swarmlite.testing.containers.cluster import engine
 from swarmlite.testing.oci import BuiltImage, docker_archive
@@ -61,8 +63,19 @@ def _engine() -> Iterator[str]:
             pytest.skip("dockerd is not installed (Debian: docker.io)")
         from docker_peer import DockerPeer
 
-        with DockerPeer() as peer, _loaded(f"unix://{peer.socket}", peer.address) as image:
+        with (
+            DockerPeer("192.168.99.1", *_runtime()) as peer,
+            _loaded(f"unix://{peer.socket}", peer.address) as image,
+        ):
             yield image
+
+
+def _runtime() -> tuple[str, ...]:
+    """Flags of dockerd: runc fails for what is privileged where root itself lacks a capability."""
+    if len(host_capabilities()) == len(capabilities.NUMBERS):
+        return ()
+    ours = Path(sys.prefix) / "bin" / "swarmlite-runtime"
+    return f"--add-runtime=swarmlite={ours}", "--default-runtime=swarmlite"
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def _add(writer: oci.TarWriter, name: str, path: Path) -> None:
     data = path.read_bytes()
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = len(data), 0o644, int(path.stat().st_mtime)
-    writer.add(info, data)
+    writer.add_new(info, data)
 
 
 def _needed() -> set[str]:
