@@ -23,20 +23,19 @@ from swarmlite.manager.ca.root import MANAGER, WORKER, RootCA
 from swarmlite.proto.blobs_pb2 import BlobPart, FetchBlobRequest
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.store import ImageStore
-from swarmlite.testing import images as debian_images
 from swarmlite.testing.oci import BuiltImage, TarWriter, docker_archive, layer
 
 HERE = "127.0.0.1"
 FAST = RegistrySettings(backoff_s=0.01, max_backoff_s=0.05, retries=0)
 
 
-def made(name: str, *, layers: int = 2, layer_bytes: int = 300_000) -> BuiltImage:
-    """busybox and layers of noise."""
-    image = debian_images.busybox().named(name)
+def made(name: str, *, layers: int = 1, layer_bytes: int = 300_000) -> BuiltImage:
+    """Layers of noise, which nothing can be squeezed out of."""
+    image = BuiltImage(name, ())
     for number in range(layers):
         tar = TarWriter()
         tar.file(f"noise/{number}", os.urandom(layer_bytes))
-        image = image.with_layer(layer(tar.tar()))
+        image = image.with_layer(layer(tar.tar(), "none"))
     return image
 
 
