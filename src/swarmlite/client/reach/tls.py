@@ -72,6 +72,8 @@ class Tcp(Reach):
         except OSError as error:
             raise Unavailable(f"Cannot connect to {where}: {error.strerror or error}") from error
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A stream of events may be silent for long: that its node is gone is heard all the same.
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if self._files is None:
             made = entered(plain, service, where)
             made.settimeout(None)

@@ -17,6 +17,7 @@ from swarmlite.errors import PermissionDenied, Unavailable
 
 PREFIX = "/swarmlite/"
 MAX_HEAD_BYTES = 16 * 1024
+ANSWER_S = 30.0
 
 
 def request(service: str) -> bytes:
@@ -89,7 +90,10 @@ class Tunnel(Reach):
             ) from error
         except OSError as error:
             raise Unavailable(f"Cannot connect to {self._path}: {error.strerror}") from error
-        return entered(made, service, str(self._path))
+        made.settimeout(ANSWER_S)  # a process that starts answers by then, one that hangs never
+        entered(made, service, str(self._path))
+        made.settimeout(None)
+        return made
 
     def describe(self, service: str) -> str:
         """The socket's path."""
