@@ -16,7 +16,7 @@ from swarmlite.testing.namespaces import Lan
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd-server is not installed"),
 ]
@@ -31,7 +31,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
         first = made[0].request("init", listen_addr=f"{made[0].addr}:2377")
         token = made[0].tokens().manager
         made[1].request("join", token=token, remote=first["manager_addr"])
-        until(lambda: len(made[1].nodes()) == 2, "the second manager has the store", 60)
+        until(lambda: len(made[1].nodes()) == 2, "the second manager has the store", 150)
         yield made
     finally:
         for node in made:
@@ -52,12 +52,12 @@ def test_a_survivor_moves_to_another_address_and_others_join_there(nodes: list[N
         survivor.request("init", **{**asked, "advertise_addr": "nonsense0"})
     answer = survivor.request("init", **asked)
     assert answer["manager_addr"] == f"{address}:2377" and answer["moved"]
-    until(lambda: survivor.nodes().get(answer["node_id"]), "it answers", 60)
+    until(lambda: survivor.nodes().get(answer["node_id"]), "it answers", 150)
     assert survivor.request("status")["addr"] == f"{address}:2377"
     own = survivor.nodes()[answer["node_id"]]
     assert own.manager_status.addr == f"{address}:2377"
     assert own.description.data_path_addr == address
-    names = survivor.control().ListSecrets(ListRequest(), timeout=10).secrets
+    names = survivor.control().ListSecrets(ListRequest(), timeout=60).secrets
     assert [secret.spec.annotations.name for secret in names] == ["kept"]
 
     # The old address is taken away, and new nodes, a manager too, know the other one only.
@@ -71,6 +71,6 @@ def test_a_survivor_moves_to_another_address_and_others_join_there(nodes: list[N
     tokens = survivor.tokens()
     for node, token in zip(fresh, (tokens.worker, tokens.manager), strict=True):
         joined = node.request("join", token=token, remote=f"{address}:2377")
-        until(lambda joined=joined: joined["node_id"] in survivor.nodes(), "it joined", 60)  # type: ignore[misc]
-    until(lambda: len(fresh[1].nodes()) == 4, "the new manager has the store", 60)
+        until(lambda joined=joined: joined["node_id"] in survivor.nodes(), "it joined", 150)  # type: ignore[misc]
+    until(lambda: len(fresh[1].nodes()) == 4, "the new manager has the store", 150)
     create_secret(fresh[1], "more")

@@ -201,7 +201,7 @@ def _rotate(first: Node, second: Node) -> None:
     for kind in ("secret", "cluster"):
         place = f"/swarmlite/v1/{kind}/"
         value = lambda place=place: etcd("get", "--prefix", place, "--print-value-only")  # noqa: E731
-        until(lambda value=value: value().startswith(b"\0\1" + next(iter(new))), kind, 60)  # type: ignore[misc]
+        until(lambda value=value: value().startswith(b"\0\1" + next(iter(new))), kind, 150)  # type: ignore[misc]
 
     def forgotten() -> bool:
         try:
@@ -210,10 +210,11 @@ def _rotate(first: Node, second: Node) -> None:
             return "compacted" in str(error)
         return False
 
-    until(forgotten, "etcd's history has the values of before no more", 60)
+    until(forgotten, "etcd's history has the values of before no more", 150)
     assert names(first) == names(second) == ["password"]
 
 
+@pytest.mark.timeout(400)
 def test_no_disk_of_a_manager_has_a_secret_in_clear_and_each_of_them_reads_it(
     managers: list[Node],
 ) -> None:

@@ -12,7 +12,7 @@ from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.machine
 def test_a_survivor_goes_on_without_the_managers_that_are_gone_for_good(
     cluster_factory: Callable[..., Cluster],
