@@ -51,16 +51,14 @@ class Copying:
             self._file(fd, status, target)
 
     def tree(self, tree: int, target: str, status: os.stat_result | None = None) -> None:
-        """What is in a directory; the target gets its owner and mode where it is made for it."""
+        """What is in a directory. A target that is made for it is as any parent that is: 0755."""
         there = is_directory(self.root, target)
-        with folder(self.root, target, self._made_for()) as fd:
+        with folder(self.root, target, self._made_for()):
             times: list[tuple[str, os.stat_result]] = []
             for entry in trees.walk(tree, ordered=True):
                 if self.excluded(entry.path):
                     continue
                 self._entry(entry, target, times)
-            if not there and status is not None:
-                self._describe(fd, status)
         for path, found in reversed(times):
             with contextlib.suppress(FileNotFoundError), folder(self.root, path) as fd:
                 os.utime(fd, ns=(found.st_atime_ns, found.st_mtime_ns))
