@@ -80,7 +80,7 @@ services:
         FROM {image}
         ARG WORD
         COPY page /www/
-        RUN echo "$WORD" >> /www/page
+        RUN echo "$$WORD" >> /www/page
         CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
     ports: ["8099:80"]
     deploy: {{mode: global}}
