@@ -83,3 +83,21 @@ def three_hosts() -> Iterator[tuple[Cluster, str]]:
         assert cluster.lan is not None
         with Registry(cluster.lan.gateway) as registry:
             yield cluster, registry.push(debian_images.busybox())
+
+
+@pytest.fixture(scope="session")
+def compose() -> Path:
+    """The plug-in's program: SWARMLITE_COMPOSE, what the machine has, or what apt-get has."""
+    if named := os.environ.get("SWARMLITE_COMPOSE"):
+        return Path(named)
+    place = "usr/libexec/docker/cli-plugins/docker-compose"
+    if (there := Path("/") / place).exists():
+        return there
+    folder = install(
+        CACHE / "compose",
+        ("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "docker-compose"),
+        ("sh", "-c", "dpkg-deb -x docker-compose_*.deb ."),
+    )
+    if not (folder / place).exists():
+        pytest.skip("this Debian has compose 1 only: SWARMLITE_COMPOSE names another's compose 2")
+    return folder / place
