@@ -94,3 +94,43 @@ def test_a_query_as_long_as_a_whole_spec_is_taken(host: RawHost) -> None:
     assert host.api("GET", "/containers/json", **long).status == 200
     headers = {"X-Registry-Config": "e30=", "X-Long": "x" * 200_000}
     assert host.api("GET", "/containers/json", headers=headers).status == 200
+
+
+def test_what_coolify_reads_is_there(host: RawHost) -> None:
+    """Its server asks by `docker`, its sentinel by the API: states, health, labels, addresses."""
+    host.ok_api("POST", "/networks/create", {"Name": "coolify", "Attachable": True})
+    labels = {
+        "coolify.managed": "true",
+        "coolify.applicationId": "7",
+        "coolify.type": "application",
+    }
+    config = {
+        "Image": host.image,
+        "Cmd": SLEEP,
+        "Labels": labels,
+        "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000_000},
+        "HostConfig": {"NetworkMode": "coolify", "RestartPolicy": {"Name": "unless-stopped"}},
+        "NetworkingConfig": {"EndpointsConfig": {"coolify": {"Aliases": ["app"]}}},
+    }
+    made = host.ok_api("POST", "/containers/create", config, name="app-7")["Id"]
+    try:
+        host.ok_api("POST", f"/containers/{made}/start")
+        wanted = {"label": ["coolify.managed=true", "coolify.applicationId=7"]}
+        (row,) = host.ok_api("GET", "/containers/json", all="true", filters=wanted)
+        assert (row["Names"], row["State"], row["Labels"]) == (["/app-7"], "running", labels)
+        assert row["Status"].startswith("Up ")
+        shown = host.ok_api("GET", f"/containers/{made}/json")
+        assert shown["State"]["Status"] == "running" and shown["RestartCount"] == 0
+        assert shown["State"]["Health"]["Status"] in ("starting", "healthy")
+        assert shown["Config"]["Labels"] == labels and shown["State"]["StartedAt"]
+        network = host.ok_api("GET", "/networks/coolify")
+        place = network["Containers"][made]
+        assert place["Name"] == "app-7" and "/" in place["IPv4Address"]
+        assert shown["NetworkSettings"]["Networks"]["coolify"]["IPAddress"] in place["IPv4Address"]
+        used = host.ok_api("GET", f"/containers/{made}/stats", stream="false")
+        assert used["memory_stats"]["usage"] > 0 and "cpu_stats" in used and "precpu_stats" in used
+        logs = host.api("GET", f"/containers/{made}/logs", stdout="1", stderr="1", tail="100")
+        assert logs.status == 200
+    finally:
+        host.ok_api("DELETE", f"/containers/{made}", force="1", v="1")
+        host.ok_api("DELETE", "/networks/coolify")
