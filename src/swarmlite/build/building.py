@@ -76,6 +76,8 @@ class Build:
         self._images: dict[tuple[str, Platform], asyncio.Task[Image]] = {}
         self._entered = contextlib.AsyncExitStack()
         self._scratch = 0
+        self.digests: dict[tuple[object, str], str] = {}
+        """What bound files come to: a mount of the context is hashed once."""
         self.unwanted: list[str] = []
         """Ids of images that were made for an archive only."""
 

@@ -147,10 +147,15 @@ class RunMounts:
         if origin.chain and path in ("", "/"):
             return origin.chain[-1]
         build = self._stage.build
+        known = (origin.folder or origin.chain, path)
+        if known in build.digests:
+            return build.digests[known]
         with origin.opened(build) as root:
             try:
                 source = Source(path.lstrip("/"), "")
-                return digest(root, [source], Excluded(()), owners=origin.folder is None)
+                found = digest(root, [source], Excluded(()), owners=origin.folder is None)
+                build.digests[known] = found
+                return found
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise NotFound(
                     f"--mount type=bind: {path}: not found in {_named(origin)}"

@@ -50,7 +50,7 @@ async def copy(stage: StageBuild, state: State, step: Copy, told: Step) -> bool:
     content = await in_thread(plan.content, taken)
     key = key_of(
         "ADD" if step.add else "COPY", state.top, content, plan.target, plan.into, plan.chown,
-        plan.chmod, step.link, step.exclude, stage.build.epoch,
+        plan.chmod, step.link, plan.exclude, stage.build.epoch,
     )  # fmt: skip
 
     async def work(name: str) -> None:
@@ -85,7 +85,8 @@ class _Plan:
         self.target = workdir_of(state, target)
         self.chown, self.chmod = expanded(step.chown), expanded(step.chmod)
         self.mode: Mode | None = mode_of(self.chmod) if self.chmod else None
-        self.excluded = Excluded(tuple(expanded(text) for text in step.exclude))
+        self.exclude = tuple(expanded(text) for text in step.exclude)
+        self.excluded = Excluded(self.exclude)
         self.origin = expanded(step.origin)
         self.checksum = expanded(step.checksum)
         self.text = self._text(target)
@@ -180,7 +181,7 @@ class _Plan:
             known = ""
             if one.origin.chain:
                 names = [(source.path, source.name, source.parents) for source in one.sources]
-                known = key_of("content", one.origin.chain[-1], names, self.step.exclude)
+                known = key_of("content", one.origin.chain[-1], names, self.exclude)
                 if remembered := self.build.cache.content(known):
                     found.append(remembered)
                     continue
