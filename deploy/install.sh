@@ -147,6 +147,7 @@ command -v apt-get >/dev/null 2>&1 || fail "needs a Debian host: there is no apt
 mask_etcd
 sh "$SOURCE/deploy/packages.sh" run
 install_package
+install_group
 install_completion
 if ! with_systemd; then
     echo "swarmlite is installed. There is no systemd here: start the node with swarmlited &"

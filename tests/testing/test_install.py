@@ -43,11 +43,13 @@ if command -v systemctl >/dev/null; then
     echo VERIFIED; systemd-analyze verify --man=no swarmlited.service \
         swarmlite-supervisor.service 2>&1 | grep swarmlite || echo good
 fi
+echo GROUP; getent group swarmlite | cut -d: -f1,4
 echo SWARM; touch /var/lib/swarmlite/node.json; unshare -n sh "$2" --uninstall || echo refused
 rm /var/lib/swarmlite/node.json
 echo UNINSTALL; unshare -n sh "$2" --uninstall
 echo UNITS; find /etc/systemd/system -name 'swarmlite*'
 echo PURGE; unshare -n sh "$2" --purge
+echo LEFT; getent group swarmlite || echo none
 """
 
 
@@ -92,6 +94,8 @@ def test_it_installs_what_the_lock_says_and_takes_all_of_it_away(tmp_path: Path)
         assert "swarmlite runs" in said["AGAIN"]
         assert said["ENABLED"].split() == ["enabled", "enabled"]
         assert said["VERIFIED"].split() == ["good"]  # the files that they name are there
+    assert said["GROUP"].strip() == "swarmlite:"  # and nobody in it
+    assert said["LEFT"].strip() == "none"
     assert said["SWARM"].splitlines() == [
         "install.sh: this node is in a swarm: first swarmlite swarm leave"
         " (or --purge: the others will see it as down)",
