@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from swarmlite.engine.events import moment
@@ -119,8 +118,3 @@ def platform_message(platform: Platform) -> PlatformMessage:
     return PlatformMessage(
         os=platform.os, architecture=platform.architecture, variant=platform.variant
     )
-
-
-def shown(words: Sequence[str]) -> str:
-    """A command in one line."""
-    return " ".join(words)
