@@ -205,9 +205,10 @@ def test_a_stack_is_deployed_changed_pruned_and_leaves_nothing(
 
 def test_roles_availability_and_labels_of_nodes(swarm: Cluster) -> None:
     manager = swarm.manager
-    for args in (("promote", "worker1"), ("update", "--role", "manager", "worker1")):
-        with pytest.raises(CommandFailed, match=r"not supported yet.*manager token instead"):
+    for args in (("demote", manager.name), ("update", "--role", "worker", manager.name)):
+        with pytest.raises(CommandFailed, match="demote the last manager of the swarm"):
             manager.cli("node", *args)
+    assert "already a worker" in manager.cli("node", "demote", "worker1")
     manager.cli("node", "update", "--label-add", "zone=a", "worker1")
     with pytest.raises(CommandFailed, match="key other doesn't exist"):
         manager.cli("node", "update", "--label-rm", "other", "worker1")
