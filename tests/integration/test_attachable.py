@@ -68,20 +68,6 @@ def test_plain_containers_and_tasks_of_a_service_reach_each_other_by_name(
     assert "front is in use by container" in refused
 
 
-def test_a_container_that_is_renamed_is_found_by_its_new_name_at_once(
-    front: Cluster, busybox: str
-) -> None:
-    _, one, two = front.hosts
-    start(one, "before", busybox, "--network-alias", "data")
-    start(two, "asks", busybox)
-    front.wait(lambda: fetch(two, "asks", "before") == "before-host", 20, "its first name")
-    one.cli("rename", "before", "after")
-    front.wait(lambda: fetch(two, "asks", "after") == "before-host", 20, "its new name")
-    assert fetch(two, "asks", "data") == "before-host"
-    gone = ("container", "exec", "asks", "nslookup", "before")
-    front.wait(lambda: two.try_cli(*gone).returncode != 0, 20, "its old name to be gone")
-
-
 def test_an_address_goes_back_with_its_container(front: Cluster, busybox: str) -> None:
     _, one, two = front.hosts
     start(one, "first", busybox, "--ip", "10.66.0.50")
