@@ -2,6 +2,12 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
+# Machines are shared: how long an example takes says nothing of it.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
+
 
 def _ended(number: int, frame: object) -> None:
     # As Ctrl-C: the fixtures clean up, and no other test begins. SystemExit would be one test's
