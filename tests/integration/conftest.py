@@ -16,6 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if KIND != "namespaces":
         left_out = pytest.mark.skip(reason=f"needs hosts of this machine, not of {KIND}")
         for item in items:
+            item.add_marker(pytest.mark.timeout(900))  # the first of them loads images and boots
             if item.get_closest_marker("machine"):
                 item.add_marker(left_out)
 
