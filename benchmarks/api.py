@@ -95,9 +95,12 @@ def measure(docker: DockerPeer, host: SwarmliteHost, image: str) -> list[Row]:
     """Every row."""
     ours = Side(host.cluster.manager.paths.docker_socket, host.image)
     theirs = Side(docker.socket, image)
+    first = _first(host, ours)
+    kept = socket.socket(socket.AF_UNIX)  # while it is connected, the process stays
+    kept.connect(str(ours.path))
     try:
         return [
-            _first(host, ours),
+            first,
             _run(ours, theirs),
             *_containers(ours, theirs),
             *_swarm(ours, theirs),
@@ -105,6 +108,7 @@ def measure(docker: DockerPeer, host: SwarmliteHost, image: str) -> list[Row]:
             _memory(host),
         ]
     finally:
+        kept.close()
         ours.clear()
         theirs.clear()
 
