@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from swarmlite.model.timestamps import set_now
 from swarmlite.proto.build_pb2 import BuildEvent, BuildStep
 
 
@@ -71,7 +72,7 @@ class RawJson:
     def _status(self, event: BuildEvent) -> dict[str, Any]:
         status = event.status
         now = Timestamp()
-        now.GetCurrentTime()
+        set_now(now)
         image = status.image if status.HasField("image") else status
         made: dict[str, Any] = {
             "id": (status.image.layer if status.HasField("image") else "") or status.id,
