@@ -62,7 +62,7 @@ HONOURED_SERVICE = frozenset(
     task.container.privileges.no_new_privileges
     task.container.privileges.selinux_context.disable
     task.container.privileges.seccomp.mode
-    task.container.mounts.bind_options.create_mountpoint
+    task.container.mounts.bind_options.create_mountpoint task.container.mounts.bind_text
     task.container.mounts.volume_options.nocopy task.container.mounts.volume_options.labels
     task.container.mounts.volume_options.driver_config task.container.mounts.tmpfs_options
     task.resources.limits task.resources.reservations.nano_cpus

@@ -279,17 +279,21 @@ class _Sending:
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         position, end = self._start, self._start + self._length
+        while position < end:
+            self._wait(self.stall_s)
+            piece = await in_thread(self._read, position, min(_PIECE, end - position))
+            if not piece:
+                raise FailedPrecondition(f"{self._file.name} is shorter than it should be")
+            yield piece
+            position += len(piece)
+            self._progress(position)
+        self._wait(ANSWER_S)
+
+    def _read(self, position: int, size: int) -> bytes:
+        """Opened each time: a request that fails leaves its body where it stands, unclosed."""
         with self._file.open("rb") as file:
             file.seek(position)
-            while position < end:
-                self._wait(self.stall_s)
-                piece = await in_thread(file.read, min(_PIECE, end - position))
-                if not piece:
-                    raise FailedPrecondition(f"{self._file.name} is shorter than it should be")
-                yield piece
-                position += len(piece)
-                self._progress(position)
-        self._wait(ANSWER_S)
+            return file.read(size)
 
     def _wait(self, seconds: float) -> None:
         if self.deadline is not None:
