@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,8 +17,14 @@ from .table import Row, render
 PARTS = ("start", "engine", "images", "replicas", "api", "control-plane")
 
 
+def _ended(number: int, frame: object) -> None:
+    raise KeyboardInterrupt("ended by SIGTERM")
+
+
 def main() -> int:
-    """Run the named parts, all by default."""
+    """Run the named parts, all by default. Whoever ends it has its hosts taken down first."""
+    signal.signal(signal.SIGTERM, _ended)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all when none is named")
     parts = parser.parse_args().part or list(PARTS)
