@@ -216,14 +216,32 @@ def _endpoint(value: ServiceEndpoint) -> Json:
     )
 
 
-def task(value: Task, networks: Mapping[str, Network] | None = None) -> Json:
-    """A task as `inspect` shows it; `networks` are the swarm's by id, to be shown where it is."""
+def tasks(values: Iterable[Task], networks: Mapping[str, Network]) -> list[Json]:
+    """Many tasks as `task` shows each; those that were made from one spec share its object."""
+    specs: dict[bytes, Json] = {}
+    return [task(value, networks, specs) for value in values]
+
+
+def task(
+    value: Task,
+    networks: Mapping[str, Network] | None = None,
+    specs: dict[bytes, Json] | None = None,
+) -> Json:
+    """A task as `inspect` shows it; `networks` are the swarm's by id, to be shown where it is.
+
+    `specs` are those of other tasks, by their bytes.
+    """
+    spec = None if specs is None else specs.get(written := value.spec.SerializeToString())
+    if spec is None:
+        spec = task_spec(value.spec)
+        if specs is not None:
+            specs[written] = spec
     return {
         "ID": value.id,
         **meta(value.meta),
         **compact({"Name": value.annotations.name}),
         "Labels": dict(value.annotations.labels),
-        "Spec": task_spec(value.spec),
+        "Spec": spec,
         **compact({"ServiceID": value.service_id, "Slot": value.slot, "NodeID": value.node_id}),
         "Status": _status(value.status),
         "DesiredState": _state(value.desired_state),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -33,9 +34,13 @@ def time(timestamp: Timestamp) -> str:
     """RFC 3339 with nanoseconds, as Go prints it."""
     if not timestamp.seconds and not timestamp.nanos:
         return ZERO_TIME
-    moment = datetime.fromtimestamp(timestamp.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{timestamp.nanos:09d}".rstrip("0").rstrip(".")
-    return f"{moment}{fraction}Z"
+    return f"{_second(timestamp.seconds)}{fraction}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def go_time(timestamp: Timestamp) -> str:
@@ -46,8 +51,7 @@ def go_time(timestamp: Timestamp) -> str:
 
 def log_time(timestamp: Timestamp) -> str:
     """RFC 3339 with all nine digits, as lines of logs begin."""
-    moment = datetime.fromtimestamp(timestamp.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{moment}.{timestamp.nanos:09d}Z"
+    return f"{_second(timestamp.seconds)}.{timestamp.nanos:09d}Z"
 
 
 def nanoseconds(duration: Duration) -> int:

@@ -30,7 +30,7 @@ async def tasks(call: Call) -> web.Response:
     request = ListTasksRequest(filters=[await _resolved(call, one) for one in rest])
     found = await ask(control.ListTasks, request)
     networks = await _networks(call)
-    return call.reply([docker.task(task, networks) for task in found.tasks])
+    return call.reply(docker.tasks(found.tasks, networks))
 
 
 async def inspect(call: Call) -> web.Response:
