@@ -82,7 +82,8 @@ clients: root
 bench: root
 	@deploy/packages.sh run test bench
 	@$(MAKE) --no-print-directory venv
-	$(BIN)/python -m benchmarks
+	@# Without .pyc files each process would compile itself at its start, as on no machine of a user.
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks
 
 stubs: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m swarmlite.proto.generate
