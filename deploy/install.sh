@@ -107,11 +107,19 @@ remove_networks() {
     return 0
 }
 
+# Those of its containers, which are gone: the kernel removes empty ones only.
+remove_cgroups() {
+    for top in /sys/fs/cgroup/swarmlite /sys/fs/cgroup/*/swarmlite; do
+        [ ! -d "$top" ] || find "$top" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    done
+}
+
 uninstall() {
     [ ! -f "$STATE/node.json" ] || [ "$1" = purge ] ||
         fail "this node is in a swarm: first swarmlite swarm leave (or --purge: the others will see it as down)"
     stop_node
     remove_networks
+    remove_cgroups
     for command in $COMMANDS; do
         [ "$(readlink "/usr/local/bin/$command")" != "$PREFIX/bin/$command" ] ||
             rm -f "/usr/local/bin/$command"

@@ -109,6 +109,7 @@ def test_it_installs_what_the_lock_says_and_takes_all_of_it_away(tmp_path: Path)
         if path.exists() and not path.is_char_device() and "work" not in path.parts
     ]
     assert left == []
+    assert list(Path("/sys/fs/cgroup").glob("*/swarmlite")) == []
 
 
 @pytest.mark.parametrize("option", ["--help-me", "--uninstall now"])
