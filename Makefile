@@ -5,6 +5,9 @@ BIN := .venv/bin
 # Images of Debian packages are built once; what a clone makes stays in the clone.
 export SWARMLITE_IMAGE_CACHE ?= $(CURDIR)/.cache/images
 
+# Without .pyc files each of a test's many processes would compile itself, as on no machine of a user.
+unexport PYTHONDONTWRITEBYTECODE
+
 # So many tests may need a second try: for a machine that is shared.
 FLAKES ?= 0
 
@@ -82,8 +85,7 @@ clients: root
 bench: root
 	@deploy/packages.sh run test bench
 	@$(MAKE) --no-print-directory venv
-	@# Without .pyc files each process would compile itself at its start, as on no machine of a user.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks
 
 stubs: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m swarmlite.proto.generate
