@@ -197,13 +197,16 @@ async def test_without_managers_a_container_is_started_again_under_the_policy() 
     async with driven(task, contact=impatient()) as run:
         await run.reaches(task_states.RUNNING)
         await run.workload.end(Exit(1))
-        again = await run.reaches(task_states.RUNNING, "again once while no manager answered")
+        again = await run.reaches(task_states.RUNNING, "restarted once while no manager answered")
         assert again.container.pid == 2
         await run.workload.end(Exit(1))
-        await run.reaches(task_states.RUNNING, "again 2 times while no manager answered")
+        await run.reaches(task_states.RUNNING, "restarted 2 times while no manager answered")
         await run.workload.end(Exit(1))
         await run.finished()
-        assert run.reports[-1].state == task_states.FAILED
+        # The end tells it too: managers that return just then hear of nothing before.
+        end = run.reports[-1]
+        assert end.state == task_states.FAILED
+        assert end.message == "started; restarted 2 times while no manager answered"
         assert run.workload.calls.count("start") == 3
 
 

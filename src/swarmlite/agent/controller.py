@@ -200,9 +200,13 @@ class Controller:
             await _cancelled(sick)
 
     def _how_started(self) -> str:
+        return self._with_restarts("started")
+
+    def _with_restarts(self, message: str) -> str:
+        """Also the message of the end: it may be the first that managers hear when they return."""
         count = self._restarts.count
         times = "once" if count == 1 else f"{count} times"
-        return f"started; again {times} while no manager answered" if count else "started"
+        return f"{message}; restarted {times} while no manager answered" if count else message
 
     async def _until_unhealthy(self) -> None:
         """Returns once the container is unhealthy; each change before is reported."""
@@ -219,7 +223,7 @@ class Controller:
 
     async def _ended(self, end: Exit) -> None:
         state = task_states.COMPLETE if end.code == 0 else task_states.FAILED
-        message = "finished" if end.code == 0 else "started"
+        message = self._with_restarts("finished" if end.code == 0 else "started")
         if self._workload.host_ports:
             await self._release()  # the next task of this slot wants the same ports
             self._report(state, message, err=end.error(), end=end)
@@ -234,7 +238,8 @@ class Controller:
             self._report(task_states.RUNNING, "unhealthy")  # leaves the VIP while it stops
         end = await self._workload.stop()
         await self._release()
-        self._report(task_states.FAILED, "started", err="task: unhealthy container", end=end)
+        error = "task: unhealthy container"
+        self._report(task_states.FAILED, self._how_started(), err=error, end=end)
         await self._clear()
 
     async def _end_by_error(self, error: Exception) -> None:
