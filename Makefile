@@ -8,8 +8,9 @@ export SWARMLITE_IMAGE_CACHE ?= $(CURDIR)/.cache/images
 # Without .pyc files each of a test's many processes would compile itself, as on no machine of a user.
 unexport PYTHONDONTWRITEBYTECODE
 
-# So many tests may need a second try: for a machine that is shared.
+# So many tests may need more than one try, and each so many tries: for a machine that is shared.
 FLAKES ?= 0
+TRIES ?= 2
 
 .PHONY: help root venv demo test debian13 lint bench chaos engines clients stubs lock clean
 
@@ -50,9 +51,9 @@ test: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory lint
 	@touch .venv/started
-	@# Tests that pass only at their second try fail the run: more than FLAKES besides known_flakes.txt.
+	@# Tests that pass only at a further try fail the run: more than FLAKES besides known_flakes.txt.
 	@# Clusters wait, the rest computes: both together take little more than one of them.
-	$(BIN)/python -m swarmlite.testing.retry --allow $(FLAKES) --durations=40 --durations-min=3 \
+	$(BIN)/python -m swarmlite.testing.retry --allow $(FLAKES) --tries $(TRIES) --durations=40 --durations-min=3 \
 		--beside tests/cluster --beside tests/integration
 	@# pytest keeps its scratch folders; those of this run, which passed, are of no more use.
 	@if cd /tmp/pytest-of-root 2>/dev/null; then \

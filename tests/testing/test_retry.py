@@ -52,15 +52,15 @@ def test_a_run_without_failures_is_a_success_and_runs_once(tmp_path: Path) -> No
     code, said = retry(tmp_path)
     assert code == 0
     assert said.count("1 passed") == 1
-    assert "once more" not in said
+    assert "trying again" not in said
 
 
 def test_what_fails_twice_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text(GOOD + BAD)
     code, said = retry(tmp_path)
     assert code == 1
-    assert "failed twice: test_a.py::test_bad\n" in said
-    assert "second try" not in said
+    assert "failed 2 times: test_a.py::test_bad\n" in said
+    assert "passed at" not in said
 
 
 def test_a_flake_is_listed_and_fails_the_run(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_a_flake_is_listed_and_fails_the_run(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text(GOOD + FLAKY)
     code, said = retry(tmp_path, "test_a.py")
     assert code == 1
-    assert "passed at the second try: test_a.py::test_flaky[1] (not a known flake)" in said
-    assert "2 passed only at the second try: mend them, or list them" in said
+    assert "passed at try 2 only: test_a.py::test_flaky[1] (not a known flake)" in said
+    assert "2 needed more than one try: mend them, or list them" in said
     assert "2 failed, 1 passed" in said
     assert "2 passed in" in said
 
@@ -81,7 +81,26 @@ def test_a_shared_machine_may_need_a_few_second_tries(
     (tmp_path / "test_a.py").write_text(FLAKY)
     result, said = retry(tmp_path, f"--allow={allowed}")
     assert result == code
-    assert "passed at the second try: test_a.py::test_flaky[2] (not a known flake)" in said
+    assert "passed at try 2 only: test_a.py::test_flaky[2] (not a known flake)" in said
+
+
+def test_a_third_try_is_for_what_failed_twice(tmp_path: Path) -> None:
+    """What has passed is not run again."""
+    third = """
+import pathlib
+
+def test_third():
+    with pathlib.Path("tries").open("a+") as tries:
+        tries.write(".")
+        tries.seek(0)
+        assert len(tries.read()) == 3
+"""
+    (tmp_path / "test_a.py").write_text(FLAKY + third)
+    code, said = retry(tmp_path, "--tries=3", "--allow=3")
+    assert code == 0
+    assert "passed at try 2 only: test_a.py::test_flaky[1] (not" in said
+    assert "passed at try 3 only: test_a.py::test_third (not" in said
+    assert "1 passed in" in said
 
 
 def test_a_known_flake_is_listed_with_its_reason_and_passes(tmp_path: Path) -> None:
@@ -89,13 +108,13 @@ def test_a_known_flake_is_listed_with_its_reason_and_passes(tmp_path: Path) -> N
     (tmp_path / "test_a.py").write_text(FLAKY)
     code, said = retry(tmp_path, known="test_a.py::test_flaky # the moon\n")
     assert code == 0
-    assert "passed at the second try: test_a.py::test_flaky[2] (the moon)" in said
+    assert "passed at try 2 only: test_a.py::test_flaky[2] (the moon)" in said
 
 
 def test_a_known_flake_that_fails_twice_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text(BAD)
     code, said = retry(tmp_path, known="test_a.py::test_bad # the moon\n")
-    assert (code, "failed twice" in said) == (1, True)
+    assert (code, "failed 2 times" in said) == (1, True)
 
 
 def test_a_file_that_cannot_be_loaded_is_no_success(tmp_path: Path) -> None:
@@ -119,7 +138,7 @@ def test_both_run():
     (tmp_path / "slow/test_b.py").write_text(waiting.format(mine="b", other="a") + BAD)
     code, said = retry(tmp_path, "--beside=slow")
     assert code == 1
-    assert "failed twice: slow/test_b.py::test_bad\n" in said
+    assert "failed 2 times: slow/test_b.py::test_bad\n" in said
     assert said.count("= 1 passed in") == 1
     assert said.count("1 failed, 1 passed in") == 1
 

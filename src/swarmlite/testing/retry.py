@@ -1,12 +1,13 @@
-"""Runs pytest, and tries once more what failed: what then passes is a flake, and no success.
+"""Runs pytest, and tries again what failed: what then passes is a flake, and no success.
 
-`python -m swarmlite.testing.retry [--known FILE] [--allow N] [--beside FOLDER]... [PYTEST
-ARGUMENT...]`. What is in the FOLDERs runs in a pytest of its own beside the rest, and is printed
-when both have ended; second tries run one after the other. The exit code is pytest's, and 1 when
-more than N tests (none) needed their second try, besides those that FILE (tests/known_flakes.txt)
-names. A line of FILE is a test's id and, behind " # ", the reason why it is not mended yet; an id
-without brackets stands for all its parameters. What was tried again is listed in any case. N is
-for a machine that others share, on which the kernel's time is not ours.
+`python -m swarmlite.testing.retry [--known FILE] [--allow N] [--tries N] [--beside FOLDER]...
+[PYTEST ARGUMENT...]`. What is in the FOLDERs runs in a pytest of its own beside the rest, and is
+printed when both have ended; further tries, up to `--tries` of each test (2), run one after the
+other. The exit code is pytest's, and 1 when more than `--allow` tests (none) needed a further try,
+besides those that FILE (tests/known_flakes.txt) names. A line of FILE is a test's id and, behind
+" # ", the reason why it is not mended yet; an id without brackets stands for all its parameters.
+What was tried again is listed in any case. Both numbers are for a machine that others share, on
+which the kernel's time is not ours.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def run(
     arguments: Sequence[str],
     known: dict[str, str],
     allowed: int = 0,
+    tries: int = 2,
     beside: Sequence[str] = (),
 ) -> int:
     """Run, try again, judge; the exit code."""
@@ -93,20 +95,24 @@ def run(
             return code
     if not failed:
         return max(codes)
-    print(f"\ntrying once more what failed: {len(failed)}", flush=True)
-    again = Run([*_options(arguments), *failed])
-    with ending_together([again]):
-        again.wait()
-    still = again.failed
-    flakes = [test for test in failed if test not in still]
+    still, flakes = failed, dict[str, int]()
+    for attempt in range(2, tries + 1):
+        print(f"\ntrying again what failed: {len(still)}", flush=True)
+        again = Run([*_options(arguments), *still])
+        with ending_together([again]):
+            again.wait()
+        flakes |= {test: attempt for test in still if test not in again.failed}
+        still = [test for test in still if test in again.failed]
+        if not still:
+            break
     for test in still:
-        print(f"failed twice: {test}")
-    for test in flakes:
-        reason = reason_of(test, known)
-        print(f"passed at the second try: {test} ({reason or 'not a known flake'})")
+        print(f"failed {tries} times: {test}")
+    for test, attempt in flakes.items():
+        reason = reason_of(test, known) or "not a known flake"
+        print(f"passed at try {attempt} only: {test} ({reason})")
     unknown = [test for test in flakes if reason_of(test, known) is None]
     if unknown:
-        print(f"{len(unknown)} passed only at the second try: mend them, or list them in {KNOWN}")
+        print(f"{len(unknown)} needed more than one try: mend them, or list them in {KNOWN}")
     return int(pytest.ExitCode.TESTS_FAILED) if still or len(unknown) > allowed else 0
 
 
@@ -165,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m swarmlite.testing.retry", add_help=False)
     parser.add_argument("--known", type=Path, default=KNOWN)
     parser.add_argument("--allow", type=int, default=0)
+    parser.add_argument("--tries", type=int, default=2)
     parser.add_argument("--beside", action="append", default=[])
     options, rest = parser.parse_known_args(arguments)
     try:
@@ -172,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidSpec as error:
         print(error, file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
-    return run(rest, known, options.allow, options.beside)
+    return run(rest, known, options.allow, options.tries, options.beside)
 
 
 if __name__ == "__main__":
