@@ -17,6 +17,7 @@ class Cgroup:
     """One container's group, in every hierarchy that the host has. Errors are OSError unless said.
 
     create: make it and set `resources` (OCI `linux.resources`); raises AlreadyExists, InvalidSpec.
+    `delegated`: what of it systemd has made already is taken as it is, and its parents are left so.
     update: change the limits that `resources` names.
     join_files: paths of the files into which a process writes `0` to be in it (v1).
     directory: what clone3 can start a process in (v2), or None.
@@ -30,7 +31,7 @@ class Cgroup:
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
-    def create(self, resources: dict[str, object]) -> None:
+    def create(self, resources: dict[str, object], *, delegated: bool = False) -> None:
         """Make it and set its limits."""
         raise NotImplementedError
 

@@ -41,16 +41,17 @@ class V1(base.Cgroup):
                 self._v2 = V2(unified, path, device_programs=False)
                 self._v2_controllers = [c for c in elsewhere if c in there]
 
-    def create(self, resources: dict) -> None:  # type: ignore[type-arg]
+    def create(self, resources: dict, *, delegated: bool = False) -> None:  # type: ignore[type-arg]
         """Make it and set its limits."""
         made: list[str] = []
         try:
             for directory in self._directories():
-                _make(directory, made)
+                if not delegated or not os.path.isdir(directory):  # noqa: PTH112
+                    _make(directory, made)
             if "cpuset" in self._at:
                 _inherit_cpuset(self._at["cpuset"])
             if self._v2 is not None:
-                self._v2.create({})
+                self._v2.create({}, delegated=delegated)
             self.update(resources)
         except FileExistsError as error:
             _unmake(made)

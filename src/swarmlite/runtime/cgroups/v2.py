@@ -25,8 +25,11 @@ class V2(base.Cgroup):
         self._at = f"{root}/{self._path}"
         self._device_programs = device_programs
 
-    def create(self, resources: dict) -> None:  # type: ignore[type-arg]
+    def create(self, resources: dict, *, delegated: bool = False) -> None:  # type: ignore[type-arg]
         """Make it and set its limits."""
+        if delegated and os.path.isdir(self._at):  # noqa: PTH112
+            self.update(resources)
+            return
         self._enable_controllers()
         try:
             os.mkdir(self._at)  # noqa: PTH102

@@ -91,10 +91,6 @@ def make(options: Options, *, foreground: bool = False) -> tuple[Record, int]:
 
     Raises with nothing of it left behind.
     """
-    if options.has("systemd-cgroup"):
-        raise errors.FailedPrecondition(
-            "--systemd-cgroup: groups are made in the file system here, not through systemd"
-        )
     bundle = bundle_of(options)
     spec, text = read_spec(bundle)
     plan = Plan(options.id, bundle, spec, HostPowers(), Cache(on_disk=True))
@@ -141,19 +137,20 @@ def _make(
         "rootfs": os.fsdecode(plan.root),
         "created": records.now(),
         "annotations": spec.get("annotations") or {},
-        "cgroup_path": plan.cgroup_path,
         "resources": {k: v for k, v in plan.resources.items() if k != "devices"},
         "own_pid_namespace": plan.own_pid_namespace,
         "hooks": {k: v for k, v in plan.hooks.items() if k in ("poststart", "poststop")},
     }
+    if not options.has("systemd-cgroup"):  # which says where the group is
+        record.data["cgroup_path"] = plan.cgroup_path
     record.write()
     with open(f"{record.directory}/config.json", "wb", buffering=0) as file:  # noqa: PTH123
         file.write(text)
-    cgroup = Host().cgroup(plan.cgroup_path, plan.resources)
-    cgroup.create(plan.resources)
-    for warning in cgroup.warnings:
-        notices.warn(f"linux.resources: {warning}")
-    console = _launch(record, plan, cgroup)
+    if options.has("systemd-cgroup"):
+        asked = (spec.get("linux") or {}).get("cgroupsPath") or ""
+        console = _launch_in_scope(record, plan, asked)
+    else:
+        console = _launch(record, plan, Host().cgroup(plan.cgroup_path, plan.resources))
     record.data["status"] = records.CREATED
     record.write()
     if options.has("pid-file"):
@@ -165,12 +162,32 @@ def _make(
     return console
 
 
-def _launch(record: Record, plan: Plan, cgroup: Cgroup) -> int:
-    """Clone, and go along until the child is ready; the master of its pty, or -1."""
+def _launch_in_scope(record: Record, plan: Plan, asked: str) -> int:
+    """In a group that systemd makes, where cgroupsPath asks for it."""
+    from swarmlite.runtime.systemd import scope
+
+    slice_, unit = scope.place(asked, record.id)
+    for name in record.data["annotations"]:
+        if name.startswith("org.systemd.property."):
+            notices.warn(f"annotations: {name} is not applied")
+    host = Host()
+    with scope.Manager() as manager, scope.Placeholder() as placeholder:
+        path = manager.start(slice_, unit, plan.resources, host.kind, placeholder.pid)
+        record.data["scope"], record.data["cgroup_path"] = unit, path
+        record.data["join_files"] = [] if host.kind == "v2" else scope.join_files(path)
+        record.write()
+        return _launch(record, plan, host.cgroup(path, plan.resources), delegated=True)
+
+
+def _launch(record: Record, plan: Plan, cgroup: Cgroup, *, delegated: bool = False) -> int:
+    """Clone into the group, and go along until the child is ready; the master of its pty, or -1."""
+    cgroup.create(plan.resources, delegated=delegated)
+    for warning in cgroup.warnings:
+        notices.warn(f"linux.resources: {warning}")
     ours, theirs = lean.socketpair()
     listener = record.listen()
     opened: list[int] = []
-    files = open_all(cgroup.join_files(), opened)
+    files = open_all([*cgroup.join_files(), *record.data.get("join_files", [])], opened)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     has_terminal = plan.process is not None and plan.process.terminal
     stdio = [null] * 3 if has_terminal else [0, 1, 2]

@@ -27,7 +27,7 @@ def features(_options: Options) -> int:
                 "linux": {
                     "namespaces": sorted(validate.NAMESPACES),
                     "capabilities": capabilities.NAMES,
-                    "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False,
+                    "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False,
                                "rdma": True},
                     "seccomp": {
                         "enabled": True,

@@ -113,7 +113,7 @@ def _launch(record: Record, plan: ProcessPlan, spec: dict) -> tuple[int, int]:  
     if not record.alive():
         raise errors.FailedPrecondition(f"container {record.id} is not running")
     cgroup = record.cgroup()
-    files = open_all(cgroup.join_files(), opened)
+    files = open_all([*cgroup.join_files(), *record.data.get("join_files", [])], opened)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     stdio = [null] * 3 if plan.terminal else [0, 1, 2]
     child = ExecChild(plan, theirs, stdio, files, target, flags, filtered)

@@ -10,6 +10,7 @@ import time
 from swarmlite import errors
 from swarmlite.kernel import processes
 from swarmlite.runtime import lean
+from swarmlite.runtime.cgroups.detect import Host
 from swarmlite.runtime.command import hooks, notices, records
 from swarmlite.runtime.command.options import Options
 from swarmlite.runtime.command.records import Record
@@ -131,6 +132,9 @@ def delete(options: Options) -> int:
     status = record.status()
     if status != records.STOPPED and not force:
         raise errors.FailedPrecondition(f"container {record.id} is {status}, not stopped")
+    if status == records.PAUSED:
+        record.signal(lean.SIGKILL)
+        record.cgroup().freeze(False)  # a frozen process of v1 does not even die
     destroy(record)
     return 0
 
@@ -139,6 +143,11 @@ def destroy(record: Record) -> None:
     """Whatever there is of it goes; then its poststop hooks."""
     if record.pid:
         _until_dead(record)
+    if "scope" in record.data:
+        from swarmlite.runtime.systemd import scope
+
+        with scope.Manager() as manager:
+            manager.stop(record.data["scope"])
     if "cgroup_path" in record.data:
         _remove_cgroup(record)
     state = {**record.describe(), "status": records.STOPPED} if "created" in record.data else {}
@@ -196,6 +205,13 @@ def update(options: Options) -> int:
         whole = not isinstance(values, dict)
         merged[kind] = values if whole else {**(merged.get(kind) or {}), **values}
     record.data["resources"] = {k: v for k, v in merged.items() if k != "devices"}
+    if "scope" in record.data:
+        from swarmlite.runtime.systemd import scope
+
+        with scope.Manager() as manager:
+            manager.change(
+                record.data["scope"], {kind: merged[kind] for kind in resources}, Host().kind
+            )
     cgroup = record.cgroup()
     cgroup.update(resources)
     for warning in cgroup.warnings:
