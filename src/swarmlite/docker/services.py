@@ -216,12 +216,6 @@ def _endpoint(value: ServiceEndpoint) -> Json:
     )
 
 
-def tasks(values: Iterable[Task], networks: Mapping[str, Network]) -> list[Json]:
-    """Many tasks as `task` shows each; those that were made from one spec share its object."""
-    specs: dict[bytes, Json] = {}
-    return [task(value, networks, specs) for value in values]
-
-
 def task(
     value: Task,
     networks: Mapping[str, Network] | None = None,
@@ -229,7 +223,7 @@ def task(
 ) -> Json:
     """A task as `inspect` shows it; `networks` are the swarm's by id, to be shown where it is.
 
-    `specs` are those of other tasks, by their bytes.
+    `specs` are those of other tasks, by their bytes: tasks of one spec share its object.
     """
     spec = None if specs is None else specs.get(written := value.spec.SerializeToString())
     if spec is None:

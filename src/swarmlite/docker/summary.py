@@ -13,6 +13,11 @@ _ALIVE = (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTI
 
 def summary(value: Container, now: float, *, size: bool = False) -> Json:
     """One entry of /containers/json; `now` is what its status counts from."""
+    return {**lasting(value, size=size), "Status": status(value.state, now)}
+
+
+def lasting(value: Container, *, size: bool = False) -> Json:
+    """The entry without its Status, which changes with the clock."""
     config = value.config
     result: Json = {
         "Id": value.id,
@@ -24,7 +29,6 @@ def summary(value: Container, now: float, *, size: bool = False) -> Json:
         "Ports": _ports(value) if value.state.status in _ALIVE else [],
         "Labels": dict(sorted(value.labels.items())),
         "State": container.state_word(value.state),
-        "Status": status(value.state, now),
         "HostConfig": {
             "NetworkMode": config.network_mode or "default",
             **({"Annotations": dict(config.annotations)} if config.annotations else {}),

@@ -132,7 +132,11 @@ class Call:
         """JSON, without the fields that the client's version does not have."""
         if fields is not None:
             value = shaped(fields, value, self.version)
-        return web.Response(status=status, body=encoded(value), headers=JSON_TYPE)
+        return self.json_text(encoded(value), status)
+
+    def json_text(self, text: bytes, status: int = 200) -> web.Response:
+        """JSON that is written already."""
+        return web.Response(status=status, body=text, headers=JSON_TYPE)
 
     async def stream(
         self, content_type: str = "application/json", status: int = 200

@@ -11,14 +11,17 @@ from aiohttp import web
 from swarmlite.docker import container as shapes
 from swarmlite.docker.reading import container as reading
 from swarmlite.docker.reading import resources
-from swarmlite.docker.summary import summary
+from swarmlite.docker.summary import lasting
+from swarmlite.docker.words import status
 from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.fields import containers as fields
+from swarmlite.gateway.rendered import Rendered, array, with_fields
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.routes import archive, attach, exec, logs, usage, wait
 from swarmlite.gateway.routes.terminals import resizing
+from swarmlite.gateway.versions import shaped
 from swarmlite.proto import containers_pb2 as pb
 
 ALIVE = (
@@ -26,6 +29,7 @@ ALIVE = (
     pb.ContainerState.PAUSED,
     pb.ContainerState.RESTARTING,
 )
+_rendered = Rendered()
 
 
 async def listed(call: Call) -> web.Response:
@@ -42,10 +46,24 @@ async def listed(call: Call) -> web.Response:
             request.filters.add(key=key, values=[call.text(key)])
     found = (await call.backends.containers.List(request)).containers
     now = time.time()
-    answer = [summary(each, now, size=request.size) for each in found]
-    for each, entry in zip(found, answer, strict=True):
-        short_id_among_aliases(call, each, entry["NetworkSettings"])
-    return call.reply(answer, fields=fields.SUMMARY)
+    texts = (_json(call, each, size=request.size) for each in found)
+    return call.json_text(
+        array(
+            with_fields(text, {"Status": status(each.state, now)})
+            for each, text in zip(found, texts, strict=True)
+        )
+    )
+
+
+def _json(call: Call, container: pb.Container, *, size: bool) -> bytes:
+    """Its entry of the list, but for how long it has been what it is."""
+
+    def made() -> Any:
+        entry = lasting(container, size=size)
+        short_id_among_aliases(call, container, entry["NetworkSettings"])
+        return shaped(fields.SUMMARY, [entry], call.version)[0]
+
+    return _rendered.json(container, (call.version, size), made)
 
 
 def short_id_among_aliases(call: Call, container: pb.Container, settings: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.pinning import pinned
+from swarmlite.gateway.rendered import Rendered, array, with_fields
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.swarm import ask, filters, one_of_these, registry_auth, taken, version
 from swarmlite.gateway.swarmlogs import send_logs
@@ -26,6 +27,7 @@ from swarmlite.proto.control_pb2 import (
     ListRequest,
     LogSelector,
     RemoveRequest,
+    ServiceStatus,
     UpdateServiceRequest,
 )
 from swarmlite.proto.objects_pb2 import Service
@@ -33,6 +35,7 @@ from swarmlite.proto.specs_pb2 import ServiceSpec
 
 DEFAULT_UPDATE = docker.update_config(update_config(ServiceSpec()))
 FILTERS = ("id", "label", "mode", "name", "runtime")
+_rendered = Rendered()
 
 
 async def services(call: Call) -> web.Response:
@@ -45,16 +48,23 @@ async def services(call: Call) -> web.Response:
     status = found.status if call.flag("status") and call.at_least(41) else {}
     shown = []
     for service in found.services:
-        value = _shown(call, service)
+        text = _json(call, service)
         if service.id in status:
-            counts = status[service.id]
-            value["ServiceStatus"] = {
-                "RunningTasks": counts.running_tasks,
-                "DesiredTasks": counts.desired_tasks,
-                "CompletedTasks": counts.completed_tasks,
-            }
-        shown.append(value)
-    return call.reply(shown)
+            text = with_fields(text, {"ServiceStatus": _counts(status[service.id])})
+        shown.append(text)
+    return call.json_text(array(shown))
+
+
+def _json(call: Call, service: Service) -> bytes:
+    return _rendered.json(service, call.at_least(25), lambda: _shown(call, service))
+
+
+def _counts(value: ServiceStatus) -> dict[str, int]:
+    return {
+        "RunningTasks": value.running_tasks,
+        "DesiredTasks": value.desired_tasks,
+        "CompletedTasks": value.completed_tasks,
+    }
 
 
 def _shown(call: Call, service: Service, *, defaults: bool = False) -> dict[str, Any]:

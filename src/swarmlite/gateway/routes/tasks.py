@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from swarmlite.docker import services as docker
+from swarmlite.docker.values import Json
 from swarmlite.gateway.app import Route
+from swarmlite.gateway.rendered import Rendered, array
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.swarm import ask, filters, one_of_these, taken
 from swarmlite.gateway.swarmlogs import send_logs
@@ -16,9 +20,10 @@ from swarmlite.proto.control_pb2 import (
     ListTasksRequest,
     LogSelector,
 )
-from swarmlite.proto.objects_pb2 import Network
+from swarmlite.proto.objects_pb2 import Network, Task
 
 FILTERS = ("_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service")
+_rendered = Rendered()
 
 
 async def tasks(call: Call) -> web.Response:
@@ -29,8 +34,18 @@ async def tasks(call: Call) -> web.Response:
     control = call.backends.control
     request = ListTasksRequest(filters=[await _resolved(call, one) for one in rest])
     found = await ask(control.ListTasks, request)
-    networks = await _networks(call)
-    return call.reply(docker.tasks(found.tasks, networks))
+    # Most lists have tasks of no network, and need not know any.
+    networks = await _networks(call) if any(task.networks for task in found.tasks) else {}
+    specs: dict[bytes, Json] = {}
+    return call.json_text(array(_json(task, networks, specs) for task in found.tasks))
+
+
+def _json(task: Task, networks: Mapping[str, Network], specs: dict[bytes, Json]) -> bytes:
+    known = {
+        n.network_id: networks[n.network_id] for n in task.networks if n.network_id in networks
+    }
+    also = tuple(network.SerializeToString() for network in known.values())
+    return _rendered.json(task, also, lambda: docker.task(task, known, specs))
 
 
 async def inspect(call: Call) -> web.Response:

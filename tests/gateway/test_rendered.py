@@ -1,0 +1,53 @@
+"""JSON that lists keep: what it was made of decides, and no more than a bounded amount stays."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from swarmlite.gateway.rendered import Rendered, array, with_fields
+from swarmlite.proto.objects_pb2 import Task
+
+
+class Maker:
+    """Makes JSON of a task, and counts how often."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self, task: Task, also: object = None) -> Any:
+        self.made += 1
+        return {"ID": task.id, "Slot": task.slot, "Also": also}
+
+
+def asked(kept: Rendered, make: Maker, task: Task, also: str = "") -> Any:
+    return json.loads(kept.json(task, also, lambda: make(task, also)))
+
+
+def test_an_object_s_json_is_made_once_and_again_when_anything_of_it_changed() -> None:
+    kept, make = Rendered(), Maker()
+    for _ in range(3):
+        assert asked(kept, make, Task(id="a", slot=1)) == {"ID": "a", "Slot": 1, "Also": ""}
+    assert make.made == 1
+    assert asked(kept, make, Task(id="a", slot=2))["Slot"] == 2
+    assert asked(kept, make, Task(id="a", slot=2), "1.24")["Also"] == "1.24"
+    assert asked(kept, make, Task(id="a", slot=1))["Slot"] == 1
+    assert make.made == 3
+
+
+def test_what_is_kept_is_bounded_and_what_was_asked_for_last_stays() -> None:
+    kept, make = Rendered(kept_bytes=20_000), Maker()
+    for number in range(1000):
+        asked(kept, make, Task(id=f"{number:040}"))
+        asked(kept, make, Task(id="asked for again and again"))
+    assert make.made <= 1001
+    asked(kept, make, Task(id=f"{0:040}"))
+    assert make.made == 1002
+    assert len(kept._young) + len(kept._old) < 300
+
+
+def test_lists_are_whole_json_with_a_newline_behind() -> None:
+    texts = [with_fields(b'{"a":1}', {"b": "\u00e9"}), b"{}"]
+    assert array(texts).endswith(b"]\n")
+    assert json.loads(array(texts)) == [{"a": 1, "b": "\u00e9"}, {}]
+    assert array([]) == b"[]\n"
