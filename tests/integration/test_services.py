@@ -236,3 +236,37 @@ def test_bad_input_gets_one_clear_line(swarm: Cluster, args: tuple[str, ...], sa
 def test_a_worker_says_that_it_is_no_manager(swarm: Cluster) -> None:
     with pytest.raises(CommandFailed, match="not a swarm manager"):
         swarm.workers[0].cli("service", "ls")
+
+
+def test_a_privileged_service_runs_on_the_node_that_allows_it(swarm: Cluster, busybox: str) -> None:
+    """And has what it asked for: the host's processes, a device, another image's files."""
+    create(
+        swarm, "--name", "watcher", "--privileged", "--pid", "host", "--ipc", "shareable",
+        "--device", "/dev/null:/dev/nothing", "--shm-size", "32m",
+        "--mount", f"type=image,source={busybox},target=/other",
+        busybox, "sh", "-c",
+        "grep CapBnd /proc/self/status; cat /proc/1/comm; ls /other/bin/busybox;"
+        "df -k /dev/shm | tail -n 1; sleep 3600",
+    )  # fmt: skip
+    ask = ("service", "ps", "--no-trunc", "--format", "{{.Error}}", "watcher")
+    swarm.wait(
+        lambda: "privileged not allowed on 3 nodes" in swarm.manager.cli(*ask), 30, "the reason"
+    )
+    everything = "privileged,devices,host-namespaces"
+    swarm.manager.cli("node", "update", "--allow", everything, "worker1")
+    try:
+        assert swarm.wait_running("watcher", 1) == ["worker1"]
+        [(_, pid)] = containers(swarm).values()
+        # The process id is the host's own: they share the namespace.
+        inside = swarm.host("worker1").run("readlink", f"/proc/{pid}/ns/pid").stdout
+        assert inside == swarm.host("worker1").run("readlink", "/proc/self/ns/pid").stdout
+        logs = ("service", "logs", "--raw", "watcher")
+        said = swarm.wait(
+            lambda: text if "32768" in (text := swarm.manager.cli(*logs)) else "", 30, "its output"
+        )
+        assert "/other/bin/busybox" in said
+        spec = json.loads(swarm.manager.cli("node", "inspect", "worker1"))[0]["Spec"]
+        assert spec["Allowed"] == everything.split(",")
+    finally:
+        swarm.manager.cli("service", "rm", "watcher")
+        swarm.manager.cli("node", "update", "--allow", "", "worker1")

@@ -68,11 +68,11 @@ def test_monitoring_may_bind_the_host_s_sys_and_dev(
 
 def test_everything_that_is_not_honoured_is_named_at_once() -> None:
     spec = service()
-    spec.task.container.privileged = True
-    spec.task.container.devices.append("/dev/fuse")
-    spec.task.container.pid_mode = "host"
+    spec.task.container.isolation = "hyperv"
+    spec.task.container.privileges.selinux_context.user = "root"
+    spec.task.container.mounts.add(type=Mount.CLUSTER, source="disk", target="/data")
     with pytest.raises(InvalidSpec) as raised:
         validate_service(spec)
     line = str(raised.value)
     assert line.endswith(": not supported yet")
-    assert all(word in line for word in ("--privileged", "--device", "--pid"))
+    assert all(word in line for word in ("--isolation", "SELinux", "--mount type=cluster"))

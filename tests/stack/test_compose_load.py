@@ -342,13 +342,41 @@ def test_what_is_printed_reads_as_the_same(values: dict[str, Any]) -> None:
 
 
 def test_unset_variables_and_ignored_keys_warn() -> None:
-    made = stack(
-        "services: {web: {image: 'x${TAG}', ipc: host, privileged: true, depends_on: [a]}}"
-    )
+    made = stack("services: {web: {image: 'x${TAG}', links: [a], mac_address: x, depends_on: [a]}}")
     assert made.warnings == [
         "the variable TAG is not set; it is empty",
-        "Ignoring unsupported options: ipc, privileged",
+        "Ignoring unsupported options: links, mac_address",
     ]
+
+
+def test_what_a_service_shares_with_its_host_is_honoured(tmp_path: Path) -> None:
+    (tmp_path / "seccomp.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    text = """
+services:
+  agent:
+    image: agent:1
+    privileged: true
+    pid: host
+    ipc: shareable
+    uts: host
+    userns_mode: host
+    devices: ["/dev/fuse", "/dev/kvm:/dev/kvm:rw"]
+    security_opt: ["seccomp:seccomp.json", "no-new-privileges", "systempaths=unconfined"]
+"""
+    made = load([("f", text)], "s", folder=tmp_path, environment={})
+    spec = made.services[0].task.container
+    assert made.warnings == []
+    assert (spec.privileged, spec.pid_mode, spec.uts_mode) == (True, "host", "host")
+    assert (spec.ipc_mode, spec.userns_mode) == ("shareable", "host")
+    assert list(spec.devices) == ["/dev/fuse", "/dev/kvm:/dev/kvm:rw"]
+    assert spec.privileges.seccomp.profile == b'{"defaultAction": "SCMP_ACT_ALLOW"}'
+    assert spec.privileges.no_new_privileges
+    assert list(spec.security_options) == ["systempaths=unconfined"]
+
+
+def test_a_namespace_of_another_container_is_refused_where_it_stands() -> None:
+    with pytest.raises(InvalidSpec, match=r"0.yml:1: services.web.pid: expected host"):
+        stack("services: {web: {image: x, pid: 'service:db'}}")
 
 
 def test_config_prints_the_merged_file() -> None:

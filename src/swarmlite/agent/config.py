@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import NodeIdentity
-from swarmlite.model import generic_resources
+from swarmlite.model import generic_resources, permission_words, resource_words
 from swarmlite.paths import Paths
 from swarmlite.proto.types_pb2 import GenericResource
 
@@ -22,6 +22,8 @@ class AgentConfig:
     cgroup_parent: str
     node: NodeIdentity | None
     generic_resources: Sequence[GenericResource] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    allowed: Sequence[str] = ()
 
 
 def parse_arguments(arguments: list[str] | None = None) -> AgentConfig:
@@ -33,7 +35,12 @@ def parse_arguments(arguments: list[str] | None = None) -> AgentConfig:
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--cgroup-parent", default="/swarmlite")
     parser.add_argument("--generic-resource", action="append", default=[])
+    parser.add_argument("--label", action="append", default=[])
+    parser.add_argument("--allow", default="")
     options = parser.parse_args(arguments)
     generic = generic_resources.parse(options.generic_resource)
+    labels = resource_words.labels(options.label)
+    allowed = permission_words.parse(options.allow)
     paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
-    return AgentConfig(paths, options.cgroup_parent, Identity(paths).read(), generic)
+    node = Identity(paths).read()
+    return AgentConfig(paths, options.cgroup_parent, node, generic, labels, allowed)

@@ -28,6 +28,7 @@ def describe(
     cgroup: str,
     labels: dict[str, str] | None = None,
     generic: Iterable[GenericResource] = (),
+    allowed: Iterable[str] = (),
 ) -> NodeDescription:
     """The node as it is now; `cgroup` is the supervisor's word: v1, v2 or hybrid."""
     host = HostPlatform.of_host()
@@ -44,6 +45,7 @@ def describe(
             labels=labels or {},
             runtimes=["swarmlite"],
             capabilities=[f"cgroup.{cgroup}", *features()],
+            allowed=allowed,
         ),
         data_path_addr=data_path_addr,
         kernel_version=platform.release(),

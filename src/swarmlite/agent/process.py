@@ -204,7 +204,9 @@ class Agent:
         described = description.describe(
             data_path_addr=node.data_path_addr if node else "",
             cgroup=self._cgroup,
+            labels=dict(self._config.labels),
             generic=self._config.generic_resources,
+            allowed=self._config.allowed,
         )
         described.warnings.extend(self._disk.warnings())
         described.image_port = self._image_port

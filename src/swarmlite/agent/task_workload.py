@@ -13,7 +13,7 @@ from swarmlite.agent.workload import container_id_of
 from swarmlite.engine.engine import Engine
 from swarmlite.engine.exits import Exit
 from swarmlite.engine.images import TaskImages
-from swarmlite.engine.records import Record
+from swarmlite.engine.records import OWNER, Record
 from swarmlite.engine.steps import finished
 from swarmlite.errors import FailedPrecondition, NotFound
 from swarmlite.model import templates
@@ -68,7 +68,12 @@ class TaskWorkload:
             task.spec.container, templates.context_of(task, around.node)
         )
         await around.payloads.ready(task, self._waiting)
-        if self.record is None and (image := around.images.here(spec.image)) is not None:
+        mounted = [mount.source for mount in spec.mounts if mount.type == Mount.IMAGE]
+        if (
+            not mounted
+            and self.record is None
+            and (image := around.images.here(spec.image)) is not None
+        ):
             await self._make(spec, image)  # which holds it before anybody else has a turn
             return
         # Held under a name of its own until the container holds it: `image rm` may come any time.
@@ -80,8 +85,18 @@ class TaskWorkload:
                 owner=owner,
                 sources=spec.pull_options.sources,
             )
+            for ref in mounted:
+                # Held as its container holds things: to the end of it.
+                await around.images.ensure(
+                    ref,
+                    spec.pull_options.registry_auth,
+                    owner=OWNER + self.container_id,
+                    sources=spec.pull_options.sources,
+                )
             await self._make(spec, image)
         finally:
+            if mounted and self.record is None:
+                self._engine.storage.leases.release(OWNER + self.container_id)
             self._engine.storage.leases.release(owner)
 
     async def _make(self, spec: ContainerSpec, image: Image) -> None:

@@ -82,6 +82,7 @@ def node_spec(spec: NodeSpec) -> Json:
         "Labels": dict(sorted(spec.annotations.labels.items())),
         "Role": word(NodeRole.Name(spec.desired_role)),
         "Availability": word(NodeSpec.Availability.Name(spec.availability)),
+        **compact({"Allowed": list(spec.allowed)}),
     }
 
 

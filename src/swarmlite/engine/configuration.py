@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from swarmlite.engine import id_ranges, network_plan, process_spec
 from swarmlite.engine.oci_spec import devices, resources, security
 from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.model import devices as device_words
 from swarmlite.model import log_drivers
 from swarmlite.model.validate.container import validate_container
 from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerRestartPolicy
@@ -34,7 +35,7 @@ def check(config: ContainerConfig) -> list[str]:
         id_ranges.count_of(config.spec.userns_mode)
     resources.check(config.resources)
     for text in config.spec.devices:
-        devices.parse(text)
+        device_words.parse(text)
     for text in config.resources.device_cgroup_rules:
         devices.check_rule(text)
     if config.spec.shm_size_bytes < 0:

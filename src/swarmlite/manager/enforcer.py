@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model import constraints
+from swarmlite.model import constraints, permissions
 from swarmlite.model.task_states import ASSIGNED, REJECTED, RUNNING
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import Resources
@@ -73,6 +73,7 @@ def differs(node: Node, old: Node) -> bool:
         or node.role != old.role
         or node.description != old.description
         or node.status.addr != old.status.addr
+        or node.spec.allowed != old.spec.allowed
         or node.spec.availability != old.spec.availability
     )
 
@@ -97,7 +98,7 @@ def misfits(node: Node, tasks: Iterable[Task]) -> list[tuple[Task, str]]:
 
 
 def unmet(task: Task, node: Node) -> str:
-    """The constraint that the node does not meet, in words; empty when it meets all."""
+    """What the node does not meet or allow, in words; empty when it suits."""
     for text in task.spec.placement.constraints:
         try:
             constraint = constraints.parse_one(text)
@@ -105,6 +106,8 @@ def unmet(task: Task, node: Node) -> str:
             continue  # never scheduled with it: not for this loop to judge
         if not constraint.matches(node):
             return f"the node no longer meets the constraint {constraint}"
+    if missing := permissions.missing(permissions.needed(task.spec.container), node):
+        return f"the node no longer allows {missing}"
     return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
 
-from . import constraints
+from . import constraints, permissions
 
 
 def is_task_dirty(service: Service, task: Task, node: Node | None = None) -> bool:
@@ -42,5 +42,7 @@ def _without_placement(spec: TaskSpec) -> TaskSpec:
 
 
 def fits(spec: TaskSpec, node: Node) -> bool:
-    """Whether `node` satisfies the constraints of `spec`."""
+    """Whether `node` satisfies the constraints of `spec`, and allows what it needs of the host."""
+    if permissions.missing(permissions.needed(spec.container), node):
+        return False
     return constraints.matches(constraints.parse(spec.placement.constraints), node)

@@ -1,4 +1,4 @@
-"""How a node's generic resources are written: `gpu=4`, or `gpu=UUID1` once for each of them.
+"""How a node's own labels and generic resources are written: `gpu=4`, or `gpu=UUID1` for each.
 
 Apart from `generic_resources` because swarmlited, which checks its flags, loads no protobuf.
 """
@@ -11,6 +11,7 @@ from swarmlite.errors import InvalidSpec
 
 MAX_WORD = 128
 MAX_WORDS = 256
+MAX_LABELS = 128
 
 
 def parse(texts: Iterable[str]) -> list[tuple[str, str]]:
@@ -30,6 +31,21 @@ def parse(texts: Iterable[str]) -> list[tuple[str, str]]:
 def is_count(value: str) -> bool:
     """Whether a value is a number of them, and no name."""
     return value.isascii() and value.isdigit()
+
+
+def labels(texts: Iterable[str]) -> dict[str, str]:
+    """A node's own labels, `rack=3`, by name. Raises InvalidSpec."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or len(text) > MAX_WORD or not text.isprintable() or " " in name:
+            raise InvalidSpec(f"{text[:60]!r}: expected NAME=VALUE, for example rack=3")
+        if name in found:
+            raise InvalidSpec(f"the label {name} is specified twice")
+        found[name] = value
+    if len(found) > MAX_LABELS:
+        raise InvalidSpec(f"more than {MAX_LABELS} labels")
+    return found
 
 
 def _one(text: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from swarmlite import __version__
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import NodeIdentity
-from swarmlite.model import resource_words
+from swarmlite.model import permission_words, resource_words
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
@@ -53,6 +53,8 @@ class Daemon:
         python = [sys.executable, "-m"]
         agent = [*python, "swarmlite.agent", *places, f"--cgroup-parent={options.cgroup_parent}"]
         agent += [f"--generic-resource={text}" for text in options.node_generic_resource]
+        agent += [f"--label={text}" for text in options.node_label]
+        agent += [f"--allow={options.node_allow}"]
         manager = [*python, "swarmlite.manager", *places]
         self._supervisor = SupervisorKeeper(paths, external=options.supervisor == "external")
         self._children = {
@@ -338,6 +340,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="KIND=COUNT|KIND=NAME",
         help="what services may reserve here: gpu=4, or gpu=UUID1 once for each",
     )
+    parser.add_argument(
+        "--node-label",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an engine label: what constraints on engine.labels.NAME go by",
+    )
+    parser.add_argument(
+        "--node-allow",
+        default="",
+        metavar=",".join(permission_words.PERMISSIONS),
+        help="what services' tasks may have of this host, as `node update --allow`",
+    )
     parser.add_argument("--debug", action="store_true", help="children's logs to stderr as well")
     parser.add_argument(
         "--shutdown-containers",
@@ -351,6 +366,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         resource_words.parse(options.node_generic_resource)
     except InvalidSpec as error:
         parser.error(f"--node-generic-resource: {error}")
+    try:
+        resource_words.labels(options.node_label)
+    except InvalidSpec as error:
+        parser.error(f"--node-label: {error}")
+    try:
+        permission_words.parse(options.node_allow)
+    except InvalidSpec as error:
+        parser.error(f"--node-allow: {error}")
     if not options.cgroup_parent.startswith("/") or ".." in options.cgroup_parent.split("/"):
         parser.error(f"--cgroup-parent must be a path like /swarmlite, not {options.cgroup_parent}")
     return options

@@ -57,11 +57,16 @@ class NodeSpec(google.protobuf.message.Message):
     DESIRED_ROLE_FIELD_NUMBER: builtins.int
     MEMBERSHIP_FIELD_NUMBER: builtins.int
     AVAILABILITY_FIELD_NUMBER: builtins.int
+    ALLOWED_FIELD_NUMBER: builtins.int
     desired_role: swarmlite.proto.types_pb2.NodeRole.ValueType
     membership: Global___NodeSpec.Membership.ValueType
     availability: Global___NodeSpec.Availability.ValueType
     @property
     def annotations(self) -> swarmlite.proto.types_pb2.Annotations: ...
+    @property
+    def allowed(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """what tasks may have of the host here: privileged, devices, host-namespaces"""
+
     def __init__(
         self,
         *,
@@ -69,9 +74,10 @@ class NodeSpec(google.protobuf.message.Message):
         desired_role: swarmlite.proto.types_pb2.NodeRole.ValueType = ...,
         membership: Global___NodeSpec.Membership.ValueType = ...,
         availability: Global___NodeSpec.Availability.ValueType = ...,
+        allowed: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["annotations", b"annotations"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "availability", b"availability", "desired_role", b"desired_role", "membership", b"membership"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "annotations", b"annotations", "availability", b"availability", "desired_role", b"desired_role", "membership", b"membership"]) -> None: ...
 
 Global___NodeSpec: typing_extensions.TypeAlias = NodeSpec
 

@@ -484,6 +484,7 @@ class EngineDescription(google.protobuf.message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     RUNTIMES_FIELD_NUMBER: builtins.int
     CAPABILITIES_FIELD_NUMBER: builtins.int
+    ALLOWED_FIELD_NUMBER: builtins.int
     engine_version: builtins.str
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
@@ -493,6 +494,10 @@ class EngineDescription(google.protobuf.message.Message):
     def capabilities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """kernel features probed, e.g. "cgroup.v1", "nftables", "seccomp" """
 
+    @property
+    def allowed(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """by the node's own configuration; as NodeSpec.allowed"""
+
     def __init__(
         self,
         *,
@@ -500,8 +505,9 @@ class EngineDescription(google.protobuf.message.Message):
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         runtimes: collections.abc.Iterable[builtins.str] | None = ...,
         capabilities: collections.abc.Iterable[builtins.str] | None = ...,
+        allowed: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["capabilities", b"capabilities", "engine_version", b"engine_version", "labels", b"labels", "runtimes", b"runtimes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "capabilities", b"capabilities", "engine_version", b"engine_version", "labels", b"labels", "runtimes", b"runtimes"]) -> None: ...
 
 Global___EngineDescription: typing_extensions.TypeAlias = EngineDescription
 

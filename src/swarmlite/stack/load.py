@@ -31,18 +31,12 @@ IGNORED = (
     "cgroup_parent",
     "container_name",
     "develop",
-    "devices",
     "expose",
     "external_links",
-    "ipc",
     "links",
     "mac_address",
     "network_mode",
-    "pid",
-    "privileged",
     "pull_policy",
-    "security_opt",
-    "userns_mode",
 )
 """Keys of a service that Docker's stacks ignore, with a warning."""
 

@@ -10,6 +10,7 @@ from swarmlite.cli.lazy import Command, one_of, parsed
 from swarmlite.cli.node import changing
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import FailedPrecondition
+from swarmlite.model import permission_words
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import MANAGER, WORKER
 from swarmlite.stack.syntax import fields
@@ -25,6 +26,11 @@ from swarmlite.stack.syntax import fields
 @click.option(
     "--label-add", multiple=True, type=parsed(fields.pair, "list"), help="Add or update a label."
 )
+@click.option(
+    "--allow",
+    type=parsed(permission_words.parse, "list"),
+    help="What services may have here: privileged, devices, host-namespaces, or '' for nothing.",
+)
 @click.option("--label-rm", multiple=True, help="Remove a node label if exists.")
 @click.argument("node")
 @pass_session
@@ -34,6 +40,8 @@ def command(session: Session, /, node: str, **values: Any) -> None:
     def edit(spec: NodeSpec) -> bool:
         if values["availability"] is not None:
             spec.availability = values["availability"]
+        if values["allow"] is not None:
+            spec.allowed[:] = dict.fromkeys(values["allow"])
         if values["role"] is not None:
             spec.desired_role = values["role"]
         for name in values["label_rm"]:

@@ -20,4 +20,5 @@ def node_spec(sent: Fields) -> NodeSpec:
     spec.annotations.labels.update(sent.mapping("Labels"))
     spec.desired_role = word(sent, "Role", NodeRole)
     spec.availability = word(sent, "Availability", NodeSpec.Availability)
+    spec.allowed.extend(sent.texts("Allowed"))  # ours, beyond Docker's
     return spec

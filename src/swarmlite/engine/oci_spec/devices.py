@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.devices import parse
 from swarmlite.proto.containers_pb2 import ContainerConfig
 
 RULE = re.compile(r"([abc]) ([0-9]{1,6}|\*):([0-9]{1,6}|\*) ([rwm]{1,3})")
@@ -60,27 +61,6 @@ def _mapping(text: str) -> Iterator[tuple[Device, str]]:
     if not (stat.S_ISCHR(kind) or stat.S_ISBLK(kind)):
         raise InvalidSpec(f"--device {source}: is not a device")
     yield _node(source, target), access
-
-
-def parse(text: str) -> tuple[str, str, str]:
-    """`SOURCE[:TARGET[:PERMISSIONS]]` as source, target and permissions. Raises InvalidSpec."""
-    parts = text.split(":")
-    source, target, access = parts[0], parts[0], "rwm"
-    if len(parts) == 2 and _is_access(parts[1]):
-        access = parts[1]
-    elif len(parts) in (2, 3):
-        target = parts[1] or source
-        access = parts[2] if len(parts) == 3 else access
-    good = source.startswith("/") and target.startswith("/") and "\0" not in text
-    if len(parts) > 3 or not good:
-        raise InvalidSpec(f"invalid device {text[:80]!r}: expected /SOURCE[:/TARGET[:rwm]]")
-    if not _is_access(access):
-        raise InvalidSpec(f"invalid device mode: {access[:20]}")
-    return source, target, access
-
-
-def _is_access(text: str) -> bool:
-    return bool(text) and not set(text) - set("rwm") and len(set(text)) == len(text)
 
 
 def _below(source: str, target: str) -> Iterator[Device]:

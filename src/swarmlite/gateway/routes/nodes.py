@@ -36,9 +36,12 @@ async def inspect(call: Call) -> web.Response:
 
 async def update(call: Call) -> web.Response:
     """Labels, availability, role."""
-    request = UpdateNodeRequest(version=version(call, "node"), spec=node_spec(await call.body()))
+    sent = await call.body()
+    request = UpdateNodeRequest(version=version(call, "node"), spec=node_spec(sent))
     found = await ask(call.backends.control.GetNode, GetRequest(ref=call.params["ref"]))
     request.node_id = found.id
+    if not sent.has("Allowed"):  # which Docker's clients know nothing of
+        request.spec.allowed.extend(found.spec.allowed)
     await ask(call.backends.control.UpdateNode, request)
     return call.empty(200)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from swarmlite.model import constraints
+from collections.abc import Callable
+
+from swarmlite.model import constraints, permissions
 from swarmlite.model.task_states import REMOVE, SHUTDOWN
 from swarmlite.proto.objects_pb2 import Node
-from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.specs_pb2 import NodeSpec, TaskSpec
 from swarmlite.proto.types_pb2 import NodeStatus
 
 from ..restart import must_leave
@@ -16,14 +18,14 @@ from .turn import Turn
 
 def reconcile(turn: Turn) -> None:
     """A task on each eligible node; none where the node does not fit or has to be left."""
-    conditions = constraints.parse(turn.service.spec.task.placement.constraints)
+    suits = suiting(turn.service.spec.task)
     places = sort_places(turn.view.tasks.of_service(turn.service.id), turn.view)
     kept: list[Place] = []
     for place in sorted(places.values(), key=lambda p: str(p.key)):
         if turn.spent:
             return
         node = turn.view.nodes.get(str(place.key))
-        if node is None or must_leave(node) or not constraints.matches(conditions, node):
+        if node is None or must_leave(node) or not suits(node):
             give_up(turn, place)
         elif place.filled:
             turn.settle(place)
@@ -33,9 +35,18 @@ def reconcile(turn: Turn) -> None:
         if turn.spent:
             return
         at = places.get(node.id)
-        if takes_new(node) and not (at and at.filled) and constraints.matches(conditions, node):
+        if takes_new(node) and not (at and at.filled) and suits(node):
             turn.fill(node.id, at.tasks if at else [])
     advance(turn, kept)
+
+
+def suiting(spec: TaskSpec) -> Callable[[Node], bool]:
+    """Whether a node meets the constraints, and allows what the tasks need of the host."""
+    conditions = constraints.parse(spec.placement.constraints)
+    needed = permissions.needed(spec.container)
+    return lambda node: (
+        constraints.matches(conditions, node) and not permissions.missing(needed, node)
+    )
 
 
 def takes_new(node: Node) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from swarmlite.model import constraints
 from swarmlite.model.task_states import COMPLETE, RUNNING, SHUTDOWN
 from swarmlite.proto.objects_pb2 import Task
 
-from .global_ import takes_new
+from .global_ import suiting, takes_new
 from .places import Key, Place, sort_places
 from .turn import Turn
 
@@ -38,13 +37,13 @@ def reconcile_replicated(turn: Turn) -> None:
 
 def reconcile_global(turn: Turn) -> None:
     """One task to complete on each node that fits, also on one that joins later."""
-    conditions = constraints.parse(turn.service.spec.task.placement.constraints)
+    suits = suiting(turn.service.spec.task)
     places = current_places(turn)
     for place in places.values():
         if turn.spent:
             return
         node = turn.view.nodes.get(str(place.key))
-        if node is None or not constraints.matches(conditions, node):
+        if node is None or not suits(node):
             turn.remove(place.tasks)
         elif takes_new(node):
             see_to(turn, place)
@@ -54,11 +53,7 @@ def reconcile_global(turn: Turn) -> None:
         if turn.spent:
             return
         at = places.get(node.id)
-        if (
-            takes_new(node)
-            and constraints.matches(conditions, node)
-            and (at is None or not (at.filled or is_complete(at)))
-        ):
+        if takes_new(node) and suits(node) and (at is None or not (at.filled or is_complete(at))):
             turn.fill(node.id, at.tasks if at else [])
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from swarmlite.model import constraints
+from swarmlite.model import constraints, permissions
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import NodeStatus, Platform
@@ -68,6 +68,18 @@ class Constraints:
         return None
 
 
+class Allowed:
+    """The node's owner allowed what the tasks need of the host."""
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self._wanted = wanted
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        missing = permissions.missing(self._wanted, info.node)
+        return f"{missing} not allowed" if missing else None
+
+
 class Platforms:
     """The image exists for the node's platform, when it is known for which it does."""
 
@@ -120,6 +132,8 @@ class Filters:
         self.steady: list[Filter] = [Ready()]
         if placement.constraints:
             self.steady.append(Constraints(placement.constraints))
+        if needed := permissions.needed(task.spec.container):
+            self.steady.append(Allowed(needed))
         if placement.platforms:
             self.steady.append(Platforms(placement.platforms))
         self.changing: list[Filter] = []

@@ -6,6 +6,7 @@ import posixpath
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import templates
+from swarmlite.model.references import Reference
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Mount
 
@@ -18,6 +19,7 @@ _OPTIONS = {
     Mount.BIND: "bind_options",
     Mount.VOLUME: "volume_options",
     Mount.TMPFS: "tmpfs_options",
+    Mount.IMAGE: "image_options",
 }
 
 
@@ -71,6 +73,13 @@ def _source(where: str, mount: Mount) -> None:
     elif mount.type == Mount.VOLUME:
         if mount.source and "{{" not in mount.source:
             checks.object_name(f"{where}: volume", mount.source, longest=255)
+    elif mount.type == Mount.IMAGE:
+        if not mount.source:
+            raise InvalidSpec(f"{where}: type=image needs a source: source=IMAGE")
+        if "{{" not in mount.source:
+            Reference.parse(mount.source)
+        if mount.image_options.subpath.startswith("/"):
+            raise InvalidSpec(f"{where}: image-subpath must be relative")
     elif mount.type == Mount.TMPFS and mount.source:
         raise InvalidSpec(f"{where}: type=tmpfs takes no source")
 

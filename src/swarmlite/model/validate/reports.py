@@ -155,6 +155,7 @@ def _engine(engine: EngineDescription) -> EngineDescription:
         engine_version=one_line(engine.engine_version, MAX_WORD),
         runtimes=_words(engine.runtimes),
         capabilities=_words(engine.capabilities),
+        allowed=_words(engine.allowed),
     )
     for name in sorted(engine.labels)[:MAX_LABELS]:
         if name and len(name) <= MAX_WORD and name.isprintable():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model import constraints, log_drivers, units
+from swarmlite.model import constraints, devices, log_drivers, units
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.model.resource_words import MAX_WORD
 from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
-from swarmlite.proto.types_pb2 import GenericResource, RestartPolicy, UpdateConfig
+from swarmlite.proto.types_pb2 import GenericResource, Privileges, RestartPolicy, UpdateConfig
 
 from . import checks
 from .container import validate_container
@@ -21,6 +22,12 @@ MIN_MEMORY_BYTES = 4 * 1024 * 1024
 MAX_NANO_CPUS = 1_000_000 * units.SECOND
 MAX_MEMORY_BYTES = 2**60
 MAX_REPLICAS = 1_000_000
+NAMESPACES = {
+    "pid": ("host",),
+    "ipc": ("private", "shareable", "host", "none"),
+    "uts": ("private", "host"),
+    "userns": ("host", "auto"),
+}
 
 
 def validate_service(spec: ServiceSpec) -> None:
@@ -162,6 +169,36 @@ def _networks(spec: ServiceSpec) -> None:
         )
 
 
+def _host(spec: ServiceSpec) -> None:
+    """What a container shares with its host: a service's tasks join no other container."""
+    container = spec.task.container
+    for kind, words in NAMESPACES.items():
+        mode = getattr(container, f"{kind}_mode")
+        if mode and mode not in words and not (kind == "userns" and mode.startswith("auto:size=")):
+            raise InvalidSpec(f"--{kind} {mode[:60]!r}: expected {', '.join(words)}")
+    for text in container.devices:
+        devices.parse(text)
+    checks.unique("--device", [devices.target(text) for text in container.devices])
+    for option in container.security_options:
+        kind, _, value = option.partition("=")
+        known = kind in ("label", "apparmor") or option == "systempaths=unconfined"
+        if not known or not value or not option.isprintable():
+            raise InvalidSpec(f"--security-opt {option[:60]!r}: unknown")
+    _seccomp(container.privileges.seccomp)
+
+
+def _seccomp(asked: Privileges.SeccompOpts) -> None:
+    checks.member("--security-opt seccomp", asked.mode, Privileges.SeccompOpts.Mode)
+    if asked.mode != Privileges.SeccompOpts.CUSTOM:
+        return
+    try:
+        good = isinstance(json.loads(asked.profile), dict)
+    except (ValueError, RecursionError):
+        good = False
+    if not good:
+        raise InvalidSpec("--security-opt seccomp: the profile is not a JSON object")
+
+
 def _log_driver(spec: ServiceSpec) -> None:
     log_drivers.parse(spec.task.log_driver.name, spec.task.log_driver.options)
 
@@ -177,6 +214,7 @@ RULES: tuple[Callable[[ServiceSpec], None], ...] = (
     _updates,
     _placement,
     _networks,
+    _host,
     _log_driver,
     _endpoint,
 )

@@ -13,28 +13,16 @@ from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
-from swarmlite.proto.types_pb2 import Mount, PortConfig, Privileges
+from swarmlite.proto.types_pb2 import Mount, PortConfig
 
 REFUSED_SERVICE = {
     "task.container.isolation": "--isolation",
-    "task.container.privileged": "--privileged",
-    "task.container.devices": "--device",
-    "task.container.pid_mode": "--pid",
-    "task.container.ipc_mode": "--ipc",
-    "task.container.uts_mode": "--uts",
-    "task.container.userns_mode": "--userns",
-    "task.container.security_options": "--security-opt",
     "task.container.privileges.credential_spec": "--credential-spec",
     "task.container.privileges.selinux_context.user": "SELinux options",
     "task.container.privileges.selinux_context.role": "SELinux options",
     "task.container.privileges.selinux_context.type": "SELinux options",
     "task.container.privileges.selinux_context.level": "SELinux options",
-    "task.container.privileges.seccomp.profile": "a seccomp profile of the service's own",
-    "task.container.privileges.apparmor": "AppArmor options",
     "task.container.configs.runtime": "config as a credential spec",
-    "task.container.mounts.image_options": "--mount type=image",
-    "task.container.mounts.bind_options.readonly_nonrecursive": "--mount bind-recursive",
-    "task.container.mounts.bind_options.readonly_force_recursive": "bind-recursive",
     "endpoint.ports.published_port_end": "--publish of any one port of a range",
     "task.networks.addresses": "--network ip",
     "task.resource_references": "resource references",
@@ -61,7 +49,13 @@ HONOURED_SERVICE = frozenset(
     task.container.mounts.volume_options.subpath
     task.container.privileges.no_new_privileges
     task.container.privileges.selinux_context.disable
-    task.container.privileges.seccomp.mode
+    task.container.privileges.seccomp.mode task.container.privileges.seccomp.profile
+    task.container.privileges.apparmor task.container.privileged task.container.devices
+    task.container.pid_mode task.container.ipc_mode task.container.uts_mode
+    task.container.userns_mode task.container.security_options
+    task.container.mounts.image_options
+    task.container.mounts.bind_options.readonly_nonrecursive
+    task.container.mounts.bind_options.readonly_force_recursive
     task.container.mounts.bind_options.create_mountpoint task.container.mounts.bind_text
     task.container.mounts.volume_options.nocopy task.container.mounts.volume_options.labels
     task.container.mounts.volume_options.driver_config task.container.mounts.tmpfs_options
@@ -110,7 +104,7 @@ HONOURED_CLUSTER = frozenset(
     " raft".split()
 )
 
-_MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS}
+_MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS, Mount.IMAGE}
 NETWORK_DRIVERS = ("overlay",)
 NETWORK_OPTIONS = ("com.docker.network.driver.mtu",)
 
@@ -138,12 +132,6 @@ def _network_options(spec: ServiceSpec) -> Iterator[str]:
         yield from (f"--network driver-opt {key}" for key in known)
 
 
-def _seccomp(spec: ServiceSpec) -> Iterator[str]:
-    seccomp = spec.task.container.privileges.seccomp
-    if seccomp.mode not in (Privileges.SeccompOpts.DEFAULT, Privileges.SeccompOpts.UNCONFINED):
-        yield "a seccomp profile of the service's own"
-
-
 def _network_driver(spec: NetworkSpec) -> Iterator[str]:
     if spec.driver.name not in ("", *NETWORK_DRIVERS):
         yield f"--driver {spec.driver.name}"
@@ -158,7 +146,6 @@ def _network_driver(spec: NetworkSpec) -> Iterator[str]:
 SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
     _mount_types,
     _sctp,
-    _seccomp,
     _network_options,
 )
 

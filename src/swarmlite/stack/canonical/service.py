@@ -400,7 +400,7 @@ def _env_file_names(node: Node, where: Where) -> Node | None:
 _TEXT = (
     "cgroup_parent", "cgroupns_mode", "container_name", "domainname", "hostname", "image", "ipc",
     "isolation", "mac_address", "network_mode", "pid", "pull_policy", "restart", "userns_mode",
-    "working_dir",
+    "uts", "working_dir",
 )  # fmt: skip
 _TEXTS = (
     "cap_add", "cap_drop", "devices", "dns_opt", "expose", "external_links", "group_add", "links",

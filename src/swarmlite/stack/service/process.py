@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from swarmlite.model import devices
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
-from swarmlite.stack.syntax import capabilities, small, volumes
+from swarmlite.stack.syntax import capabilities, security, small, volumes
 from swarmlite.stack.tree import Node
 from swarmlite.stack.world import Draft
 
@@ -74,6 +75,36 @@ def _domain(node: Node, draft: Draft) -> None:
 
 def _shm_size(node: Node, draft: Draft) -> None:
     draft.spec.task.container.shm_size_bytes = read.size(node)
+
+
+def _privileged(node: Node, draft: Draft) -> None:
+    draft.spec.task.container.privileged = read.boolean(node)
+
+
+def _devices(node: Node, draft: Draft) -> None:
+    for item in read.items(node):
+        with read.placed(item):
+            draft.spec.task.container.devices.append(devices.checked(read.line(item)))
+
+
+def _security(node: Node, draft: Draft) -> None:
+    for item in read.items(node):
+        with read.placed(item):
+            try:
+                security.option(draft.spec.task.container, read.line(item), draft.world.folder)
+            except OSError as error:
+                raise item.error(f"cannot be read: {error.strerror}") from error
+
+
+def _namespace(kind: str) -> Handler[Draft]:
+    parse = security.namespace(kind)
+
+    def handle(node: Node, draft: Draft) -> None:
+        with read.placed(node):
+            mode = parse(read.line_or_nothing(node))
+        setattr(draft.spec.task.container, f"{kind}_mode", mode)
+
+    return handle
 
 
 def _read_only(node: Node, draft: Draft) -> None:
@@ -197,6 +228,13 @@ KEYS: dict[str, Handler[Draft]] = {
     "domainname": _domain,
     "shm_size": _shm_size,
     "stdin_open": _stdin,
+    "privileged": _privileged,
+    "devices": _devices,
+    "security_opt": _security,
+    "pid": _namespace("pid"),
+    "ipc": _namespace("ipc"),
+    "uts": _namespace("uts"),
+    "userns_mode": _namespace("userns"),
     "read_only": _read_only,
     "stop_signal": _stop_signal,
     "stop_grace_period": _grace,

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from swarmlite.cli.lazy import parsed
 from swarmlite.errors import InvalidSpec
-from swarmlite.model.wording import any_of
 from swarmlite.proto.containers_pb2 import ContainerConfig
-from swarmlite.proto.types_pb2 import Privileges
-from swarmlite.stack.syntax import capabilities
+from swarmlite.stack.syntax import capabilities, security
 
 from .table import Row, extend, listed, text
 
-MAX_PROFILE_BYTES = 1024 * 1024
 
-
-def _namespace(*words: str, joins: bool = False) -> Callable[[str], str]:
-    """One of a few words, or container:REF."""
-
-    def parse(value: str) -> str:
-        other = joins and value.startswith("container:") and value != "container:"
-        if value not in words and not other and value != "":
-            known = [*words, *(["container:NAME"] if joins else [])]
-            raise InvalidSpec(f"expected {any_of(known)}")
-        return value
-
-    return parse
-
-
-def _userns(value: str) -> str:
-    if value not in ("", "host", "auto") and not value.startswith("auto:"):
-        raise InvalidSpec("expected host or auto")
+def _cgroupns(value: str) -> str:
+    if value not in ("", "private", "host"):
+        raise InvalidSpec("expected private or host")
     return value
 
 
@@ -46,58 +28,7 @@ def _capabilities(field: str) -> Callable[[ContainerConfig, Any], None]:
 
 def _security(config: ContainerConfig, values: list[str]) -> None:
     for value in values:
-        _security_option(config, value)
-
-
-def _security_option(config: ContainerConfig, value: str) -> None:
-    name, equals, word = value.partition("=")
-    if not equals:  # the older notation
-        name, _, word = value.partition(":")
-    privileges = config.spec.privileges
-    if name == "no-new-privileges":
-        if word not in ("", "true", "false"):
-            raise InvalidSpec(f"--security-opt {value}: expected true or false")
-        privileges.no_new_privileges = word != "false"
-    elif name == "seccomp":
-        _seccomp(privileges, word)
-    elif name == "apparmor" and word == "unconfined":
-        privileges.apparmor.mode = Privileges.AppArmorOpts.DISABLED
-    elif name in ("apparmor", "label") or value == "systempaths=unconfined":
-        config.spec.security_options.append(value)
-    else:
-        raise InvalidSpec(
-            f"--security-opt {value}: unknown; expected seccomp=FILE, seccomp=unconfined,"
-            " no-new-privileges, apparmor=NAME, label=VALUE or systempaths=unconfined"
-        )
-
-
-def _seccomp(privileges: Privileges, word: str) -> None:
-    if word == "unconfined":
-        privileges.seccomp.mode = Privileges.SeccompOpts.UNCONFINED
-    elif word in ("builtin", "default"):
-        privileges.seccomp.mode = Privileges.SeccompOpts.DEFAULT
-    elif not word:
-        raise InvalidSpec("--security-opt seccomp: expected seccomp=FILE or seccomp=unconfined")
-    else:
-        with Path(word).open("rb") as stream:
-            profile = stream.read(MAX_PROFILE_BYTES + 1)
-        if len(profile) > MAX_PROFILE_BYTES:
-            raise InvalidSpec(f"--security-opt seccomp={word}: larger than 1 MiB")
-        check_profile(profile, word)
-        privileges.seccomp.mode = Privileges.SeccompOpts.CUSTOM
-        privileges.seccomp.profile = profile
-
-
-def check_profile(profile: bytes, name: str) -> None:
-    """Refuse a seccomp profile that is not a JSON object. Raises InvalidSpec."""
-    import json
-
-    try:
-        parsed_ = json.loads(profile)
-    except ValueError as error:
-        raise InvalidSpec(f"--security-opt seccomp={name}: not JSON: {error}") from error
-    if not isinstance(parsed_, dict):
-        raise InvalidSpec(f"--security-opt seccomp={name}: expected a JSON object")
+        security.option(config.spec, value)
 
 
 ROWS = [
@@ -137,21 +68,28 @@ ROWS = [
     Row(
         ("--pid",),
         text("spec.pid_mode"),
-        parsed(_namespace("host", joins=True)),
+        parsed(security.namespace("pid", joins=True)),
         "PID namespace to use",
     ),
     Row(
         ("--ipc",),
         text("spec.ipc_mode"),
-        parsed(_namespace("private", "shareable", "host", "none", joins=True)),
+        parsed(security.namespace("ipc", joins=True)),
         "IPC mode to use",
     ),
-    Row(("--uts",), text("spec.uts_mode"), parsed(_namespace("host")), "UTS namespace to use"),
-    Row(("--userns",), text("spec.userns_mode"), parsed(_userns), "User namespace to use"),
+    Row(
+        ("--uts",), text("spec.uts_mode"), parsed(security.namespace("uts")), "UTS namespace to use"
+    ),
+    Row(
+        ("--userns",),
+        text("spec.userns_mode"),
+        parsed(security.namespace("userns")),
+        "User namespace to use",
+    ),
     Row(
         ("--cgroupns",),
         text("spec.cgroupns_mode"),
-        parsed(_namespace("private", "host")),
+        parsed(_cgroupns),
         "Cgroup namespace to use (host|private)",
     ),
 ]

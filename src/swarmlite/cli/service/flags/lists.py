@@ -7,8 +7,18 @@ from typing import Any
 
 from swarmlite.cli.lazy import parsed
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import devices
 from swarmlite.proto.specs_pb2 import ServiceSpec
-from swarmlite.stack.syntax import capabilities, fields, files, mounts, ports, small
+from swarmlite.proto.types_pb2 import Privileges
+from swarmlite.stack.syntax import (
+    capabilities,
+    fields,
+    files,
+    mounts,
+    ports,
+    security,
+    small,
+)
 
 from .table import Repeated
 
@@ -132,6 +142,30 @@ def _payloads(
     return Repeated(names, add, remove, parsed(parse, "list"), help)
 
 
+def _add_security(spec: ServiceSpec, values: Sequence[str]) -> None:
+    for value in values:
+        security.option(spec.task.container, value)
+    options = spec.task.container.security_options
+    options[:] = dict.fromkeys(options)
+
+
+def _remove_security(spec: ServiceSpec, values: Sequence[str]) -> None:
+    """By its whole text; those of a kind that is stated once also by the kind: seccomp."""
+    container = spec.task.container
+    for value in values:
+        kind = value.partition("=")[0]
+        if kind == "seccomp":
+            container.privileges.ClearField("seccomp")
+        elif kind == "no-new-privileges":
+            container.privileges.no_new_privileges = False
+        elif value in ("apparmor", "apparmor=unconfined"):
+            container.privileges.ClearField("apparmor")
+    left = [o for o in container.security_options if o not in values]
+    container.security_options[:] = left
+    if container.privileges == Privileges():
+        container.ClearField("privileges")
+
+
 def _preference(value: Any) -> str:
     return f"spread={value.spread.spread_descriptor}"
 
@@ -206,6 +240,19 @@ LISTS = [
         "A ulimit",
         small.parse_ulimit,
         lambda u: str(u.name),
+    ),
+    _list(
+        ("--device",),
+        lambda s: s.task.container.devices,
+        "A device of the host (on nodes that allow it)",
+        devices.checked,
+        devices.target,
+    ),
+    Repeated(
+        ("--security-opt",),
+        _add_security,
+        _remove_security,
+        help="A security option",
     ),
     _list(
         ("--generic-resource",),

@@ -13,6 +13,7 @@ from swarmlite.model import units
 from swarmlite.model.image_sources import check_sources
 from swarmlite.proto.specs_pb2 import ContainerSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, HealthConfig
+from swarmlite.stack.syntax import security
 
 from .table import Scalar
 
@@ -127,6 +128,37 @@ SCALARS = [
     ),
     Scalar(("--stop-signal",), _container("stop_signal"), help="Signal to stop the container"),
     Scalar(("--stop-grace-period",), _grace, DURATION, "Time to wait before force killing (10s)"),
+    Scalar(
+        ("--privileged",),
+        _container("privileged"),
+        bool,
+        "Give tasks all of their host (on nodes that allow it)",
+    ),
+    Scalar(
+        ("--pid",),
+        _container("pid_mode"),
+        parsed(security.namespace("pid")),
+        "PID namespace: host (on nodes that allow it)",
+    ),
+    Scalar(
+        ("--ipc",),
+        _container("ipc_mode"),
+        parsed(security.namespace("ipc")),
+        "IPC namespace: private, shareable, none, host (on nodes that allow it)",
+    ),
+    Scalar(
+        ("--uts",),
+        _container("uts_mode"),
+        parsed(security.namespace("uts")),
+        "UTS namespace: host (on nodes that allow it)",
+    ),
+    Scalar(
+        ("--userns",),
+        _container("userns_mode"),
+        parsed(security.namespace("userns")),
+        "User namespace: host or auto",
+    ),
+    Scalar(("--shm-size",), _container("shm_size_bytes"), BYTES, "Size of /dev/shm (64m)"),
     Scalar(("--oom-score-adj",), _container("oom_score_adj"), INTEGER, "Host's OOM preferences"),
     Scalar(
         ("--image-source",),
