@@ -127,3 +127,53 @@ def _second(host: Host) -> str:
     if "second" not in page:
         raise OSError(page)  # an old task answers still
     return page
+
+
+MIGRATED = """
+services:
+  web:
+    image: {image}
+    command: ["sh", "-c", "echo web started; sleep 3600"]
+    stop_grace_period: 0s
+    depends_on:
+      migrate: {{condition: service_completed_successfully}}
+  migrate:
+    image: {image}
+    command: ["sh", "-c", "until [ -e /run/gate/open ]; do sleep 0.2; done; echo migrated"]
+    volumes: ["gate:/run/gate"]
+    deploy: {{placement: {{constraints: ["node.hostname == worker1"]}}}}
+    depends_on:
+      db: {{condition: service_healthy}}
+  db:
+    image: {image}
+    command: ["sh", "-c", "sleep 3600"]
+    stop_grace_period: 0s
+    healthcheck: {{test: ["CMD", "true"], interval: 1s, timeout: 30s}}
+volumes:
+  gate: {{name: gate}}
+"""
+
+
+def test_a_stack_waits_for_its_migration_on_another_host(
+    swarm: Cluster, busybox: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(MIGRATED.format(image=busybox))
+    worker = swarm.host("worker1")
+    swarm.manager.cli("stack", "deploy", "-c", str(file), "shop")
+    try:
+        why = ("stack", "ps", "--no-trunc", "--format", "{{.Name}} {{.Error}}", "shop")
+        swarm.wait(
+            lambda: "waiting for shop_migrate to complete" in swarm.manager.cli(*why),
+            60,
+            "a reason",
+        )
+        swarm.wait_running("shop_migrate", 1)
+        gate = worker.cli("volume", "inspect", "-f", "{{.Mountpoint}}", "gate").strip()
+        worker.run("touch", f"{gate}/open")
+        swarm.wait_running("shop_web", 1)
+        again = swarm.manager.cli("stack", "deploy", "-c", str(file), "shop")
+        assert again.count("Unchanged") == 3
+    finally:
+        swarm.manager.cli("stack", "rm", "shop")
+        worker.try_cli("volume", "rm", "-f", "gate")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from swarmlite.proto.objects_pb2 import Network, Service, Task
-from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
+from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec, TaskSpec
 from swarmlite.proto.types_pb2 import (
     GenericResource,
     Placement,
@@ -64,7 +64,20 @@ def service_spec(spec: ServiceSpec) -> Json:
         result["RollbackConfig"] = update_config(spec.rollback)
     if spec.HasField("endpoint"):
         result["EndpointSpec"] = endpoint_spec(spec.endpoint)
+    if spec.depends_on:
+        result["DependsOn"] = [dependency(each) for each in spec.depends_on]
     return result
+
+
+def dependency(value: Dependency) -> Json:
+    """What a service waits for: ours, beyond Docker's."""
+    return compact(
+        {
+            "Service": value.service,
+            "Condition": word(Dependency.Condition.Name(value.condition)),
+            "Optional": value.optional,
+        }
+    )
 
 
 def mode(spec: ServiceSpec) -> Json:

@@ -148,6 +148,7 @@ class ServiceSpec(google.protobuf.message.Message):
     UPDATE_FIELD_NUMBER: builtins.int
     ROLLBACK_FIELD_NUMBER: builtins.int
     ENDPOINT_FIELD_NUMBER: builtins.int
+    DEPENDS_ON_FIELD_NUMBER: builtins.int
     @property
     def annotations(self) -> swarmlite.proto.types_pb2.Annotations: ...
     @property
@@ -164,6 +165,10 @@ class ServiceSpec(google.protobuf.message.Message):
     def rollback(self) -> swarmlite.proto.types_pb2.UpdateConfig: ...
     @property
     def endpoint(self) -> swarmlite.proto.types_pb2.EndpointSpec: ...
+    @property
+    def depends_on(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Dependency]:
+        """no task of it is placed before all of these hold"""
+
     def __init__(
         self,
         *,
@@ -175,12 +180,53 @@ class ServiceSpec(google.protobuf.message.Message):
         update: swarmlite.proto.types_pb2.UpdateConfig | None = ...,
         rollback: swarmlite.proto.types_pb2.UpdateConfig | None = ...,
         endpoint: swarmlite.proto.types_pb2.EndpointSpec | None = ...,
+        depends_on: collections.abc.Iterable[Global___Dependency] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "task", b"task", "update", b"update"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "task", b"task", "update", b"update"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "depends_on", b"depends_on", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "task", b"task", "update", b"update"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["mode", b"mode"]) -> typing.Literal["replicated", "global", "replicated_job", "global_job"] | None: ...
 
 Global___ServiceSpec: typing_extensions.TypeAlias = ServiceSpec
+
+@typing.final
+class Dependency(google.protobuf.message.Message):
+    """What another service must have come to. Ours, not Swarm's."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Condition:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _ConditionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Dependency._Condition.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        STARTED: Dependency._Condition.ValueType  # 0
+        HEALTHY: Dependency._Condition.ValueType  # 1
+        COMPLETED: Dependency._Condition.ValueType  # 2
+
+    class Condition(_Condition, metaclass=_ConditionEnumTypeWrapper): ...
+    STARTED: Dependency.Condition.ValueType  # 0
+    HEALTHY: Dependency.Condition.ValueType  # 1
+    COMPLETED: Dependency.Condition.ValueType  # 2
+
+    SERVICE_FIELD_NUMBER: builtins.int
+    CONDITION_FIELD_NUMBER: builtins.int
+    OPTIONAL_FIELD_NUMBER: builtins.int
+    service: builtins.str
+    """its name"""
+    condition: Global___Dependency.Condition.ValueType
+    optional: builtins.bool
+    """holds where there is no such service"""
+    def __init__(
+        self,
+        *,
+        service: builtins.str = ...,
+        condition: Global___Dependency.Condition.ValueType = ...,
+        optional: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["condition", b"condition", "optional", b"optional", "service", b"service"]) -> None: ...
+
+Global___Dependency: typing_extensions.TypeAlias = Dependency
 
 @typing.final
 class TaskSpec(google.protobuf.message.Message):

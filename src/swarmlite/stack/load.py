@@ -15,7 +15,7 @@ from swarmlite.stack.interpolate import interpolate
 from swarmlite.stack.merge import merge
 from swarmlite.stack.problems import Problems
 from swarmlite.stack.read import Handler
-from swarmlite.stack.service import attached, build, deploy, process
+from swarmlite.stack.service import attached, build, depends, deploy, process
 from swarmlite.stack.tree import Node, parse
 from swarmlite.stack.world import (
     DEFAULT_NETWORK,
@@ -110,9 +110,15 @@ def load(
         with problems.gather():
             setattr(world, kind, top.definitions(keys.get(kind), world))
     stack = Stack(namespace, warnings=warnings)
-    for key, node in read.mapping(keys["services"]).items():
+    services = read.mapping(keys["services"])
+    world.service_keys = frozenset(services)
+    for key, node in services.items():
         with problems.gather():
             stack.services.append(_service(key, node, world))
+    with problems.gather():
+        depends.jobs(stack.services, depends.keys_of(services, world))
+        nodes = {world.scoped(key): node for key, node in services.items()}
+        stack.services = depends.ordered(stack.services, nodes)
     with problems.gather():
         stack.networks, stack.external_networks = top.networks(world)
     with problems.gather():
@@ -121,6 +127,7 @@ def load(
         stack.configs = top.configs(world)
     problems.settle()
     stack.builds = list(world.builds.values())
+    stack.warnings += world.warnings
     if world.ignored:
         stack.warnings.append(f"Ignoring unsupported options: {', '.join(sorted(world.ignored))}")
     return stack
@@ -183,7 +190,7 @@ def _ignore(key: str) -> Handler[Draft]:
 
 
 def _silently(node: Node, draft: Draft) -> None:
-    """depends_on, whose order a swarm does not keep; what is read or refused elsewhere."""
+    """What is read or refused elsewhere."""
 
 
 _KEYS: dict[str, Handler[Draft]] = {
@@ -191,7 +198,7 @@ _KEYS: dict[str, Handler[Draft]] = {
     **attached.KEYS,
     "build": build.section,
     "deploy": deploy.deploy,
-    "depends_on": _silently,
+    "depends_on": depends.section,
     "restart": _silently,
     **{key: _ignore(key) for key in IGNORED},
     **dict.fromkeys(REFUSED, _silently),

@@ -42,6 +42,8 @@ class World:
     configs: Mapping[str, Definition] = field(default_factory=dict)
     used_networks: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+    service_keys: frozenset[str] = frozenset()
     builds: dict[str, Build] = field(default_factory=dict)
 
     def scoped(self, key: str) -> str:

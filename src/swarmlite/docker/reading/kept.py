@@ -31,6 +31,8 @@ def carried_over(sent: Fields, spec: ServiceSpec, stored: ServiceSpec) -> Servic
         silent = sent.has(key) and not sent.object(key).has("ProgressDeadline")
         if silent and old.HasField("progress_deadline"):
             new.progress_deadline.CopyFrom(old.progress_deadline)
+    if not sent.has("DependsOn"):
+        spec.depends_on.extend(stored.depends_on)
     _ports(sent, spec, stored)
     _container(sent.object("TaskTemplate").object("ContainerSpec"), spec, stored)
     if _shown(spec.task, spec) == _shown(stored.task, stored):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarmlite.docker.fields import Fields
-from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, PortConfig, UpdateConfig
 
 from . import task, versions
@@ -31,6 +31,10 @@ def service_spec(sent: Fields, minor: int = 999) -> ServiceSpec:
     if sent.has("EndpointSpec"):
         spec.endpoint.SetInParent()
         endpoint_spec(sent.object("EndpointSpec"), spec.endpoint)
+    for each in sent.objects("DependsOn"):  # ours, beyond Docker's
+        condition = word(each, "Condition", Dependency.Condition)
+        service, optional = each.text("Service"), each.flag("Optional")
+        spec.depends_on.add(service=service, condition=condition, optional=optional)
     return versions.as_meant(spec, minor)
 
 

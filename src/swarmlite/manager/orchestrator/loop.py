@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from swarmlite.model.task_states import PENDING, READY, RUNNING
+from swarmlite.model.task_states import PENDING, READY, RUNNING, STARTING
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.types_pb2 import UpdateConfig
 
@@ -47,6 +47,8 @@ class Orchestrator:
         self._unfilled: dict[str, Sequence[int]] = {}
         self._nodes: set[str] = set()
         self._progressed: dict[PlaceKey, None] = {}
+        self._dependents: set[str] = set()
+        self._came_far: set[str] = set()
         self._timers: list[tuple[float, str]] = []
         self._timer_of: dict[str, float] = {}
         self._ran_since: dict[str, float] = {}
@@ -56,6 +58,7 @@ class Orchestrator:
         """As Loop.reset."""
         self._forget()
         self._services = dict.fromkeys(service.id for service in view.services)
+        self._dependents = {service.id for service in view.services if service.spec.depends_on}
         for task in view.tasks:
             if task.service_id and task.service_id not in self._services:
                 self._services[task.service_id] = None
@@ -71,12 +74,23 @@ class Orchestrator:
             elif isinstance(event.obj, Node):
                 if not isinstance(event.old, Node) or matters(event.obj, event.old):
                     self._nodes.add(event.obj.id)
-            else:
-                self._services[event.obj.id] = None
+            elif isinstance(event.obj, Service):
+                self._observe_service(event.action, event.obj)
+
+    def _observe_service(self, action: Action, service: Service) -> None:
+        self._services[service.id] = None
+        if service.spec.depends_on and action is not Action.REMOVE:
+            self._dependents.add(service.id)
+        else:
+            self._dependents.discard(service.id)
+        if self._dependents:
+            self._came_far.add(service.spec.annotations.name)
 
     def _observe_task(self, action: Action, task: Task, old: object) -> None:
         if not task.service_id:
             return
+        if self._dependents and task.status.state >= STARTING:
+            self._came_far.add(task.service_annotations.name)
         if action is Action.REMOVE:
             self._ran_since.pop(task.id, None)
             if task.desired_state <= RUNNING:
@@ -148,6 +162,9 @@ class Orchestrator:
             if service is not None and awaits_running(service):
                 self._places[place] = None
         self._progressed.clear()
+        if self._came_far:
+            self._services.update(dict.fromkeys(self._waiting_updates(view)))
+            self._came_far.clear()
         if now < self._past.now:
             # The clock stepped back: what waits for a time is decided again, by the new one.
             self._services.update(dict.fromkeys(self._timer_of))
@@ -159,6 +176,15 @@ class Orchestrator:
             if self._timer_of.get(service_id) == at:
                 del self._timer_of[service_id]
                 self._services[service_id] = None
+
+    def _waiting_updates(self, view: Tables) -> Iterator[str]:
+        """Services whose update may have waited for others, of which there is news."""
+        for service_id in self._dependents:
+            service = view.services.get(service_id)
+            if service is not None and service.update_status.state in IN_PROGRESS:
+                names = {dependency.service for dependency in service.spec.depends_on}
+                if not names.isdisjoint(self._came_far):
+                    yield service_id
 
     def _go_on(
         self, view: Tables, service_id: str, now: float, budget: int, settled: set[PlaceKey]

@@ -8,11 +8,13 @@ large groups and a single task loses no time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING
-from swarmlite.proto.objects_pb2 import Node, Task
+from swarmlite.model import permissions
+from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING, STARTING
+from swarmlite.proto.objects_pb2 import Node, Service, Task
 
+from ..dependencies import Gate, waiting_for
 from ..isolation import apart
 from ..store.api import Action, Change, Event, Put
 from ..store.tables import Tables
@@ -29,13 +31,14 @@ SMALL_GROUP = 0.1
 class Scheduler:
     """Implements Loop. Tasks without a suitable node wait, with the reason in their status."""
 
-    kinds: tuple[str, ...] = ("task", "node")
+    kinds: tuple[str, ...] = ("task", "node", "service")
 
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
         self._nodes = Nodes()
         self._pending: dict[str, None] = {}
         self._waiting: dict[str, None] = {}
+        self._gate = Gate()
         self._joined: list[str] = []
         self._orders: dict[tuple[str, ...], ByTotal] = {}
 
@@ -43,6 +46,7 @@ class Scheduler:
         """As Loop.reset."""
         self._nodes = Nodes.of(view)
         self._waiting.clear()
+        self._gate = Gate()
         self._orders.clear()
         self._pending = {t.id: None for t in view.tasks if is_schedulable(t)}
 
@@ -54,20 +58,36 @@ class Scheduler:
                 self._observe_task(event.action, obj)
             elif isinstance(obj, Node):
                 self._observe_node(event.action, obj)
+            elif isinstance(obj, Service):
+                self._observe_service(obj, event.old)
 
     def _observe_task(self, action: Action, task: Task) -> None:
         if action is Action.REMOVE:
             self._pending.pop(task.id, None)
             self._waiting.pop(task.id, None)
+            self._gate.forget(task.id)
             if self._nodes.remove_task(task.id):
                 self._released()
             return
         if task.status.state == PENDING:
-            if task.id not in self._waiting:
+            if task.id not in self._waiting and task.id not in self._gate:
                 self._pending[task.id] = None
-        elif self._nodes.put_task(task):
+            return
+        if task.status.state >= STARTING:
+            self._let_go(task.service_annotations.name)
+        if self._nodes.put_task(task):
             self._nodes.note_failure(task)
             self._released()
+
+    def _observe_service(self, service: Service, old: object) -> None:
+        """Who waited for it, or was held by what it no longer depends on, is looked at again."""
+        self._let_go(service.spec.annotations.name)
+        if isinstance(old, Service) and old.spec.depends_on != service.spec.depends_on:
+            for dependency in old.spec.depends_on:
+                self._let_go(dependency.service)
+
+    def _let_go(self, name: str) -> None:
+        self._pending.update(dict.fromkeys(self._gate.release(name)))
 
     def _observe_node(self, action: Action, node: Node) -> None:
         self._orders.clear()
@@ -97,6 +117,10 @@ class Scheduler:
         self._joined.clear()
         changes: list[Change] = []
         for group, tasks in self._take_groups(view).items():
+            service = view.services.get(group[0][0])
+            if service is not None and (why := waiting_for(service.spec, view)):
+                self._hold(tasks, service, why, changes)
+                continue
             apart("service", group[0][0], self._place, group, tasks, now, changes)
         return changes
 
@@ -156,6 +180,7 @@ class Scheduler:
         signature = (
             *placement.constraints,
             *(f"{p.os}/{p.architecture}" for p in placement.platforms),
+            *permissions.needed(tasks[0].spec.container),
         )
         order = self._orders.get(signature)
         if order is None:
@@ -209,6 +234,15 @@ class Scheduler:
         stamp(status.timestamp, now)
         changes.append(Put(assigned))
 
+    def _hold(
+        self, tasks: Iterable[Task], service: Service, reason: str, changes: list[Change]
+    ) -> None:
+        """They wait for other services, and not for nodes."""
+        for task in tasks:
+            self._wait(task, reason, changes)
+            del self._waiting[task.id]
+            self._gate.hold(task.id, service.spec)
+
     def _wait(self, task: Task, reason: str, changes: list[Change]) -> None:
         self._waiting[task.id] = None
         if reason != task.status.err:
@@ -222,6 +256,7 @@ class Scheduler:
         for change in changes:
             self._nodes.remove_task(change.obj.id)
             self._waiting.pop(change.obj.id, None)
+            self._gate.forget(change.obj.id)
             self._pending[change.obj.id] = None
 
     def wake_at(self) -> float | None:

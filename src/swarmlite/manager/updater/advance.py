@@ -11,6 +11,7 @@ from swarmlite.model.units import seconds as duration_s
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.types_pb2 import UpdateConfig, UpdateStatus
 
+from ..dependencies import waiting_for
 from ..store.api import Put
 from ..times import stamp
 from .progress import NEVER, Progress, is_outdated, measure
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 IN_PROGRESS = (UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED)
 UNPLACED = "; waiting for a node: "
+WAITS = "; waiting for "
 MAX_NAMED = 5
 STOPPED = (UpdateStatus.PAUSED, UpdateStatus.ROLLBACK_PAUSED)
 
@@ -37,9 +39,11 @@ def advance(turn: Turn, places: Sequence[Place]) -> None:
     progress = measure(turn, places)
     if _stop_when_failing(turn, progress):
         return
-    _replace(turn, progress)
+    waits = waiting_for(turn.service.spec, turn.view) if progress.outdated else ""
+    if not waits:
+        _replace(turn, progress)
     if progress.outdated or progress.in_flight or progress.unplaced:
-        _say_unplaced(turn, progress)
+        _say_unplaced(turn, progress, waits)
         if progress.next_at != NEVER:
             turn.later(progress.next_at)
         return
@@ -88,9 +92,13 @@ def _is_placed(place: Place) -> bool:
     return not place.live or any(t.status.state >= ASSIGNED for t in place.live)
 
 
-def _say_unplaced(turn: Turn, progress: Progress) -> None:
-    """The status names the places that wait for a node, and why the first of them does."""
-    message = turn.service.update_status.message.partition(UNPLACED)[0]
+def _say_unplaced(turn: Turn, progress: Progress, waits: str) -> None:
+    """The status names the places that wait for a node, and why the first of them does; or the
+    service that all of them wait for.
+    """
+    message = turn.service.update_status.message.partition(UNPLACED)[0].partition(WAITS)[0]
+    if waits:
+        message += f"; {waits}"
     tasks = progress.unplaced
     if tasks:
         named = sorted(map(short_task_name, tasks), key=lambda name: (len(name), name))

@@ -9,7 +9,7 @@ from swarmlite.errors import InvalidSpec
 from swarmlite.model import constraints, devices, log_drivers, units
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.model.resource_words import MAX_WORD
-from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
+from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec, TaskSpec
 from swarmlite.proto.types_pb2 import GenericResource, Privileges, RestartPolicy, UpdateConfig
 
 from . import checks
@@ -199,6 +199,17 @@ def _seccomp(asked: Privileges.SeccompOpts) -> None:
         raise InvalidSpec("--security-opt seccomp: the profile is not a JSON object")
 
 
+def _dependencies(spec: ServiceSpec) -> None:
+    for dependency in spec.depends_on:
+        checks.dns_name("--depends-on", dependency.service)
+        checks.member("--depends-on", dependency.condition, Dependency.Condition)
+        if dependency.service == spec.annotations.name:
+            raise InvalidSpec(
+                f"--depends-on {dependency.service}: a service cannot wait for itself"
+            )
+    checks.unique("--depends-on", [dependency.service for dependency in spec.depends_on])
+
+
 def _log_driver(spec: ServiceSpec) -> None:
     log_drivers.parse(spec.task.log_driver.name, spec.task.log_driver.options)
 
@@ -215,6 +226,7 @@ RULES: tuple[Callable[[ServiceSpec], None], ...] = (
     _placement,
     _networks,
     _host,
+    _dependencies,
     _log_driver,
     _endpoint,
 )

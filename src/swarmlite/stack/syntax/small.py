@@ -8,6 +8,7 @@ from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.references import HOST_GATEWAY
+from swarmlite.proto.specs_pb2 import Dependency
 from swarmlite.proto.types_pb2 import (
     GenericResource,
     NetworkAttachmentConfig,
@@ -41,6 +42,22 @@ def parse_network(text: str) -> NetworkAttachmentConfig:
     if not attachment.target:
         raise InvalidSpec("name=NETWORK is missing")
     return attachment
+
+
+CONDITIONS = {
+    "started": Dependency.STARTED,
+    "healthy": Dependency.HEALTHY,
+    "completed": Dependency.COMPLETED,
+}
+
+
+def parse_dependency(text: str) -> Dependency:
+    """ "db" or "db:healthy"."""
+    service, colon, word = text.partition(":")
+    word = word.removeprefix("service_").removesuffix("_successfully") if colon else "started"
+    if not service or word not in CONDITIONS:
+        raise InvalidSpec("expected SERVICE[:started|healthy|completed]")
+    return Dependency(service=service, condition=CONDITIONS[word])
 
 
 def parse_ulimit(text: str) -> Ulimit:

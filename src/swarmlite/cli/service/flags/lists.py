@@ -242,6 +242,13 @@ LISTS = [
         lambda u: str(u.name),
     ),
     _list(
+        ("--depends-on",),
+        lambda s: s.depends_on,
+        "Start after SERVICE[:started|healthy|completed]",
+        small.parse_dependency,
+        lambda d: str(d.service),
+    ),
+    _list(
         ("--device",),
         lambda s: s.task.container.devices,
         "A device of the host (on nodes that allow it)",
