@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,6 +48,11 @@ class World:
         self.set = AssignmentSet()
         self.events: list[Event] = []
         self.told: dict[str, Items] = {name: {} for name in NODES}
+        self.gone: Counter[str] = Counter()
+
+    def id_of(self, task: str) -> str:
+        """No task ever has the id of one that was removed."""
+        return f"{task}.{self.gone[task]}" if self.gone[task] else task
 
     def put(self, obj: Any) -> None:
         table = self.store.view.table(kind_of(obj))
@@ -165,13 +171,16 @@ def step(world: World, what: tuple[Any, ...]) -> None:
     elif kind == "unsecret":
         world.delete("secret", "key")
     elif kind == "untask":
-        world.delete("task", f"t{arguments[0]}")
+        name = f"t{arguments[0]}"
+        world.delete("task", world.id_of(name))
+        world.gone[name] += 1
     else:
         world.delete(kind.removeprefix("un"), arguments[0])
 
 
 def _put_task(world: World, made: Task) -> None:
     """As the store sees it: what a task names and its node never change, its state only rises."""
+    made.id = world.id_of(made.id)
     stored = world.store.view.tasks.get(made.id)
     if stored is not None:
         state = max(made.status.state, stored.status.state)

@@ -158,12 +158,20 @@ def test_short_ports_say_what_they_say(published: int, target: int, protocol: st
         ("a:b:c:d", "expected"),
         ("published=80", "target=PORT is missing"),
         ("target=80,mode=x", "mode is ingress or host"),
+        ("target=80,source=x", "source is client or masquerade"),
         ("", "expected"),
     ],
 )
 def test_bad_ports(text: str, said: str) -> None:
     with pytest.raises(InvalidSpec, match=said):
         ports.parse(text)
+
+
+def test_a_port_on_one_address_that_hides_its_clients() -> None:
+    (port,) = ports.parse("published=80,target=80,ip=192.0.2.1,source=masquerade")
+    assert (port.host_ip, port.source) == ("192.0.2.1", PortConfig.MASQUERADE)
+    (other,) = ports.parse("published=80,target=80,host_ip=192.0.2.1,source=masquerade")
+    assert other == port
 
 
 def test_image_names() -> None:

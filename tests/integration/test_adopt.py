@@ -46,7 +46,14 @@ def test_a_live_docker_swarm_is_adopted(
     )  # fmt: skip
     peer.cli(*create, "--name", "every", "--mode", "global", busybox, "sleep", "1000")
     peer.cli(*create, "--name", "needy", "--secret", "lost", busybox)
-    peer.cli(*create, "--name", "odd", "--publish", "8094:80/sctp", busybox)
+    peer.cli(
+        *create,
+        "--name",
+        "odd",
+        "--network",
+        "name=front,driver-opt=com.docker.network.odd=1",
+        busybox,
+    )
     address = f"unix://{peer.socket}"
     words = ("adopt", "--from", address, "--secrets", str(tmp_path))
     (tmp_path / "plain").rename(tmp_path / "other")
@@ -55,7 +62,8 @@ def test_a_live_docker_swarm_is_adopted(
     for line in (
         "  network front", "  secret key (7 bytes)", "  config conf", "  service web",
         "  service every", "  secret lost: its data are not known: no API gives them back",
-        "  service needy: it needs secret lost", "  service odd: --publish protocol=sctp: not",
+        "  service needy: it needs secret lost",
+        "  service odd: --network driver-opt com.docker.network.odd: not",
     ):  # fmt: skip
         assert any(found.startswith(line) for found in shown.splitlines())
     assert "  service web" in shown.splitlines()

@@ -199,6 +199,24 @@ def test_a_port_that_is_taken_is_said_in_the_tasks(world):
     assert world.running(second)[0].status.state == RUNNING
 
 
+def test_services_share_a_port_on_addresses_of_their_own(world):
+    def made(name: str, host_ip: str) -> str:
+        spec = service_spec(name)
+        spec.endpoint.ports.add(target_port=80, published_port=8080, host_ip=host_ip)
+        return str(world.create_service(spec))
+
+    shared = [made("a", "192.0.2.1"), made("b", "192.0.2.2")]
+    again, everywhere = made("c", "192.0.2.1"), made("d", "0.0.0.0")
+    world.settle()
+    assert [world.running(s)[0].status.state for s in shared] == [RUNNING, RUNNING]
+    for refused in (again, everywhere):
+        assert world.tasks(refused)[0].status.err == ("port 8080 is already published by service a")
+    world.remove_service(shared[0])
+    world.settle()
+    assert world.running(again)[0].status.state == RUNNING
+    assert world.tasks(everywhere)[0].status.err == "port 8080 is already published by service b"
+
+
 def test_an_automatic_port_stays_through_updates(world):
     spec = service_spec("a")
     spec.endpoint.ports.add(target_port=80)

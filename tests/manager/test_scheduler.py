@@ -111,6 +111,22 @@ def test_a_host_port_is_given_once_a_node(world):
     assert err(world, service_id) == "no suitable node (host port 53 in use on 3 nodes)"
 
 
+def test_a_host_port_on_two_addresses_is_given_to_two_services_of_a_node(world):
+    def made(name: str, host_ip: str) -> str:
+        spec = service_spec(name, replicas=3)
+        spec.endpoint.ports.add(
+            target_port=53, published_port=53, publish_mode=PortConfig.HOST, host_ip=host_ip
+        )
+        return str(world.create_service(spec))
+
+    first, second = made("a", "192.0.2.1"), made("b", "192.0.2.2")
+    world.settle()
+    assert len(counts(world, first)) == len(counts(world, second)) == 3
+    everywhere = made("c", "")
+    world.settle()
+    assert err(world, everywhere) == "no suitable node (host port 53 in use on 3 nodes)"
+
+
 def test_max_replicas_a_node_holds(world):
     spec = service_spec("web", replicas=7)
     spec.task.placement.max_replicas = 2

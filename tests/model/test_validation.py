@@ -143,6 +143,10 @@ BAD: list[tuple[Change, str]] = [
     (port(target_port=80, published_port=65536), "published port"),
     (port(target_port=80, published_port=4789, protocol=PortConfig.UDP), "belongs to"),
     (both(port(target_port=1, published_port=9), port(target_port=2, published_port=9)), "twice"),
+    (both(port_at("192.0.2.1", target_port=1, published_port=9),
+          port_at("0.0.0.0", target_port=2, published_port=9)), "twice"),
+    (lambda s: s.endpoint.ports.add(target_port=1, publish_mode=PortConfig.HOST,
+                                    source=PortConfig.MASQUERADE), "is for mode=ingress"),
     (both(port(target_port=1), lambda s: setattr(s.endpoint, "mode", EndpointSpec.DNSRR)), "dnsrr"),
     (lambda s: setattr(s.task.log_driver, "name", "fluentd"), "unknown log driver"),
     (lambda s: s.task.log_driver.options.update({"max-file": "0"}), "max-file"),
@@ -349,6 +353,14 @@ def test_what_docker_takes_for_unset_is_taken() -> None:
     made.task.container.hostname = made.task.container.dir = ""
     made.endpoint.ports.add(target_port=80, published_port=0)
     made.endpoint.ports.add(target_port=81, published_port=0)
+    validate.validate_service(made)
+
+
+def test_one_port_may_be_published_on_several_addresses() -> None:
+    made = spec()
+    for address in ("192.0.2.1", "192.0.2.2"):
+        made.endpoint.ports.add(target_port=80, published_port=8080, host_ip=address)
+    made.endpoint.ports.add(target_port=99, published_port=9900, protocol=PortConfig.SCTP)
     validate.validate_service(made)
 
 

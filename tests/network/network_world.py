@@ -474,3 +474,49 @@ async def resolve(
     query += b"\0\x01"
     command = [sys.executable, "-I", "-S", "-c", DNS_CLIENT, transport, "127.0.0.11", query.hex()]
     return read_reply(bytes.fromhex((await host.arun(*command, netns=sandbox.netns)).strip()))
+
+
+SCTP_CONNTRACK = Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established")
+# An INIT of RFC 9260 over a raw socket, again and again: kernels without SCTP can carry it as well.
+SEND_INIT = """
+import socket, struct, sys, time
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+host, port = sys.argv[1], int(sys.argv[2])
+init = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 7)
+head = struct.pack("!HHI", 4711, port, 0)
+packet = head + struct.pack("<I", crc32c(head + bytes(4) + init)) + init
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+for _ in range(600):
+    raw.sendto(packet, (host, 0))
+    time.sleep(0.1)
+"""
+HEAR = """
+import socket, struct
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+raw.settimeout(55)
+data, sender = raw.recvfrom(4096)
+print(sender[0], struct.unpack("!HH", data[20:24])[1], data[32])
+"""
+
+
+async def first_sctp_packet(
+    client: Host, address: str, host: Host, inside: Path, port: str = "5399"
+) -> list[str]:
+    """What arrives inside a sandbox of `host` of an association: sender, port, kind of chunk."""
+    sending = await asyncio.create_subprocess_exec(
+        *("nsenter", f"--net={client.namespace}", sys.executable, "-I", "-S", "-c", SEND_INIT),
+        *(address, port),
+    )
+    try:
+        heard = await host.arun(sys.executable, "-I", "-S", "-c", HEAR, netns=inside)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            sending.kill()
+        await sending.wait()
+    return heard.split()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-from network_world import Host, World, outside, resolve
+from network_world import SCTP_CONNTRACK, Host, World, first_sctp_packet, outside, resolve
 
 from swarmlite.errors import (
     AlreadyExists,
@@ -199,35 +197,6 @@ async def test_udp_and_sctp_are_published_too(world: World) -> None:
     )
 
 
-SCTP_CONNTRACK = Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established")
-# An INIT of RFC 9260 over a raw socket, again and again: kernels without SCTP can carry it as well.
-SEND_INIT = """
-import socket, struct, sys, time
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-host, port = sys.argv[1], int(sys.argv[2])
-init = struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 7)
-head = struct.pack("!HHI", 4711, port, 0)
-packet = head + struct.pack("<I", crc32c(head + bytes(4) + init)) + init
-raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
-for _ in range(100):
-    raw.sendto(packet, (host, 0))
-    time.sleep(0.1)
-"""
-HEAR = """
-import socket, struct
-raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
-raw.settimeout(20)
-data, sender = raw.recvfrom(4096)
-print(sender[0], struct.unpack("!HH", data[20:24])[1], data[32])
-"""
-
-
 @pytest.mark.skipif(
     not SCTP_CONNTRACK.exists(), reason="this kernel's connection tracking knows no SCTP"
 )
@@ -237,12 +206,9 @@ async def test_an_sctp_association_is_led_to_the_container(world: World) -> None
     sctp = PortConfig(target_port=99, published_port=5399, protocol=PortConfig.SCTP)
     web = await world.container(one, "web", "bridge", ports=[sctp])
     client = await outside(world)
-    hearing = asyncio.ensure_future(one.arun(sys.executable, "-c", HEAR, netns=web.netns))
-    sending = asyncio.ensure_future(
-        client.arun(sys.executable, "-c", SEND_INIT, one.address, "5399", check=False)
-    )
-    assert (await hearing).split() == ["192.168.77.99", "99", "1"]
-    await sending
+    assert await first_sctp_packet(client, one.address, one, web.netns) == [
+        "192.168.77.99", "99", "1",
+    ]  # fmt: skip
 
 
 async def test_ipv6_containers_reach_out_and_are_published(world: World) -> None:

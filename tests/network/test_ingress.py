@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from network_world import World, outside
+from network_world import SCTP_CONNTRACK, World, first_sctp_packet, outside
 
 from swarmlite.errors import AlreadyExists
 from swarmlite.proto.types_pb2 import PortConfig
@@ -96,3 +96,50 @@ async def test_a_host_port_leads_to_its_container(world: World) -> None:
     assert one.network.sandboxes() == ["web0", "web1"]
     await one.network.delete_sandbox("web0")
     assert (await client.ask("tcp", one.address, 8081))[0].startswith("error")
+
+
+async def test_services_share_a_port_on_addresses_of_their_own(world: World) -> None:
+    """Each answers on its own, on every host that has it; the third has the other addresses."""
+    one, two = await world.add_host(), await world.add_host()
+    ingress = world.network("ingress", 4096, "10.0.0.0/24", ingress=True)
+    for number, host_ip in enumerate((one.address, two.address, "")):
+        service = world.service(f"s{number}")
+        service.ingress_ports.add(target_port=80, published_port=8080, host_ip=host_ip)
+        place = (ingress, f"10.0.0.1{number}/24")
+        await world.task(two, f"s{number}", place, service=service, serve=80)
+    client = await outside(world)
+    assert await client.ask("tcp", one.address, 8080) == ["s0 192.168.77.99"]
+    assert await client.ask("tcp", two.address, 8080) == ["s1 192.168.77.99"]
+    (said,) = await one.ask("tcp", "127.0.0.1", 8080)
+    assert said.startswith("s2 ")
+
+
+async def test_a_port_with_source_masquerade_shows_its_tasks_a_node(world: World) -> None:
+    """Wherever the task is; several published ports may lead to one target, each by its rule."""
+    one, two = await world.add_host(), await world.add_host()
+    ingress = world.network("ingress", 4096, "10.0.0.0/24", ingress=True)
+    web = world.service("web")
+    web.ingress_ports.add(target_port=80, published_port=8080, source=PortConfig.MASQUERADE)
+    web.ingress_ports.add(target_port=80, published_port=8081)
+    await world.task(two, "web0", (ingress, "10.0.0.10/24"), service=web, serve=80)
+    client = await outside(world)
+    assert await client.ask("tcp", one.address, 8080) == ["web0 10.0.0.200"]
+    (said,) = await client.ask("tcp", two.address, 8080)
+    assert said.startswith("web0 172.")
+    for host in (one, two):
+        assert await client.ask("tcp", host.address, 8081) == ["web0 192.168.77.99"]
+
+
+@pytest.mark.skipif(
+    not SCTP_CONNTRACK.exists(), reason="this kernel's connection tracking knows no SCTP"
+)
+async def test_an_sctp_association_reaches_a_task_on_another_host(world: World) -> None:
+    """Its first packet arrives, at the task's port, with its client's address."""
+    one, two = await world.add_host(), await world.add_host()
+    ingress = world.network("ingress", 4096, "10.0.0.0/24", ingress=True)
+    web = world.service("web")
+    web.ingress_ports.add(target_port=99, published_port=5399, protocol=PortConfig.SCTP)
+    task = await world.task(two, "web0", (ingress, "10.0.0.10/24"), service=web)
+    assert await first_sctp_packet(await outside(world), one.address, two, task.netns) == [
+        "192.168.77.99", "99", "1",
+    ]  # fmt: skip

@@ -20,6 +20,8 @@ from swarmlite.proto.types_pb2 import PortConfig
 
 EGRESS, INGRESS = "swarmlite0", "swarmlite-in"
 MARK, MARK_MASK = 0x50000000, 0xF0000000
+MASQUERADED = 0x60000000
+"""Of connections whose task is to see a node's address in the place of the client's."""
 FORWARDER_MARK = 0x0000534C
 """Of what the node's own resolver sends: it is for the host's resolver, never for the mesh."""
 PROTOCOLS = {PortConfig.TCP: "tcp", PortConfig.UDP: "udp", PortConfig.SCTP: "sctp"}
@@ -67,6 +69,7 @@ _SKELETON = """
   }
   chain leaving {
     type nat hook postrouting priority 100; policy accept;
+    ct mark & %(mask)#x == %(masqueraded)#x ct status dnat masquerade
     oifname { "%(egress)s", "%(ingress)s" } ip saddr 127.0.0.0/8 masquerade
     oifname @containers ip saddr 127.0.0.0/8 masquerade
     oifname "%(ingress)s" ip saddr @peers ct status dnat masquerade
@@ -173,6 +176,7 @@ def table(subnet: ipaddress.IPv4Network, vxlan_port: int, control_ports: Sequenc
         "ingress": INGRESS,
         "mark": MARK,
         "mask": MARK_MASK,
+        "masqueraded": MASQUERADED,
         "forwarder": FORWARDER_MARK,
         # The mesh leaves alone what listens on a loopback address of its own, as a host's resolver.
         "foreign_loopback": "ip daddr != 127.0.0.1 ip daddr 127.0.0.0/8",
@@ -286,19 +290,22 @@ def members(
     published: set[str] = set()
     targets: Targets = {}
 
-    def publish(protocol: str, port: int, host_ip: str, to: list[tuple[str, int]]) -> None:
+    def publish(
+        protocol: str, port: int, host_ip: str, to: list[tuple[str, int]], *, hide: bool = False
+    ) -> None:
         four = [target for target in to if ":" not in target[0]]
         six = [target for target in to if ":" in target[0]]
         if four or ":" not in host_ip:
-            published.update(_publish(found, host_ip, protocol, port, four, state.start))
+            published.update(_publish(found, host_ip, protocol, port, four, state.start, hide))
         if six:
             _publish(found6, host_ip, protocol, port, six, 0)
         key = (protocol, port)
         targets[key] = targets.get(key, frozenset()) | {address for address, _ in to}
 
-    for owner, host_ip, protocol, port, backends in _ingress(view):
+    for owner, port, backends in _ingress(view):
         if owner not in without:
-            publish(protocol, port, host_ip, backends)
+            protocol, hide = PROTOCOLS[port.protocol], port.source == PortConfig.MASQUERADE
+            publish(protocol, port.published_port, port.host_ip, backends, hide=hide)
     for sandbox_id, ports in state.host_ports.items():
         if f"{SANDBOX}{sandbox_id}" in without:
             continue
@@ -340,7 +347,7 @@ def _bridge_chains(bridges: Sequence[BridgeRule], family: str) -> dict[str, str]
     }
 
 
-def _ingress(view: View) -> Iterable[tuple[str, str, str, int, list[tuple[str, int]]]]:
+def _ingress(view: View) -> Iterable[tuple[str, PortConfig, list[tuple[str, int]]]]:
     network = view.ingress()
     if network is None:
         return
@@ -350,8 +357,7 @@ def _ingress(view: View) -> Iterable[tuple[str, str, str, int, list[tuple[str, i
                 continue  # overlays have no IPv6: validation refuses it today
             backends = view.backends(network.id, service.id)
             targets = [(address, port.target_port) for address in backends]
-            owner = f"{SERVICE}{service.id}"
-            yield owner, port.host_ip, PROTOCOLS[port.protocol], port.published_port, targets
+            yield f"{SERVICE}{service.id}", port, targets
 
 
 def _publish(
@@ -361,12 +367,14 @@ def _publish(
     port: int,
     targets: list[tuple[str, int]],
     start: int,
+    hide: bool = False,
 ) -> set[str]:
     chain = chain_name(host_ip, protocol, str(port))
     suffix = f":{targets[0][1]}" if targets else ""
     addresses = [f"[{a}]" if ":" in a else a for a, _ in targets]
     rule = in_turn(addresses, suffix, start=start)
-    found.chains[chain] = f"meta l4proto {protocol} {rule}" if rule else ""
+    mark = f"ct mark set {MASQUERADED:#x}\n" if hide and rule else ""
+    found.chains[chain] = f"{mark}meta l4proto {protocol} {rule}" if rule else ""
     key = f"{protocol} . {port}"
     if host_ip in ("", "0.0.0.0", "::"):
         found.maps["balance"][key] = f"goto {chain}"

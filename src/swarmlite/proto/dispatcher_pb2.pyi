@@ -613,6 +613,7 @@ class Endpoint(google.protobuf.message.Message):
     HOSTNAME_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     CONTAINER_ID_FIELD_NUMBER: builtins.int
+    ADDR6_FIELD_NUMBER: builtins.int
     id: builtins.str
     network_id: builtins.str
     addr: builtins.str
@@ -633,6 +634,8 @@ class Endpoint(google.protobuf.message.Message):
     """its own: a task's "web.1.<task id>", a plain container's name"""
     container_id: builtins.str
     """once it runs; its first 12 characters are a name too"""
+    addr6: builtins.str
+    """CIDR, of a network with IPv6"""
     @property
     def aliases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
@@ -652,8 +655,9 @@ class Endpoint(google.protobuf.message.Message):
         hostname: builtins.str = ...,
         name: builtins.str = ...,
         container_id: builtins.str = ...,
+        addr6: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["addr", b"addr", "aliases", b"aliases", "container_id", b"container_id", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "name", b"name", "network_id", b"network_id", "node_addr", b"node_addr", "node_id", b"node_id", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "addr6", b"addr6", "aliases", b"aliases", "container_id", b"container_id", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "name", b"name", "network_id", b"network_id", "node_addr", b"node_addr", "node_id", b"node_id", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
 
 Global___Endpoint: typing_extensions.TypeAlias = Endpoint
 

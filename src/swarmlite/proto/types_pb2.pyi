@@ -1105,6 +1105,19 @@ class PortConfig(google.protobuf.message.Message):
     INGRESS: PortConfig.PublishMode.ValueType  # 0
     HOST: PortConfig.PublishMode.ValueType  # 1
 
+    class _Source:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _SourceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[PortConfig._Source.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        CLIENT: PortConfig._Source.ValueType  # 0
+        MASQUERADE: PortConfig._Source.ValueType  # 1
+
+    class Source(_Source, metaclass=_SourceEnumTypeWrapper): ...
+    CLIENT: PortConfig.Source.ValueType  # 0
+    MASQUERADE: PortConfig.Source.ValueType  # 1
+
     NAME_FIELD_NUMBER: builtins.int
     PROTOCOL_FIELD_NUMBER: builtins.int
     TARGET_PORT_FIELD_NUMBER: builtins.int
@@ -1112,6 +1125,7 @@ class PortConfig(google.protobuf.message.Message):
     PUBLISH_MODE_FIELD_NUMBER: builtins.int
     HOST_IP_FIELD_NUMBER: builtins.int
     PUBLISHED_PORT_END_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
     name: builtins.str
     protocol: Global___PortConfig.Protocol.ValueType
     target_port: builtins.int
@@ -1122,6 +1136,8 @@ class PortConfig(google.protobuf.message.Message):
     """ours: publish on one address only"""
     published_port_end: builtins.int
     """of a plain container: any that is free from published_port to this one"""
+    source: Global___PortConfig.Source.ValueType
+    """ours: whose address a task sees, of a port in ingress mode"""
     def __init__(
         self,
         *,
@@ -1132,8 +1148,9 @@ class PortConfig(google.protobuf.message.Message):
         publish_mode: Global___PortConfig.PublishMode.ValueType = ...,
         host_ip: builtins.str = ...,
         published_port_end: builtins.int = ...,
+        source: Global___PortConfig.Source.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["host_ip", b"host_ip", "name", b"name", "protocol", b"protocol", "publish_mode", b"publish_mode", "published_port", b"published_port", "published_port_end", b"published_port_end", "target_port", b"target_port"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["host_ip", b"host_ip", "name", b"name", "protocol", b"protocol", "publish_mode", b"publish_mode", "published_port", b"published_port", "published_port_end", b"published_port_end", "source", b"source", "target_port", b"target_port"]) -> None: ...
 
 Global___PortConfig: typing_extensions.TypeAlias = PortConfig
 

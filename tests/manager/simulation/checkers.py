@@ -10,9 +10,10 @@ from swarmlite.manager.allocator.loop import Allocator
 from swarmlite.manager.restart import must_leave
 from swarmlite.manager.store.tables import place_of
 from swarmlite.model.task_states import ASSIGNED, COMPLETE, READY, RUNNING
+from swarmlite.model.validate.endpoint import meet
 from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import NodeStatus, UpdateConfig, UpdateStatus
+from swarmlite.proto.types_pb2 import NodeStatus, PortConfig, UpdateConfig, UpdateStatus
 
 
 class Broken(AssertionError):
@@ -125,12 +126,15 @@ class Checkers:
                     raise Broken(f"the VIP of {service.id} went from {self._vips[key]}")
 
     def no_port_published_twice(self) -> None:
-        seen: dict[tuple[int, int], str] = {}
+        seen: list[tuple[str, PortConfig]] = []
         for service in self._world.view.services:
             for port in service.endpoint.ports:
-                key = port.protocol, port.published_port
-                if seen.setdefault(key, service.id) != service.id:
-                    raise Broken(f"port {port.published_port} of {seen[key]} and {service.id}")
+                if port.publish_mode != PortConfig.INGRESS:
+                    continue
+                for other, taken in seen:
+                    if other != service.id and meet(port, taken):
+                        raise Broken(f"port {port.published_port} of {other} and {service.id}")
+                seen.append((service.id, port))
 
     # --- once at rest, with every node back and active
 

@@ -1,10 +1,11 @@
-"""Published ports of the ingress: one owner for each protocol and number."""
+"""Published ports of the ingress: one owner for each protocol, number and host address."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from swarmlite.errors import AlreadyExists, ResourceExhausted
+from swarmlite.model.validate.endpoint import where
 from swarmlite.proto.types_pb2 import PortConfig
 
 FIRST_AUTOMATIC, LAST_AUTOMATIC = 30000, 32767
@@ -22,19 +23,24 @@ class PublishedPorts:
     """Who has which port of the ingress."""
 
     def __init__(self) -> None:
-        self._owners: dict[Port, str] = {}
+        self._owners: dict[Port, dict[str, str]] = {}
+        """By host address, empty for all of them."""
         self._cursor = FIRST_AUTOMATIC
 
     def release(self, owner: str) -> None:
         """Give back all that `owner` has; safe to repeat."""
-        for port in [p for p, who in self._owners.items() if who == owner]:
-            del self._owners[port]
+        for port, owners in list(self._owners.items()):
+            for address in [a for a, who in owners.items() if who == owner]:
+                del owners[address]
+            if not owners:
+                del self._owners[port]
 
     def take(self, owner: str, ports: Sequence[PortConfig]) -> None:
         """Note what `owner` was given before; of two owners the first keeps it."""
         for port in ports:
             if is_ingress(port) and port.published_port:
-                self._owners.setdefault((port.protocol, port.published_port), owner)
+                owners = self._owners.setdefault((port.protocol, port.published_port), {})
+                owners.setdefault(where(port), owner)
 
     def allocate(
         self,
@@ -66,8 +72,8 @@ class PublishedPorts:
             if not is_ingress(port):
                 continue
             automatic += not port.published_port
-            other = self._owners.get((port.protocol, port.published_port), owner)
-            if other != owner:
+            other = self._holder(owner, port)
+            if other is not None:
                 raise AlreadyExists(
                     f"port {port.published_port} is already published by service {name_of(other)}"
                 )
@@ -75,6 +81,14 @@ class PublishedPorts:
             raise ResourceExhausted(
                 f"no port left to publish between {FIRST_AUTOMATIC} and {LAST_AUTOMATIC}"
             )
+
+    def _holder(self, owner: str, port: PortConfig) -> str | None:
+        """Who else has the port on an address that meets its own."""
+        address = where(port)
+        for other, who in self._owners.get((port.protocol, port.published_port), {}).items():
+            if who != owner and (other == address or not other or not address):
+                return who
+        return None
 
     def _free_automatic(self) -> int:
         used = {n for _, n in self._owners if FIRST_AUTOMATIC <= n <= LAST_AUTOMATIC}
@@ -86,7 +100,7 @@ class PublishedPorts:
             number = self._cursor
             self._cursor = number + 1 if number < LAST_AUTOMATIC else FIRST_AUTOMATIC
         port.published_port = number
-        self._owners[port.protocol, number] = owner
+        self._owners[port.protocol, number] = {where(port): owner}
 
 
 def _identity(port: PortConfig) -> tuple[str, int, int]:

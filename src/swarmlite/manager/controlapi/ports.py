@@ -1,4 +1,7 @@
-"""Published ports are the cluster's: two services cannot have one in ingress mode."""
+"""Published ports are the cluster's: two services cannot have one in ingress mode.
+
+Unless each is published on another of the nodes' addresses.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.manager.store.tables import Tables
-from swarmlite.model.validate.endpoint import describe
+from swarmlite.model.validate.endpoint import describe, meet
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.types_pb2 import PortConfig
 
@@ -25,23 +28,22 @@ def check_ports(view: Tables, service: Service) -> None:
             f"--publish {describe(ingress[0])}: there is no ingress network; make one with"
             " network create --driver overlay --ingress ingress, or publish with mode=host"
         )
-    wanted = {_key(port): port for port in service.spec.endpoint.ports if port.published_port}
+    wanted = [port for port in service.spec.endpoint.ports if port.published_port]
     if not wanted:
         return
+    numbers = {port.published_port for port in wanted}
     for other in view.services:
         if other.id == service.id:
             continue
         for taken in _ports(other):
-            port = wanted.get(_key(taken))
+            if taken.published_port not in numbers:
+                continue
+            port = next((port for port in wanted if meet(port, taken)), None)
             if port is not None and PortConfig.INGRESS in (port.publish_mode, taken.publish_mode):
                 raise InvalidSpec(
                     f"--publish {describe(port)}: port {port.published_port} is already in use by"
                     f" service {other.spec.annotations.name}"
                 )
-
-
-def _key(port: PortConfig) -> tuple[int, int]:
-    return port.protocol, port.published_port
 
 
 def _ports(service: Service) -> Iterator[PortConfig]:

@@ -105,9 +105,14 @@ class HostPorts:
 
     def check(self, info: NodeInfo) -> str | None:
         """As Filter.check."""
-        for protocol, number in self._ports:
-            if info.host_ports[protocol, number] > 0:
-                return f"host port {number} in use"
+        if not info.host_ports:
+            return None
+        for protocol, number, address in self._ports:
+            for taken, other, where in info.host_ports:
+                if (taken, other) != (protocol, number):
+                    continue
+                if where == address or not where or not address:
+                    return f"host port {number} in use"
         return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from swarmlite.model import generic_resources
 from swarmlite.model.generic_resources import Name
 from swarmlite.model.task_states import ASSIGNED, FAILED, REJECTED, RUNNING, is_attachment
+from swarmlite.model.validate.endpoint import where
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import GenericResource, PortConfig
 
@@ -20,6 +21,10 @@ FAILURE_WINDOW_S = 300.0
 
 Group = tuple[str, int]
 """Tasks that are placed together: a service and a version of its spec."""
+
+
+HostPort = tuple[int, int, str]
+"""A protocol, a number, and the node's address that it is published on, empty for all."""
 
 
 class Demand:
@@ -37,7 +42,7 @@ class Demand:
             self.generic[resource.kind] += resource.discrete or 1
         self.by_name = tuple(generic_resources.names(reserved.generic))
         self.host_ports = tuple(
-            (port.protocol, port.published_port)
+            (port.protocol, port.published_port, where(port))
             for port in task.endpoint.spec.ports
             if port.publish_mode == PortConfig.HOST and port.published_port
         )
@@ -65,7 +70,7 @@ class NodeInfo:
         self.generic: Counter[str] = Counter()
         self.names_taken: Counter[Name] = Counter()
         self.of_service: Counter[str] = Counter()
-        self.host_ports: Counter[tuple[int, int]] = Counter()
+        self.host_ports: Counter[HostPort] = Counter()
         self.failures: defaultdict[Group, deque[float]] = defaultdict(
             lambda: deque(maxlen=FAILURES_TO_AVOID)
         )
@@ -90,6 +95,8 @@ class NodeInfo:
             self.generic[kind] -= sign * amount
         for port in demand.host_ports:
             self.host_ports[port] += sign
+            if not self.host_ports[port]:
+                del self.host_ports[port]
 
     def lacks(self, names: Iterable[Name]) -> Name | None:
         """The first of the generic resources' names that is not here, or is taken."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, PortConfig
 
@@ -14,6 +16,8 @@ OWN_PORTS = {
     (PortConfig.UDP, 4789): "overlay networks",
 }
 """Ports of every node that swarmlite listens on itself."""
+EVERYWHERE = ("", "0.0.0.0", "::")
+"""Addresses that a port is published on when that is on all."""
 
 
 def validate_endpoint(spec: EndpointSpec) -> None:
@@ -27,8 +31,12 @@ def validate_endpoint(spec: EndpointSpec) -> None:
                 "--endpoint-mode dnsrr;"
                 " use mode=host"
             )
-    published = [port for port in spec.ports if port.published_port]
-    checks.unique("--publish: published port", [_key(port) for port in published])
+    known: dict[str, list[PortConfig]] = {}
+    for port in spec.ports:
+        others = known.setdefault(_key(port), [])
+        if port.published_port and any(meet(port, other) for other in others):
+            raise InvalidSpec(f"--publish: published port {_key(port)} is specified twice")
+        others.append(port)
 
 
 def describe(port: PortConfig) -> str:
@@ -38,14 +46,36 @@ def describe(port: PortConfig) -> str:
     return f"{published}{port.target_port}/{protocol}"
 
 
+def where(port: PortConfig) -> str:
+    """The host address that a port is published on in its shortest form, empty for all."""
+    if port.host_ip in EVERYWHERE:
+        return ""
+    try:
+        return str(ipaddress.ip_address(port.host_ip))
+    except ValueError:  # of a service that was made before this was refused
+        return port.host_ip
+
+
+def meet(one: PortConfig, other: PortConfig) -> bool:
+    """Whether two published ports cannot both be there: protocol, number and address meet."""
+    # Whatever their modes: both listen on the host.
+    same = (one.protocol, one.published_port) == (other.protocol, other.published_port)
+    return same and (where(one) == where(other) or not where(one) or not where(other))
+
+
 def _key(port: PortConfig) -> str:
-    # The same number may be published once in each mode only by mistake: both listen on the host.
     return f"{port.published_port}/{PortConfig.Protocol.Name(port.protocol).lower()}"
 
 
 def _port(port: PortConfig) -> None:
     checks.member("--publish: protocol", port.protocol, PortConfig.Protocol)
     checks.member("--publish: mode", port.publish_mode, PortConfig.PublishMode)
+    checks.member("--publish: source", port.source, PortConfig.Source)
+    if port.source == PortConfig.MASQUERADE and port.publish_mode == PortConfig.HOST:
+        raise InvalidSpec(
+            f"--publish {describe(port)}: source=masquerade is for mode=ingress; a port in host"
+            " mode always has its client's address"
+        )
     checks.text("--publish: name", port.name)
     checks.between("--publish: target port", port.target_port, 1, 65535)
     checks.between("--publish: published port", port.published_port, 0, 65535)

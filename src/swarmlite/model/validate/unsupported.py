@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
-from swarmlite.proto.types_pb2 import Mount, PortConfig
+from swarmlite.proto.types_pb2 import Mount
 
 REFUSED_SERVICE = {
     "task.container.isolation": "--isolation",
@@ -72,6 +72,7 @@ HONOURED_SERVICE = frozenset(
     rollback.max_failure_ratio rollback.order rollback.progress_deadline
     endpoint.mode endpoint.ports.name endpoint.ports.protocol endpoint.ports.target_port
     endpoint.ports.published_port endpoint.ports.publish_mode endpoint.ports.host_ip
+    endpoint.ports.source
     """.split()
 )
 
@@ -119,12 +120,6 @@ def _mount_types(spec: ServiceSpec) -> Iterator[str]:
             yield f"--mount volume-driver={driver.name}"
 
 
-def _sctp(spec: ServiceSpec) -> Iterator[str]:
-    yield from (
-        "--publish protocol=sctp" for p in spec.endpoint.ports if p.protocol == PortConfig.SCTP
-    )
-
-
 def _network_options(spec: ServiceSpec) -> Iterator[str]:
     # Those of Docker's own drivers; others mean something to drivers that are not here.
     for network in spec.task.networks:
@@ -145,7 +140,6 @@ def _network_driver(spec: NetworkSpec) -> Iterator[str]:
 
 SERVICE_VALUES: tuple[Callable[[ServiceSpec], Iterator[str]], ...] = (
     _mount_types,
-    _sctp,
     _network_options,
 )
 

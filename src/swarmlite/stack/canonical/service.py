@@ -116,7 +116,7 @@ def _port(node: Node, where: Where) -> list[Node]:
     text = ",".join(
         f"{key}={read.scalar(item)}"
         for key, item in given.items()
-        if key in _PORT_FLAGS and item.text and not values.unread(item, where)
+        if key in ports.LONG and item.text and not values.unread(item, where)
     )
     with read.placed(node):
         meant = ports.parse_long(text)
@@ -133,6 +133,7 @@ def _port_node(node: Node, port: PortConfig) -> Node:
         "protocol": PortConfig.Protocol.Name(port.protocol).lower(),
         "host_ip": port.host_ip,
         "name": port.name,
+        "source": "masquerade" if port.source == PortConfig.MASQUERADE else "",
     }
     return values.made(node, said)
 
@@ -144,9 +145,9 @@ _PORT: Table = {
     "protocol": values.text,
     "host_ip": values.text,
     "name": values.text,
+    "source": values.text,
     "app_protocol": values.text,
 }
-_PORT_FLAGS = ("target", "published", "protocol", "mode", "name", "host_ip")
 
 
 # Volumes

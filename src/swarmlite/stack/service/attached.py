@@ -16,12 +16,9 @@ from swarmlite.stack.world import DEFAULT_NETWORK, NAMESPACE_LABEL, Definition, 
 def _ports(node: Node, draft: Draft) -> None:
     for item in read.items(node):
         values = read.mapping(item)
-        flags = (f"{key}={values[key].text}" for key in _PORT_FLAGS if key in values)
+        flags = (f"{key}={values[key].text}" for key in ports.LONG if key in values)
         with read.placed(item):
             draft.spec.endpoint.ports.extend(ports.parse_long(",".join(flags)))
-
-
-_PORT_FLAGS = ("target", "published", "protocol", "mode", "name", "host_ip")
 
 
 # Networks

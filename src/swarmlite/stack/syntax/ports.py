@@ -11,7 +11,9 @@ from . import fields
 
 PROTOCOLS = {"tcp": PortConfig.TCP, "udp": PortConfig.UDP, "sctp": PortConfig.SCTP}
 MODES = {"ingress": PortConfig.INGRESS, "host": PortConfig.HOST}
-_LONG = ("target", "published", "protocol", "mode", "name", "host_ip")
+SOURCES = {"client": PortConfig.CLIENT, "masquerade": PortConfig.MASQUERADE}
+LONG = ("target", "published", "protocol", "mode", "name", "host_ip", "source")
+_SHORT_NAMES = {"ip": "host_ip"}
 MAX_PORT = 65535
 
 
@@ -24,9 +26,10 @@ def parse_long(text: str) -> list[PortConfig]:
     """Key=value pairs; target is required."""
     values: dict[str, str] = {}
     for key, value in fields.split(text):
-        if key not in _LONG:
-            raise fields.unknown(key, _LONG)
-        values[key] = fields.required(key, value)
+        full = _SHORT_NAMES.get(key, key)
+        if full not in LONG:
+            raise fields.unknown(key, LONG)
+        values[full] = fields.required(key, value)
     if "target" not in values:
         raise InvalidSpec("target=PORT is missing")
     targets = _range("target", values["target"])
@@ -36,6 +39,7 @@ def parse_long(text: str) -> list[PortConfig]:
         protocol=protocol(values.get("protocol", "tcp")),
         publish_mode=mode(values.get("mode", "ingress")),
         host_ip=_address(values["host_ip"]) if "host_ip" in values else "",
+        source=source(values.get("source", "client")),
     )
     return _paired(template, targets, published, text)
 
@@ -89,6 +93,11 @@ def protocol(text: str) -> PortConfig.Protocol.ValueType:
 def mode(text: str) -> PortConfig.PublishMode.ValueType:
     """ingress or host."""
     return PortConfig.PublishMode.ValueType(fields.word("mode", text.lower(), MODES))
+
+
+def source(text: str) -> PortConfig.Source.ValueType:
+    """client or masquerade."""
+    return PortConfig.Source.ValueType(fields.word("source", text.lower(), SOURCES))
 
 
 def _paired(
