@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 from swarmlite.testing import cgroup_sweep
 from swarmlite.testing.namespaces import Machine, ip_batch
 
-CGROUP_PARENT = "/swarmlite-bench-docker"
+CGROUP_PARENT = f"/swarmlite-bench-docker{os.getpid()}"
 START_TIMEOUT_S = 30.0
 
 

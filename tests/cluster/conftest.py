@@ -20,12 +20,7 @@ from swarmlite.manager.store.etcd import open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.node import etcdcmd
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+from swarmlite.testing import reserved
 
 
 def certify(root: RootCA, folder: Path, subject: Subject) -> Path:
@@ -78,7 +73,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
     root = RootCA.create()
     node_id = new_id()
     certificates = certify(root, folder / "certificates", Subject(node_id, MANAGER, "test"))
-    client, peer = free_port(), free_port()
+    client, peer = reserved.port(), reserved.port()
     member = {
         "name": node_id,
         "client_url": f"https://127.0.0.1:{client}",
@@ -104,6 +99,8 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
         yield server
     finally:
         server.stop()
+        reserved.release(client)
+        reserved.release(peer)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -55,7 +55,8 @@ class Node:
     def command(self, *options: str) -> list[str]:
         return self.machine.enter(
             [sys.executable, "-m", "swarmlite.node.daemon", f"--state-dir={self.paths.state_dir}",
-             f"--run-dir={self.paths.run_dir}", f"--cgroup-parent=/sl-cl-{self.name}", *options]
+             f"--run-dir={self.paths.run_dir}",
+             f"--cgroup-parent=/sl-cl{os.getpid()}-{self.name}", *options]
         )  # fmt: skip
 
     def start(self) -> None:
@@ -130,7 +131,7 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Non
 
 @pytest.fixture(scope="module")
 def lan() -> Iterator[Lan]:
-    lan = Lan("cldaemon")
+    lan = Lan(f"cldaemon{os.getpid()}")
     yield lan
     lan.close()
 

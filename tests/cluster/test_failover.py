@@ -24,7 +24,7 @@ pytestmark = [
 @pytest.fixture
 def managers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
     root = tmp_path_factory.mktemp("f")
-    lan = Lan("clfail")
+    lan = Lan(f"clfail{os.getpid()}")
     nodes: list[Node] = []
     try:
         nodes.extend(Node(f"f{i}", lan, root) for i in range(3))

@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
-    root, lan = tmp_path_factory.mktemp("m"), Lan("clmoved")
+    root, lan = tmp_path_factory.mktemp("m"), Lan(f"clmoved{os.getpid()}")
     made: list[Node] = []
     try:
         made.extend(Node(f"q{i}", lan, root) for i in range(4))

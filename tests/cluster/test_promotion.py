@@ -29,7 +29,7 @@ pytestmark = [
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
     """One manager and two workers."""
     root = tmp_path_factory.mktemp("p")
-    lan = Lan("clroles")
+    lan = Lan(f"clroles{os.getpid()}")
     made: list[Node] = []
     try:
         made.extend(Node(f"p{i}", lan, root) for i in range(3))

@@ -155,7 +155,7 @@ async def test_one_value_that_was_changed_costs_itself_only(client: EtcdClient) 
 def managers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
     if os.geteuid() != 0:
         pytest.skip("machines of namespaces need root")
-    root, lan = tmp_path_factory.mktemp("k"), Lan("clseal")
+    root, lan = tmp_path_factory.mktemp("k"), Lan(f"clseal{os.getpid()}")
     nodes: list[Node] = []
     try:
         nodes.extend(Node(f"k{i}", lan, root) for i in range(2))

@@ -10,6 +10,8 @@ import docker
 import pytest
 from gateway_host import GatewayHost, gateway_host
 
+from swarmlite.testing.containers.leading import leading_to
+
 DOCKER = next((p for p in ("/usr/local/bin/docker", "/usr/bin/docker") if Path(p).exists()), "")
 SERVE = "mkdir -p /www && echo it works >/www/index.html && echo ready && exec httpd -f -h /www"
 
@@ -24,24 +26,21 @@ def node() -> Iterator[GatewayHost]:
 
 
 @pytest.fixture
-def environment(node: GatewayHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What testcontainers reads when it is imported and used; Ryuk's image cannot be had here."""
-    monkeypatch.setenv("DOCKER_HOST", node.url)
+def environment(
+    node: GatewayHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
+    """testcontainers' engine; the host's ports are its own, not this machine's."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    monkeypatch.setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
-    # The host's ports are its own, not this machine's.
-    monkeypatch.setenv("TESTCONTAINERS_HOST_OVERRIDE", node.host.addr)
-    monkeypatch.setenv("TC_HOST", node.host.addr)
+    with leading_to(node.url, node.host.addr):
+        yield
 
 
 @pytest.mark.usefixtures("environment")
 def test_testcontainers_waits_for_a_server_on_a_network_of_its_own(node: GatewayHost) -> None:
-    from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.network import Network
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-    testcontainers_config.ryuk_disabled = True
     image = node.image("busybox:latest")
     with Network() as network:
         server = (

@@ -10,6 +10,7 @@ import pytest
 from gateway_host import GatewayHost, gateway_host
 
 from swarmlite.testing import images, oci
+from swarmlite.testing.containers.leading import leading_to
 
 EXAMPLES = Path(__file__).parents[2] / "compose-examples" / "voting"
 
@@ -31,13 +32,7 @@ def node() -> Iterator[GatewayHost]:
         for image in (postgres(), images.build(EXAMPLES / "redis")):
             client.images.pull(found.registry.push(image))
         client.close()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DOCKER_HOST", found.url)
-            patch.setenv("TESTCONTAINERS_HOST_OVERRIDE", found.host.addr)
-            patch.setenv("TC_HOST", found.host.addr)
-            from testcontainers.core.config import testcontainers_config
-
-            patch.setattr(testcontainers_config, "ryuk_disabled", True)
+        with leading_to(found.url, found.host.addr):
             yield found
 
 

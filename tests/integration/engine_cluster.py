@@ -21,6 +21,7 @@ from swarmlite.engine.oci_spec.security import host_capabilities
 from swarmlite.runtime.oci import capabilities
 from swarmlite.testing import Cluster, DockerCluster, images
 from swarmlite.testing.containers.cluster import engine
+from swarmlite.testing.containers.leading import leading_to
 from swarmlite.testing.oci import BuiltImage, docker_archive
 from swarmlite.testing.push import Pusher
 
@@ -81,12 +82,8 @@ def _runtime() -> tuple[str, ...]:
 @contextmanager
 def _loaded(url: str, address: str) -> Iterator[str]:
     import node_image
-    from testcontainers.core.config import testcontainers_config
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_HOST", url)
-        patch.setenv("TC_HOST", address)
-        patch.setattr(testcontainers_config, "ryuk_disabled", True)
+    with leading_to(url, address):
         built = node_image.plain(node_image.node())
         _load(built)
         yield built.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -13,16 +12,10 @@ from typing import Any
 
 import pytest
 
-from swarmlite.testing import Cluster
+from swarmlite.testing import Cluster, reserved
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.machine]
 ROLES = ("tasks", "services", "nodes")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -39,7 +32,7 @@ def prometheus(swarm: Cluster, tmp_path: Path) -> Iterator[str]:
         for role in ROLES
     ]
     (tmp_path / "prometheus.yml").write_text(json.dumps({"scrape_configs": jobs}))
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{reserved.port()}"
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             ["prometheus", f"--config.file={tmp_path}/prometheus.yml",

@@ -78,7 +78,7 @@ def test_a_port_that_another_has_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[tuple[Lan, Machine, str]]:
-    lan = Lan("doctor")
+    lan = Lan(f"doctor{os.getpid()}")
     machine = Machine("doctor1")
     try:
         address = lan.address()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from swarmlite.testing import Cluster, Host
+from swarmlite.testing.containers.leading import leading_to
 
 
 @pytest.fixture(scope="module")
@@ -16,16 +17,8 @@ def engine_host() -> Iterator[Host]:
     if os.geteuid() != 0:
         pytest.skip("a host of namespaces needs root")
     pytest.importorskip("testcontainers")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Cluster(1, 0, name=f"k{os.getpid()}", swarm=False) as there,
-    ):
+    with Cluster(1, 0, name=f"k{os.getpid()}", swarm=False) as there:
         host = there.manager
-        patch.setenv("DOCKER_HOST", f"unix://{host.paths.docker_socket}")
         # Ports are published at the host's address and not at this machine's.
-        patch.setenv("TESTCONTAINERS_HOST_OVERRIDE", host.addr)
-        patch.setenv("TC_HOST", host.addr)
-        from testcontainers.core.config import testcontainers_config
-
-        patch.setattr(testcontainers_config, "ryuk_disabled", True)  # its image is on Docker Hub
-        yield host
+        with leading_to(f"unix://{host.paths.docker_socket}", host.addr):
+            yield host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from swarmlite.errors import FailedPrecondition
 from swarmlite.testing import CommandFailed, Host, images
 from swarmlite.testing.containers import DockerCluster
 from swarmlite.testing.containers.cluster import engine
+from swarmlite.testing.containers.leading import leading_to
 from swarmlite.testing.oci import docker_archive
 
 pytestmark = pytest.mark.timeout(300)
@@ -54,6 +56,21 @@ def test_services_run_on_every_host_and_answer_through_published_ports(
         )
     manager.cli("service", "rm", "web")
     cluster.wait(lambda: not any(host.containers() for host in cluster.hosts), 30, "the end of web")
+
+
+def test_published_ports_are_found_where_testcontainers_was_imported_for_another_engine(
+    engine_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads where an engine's ports answer when it is imported."""
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.docker_client import DockerClient
+
+    monkeypatch.setattr(testcontainers_config, "tc_host_override", "192.0.2.1")
+    with leading_to(f"unix://{engine_host.paths.docker_socket}", engine_host.addr):
+        client = DockerClient()
+        assert client.host() == engine_host.addr
+        client.client.close()
+    assert testcontainers_config.tc_host_override == "192.0.2.1"
 
 
 def test_a_host_that_loses_its_power_comes_back_with_its_disk_and_address(
@@ -137,8 +154,15 @@ def test_without_an_engine_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return str(answer.read().decode())
+    """The body. Raises OSError, which tells who answered what if it is no server of ours."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            said = f"{dict(error.headers)} {error.read(1000)!r}"
+        raise OSError(f"{url}: {error.code} {error.reason}, {said}") from error
 
 
 def _everything(client: object, host: Host) -> list[str]:

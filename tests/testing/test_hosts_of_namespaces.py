@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from swarmlite.testing import reserved
 from swarmlite.testing.namespaces import Lan, Machine
 
 
@@ -20,7 +23,7 @@ def test_a_host_that_boots_again_is_reached_at_once_by_those_who_knew_it() -> No
         ping = ["ping", "-q", "-c", str(count), "-i", "0.2", "-W", "5", str(lan.subnet[1])]
         return subprocess.run(other.enter(ping), capture_output=True).returncode == 0
 
-    lan = Lan("cards")
+    lan = Lan(f"cards{os.getpid()}")
     machines: list[Machine] = []
     try:
         address, other_address = lan.address(), lan.address()
@@ -39,3 +42,39 @@ def test_a_host_that_boots_again_is_reached_at_once_by_those_who_knew_it() -> No
         for machine in machines:
             machine.kill()
         lan.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+def test_lans_that_are_made_at_once_have_different_subnets_and_names() -> None:
+    """Also when two runs of tests begin beside each other; long names differ by their ends."""
+    names = [f"a-long-name-of-lan-{os.getpid()}-{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        lans = list(pool.map(Lan, names))
+    try:
+        assert len({lan.subnet for lan in lans}) == len(names)
+        shown = subprocess.run(["ip", "-4", "route"], capture_output=True, text=True, check=True)
+        for lan in lans:
+            [route] = [line for line in shown.stdout.splitlines() if str(lan.subnet) in line]
+            assert lan.gateway in route
+    finally:
+        for lan in lans:
+            lan.close()
+
+
+def test_a_port_is_given_to_one_process_only_until_it_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also while nobody listens on it yet."""
+    first = reserved.port()
+    monkeypatch.setattr(reserved, "PORTS", range(first, first + 1))
+    ask = f"from swarmlite.testing import reserved as r; r.PORTS = range({first}, {first + 1})"
+    command = [sys.executable, "-c", f"{ask}; print(r.port())"]
+    try:
+        with pytest.raises(RuntimeError, match="no free port"):
+            reserved.port()
+        refused = subprocess.run(command, capture_output=True, text=True)
+        assert "no free port" in refused.stderr
+    finally:
+        reserved.release(first)
+    given = subprocess.run(command, capture_output=True, text=True)
+    assert given.stdout.strip() == str(first), given.stderr

@@ -14,8 +14,11 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+
+from . import reserved
 
 INIT = Path(__file__).with_name("host_init.py")
 START_TIMEOUT_S = 10.0
@@ -154,28 +157,33 @@ class Lan:
         """Make it on a /24 of 192.168.0.0/16 that the machine has no route to."""
         self.name = name
         self.machine = Machine(f"{name}-lan", outlive=outlive)
-        self.subnet = free_subnet()
-        self.gateway = str(self.subnet[254])
-        self._uplink = f"sl-{name}"[:15]
+        self._uplink = _uplink(name)
         self._next = 1
         try:
             ip_batch(
                 self.machine.pid,
                 ["link set lo up", "link add lan type bridge mcast_snooping 0", "link set lan up"],
             )
-            # The machine's own end, so that a person's shell and a registry on it are reached.
-            ip_batch(
-                None,
-                [
-                    f"link add {self._uplink} type veth peer name uplink netns {self.machine.pid}",
-                    f"addr add {self.gateway}/24 dev {self._uplink}",
-                    f"link set {self._uplink} up",
-                ],
-            )
+            # Two LANs with one subnet would answer for each other's hosts.
+            with reserved.choosing("subnet"):
+                self.subnet = free_subnet()
+                self.gateway = str(self.subnet[254])
+                self._connect()
             ip_batch(self.machine.pid, ["link set uplink master lan up"])
         except BaseException:
             self.machine.kill()
             raise
+
+    def _connect(self) -> None:
+        """The machine's own end, so that a person's shell and a registry on it are reached."""
+        ip_batch(
+            None,
+            [
+                f"link add {self._uplink} type veth peer name uplink netns {self.machine.pid}",
+                f"addr add {self.gateway}/24 dev {self._uplink}",
+                f"link set {self._uplink} up",
+            ],
+        )
 
     @classmethod
     def adopt(
@@ -185,7 +193,7 @@ class Lan:
         lan = cls.__new__(cls)
         lan.name, lan.machine, lan.subnet = name, machine, subnet
         lan.gateway = str(subnet[254])
-        lan._uplink = f"sl-{name}"[:15]
+        lan._uplink = _uplink(name)
         lan._next = addresses_given + 1
         return lan
 
@@ -227,6 +235,12 @@ class Lan:
         """Take the bridge, its ports and the machine's own end away."""
         self.machine.kill()
         subprocess.run(["ip", "link", "del", self._uplink], capture_output=True)
+
+
+def _uplink(name: str) -> str:
+    """The machine's own end of a LAN; a name that is cut would lose what makes it one's own."""
+    whole = f"sl-{name}"
+    return whole if len(whole) <= 15 else f"{whole[:7]}{zlib.crc32(name.encode()):08x}"
 
 
 def free_subnet() -> ipaddress.IPv4Network:

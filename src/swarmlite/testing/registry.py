@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from swarmlite.errors import FailedPrecondition, Unavailable
 from swarmlite.storage import trees
 from swarmlite.storage.images.auth import RegistryAuth
+from swarmlite.testing import reserved
 from swarmlite.testing.oci import BuiltImage
 from swarmlite.testing.push import Pusher
 
@@ -59,7 +60,7 @@ class Registry:
     ) -> None:
         self.host = host
         self._log_requests = log_requests
-        self.port = port or _free_port(host)
+        self.port = port or reserved.port(host)
         self._tls = tls
         self._bare = bare_certificates
         self._users = dict(users or {})
@@ -148,6 +149,7 @@ class Registry:
             self._process = None
         if self._folder is not None:
             trees.sweep(self._folder)
+        reserved.release(self.port)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -303,10 +305,3 @@ def _alternative(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
