@@ -17,6 +17,7 @@ from swarmlite.kernel import namespaces, paths, processes
 from swarmlite.runtime import lean
 from swarmlite.runtime.lean import signal
 from swarmlite.runtime.supervisor import finish, identity
+from swarmlite.runtime.supervisor.pages import Pages
 from swarmlite.runtime.supervisor.process_plan import ProcessPlan
 
 CHANGED_SIGNALS = (
@@ -34,6 +35,8 @@ class Child:
     """
 
     makes_cwd = True
+    pages: Pages | None = None
+    """Of a child that waited for its job."""
 
     def __init__(
         self,
@@ -106,6 +109,8 @@ class Child:
                 os.dup2(fd, number, inheritable=True)
             else:
                 os.set_inheritable(fd, True)
+        if self.pages is not None:
+            keep = (*keep, *self.pages.descriptors())
         self.close_all_but(self.channel.fileno(), *self.cgroup_files, *keep)
 
     def close_all_but(self, *keep: int) -> None:
@@ -183,6 +188,11 @@ class Child:
         self.step = "capabilities"
         finish.become(process, self.who)
 
+    def say_pages(self) -> None:
+        """For those who come after us: see pages.py. While its descriptors are open."""
+        if self.pages is not None:
+            self.pages.say()
+
     def say_ready(self) -> None:
         """All that can fail has not: the container is "created"."""
         if self.console >= 0:
@@ -248,6 +258,7 @@ class ExecChild(Child):
         self.become(process)
         if self.console >= 0:
             self.say_ready()
+        self.say_pages()
         processes.close_range(3 + process.preserved, cloexec=True)
         if self.filtered:
             self.step = "seccomp"

@@ -165,6 +165,7 @@ class ContainerChild(Child):
             os.chroot(self.plan.root)
             os.chdir("/")
         self.kit = None
+        self.say_pages()
         self.close_all_but(self.channel.fileno(), self.console, *self.kept())
         self.forget_modules()
         if self.process is not None:

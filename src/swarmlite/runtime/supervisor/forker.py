@@ -22,6 +22,7 @@ from swarmlite.runtime.supervisor import jobs
 from swarmlite.runtime.supervisor.child import Child, ExecChild
 from swarmlite.runtime.supervisor.container_child import ContainerChild
 from swarmlite.runtime.supervisor.kits import Key, Kit
+from swarmlite.runtime.supervisor.pages import Pages
 
 #: Made with the child; what is not among them is left to the time of the job.
 AHEAD = namespaces.CLONE_NEWPID | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWNET
@@ -59,11 +60,14 @@ def serve(channel: lean.Socket) -> None:
     os.umask(0)  # for the nodes of a /dev; a child's is set by its job
     known: list[Key] = []
     kit, none = Kit(known), Kit([])
+    first, further = Pages(), Pages()  # of a container's first process, and of an exec
     while True:
         request, fds = lean.recv_fds(channel, jobs.MAX_BYTES, 2)
         if not request:
             return
         flags, wanted = marshal.loads(request)
+        pages = first if flags else further
+        pages.hear()
         if wanted is not None and wanted != known:
             kit.close()
             known, kit = wanted, Kit(wanted)
@@ -72,7 +76,7 @@ def serve(channel: lean.Socket) -> None:
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            become(fds[0], flags, none if wanted is None else kit)
+            become(fds[0], flags, none if wanted is None else kit, pages)
         for fd in fds:
             os.close(fd)
         channel.send(b"%d" % pid)
@@ -81,10 +85,11 @@ def serve(channel: lean.Socket) -> None:
             kit = Kit(wanted)  # while nobody waits
 
 
-def become(fd: int, flags: int, kit: Kit) -> None:
+def become(fd: int, flags: int, kit: Kit, pages: Pages) -> None:
     """In the child: wait for the job, and do it. Never returns."""
     try:
-        processes.close_all_but(3, [fd, *kit.descriptors()])
+        pages.copy_ahead()
+        processes.close_all_but(3, [fd, *kit.descriptors(), *pages.descriptors()])
         kit.complete(flags)
         channel = lean.adopt(fd)
         data, fds = lean.recv_fds(channel, jobs.MAX_BYTES, MAX_FDS)
@@ -92,7 +97,9 @@ def become(fd: int, flags: int, kit: Kit) -> None:
             unshare = int.from_bytes(data[: jobs.HEADER], "little")
             if unshare:
                 namespaces.unshare(unshare)
-            child_for(jobs.unpack(data[jobs.HEADER :]), channel, fds, kit).guarded_run()
+            child = child_for(jobs.unpack(data[jobs.HEADER :]), channel, fds, kit)
+            child.pages = pages
+            child.guarded_run()
     finally:
         os._exit(127)
 
