@@ -87,6 +87,16 @@ class Paths:
         return self.manager_dir / "store.keys"
 
     @property
+    def locked_keys_file(self) -> Path:
+        """With autolock: this manager's keys, sealed by the unlock key; see identity.lock."""
+        return self.manager_dir / "locked.keys"
+
+    @property
+    def unlocked_dir(self) -> Path:
+        """With autolock: the keys while the manager is unlocked, on a tmpfs of their own."""
+        return self.run_dir / "unlocked"
+
+    @property
     def agent_dir(self) -> Path:
         """The agent's tasks on disk."""
         return self.state_dir / "agent"

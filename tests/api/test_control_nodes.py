@@ -7,7 +7,7 @@ from typing import Any
 from api_world import Manager, node, task
 from test_control_services import ask, refused
 
-from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec
+from swarmlite.errors import Conflict, FailedPrecondition
 from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -105,9 +105,6 @@ async def test_tokens_rotate_one_at_a_time_and_settings_are_checked(
     kept = manager.store.view.cluster
     assert kept is not None and kept.root_ca.ca_key == b"secret key"
     request = pb.UpdateClusterRequest(version=after.meta.version, spec=after.spec)
-    request.spec.encryption.auto_lock_managers = True
-    await refused(control.UpdateCluster(request), InvalidSpec, "--autolock: not supported yet")
-    request.spec.encryption.auto_lock_managers = False
     request.spec.dispatcher.heartbeat_period.seconds = 2
     changed = await ask(control.UpdateCluster(request))
     assert changed.spec.dispatcher.heartbeat_period.seconds == 2

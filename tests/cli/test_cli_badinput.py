@@ -46,7 +46,6 @@ import pytest
         ("network create --subnet 10.0.0.1/8 n", 125, "expected a network in CIDR form"),
         ("stack deploy x", 1, "please specify a Compose file (with --compose-file)"),
         ("stack deploy -c /nonexistent.yml x", 1, "/nonexistent.yml: No such file or directory"),
-        ("swarm unlock", 1, "autolock is not supported yet"),
         (
             "service ls",
             1,

@@ -185,7 +185,6 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
         ({"default_addr_pool": ["10.0.0.0/16"], "default_addr_pool_mask_length": 8}, "mask-length"),
         ({"availability": "lazy"}, 'invalid availability "lazy"'),
         ({"cert_expiry_s": 60}, "at least 1h"),
-        ({"autolock": True}, "--autolock is not supported yet"),
     ):
         with pytest.raises(Refused, match=expected):
             node.request("init", **fields)

@@ -37,6 +37,7 @@ from swarmlite.engine.images import TaskImages
 from swarmlite.engine.roots import make_init_layer
 from swarmlite.errors import PermissionDenied, SwarmliteError
 from swarmlite.identity.files import Identity
+from swarmlite.identity.lock import KeyLock
 from swarmlite.identity.node import DEFAULT_VXLAN_PORT, NodeIdentity
 from swarmlite.identity.renewal import Renewal
 from swarmlite.ids import new_id
@@ -50,6 +51,7 @@ from swarmlite.storage.host import Storage
 log = logging.getLogger(__name__)
 
 SUPERVISOR_DEADLINE_S = 30.0
+LOCKED_LOOK_S = 0.5
 
 
 class Agent:
@@ -159,6 +161,8 @@ class Agent:
     ) -> None:
         """Sessions with managers, for as long as they want this node."""
         identity = Identity(self._config.paths)
+        while identity.lock.locked:  # noqa: ASYNC110  # the daemon is told the key
+            await asyncio.sleep(LOCKED_LOOK_S)
         identity.finish()
         managers = ManagerList(self._config.paths.agent_dir / "managers.json", node.managers)
 
@@ -254,6 +258,8 @@ class Agent:
             return "inactive"
         if self._error:
             return "error"
+        if KeyLock(self._config.paths).locked:
+            return "locked"
         connected = self._session is not None and self._session.connected_to
         return "active" if connected else "pending"
 

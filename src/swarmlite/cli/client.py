@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from swarmlite.cli.wire.call import CallFailed
 from swarmlite.client import daemon
-from swarmlite.client.membership import WORKER, outside
+from swarmlite.client.membership import LOCKED, WORKER, outside
 from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.rpc_errors import CANCELLED, from_status
 
@@ -122,5 +122,7 @@ def _require_manager(node: Reach) -> None:
         raise FailedPrecondition(str(status["error"]))
     if status.get("swarm") == "inactive":
         raise FailedPrecondition(outside("swarmlite"))
+    if status.get("swarm") == "locked":
+        raise FailedPrecondition(LOCKED.format(program="swarmlite"))
     if status.get("role") == "worker":
         raise FailedPrecondition(WORKER)

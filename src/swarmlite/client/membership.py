@@ -21,6 +21,10 @@ def outside(program: str) -> str:
     )
 
 
+LOCKED = (
+    "Swarm is encrypted and needs to be unlocked before it can be used. Please use"
+    ' "{program} swarm unlock" to unlock it.'
+)
 WORKER = (
     _NOT_MANAGER + "Worker nodes can't be used to view or modify cluster state. Please run this"
     " command on a manager node or promote the current node to a manager."
@@ -30,6 +34,15 @@ WORKER = (
 def is_manager(paths: Paths) -> bool:
     """Whether this node is a manager of a swarm."""
     return bool(_node(paths).get("role") == "manager")
+
+
+UNLOCKED_BY = "unlock.key"
+"""Of RUN_DIR/unlocked, while an autolocked manager is unlocked."""
+
+
+def is_locked(paths: Paths) -> bool:
+    """Whether this node is a manager that somebody has to unlock before it runs."""
+    return paths.locked_keys_file.exists() and not (paths.unlocked_dir / UNLOCKED_BY).exists()
 
 
 def in_swarm(paths: Paths) -> bool:

@@ -145,6 +145,8 @@ class Backends:
         if not membership.is_manager(self.paths):
             inside = membership.in_swarm(self.paths)
             raise Refused(503, membership.WORKER if inside else membership.outside("docker"))
+        if membership.is_locked(self.paths):
+            raise Refused(503, membership.LOCKED.format(program="docker"))
         return self._control
 
     @property

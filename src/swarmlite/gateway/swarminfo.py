@@ -35,7 +35,7 @@ async def swarm_section(call: Call, host: HostInfo) -> dict[str, Any]:
         return shown
     known = membership.managers(paths)
     shown["RemoteManagers"] = [{"NodeID": "", "Addr": address} for address in known] or None
-    if membership.is_manager(paths):
+    if membership.is_manager(paths) and not membership.is_locked(paths):
         try:
             await _of_manager(call, shown)
         except SwarmliteError as error:

@@ -2,6 +2,7 @@
 
 It owns node.json and `certificates/`: nothing else writes them. `files.Identity` is the one writer;
 `renewal.Renewal` keeps what is in them fresh, as the managers say it; whoever depends on a role
-follows `Identity.changes()`. It decides nothing: roles are the cluster's to give. All but
-`renewal` is of the standard library, for the daemon knows no gRPC.
+follows `Identity.changes()`. `lock.KeyLock` is autolock: a manager's keys, sealed on the disk. It
+decides nothing: roles are the cluster's to give. All but `renewal` is of the standard library, for
+the daemon knows no gRPC.
 """

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from swarmlite.storage import trees
 
 from . import node
 from .certificates import CERTIFICATE, KEY, ROOTS, Certificates, Stamp, stamp_of
+from .lock import KeyLock
 from .node import NodeIdentity
 
 SCRATCH = "joining"
@@ -31,6 +33,7 @@ class Identity:
         """Nothing is read or made yet."""
         self._paths = paths
         self.certificates = Certificates(paths.certificates_dir)
+        self.lock = KeyLock(paths)
 
     def read(self) -> NodeIdentity | None:
         """None outside of a swarm. Raises FailedPrecondition for a node.json that is broken."""
@@ -68,16 +71,21 @@ class Identity:
             self._paths.state_dir / SCRATCH,
         ):
             trees.sweep(folder)
+        self.lock.forget()
         # The tasks' journal stays: the agent stops what it names, and empties it.
         durable.remove(self._paths.agent_dir / "managers.json", sync=False)
 
     # the certificates
-    def replace_certificate(self, *, key: bytes, certificate: bytes) -> None:
-        """Put a new pair in the place of the one there is; the key first.
+    def replace_certificate(self, *, key: bytes, certificate: bytes, worker: bool = False) -> None:
+        """Put a new pair in the place of the one there is; the key first, and sealed where the
+        manager's keys are: a `worker`'s never is.
 
         What a crash leaves between the two renames does not match: `finish` completes it.
         """
         folder = self._paths.certificates_dir
+        if self.lock.engaged and not worker:
+            self._replace_sealed(key, certificate)
+            return
         files = {folder / KEY: key, folder / CERTIFICATE: certificate}
         with _locked(folder):  # the agent renews, and a promotion does
             try:
@@ -90,11 +98,25 @@ class Identity:
             for path in files:
                 durable.replace(durable.scratch_of(path), path)
 
+    def _replace_sealed(self, key: bytes, certificate: bytes) -> None:
+        scratch = durable.scratch_of(self._paths.certificates_dir / CERTIFICATE)
+        with _locked(self._paths.certificates_dir):
+            try:
+                durable.create(scratch, certificate)
+                self.lock.write(KEY, key)
+            except OSError:
+                durable.remove(scratch, sync=False)
+                raise
+            durable.replace(scratch, self._paths.certificates_dir / CERTIFICATE)
+
     def finish(self) -> None:
         """Complete a replacement that a crash interrupted; forget one that had not begun."""
         folder = self._paths.certificates_dir
         key, certificate = (durable.scratch_of(folder / name) for name in (KEY, CERTIFICATE))
-        if certificate.exists() and not key.exists():
+        begun = certificate.exists() and not key.exists()
+        if self.lock.engaged:  # the key has no scratch then
+            begun = begun and _is_pair(certificate, folder / KEY)
+        if begun:
             durable.replace(certificate, folder / CERTIFICATE)
         for rest in (key, certificate):
             durable.remove(rest, sync=False)
@@ -170,6 +192,14 @@ class Identity:
             return stamp_of(self._paths.node_file)
         except OSError:
             return None
+
+
+def _is_pair(certificate: Path, key: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError):
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -121,7 +121,9 @@ class Renewal:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        self._identity.replace_certificate(key=pem, certificate=response.certificate)
+        self._identity.replace_certificate(
+            key=pem, certificate=response.certificate, worker=role_of(response.role) == WORKER
+        )
         log.info("certificate renewed node=%s", response.node_id)
         if role_of(response.role) == WORKER and self._identity.change_role(WORKER):
             log.warning("this node is no manager any more node=%s", response.node_id)

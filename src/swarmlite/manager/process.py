@@ -19,6 +19,7 @@ from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition
 from swarmlite.identity import node as identity
 from swarmlite.identity.certificates import Certificates
+from swarmlite.identity.lock import KeyLock
 from swarmlite.paths import Paths
 from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
@@ -31,6 +32,7 @@ from .dispatcher import Dispatcher, DispatcherService
 from .dispatcher.carrying import Carrying
 from .election import Election, run_leader
 from .isolation import kept_up
+from .locking import Locking
 from .logbroker import LogBroker
 from .logforward import forwarder
 from .loops import leader_loops
@@ -85,7 +87,8 @@ async def run(config: ManagerConfig) -> None:
     """Serve and lead until cancelled."""
     paths = config.paths
     client = EtcdClient(config.etcd_endpoints, paths.certificates_dir)
-    kept = storekeys.KeptKeys(paths.store_keys_file)
+    lock = KeyLock(paths)
+    kept = storekeys.KeptKeys(paths.store_keys_file, partial(lock.write, "store.keys"))
     managers = storekeys.Managers(client, kept, config.node_id, paths.certificates_dir)
     try:
         async with open_store(
@@ -93,7 +96,9 @@ async def run(config: ManagerConfig) -> None:
         ) as store:
             sealing = partial(storekeys.keep_sealed, kept, managers, client, store)
             rotate = partial(storekeys.introduce, kept, managers)
-            await _serve_and_lead(config, client, store, kept, sealing, rotate)
+            locking = Locking(lock, store)
+            locking.follow()  # before anyone is answered
+            await _serve_and_lead(config, client, store, kept, sealing, rotate, locking)
     finally:
         await client.close()
 
@@ -105,6 +110,7 @@ async def _serve_and_lead(
     kept: storekeys.KeptKeys,
     sealing: Callable[[Fence], Awaitable[None]],
     rotate: Callable[[], Awaitable[object]],
+    locking: Locking,
 ) -> None:
     paths = config.paths
     leading = Leading()
@@ -124,6 +130,7 @@ async def _serve_and_lead(
         carrier=dispatcher.carrying,
         channel=lambda address: rpc.secure_channel([address], paths.certificates_dir),
         rotate=rotate,
+        locked=locking.follow,
     )
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
@@ -146,6 +153,7 @@ async def _serve_and_lead(
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(dispatcher.run(), name="dispatcher")
+        group.create_task(kept_up("locking", locking.run), name="locking")
         announcing = partial(presence.announce, config.node_id)
         group.create_task(kept_up("presence", announcing), name="presence")
         async with serving(

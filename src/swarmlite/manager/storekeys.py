@@ -10,8 +10,9 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from swarmlite import rpc
@@ -53,18 +54,29 @@ def load(path: Path) -> StoreKeys:
         ) from error
 
 
+def encoded(keys: StoreKeys) -> bytes:
+    """The file's content."""
+    listed = [{"id": key.id.hex(), "secret": base64.b64encode(key.secret).decode()} for key in keys]
+    return json.dumps({"keys": listed}, indent=1).encode() + b"\n"
+
+
 def save(path: Path, keys: StoreKeys) -> None:
     """Bring the keys to the disk, 0600."""
-    listed = [{"id": key.id.hex(), "secret": base64.b64encode(key.secret).decode()} for key in keys]
+    _written(path, encoded(keys))
+
+
+def _written(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    durable.write(path, json.dumps({"keys": listed}, indent=1).encode() + b"\n")
+    durable.write(path, content)
 
 
 class KeptKeys:
     """The keys of this manager, and their file: what is added is on the disk first."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, write: Callable[[bytes], None] | None = None) -> None:
+        """`write` puts a new content in the file's place; absent, it is written as it is."""
         self._path = path
+        self._write = write or partial(_written, path)
         self.keys = load(path)
         self.changed = asyncio.Event()
         """Set when there is a new key; whoever waits for the next one clears it."""
@@ -73,7 +85,7 @@ class KeptKeys:
         """Raises OSError with nothing changed when it cannot be written."""
         both = StoreKeys([*self.keys, *new])
         if len(list(both)) > len(list(self.keys)):
-            save(self._path, both)
+            self._write(encoded(both))
             self.keys.add(both)
             self.changed.set()
             log.info("store keys: %s", ", ".join(key.id.hex() for key in both))

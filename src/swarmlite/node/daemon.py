@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite import __version__
+from swarmlite.client.membership import LOCKED
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import NodeIdentity
@@ -32,6 +33,7 @@ from .dockersocket import DockerSocket
 from .promotion import Promotion
 from .rotation import LogRotation
 from .supervision import SupervisorKeeper
+from .unlocking import Unlocking
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Daemon:
         self._started_as: NodeIdentity | None = None
         self._error = ""
         self._changing = asyncio.Lock()
+        self._unlocking = Unlocking(paths)
         self._promotion = Promotion(paths, options.etcd_binary, self._changing)
         places = [f"--state-dir={paths.state_dir}", f"--run-dir={paths.run_dir}"]
         python = [sys.executable, "-m"]
@@ -77,6 +80,7 @@ class Daemon:
             "init": self.init,
             "join": self.join,
             "leave": self.leave,
+            "unlock": self.unlock,
         }
         # A loop that dies takes the daemon down, so that it is seen and whoever runs it starts it.
         async with asyncio.TaskGroup() as group:
@@ -88,6 +92,7 @@ class Daemon:
                 group.create_task(self._promotion.run(), name="promotion"),
             ]
             try:
+                self._identity.lock.forget()  # with autolock, each start asks for the key
                 self._start_children()
                 async with requests.serving(self._paths.daemon_socket, operations):
                     _notify("READY=1")
@@ -98,6 +103,7 @@ class Daemon:
                 for each in loops:
                     each.cancel()
                 await self._stop_children()
+                self._identity.lock.forget()
 
     # children
     def _etcd_command(self) -> list[str]:
@@ -118,7 +124,7 @@ class Daemon:
         except SwarmliteError:
             return  # the agent would not read it either; containers run on
         self._started_as = node
-        if node is not None and node.manager:
+        if node is not None and node.manager and not self._identity.lock.locked:
             if node.etcd:
                 self._children["etcd"].start()
             self._children["manager"].start()
@@ -153,6 +159,7 @@ class Daemon:
             trees.sweep(self._paths.etcd_dir)  # a member that is in no cluster any more
         if not node.manager:
             trees.sweep(self._paths.manager_dir)  # the store's keys are the managers'
+            self._identity.lock.forget()
         self._start_children()
 
     async def _stop_children(self) -> None:
@@ -169,6 +176,8 @@ class Daemon:
         with contextlib.suppress(SwarmliteError):
             node = self._identity.read()
         swarm = "active" if node else "inactive"
+        if node and self._identity.lock.locked:
+            swarm = "locked"
         children: dict[str, Any] = {
             name: {"pid": child.pid, "restarts": child.restarts, "last_exit": child.last_exit}
             for name, child in self._children.items()
@@ -205,6 +214,8 @@ class Daemon:
                 raise FailedPrecondition(wrong)
             asked = {**request, "etcd_binary": self._options.etcd_binary}
             if request.get("force_new_cluster"):
+                if self._identity.lock.locked:
+                    raise FailedPrecondition(LOCKED.format(program="swarmlite"))
                 return await self._recover(asked, progress)
             answer = await oneshot.run("init", self._paths, asked, progress)
             await self._restart(progress)
@@ -246,6 +257,21 @@ class Daemon:
             self._identity.remove()
             self._start_children()
             return answer
+
+    async def unlock(
+        self, request: Mapping[str, Any], progress: requests.Progress
+    ) -> dict[str, Any]:
+        """With the unlock key, what a manager runs; a wrong key is answered ever later."""
+        if self._identity.read() is None:
+            raise FailedPrecondition("This node is not part of a swarm")
+        await self._unlocking.unlock(str(request.get("key") or ""))
+        async with self._changing:
+            self._start_children()
+        try:
+            await self._manager_answers(progress)
+        except Unavailable as error:  # the others may be locked still: there is no quorum then
+            progress(str(error))
+        return {}
 
     @contextlib.asynccontextmanager
     async def _changes(self) -> Any:

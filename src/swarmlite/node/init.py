@@ -76,6 +76,7 @@ async def init(
         "node_id": node_id,
         "worker_token": made.cluster.root_ca.join_tokens.worker,
         "manager_addr": advertise,
+        "unlock_key": made.cluster.unlock_key,
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition, SwarmliteError
 from swarmlite.identity.files import Identity
+from swarmlite.identity.lock import KeyLock
 from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
 from swarmlite.proto.ca_pb2 import LeaveClusterRequest
@@ -54,6 +55,9 @@ async def leave(
         why = ONE_OF_MANAGERS.format(left=len(others)) if others else LAST_MANAGER
         raise FailedPrecondition(MANAGER_WARNING.format(why=why))
     if not others:
+        return {}
+    if KeyLock(paths).locked:
+        progress("no manager was notified: this one is locked")
         return {}
     for address in others:
         channel = rpc.secure_channel([address], paths.certificates_dir)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.identity.lock import new_key
 from swarmlite.ids import new_id
 from swarmlite.manager.ca import tokens
 from swarmlite.manager.ca.root import RootCA
@@ -19,7 +20,6 @@ DEFAULT_POOL = "10.0.0.0/8"
 DEFAULT_SUBNET_SIZE = 24
 MINIMUM_EXPIRY_S = 3600
 _LATER = {
-    "autolock": "--autolock",
     "etcd_endpoints": "--etcd-endpoints",
 }
 
@@ -42,6 +42,9 @@ def cluster(request: Mapping[str, Any], root: RootCA) -> Cluster:
     spec.ca.node_cert_expiry.seconds = expiry_s
     # The root is new: whatever rotation is asked for has taken place.
     spec.ca.force_rotate = _number(request, "ca_force_rotate", 0)
+    spec.encryption.auto_lock_managers = bool(request.get("autolock"))
+    if spec.encryption.auto_lock_managers:
+        made.unlock_key = new_key()
     spec.CopyFrom(fill_cluster(spec))
     _authorize(made, root)
     made.vxlan_udp_port = data_path_port(request)

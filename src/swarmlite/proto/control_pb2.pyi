@@ -587,10 +587,13 @@ class UpdateClusterRequest(google.protobuf.message.Message):
     ROTATE_WORKER_TOKEN_FIELD_NUMBER: builtins.int
     ROTATE_MANAGER_TOKEN_FIELD_NUMBER: builtins.int
     ROTATE_STORE_KEY_FIELD_NUMBER: builtins.int
+    ROTATE_UNLOCK_KEY_FIELD_NUMBER: builtins.int
     rotate_worker_token: builtins.bool
     rotate_manager_token: builtins.bool
     rotate_store_key: builtins.bool
     """a new key for what lies sealed in the store; every manager has to answer"""
+    rotate_unlock_key: builtins.bool
+    """with autolock: another unlock key; managers that are down take the old one until they are up"""
     @property
     def version(self) -> swarmlite.proto.types_pb2.Version: ...
     @property
@@ -605,11 +608,37 @@ class UpdateClusterRequest(google.protobuf.message.Message):
         rotate_worker_token: builtins.bool = ...,
         rotate_manager_token: builtins.bool = ...,
         rotate_store_key: builtins.bool = ...,
+        rotate_unlock_key: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec", "version", b"version"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["rotate_manager_token", b"rotate_manager_token", "rotate_store_key", b"rotate_store_key", "rotate_worker_token", b"rotate_worker_token", "spec", b"spec", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rotate_manager_token", b"rotate_manager_token", "rotate_store_key", b"rotate_store_key", "rotate_unlock_key", b"rotate_unlock_key", "rotate_worker_token", b"rotate_worker_token", "spec", b"spec", "version", b"version"]) -> None: ...
 
 Global___UpdateClusterRequest: typing_extensions.TypeAlias = UpdateClusterRequest
+
+@typing.final
+class GetUnlockKeyRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___GetUnlockKeyRequest: typing_extensions.TypeAlias = GetUnlockKeyRequest
+
+@typing.final
+class GetUnlockKeyResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    UNLOCK_KEY_FIELD_NUMBER: builtins.int
+    unlock_key: builtins.str
+    def __init__(
+        self,
+        *,
+        unlock_key: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["unlock_key", b"unlock_key"]) -> None: ...
+
+Global___GetUnlockKeyResponse: typing_extensions.TypeAlias = GetUnlockKeyResponse
 
 @typing.final
 class WatchRequest(google.protobuf.message.Message):

@@ -170,6 +170,11 @@ class ControlStub(object):
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.UpdateClusterRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_objects__pb2.Cluster.FromString,
                 _registered_method=True)
+        self.GetUnlockKey = channel.unary_unary(
+                '/swarmlite.Control/GetUnlockKey',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/swarmlite.Control/Watch',
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.WatchRequest.SerializeToString,
@@ -352,6 +357,13 @@ class ControlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUnlockKey(self, request, context):
+        """What unlocks a manager after its restart; empty without autolock.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Events of objects from now on, batched; a client that falls behind is ended with RESOURCE_EXHAUSTED and starts again.
         """
@@ -511,6 +523,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.UpdateCluster,
                     request_deserializer=swarmlite_dot_proto_dot_control__pb2.UpdateClusterRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_objects__pb2.Cluster.SerializeToString,
+            ),
+            'GetUnlockKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUnlockKey,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -1257,6 +1274,33 @@ class Control(object):
             '/swarmlite.Control/UpdateCluster',
             swarmlite_dot_proto_dot_control__pb2.UpdateClusterRequest.SerializeToString,
             swarmlite_dot_proto_dot_objects__pb2.Cluster.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUnlockKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Control/GetUnlockKey',
+            swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

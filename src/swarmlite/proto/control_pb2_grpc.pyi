@@ -461,6 +461,22 @@ _ControlUpdateClusterType = typing_extensions.TypeVar(
     ],
 )
 
+_ControlGetUnlockKeyType = typing_extensions.TypeVar(
+    '_ControlGetUnlockKeyType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetUnlockKeyRequest,
+        swarmlite.proto.control_pb2.GetUnlockKeyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetUnlockKeyRequest,
+        swarmlite.proto.control_pb2.GetUnlockKeyResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetUnlockKeyRequest,
+        swarmlite.proto.control_pb2.GetUnlockKeyResponse,
+    ],
+)
+
 _ControlWatchType = typing_extensions.TypeVar(
     '_ControlWatchType',
     grpc.UnaryStreamMultiCallable[
@@ -509,7 +525,7 @@ _ControlCarryImageType = typing_extensions.TypeVar(
     ],
 )
 
-class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType]):
+class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType]):
     @typing.overload
     def __init__(self: ControlStub[
         grpc.UnaryUnaryMultiCallable[
@@ -619,6 +635,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.UpdateClusterRequest,
             swarmlite.proto.objects_pb2.Cluster,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.GetUnlockKeyRequest,
+            swarmlite.proto.control_pb2.GetUnlockKeyResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.WatchRequest,
@@ -744,6 +764,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
             swarmlite.proto.control_pb2.UpdateClusterRequest,
             swarmlite.proto.objects_pb2.Cluster,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.GetUnlockKeyRequest,
+            swarmlite.proto.control_pb2.GetUnlockKeyResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.WatchRequest,
             swarmlite.proto.control_pb2.WatchResponse,
@@ -811,6 +835,9 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
     GetCluster: _ControlGetClusterType
 
     UpdateCluster: _ControlUpdateClusterType
+
+    GetUnlockKey: _ControlGetUnlockKeyType
+    """What unlocks a manager after its restart; empty without autolock."""
 
     Watch: _ControlWatchType
     """Events of objects from now on, batched; a client that falls behind is ended with RESOURCE_EXHAUSTED and starts again."""
@@ -931,6 +958,10 @@ ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.control_pb2.UpdateClusterRequest,
         swarmlite.proto.objects_pb2.Cluster,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.GetUnlockKeyRequest,
+        swarmlite.proto.control_pb2.GetUnlockKeyResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         swarmlite.proto.control_pb2.WatchRequest,
@@ -1135,6 +1166,14 @@ class ControlServicer(metaclass=abc.ABCMeta):
         request: swarmlite.proto.control_pb2.UpdateClusterRequest,
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.objects_pb2.Cluster, collections.abc.Awaitable[swarmlite.proto.objects_pb2.Cluster]]: ...
+
+    @abc.abstractmethod
+    def GetUnlockKey(
+        self,
+        request: swarmlite.proto.control_pb2.GetUnlockKeyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.control_pb2.GetUnlockKeyResponse, collections.abc.Awaitable[swarmlite.proto.control_pb2.GetUnlockKeyResponse]]:
+        """What unlocks a manager after its restart; empty without autolock."""
 
     @abc.abstractmethod
     def Watch(

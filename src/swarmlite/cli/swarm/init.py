@@ -9,7 +9,7 @@ import click
 
 from swarmlite.cli.lazy import INTEGER, Command, flag, refused
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.swarm.values import AVAILABILITY, seconds_option
+from swarmlite.cli.swarm.values import AVAILABILITY, how_to_unlock, seconds_option
 
 _TEXT = """Swarm initialized: current node ({node_id}) is now a manager.
 
@@ -53,5 +53,7 @@ def command(session: Session, /, **values: Any) -> None:
         message["etcd_endpoints"] = [e for v in message["etcd_endpoints"] for e in v.split(",")]
     reply = session.request(message, progress=lambda line: click.echo(line, file=sys.stderr))
     click.echo(_TEXT.format(**reply))
+    if reply.get("unlock_key"):
+        click.echo(how_to_unlock(reply["unlock_key"]))
     if reply.get("moved"):
         click.echo("The nodes of before know another address: let them leave, and join again.")

@@ -9,9 +9,9 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import INTEGER, Command, flag, refused
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.swarm.values import seconds_option
+from swarmlite.cli.swarm.values import how_to_unlock, seconds_option
 from swarmlite.model import units
-from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
+from swarmlite.proto.control_pb2 import GetRequest, GetUnlockKeyRequest, UpdateClusterRequest
 from swarmlite.proto.objects_pb2 import Cluster
 
 
@@ -44,3 +44,6 @@ def command(session: Session, /, **values: Any) -> None:
     )
     client.call(session.control.UpdateCluster, request)
     click.echo("Swarm updated.")
+    if values["autolock"]:
+        key = client.call(session.control.GetUnlockKey, GetUnlockKeyRequest()).unlock_key
+        click.echo(how_to_unlock(key))

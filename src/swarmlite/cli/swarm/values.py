@@ -30,6 +30,20 @@ def seconds_option(name: str, help: str) -> Callable[[F], F]:
     return click.option(name, type=parsed(seconds, "duration"), help=help)
 
 
+_UNLOCK = """To unlock a swarm manager after it restarts, run the `swarmlite swarm unlock`
+command and provide the following key:
+
+    {key}
+
+Remember to store this key in a password manager, since without it you
+will not be able to restart the manager."""
+
+
+def how_to_unlock(key: str) -> str:
+    """What is said wherever an unlock key is shown."""
+    return _UNLOCK.format(key=key)
+
+
 def warn_of_quorum(managers: int) -> None:
     """Two managers are worse than one: losing either of them loses the quorum."""
     if managers == 2:

@@ -24,6 +24,7 @@ async def ping(call: Call) -> web.Response:
     state = "inactive"
     if membership.in_swarm(paths):
         state = "active/manager" if membership.is_manager(paths) else "active/worker"
+        state = "locked" if membership.is_locked(paths) else state
     return web.Response(
         body=b"" if call.http.method == "HEAD" else b"OK",
         headers={

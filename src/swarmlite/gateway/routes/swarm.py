@@ -18,7 +18,7 @@ from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.swarm import ask, version
 from swarmlite.model.validate import validate_cluster
-from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
+from swarmlite.proto.control_pb2 import GetRequest, GetUnlockKeyRequest, UpdateClusterRequest
 from swarmlite.proto.specs_pb2 import ClusterSpec
 from swarmlite.proto.types_pb2 import NodeStatus
 
@@ -107,22 +107,28 @@ async def update(call: Call) -> web.Response:
         spec=reading.cluster_spec(await call.body()),
         rotate_worker_token=call.flag("rotateWorkerToken"),
         rotate_manager_token=call.flag("rotateManagerToken"),
+        rotate_unlock_key=call.flag("rotateManagerUnlockKey"),
     )
     await ask(call.backends.control.UpdateCluster, request)
     return call.empty(200)
 
 
 async def unlock_key(call: Call) -> web.Response:
-    """The key of a swarm that locks itself; empty, as it does not."""
-    await ask(call.backends.control.GetCluster, GetRequest(ref="default"))
-    return call.reply({"UnlockKey": ""})
+    """The key of a swarm that locks its managers; empty where it does not."""
+    found = await ask(call.backends.control.GetUnlockKey, GetUnlockKeyRequest())
+    return call.reply({"UnlockKey": found.unlock_key})
 
 
 async def unlock(call: Call) -> web.Response:
-    """Nothing is locked here."""
-    await call.body()
-    call.backends.control  # noqa: B018  # raises on a worker and outside of a swarm
-    raise Refused(409, "swarm is not locked")
+    """This manager's keys, by the unlock key."""
+    sent = await call.body()
+    paths = call.settings.paths
+    if not membership.in_swarm(paths):
+        raise Refused(503, NO_SWARM)
+    if not membership.is_locked(paths):
+        raise Refused(409, "swarm is not locked")
+    await _daemon(call, {"op": "unlock", "key": sent.text("UnlockKey")}, status=400)
+    return call.empty(200)
 
 
 async def _daemon(call: Call, message: dict[str, Any], *, status: int) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, Unavailable
 from swarmlite.manager.ca.tokens import new_token
+from swarmlite.manager.locking import settle_key
 from swarmlite.model import defaults
 from swarmlite.model.validate import validate_cluster
-from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
+from swarmlite.proto.control_pb2 import GetRequest, GetUnlockKeyResponse, UpdateClusterRequest
 from swarmlite.proto.objects_pb2 import Cluster
 
 from .api import Api, check_version, copy_of
@@ -28,14 +29,26 @@ def without_keys(cluster: Cluster) -> Cluster:
 class Clusters:
     """The calls on the cluster."""
 
-    def __init__(self, api: Api, rotate: Rotate | None = None) -> None:
-        """`rotate` makes a new key for what lies sealed in the store."""
+    def __init__(
+        self,
+        api: Api,
+        rotate: Rotate | None = None,
+        locked: Callable[[], None] | None = None,
+    ) -> None:
+        """`rotate` makes a new key for what lies sealed in the store; `locked` brings the unlock
+        key that the view says to this manager's own disk (locking.Locking.follow).
+        """
         self._api = api
         self._rotate = rotate
+        self._locked = locked or (lambda: None)
 
     def get(self, request: GetRequest) -> Cluster:
         """The cluster, by its id, "default", or nothing."""
         return without_keys(self._find(request.ref))
+
+    def unlock_key(self) -> GetUnlockKeyResponse:
+        """What unlocks a manager after its restart; empty without autolock."""
+        return GetUnlockKeyResponse(unlock_key=self._find("").unlock_key)
 
     async def update(self, request: UpdateClusterRequest) -> Cluster:
         """New settings, new tokens, or both. Who has joined stays; old tokens are refused."""
@@ -55,7 +68,17 @@ class Clusters:
             tokens.worker = new_token(cluster.root_ca.ca_cert_hash)
         if request.rotate_manager_token:
             tokens.manager = new_token(cluster.root_ca.ca_cert_hash)
-        return without_keys(await self._api.put(cluster))
+        settle_key(cluster, rotate=request.rotate_unlock_key)
+        written = await self._api.put(cluster)
+        self._follow_lock()
+        return without_keys(written)
+
+    def _follow_lock(self) -> None:
+        """Whoever is answered has the key on this manager's disk; the others follow."""
+        try:
+            self._locked()
+        except OSError as error:
+            raise Unavailable(f"the keys were not sealed yet: {error.strerror}") from error
 
     def _find(self, ref: str) -> Cluster:
         cluster = self._api.view.cluster

@@ -46,9 +46,10 @@ class ControlService(ControlServicer):
         carrier: Carrier | None = None,
         channel: Callable[[str], grpc.aio.Channel] | None = None,
         rotate: Rotate | None = None,
+        locked: Callable[[], None] | None = None,
     ) -> None:
         """`members`: of the embedded etcd, where there is one; `channel` leads to a manager;
-        `rotate`: as Clusters.
+        `rotate` and `locked`: as Clusters.
         """
         self._api = Api(store, node_id, now)
         self._logs = logs
@@ -58,7 +59,7 @@ class ControlService(ControlServicer):
         self._networks = Networks(self._api)
         self._secrets = Secrets(self._api)
         self._configs = Configs(self._api)
-        self._clusters = Clusters(self._api, rotate)
+        self._clusters = Clusters(self._api, rotate, locked)
         self._images = Images(self._api, carrier, channel)
 
     async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:
@@ -188,6 +189,12 @@ class ControlService(ControlServicer):
     async def GetCluster(self, request: pb.GetRequest, context: Context) -> objects.Cluster:
         """See control.proto."""
         return self._clusters.get(request)
+
+    async def GetUnlockKey(
+        self, request: pb.GetUnlockKeyRequest, context: Context
+    ) -> pb.GetUnlockKeyResponse:
+        """See control.proto."""
+        return self._clusters.unlock_key()
 
     async def UpdateCluster(
         self, request: pb.UpdateClusterRequest, context: Context

@@ -98,11 +98,10 @@ REFUSED_CLUSTER = {
     "ca.external_cas": "--external-ca",
     "ca.signing_ca_cert": "--ca-cert",
     "ca.signing_ca_key": "--ca-key",
-    "encryption.auto_lock_managers": "--autolock",
 }
 HONOURED_CLUSTER = frozenset(
     "annotations orchestration dispatcher ca.node_cert_expiry ca.force_rotate task_defaults"
-    " raft".split()
+    " raft encryption.auto_lock_managers".split()
 )
 
 _MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS, Mount.IMAGE}
