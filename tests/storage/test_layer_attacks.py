@@ -290,3 +290,27 @@ def test_a_tar_may_end_without_the_padding_of_its_last_file() -> None:
     cut = TarReader(io.BytesIO(info.tobuf() + b"FRO"))
     with pytest.raises(BadLayer, match="middle of a member"):
         list(cut)
+
+
+async def test_files_have_their_owners_and_modes_whatever_their_directory_hands_down(
+    store: ImageStore,
+) -> None:
+    """setgid gives a directory's group to what is made in it, a default ACL other modes."""
+    tar = Tar().dir("g", mode=0o2775, gid=7).add("g/file", b"x", mode=0o664)
+    tar.add("g/sgid", b"x", mode=0o2755).add("plain", b"x", mode=0o666)
+    entries = ((1, 7), (4, 0), (0x20, 0))  # the owner all, group and others nothing
+    words = [word.to_bytes(2, "little") for entry in entries for word in entry]
+    ids = [*zip(words[::2], words[1::2], strict=True)]
+    acl = b"\2\0\0\0" + b"".join(tag + mode + b"\xff" * 4 for tag, mode in ids)
+    text = acl.decode("latin-1").encode("utf-8", "surrogateescape").decode("utf-8")
+    tar.dir("a", pax_headers={"SCHILY.xattr.system.posix_acl_default": text})
+    tar.add("a/file", b"x", mode=0o644)
+    root = await unpack(store, tar)
+    found = {
+        name: (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode))
+        for name in ("g/file", "g/sgid", "plain", "a/file")
+        if (path := root / name)
+    }
+    assert found == {
+        "g/file": (0, 0o664), "g/sgid": (0, 0o2755), "plain": (0, 0o666), "a/file": (0, 0o644)
+    }  # fmt: skip

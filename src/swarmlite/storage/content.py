@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -40,7 +40,8 @@ class Content:
     All of it blocks, for as long as the disk takes. Raises OSError, a full disk's among others.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lost: Collection[str] = ()) -> None:
+        """Blobs of the digests `lost` are dropped."""
         self._blobs = root / "blobs"
         self._ingest = root / "ingest"
         for folder in (self._blobs, self._ingest):
@@ -48,6 +49,9 @@ class Content:
         for algorithm in ("sha256", "sha512"):
             (self._blobs / algorithm).mkdir(mode=0o700, exist_ok=True)
         self._drop_stale()
+        for digest in filter(is_digest, lost):
+            self._place(digest).unlink(missing_ok=True)
+            self.abandon(digest)
 
     # reading
     def path(self, digest: str) -> Path:
@@ -87,11 +91,11 @@ class Content:
                     yield digest
 
     # writing
-    def put(self, data: bytes, *, algorithm: str = "sha256") -> str:
+    def put(self, data: bytes, *, algorithm: str = "sha256", sync: bool = True) -> str:
         """Keep a small blob; its digest."""
         digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
         if not self.has(digest):
-            durable.write(self._place(digest), data)
+            durable.write(self._place(digest), data, sync=sync)
         return digest
 
     def take(self, file: BinaryIO, size: int, digest: str = "") -> str:

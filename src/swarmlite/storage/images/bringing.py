@@ -28,9 +28,18 @@ def check_layers(catalog: Catalog, diff_ids: int, layers: int) -> None:
 class Bringing:
     """The layers of one image on their way."""
 
-    def __init__(self, catalog: Catalog, hold: Callable[[str], None] = lambda _: None) -> None:
-        """`hold` is told of each blob before it is one of those kept."""
-        self._catalog = catalog
+    def __init__(
+        self,
+        catalog: Catalog,
+        hold: Callable[[str], None] = lambda _: None,
+        *,
+        sync: bool = True,
+    ) -> None:
+        """`hold` is told of each blob before it is one of those kept.
+
+        Without `sync` the caller has told the layers' `unsynced` of everything.
+        """
+        self._catalog, self._sync = catalog, sync
         self._hold = hold
         self._limit = asyncio.Semaphore(_DOWNLOADS)
         self._unpacked_bytes = 0
@@ -41,20 +50,26 @@ class Bringing:
         Raises InvalidSpec, ResourceExhausted, OSError, and what a source raises.
         """
         chain = chain_ids(diff_ids)
-        tasks: _Tasks = []
         with self._catalog.holding(chain):
-            try:
-                for index, source in enumerate(sources):
-                    below = tasks[-1] if tasks else None
-                    work = self._layer(source, diff_ids[index], chain[: index + 1], below)
-                    tasks.append(asyncio.create_task(work))
-                if tasks:
-                    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-                return _results(tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            async with self._catalog.layers.unpackers.busy():
+                return await self._bring(sources, diff_ids, chain)
+
+    async def _bring(
+        self, sources: Sequence[Source], diff_ids: Sequence[str], chain: Sequence[str]
+    ) -> list[Layer]:
+        tasks: _Tasks = []
+        try:
+            for index, source in enumerate(sources):
+                below = tasks[-1] if tasks else None
+                work = self._layer(source, diff_ids[index], chain[: index + 1], below)
+                tasks.append(asyncio.create_task(work))
+            if tasks:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            return _results(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _layer(
         self,
@@ -70,13 +85,14 @@ class Bringing:
             if layer := layers.get(chain[-1]):
                 await self._only_blob(source)
                 return layer
-            async with self._limit, locks.hold(("source", source.key)):
+            # a disk that is slow to take one layer does not keep the next from coming
+            async with locks.hold(("source", source.key)):
                 scratch = await self._unpack(source, diff_id, base=below is None)
                 try:
                     self._check_size(scratch)
                     await in_thread(source.stage)
                     self._hold(source.digest)
-                    await layers.settle(scratch, chain[-1])
+                    await layers.settle(scratch, chain[-1], sync=self._sync)
                     await in_thread(source.keep)
                 except BaseException as error:
                     layers.drop(scratch)
@@ -86,7 +102,7 @@ class Bringing:
             try:
                 if below is not None:
                     await below
-                return await layers.commit(scratch, chain[:-1])
+                return await layers.commit(scratch, chain[:-1], sync=self._sync)
             except BaseException:
                 layers.drop(scratch)
                 raise
@@ -96,19 +112,21 @@ class Bringing:
         if source.is_kept():
             source.say("Already exists")
             return
-        async with self._limit, self._catalog.locks.hold(("source", source.key)):
+        async with self._catalog.locks.hold(("source", source.key)):
             try:
-                await source.fetch()
+                async with self._limit:
+                    await source.fetch()
                 await in_thread(source.stage)
                 self._hold(source.digest)
-                await in_thread(lambda: source.keep(synced=False))
+                await in_thread(lambda: source.keep(synced=not self._sync))
             except (ResourceExhausted, InvalidSpec, OSError):
                 source.abandon()
                 raise
 
     async def _unpack(self, source: Source, diff_id: str, *, base: bool) -> Scratch:
         try:
-            part = await source.fetch()
+            async with self._limit:
+                part = await source.fetch()
             source.say("Extracting")
             scratch = await self._catalog.layers.unpack(part, base=base, name=source.name)
         except (ResourceExhausted, InvalidSpec, OSError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from swarmlite.storage.content import Content
+from swarmlite.storage.images import unsynced
 from swarmlite.storage.images.arriving import Arrivals
 from swarmlite.storage.images.flight import Locks
 from swarmlite.storage.images.index import Entry
@@ -38,8 +39,10 @@ class Catalog:
         self.root, self.settings, self.limits = root, settings, limits
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         root.chmod(0o700)
-        self.content = Content(root)
-        self.layers = LayerStore(root, limits, markers=markers)
+        lost = unsynced.recover(root)
+        self.content = Content(root, lost)
+        self.layers = LayerStore(root, limits, lost, markers=markers)
+        unsynced.forget(root)
         self.leases = leases or Leases(root / "leases")
         self.index = ImageIndex(root / "images.json")
         self.locks = Locks()
@@ -68,10 +71,27 @@ class Catalog:
                 self._held.subtract(names)
                 self._held += Counter()
 
-    def keep(self, documents: Iterable[bytes]) -> None:
-        """Small blobs: manifests and configs. Blocks; raises OSError."""
+    def keep(self, documents: Iterable[bytes], *, sync: bool = True) -> None:
+        """Small blobs: manifests and configs. Blocks; raises OSError.
+
+        Without `sync` the caller has told the layers' `unsynced` of them.
+        """
         for data in documents:
-            self.content.put(data)
+            self.content.put(data, sync=sync)
+
+    @asynccontextmanager
+    async def unsynced(self, names: Collection[str]) -> AsyncIterator[None]:
+        """Bring what has these digests and chain ids here without waiting for the disk.
+
+        What is here already is on the disk, or named as what is not. Raises OSError.
+        """
+        new = [name for name in names if not (self.layers.get(name) or self.content.has(name))]
+        await self.layers.unsynced.expect(new)
+        try:
+            yield
+        finally:
+            self.layers.unsynced.arrived(new)
+            self.layers.unsynced.flush_soon()
 
     async def save(self) -> None:
         """The index, to the disk. Raises ResourceExhausted, FailedPrecondition."""

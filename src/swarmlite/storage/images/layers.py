@@ -13,11 +13,9 @@ import errno
 import functools
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,13 +29,15 @@ from swarmlite.errors import (
 )
 from swarmlite.ids import base36
 from swarmlite.storage.images.flight import in_thread
+from swarmlite.storage.images.manifest import chain_ids
 from swarmlite.storage.images.syncing import DiskSync
 from swarmlite.storage.images.types import LayerSource, Limits, Unpacked
 from swarmlite.storage.images.unpack import inside
 from swarmlite.storage.images.unpack.extract import inherit
+from swarmlite.storage.images.unpackers import Unpackers
+from swarmlite.storage.images.unsynced import Unsynced
 from swarmlite.storage.trees import discard
 
-_UNPACKER = Path(__file__).with_name("unpack") / "__main__.py"
 _MAX_OPTIONS = 3900  # bytes of lowerdir=: a page, less the upper and work directories
 
 
@@ -55,14 +55,21 @@ class Layer:
 class LayerStore:
     """The unpacked layers below `root`; its methods are safe to call from one event loop."""
 
-    def __init__(self, root: Path, limits: Limits, *, markers: bool = False) -> None:
-        """With `markers`, whiteouts of new layers are files and not overlayfs's own."""
+    def __init__(
+        self, root: Path, limits: Limits, lost: Collection[str] = (), *, markers: bool = False
+    ) -> None:
+        """With `markers`, whiteouts of new layers are files and not overlayfs's own.
+
+        Layers of the chain ids `lost` are dropped.
+        """
         self._root = root
         self.markers = markers
         self._limits = limits
         self._layers: dict[str, Layer] = {}
         self._slots = asyncio.Semaphore(max(2, os.cpu_count() or 2))
         self._sync = DiskSync(root)
+        self.unsynced = Unsynced(root, self._sync)
+        self.unpackers = Unpackers()
         self.users: list[Callable[[], Set[str]]] = []
         """Each says which layers somebody stands on; those are never collected."""
         self.guard = threading.Lock()
@@ -71,6 +78,10 @@ class LayerStore:
             (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         (root / "empty").chmod(0o755)
         self._clear()
+        for chain_id in lost:
+            trash = root / "tmp" / f"lost-{os.urandom(8).hex()}"
+            with contextlib.suppress(FileNotFoundError):
+                discard(self._path(chain_id).rename(trash))
         self._read()
 
     def get(self, chain_id: str) -> Layer | None:
@@ -122,8 +133,11 @@ class LayerStore:
                 raise
             return Scratch(scratch, unpacked)
 
-    async def settle(self, scratch: Scratch, chain_id: str) -> None:
-        """Bring what was unpacked to the disk: before `commit`, side by side for many layers."""
+    async def settle(self, scratch: Scratch, chain_id: str, *, sync: bool = True) -> None:
+        """Bring what was unpacked to the disk: before `commit`, side by side for many layers.
+
+        Without `sync` the caller has told `unsynced` of it.
+        """
         scratch.layer = Layer(
             chain_id,
             scratch.unpacked.diff_id,
@@ -134,16 +148,18 @@ class LayerStore:
         link = self._root / "l" / scratch.layer.short
         link.symlink_to(f"../layers/{self._path(chain_id).name}/diff")  # takes the short name
         (scratch.path / "layer.json").write_text(json.dumps(asdict(scratch.layer)))
-        await self._sync()
+        if sync:
+            await self.unsynced.flush()
 
-    async def commit(self, scratch: Scratch, lowers: Sequence[str]) -> Layer:
+    async def commit(self, scratch: Scratch, lowers: Sequence[str], *, sync: bool = True) -> Layer:
         """Make a settled layer one of the store; `lowers` are the chain ids below it.
 
-        All of it was on the disk before it gets its name: a power cut leaves it whole or absent.
+        All of it was on the disk before it gets its name, or is named as `unsynced`: a power cut
+        leaves it whole or absent.
         """
         layer = scratch.layer
         assert layer is not None, "not settled"
-        if await asyncio.to_thread(self._inherit, scratch, lowers):
+        if await asyncio.to_thread(self._inherit, scratch, lowers) and sync:
             await self._sync()
         scratch.path.rename(self._path(layer.chain_id))
         self._layers[layer.chain_id] = layer
@@ -200,6 +216,8 @@ class LayerStore:
         chain = tuple(by_short.get(name, "") for name in names.split(":") if name)
         if "" in chain or (chain[-1] if chain else ":").partition(":")[2] != top:
             raise NotFound(f"layer {top[:12]} is not unpacked")
+        if chain_ids([self._layers[key].diff_id for key in chain]) != chain:
+            raise NotFound(f"layer {top[:12]} is not unpacked: its names are other layers' now")
         return chain
 
     async def _run(self, source: LayerSource, target: Path, *, base: bool, name: str) -> Unpacked:
@@ -213,19 +231,8 @@ class LayerStore:
             "limits": asdict(self._limits),
             "libraries": _libraries(),
         }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(_UNPACKER),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={}, cwd="/",
-        )  # fmt: skip
-        try:
-            out, err = await process.communicate(json.dumps(job).encode() + b"\n")
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
-        return _result(out, err, process.returncode, name, self._root)
+        out, err, code = await self.unpackers.run(job)
+        return _result(out, err, code, name, self._root)
 
     def _inherit(self, scratch: Scratch, lowers: Sequence[str]) -> bool:
         """Whether anything was to be inherited."""

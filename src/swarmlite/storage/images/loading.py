@@ -65,6 +65,8 @@ class Loading:
                 for tag in image.tags or ("",):
                     added = catalog.index.add(entry, tag=tag)
                 kept.append(_named(image_of(added), image.tags))
+            for entry in brought:  # layers that a pull brought just before
+                await catalog.layers.unsynced.settled([*entry.layers, *entry.blobs])
             await catalog.index.save()
         report(Progress("", "Loaded"))
         return kept

@@ -39,6 +39,7 @@ from swarmlite.storage.images.manifest import (
 from swarmlite.storage.images.types import Image, LayerSource
 from swarmlite.storage.trees import discard
 
+_TRIES = 5  # somebody prunes while the index is written: what is made is there at the end
 LEVEL = 4  # of gzip: twice as fast as the usual 6, and some percent longer
 _PIECE = 256 << 10
 _XZ, _BZIP2 = b"\xfd7zXZ\0", b"BZh"
@@ -184,10 +185,15 @@ class Making:
         digests = [entry.manifest, entry.id, *(blob.digest for blob in blobs)]
         entry.blobs = list(dict.fromkeys(digests))
         entry.added = entry.used = time.time()
-        with catalog.holding([*entry.blobs, *entry.layers]):
+        names = [*entry.blobs, *entry.layers]
+        with catalog.holding(names):
             await in_thread(catalog.keep, [manifest, raw])
-            kept = catalog.index.add(entry, tag=tag)
-            await catalog.save()
+            await catalog.layers.unsynced.settled(names)  # a base that was pulled just before
+            for _ in range(_TRIES):
+                kept = catalog.index.add(entry, tag=tag)
+                await catalog.save()
+                if entry.id in catalog.index.entries:
+                    break
         return image_of(kept)
 
 

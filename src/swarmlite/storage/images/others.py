@@ -49,8 +49,11 @@ class Others:
             self._blobs.setdefault(blob.digest, blob)
 
     async def bring(self) -> None:
-        """Bring what is missing. Cancelled or failed: what has come is gone on with next time."""
-        await in_thread(self._catalog.keep, self._documents.values())
+        """Bring what is missing, all of which the caller has told the layers' `unsynced` of.
+
+        Cancelled or failed: what has come is gone on with next time.
+        """
+        await in_thread(lambda: self._catalog.keep(self._documents.values(), sync=False))
         limit = asyncio.Semaphore(_DOWNLOADS)
         await together(
             self._blob(blob, limit)
@@ -63,6 +66,6 @@ class Others:
         async with limit, self._catalog.locks.hold(("source", blob.digest)):
             try:
                 await source.fetch()
-                await in_thread(lambda: source.keep(synced=False))
+                await in_thread(source.keep)
             finally:
                 source.end()

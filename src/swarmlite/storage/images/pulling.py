@@ -204,19 +204,24 @@ class Pulling:
         others = Others(catalog, repository, report)
         if wanted.all_platforms and chosen.indexes:
             blobs += await others.find(chosen.indexes[0])
-        with catalog.holding([*chain_ids(diff_ids), *blobs]):
-            await in_thread(catalog.keep, documents)  # first: others may ask for what comes
-            try:
-                layers = await Bringing(catalog).bring(sources, diff_ids)
-            finally:
-                for source in sources:
-                    source.end()
-            entry = Entry(digest_of(raw), config, [la.chain_id for la in layers], size_of(layers))
-            entry.manifest, entry.blobs = digest_of(own.data), list(dict.fromkeys(blobs))
-            entry.index = digest_of(chosen.indexes[0].data) if chosen.indexes else ""
-            entry.added = entry.used = time.time()
-            await others.bring()
-            kept = await self._add(entry, wanted, chosen.top_digest, own.digest, owners)
+        coming = [*chain_ids(diff_ids), *blobs]
+        with catalog.holding(coming):
+            async with catalog.unsynced(coming):
+                # documents first: others may ask for what comes
+                await in_thread(lambda: catalog.keep(documents, sync=False))
+                try:
+                    layers = await Bringing(catalog, sync=False).bring(sources, diff_ids)
+                finally:
+                    for source in sources:
+                        source.end()
+                entry = Entry(
+                    digest_of(raw), config, [la.chain_id for la in layers], size_of(layers)
+                )
+                entry.manifest, entry.blobs = digest_of(own.data), list(dict.fromkeys(blobs))
+                entry.index = digest_of(chosen.indexes[0].data) if chosen.indexes else ""
+                entry.added = entry.used = time.time()
+                await others.bring()
+                kept = await self._add(entry, wanted, chosen.top_digest, own.digest, owners)
         report(Progress("", "Pull complete"))
         return image_of(kept)
 

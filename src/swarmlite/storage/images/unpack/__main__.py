@@ -1,8 +1,9 @@
-"""The unpacker's process: `python -I -S unpack/__main__.py`, one layer a run.
+"""The unpacker's process: `python -I -S unpack/__main__.py`, one layer after the other.
 
-Standard input is one JSON line {"path", "offset", "length", "target", "base", "markers", "limits",
-"libraries"}; standard output one JSON line, {"ok": {...}} or {"bad"|"big"|"os": message, "errno"}.
-`libraries` is where zstandard lies. Ends with its parent.
+Each line of standard input is a job in JSON, {"path", "offset", "length", "target", "base",
+"markers", "limits", "libraries"}; each is answered by a line on standard output, {"ok": {...}} or
+{"bad"|"big"|"os": message, "errno"}, and one that went wrong is the last. `libraries` is where
+zstandard and isal lie. Ends with its input, and with its parent.
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ from swarmlite.storage.images.unpack.tar import TarReader
 
 
 def main() -> None:
-    """Do the job of standard input and say how it went."""
+    """Do the jobs of standard input and say how each went."""
     processes.die_with_parent()
-    job = json.loads(sys.stdin.buffer.readline())
-    sys.path.append(job["libraries"])
-    print(json.dumps(_outcome(job)))
+    while line := sys.stdin.buffer.readline():
+        job = json.loads(line)
+        if job["libraries"] not in sys.path:
+            sys.path.append(job["libraries"])
+        outcome = _outcome(job)
+        print(json.dumps(outcome), flush=True)
+        if "ok" not in outcome:
+            break
 
 
 def _outcome(job: dict[str, Any]) -> dict[str, Any]:
@@ -56,10 +62,14 @@ def _unpack(job: dict[str, Any]) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, hard))
     blob = os.open(job["path"], os.O_RDONLY | os.O_CLOEXEC)
     root = os.open(job["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    stream = Hashed(decompressed(FilePart(blob, job["offset"], job["length"])), limits.bytes)
-    extractor = Extractor(root, limits, base=job["base"], markers=job["markers"])
-    extractor.run(TarReader(stream))
-    stream.drain()
+    try:
+        stream = Hashed(decompressed(FilePart(blob, job["offset"], job["length"])), limits.bytes)
+        extractor = Extractor(root, limits, base=job["base"], markers=job["markers"], exact=True)
+        extractor.run(TarReader(stream))
+        stream.drain()
+    finally:
+        os.close(root)
+        os.close(blob)
     return {
         "diff_id": stream.digest,
         "size_bytes": extractor.size_bytes,

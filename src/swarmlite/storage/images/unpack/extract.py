@@ -34,6 +34,7 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 OPAQUE_XATTR = "trusted.overlay.opaque"
 _AUFS = ".wh..wh."
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
 _MAX_DEPTH = 400
 _MAX_IMPLIED = 100_000
@@ -50,13 +51,23 @@ class Extractor:
     """
 
     def __init__(
-        self, root: int, limits: Limits, *, base: bool = False, markers: bool = False
+        self,
+        root: int,
+        limits: Limits,
+        *,
+        base: bool = False,
+        markers: bool = False,
+        exact: bool = False,
     ) -> None:
+        """`exact`: this process has the umask 0, so that files can be made with their modes."""
         self._root = root
         self._limits = limits
         self._base = base
         self._markers = markers
         self._parent: tuple[str, int] | None = None
+        self._exact = exact
+        self._plain = False  # what is made in the parent is root's
+        self._inherits = False  # some directory gives its files a list of access rights
         self._whiteouts: set[tuple[int, int, str]] = set()
         self._times: dict[str, float] = {}
         self._implied: dict[str, None] = {"": None}
@@ -102,15 +113,17 @@ class Extractor:
         if member.kind != DIRECTORY:
             raise BadLayer(f"member {shown(member.name)} would replace the root directory")
         self._implied.pop("", None)
+        self._forget_parent()
         self._describe_directory(self._root, "", member)
 
     def _entry(self, folder: str, name: str, member: Member, tar: TarReader) -> None:
         parent = self._open_parent(folder)
+        if member.kind == FILE:
+            self._file(parent, name, member, tar)
+            return
         opaque = self._make_room(parent, name, member)
         if member.kind == DIRECTORY:
             self._directory(parent, folder, name, member, opaque=opaque)
-        elif member.kind == FILE:
-            self._file(parent, name, member, tar)
         elif member.kind == HARDLINK:
             self._hardlink(parent, name, member)
         elif member.kind == SYMLINK:
@@ -136,22 +149,31 @@ class Extractor:
 
     def _describe_directory(self, fd: int, path: str, member: Member) -> None:
         os.fchown(fd, member.uid, member.gid)
-        _set_xattrs(fd, member)
+        self._set_xattrs(fd, member)
         os.fchmod(fd, member.mode)
         self._times[path] = member.mtime
 
     def _file(self, parent: int, name: str, member: Member, tar: TarReader) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=parent)
+        # With as few calls as can be: most of a layer's members are files of nothing special.
+        plain = self._exact and not self._inherits and not member.mode & ~0o777
+        mode = member.mode if plain else 0o600
+        try:
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=parent)
+        except FileExistsError:
+            self._make_room(parent, name, member)
+            fd = os.open(name, _NEW_FILE, mode, dir_fd=parent)
         try:
             if member.runs is None:
                 for piece in tar.data():
                     self._write(fd, piece)
             else:
                 self._sparse(fd, member, tar)
-            os.fchown(fd, member.uid, member.gid)
-            _set_xattrs(fd, member)  # after the owner: a change of it drops security.capability
-            os.fchmod(fd, member.mode)
+            if member.uid or member.gid or not self._plain:
+                os.fchown(fd, member.uid, member.gid)
+            if member.xattrs:
+                self._set_xattrs(fd, member)  # after the owner: its change drops capabilities
+            if not plain or member.xattrs:
+                os.fchmod(fd, member.mode)
             os.utime(fd, ns=_nanoseconds(member.mtime))
         finally:
             os.close(fd)
@@ -173,9 +195,9 @@ class Extractor:
         self._until_check -= len(piece)
         if self._until_check <= 0:
             self._check_disk()
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(fd, view) :]
+        written = os.write(fd, piece)
+        while written < len(piece):
+            written += os.write(fd, memoryview(piece)[written:])
 
     def _hardlink(self, parent: int, name: str, member: Member) -> None:
         target = clean_path(member.linkname)
@@ -276,6 +298,8 @@ class Extractor:
         self._forget_parent()
         fd = self._open_or_make(folder, _MAX_LINKS)
         self._parent = (folder, fd)
+        # of a directory with setgid, what is made in it takes the group
+        self._plain = not os.geteuid() and not os.fstat(fd).st_mode & stat.S_ISGID
         return fd
 
     def _forget_parent(self, keep: int = -1) -> None:
@@ -336,6 +360,18 @@ class Extractor:
                 os.utime(fd, ns=_nanoseconds(mtime))
             finally:
                 os.close(fd)
+
+    def _set_xattrs(self, fd: int, member: Member) -> None:
+        for key, value in member.xattrs.items():
+            if not _check_xattr(key, member):
+                continue
+            try:
+                os.setxattr(fd, key, value)
+                self._inherits |= key == "system.posix_acl_default"
+            except OSError as error:
+                # a disk without ACLs or user attributes is no reason to refuse an image
+                if key == "security.capability" or error.errno == errno.ENOSPC:
+                    raise
 
     # limits
     def _count(self) -> None:
@@ -418,18 +454,6 @@ def _check_xattr(key: str, member: Member) -> bool:
     if key.startswith("user."):
         return not key.startswith("user.overlay.")
     return key in ("security.capability", "system.posix_acl_access", "system.posix_acl_default")
-
-
-def _set_xattrs(fd: int, member: Member) -> None:
-    for key, value in member.xattrs.items():
-        if not _check_xattr(key, member):
-            continue
-        try:
-            os.setxattr(fd, key, value)
-        except OSError as error:
-            # a disk without ACLs or user attributes is no reason to refuse an image
-            if key == "security.capability" or error.errno == errno.ENOSPC:
-                raise
 
 
 def _translated(error: OSError, member: Member) -> Exception:
