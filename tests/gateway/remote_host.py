@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ class Remote:
     node: Host
     desk: Host
     folder: Path
+    sockets: Path
+    """Of ssh's shared connections: pytest's own folders can be too long for a socket's name."""
     image: str
     ours: Authority
     others: Authority
@@ -49,7 +52,7 @@ class Remote:
         return kept | {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "SWARMLITE_CONFIG": str(self.folder / "config"),
-            "XDG_RUNTIME_DIR": str(self.folder),
+            "XDG_RUNTIME_DIR": str(self.sockets),
         }
 
     def try_cli(
@@ -98,10 +101,13 @@ def remote(folder: Path) -> Iterator[Remote]:
             *("--docker-tls-cert", str(certificate), "--docker-tls-key", str(key)),
         ]
         node.start_daemon()
-        with Registry(cluster.lan.gateway) as registry:
+        with (
+            Registry(cluster.lan.gateway) as registry,
+            tempfile.TemporaryDirectory(prefix="swl-ssh-") as sockets,
+        ):
             image = registry.push(debian_images.busybox())
             node.cli("pull", image)
-            made = Remote(node, desk, folder, image, ours, others)
+            made = Remote(node, desk, folder, Path(sockets), image, ours, others)
             with _sshd(made):
                 made.cli("context", "create", "tcp", "--docker", made.endpoint(ours, "user"))
                 made.cli("context", "create", "ssh", "--docker", f"host=ssh://root@{node.addr}")

@@ -52,6 +52,8 @@ def test_a_stack_is_deployed_from_files_of_this_host(far: Remote, way: str) -> N
     (folder / "compose.yml").write_text(
         f"services:\n  web:\n    image: {far.image}\n"
         "    command: [sh, -c, 'cat /run/secrets/word; sleep 600']\n    secrets: [word]\n"
+        # A shell hears no SIGTERM, and removing waits for it; so does deploying, for its monitor.
+        "    stop_grace_period: 0s\n    deploy: {update_config: {monitor: 100ms}}\n"
         "secrets:\n  word:\n    file: ./word\n"
     )
     stack = f"far{way}"
