@@ -41,6 +41,11 @@ class Paths:
         return self.run_dir / "agent.sock"
 
     @property
+    def attach_socket(self) -> Path:
+        """The agent: hands out descriptors of containers (engine/io/handing.py)."""
+        return self.run_dir / "attach.sock"
+
+    @property
     def manager_socket(self) -> Path:
         """The manager: gRPC services Control and so on, on managers only."""
         return self.run_dir / "manager.sock"

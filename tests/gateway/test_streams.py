@@ -353,3 +353,33 @@ def test_what_is_written_after_the_head_of_a_followed_log_is_in_it(host: RawHost
                 stream.send(said)
                 assert log.answer.read(8 + len(said))[8:] == said
                 log.close()
+
+
+def test_an_attached_stream_outlives_the_engine(host: RawHost) -> None:
+    with (
+        container(host, Cmd=["cat"], OpenStdin=True) as identity,
+        host.hijack(f"/containers/{identity}/attach", stream="1", stdin="1", stdout="1") as stream,
+    ):
+        stream.send(b"before\n")
+        assert b"before\n" in stream.until(b"before\n")
+        host.replace_agent()
+        stream.send(b"after\n")
+        assert b"after\n" in stream.until(b"after\n")
+
+
+def test_who_is_attached_before_a_start_that_never_comes_is_told(host: RawHost) -> None:
+    made = host.ok_api("POST", "/containers/create", {"Image": host.image, "Cmd": ["true"]})["Id"]
+    with host.hijack(f"/containers/{made}/attach", stream="1", stdout="1", stderr="1") as stream:
+        host.ok_api("DELETE", f"/containers/{made}")
+        assert b"was removed" in b"".join(data for _, data in stream.frames())
+
+
+def test_who_hangs_up_before_the_start_leaves_a_container_that_starts(host: RawHost) -> None:
+    made = host.ok_api("POST", "/containers/create", {"Image": host.image, "Cmd": ["true"]})["Id"]
+    open_before = host.open_connections()
+    with host.hijack(f"/containers/{made}/attach", stream="1", stdin="1", stdout="1"):
+        pass
+    until(lambda: host.open_connections() <= open_before)
+    host.ok_api("POST", f"/containers/{made}/start")
+    assert host.ok_api("POST", f"/containers/{made}/wait")["StatusCode"] == 0
+    host.ok_api("DELETE", f"/containers/{made}")

@@ -112,6 +112,7 @@ class Agent:
                 group.create_task(self._journal.run())
                 group.create_task(self._supervisor.run())
                 group.create_task(engine.run())
+                group.create_task(engine.handing(self._config.paths.attach_socket).run())
                 group.create_task(self._storage.run())
                 group.create_task(builder.upkeep.run())
                 group.create_task(worker.run())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from swarmlite.engine.bundles import read_spec
@@ -19,6 +20,7 @@ from swarmlite.engine.files import Files
 from swarmlite.engine.health import HealthMonitor
 from swarmlite.engine.inspect import Inspection
 from swarmlite.engine.io.exec_events import ExecEvents
+from swarmlite.engine.io.handing import Handing
 from swarmlite.engine.io.probe import run_probe
 from swarmlite.engine.io.service import Streams
 from swarmlite.engine.lifecycle import Lifecycle, StepLists
@@ -135,6 +137,10 @@ class Engine:
             return self.network.networks.get(network_id).spec.driver.name
         except NotFound:
             return "overlay"  # of the managers
+
+    def handing(self, path: Path) -> Handing:
+        """Descriptors of containers, for who asks on this socket; to be run."""
+        return Handing(path, self.streams, lambda ref: self.records.find(ref).message)
 
     def _tell(self, container_id: str, action: str, /, **attributes: str) -> None:
         if (record := self.records.get(container_id)) is not None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from swarmlite.engine.io.descriptors import Owned
 from swarmlite.engine.io.pumps import ended, feed, outputs
@@ -25,11 +26,14 @@ STARTED = (ContainerState.RUNNING,)
 NOT_YET = (ContainerState.CREATED, ContainerState.EXITED, ContainerState.RESTARTING)
 
 
-class _Attachment:
+class Attachment:
     """One client's descriptors: ours to read and write, the supervisor's to be handed over."""
 
-    def __init__(self, start: AttachInput.Start, owned: Owned, stdin: bool) -> None:
-        self.owned = owned
+    def __init__(
+        self, start: AttachInput.Start, owned: Owned, *, stdin: bool, waits: bool = False
+    ) -> None:
+        """`waits`: for the exit code too."""
+        self.owned, self._waits = owned, waits
         self.streams = {}
         self.theirs: dict[str, int] = {}
         for name, wanted, kind in (
@@ -62,7 +66,8 @@ class _Attachment:
             self.owned.add(attached.stdin)
             self.stdin = attached.stdin
         self.owned.close(*self.theirs.values())
-        self.exit = asyncio.ensure_future(client.wait(container_id))
+        if self._waits:
+            self.exit = asyncio.ensure_future(client.wait(container_id))
         if not self.connected.done():
             self.connected.set_result(None)
 
@@ -85,7 +90,7 @@ class Attachments:
     def __init__(self, client: Callable[[], Supervisor]) -> None:
         """`client` is the connection to the supervisor; raises Unavailable while there is none."""
         self._client = client
-        self._waiting: dict[str, list[_Attachment]] = {}
+        self._waiting: dict[str, list[Attachment]] = {}
 
     async def connect(self, container_id: str) -> None:
         """Its process has been made, and has not begun: those who wait are attached to it."""
@@ -122,33 +127,44 @@ class Attachments:
         """
         if not (start.stream or start.logs):
             raise InvalidSpec("attach: neither logs nor stream is asked for")
+        async with self.attached(container, start, waits=True) as attachment:
+            await attached()
+            if start.logs and before is not None:
+                async for output in before(attachment.since_ns):
+                    yield output
+            if start.stream:
+                async with contextlib.aclosing(_converse(attachment, inputs)) as messages:
+                    async for output in messages:
+                        yield output
+
+    @asynccontextmanager
+    async def attached(
+        self, container: Container, start: AttachInput.Start, *, waits: bool = False
+    ) -> AsyncIterator[Attachment]:
+        """The descriptors themselves, in place, and closed at the end of the block.
+
+        `waits`: for the exit code too. Raises FailedPrecondition as `attach`.
+        """
         if start.stream:
             _check(container)
         with Owned() as owned:
             stdin = start.stdin and start.stream and container.config.spec.open_stdin
-            attachment = _Attachment(start, owned, stdin)
+            attachment = Attachment(start, owned, stdin=stdin, waits=waits)
             try:
                 if start.stream:
                     await self._begin(container, attachment)
-                await attached()
-                if start.logs and before is not None:
-                    async for output in before(attachment.since_ns):
-                        yield output
-                if start.stream:
-                    async with contextlib.aclosing(_converse(attachment, inputs)) as messages:
-                        async for output in messages:
-                            yield output
+                yield attachment
             finally:
                 self._forget(container.id, attachment)
                 await attachment.leave()
 
-    async def _begin(self, container: Container, attachment: _Attachment) -> None:
+    async def _begin(self, container: Container, attachment: Attachment) -> None:
         if container.state.status in STARTED:
             await attachment.connect(self._client(), container.id)
         else:
             self._waiting.setdefault(container.id, []).append(attachment)
 
-    def _forget(self, container_id: str, attachment: _Attachment) -> None:
+    def _forget(self, container_id: str, attachment: Attachment) -> None:
         waiting = self._waiting.get(container_id, [])
         if attachment in waiting:
             waiting.remove(attachment)
@@ -157,7 +173,7 @@ class Attachments:
 
 
 async def _converse(
-    attachment: _Attachment, inputs: AsyncIterator[AttachInput]
+    attachment: Attachment, inputs: AsyncIterator[AttachInput]
 ) -> AsyncGenerator[StreamOutput, None]:
     await attachment.connected
     assert attachment.exit is not None

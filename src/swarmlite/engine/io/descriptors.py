@@ -54,7 +54,7 @@ async def read_chunks(descriptor: int) -> AsyncIterator[bytes]:
         try:
             data = os.read(descriptor, BLOCK_BYTES)
         except BlockingIOError:
-            await _ready(descriptor, writing=False)
+            await ready(descriptor, writing=False)
             continue
         except OSError as error:
             if error.errno == errno.EIO:
@@ -72,10 +72,11 @@ async def write_all(descriptor: int, data: bytes) -> None:
         try:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
-            await _ready(descriptor, writing=True)
+            await ready(descriptor, writing=True)
 
 
-async def _ready(descriptor: int, *, writing: bool) -> None:
+async def ready(descriptor: int, *, writing: bool) -> None:
+    """Until it can be read from, or written to."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 

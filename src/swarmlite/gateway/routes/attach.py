@@ -15,6 +15,7 @@ from swarmlite.gateway.request import Call
 from swarmlite.gateway.streams.connection import Hijacked, head
 from swarmlite.gateway.streams.converse import converse
 from swarmlite.gateway.streams.frames import content_type
+from swarmlite.gateway.streams.handed import Handed, converse_handed
 from swarmlite.model import detach_keys
 from swarmlite.proto import containers_pb2 as pb
 
@@ -43,6 +44,10 @@ async def attach(call: Call) -> web.StreamResponse:
         stream=call.flag("stream"),
     )
     keys = detach_keys.parse(call.text("detachKeys") or detach_keys.DEFAULT)
+    if start.stream and not start.logs:
+        handed = await Handed.ask(call.backends.paths.attach_socket, start)
+        if handed is not None:
+            return await _handed(call, handed, keys)
     attached, found = await _begin(call, start)
     tty = found.config.spec.tty
     client = Hijacked(call.http)
@@ -58,6 +63,16 @@ async def attach(call: Call) -> web.StreamResponse:
         )
     finally:
         attached.cancel()
+    return client
+
+
+async def _handed(call: Call, handed: Handed, keys: bytes) -> web.StreamResponse:
+    try:
+        client = Hijacked(call.http)
+        client.take(head(call.http, content_type(call.version, tty=handed.tty)))
+        await converse_handed(client, handed, detach_keys=keys if handed.tty else None)
+    finally:
+        handed.close()
     return client
 
 
