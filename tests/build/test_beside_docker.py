@@ -39,10 +39,7 @@ OF_BUILDKIT = ("add-archives", "copy-files", "copy-owners", "modes", "stages")
 and secrets in the environment, and fetches what a `# syntax` names."""
 OF_CONTAINERS = {"", "dev", "proc", "sys", "etc", ".dockerenv"}
 """What an export shows of a container, and no image has; the Dockerfiles put nothing there."""
-ARCHIVE = {"owned", "owned/in", "owned/in/file", "owned/in/link"}
 OTHERWISE = {
-    # --chown is of all that an instruction makes; with Docker what was packed keeps its owners
-    ("add-archives", BUILDKIT): ARCHIVE,
     ("copy-owners", BUILDKIT): {"setuid"},  # a fault of 20.10: it loses set-user-id bits of --chmod
     ("modes", BUILDKIT): {"y/p"},  # it leaves pipes out
 }

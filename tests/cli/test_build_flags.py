@@ -24,7 +24,7 @@ from swarmlite.proto.build_pb2 import BuildEvent, BuildOutput
         ("--squash .", "--squash: not supported: use a second stage with COPY --from"),
         ("--cache-to type=local,dest=x .", "--cache-to: not supported: the cache stays"),
         ("--provenance true .", "--provenance: not supported: no attestations are made"),
-        ("--platform linux/amd64,linux/arm64 .", "one platform a build"),
+        ("--platform linux/amd64,linux .", "expected OS/ARCHITECTURE[/VARIANT]"),
         ("--secret id=x,src=/nowhere .", "--secret x: /nowhere: No such file or directory"),
         ("--secret src .", "src needs a value: src=..."),
         ("--secret id=x,env=UNSET_HERE .", "--secret x: the variable UNSET_HERE is not set"),

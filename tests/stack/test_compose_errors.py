@@ -30,7 +30,6 @@ def fails(text: str, *, namespace: str = "s") -> str:
         ("services:\n  web: {}\n", "c.yml:2: services.web: image is missing"),
         ("services:\n  web: {command: x}\n", "image is missing, and build too"),
         ("services:\n  web: {build: {contxt: .}}\n", "did you mean 'context'?"),
-        ("services:\n  web: {build: {platforms: [a/b, c/d]}}\n", "only one platform"),
         ("services:\n  web: {build: {secrets: [x]}}\n", "secret 'x' is not defined at the top"),
         (
             "services:\n  web: {build: {dockerfile: a, dockerfile_inline: b}}\n",

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from swarmlite.build import checks, known_layers
+from swarmlite.build import checks, known_layers, platforms
 from swarmlite.build.building import Build, Surroundings
 from swarmlite.build.cache import Cache
 from swarmlite.build.cache_mounts import CacheMounts
@@ -103,12 +103,19 @@ class Builder:
 
     async def _carried_out(self, build: Build) -> pb.BuildResult | None:
         _check_options(build.options)
+        several = platforms.wanted(build.options)
+        build.take_platform(several)
         await build.read()
         build.target()
         build.prepare_arguments()
         _warn(build)
         if build.options.check:
             return None
+        if several:
+            try:
+                return await platforms.build_all(build, several)
+            finally:
+                await self._drop(build)
         build.announce()
         await known_layers.learn(build)
         state = await build.solve()

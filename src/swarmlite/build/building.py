@@ -7,7 +7,7 @@ import contextlib
 import os
 import posixpath
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,29 @@ class Build:
         self._scratch = 0
         self.digests: dict[tuple[object, str], str] = {}
         """What bound files come to: a mount of the context is hashed once."""
+        self.label = ""
+        """What its steps' names begin with: the platform, of several."""
         self.unwanted: list[str] = []
         """Ids of images that were made for an archive only."""
+
+    def take_platform(self, several: Sequence[Platform]) -> None:
+        """That of the options, or the first of several."""
+        self.platform = _platform(self.options) or self.host
+        if several:
+            self.platform, self.label = several[0], str(several[0])
+
+    def beside(self, platform: Platform) -> Build:
+        """The same for another platform: Dockerfile, contexts and ssh agents are shared."""
+        folder = self.new()
+        folder.mkdir(mode=0o700)
+        other = Build(
+            self.around, self.options, self.incoming, self.report, self.pins, folder, self.owner
+        )
+        other.platform, other.label = platform, str(platform)
+        other.dockerfile, other._contexts = self.dockerfile, self._contexts
+        other.ssh = self.ssh
+        self.incoming.ssh = self.ssh.heard
+        return other
 
     def _epoch(self) -> int | None:
         if self.options.HasField("source_date_epoch"):

@@ -25,8 +25,9 @@ Mode = Callable[[int, bool], int]
 class Copying:
     """Into one root. Blocks; raises FailedPrecondition, OSError.
 
-    `owner` is everything's, None for each file's own; `mode` makes of a file's mode, and whether it
-    is a directory, the copy's. Devices are copied where `devices` says so.
+    `owner` is everything's, None for each file's own; `maker` is of directories that are made on
+    the way, where it is not `owner`. `mode` makes of a file's mode, and whether it is a directory,
+    the copy's. Devices are copied where `devices` says so.
     """
 
     root: int
@@ -34,6 +35,7 @@ class Copying:
     mode: Mode | None = None
     excluded: Excluded = field(default_factory=lambda: Excluded(()))
     devices: bool = False
+    maker: tuple[int, int] | None = None
     _linked: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
 
     def copy(self, origin: int, source: Source, target: str, *, into: bool) -> None:
@@ -67,7 +69,7 @@ class Copying:
                 os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def _made_for(self) -> tuple[int, int]:
-        return self.owner or (0, 0)
+        return self.maker or self.owner or (0, 0)
 
     def _entry(
         self, entry: trees.Entry, target: str, times: list[tuple[str, os.stat_result]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 from swarmlite.build import known_layers
@@ -15,7 +15,7 @@ from swarmlite.build.trees import view
 from swarmlite.engine.streaming import from_thread
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.storage import trees
-from swarmlite.storage.images.manifest import media_type_of
+from swarmlite.storage.images.manifest import digest_of, media_type_of
 from swarmlite.storage.images.store import tag_of
 from swarmlite.storage.images.types import Image
 from swarmlite.storage.snapshots.tars import TarStream
@@ -41,6 +41,37 @@ async def export(build: Build, state: State) -> pb.BuildResult:
         elif output.type in (pb.BuildOutput.OCI, pb.BuildOutput.DOCKER):
             assert image is not None
             await _send(build, number, _archive(build, image))
+    return result
+
+
+async def export_index(builds: Sequence[Build], states: Sequence[State]) -> pb.BuildResult:
+    """The outputs of several platforms: this host's image, or the first, has the index.
+
+    Raises ResourceExhausted, FailedPrecondition.
+    """
+    first, images = builds[0], builds[0].engine.storage.images
+    outputs = first.options.outputs or [pb.BuildOutput(type=pb.BuildOutput.IMAGE)]
+    result = pb.BuildResult()
+    if not any(output.type in IMAGES for output in outputs):
+        return result
+    made: list[tuple[Build, Image]] = []
+    for build, state in zip(builds, states, strict=True):
+        image = await _image(build, state, tags=[])
+        images.use(image.id, first.owner)
+        made.append((build, image))
+    made.sort(key=lambda one: one[0].platform.architecture != first.host.architecture)
+    kept = any(output.type == pb.BuildOutput.IMAGE for output in outputs)
+    tags = _tags(first) if kept else []
+    ids = list(dict.fromkeys(image.id for _, image in made))
+    raw = await images.bind(ids, tags, dict(first.options.annotations))
+    _describe(first, images.get(ids[0]), result)
+    result.manifest_digest, result.manifest_size_bytes = digest_of(raw), len(raw)
+    result.manifest_media_type = media_type_of(raw)
+    first.unwanted.extend(ids if not kept else ids[1:])
+    for number, output in enumerate(outputs):
+        if output.type == pb.BuildOutput.OCI:
+            refs = tags or [ids[0]]
+            await _send(first, number, images.save(refs, all_platforms=True))
     return result
 
 

@@ -156,7 +156,8 @@ class StageBuild:
 
     @contextlib.contextmanager
     def _telling(self, text: str, step: Instruction, *, number: int) -> Iterator[Step]:
-        place = f"{self.title} {number}/{self._total}".strip()
+        parts = (self.build.label, self.title, f"{number}/{self._total}")
+        place = " ".join(part for part in parts if part)
         told = self.build.begin(
             name=f"[{place}] {_one_line(text)}" if number else _one_line(text),
             stage=self.stage.name or str(self.stage.number),

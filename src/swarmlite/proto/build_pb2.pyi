@@ -234,6 +234,7 @@ class BuildOptions(google.protobuf.message.Message):
     ANNOTATIONS_FIELD_NUMBER: builtins.int
     ENTITLEMENTS_FIELD_NUMBER: builtins.int
     DROP_IGNORED_FIELD_NUMBER: builtins.int
+    PLATFORMS_FIELD_NUMBER: builtins.int
     dockerfile: builtins.str
     """path within the context; empty = Dockerfile"""
     dockerfile_inline: builtins.bytes
@@ -312,6 +313,10 @@ class BuildOptions(google.protobuf.message.Message):
     def entitlements(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """security.insecure, network.host"""
 
+    @property
+    def platforms(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.Platform]:
+        """In the place of `platform`: an image for each, and an index of them, which the first has; outputs IMAGE, OCI, NOTHING only."""
+
     def __init__(
         self,
         *,
@@ -342,9 +347,10 @@ class BuildOptions(google.protobuf.message.Message):
         annotations: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         entitlements: collections.abc.Iterable[builtins.str] | None = ...,
         drop_ignored: builtins.bool = ...,
+        platforms: collections.abc.Iterable[swarmlite.proto.types_pb2.Platform] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "dockerfile_inline", b"dockerfile_inline", "platform", b"platform", "resources", b"resources", "source_date_epoch", b"source_date_epoch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "annotations", b"annotations", "build_args", b"build_args", "cache_from", b"cache_from", "check", b"check", "dockerfile", b"dockerfile", "dockerfile_inline", b"dockerfile_inline", "dockerfile_name", b"dockerfile_name", "drop_ignored", b"drop_ignored", "entitlements", b"entitlements", "extra_hosts", b"extra_hosts", "labels", b"labels", "named_contexts", b"named_contexts", "network", b"network", "no_cache", b"no_cache", "no_cache_filter", b"no_cache_filter", "outputs", b"outputs", "platform", b"platform", "pull", b"pull", "registry_auths", b"registry_auths", "resources", b"resources", "secrets", b"secrets", "shm_size_bytes", b"shm_size_bytes", "source_date_epoch", b"source_date_epoch", "ssh", b"ssh", "tags", b"tags", "target", b"target", "ulimits", b"ulimits"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "annotations", b"annotations", "build_args", b"build_args", "cache_from", b"cache_from", "check", b"check", "dockerfile", b"dockerfile", "dockerfile_inline", b"dockerfile_inline", "dockerfile_name", b"dockerfile_name", "drop_ignored", b"drop_ignored", "entitlements", b"entitlements", "extra_hosts", b"extra_hosts", "labels", b"labels", "named_contexts", b"named_contexts", "network", b"network", "no_cache", b"no_cache", "no_cache_filter", b"no_cache_filter", "outputs", b"outputs", "platform", b"platform", "platforms", b"platforms", "pull", b"pull", "registry_auths", b"registry_auths", "resources", b"resources", "secrets", b"secrets", "shm_size_bytes", b"shm_size_bytes", "source_date_epoch", b"source_date_epoch", "ssh", b"ssh", "tags", b"tags", "target", b"target", "ulimits", b"ulimits"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_dockerfile_inline", b"_dockerfile_inline"]) -> typing.Literal["dockerfile_inline"] | None: ...
     @typing.overload

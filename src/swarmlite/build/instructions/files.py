@@ -235,7 +235,8 @@ class _Plan:
                 if number not in taken.unpacked:
                     copying.copy(origin, source, self.target, into=self.into)
                     continue
-                unpacked = Copying(root, owner, devices=True)
+                # --chown is not of what was packed: that keeps its owners, as with Docker
+                unpacked = Copying(root, None, devices=True, maker=owner)
                 with opened(taken.unpacked[number]) as tree:
                     unpacked.tree(tree, self.target)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarmlite.build import emulation
 from swarmlite.build.cache import key_of
 from swarmlite.build.dockerfile.instructions import Command, Run
 from swarmlite.build.failures import StepFailed
@@ -62,6 +63,7 @@ async def run(stage: StageBuild, state: State, step: Run, told: Step) -> bool:
     )  # fmt: skip
 
     async def work(name: str) -> None:
+        await in_thread(emulation.check, state.platform, build.host)
         proxies = state.arguments.proxies()
         if build.epoch is not None:
             proxies["SOURCE_DATE_EPOCH"] = str(build.epoch)

@@ -17,10 +17,8 @@ Decorator = Callable[[Any], Any]
 PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 
 
-def _one_platform(text: str) -> Any:
-    if "," in text:
-        raise InvalidSpec("one platform a build: build again for the next one")
-    return parse_platform(text)
+def _platforms(text: str) -> Any:
+    return [parse_platform(word.strip()) for word in text.split(",")]
 
 
 def _refused(name: str, why: str, *also: str, harmless: tuple[str, ...] = ()) -> Decorator:
@@ -74,7 +72,10 @@ OPTIONS: list[Decorator] = [
         help="type=image|tar|local|oci|docker|registry[,dest=PATH], or a folder",
     ),
     click.option(
-        "--platform", type=parsed(_one_platform), help="Platform, as linux/amd64 or linux/arm/v7"
+        "--platform",
+        multiple=True,
+        type=parsed(_platforms),
+        help="Platforms, as linux/amd64,linux/arm/v7",
     ),
     click.option(
         "--progress",

@@ -32,13 +32,15 @@ def options_of(values: Mapping[str, Any]) -> BuildOptions:
         raise InvalidSpec("--squash: not supported: use a second stage with COPY --from")
     if values["call"] not in ("build", "check"):
         raise InvalidSpec(f"--call {values['call'][:40]}: only build and check are there")
+    platforms = [platform for listed in values["platform"] for platform in listed]
     options = BuildOptions(
         target=values["target"],
         tags=[str(tag(text)) for text in values["tag"]],
         no_cache=values["no_cache"],
         no_cache_filter=_listed(values["no_cache_filter"]),
         pull=values["pull"],
-        platform=values["platform"],
+        platform=platforms[0] if len(platforms) == 1 else None,
+        platforms=platforms if len(platforms) > 1 else [],
         network=values["network"],
         cache_from=[_cache_image(text) for text in values["cache_from"]],
         shm_size_bytes=values["shm_size"] or 0,

@@ -56,7 +56,8 @@ def command(session: Session, /, context: str, **values: Any) -> None:
     if options.check:
         click.echo("Check complete, no problems found.", err=True)
         return
-    _finish(session, building.of(result), found, values)
+    several = len(options.platforms) > 1
+    _finish(session, building.of(result), found, values, several=several)
 
 
 def _name(options: BuildOptions, found: list[outputs.Output], *, push: bool) -> None:
@@ -74,7 +75,12 @@ def _name(options: BuildOptions, found: list[outputs.Output], *, push: bool) -> 
 
 
 def _finish(
-    session: Session, result: BuildResult, found: list[outputs.Output], values: dict[str, Any]
+    session: Session,
+    result: BuildResult,
+    found: list[outputs.Output],
+    values: dict[str, Any],
+    *,
+    several: bool,
 ) -> None:
     building.left_behind(result, iidfile=values["iidfile"], metadata_file=values["metadata_file"])
     to_stdout = any(one.dest == outputs.STREAM for one in found)
@@ -82,7 +88,9 @@ def _finish(
         building.report(result, quiet=values["quiet"])
     if values["push"] or any(one.push for one in found):
         for name in result.tags:
-            request = PushImageRequest(ref=name, registry_auth=registry_auth(name))
+            request = PushImageRequest(
+                ref=name, registry_auth=registry_auth(name), all_platforms=several
+            )
             done = follow(session.images.Push(request), quiet=values["quiet"], out=sys.stderr)
             if not done.pushed:
                 raise Failed(f"{name} was not pushed", 1)

@@ -153,14 +153,16 @@ def _ulimits(node: Node, build: Build) -> None:
 
 def _platforms(node: Node, build: Build) -> None:
     texts = read.strings(node)
-    if len(texts) > 1:
-        raise node.error("only one platform is built at a time")
+    found = []
     for text in texts:
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(parts):
             raise node.error(f"{text[:40]!r}: expected OS/ARCHITECTURE[/VARIANT]")
-        made = Platform(os=parts[0], architecture=parts[1], variant="".join(parts[2:]))
-        build.options.platform.CopyFrom(made)
+        found.append(Platform(os=parts[0], architecture=parts[1], variant="".join(parts[2:])))
+    if len(found) == 1:
+        build.options.platform.CopyFrom(found[0])
+    else:
+        build.options.platforms.extend(found)
 
 
 def _entitlements(node: Node, build: Build) -> None:

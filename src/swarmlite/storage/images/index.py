@@ -111,7 +111,8 @@ class Index:
                 if pinned in entry.digests or pinned in entry.platform_digests:
                     return entry
             for entry in self.entries.values():  # made here: no registry has given it a digest
-                if reference.digest == entry.manifest and _named_in(entry.tags, reference.name):
+                ours = reference.digest in (entry.manifest, entry.index)
+                if ours and _named_in(entry.tags, reference.name):
                     return entry
         else:
             for entry in self.entries.values():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.references import Reference
-from swarmlite.storage.images import describing, saving
+from swarmlite.storage.images import describing, indexing, saving
 from swarmlite.storage.images.auth import RegistryAuth
 from swarmlite.storage.images.catalog import Catalog, Report, image_of
 from swarmlite.storage.images.giving import Giving
@@ -175,6 +175,12 @@ class ImageStore:
     ) -> Iterator[bytes]:
         """A tar that `load` and `docker load` take, which is an OCI layout too; see `saving`."""
         return saving.save(self._catalog, refs, platform, all_platforms=all_platforms)
+
+    async def bind(
+        self, ids: Sequence[str], tags: Sequence[str], annotations: Mapping[str, str] | None = None
+    ) -> bytes:
+        """An index of images of several platforms; see indexing.bind."""
+        return await indexing.bind(self._catalog, ids, tags, annotations)
 
     # registries
     async def resolve(
