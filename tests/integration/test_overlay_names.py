@@ -1,6 +1,7 @@
 """Names, VIPs and tasks' addresses on an overlay: one service for all of these tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from swarm_world import SERVE, create, fetch, in_container, remove_everything
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.timeout(120)
 def web(shared_cluster: Cluster, busybox: str) -> Iterator[Cluster]:
     """A service `web` of three tasks and a global `client`, on one overlay network."""
     swarm = shared_cluster
-    swarm.manager.cli("network", "create", "-d", "overlay", "front")
+    swarm.manager.cli("network", "create", "-d", "overlay", "--ipv6", "front")
     create(
         swarm, "--name", "web", "--network", "front", "--replicas", "3", busybox, "sh", "-c", SERVE
     )
@@ -46,7 +47,7 @@ def test_service_name_answers_through_the_vip_from_every_host(web: Cluster) -> N
 
 
 def test_tasks_name_gives_every_address_and_each_is_reached(web: Cluster) -> None:
-    shown = in_container(web.workers[0], "client.", "nslookup", "tasks.web.")
+    shown = in_container(web.workers[0], "client.", "nslookup", "-type=a", "tasks.web.")
     addresses = {
         line.split()[-1].strip()
         for line in shown.split("Name:", 1)[1].splitlines()
@@ -55,6 +56,21 @@ def test_tasks_name_gives_every_address_and_each_is_reached(web: Cluster) -> Non
     assert len(addresses) == 3
     for address in addresses:
         assert fetch(web.workers[0], "client.", address)
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this kernel has no IPv6")
+def test_names_have_ipv6_addresses_that_are_reached_from_every_host(web: Cluster) -> None:
+    def addresses(name: str) -> set[str]:
+        shown = in_container(web.workers[0], "client.", "nslookup", "-type=aaaa", name)
+        lines = shown.split("Name:", 1)[1].splitlines()
+        return {line.split()[-1] for line in lines if line.startswith("Address")}
+
+    (vip,) = addresses("web.")
+    tasks = addresses("tasks.web.")
+    assert len(tasks) == 3 and vip not in tasks
+    for host in web.hosts:
+        for address in tasks:
+            in_container(host, "client.", "ping", "-c", "1", "-W", "5", address)
 
 
 def test_names_of_other_networks_are_not_answered(web: Cluster, busybox: str) -> None:

@@ -122,6 +122,38 @@ def test_a_subnet_that_overlaps_waits_until_the_other_is_gone(world):
     assert len(world.running(service_id)) == 1
 
 
+def test_a_network_with_ipv6_gives_each_an_address_of_both(world):
+    """Its subnet is one of the cluster's own, unless one is asked for; an IPv4 one is there too."""
+    chosen, asked = world.add_network("a", ipv6=True), world.add_network("b", "fd00:7::/64")
+    service_id = world.create_service(on_network(chosen, asked))
+    world.settle()
+    service = world.view.services.get(service_id)
+    (task,) = world.running(service_id)
+    for network_id, prefix in ((chosen, "fd53:4c01:"), (asked, "fd00:7:")):
+        subnets = [c.subnet for c in world.view.networks.get(network_id).ipam.configs]
+        four, six = sorted(subnets, key=lambda text: ":" in text)
+        assert six.startswith(prefix)
+        vips = [v.addr for v in service.endpoint.virtual_ips if v.network_id == network_id]
+        (place,) = (n for n in task.networks if n.network_id == network_id)
+        for addresses in (vips, place.addresses):
+            assert [ipaddress.ip_interface(a).network for a in addresses] == [
+                network(four), network(six),
+            ]  # fmt: skip
+        assert place.mac.startswith("02:42:0a:")
+
+
+def test_of_several_subnets_the_next_gives_when_one_is_full(world):
+    small = world.add_network("a", "10.7.0.0/29", "10.7.1.0/24")
+    service_id = world.create_service(on_network(small, replicas=8))
+    world.settle()
+    tasks = world.running(service_id)
+    assert len(tasks) == 8
+    given = [ipaddress.ip_interface(t.networks[0].addresses[0]) for t in tasks]
+    assert all(len(t.networks[0].addresses) == 1 for t in tasks)
+    of = [str(address.network) for address in given]
+    assert (of.count("10.7.0.0/29"), of.count("10.7.1.0/24")) == (4, 4)
+
+
 def on_network(*networks, replicas=1, **options):
     spec = service_spec(options.get("name", "web"), replicas=replicas)
     for target in networks:

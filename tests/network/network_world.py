@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -342,7 +343,9 @@ class World:
         """A sandbox with its endpoints told to everyone, and perhaps a server in it."""
         attachments = []
         for network, cidr in places:
+            cidr, _, six = cidr.partition(" ")
             endpoint = self._endpoint(network, task, cidr, host)
+            endpoint.addr6 = six
             assert endpoint.id in self.endpoints
             endpoint.task_id, endpoint.in_rotation = task, True
             if service is not None:
@@ -351,7 +354,7 @@ class World:
                 NetworkAttachment(
                     network_id=network.id,
                     network_name=network.spec.annotations.name,
-                    addresses=[cidr],
+                    addresses=[cidr, six] if six else [cidr],
                     mac=endpoint.mac,
                 )
             )
@@ -453,7 +456,9 @@ def read_reply(data: bytes) -> Reply:
         kind = int.from_bytes(data[offset + 2 : offset + 4], "big")
         length = int.from_bytes(data[offset + 10 : offset + 12], "big")
         content = data[offset + 12 : offset + 12 + length]
-        addresses.append(".".join(str(b) for b in content) if kind == 1 else content.hex())
+        families = {1: socket.AF_INET, 28: socket.AF_INET6}
+        known = socket.inet_ntop(families[kind], content) if kind in families else ""
+        addresses.append(known or content.hex())
         offset += 12 + length
     return Reply(flags & 0xF, bool(flags & 0x0200), addresses, data)
 

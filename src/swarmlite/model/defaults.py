@@ -109,6 +109,8 @@ def fill_network(spec: NetworkSpec) -> NetworkSpec:
     filled.CopyFrom(spec)
     filled.driver.name = filled.driver.name or NETWORK_DRIVER
     filled.scope = filled.scope or "swarm"
+    if any(":" in config.subnet for config in filled.ipam.configs):
+        filled.ipv6_enabled = True
     return filled
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec
-from swarmlite.network import ipam, options
+from swarmlite.network import ipam, netns, options
 from swarmlite.network.api import (
     BRIDGE,
     CONTAINER,
@@ -30,6 +30,7 @@ from swarmlite.network.view import (
     NULL_DRIVERS,
     View,
     driver_of,
+    subnets_of,
 )
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.types_pb2 import DNSConfig, NetworkAttachment, PortConfig
@@ -212,32 +213,40 @@ def managed_place(
     driver = driver_of(network)
     if driver != "overlay":
         raise InvalidSpec(f"network driver {driver!r} is not supported")
-    return _managed(attachment, network.spec.ingress, network.spec.internal, _free(places))
+    return _managed(attachment, network, _free(places))
 
 
-def _managed(
-    attachment: NetworkAttachment, ingress: bool, internal: bool, number: int
-) -> AttachmentRecord:
-    for cidr in attachment.addresses:
-        address, _, prefix = cidr.partition("/")
-        if ":" in address:
-            continue
-        if ingress:
-            port = interface = ""
-        else:
-            port, interface = f"p{secrets.token_hex(6)}", f"eth{number}"
-        return AttachmentRecord(
-            network_id=attachment.network_id,
-            network_name=attachment.network_name,
-            address=address,
-            prefix=int(prefix or 32),
-            mac=attachment.mac or mac_text(mac_of(address)),
-            port=port,
-            interface=interface,
-            internal=internal,
-        )
-    raise InvalidSpec(
-        f"network {attachment.network_name or attachment.network_id}: no IPv4 address was given"
+def _managed(attachment: NetworkAttachment, network: Network, number: int) -> AttachmentRecord:
+    four = next((cidr for cidr in attachment.addresses if ":" not in cidr), "")
+    six = next((cidr for cidr in attachment.addresses if ":" in cidr), "")
+    if not netns.has_ipv6():
+        six = ""
+    address, _, prefix = four.partition("/")
+    address6, _, prefix6 = six.partition("/")
+    if not address:
+        name = attachment.network_name or attachment.network_id
+        raise InvalidSpec(f"network {name}: no IPv4 address was given")
+    if network.spec.ingress:
+        port = interface = ""
+    else:
+        port, interface = f"p{secrets.token_hex(6)}", f"eth{number}"
+    own = ipaddress.ip_address(address)
+    return AttachmentRecord(
+        network_id=attachment.network_id,
+        network_name=attachment.network_name,
+        address=address,
+        prefix=int(prefix or 32),
+        mac=attachment.mac or mac_text(mac_of(address)),
+        port=port,
+        interface=interface,
+        internal=network.spec.internal,
+        address6=address6,
+        prefix6=int(prefix6 or 128) if address6 else 0,
+        subnets=tuple(
+            subnet
+            for subnet in subnets_of(network)
+            if own not in ipaddress.ip_network(subnet) and (address6 or ":" not in subnet)
+        ),
     )
 
 

@@ -45,5 +45,6 @@ def vips(view: View, networks: Iterable[str]) -> dict[str, Sequence[str]]:
         for service in view.services_on(network_id):
             for vip in service.vips:
                 if vip.network_id == network_id and vip.addr:
-                    found[host_of(vip.addr)] = view.backends(network_id, service.id)
+                    six = ":" in vip.addr
+                    found[host_of(vip.addr)] = view.backends(network_id, service.id, six=six)
     return found

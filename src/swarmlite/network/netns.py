@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -133,3 +134,9 @@ class Threads:
         """Wait for what runs and end the threads."""
         self._pool.shutdown(wait=True)
         os.close(self.host)
+
+
+@functools.cache
+def has_ipv6() -> bool:
+    """Whether this kernel knows of IPv6 at all."""
+    return Path("/proc/net/if_inet6").exists()

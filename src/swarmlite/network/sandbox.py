@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from swarmlite.network import conntrack, netlink, netns, nft, vip_table
+from swarmlite.network.drivers.api import NEXT_HOP6, NEXT_HOP_MAC
 from swarmlite.network.state import AttachmentRecord, SandboxRecord
 
 DNS_ADDRESS = ("127.0.0.11", 0)
@@ -192,6 +193,8 @@ def egress_interface(record: SandboxRecord) -> str:
 
 
 def _place(place: AttachmentRecord, link: int) -> list[netlink.Message]:
+    if not place.local:
+        return _managed_place(place, link)
     batch = [netlink.add_address(link, place.address, place.prefix)]
     if place.address6:
         batch.append(netlink.add_address(link, place.address6, place.prefix6))
@@ -200,6 +203,23 @@ def _place(place: AttachmentRecord, link: int) -> list[netlink.Message]:
     for address in place.link_local:
         batch.append(netlink.add_address(link, address, 64 if ":" in address else 16))
     return [*batch, netlink.set_link(link)]
+
+
+def _managed_place(place: AttachmentRecord, link: int) -> list[netlink.Message]:
+    """On an overlay: IPv6 goes by the network's own next hop, so that nothing is solicited."""
+    batch = [netlink.add_address(link, place.address, place.prefix), netlink.no_ipv6(link)]
+    if place.address6:
+        batch.append(netlink.add_address(link, place.address6, 128))
+    batch.append(netlink.set_link(link))
+    if place.address6:
+        batch.append(netlink.neighbour(link, NEXT_HOP6, NEXT_HOP_MAC))
+    for subnet in place.subnets:
+        network, _, prefix = subnet.partition("/")
+        hop = NEXT_HOP6 if ":" in network else None
+        batch.append(
+            netlink.add_route(network, int(prefix), oif=link, gateway=hop, on_link=bool(hop))
+        )
+    return batch
 
 
 def _default_routes(record: SandboxRecord, index: Callable[[str], int]) -> list[netlink.Message]:

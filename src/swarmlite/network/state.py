@@ -35,6 +35,8 @@ class AttachmentRecord:
     published: bool = False
     """Published ports may lead to it."""
     link_local: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    """Of a network of the managers: what is reached on it, beside its own IPv4 subnet."""
 
     def plug(self) -> Plug:
         """As its driver sees it."""
@@ -115,7 +117,7 @@ def from_json(data: dict[str, object]) -> SandboxRecord:
         value = data.get(name)
         data[name] = tuple(value) if isinstance(value, list) else ()
     for item in attachments:
-        for name in ("aliases", "link_local"):
+        for name in ("aliases", "link_local", "subnets"):
             item[name] = tuple(item.get(name, ()))
     return SandboxRecord(
         attachments=tuple(AttachmentRecord(**item) for item in attachments),

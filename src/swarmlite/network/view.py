@@ -6,6 +6,7 @@ the wiring of nothing else is computed again.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -122,8 +123,9 @@ class View:
         if old is not None:
             self._forget(old)
             self._touch(old, touched)
-            if remove or host_of(endpoint.addr) != host_of(old.addr):
-                touched.gone.add((old.network_id, host_of(old.addr)))
+            for before, after in ((old.addr, endpoint.addr), (old.addr6, endpoint.addr6)):
+                if before and (remove or host_of(after) != host_of(before)):
+                    touched.gone.add((old.network_id, host_of(before)))
         if remove:
             return
         self._endpoints[endpoint.id] = endpoint
@@ -197,10 +199,15 @@ class View:
         found = self._by_service.get((network_id, service_id), {})
         return [found[key] for key in sorted(found)]
 
-    def backends(self, network_id: str, service_id: str) -> list[str]:
-        """The addresses that take new connections of a service on one network."""
+    def backends(self, network_id: str, service_id: str, *, six: bool = False) -> list[str]:
+        """The addresses that take new connections of a service on one network.
+
+        `six`: those of IPv6.
+        """
         return [
-            host_of(e.addr) for e in self.service_endpoints(network_id, service_id) if e.in_rotation
+            host_of(e.addr6 if six else e.addr)
+            for e in self.service_endpoints(network_id, service_id)
+            if e.in_rotation and (e.addr6 or not six)
         ]
 
     def peers(self) -> set[str]:
@@ -214,6 +221,15 @@ class View:
 
 def _networks_of(service: VirtualService) -> set[str]:
     return {vip.network_id for vip in service.vips} | {a.network_id for a in service.aliases}
+
+
+def subnets_of(network: Network) -> list[str]:
+    """All subnets of a network, IPv4 and IPv6, as CIDRs without host bits."""
+    found = []
+    for config in network.ipam.configs:
+        with contextlib.suppress(ValueError):
+            found.append(str(ipaddress.ip_network(config.subnet, strict=False)))
+    return found
 
 
 def subnet_of(network: Network) -> ipaddress.IPv4Network | None:

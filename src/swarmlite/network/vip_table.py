@@ -21,6 +21,7 @@ import functools
 import socket
 from collections.abc import Mapping, Sequence
 
+from swarmlite.network import netns
 from swarmlite.network.load_balancer import chain_name
 from swarmlite.network.netlink import Message, netfilter
 from swarmlite.network.netlink.netfilter import (
@@ -37,7 +38,9 @@ Vips = Mapping[str, Sequence[str]]
 
 RESOLVER = "127.0.0.11"
 _VIPS, _BALANCE, _FIRST = 1, 2, 3
+_VIPS6, _BALANCE6, _FIRST6 = (1 << 24) + 1, (1 << 24) + 2, (1 << 24) + 3
 _TABLE = netfilter.Packer("swarmlite")
+_TABLE6 = netfilter.Packer("swarmlite", socket.AF_INET6)
 
 
 def load(vips: Vips, *, start: int, ports: tuple[int, int], fresh: bool = False) -> list[Message]:
@@ -46,40 +49,67 @@ def load(vips: Vips, *, start: int, ports: tuple[int, int], fresh: bool = False)
     `start`: where turns among backends begin. `ports`: the resolver's, UDP and TCP.
     """
     before = [] if fresh else [_TABLE.table(), _TABLE.delete_table()]
+    if not fresh and netns.has_ipv6():
+        before += [_TABLE6.table(), _TABLE6.delete_table()]
     return [*before, *_skeleton(), *_resolver(*ports), *change({}, vips, start=start)]
 
 
 def change(old: Vips, wanted: Vips, *, start: int) -> list[Message]:
-    """The transaction from `old` to `wanted`; empty when they are the same."""
+    """The transaction from `old` to `wanted`; empty when they are the same.
+
+    IPv6 has a table of its own, which is there as long as there are VIPs of it.
+    """
+    old4, old6 = _apart(old)
+    wanted4, wanted6 = _apart(wanted)
+    messages = _change(_TABLE, old4, wanted4, start, _FIRST)
+    if not wanted6:
+        return [*messages, *([_TABLE6.delete_table()] if old6 else [])]
+    made = [] if old6 else _skeleton6()
+    return [*messages, *made, *_change(_TABLE6, old6, wanted6, start, _FIRST6)]
+
+
+def _apart(vips: Vips) -> tuple[Vips, Vips]:
+    """The VIPs of IPv4, and those of IPv6."""
+    six = {vip: backends for vip, backends in vips.items() if ":" in vip}
+    if not six:
+        return vips, six
+    return {vip: backends for vip, backends in vips.items() if vip not in six}, six
+
+
+def _change(
+    table: netfilter.Packer, old: Vips, wanted: Vips, start: int, number: int
+) -> list[Message]:
     gone = [vip for vip in old if vip not in wanted]
     new = [vip for vip in wanted if vip not in old]
-    messages = [*_TABLE.remove("balance", gone), *_TABLE.remove("vips", gone)]
-    number = _FIRST
+    messages = [*table.remove("balance", gone), *table.remove("vips", gone)]
     for vip, backends in wanted.items():
         if vip in old and old[vip] == backends:
             continue
         chain = chain_name(vip)
-        messages.append(_TABLE.flush(chain) if vip in old else _TABLE.chain(chain))
-        messages += _in_turn(chain, backends, start, number)
+        messages.append(table.flush(chain) if vip in old else table.chain(chain))
+        messages += _in_turn(table, chain, backends, start, number)
         number += 1
     for vip in gone:
         chain = chain_name(vip)
-        messages += [_TABLE.flush(chain), _TABLE.delete_chain(chain)]
-    messages += _TABLE.add_gotos("balance", ((vip, chain_name(vip)) for vip in new))
-    return [*messages, *_TABLE.add_addresses("vips", new)]
+        messages += [table.flush(chain), table.delete_chain(chain)]
+    messages += table.add_gotos("balance", ((vip, chain_name(vip)) for vip in new))
+    return [*messages, *table.add_addresses("vips", new)]
 
 
-def _in_turn(chain: str, backends: Sequence[str], start: int, number: int) -> list[Message]:
+def _in_turn(
+    table: netfilter.Packer, chain: str, backends: Sequence[str], start: int, number: int
+) -> list[Message]:
     """The rule that sends each new connection to the next of `backends`, from `start` on."""
     count = len(backends)
     if not count:
         return []
     if count == 1:
-        return [_TABLE.rule(chain, netfilter.redirected(backends[0]))]
+        return [table.rule(chain, netfilter.redirected(backends[0]))]
     turn = start % count
     ordered = [*backends[turn:], *backends[:turn]]
-    rule = _TABLE.rule(chain, netfilter.redirected_in_turn(count, number))
-    return [*_TABLE.numbered(number, ordered), rule]
+    family = socket.AF_INET6 if table is _TABLE6 else socket.AF_INET
+    rule = table.rule(chain, netfilter.redirected_in_turn(count, number, family))
+    return [*table.numbered(number, ordered), rule]
 
 
 @functools.cache
@@ -106,6 +136,26 @@ def _skeleton() -> tuple[Message, ...]:
         table.rule("unbalanced", to, netfilter.in_set("vips", _VIPS), netfilter.goto("refuse")),
         table.rule("refuse", is_tcp, netfilter.refused_by_tcp()),
         table.rule("refuse", netfilter.refused_by_icmp()),
+    )
+
+
+@functools.cache
+def _skeleton6() -> tuple[Message, ...]:
+    """What the table of IPv6 has: its VIPs only, for the resolver is asked by IPv4."""
+    to = netfilter.field(NETWORK, netfilter.DESTINATION_ADDRESS6)
+    is_tcp = netfilter.protocol() + netfilter.equals(bytes([socket.IPPROTO_TCP]))
+    table = _TABLE6
+    return (
+        table.table(),
+        table.base_chain("output", netfilter.NAT, netfilter.OUTPUT, -100),
+        table.base_chain("unbalanced", netfilter.FILTER, netfilter.OUTPUT, 0),
+        table.chain("refuse"),
+        table.addresses("vips", _VIPS6),
+        table.verdicts("balance", _BALANCE6),
+        table.rule("output", to, netfilter.verdict_of("balance", _BALANCE6)),
+        table.rule("unbalanced", to, netfilter.in_set("vips", _VIPS6), netfilter.goto("refuse")),
+        table.rule("refuse", is_tcp, netfilter.refused_by_tcp()),
+        table.rule("refuse", netfilter.refused_by_icmp(six=True)),
     )
 
 

@@ -77,11 +77,12 @@ class World:
 
     # --- what users do
 
-    def add_network(self, name: str, subnet: str = "") -> str:
+    def add_network(self, name: str, *subnets: str, ipv6: bool = False) -> str:
         network = Network(id=self.new_id("net"))
         network.spec.annotations.name = name
         network.spec.driver.name = "overlay"
-        if subnet:
+        network.spec.ipv6_enabled = ipv6
+        for subnet in subnets:
             network.spec.ipam.configs.add(subnet=subnet)
         self.write(Put(network))
         return network.id

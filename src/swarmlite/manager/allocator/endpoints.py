@@ -58,12 +58,15 @@ def allocate_service(state: State, service: Service, view: Tables) -> Service:
     allocated.CopyFrom(service)
     endpoint = allocated.endpoint
     endpoint.spec.CopyFrom(service.spec.endpoint)
-    before = {vip.network_id: vip.addr for vip in service.endpoint.virtual_ips}
+    before: dict[str, list[str]] = {}
+    for vip in service.endpoint.virtual_ips:
+        before.setdefault(vip.network_id, []).append(vip.addr)
     del endpoint.virtual_ips[:]
     try:
         for network in vip_networks(service, view):
-            addr = before.get(network.id) or _given(state, owner, network)[0][0]
-            endpoint.virtual_ips.add(network_id=network.id, addr=addr)
+            kept = before.get(network.id)
+            for addr in kept or [text for text, _ in _given(state, owner, network)]:
+                endpoint.virtual_ips.add(network_id=network.id, addr=addr)
         ports = state.ports.allocate(
             service.id,
             service.spec.endpoint.ports,

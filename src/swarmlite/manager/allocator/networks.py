@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from swarmlite.errors import InvalidSpec
+import hashlib
+
+from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.types_pb2 import IPAMConfig
 
 from .ipam import parse_address, parse_network
 from .state import State
+
+ULA_PREFIX = "fd53:4c01"
+"""Of the subnets that IPv6 networks of a swarm without one of their own get."""
+MAX_TRIES = 100
 
 
 def allocate_network(state: State, network: Network) -> Network:
@@ -18,8 +24,10 @@ def allocate_network(state: State, network: Network) -> Network:
     allocated = Network()
     allocated.CopyFrom(network)
     allocated.ipam.CopyFrom(network.spec.ipam)
-    if not allocated.ipam.configs:
-        allocated.ipam.configs.add()
+    if all(":" in config.subnet for config in allocated.ipam.configs):
+        allocated.ipam.configs.add()  # every network has IPv4
+    if network.spec.ipv6_enabled and all(":" not in c.subnet for c in allocated.ipam.configs):
+        allocated.ipam.configs.add(subnet=_own_subnet6(state, network.id))
     name = network.spec.annotations.name
     taken = []
     try:
@@ -41,6 +49,16 @@ def allocate_network(state: State, network: Network) -> Network:
     allocated.driver_state.options["vni"] = str(state.vnis.allocate())
     state.add_network(allocated)
     return allocated
+
+
+def _own_subnet6(state: State, network_id: str) -> str:
+    """A /64 of the cluster's own that no network has, from the network's id. RFC 4193."""
+    for number in range(MAX_TRIES):
+        digest = hashlib.sha256(f"{network_id}/{number}".encode()).hexdigest()
+        subnet = parse_network(f"{ULA_PREFIX}:{digest[:4]}:{digest[4:8]}::/64")
+        if state.subnets.overlaps(subnet) is None:
+            return str(subnet)
+    raise ResourceExhausted("no IPv6 subnet is free: give one with --subnet")
 
 
 def _gateway(config: IPAMConfig) -> str:

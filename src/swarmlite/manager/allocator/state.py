@@ -113,7 +113,9 @@ class State:
                 return
 
     def give(self, owner: str, network_id: str, requested: Sequence[str] = ()) -> list[Given]:
-        """One address of each subnet of a network, or those `requested`.
+        """An address of IPv4, and one of IPv6 where a network has it, or those `requested`.
+
+        Of several subnets the first that has one left gives it.
 
         Raises ResourceExhausted, AlreadyExists, InvalidSpec; the caller releases the owner.
         """
@@ -122,14 +124,12 @@ class State:
             raise ResourceExhausted("it has no subnet yet")
         given: list[Given] = []
         numbers = [parse_address(text) for text in requested]
-        for pool in pools:
-            number = next((n for n in numbers if n in pool), None)
-            if number is None:
-                number = pool.allocate()
-            else:
-                pool.take(number)
-            self._held[owner].append((pool, number))
-            given.append((pool.text(number), number))
+        for version in (4, 6):
+            of_version = [pool for pool in pools if pool.subnet.version == version]
+            if of_version:
+                pool, number = _one(of_version, numbers)
+                self._held[owner].append((pool, number))
+                given.append((pool.text(number), number))
         return given
 
     def release(self, owner: str) -> bool:
@@ -138,6 +138,18 @@ class State:
         for pool, number in held or ():
             pool.release(number)
         return bool(held)
+
+
+def _one(pools: Sequence[AddressPool], asked: Sequence[int]) -> tuple[AddressPool, int]:
+    for pool in pools:
+        for number in asked:
+            if number in pool:
+                pool.take(number)
+                return pool, number
+    for pool in pools[:-1]:
+        with suppress(ResourceExhausted):
+            return pool, pool.allocate()
+    return pools[-1], pools[-1].allocate()
 
 
 def subnet_pool(cluster: Cluster | None) -> SubnetPool:

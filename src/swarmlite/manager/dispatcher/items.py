@@ -72,11 +72,13 @@ def task_endpoints(task: Task, node: Node | None) -> Iterator[Endpoint]:
     name = full_task_name(task)
     container_id = _container_id(task) if rotation else ""
     for attachment in task.networks:
+        six = next((address for address in attachment.addresses if ":" in address), "")
         for address in attachment.addresses[:1]:
             yield Endpoint(
                 id=f"{attachment.network_id}/{task.id}",
                 network_id=attachment.network_id,
                 addr=address,
+                addr6=six,
                 mac=attachment.mac,
                 node_id=node.id,
                 node_addr=node.description.data_path_addr,

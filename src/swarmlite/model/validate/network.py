@@ -12,6 +12,9 @@ from swarmlite.proto.types_pb2 import IPAMConfig
 from . import checks
 from .unsupported import check_network
 
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+MIN_MTU, MIN_MTU6 = 576, 1280
+
 
 def validate_network(spec: NetworkSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks."""
@@ -28,34 +31,38 @@ def validate_network(spec: NetworkSpec) -> None:
     if spec.ingress and spec.internal:
         raise InvalidSpec("--ingress: the ingress network cannot be internal")
     check_network(spec)
-    _mtu(spec)
     subnets = [_ipam(config) for config in spec.ipam.configs]
+    six = spec.ipv6_enabled or any(subnet.version == 6 for subnet in subnets)
+    _mtu(spec, MIN_MTU6 if six else MIN_MTU)
+    if spec.ingress and six:
+        raise InvalidSpec("--ingress: published ports are reached by IPv4 only, leave out --ipv6")
     for number, subnet in enumerate(subnets):
         for other in subnets[:number]:
             if subnet.overlaps(other):
                 raise InvalidSpec(f"--subnet {subnet}: overlaps with {other}")
 
 
-def _mtu(spec: NetworkSpec) -> None:
+def _mtu(spec: NetworkSpec, least: int) -> None:
     for key in ("com.docker.network.driver.mtu",):
         value = spec.driver.options.get(key, "1450")
-        if not (value.isascii() and value.isdecimal() and 576 <= int(value) <= 65535):
-            raise InvalidSpec(f"-o {key}: {value[:20]!r} is not a number from 576 to 65535")
+        if not (value.isascii() and value.isdecimal() and least <= int(value) <= 65535):
+            raise InvalidSpec(f"-o {key}: {value[:20]!r} is not a number from {least} to 65535")
 
 
-def _ipam(config: IPAMConfig) -> ipaddress.IPv4Network:
+def _ipam(config: IPAMConfig) -> Subnet:
     if not config.subnet:
         raise InvalidSpec("--gateway, --ip-range and --aux-address need a --subnet")
     subnet = checks.network("--subnet", config.subnet)
-    if not isinstance(subnet, ipaddress.IPv4Network):
-        raise InvalidSpec(f"--subnet {config.subnet}: IPv6 is not supported yet")
-    if subnet.prefixlen > 29 or subnet.prefixlen < 8:
-        raise InvalidSpec(f"--subnet {config.subnet}: expected a prefix length from 8 to 29")
+    least, most = (8, 29) if subnet.version == 4 else (32, 124)
+    if not least <= subnet.prefixlen <= most:
+        raise InvalidSpec(
+            f"--subnet {config.subnet}: expected a prefix length from {least} to {most}"
+        )
     if subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.is_unspecified:
         raise InvalidSpec(f"--subnet {config.subnet}: is not a range of host addresses")
     if config.range:
         inner = checks.network("--ip-range", config.range)
-        if not isinstance(inner, ipaddress.IPv4Network) or not inner.subnet_of(subnet):
+        if inner.version != subnet.version or not _within(inner, subnet):
             raise InvalidSpec(f"--ip-range {config.range}: is not within --subnet {subnet}")
     if config.gateway:
         _inside("--gateway", config.gateway, subnet)
@@ -64,9 +71,14 @@ def _ipam(config: IPAMConfig) -> ipaddress.IPv4Network:
     return subnet
 
 
-def _inside(where: str, text: str, subnet: ipaddress.IPv4Network) -> None:
+def _within(inner: Subnet, outer: Subnet) -> bool:
+    return inner.network_address in outer and inner.broadcast_address in outer
+
+
+def _inside(where: str, text: str, subnet: Subnet) -> None:
     address = checks.address(where, text)
     if address not in subnet:
         raise InvalidSpec(f"{where} {address}: is not within --subnet {subnet}")
-    if address in (subnet.network_address, subnet.broadcast_address):
+    last = subnet.broadcast_address if subnet.version == 4 else None
+    if address in (subnet.network_address, last):
         raise InvalidSpec(f"{where} {address}: is not a host address of --subnet {subnet}")

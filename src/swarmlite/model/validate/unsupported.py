@@ -77,15 +77,14 @@ HONOURED_SERVICE = frozenset(
 )
 
 REFUSED_NETWORK = {
-    "ipv6_enabled": "--ipv6",
-    "ipam.configs.ipv6": "--ipv6",
     "config_from": "--config-from",
     "config_only": "--config-only",
 }
 HONOURED_NETWORK = frozenset(
     """
-    annotations driver internal attachable ingress scope ipam.driver ipam.configs.subnet
-    ipam.configs.range ipam.configs.gateway ipam.configs.reserved
+    annotations driver internal attachable ingress scope ipv6_enabled ipam.driver
+    ipam.configs.subnet ipam.configs.range ipam.configs.gateway ipam.configs.reserved
+    ipam.configs.ipv6
     """.split()
 )
 

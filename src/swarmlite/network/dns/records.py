@@ -106,12 +106,16 @@ class _Builder:
         return self._zone
 
     def _service(self, service_id: str, name: str, service: VirtualService | None) -> None:
-        backends = self._view.backends(self._network_id, service_id)
+        backends = self._backends(service_id)
         vips = self._vips(service)
         self._zone.add(name, vips or backends)
         self._zone.add(f"tasks.{name}", backends)
         for vip in vips:
             self._zone.point(vip, name)
+
+    def _backends(self, service_id: str) -> list[str]:
+        four = self._view.backends(self._network_id, service_id)
+        return four + self._view.backends(self._network_id, service_id, six=True)
 
     def _vips(self, service: VirtualService | None) -> list[str]:
         if service is None:
@@ -121,7 +125,7 @@ class _Builder:
     def _aliases(self, service_id: str, service: VirtualService | None) -> None:
         if service is None:
             return
-        backends = self._view.backends(self._network_id, service_id)
+        backends = self._backends(service_id)
         for entry in service.aliases:
             if entry.network_id != self._network_id:
                 continue
@@ -130,20 +134,21 @@ class _Builder:
                 self._zone.add(f"tasks.{alias}", backends, shared=True)
 
     def _endpoint(self, endpoint: Endpoint) -> None:
-        address = host_of(endpoint.addr)
+        addresses = [host_of(cidr) for cidr in (endpoint.addr, endpoint.addr6) if cidr]
         # A task's own names are answered before it is in rotation: what forms a cluster has to
         # find its peers while it starts.
         short = endpoint.container_id[:SHORT_ID]
         own = [name for name in (endpoint.name, short, endpoint.hostname) if name]
         for name in own:
             if name != endpoint.service_name:
-                self._zone.add(name, [address], shared=True)
+                self._zone.add(name, addresses, shared=True)
         if endpoint.in_rotation:
-            self._shared_names(endpoint, address)
+            self._shared_names(endpoint, addresses)
         label = own[0] if own else f"{endpoint.service_name or 'task'}.{endpoint.task_id}"
-        self._zone.point(address, f"{label}.{self._suffix}" if self._suffix else label)
+        for address in addresses:
+            self._zone.point(address, f"{label}.{self._suffix}" if self._suffix else label)
 
-    def _shared_names(self, endpoint: Endpoint, address: str) -> None:
+    def _shared_names(self, endpoint: Endpoint, addresses: list[str]) -> None:
         # An alias that the whole service has is the service's: its VIP answers, not the task.
         service = self._view.services.get(endpoint.service_id)
         services: set[str] = set()
@@ -152,7 +157,7 @@ class _Builder:
                 services.update(entry.names)
         for name in endpoint.aliases:
             if name not in services and name != endpoint.service_name:
-                self._zone.add(name, [address], shared=True)
+                self._zone.add(name, addresses, shared=True)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+NEXT_HOP6 = "fe80::1"
+NEXT_HOP_MAC = bytes.fromhex("02534c000001")
+"""Who leads IPv6 on, on every overlay: its own bridge."""
+
 
 @dataclass(frozen=True)
 class Plug:

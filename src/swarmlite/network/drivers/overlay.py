@@ -2,7 +2,8 @@
 
 Nothing floods and nothing learns. The bridge forwards to the MACs that it knows, answers
 ARP itself from its neighbour table, and takes from a container only frames with that container's
-own MAC and address: what a container forges goes nowhere.
+own MAC and address: what a container forges goes nowhere. IPv6 is forwarded by the bridge's own
+address, the next hop of every container: no neighbour is solicited or advertised.
 """
 
 from __future__ import annotations
@@ -10,30 +11,33 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network import netlink, netns, nft
-from swarmlite.network.drivers.api import Plug
+from swarmlite.network.drivers.api import NEXT_HOP_MAC, Plug
 from swarmlite.network.netlink import PortFlags
 
 BRIDGE, VXLAN = "br0", "vx0"
 CONTAINER_PORT = PortFlags(proxy_arp=True, locked=True)
 HOST_PORT = PortFlags(proxy_arp=True)
 VXLAN_PORT = PortFlags(neigh_suppress=True)
-_BRIDGE_MAC = netlink.mac_bytes("02:53:4c:00:00:01")
 
 _GUARD = """table bridge swarmlite
 delete table bridge swarmlite
 table bridge swarmlite {
   set local { type ether_addr . ipv4_addr; %(elements)s }
+  set local6 { type ether_addr . ipv6_addr; %(elements6)s }
   chain containers {
     type filter hook prerouting priority -300; policy drop;
     iifname "vx0" accept
     ether type ip ether saddr . ip saddr @local accept
+    ether type ip6 meta l4proto ipv6-icmp icmpv6 type 133-137 drop
+    ether type ip6 ether saddr . ip6 saddr @local6 accept
     ether type arp arp operation request arp saddr ether . arp saddr ip @local accept
   }
 }
@@ -48,6 +52,12 @@ class Port:
     address: str
     mac: bytes
     flags: PortFlags = CONTAINER_PORT
+    address6: str = ""
+
+    @property
+    def addresses(self) -> list[str]:
+        """IPv4, and IPv6 where it has one."""
+        return [self.address, *([self.address6] if self.address6 else [])]
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,19 @@ class Peers:
 class Overlay:
     """The kernel objects of one network. Synchronous; on threads of `netns.Threads` only."""
 
-    def __init__(self, pin: Path, host: int, *, vni: int, local: str, port: int, mtu: int) -> None:
+    def __init__(
+        self,
+        pin: Path,
+        host: int,
+        *,
+        vni: int,
+        local: str,
+        port: int,
+        mtu: int,
+        subnets6: Sequence[str] = (),
+    ) -> None:
         """Make or take up the namespace at `pin`. Raises OSError, FailedPrecondition."""
-        self.pin, self.mtu = pin, mtu
+        self.pin, self.mtu, self._subnets6 = pin, mtu, tuple(subnets6)
         self._host, self._vni, self._local, self._port = host, vni, local, port
         self._ports: dict[str, Port] = {}
         self._peers = Peers()
@@ -97,7 +117,7 @@ class Overlay:
         """Bring bridge and VXLAN device to be as they should, whatever is there."""
         links = self._netlink.links()
         if BRIDGE not in links:
-            self._netlink.send([netlink.make_bridge(BRIDGE, self.mtu, _BRIDGE_MAC)])
+            self._netlink.send([netlink.make_bridge(BRIDGE, self.mtu, NEXT_HOP_MAC)])
         if VXLAN not in links:
             self._make_vxlan()
         links = self._netlink.links()
@@ -111,6 +131,21 @@ class Overlay:
             wanted.append(netlink.set_link(self.vxlan, master=self.bridge))
         wanted.append(netlink.set_port(self.vxlan, VXLAN_PORT))
         self._netlink.send(wanted)
+        if self._subnets6:
+            self._build6()
+
+    def _build6(self) -> None:
+        """Have the bridge lead IPv6 from container to container, wherever they are."""
+        self._netlink.send([netlink.no_ipv6(self.bridge)])
+        with netns.inside(self.namespace, self._host):
+            netns.write_sysctl(f"ipv6/conf/{BRIDGE}/disable_ipv6", "0")
+            netns.write_sysctl("ipv6/conf/all/forwarding", "1")
+            netns.write_sysctl(f"ipv6/neigh/{BRIDGE}/mcast_solicit", "0")
+        routes = []
+        for subnet in self._subnets6:
+            network, _, prefix = subnet.partition("/")
+            routes.append(netlink.add_route(network, int(prefix), oif=self.bridge))
+        self._netlink.send(routes)
 
     def _make_vxlan(self) -> None:
         """Send from the host's namespace, where the tunnel's UDP socket has to be."""
@@ -140,7 +175,7 @@ class Overlay:
 
     def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
         """See Driver."""
-        port = Port(plug.port, plug.address, plug.mac)
+        port = Port(plug.port, plug.address, plug.mac, address6=plug.address6)
         self.plug(port, peer=plug.interface, peer_namespace=namespace, peer_index=index)
 
     def plug(self, port: Port, *, peer: str, peer_namespace: int, peer_index: int = 0) -> None:
@@ -170,12 +205,12 @@ class Overlay:
     def _entries(self, port: Port, index: int) -> list[netlink.Message]:
         return [
             netlink.forward(index, port.mac),
-            netlink.neighbour(self.bridge, port.address, port.mac),
+            *(netlink.neighbour(self.bridge, a, port.mac) for a in port.addresses),
         ]
 
     def expect(self, plug: Plug) -> None:
         """See Driver."""
-        self.expect_port(Port(plug.port, plug.address, plug.mac))
+        self.expect_port(Port(plug.port, plug.address, plug.mac, address6=plug.address6))
 
     def expect_port(self, port: Port) -> None:
         """Count a port that is there already as ours: adoption."""
@@ -189,11 +224,13 @@ class Overlay:
                 return
             if all(other.address != port.address for other in self._ports.values()):
                 # What followed it at the same address elsewhere was said by `set_peers` since.
-                mac = self._peers.neighbours.get(port.address)
-                message = netlink.neighbour(
-                    self.bridge, port.address, mac or port.mac, delete=not mac
-                )
-                self._netlink.send([message], ignore=[errno.ENOENT, errno.ENODEV])
+                messages = []
+                for address in port.addresses:
+                    mac = self._peers.neighbours.get(address)
+                    messages.append(
+                        netlink.neighbour(self.bridge, address, mac or port.mac, delete=not mac)
+                    )
+                self._netlink.send(messages, ignore=[errno.ENOENT, errno.ENODEV])
             if port.flags.locked:
                 with contextlib.suppress(OSError):
                     self._element(port, delete=True)
@@ -211,19 +248,18 @@ class Overlay:
             self._guard()
 
     def _element(self, port: Port, *, delete: bool = False) -> None:
-        nft.bridge_element(
-            self._filter, "swarmlite", "local", port.mac, port.address, delete=delete
-        )
+        for address in port.addresses:
+            name = "local6" if ":" in address else "local"
+            nft.bridge_element(self._filter, "swarmlite", name, port.mac, address, delete=delete)
         self._generation = nft.generation_of(self._filter)
 
     def _guard(self) -> None:
         """Load the whole guard again. The host's own port is trusted."""
-        elements = [
-            f"{netlink.mac_text(p.mac)} . {p.address}"
-            for p in self._ports.values()
-            if p.flags.locked
-        ]
-        text = _GUARD % {"elements": f"elements = {{ {', '.join(elements)} }}" if elements else ""}
+        locked = [port for port in self._ports.values() if port.flags.locked]
+        text = _GUARD % {
+            "elements": _elements((port.mac, port.address) for port in locked),
+            "elements6": _elements((p.mac, p.address6) for p in locked if p.address6),
+        }
         for port in self._ports.values():
             if not port.flags.locked:
                 text += f'add rule bridge swarmlite containers iifname "{port.name}" accept\n'
@@ -257,7 +293,7 @@ class Overlay:
     def _difference(
         self, neighbours: Mapping[str, bytes], forwards: Mapping[bytes, str], wanted: Peers
     ) -> list[netlink.Message]:
-        local = {port.address for port in self._ports.values()}
+        local = {address for port in self._ports.values() for address in port.addresses}
         local_macs = {port.mac for port in self._ports.values()}
         messages = [
             netlink.forward(self.vxlan, mac, to=to, delete=True)
@@ -297,6 +333,8 @@ class Overlay:
 
     def _reconcile_peers(self, *, keep: bool = False) -> int:
         neighbours = self._netlink.neighbours(self.bridge)
+        if self._subnets6:
+            neighbours |= self._netlink.neighbours(self.bridge, socket.AF_INET6)
         bridge, own = self._netlink.forwards(self.vxlan)
         # An entry that only one of the two tables holds counts as missing.
         forwards = {mac: to for mac, to in own.items() if mac in bridge}
@@ -352,3 +390,9 @@ class Overlay:
             self._netlink.send([netlink.delete_link(VXLAN)])
         self.close()
         netns.unpin(self.pin)
+
+
+def _elements(pairs: Iterable[tuple[bytes, str]]) -> str:
+    """The elements of a set of MAC addresses with an address each, in nft's words."""
+    words = [f"{netlink.mac_text(mac)} . {address}" for mac, address in pairs]
+    return f"elements = {{ {', '.join(words)} }}" if words else ""

@@ -14,7 +14,7 @@ from swarmlite.network.drivers.overlay import Overlay, Peers
 from swarmlite.network.host import DEFAULT_MTU, VXLAN_OVERHEAD
 from swarmlite.network.netlink import mac_bytes, mac_of
 from swarmlite.network.netns import Threads
-from swarmlite.network.view import Touched, View, host_of
+from swarmlite.network.view import Touched, View, host_of, subnets_of
 from swarmlite.proto.objects_pb2 import Network
 
 MTU_OPTION = "com.docker.network.driver.mtu"
@@ -52,6 +52,7 @@ class Overlays:
             raise FailedPrecondition(f"network {network_id} is not known on this node yet")
         vni, mtu = _vni(network), _mtu(network, self.mtu)
         pin = self._directory / f"{PREFIX}{network_id}"
+        subnets6 = [s for s in subnets_of(network) if ":" in s and netns.has_ipv6()]
 
         def work() -> Overlay:
             return Overlay(
@@ -61,6 +62,7 @@ class Overlays:
                 local=self._local,
                 port=self._port,
                 mtu=mtu,
+                subnets6=subnets6,
             )
 
         overlay = await self._threads.run(work)
@@ -77,6 +79,8 @@ class Overlays:
             address = host_of(endpoint.addr)
             mac = mac_bytes(endpoint.mac) if endpoint.mac else mac_of(address)
             neighbours[address] = mac
+            if endpoint.addr6:
+                neighbours[host_of(endpoint.addr6)] = mac
             forwards[mac] = endpoint.node_addr
         return Peers(neighbours, forwards)
 

@@ -281,17 +281,19 @@ class Socket:
             found.append((ipaddress.IPv4Network((destination, prefix)), index))
         return found
 
-    def neighbours(self, index: int) -> dict[str, bytes]:
-        """The permanent IPv4 neighbours on a link."""
+    def neighbours(
+        self, index: int, family: socket.AddressFamily = socket.AF_INET
+    ) -> dict[str, bytes]:
+        """The permanent neighbours on a link."""
         found = {}
-        head = struct.pack("=BxHiHBB", socket.AF_INET, 0, 0, 0, 0, 0)
+        head = struct.pack("=BxHiHBB", family, 0, 0, 0, 0, 0)
         for _, body in self.dump(GETNEIGH, head):
             _, where, state = struct.unpack_from("=BxxxiH", body)
             values = attributes(body, 12)
             if where != index or not state & NUD_PERMANENT:
                 continue
             if NDA_DST in values and NDA_LLADDR in values:
-                found[socket.inet_ntoa(values[NDA_DST])] = values[NDA_LLADDR]
+                found[socket.inet_ntop(family, values[NDA_DST])] = values[NDA_LLADDR]
         return found
 
     def forwards(self, index: int) -> tuple[set[bytes], dict[bytes, str]]:

@@ -11,7 +11,14 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 
-from swarmlite.network.netlink.attributes import Message, attribute, nested, text
+from swarmlite.network.netlink.attributes import (
+    Message,
+    address_bytes,
+    attribute,
+    family_of,
+    nested,
+    text,
+)
 from swarmlite.network.netlink.constants import APPEND, CREATE, NESTED
 
 TABLES = 10
@@ -27,12 +34,16 @@ FILTER, NAT = "filter", "nat"
 NETWORK, TRANSPORT = 1, 2
 SOURCE_ADDRESS, DESTINATION_ADDRESS, PROTOCOL = (12, 4), (16, 4), (9, 1)
 """(offset, length) in an IPv4 header."""
+DESTINATION_ADDRESS6 = (24, 16)
+"""As these, in an IPv6 header."""
 SOURCE_PORT, DESTINATION_PORT = (0, 2), (2, 2)
 _CHECKSUMS = {socket.IPPROTO_UDP: 6, socket.IPPROTO_TCP: 16}
 _REGISTER = 1
 _VERDICT = 0
 _GOTO, _L4PROTO = -4, 16
-_ADDRESS_TYPE, _INTEGER_TYPE, _VERDICT_TYPE = 7, 4, 0xFFFFFF00
+_INTEGER_TYPE, _VERDICT_TYPE = 4, 0xFFFFFF00
+_ADDRESS_TYPES = {socket.AF_INET: (7, 4), socket.AF_INET6: (8, 16)}
+"""By family: the type of a set's addresses, and their length."""
 _ANONYMOUS, _CONSTANT, _MAP = 1, 2, 8
 _ADDRESSES, _VERDICTS, _NUMBERS = (
     # How `nft list` is to read keys and values: kind, length, and a number of the host's order.
@@ -43,13 +54,17 @@ _ADDRESSES, _VERDICTS, _NUMBERS = (
 
 
 class Packer:
-    """Messages about one IPv4 table."""
+    """Messages about one table, of IPv4 or IPv6."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, family: socket.AddressFamily = socket.AF_INET) -> None:
         self._table = text(1, table)
+        self._head = struct.pack(">BBH", family, 0, 0)
+        self._family = family
+        self._type, self._length = _ADDRESS_TYPES[family]
+        self._address_key = _number(4, self._type) + _number(5, self._length)
 
     def _message(self, kind: int, flags: int, *attributes: bytes) -> Message:
-        return TABLES << 8 | kind, flags, _HEAD + self._table + b"".join(attributes)
+        return TABLES << 8 | kind, flags, self._head + self._table + b"".join(attributes)
 
     # tables and chains
     def table(self) -> Message:
@@ -85,12 +100,12 @@ class Packer:
     # sets
     def addresses(self, name: str, number: int) -> Message:
         """A set of addresses; `number` names it in this transaction."""
-        about = _ADDRESS_KEY + _number(10, number) + attribute(13, _ADDRESSES)
+        about = self._address_key + _number(10, number) + attribute(13, _ADDRESSES)
         return self._message(_NEW_SET, CREATE, text(2, name), _number(3, 0), about)
 
     def verdicts(self, name: str, number: int) -> Message:
         """A map of addresses to verdicts."""
-        about = _ADDRESS_KEY + _number(6, _VERDICT_TYPE) + _number(7, 0)
+        about = self._address_key + _number(6, _VERDICT_TYPE) + _number(7, 0)
         about += _number(10, number) + attribute(13, _VERDICTS)
         return self._message(_NEW_SET, CREATE, text(2, name), _number(3, _MAP), about)
 
@@ -98,31 +113,29 @@ class Packer:
         """A nameless map of 0, 1 and so on to addresses, for a rule that comes after it."""
         about = _number(3, _ANONYMOUS | _CONSTANT | _MAP)
         about += _number(4, _INTEGER_TYPE) + _number(5, 4)
-        about += _number(6, _ADDRESS_TYPE) + _number(7, 4) + _number(10, number)
+        about += _number(6, self._type) + _number(7, self._length) + _number(10, number)
         about += nested(9, _number(1, len(addresses))) + attribute(13, _NUMBERS)
-        elements = [
-            _NUMBERED.pack(*_KEY, index, *_DATA, socket.inet_aton(address))
-            for index, address in enumerate(addresses)
-        ]
+        pack = _numbered if self._family == socket.AF_INET else _numbered6
+        elements = [pack(index, address) for index, address in enumerate(addresses)]
         made = self._message(_NEW_SET, CREATE, text(2, _NAMELESS), about)
         return [made, *self._elements(_NEW_ELEMENT, CREATE, _NAMELESS, elements, number)]
 
     def add_addresses(self, name: str, addresses: Iterable[str]) -> list[Message]:
         """Elements of a set."""
-        keys = [_element(_value(1, socket.inet_aton(address))) for address in addresses]
+        keys = [_element(_value(1, address_bytes(address))) for address in addresses]
         return self._elements(_NEW_ELEMENT, CREATE, name, keys)
 
     def add_gotos(self, name: str, chains: Iterable[tuple[str, str]]) -> list[Message]:
         """Elements of a map of verdicts: the chain that each address leads to."""
         elements = [
-            _element(_value(1, socket.inet_aton(address)), nested(2, goto_verdict(chain)))
+            _element(_value(1, address_bytes(address)), nested(2, goto_verdict(chain)))
             for address, chain in chains
         ]
         return self._elements(_NEW_ELEMENT, CREATE, name, elements)
 
     def remove(self, name: str, addresses: Iterable[str]) -> list[Message]:
         """Take addresses out of a set or map; all have to be in it."""
-        keys = [_element(_value(1, socket.inet_aton(address))) for address in addresses]
+        keys = [_element(_value(1, address_bytes(address))) for address in addresses]
         return self._elements(_DELETE_ELEMENT, 0, name, keys)
 
     def _elements(
@@ -200,22 +213,35 @@ def refused_by_tcp() -> bytes:
     return _expression("reject", _number(1, 1) + attribute(2, b"\0"))
 
 
-def refused_by_icmp() -> bytes:
-    """ICMP port unreachable."""
-    return _expression("reject", _number(1, 0) + attribute(2, b"\x03"))
+def refused_by_icmp(*, six: bool = False) -> bytes:
+    """ICMP port unreachable; `six`: of IPv6."""
+    return _expression("reject", _number(1, 0) + attribute(2, b"\x04" if six else b"\x03"))
 
 
 def redirected(address: str) -> bytes:
     """The connection goes to an address instead."""
-    value = _number(1, _REGISTER) + _value(2, socket.inet_aton(address))
-    return _expression("immediate", value) + _DNAT
+    value = _number(1, _REGISTER) + _value(2, address_bytes(address))
+    return _expression("immediate", value) + _DNAT[family_of(address)]
 
 
-def redirected_in_turn(count: int, number: int) -> bytes:
+def redirected_in_turn(
+    count: int, number: int, family: socket.AddressFamily = socket.AF_INET
+) -> bytes:
     """Connections go to the addresses of the nameless map `number`, one after the other."""
     turn = _number(1, _REGISTER) + _number(2, count) + _number(3, 0) + _number(4, 0)
     chosen = text(1, _NAMELESS) + _number(2, _REGISTER) + _number(3, _REGISTER)
-    return _expression("numgen", turn) + _expression("lookup", chosen + _number(4, number)) + _DNAT
+    looked_up = _expression("lookup", chosen + _number(4, number))
+    return _expression("numgen", turn) + looked_up + _DNAT[family]
+
+
+def _numbered(index: int, address: str) -> bytes:
+    """An element of a nameless map."""
+    return _NUMBERED.pack(*_KEY, index, *_DATA, socket.inet_aton(address))
+
+
+def _numbered6(index: int, address: str) -> bytes:
+    key = _value(1, struct.pack("=I", index))
+    return _element(key, _value(2, address_bytes(address)))
 
 
 def _number(kind: int, value: int) -> bytes:
@@ -234,11 +260,12 @@ def _expression(name: str, values: bytes) -> bytes:
     return nested(_LIST_ELEMENT, text(1, name), nested(2, values))
 
 
-_HEAD = struct.pack(">BBH", socket.AF_INET, 0, 0)
 _NAMELESS = "__map%d"
 _NUMBERED = struct.Struct("=6HI4H4s")
 """An element of a nameless map, packed at once: there are as many as backends."""
 _KEY = (28, _LIST_ELEMENT | NESTED, 12, 1 | NESTED, 8, 1)
 _DATA = (12, 2 | NESTED, 8, 1)
-_ADDRESS_KEY = _number(4, _ADDRESS_TYPE) + _number(5, 4)
-_DNAT = _expression("nat", _number(1, 1) + _number(2, socket.AF_INET) + _number(3, _REGISTER))
+_DNAT: dict[int, bytes] = {
+    family: _expression("nat", _number(1, 1) + _number(2, family) + _number(3, _REGISTER))
+    for family in (socket.AF_INET, socket.AF_INET6)
+}
