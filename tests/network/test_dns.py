@@ -159,9 +159,9 @@ class _Answering:
         self.socket.settimeout(10.0)
         self.port: int = self.socket.getsockname()[1]
 
-    def answer(self) -> None:
+    def answer(self, code: int = packet.NO_ERROR) -> None:
         data, client, *_ = self.socket.recvfrom(2000)
-        self.socket.sendto(data[:2] + b"\x81\x80" + data[4:], client)
+        self.socket.sendto(data[:2] + bytes([0x81, 0x80 | code]) + data[4:], client)
 
 
 async def test_a_resolver_that_cannot_be_sent_to_costs_nothing(
@@ -188,6 +188,50 @@ async def test_a_resolver_that_cannot_be_sent_to_costs_nothing(
     assert not asker.ask(data, packet.parse(data), answers.put_nowait)
     asker.close()
     resolver.socket.close()
+
+
+async def test_a_silent_resolver_costs_nothing_and_the_first_has_the_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All are asked at once. The first one's answer counts, also when it comes after another's;
+    where it is silent the other's does, soon the first time and at once from then on.
+    """
+    monkeypatch.setattr(forward, "TIMEOUT_S", 1000.0)
+    monkeypatch.setattr(forward, "HEAD_START_S", 500.0)
+    first = _Answering(socket.AF_INET, "127.0.0.2")
+    second = _Answering(socket.AF_INET, "127.0.0.3", first.port)
+    monkeypatch.setattr(forward, "PORT", first.port)
+    channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    async def make(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+        raise OSError("none")
+
+    asker = forward.Forwarder([channel], make, lambda: ["127.0.0.2", "127.0.0.3"])
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def ask() -> None:
+        data = query("example.com")
+        assert asker.ask(data, packet.parse(data), answers.put_nowait)
+
+    ask()
+    await asyncio.to_thread(second.answer, packet.NAME_ERROR)
+    await asyncio.to_thread(first.answer)
+    assert (await answers.get())[3] & 0xF == packet.NO_ERROR
+    ask()  # a failure is not an answer
+    await asyncio.to_thread(first.answer, packet.SERVER_FAILURE)
+    await asyncio.to_thread(second.answer)
+    assert (await answers.get())[3] & 0xF == packet.NO_ERROR
+    monkeypatch.setattr(forward, "HEAD_START_S", 0.001)
+    ask()
+    await asyncio.to_thread(second.answer)
+    assert (await answers.get())[3] & 0xF == packet.NO_ERROR
+    monkeypatch.setattr(forward, "HEAD_START_S", 500.0)
+    ask()  # nobody waits for the first one now
+    await asyncio.to_thread(second.answer)
+    assert (await answers.get())[3] & 0xF == packet.NO_ERROR
+    asker.close()
+    first.socket.close()
+    second.socket.close()
 
 
 async def test_resolvers_are_asked_by_ipv6_too(

@@ -7,8 +7,8 @@ import contextlib
 import secrets
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarmlite.network.dns import packet
@@ -16,6 +16,10 @@ from swarmlite.network.dns import packet
 MAX_PENDING = 1024
 TIMEOUT_S = 2.0
 TRIES = 2
+HEAD_START_S = 0.1
+"""All resolvers are asked at once, but one that the host names later counts only once those before
+it had so long: they may know names that it does not. A silent one has it once, then never again
+until it answers."""
 SOCKETS = 8
 PORT = 53
 _LENGTH = struct.Struct(">H")
@@ -25,13 +29,32 @@ MakeSocket = Callable[[socket.AddressFamily, socket.SocketKind], Awaitable[socke
 
 
 @dataclass
-class _Pending:
+class _Asked:
+    """One question under way at several resolvers."""
+
     question: packet.Question
     query: bytes
     reply: Callable[[bytes], None]
-    server: str
-    left: list[str]
-    timer: asyncio.TimerHandle
+    servers: list[str]
+    """In the host's order: those before have the say over those behind them."""
+    tries: int = TRIES
+    waiting: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Place in `servers` to what its answer is known by."""
+    best: tuple[int, bytes] | None = None
+    """The answer of the foremost that had one."""
+    failure: bytes = b""
+    head_start: bool = True
+    """Whether those behind still wait for those before."""
+    timer: asyncio.TimerHandle | None = None
+
+    def settled(self, silent: Collection[str]) -> bytes | None:
+        """The answer that counts now, if one does."""
+        if self.best is not None:
+            before = [n for n in self.waiting if n < self.best[0]]
+            if self.head_start and any(self.servers[n] not in silent for n in before):
+                return None
+            return self.best[1]
+        return self.failure if self.failure and not self.waiting else None
 
 
 def host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
@@ -78,7 +101,10 @@ class Forwarder:
         family that none of them has are passed over.
         """
         self._sockets, self._make, self._resolvers = list(sockets), make, resolvers
-        self._pending: dict[tuple[int, int], _Pending] = {}
+        self._pending: dict[tuple[int, int], tuple[_Asked, int]] = {}
+        """What an answer is known by to its question, and whose it is."""
+        self._silent: set[str] = set()
+        """Resolvers that answered too late the last time: nobody waits for them."""
         self._loop = asyncio.get_running_loop()
         for number, channel in enumerate(self._sockets):
             self._loop.add_reader(channel, self._readable, number)
@@ -89,34 +115,30 @@ class Forwarder:
         `reply` is called once, with the resolver's answer under the client's id, or with a
         failure once all resolvers were silent.
         """
-        servers = self._resolvers()
+        servers = list(dict.fromkeys(self._resolvers()))
         if not servers or not self._sockets or len(self._pending) >= MAX_PENDING:
             return False
-        return self._send(query, question, reply, servers * TRIES)
+        return self._send(_Asked(question, query, reply, servers))
 
-    def _send(
-        self,
-        query: bytes,
-        question: packet.Question,
-        reply: Callable[[bytes], None],
-        servers: list[str],
-    ) -> bool:
-        """Ask the first of `servers` that can be sent to; whether there was one."""
-        for count, server in enumerate(servers, 1):
+    def _send(self, asked: _Asked) -> bool:
+        """Ask all resolvers that can be sent to; whether there was one."""
+        for place, server in enumerate(asked.servers):
             key = self._free_key(server)
             if key is None:
                 continue
-            data = _LENGTH.pack(key[1]) + query[2:]
+            data = _LENGTH.pack(key[1]) + asked.query[2:]
             try:
-                address = plain(server)  # of a name, `sendto` would ask a resolver
+                plain(server)  # of a name, `sendto` would ask a resolver
                 self._sockets[key[0]].sendto(data, (server, PORT))
             except OSError:
-                continue  # nobody to wait for: the next at once
-            timer = self._loop.call_later(TIMEOUT_S, self._silent, key)
-            left = servers[count:]
-            self._pending[key] = _Pending(question, query, reply, address, left, timer)
-            return True
-        return False
+                continue  # nobody to wait for
+            asked.waiting[place] = key
+            self._pending[key] = asked, place
+        if not asked.waiting:
+            return False
+        asked.tries -= 1
+        asked.timer = self._loop.call_later(HEAD_START_S, self._no_head_start, asked)
+        return True
 
     def _free_key(self, server: str) -> tuple[int, int] | None:
         """A fresh id and a random one of our ports: what a forger would have to guess."""
@@ -129,10 +151,34 @@ class Forwarder:
             number = secrets.randbits(16)
         return slot, number
 
-    def _silent(self, key: tuple[int, int]) -> None:
-        pending = self._pending.pop(key)
-        if not self._send(pending.query, pending.question, pending.reply, pending.left):
-            pending.reply(packet.answer(pending.question, [], code=packet.SERVER_FAILURE))
+    def _no_head_start(self, asked: _Asked) -> None:
+        asked.head_start = False
+        asked.timer = self._loop.call_later(TIMEOUT_S - HEAD_START_S, self._too_late, asked)
+        self._settle(asked)
+
+    def _too_late(self, asked: _Asked) -> None:
+        self._forget(asked)
+        if asked.tries > 0 and not asked.failure and self._send(asked):
+            return
+        asked.reply(asked.failure or packet.answer(asked.question, [], code=packet.SERVER_FAILURE))
+
+    def _settle(self, asked: _Asked) -> None:
+        """Answer, if what has come so far says what the answer is."""
+        answer = asked.settled(self._silent)
+        if answer is None:
+            return
+        if asked.best is not None and not asked.head_start:
+            self._silent.update(asked.servers[n] for n in asked.waiting if n < asked.best[0])
+        self._forget(asked)
+        asked.reply(answer)
+
+    def _forget(self, asked: _Asked) -> None:
+        """Nobody's answer is waited for any more."""
+        for key in asked.waiting.values():
+            self._pending.pop(key, None)
+        asked.waiting.clear()
+        if asked.timer is not None:
+            asked.timer.cancel()
 
     def _readable(self, slot: int) -> None:
         for _ in range(64):
@@ -143,21 +189,38 @@ class Forwarder:
             if len(data) < 12 or port != PORT:
                 continue
             key = (slot, _LENGTH.unpack_from(data)[0])
-            pending = self._pending.get(key)
-            if pending is None or pending.server != plain(server):
+            found = self._pending.get(key)
+            if found is None:
                 continue
-            if not packet.same_question(data, pending.question):
+            asked, place = found
+            if plain(asked.servers[place]) != plain(server):
                 continue
-            del self._pending[key]
-            pending.timer.cancel()
-            pending.reply(_LENGTH.pack(pending.question.id) + data[2:])
+            if packet.same_question(data, asked.question):
+                self._answered(asked, place, _LENGTH.pack(asked.question.id) + data[2:])
+
+    def _answered(self, asked: _Asked, place: int, answer: bytes) -> None:
+        del self._pending[asked.waiting.pop(place)]
+        self._silent.discard(asked.servers[place])
+        if answer[3] & 0xF not in (packet.NO_ERROR, packet.NAME_ERROR):
+            asked.failure = asked.failure or answer
+        elif asked.best is None or place < asked.best[0]:
+            asked.best = place, answer
+        self._settle(asked)
 
     async def ask_tcp(self, query: bytes) -> bytes | None:
-        """Pass a query on by TCP; None when no resolver answers."""
-        for server in self._resolvers():
-            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                async with asyncio.timeout(TIMEOUT_S):
-                    return await self._ask_tcp(query, server)
+        """Pass a query on by TCP, to all at once; None when no resolver answers."""
+        servers = dict.fromkeys(self._resolvers())
+        tasks = [asyncio.ensure_future(self._ask_tcp(query, server)) for server in servers]
+        try:
+            for task in asyncio.as_completed(tasks, timeout=TIMEOUT_S):
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    return await task
+        except TimeoutError:
+            pass
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return None
 
     async def _ask_tcp(self, query: bytes, server: str) -> bytes:
@@ -180,7 +243,7 @@ class Forwarder:
         for channel in self._sockets:
             self._loop.remove_reader(channel)
             channel.close()
-        for pending in self._pending.values():
-            pending.timer.cancel()
+        for asked, _ in list(self._pending.values()):
+            self._forget(asked)
         self._pending.clear()
         self._sockets = []
