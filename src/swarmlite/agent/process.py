@@ -36,7 +36,9 @@ from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.images import TaskImages
 from swarmlite.engine.roots import make_init_layer
 from swarmlite.errors import PermissionDenied, SwarmliteError
+from swarmlite.identity.certificates import Certificates
 from swarmlite.identity.files import Identity
+from swarmlite.identity.issuers import issuer_of
 from swarmlite.identity.lock import KeyLock
 from swarmlite.identity.node import DEFAULT_VXLAN_PORT, NodeIdentity
 from swarmlite.identity.renewal import Renewal
@@ -215,6 +217,10 @@ class Agent:
         )
         described.warnings.extend(self._disk.warnings())
         described.image_port = self._image_port
+        if node is not None:
+            with contextlib.suppress(OSError, ValueError):  # locked, or being replaced
+                certificate = Certificates(self._config.paths.certificates_dir).certificate
+                described.certificate_issuer = issuer_of(certificate)
         described.warnings.extend(self._hindrances())
         return described
 

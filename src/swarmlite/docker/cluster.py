@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from swarmlite.model import log_drivers
 from swarmlite.proto.objects_pb2 import Cluster, Config, Node, Secret
-from swarmlite.proto.specs_pb2 import NodeSpec, RaftConfig
+from swarmlite.proto.specs_pb2 import ExternalCA, NodeSpec, RaftConfig
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus
 
 from .services import generic
@@ -116,6 +116,15 @@ def config(value: Config) -> Json:
     }
 
 
+def _external(value: ExternalCA) -> Json:
+    return {
+        "Protocol": value.protocol,
+        "URL": value.url,
+        "Options": dict(sorted(value.options.items())),
+        "CACert": value.ca_cert.decode(),
+    }
+
+
 def cluster(value: Cluster) -> Json:
     """The swarm: what the API's /swarm shows, join tokens left out."""
     spec = value.spec
@@ -131,13 +140,14 @@ def cluster(value: Cluster) -> Json:
             "CAConfig": {
                 "NodeCertExpiry": nanoseconds(spec.ca.node_cert_expiry),
                 "ForceRotate": spec.ca.force_rotate,
+                **compact({"ExternalCAs": [_external(each) for each in spec.ca.external_cas]}),
             },
             "Raft": raft(spec.raft),
             "TaskDefaults": kept(**compact({"LogDriver": driver(spec.task_defaults.log_driver)})),
             "EncryptionConfig": {"AutoLockManagers": spec.encryption.auto_lock_managers},
         },
         "TLSInfo": tls_info(value.root_ca.ca_cert),
-        "RootRotationInProgress": False,
+        "RootRotationInProgress": value.root_ca.HasField("rotation"),
         "DataPathPort": value.vxlan_udp_port,
         "DefaultAddrPool": list(value.default_address_pool),
         "SubnetSize": value.subnet_size,

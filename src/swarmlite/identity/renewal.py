@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from swarmlite import rpc
 from swarmlite.errors import SwarmliteError
 from swarmlite.identity.files import Identity
+from swarmlite.identity.issuers import issuer_of
 from swarmlite.identity.node import MANAGER, WORKER
 from swarmlite.proto.ca_pb2 import IssueNodeCertificateRequest, IssueNodeCertificateResponse
 from swarmlite.proto.ca_pb2_grpc import CAStub
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 RETRY_S = 60.0
 ROLE_RETRY_S = 1.0
 CHECK_S = 3600.0
+SPREAD_S = 3.0
+"""Over which the nodes renew when the cluster's root is rotated."""
 CALL_TIMEOUT_S = 15.0
 
 
@@ -44,6 +47,7 @@ class Renewal:
         channel: Callable[[str], grpc.aio.Channel],
         renewed: Callable[[], None],
         retry_s: float = RETRY_S,
+        spread_s: float = SPREAD_S,
     ) -> None:
         """`next_manager` is the address to ask; `channel` connects to it as this node.
 
@@ -54,6 +58,7 @@ class Renewal:
         self._channel = channel
         self._renewed = renewed
         self._retry_s = retry_s
+        self._spread_s = spread_s
         self._said: SessionInfo | None = None
         self._heard = asyncio.Event()
 
@@ -95,6 +100,10 @@ class Renewal:
             desired, known = role_of(said.node.spec.desired_role), self._identity.read()
             # Becoming a manager takes a member of etcd too: that is the daemon's to do.
             self._identity.promote(desired == MANAGER, known.hindrance if known else "")
+            if said.issuer and said.issuer != issuer_of(self._identity.certificates.certificate):
+                # Many hear of it at once.
+                await asyncio.sleep(random.uniform(0, self._spread_s))
+                await self.renew()
             if desired == WORKER and (self._certified_as() == MANAGER or (known and known.manager)):
                 await self.renew(follow_role=True)
         if self._said is said:

@@ -89,7 +89,7 @@ def _check_signer(
     if expires < datetime.now(UTC):
         raise PermissionDenied("the certificate of the ticket's signer has expired")
     certificate = x509.load_pem_x509_certificate(ticket.certificate)
-    if not any(_issued(certificate, root) for root in _roots(certificates)):
+    if not _of_a_root(certificate, ticket.certificate, _roots(certificates)):
         raise PermissionDenied("the ticket's signer is not of this cluster")
     key = certificate.public_key()
     try:
@@ -101,6 +101,13 @@ def _check_signer(
 
 def _roots(certificates: Certificates) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(certificates.roots)
+
+
+def _of_a_root(certificate: x509.Certificate, chain: bytes, roots: list[x509.Certificate]) -> bool:
+    """Directly, or by a root that a trusted one signed: the next one, while they are rotated."""
+    between = x509.load_pem_x509_certificates(chain)[1:2]
+    vouched = [other for other in between if any(_issued(other, root) for root in roots)]
+    return any(_issued(certificate, issuer) for issuer in [*roots, *vouched])
 
 
 def _issued(certificate: x509.Certificate, root: x509.Certificate) -> bool:

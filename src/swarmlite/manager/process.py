@@ -26,6 +26,7 @@ from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
 from swarmlite.proto.dispatcher_pb2_grpc import add_DispatcherServicer_to_server
 
 from . import members, roles, storekeys
+from .ca import rotation
 from .ca.service import CAService
 from .controlapi.service import ControlService
 from .dispatcher import Dispatcher, DispatcherService
@@ -140,6 +141,7 @@ async def _serve_and_lead(
     duties: list[Callable[[Fence], Awaitable[None]]] = [
         leading.duty,
         sealing,
+        partial(rotation.keep, store),
         partial(
             members.keep,
             etcd_members if config.embedded else None,

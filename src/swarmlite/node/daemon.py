@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 from swarmlite import __version__
 from swarmlite.client.membership import LOCKED
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
-from swarmlite.identity.files import Identity
+from swarmlite.identity.files import LOOK_EVERY_S, Identity
 from swarmlite.identity.node import NodeIdentity
 from swarmlite.model import permission_words, resource_words
 from swarmlite.paths import Paths
@@ -38,6 +39,7 @@ from .unlocking import Unlocking
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
+RESTART_ETCD_S = (2.0, 60.0)
 
 
 class Daemon:
@@ -90,6 +92,7 @@ class Daemon:
                 group.create_task(self._follow_identity(), name="identity"),
                 group.create_task(self._docker.run(), name="docker socket"),
                 group.create_task(self._promotion.run(), name="promotion"),
+                group.create_task(self._follow_roots(), name="roots"),
             ]
             try:
                 self._identity.lock.forget()  # with autolock, each start asks for the key
@@ -145,6 +148,29 @@ class Daemon:
         async for _ in self._identity.changes():
             async with self._changing:
                 await self._become()
+
+    async def _follow_roots(self) -> None:
+        """etcd reads its roots only when it starts: after a rotation of the CA it starts again, at
+        a time of its own, so that the managers' members do not all do so at once.
+        """
+        known = self._roots()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            found = self._roots()
+            if found and 0 < known > found and self._children["etcd"].pid:
+                await asyncio.sleep(random.uniform(*RESTART_ETCD_S))
+                async with self._changing:
+                    if self._children["etcd"].pid:
+                        log.info("the CA was rotated: etcd starts again with the new root")
+                        await self._children["etcd"].stop()
+                        self._children["etcd"].start()
+            known = found
+
+    def _roots(self) -> int:
+        try:
+            return self._identity.certificates.roots.count(b"BEGIN CERTIFICATE")
+        except OSError:
+            return 0
 
     async def _become(self) -> None:
         try:

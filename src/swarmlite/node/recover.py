@@ -177,8 +177,9 @@ async def _settled_at(
     moved: NodeIdentity, store: EtcdStore, cluster: Cluster, own: Node
 ) -> _Recovered:
     """The node's object at its address, and a certificate that names it."""
-    from swarmlite.manager.ca.root import RootCA, new_request
-    from swarmlite.manager.ca.service import life_in, subject_for
+    from swarmlite.manager.ca import issuing
+    from swarmlite.manager.ca.root import new_request
+    from swarmlite.manager.ca.service import subject_for
     from swarmlite.manager.store.api import Put
 
     node = type(own)()
@@ -188,8 +189,7 @@ async def _settled_at(
     if node != own:
         await store.commit([Put(node)])
     key, csr = new_request()
-    root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
-    certificate = root.issue(csr, subject_for(node, cluster), life_in(cluster))
+    certificate = await issuing.issue(cluster, csr, subject_for(node, cluster))
     return _Recovered(cluster.root_ca.join_tokens.worker, key, certificate)
 
 

@@ -441,9 +441,13 @@ class SessionInfo(google.protobuf.message.Message):
     NODE_FIELD_NUMBER: builtins.int
     VXLAN_UDP_PORT_FIELD_NUMBER: builtins.int
     CA_CERT_FIELD_NUMBER: builtins.int
+    ISSUER_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     vxlan_udp_port: builtins.int
     ca_cert: builtins.bytes
+    """the roots to trust, PEM"""
+    issuer: builtins.str
+    """key id of the root that the node's certificate is to be of: with another one, renew it"""
     @property
     def heartbeat_period(self) -> google.protobuf.duration_pb2.Duration:
         """the agent sends something at least this often, less up to 0.5 s of jitter"""
@@ -463,9 +467,10 @@ class SessionInfo(google.protobuf.message.Message):
         node: swarmlite.proto.objects_pb2.Node | None = ...,
         vxlan_udp_port: builtins.int = ...,
         ca_cert: builtins.bytes = ...,
+        issuer: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["heartbeat_period", b"heartbeat_period", "node", b"node"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "heartbeat_period", b"heartbeat_period", "managers", b"managers", "node", b"node", "session_id", b"session_id", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "heartbeat_period", b"heartbeat_period", "issuer", b"issuer", "managers", b"managers", "node", b"node", "session_id", b"session_id", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
 
 Global___SessionInfo: typing_extensions.TypeAlias = SessionInfo
 

@@ -35,10 +35,13 @@ class Node(google.protobuf.message.Message):
     ATTACHMENTS_FIELD_NUMBER: builtins.int
     VERSION_LOST_AT_FIELD_NUMBER: builtins.int
     JOINED_AT_FIELD_NUMBER: builtins.int
+    LEFT_FIELD_NUMBER: builtins.int
     id: builtins.str
     """25 characters of base36, also the certificate's CN"""
     role: swarmlite.proto.types_pb2.NodeRole.ValueType
     """observed; spec.desired_role is what is desired"""
+    left: builtins.bool
+    """it said so: nobody waits for it any more"""
     @property
     def meta(self) -> swarmlite.proto.types_pb2.Meta: ...
     @property
@@ -72,9 +75,10 @@ class Node(google.protobuf.message.Message):
         attachments: collections.abc.Iterable[swarmlite.proto.types_pb2.NetworkAttachment] | None = ...,
         version_lost_at: swarmlite.proto.types_pb2.Version | None = ...,
         joined_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        left: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["description", b"description", "joined_at", b"joined_at", "manager_status", b"manager_status", "meta", b"meta", "spec", b"spec", "status", b"status", "version_lost_at", b"version_lost_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attachments", b"attachments", "description", b"description", "id", b"id", "joined_at", b"joined_at", "manager_status", b"manager_status", "meta", b"meta", "role", b"role", "spec", b"spec", "status", b"status", "version_lost_at", b"version_lost_at"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attachments", b"attachments", "description", b"description", "id", b"id", "joined_at", b"joined_at", "left", b"left", "manager_status", b"manager_status", "meta", b"meta", "role", b"role", "spec", b"spec", "status", b"status", "version_lost_at", b"version_lost_at"]) -> None: ...
 
 Global___Node: typing_extensions.TypeAlias = Node
 
@@ -358,6 +362,8 @@ class RootCA(google.protobuf.message.Message):
     CA_CERT_HASH_FIELD_NUMBER: builtins.int
     JOIN_TOKENS_FIELD_NUMBER: builtins.int
     LAST_FORCED_ROTATION_FIELD_NUMBER: builtins.int
+    ROTATION_FIELD_NUMBER: builtins.int
+    CROSS_SIGNED_FIELD_NUMBER: builtins.int
     ca_cert: builtins.bytes
     """PEM"""
     ca_key: builtins.bytes
@@ -365,8 +371,14 @@ class RootCA(google.protobuf.message.Message):
     ca_cert_hash: builtins.str
     """base36 of its sha256, as in the tokens"""
     last_forced_rotation: builtins.int
+    cross_signed: builtins.bytes
+    """PEM; this root signed by the one before it, behind each certificate that it issues"""
     @property
     def join_tokens(self) -> Global___JoinTokens: ...
+    @property
+    def rotation(self) -> Global___RootRotation:
+        """while another root takes this one's place"""
+
     def __init__(
         self,
         *,
@@ -375,11 +387,39 @@ class RootCA(google.protobuf.message.Message):
         ca_cert_hash: builtins.str = ...,
         join_tokens: Global___JoinTokens | None = ...,
         last_forced_rotation: builtins.int = ...,
+        rotation: Global___RootRotation | None = ...,
+        cross_signed: builtins.bytes = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["join_tokens", b"join_tokens"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "ca_cert_hash", b"ca_cert_hash", "ca_key", b"ca_key", "join_tokens", b"join_tokens", "last_forced_rotation", b"last_forced_rotation"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["join_tokens", b"join_tokens", "rotation", b"rotation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "ca_cert_hash", b"ca_cert_hash", "ca_key", b"ca_key", "cross_signed", b"cross_signed", "join_tokens", b"join_tokens", "last_forced_rotation", b"last_forced_rotation", "rotation", b"rotation"]) -> None: ...
 
 Global___RootCA: typing_extensions.TypeAlias = RootCA
+
+@typing.final
+class RootRotation(google.protobuf.message.Message):
+    """Both roots are trusted, and the new one signs, until every node has a certificate of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CA_CERT_FIELD_NUMBER: builtins.int
+    CA_KEY_FIELD_NUMBER: builtins.int
+    CROSS_SIGNED_FIELD_NUMBER: builtins.int
+    ca_cert: builtins.bytes
+    """PEM"""
+    ca_key: builtins.bytes
+    """PEM; empty where an external CA signs"""
+    cross_signed: builtins.bytes
+    """PEM; the new root signed by the old one"""
+    def __init__(
+        self,
+        *,
+        ca_cert: builtins.bytes = ...,
+        ca_key: builtins.bytes = ...,
+        cross_signed: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "ca_key", b"ca_key", "cross_signed", b"cross_signed"]) -> None: ...
+
+Global___RootRotation: typing_extensions.TypeAlias = RootRotation
 
 @typing.final
 class BlacklistedCertificate(google.protobuf.message.Message):

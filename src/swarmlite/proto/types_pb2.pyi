@@ -524,6 +524,7 @@ class NodeDescription(google.protobuf.message.Message):
     OS_NAME_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
     IMAGE_PORT_FIELD_NUMBER: builtins.int
+    CERTIFICATE_ISSUER_FIELD_NUMBER: builtins.int
     hostname: builtins.str
     data_path_addr: builtins.str
     """where other nodes send VXLAN to"""
@@ -531,6 +532,8 @@ class NodeDescription(google.protobuf.message.Message):
     os_name: builtins.str
     image_port: builtins.int
     """where its Blobs service listens, at data_path_addr; 0 = it serves no images"""
+    certificate_issuer: builtins.str
+    """key id of the root that its certificate is of, in hexadecimal digits"""
     @property
     def platform(self) -> Global___Platform: ...
     @property
@@ -553,9 +556,10 @@ class NodeDescription(google.protobuf.message.Message):
         os_name: builtins.str = ...,
         warnings: collections.abc.Iterable[builtins.str] | None = ...,
         image_port: builtins.int = ...,
+        certificate_issuer: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "image_port", b"image_port", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["certificate_issuer", b"certificate_issuer", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "image_port", b"image_port", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
 

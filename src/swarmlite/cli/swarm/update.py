@@ -7,9 +7,14 @@ from typing import Any
 import click
 
 from swarmlite.cli import client
-from swarmlite.cli.lazy import INTEGER, Command, flag, refused
+from swarmlite.cli.lazy import INTEGER, Command, flag
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.swarm.values import how_to_unlock, seconds_option
+from swarmlite.cli.swarm.values import (
+    external_ca,
+    external_ca_option,
+    how_to_unlock,
+    seconds_option,
+)
 from swarmlite.model import units
 from swarmlite.proto.control_pb2 import GetRequest, GetUnlockKeyRequest, UpdateClusterRequest
 from swarmlite.proto.objects_pb2 import Cluster
@@ -21,7 +26,7 @@ from swarmlite.proto.objects_pb2 import Cluster
 @seconds_option("--dispatcher-heartbeat", "Dispatcher heartbeat period.")
 @click.option("--task-history-limit", type=INTEGER, help="Task history retention limit.")
 @flag("--rotate-store-key", help="Seal secrets and keys in the store with a new key.")
-@refused("--external-ca")
+@external_ca_option
 @pass_session
 def command(session: Session, /, **values: Any) -> None:
     """Update the swarm."""
@@ -37,6 +42,9 @@ def command(session: Session, /, **values: Any) -> None:
         spec.dispatcher.heartbeat_period.CopyFrom(period)
     if values["task_history_limit"] is not None:
         spec.orchestration.task_history_retention_limit = values["task_history_limit"]
+    if values["external_ca"]:
+        del spec.ca.external_cas[:]
+        spec.ca.external_cas.extend(map(external_ca, values["external_ca"]))
     request = UpdateClusterRequest(
         version=cluster.meta.version,
         spec=spec,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from swarmlite.cli.lazy import one_of, parsed
 from swarmlite.errors import InvalidSpec
+from swarmlite.proto.specs_pb2 import ExternalCA
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +30,40 @@ def seconds(text: str) -> float:
 def seconds_option(name: str, help: str) -> Callable[[F], F]:
     """An option whose value is a duration, in seconds."""
     return click.option(name, type=parsed(seconds, "duration"), help=help)
+
+
+def external_ca_option(command: F) -> F:
+    """--external-ca, any number of them."""
+    help = "Specifications of one or more certificate signing endpoints."
+    return click.option("--external-ca", multiple=True, help=help)(command)
+
+
+def external_ca(text: str) -> ExternalCA:
+    """protocol=cfssl,url=https://...[,cacert=FILE][,KEY=VALUE]. Raises InvalidSpec."""
+    made = ExternalCA()
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InvalidSpec(f"--external-ca: expected KEY=VALUE, not {part!r}")
+        if key == "protocol":
+            made.protocol = value
+        elif key == "url":
+            made.url = value
+        elif key == "cacert":
+            made.ca_cert = file_of("--external-ca", value)
+        else:
+            made.options[key] = value
+    if not made.protocol or not made.url:
+        raise InvalidSpec("--external-ca: expected protocol=cfssl,url=https://HOST/PATH")
+    return made
+
+
+def file_of(flag: str, path: str) -> bytes:
+    """What is in a file that a flag names. Raises InvalidSpec."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidSpec(f"{flag}: {path}: {error.strerror}") from error
 
 
 _UNLOCK = """To unlock a swarm manager after it restarts, run the `swarmlite swarm unlock`

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.identity.issuers import key_id_of
 from swarmlite.identity.subjects import MANAGER as MANAGER
 from swarmlite.identity.subjects import WORKER as WORKER
 from swarmlite.identity.subjects import Subject as Subject
@@ -58,6 +60,38 @@ class RootCA:
         )
         return cls(cert.public_bytes(serialization.Encoding.PEM), _private_pem(key))
 
+    @classmethod
+    def given(cls, cert: bytes, key: bytes) -> RootCA:
+        """A root that somebody brings; without `key` an external CA signs for it.
+
+        Raises InvalidSpec for what no cluster can be certified by.
+        """
+        root = _checked_root(cert)
+        if key:
+            _checked_root_key(root, key)
+        return cls(root.public_bytes(serialization.Encoding.PEM), key)
+
+    def cross_sign(self, other: bytes) -> bytes:
+        """Another root's certificate, signed by this one: an intermediate of it."""
+        own, new = (x509.load_pem_x509_certificate(cert) for cert in (self.cert, other))
+        key = serialization.load_pem_private_key(self.key, None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(new.subject)
+            .issuer_name(own.subject)
+            .public_key(new.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(new.not_valid_before_utc)
+            .not_valid_after(min(new.not_valid_after_utc, own.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier(key_id_of(new)), False)
+            .add_extension(_issued_by(own), False)
+            .sign(key, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+        )
+
     def issue(self, csr: bytes, subject: Subject, life: timedelta = NODE_LIFE) -> bytes:
         """A certificate for the request's public key; all of its names are `subject`'s.
 
@@ -66,8 +100,8 @@ class RootCA:
         """
         ca = x509.load_pem_x509_certificate(self.cert)
         ca_key = serialization.load_pem_private_key(self.key, None)
-        assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-        public_key = _checked_key(csr)
+        assert isinstance(ca_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+        public_key = checked_request(csr)
         now = datetime.now(UTC)
         cert = (
             x509.CertificateBuilder()
@@ -86,9 +120,7 @@ class RootCA:
                 False,
             )
             .add_extension(x509.SubjectAlternativeName(_alternatives(subject)), False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False
-            )
+            .add_extension(_issued_by(ca), False)
             .sign(ca_key, hashes.SHA256())
         )
         return cert.public_bytes(serialization.Encoding.PEM)
@@ -108,7 +140,49 @@ def life_of(cert: bytes) -> tuple[datetime, datetime]:
     return parsed.not_valid_before_utc, parsed.not_valid_after_utc
 
 
-def _checked_key(csr: bytes) -> ec.EllipticCurvePublicKey:
+def _issued_by(root: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier(key_id_of(root), None, None)
+
+
+def _checked_root(cert: bytes) -> x509.Certificate:
+    try:
+        root = x509.load_pem_x509_certificate(cert)
+    except ValueError as error:
+        raise InvalidSpec("--ca-cert: not a certificate in PEM form") from error
+    try:
+        constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        constraints = x509.BasicConstraints(ca=False, path_length=None)
+    if not constraints.ca:
+        raise InvalidSpec("--ca-cert: the certificate is not a CA's (CA:TRUE)")
+    now = datetime.now(UTC)
+    if not root.not_valid_before_utc <= now < root.not_valid_after_utc - MINIMUM_LIFE:
+        raise InvalidSpec(
+            f"--ca-cert: the certificate holds from {root.not_valid_before_utc:%Y-%m-%d %H:%M} to"
+            f" {root.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, and not now"
+        )
+    try:
+        root.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise InvalidSpec(
+            "--ca-cert: the certificate is an intermediate: give a root, signed by itself"
+        ) from error
+    return root
+
+
+def _checked_root_key(root: x509.Certificate, pem: bytes) -> None:
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise InvalidSpec("--ca-key: not a private key in PEM form, unencrypted") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise InvalidSpec("--ca-key: expected an ECDSA or an RSA key")
+    if key.public_key() != root.public_key():
+        raise InvalidSpec("--ca-key: the key is not the one of --ca-cert")
+
+
+def checked_request(csr: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a request. Raises InvalidSpec as RootCA.issue."""
     try:
         request = x509.load_pem_x509_csr(csr)
     except ValueError as error:

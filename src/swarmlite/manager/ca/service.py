@@ -6,7 +6,6 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, Protocol
 
 from swarmlite.errors import (
@@ -31,8 +30,8 @@ from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus
 from .. import auth, storekeys
 from ..store.api import Put, Store
 from ..store.tables import Tables
-from . import tokens
-from .root import MANAGER, NODE_LIFE, WORKER, RootCA, Subject
+from . import issuing, tokens
+from .root import MANAGER, WORKER, Subject
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class CAService(CAServicer):
         else:
             raise PermissionDenied("a join token is needed")
         # Before anything is written: a request that cannot be signed leaves no node behind.
-        certificate = self._sign(request.csr, node)
+        certificate = await self._signed(request.csr, node)
         await self._store.commit([Put(node)])
         cluster = self._cluster()
         return pb.IssueNodeCertificateResponse(
@@ -113,6 +112,7 @@ class CAService(CAServicer):
             node.ClearField("manager_status")
         node.status.state = NodeStatus.DOWN
         node.status.message = "the node left the cluster"
+        node.left = True
         await self._store.commit([Put(node)])
         return pb.LeaveClusterResponse()
 
@@ -195,12 +195,11 @@ class CAService(CAServicer):
             node.manager_status.addr = addr
         return node
 
-    def _sign(self, csr: bytes, node: Node) -> bytes:
+    async def _signed(self, csr: bytes, node: Node) -> bytes:
         if len(csr) > MAX_CSR_BYTES:
             raise InvalidSpec(f"the request has {len(csr)} bytes, {MAX_CSR_BYTES} at most")
         cluster = self._cluster()
-        root = RootCA(cluster.root_ca.ca_cert, cluster.root_ca.ca_key)
-        return root.issue(csr, subject_for(node, cluster), life_in(cluster))
+        return await issuing.issue(cluster, csr, subject_for(node, cluster))
 
 
 class Failures:
@@ -252,13 +251,6 @@ def subject_for(node: Node, cluster: Cluster) -> Subject:
         return Subject(node.id, WORKER, cluster.id)
     host = node.manager_status.addr.rpartition(":")[0].strip("[]")
     return Subject(node.id, MANAGER, cluster.id, (host,) if host else ())
-
-
-def life_in(cluster: Cluster) -> timedelta:
-    """How long this cluster's certificates hold."""
-    if not cluster.spec.ca.HasField("node_cert_expiry"):
-        return NODE_LIFE
-    return timedelta(seconds=cluster.spec.ca.node_cert_expiry.seconds) or NODE_LIFE
 
 
 def managers_of(view: Tables) -> list[ManagerPeer]:

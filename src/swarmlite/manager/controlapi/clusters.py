@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, Unavailable
+from swarmlite.manager.ca import external, issuing, rotation
+from swarmlite.manager.ca.root import WORKER, RootCA, Subject, new_request
 from swarmlite.manager.ca.tokens import new_token
 from swarmlite.manager.locking import settle_key
 from swarmlite.model import defaults
 from swarmlite.model.validate import validate_cluster
 from swarmlite.proto.control_pb2 import GetRequest, GetUnlockKeyResponse, UpdateClusterRequest
 from swarmlite.proto.objects_pb2 import Cluster
+from swarmlite.proto.specs_pb2 import ClusterSpec
 
 from .api import Api, check_version, copy_of
 
@@ -21,9 +24,36 @@ def without_keys(cluster: Cluster) -> Cluster:
     """What may be read of the cluster."""
     copy = copy_of(cluster)
     copy.root_ca.ClearField("ca_key")
+    copy.root_ca.rotation.ClearField("ca_key")
+    if not cluster.root_ca.HasField("rotation"):
+        copy.root_ca.ClearField("rotation")
     copy.spec.ca.ClearField("signing_ca_key")
     copy.ClearField("unlock_key")
     return copy
+
+
+async def _settle_authority(cluster: Cluster, spec: ClusterSpec) -> None:
+    """Take the new settings into `cluster`, a copy; another root where they ask for one."""
+    for authority in spec.ca.external_cas:
+        external.check(authority)
+    rotate = spec.ca.force_rotate != cluster.spec.ca.force_rotate
+    cert, key = spec.ca.signing_ca_cert, spec.ca.signing_ca_key
+    if key and not cert:
+        raise InvalidSpec("--ca-key goes with --ca-cert")
+    if cert and not rotate and cert.strip() != cluster.root_ca.ca_cert.strip():
+        raise InvalidSpec("--ca-cert goes with --rotate")
+    cluster.spec.CopyFrom(defaults.fill_cluster(spec))
+    cluster.spec.ca.ClearField("signing_ca_cert")
+    cluster.spec.ca.ClearField("signing_ca_key")
+    if not rotate:
+        return
+    new = RootCA.given(cert, key) if cert else RootCA.create()
+    if not new.key and not spec.ca.external_cas:
+        raise InvalidSpec("--ca-cert needs --ca-key, or the --external-ca that has the key")
+    rotation.begin(cluster, new)
+    if not new.key:  # before any node depends on it
+        _, csr = new_request()
+        await issuing.issue(cluster, csr, Subject(cluster.id, WORKER, cluster.id))
 
 
 class Clusters:
@@ -56,9 +86,7 @@ class Clusters:
         check_version("cluster", cluster, request.version)
         if request.HasField("spec"):
             validate_cluster(request.spec)
-            if request.spec.ca.force_rotate != cluster.spec.ca.force_rotate:
-                raise InvalidSpec("swarm ca --rotate: not supported yet")
-            cluster.spec.CopyFrom(defaults.fill_cluster(request.spec))
+            await _settle_authority(cluster, request.spec)
         if request.rotate_store_key:
             if self._rotate is None:
                 raise FailedPrecondition("this manager seals nothing in its store")

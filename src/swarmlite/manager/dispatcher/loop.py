@@ -11,6 +11,7 @@ from functools import partial
 from typing import Protocol
 
 from swarmlite.errors import Conflict, InvalidSpec, PermissionDenied, ResourceExhausted, Unavailable
+from swarmlite.manager.ca import rotation
 from swarmlite.manager.isolation import apart, kept_up
 from swarmlite.manager.store.api import (
     Action,
@@ -216,7 +217,9 @@ class Dispatcher:
         info.managers.extend(self._managers())
         if view.cluster is not None:
             info.vxlan_udp_port = view.cluster.vxlan_udp_port
-            info.ca_cert = view.cluster.root_ca.ca_cert
+            info.ca_cert = rotation.trusted(view.cluster)
+            if view.cluster.root_ca.HasField("rotation"):
+                info.issuer = rotation.issuer(view.cluster)
         return info
 
     def _managers(self) -> list[ManagerPeer]:

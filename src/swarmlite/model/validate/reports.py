@@ -122,6 +122,7 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
         data_path_addr=address(description.data_path_addr),
         kernel_version=one_line(description.kernel_version, MAX_WORD),
         os_name=one_line(description.os_name, MAX_WORD),
+        certificate_issuer=one_line(description.certificate_issuer, MAX_ID),
         image_port=description.image_port if description.image_port < 65536 else 0,
         warnings=[one_line(text, MAX_WORD) for text in description.warnings[:MAX_WARNINGS]],
     )

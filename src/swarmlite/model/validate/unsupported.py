@@ -93,14 +93,11 @@ HONOURED_SECRET = frozenset({"annotations", "data", "templating.name"})
 REFUSED_CONFIG = {"templating.options": "options of a template driver"}
 HONOURED_CONFIG = frozenset({"annotations", "data", "templating.name"})
 
-REFUSED_CLUSTER = {
-    "ca.external_cas": "--external-ca",
-    "ca.signing_ca_cert": "--ca-cert",
-    "ca.signing_ca_key": "--ca-key",
-}
+REFUSED_CLUSTER: dict[str, str] = {}
 HONOURED_CLUSTER = frozenset(
     "annotations orchestration dispatcher ca.node_cert_expiry ca.force_rotate task_defaults"
-    " raft encryption.auto_lock_managers".split()
+    " raft encryption.auto_lock_managers"
+    " ca.external_cas ca.signing_ca_cert ca.signing_ca_key".split()
 )
 
 _MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS, Mount.IMAGE}
