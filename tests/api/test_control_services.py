@@ -172,6 +172,52 @@ async def test_a_rollback_brings_back_the_spec_before_under_a_new_version(
     assert back.update_status.state == UpdateStatus.ROLLBACK_STARTED
 
 
+async def test_a_rollback_goes_to_any_revision_that_is_kept(control: ControlStub) -> None:
+    latest = await create(control, service_spec())
+    for number in range(2, 14):
+        spec = service_spec(image=f"b:{number}")
+        spec.task.container.pull_options.registry_auth = f"secret{number}"
+        request = pb.UpdateServiceRequest(
+            service_id=latest.id, version=latest.meta.version, spec=spec
+        )
+        latest = await ask(control.UpdateService(request))
+    kept = [revision.spec_version.index for revision in latest.history]
+    assert kept == list(range(3, 13))
+    assert "secret" not in str(latest.history)
+    request = pb.UpdateServiceRequest(
+        service_id=latest.id,
+        version=latest.meta.version,
+        rollback=pb.UpdateServiceRequest.PREVIOUS,
+        rollback_to=2,
+    )
+    await refused(control.UpdateService(request), NotFound, "no revision 2; there are: 3, 4, ")
+    request.rollback_to = 5
+    back = await ask(control.UpdateService(request))
+    assert back.spec.task.container.image == "b:5"
+    assert back.spec.task.container.pull_options.registry_auth == "secret13"
+    assert back.spec_version.index == 14
+    assert back.update_status.message == "manually requested rollback to revision 5"
+
+
+async def test_only_a_replicated_service_is_rebalanced_and_only_a_job_is_not_stopped(
+    control: ControlStub,
+) -> None:
+    made = await create(control, service_spec())
+    request = pb.UpdateServiceRequest(service_id=made.id, version=made.meta.version, rebalance=True)
+    begun = await ask(control.UpdateService(request))
+    assert begun.HasField("rebalance") and begun.spec_version == made.spec_version
+    job = service_spec("job")
+    job.replicated_job.total_completions = 1
+    job.stopped = True
+    await refused(
+        control.CreateService(pb.CreateServiceRequest(spec=job)), InvalidSpec, "job is not stopped"
+    )
+    job.stopped = False
+    made = await create(control, job)
+    request = pb.UpdateServiceRequest(service_id=made.id, version=made.meta.version, rebalance=True)
+    await refused(control.UpdateService(request), InvalidSpec, "not replicated")
+
+
 async def test_name_and_mode_never_change(control: ControlStub) -> None:
     made = await create(control, service_spec())
     renamed = service_spec("other")

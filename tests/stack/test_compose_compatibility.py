@@ -28,7 +28,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     """A line each, with its place; not the first thing only."""
     text = (
         "services:\n  a: {image: x, tty: maybe, init: perhaps}\n"
-        "  b: {imagee: y}\n  c: {image: z, mem_limit: 1g, cpus: 2}\n"
+        "  b: {imagee: y}\n  c: {image: z, cpuset: 0-1, cpu_shares: 2}\n"
     )
     with pytest.raises(Several) as raised:
         stack(text)
@@ -37,10 +37,10 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         "services.a.tty",
         "services.a.init",
         "services.b.imagee",
-        "services.c.mem_limit",
-        "services.c.cpus",
+        "services.c.cpuset",
+        "services.c.cpu_shares",
     ]
-    assert lines[-1].endswith("not supported in a stack: use deploy.resources.limits.cpus")
+    assert lines[-1].endswith("not supported in a stack: use deploy.resources.reservations.cpus")
 
 
 def test_keys_without_meaning_in_a_swarm_are_ignored_by_a_line() -> None:

@@ -64,6 +64,8 @@ def service_spec(spec: ServiceSpec) -> Json:
         result["RollbackConfig"] = update_config(spec.rollback)
     if spec.HasField("endpoint"):
         result["EndpointSpec"] = endpoint_spec(spec.endpoint)
+    if spec.stopped:
+        result["Stopped"] = True
     if spec.depends_on:
         result["DependsOn"] = [dependency(each) for each in spec.depends_on]
     return result
@@ -170,6 +172,10 @@ def restart_policy(value: RestartPolicy) -> Json:
     result["MaxAttempts"] = value.max_attempts
     if value.HasField("window"):
         result["Window"] = nanoseconds(value.window)
+    if value.backoff:  # ours, beyond Docker's
+        result["Backoff"] = value.backoff
+    if value.HasField("max_delay"):
+        result["MaxDelay"] = nanoseconds(value.max_delay)
     return result
 
 

@@ -63,10 +63,13 @@ def still_going(task: Task, view: Tables) -> bool:
     return node is not None and node.status.state != NodeStatus.DOWN
 
 
-def delay_s(previous: Task, service_version: int, view: Tables) -> float:
+def delay_s(
+    previous: Task, service_version: int, view: Tables, failures: int | None = None
+) -> float:
     """Seconds between the creation of `previous`'s replacement and its start.
 
-    None for what the managers moved: a drain, a lost node, an update.
+    `failures` in a row before `previous`, where they are not what it was made with. None for what
+    the managers moved: a drain, a lost node, an update.
     """
     if previous.status.state not in ENDED_BY_ITSELF:
         return 0.0
@@ -74,7 +77,7 @@ def delay_s(previous: Task, service_version: int, view: Tables) -> float:
         return 0.0
     if previous.node_id and must_leave(view.nodes.get(previous.node_id)):
         return 0.0
-    return restart_delay_s(previous.spec)
+    return restart_delay_s(previous.spec, previous.failures if failures is None else failures)
 
 
 def start_at(task: Task, place: Iterable[Task], view: Tables, past: Past) -> float:
@@ -87,7 +90,7 @@ def start_at(task: Task, place: Iterable[Task], view: Tables, past: Past) -> flo
         return 0.0
     previous = max(others, key=order)
     began = past(created(task))
-    at = began + delay_s(previous, task.spec_version.index, view)
+    at = began + delay_s(previous, task.spec_version.index, view, max(0, task.failures - 1))
     if any(still_going(t, view) for t in others):
         at = max(at, began + OLD_TASK_TIMEOUT_S)
     return at

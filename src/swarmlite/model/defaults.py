@@ -12,6 +12,8 @@ from swarmlite.proto.types_pb2 import FileTarget, UpdateConfig
 from .units import SECOND, duration, seconds
 
 RESTART_DELAY_S = 5.0
+RESTART_MAX_DELAY_S = 300.0
+MAX_EXPONENT = 64
 STOP_GRACE_S = 10.0
 MONITOR_S = 5.0
 UPDATE_PARALLELISM = 1
@@ -92,9 +94,23 @@ def _filled_update(config: UpdateConfig | None) -> UpdateConfig:
     return filled
 
 
-def restart_delay_s(spec: TaskSpec) -> float:
-    """Seconds between the end of a task and the start of the one that replaces it."""
-    return seconds(spec.restart.delay) if spec.restart.HasField("delay") else RESTART_DELAY_S
+def restart_delay_s(spec: TaskSpec, failures: int = 0) -> float:
+    """Seconds between the end of a task and the start of the one that replaces it.
+
+    `failures` of its place in a row before it: with a back-off each makes the delay longer.
+    """
+    restart = spec.restart
+    delay_s = seconds(restart.delay) if restart.HasField("delay") else RESTART_DELAY_S
+    if restart.backoff <= 1 or not failures:
+        return delay_s
+    longest = max(delay_s, restart_max_delay_s(spec))
+    return float(min(longest, delay_s * restart.backoff ** min(failures, MAX_EXPONENT)))
+
+
+def restart_max_delay_s(spec: TaskSpec) -> float:
+    """Seconds that a delay grows to."""
+    restart = spec.restart
+    return seconds(restart.max_delay) if restart.HasField("max_delay") else RESTART_MAX_DELAY_S
 
 
 def stop_grace_s(spec: ContainerSpec) -> float:

@@ -97,6 +97,8 @@ class Service(google.protobuf.message.Message):
     JOB_STATUS_FIELD_NUMBER: builtins.int
     PENDING_DELETE_FIELD_NUMBER: builtins.int
     SPEC_READ_AT_FIELD_NUMBER: builtins.int
+    HISTORY_FIELD_NUMBER: builtins.int
+    REBALANCE_FIELD_NUMBER: builtins.int
     id: builtins.str
     pending_delete: builtins.bool
     """removed by its user, kept until its tasks are gone"""
@@ -122,6 +124,14 @@ class Service(google.protobuf.message.Message):
     def spec_read_at(self) -> swarmlite.proto.types_pb2.Version:
         """meta.version from which the last change of the spec was made"""
 
+    @property
+    def history(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ServiceRevision]:
+        """the specs before this one, the oldest first; bounded"""
+
+    @property
+    def rebalance(self) -> Global___Rebalance:
+        """set while tasks are moved to nodes with fewer of them"""
+
     def __init__(
         self,
         *,
@@ -136,11 +146,61 @@ class Service(google.protobuf.message.Message):
         job_status: swarmlite.proto.types_pb2.JobStatus | None = ...,
         pending_delete: builtins.bool = ...,
         spec_read_at: swarmlite.proto.types_pb2.Version | None = ...,
+        history: collections.abc.Iterable[Global___ServiceRevision] | None = ...,
+        rebalance: Global___Rebalance | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["endpoint", b"endpoint", "id", b"id", "job_status", b"job_status", "meta", b"meta", "pending_delete", b"pending_delete", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "rebalance", b"rebalance", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["endpoint", b"endpoint", "history", b"history", "id", b"id", "job_status", b"job_status", "meta", b"meta", "pending_delete", b"pending_delete", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "rebalance", b"rebalance", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> None: ...
 
 Global___Service: typing_extensions.TypeAlias = Service
+
+@typing.final
+class ServiceRevision(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SPEC_VERSION_FIELD_NUMBER: builtins.int
+    SPEC_FIELD_NUMBER: builtins.int
+    REPLACED_AT_FIELD_NUMBER: builtins.int
+    @property
+    def spec_version(self) -> swarmlite.proto.types_pb2.Version:
+        """its number"""
+
+    @property
+    def spec(self) -> swarmlite.proto.specs_pb2.ServiceSpec:
+        """without a registry's credentials"""
+
+    @property
+    def replaced_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        spec_version: swarmlite.proto.types_pb2.Version | None = ...,
+        spec: swarmlite.proto.specs_pb2.ServiceSpec | None = ...,
+        replaced_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["replaced_at", b"replaced_at", "spec", b"spec", "spec_version", b"spec_version"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["replaced_at", b"replaced_at", "spec", b"spec", "spec_version", b"spec_version"]) -> None: ...
+
+Global___ServiceRevision: typing_extensions.TypeAlias = ServiceRevision
+
+@typing.final
+class Rebalance(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BEGUN_FIELD_NUMBER: builtins.int
+    MOVES_LEFT_FIELD_NUMBER: builtins.int
+    begun: builtins.bool
+    """moves_left counts from then on"""
+    moves_left: builtins.int
+    def __init__(
+        self,
+        *,
+        begun: builtins.bool = ...,
+        moves_left: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["begun", b"begun", "moves_left", b"moves_left"]) -> None: ...
+
+Global___Rebalance: typing_extensions.TypeAlias = Rebalance
 
 @typing.final
 class Task(google.protobuf.message.Message):
@@ -162,12 +222,15 @@ class Task(google.protobuf.message.Message):
     LOG_DRIVER_FIELD_NUMBER: builtins.int
     ASSIGNED_GENERIC_RESOURCES_FIELD_NUMBER: builtins.int
     JOB_ITERATION_FIELD_NUMBER: builtins.int
+    FAILURES_FIELD_NUMBER: builtins.int
     id: builtins.str
     service_id: builtins.str
     slot: builtins.int
     """from 1; 0 for global services"""
     node_id: builtins.str
     desired_state: swarmlite.proto.types_pb2.TaskState.ValueType
+    failures: builtins.int
+    """of this place's tasks in a row before this one"""
     @property
     def meta(self) -> swarmlite.proto.types_pb2.Meta: ...
     @property
@@ -215,9 +278,10 @@ class Task(google.protobuf.message.Message):
         log_driver: swarmlite.proto.types_pb2.Driver | None = ...,
         assigned_generic_resources: collections.abc.Iterable[swarmlite.proto.types_pb2.GenericResource] | None = ...,
         job_iteration: swarmlite.proto.types_pb2.Version | None = ...,
+        failures: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "spec_version", b"spec_version", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "assigned_generic_resources", b"assigned_generic_resources", "desired_state", b"desired_state", "endpoint", b"endpoint", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "assigned_generic_resources", b"assigned_generic_resources", "desired_state", b"desired_state", "endpoint", b"endpoint", "failures", b"failures", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "status", b"status"]) -> None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
 

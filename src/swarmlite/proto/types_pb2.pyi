@@ -868,9 +868,13 @@ class RestartPolicy(google.protobuf.message.Message):
     DELAY_FIELD_NUMBER: builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
     WINDOW_FIELD_NUMBER: builtins.int
+    BACKOFF_FIELD_NUMBER: builtins.int
+    MAX_DELAY_FIELD_NUMBER: builtins.int
     condition: Global___RestartPolicy.Condition.ValueType
     max_attempts: builtins.int
     """0 = no limit"""
+    backoff: builtins.float
+    """the delay grows by this factor with each failure in a row; below 1 = it stays"""
     @property
     def delay(self) -> google.protobuf.duration_pb2.Duration:
         """unset = 5 s"""
@@ -879,6 +883,10 @@ class RestartPolicy(google.protobuf.message.Message):
     def window(self) -> google.protobuf.duration_pb2.Duration:
         """unset or 0 = unbounded"""
 
+    @property
+    def max_delay(self) -> google.protobuf.duration_pb2.Duration:
+        """to which it grows; unset = 5 min"""
+
     def __init__(
         self,
         *,
@@ -886,9 +894,11 @@ class RestartPolicy(google.protobuf.message.Message):
         delay: google.protobuf.duration_pb2.Duration | None = ...,
         max_attempts: builtins.int = ...,
         window: google.protobuf.duration_pb2.Duration | None = ...,
+        backoff: builtins.float = ...,
+        max_delay: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["delay", b"delay", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["condition", b"condition", "delay", b"delay", "max_attempts", b"max_attempts", "window", b"window"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["delay", b"delay", "max_delay", b"max_delay", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["backoff", b"backoff", "condition", b"condition", "delay", b"delay", "max_attempts", b"max_attempts", "max_delay", b"max_delay", "window", b"window"]) -> None: ...
 
 Global___RestartPolicy: typing_extensions.TypeAlias = RestartPolicy
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
-from swarmlite.stack import read, top
+from swarmlite.stack import profiles, read, top
 from swarmlite.stack.canonical.objects import document
 from swarmlite.stack.canonical.values import Where
+from swarmlite.stack.files import Opener, resolved
 from swarmlite.stack.interpolate import interpolate
 from swarmlite.stack.merge import merge
 from swarmlite.stack.problems import Problems
@@ -77,14 +78,24 @@ def combine(
 
 def _combined(files: Sequence[tuple[str, str | bytes]], where: Where) -> tuple[Node, list[str]]:
     unset: set[str] = set()
-    trees = []
-    for name, text in files:
+
+    def read_one(name: str, text: str | bytes, beside: Where) -> Node:
         tree = parse(text, name)
         if where.filled_in:
-            tree = interpolate(tree, where.environment, unset)
-        trees.append(document(tree, where))
+            tree = interpolate(tree, beside.environment, unset)
+        return document(tree, beside)
+
+    opener = Opener(read_one)
+    trees = []
+    for name, text in files:
+        tree = read_one(name, text, where)
+        with where.problems.gather():
+            tree = resolved(tree, where, opener)
+        trees.append(tree)
     warnings = [f"the variable {name} is not set; it is empty" for name in sorted(unset)]
-    return merge(trees), warnings
+    active = profiles.active(where.environment)
+    merged, left_out = profiles.chosen(merge(trees), active)
+    return merged, [*warnings, *left_out]
 
 
 def load(
@@ -200,6 +211,8 @@ _KEYS: dict[str, Handler[Draft]] = {
     "deploy": deploy.deploy,
     "depends_on": depends.section,
     "restart": _silently,
+    "profiles": _silently,
+    "extends": _silently,
     **{key: _ignore(key) for key in IGNORED},
     **dict.fromkeys(REFUSED, _silently),
 }

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from world import World
 
 from swarmlite.manager.allocator.loop import Allocator
+from swarmlite.manager.dependencies import waiting_for
 from swarmlite.manager.restart import must_leave
 from swarmlite.manager.store.tables import place_of
 from swarmlite.model.task_states import ASSIGNED, COMPLETE, READY, RUNNING
@@ -157,10 +158,13 @@ class Checkers:
                 f"{service.id} has more than one task running in a place\n{self.dump(service)}"
             )
         state = service.update_status.state
-        if state in (UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED):
+        waits = bool(waiting_for(service.spec, self._world.view))
+        if state in (UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED) and not waits:
             raise Broken(f"the update of {service.id} never ends: {service.update_status}")
-        if not self._can_run(service):
+        if waits or not self._can_run(service):
             return
+        if service.HasField("rebalance"):
+            raise Broken(f"the rebalancing of {service.id} never ends: {service.rebalance}")
         wanted = self._wanted(service)
         if len(running) != wanted:
             raise Broken(
@@ -174,6 +178,8 @@ class Checkers:
         return service.update_status.state not in stopped and "web" in image
 
     def _wanted(self, service: Service) -> int:
+        if service.spec.stopped:
+            return 0
         if service.spec.WhichOneof("mode") == "replicated":
             return service.spec.replicated.replicas
         return sum(

@@ -142,6 +142,32 @@ class Cluster(RuleBasedStateMachine):
         self.world.roll_back(self.service(pick))
 
     @has_services
+    @rule(pick=PICK, stopped=st.booleans())
+    def stop_or_start(self, pick, stopped):
+        self.world.stop(self.service(pick), stopped)
+
+    @has_services
+    @rule(pick=PICK)
+    def rebalance(self, pick):
+        service_id = self.service(pick)
+        if self.world.view.services.get(service_id).spec.WhichOneof("mode") == "replicated":
+            self.world.rebalance(service_id)
+
+    @has_services
+    @rule(pick=PICK, on=PICK, condition=st.sampled_from([0, 1]))
+    def depend(self, pick, on, condition):
+        """On one that was there before, so that none wait for each other."""
+        service_id, other = sorted((self.service(pick), self.service(on)))[::-1]
+        if service_id != other:
+            name = self.world.view.services.get(other).spec.annotations.name
+
+            def change(spec):
+                del spec.depends_on[:]
+                spec.depends_on.add(service=name, condition=condition)
+
+            self.world.update_service(service_id, change)
+
+    @has_services
     @rule(pick=PICK)
     def remove(self, pick):
         self.world.remove_service(self.service(pick))

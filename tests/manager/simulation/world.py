@@ -123,6 +123,15 @@ class World:
     def scale(self, service_id: str, replicas: int) -> None:
         self.update_service(service_id, lambda s: setattr(s.replicated, "replicas", replicas))
 
+    def stop(self, service_id: str, stopped: bool = True) -> None:
+        self.update_service(service_id, lambda s: setattr(s, "stopped", stopped))
+
+    def rebalance(self, service_id: str) -> None:
+        service = copy_of(self.view.services.get(service_id))
+        service.rebalance.Clear()
+        service.rebalance.SetInParent()
+        self.write(Put(service))
+
     def remove_service(self, service_id: str) -> None:
         self.write(Delete(self.view.services.get(service_id)))
 

@@ -41,14 +41,15 @@ def change(session: Session, ref: str, edit: Change) -> Service:
     return before
 
 
-def roll_back(session: Session, ref: str) -> Service:
-    """Ask for the spec before this one; answers the service as it was."""
+def roll_back(session: Session, ref: str, to: int = 0) -> Service:
+    """Ask for the spec before, or that of number `to`; answers the service as it was."""
     before = get(session, ref)
     request = UpdateServiceRequest(
         service_id=before.id,
         version=before.meta.version,
         spec=before.spec,
         rollback=UpdateServiceRequest.PREVIOUS,
+        rollback_to=to,
     )
     client.call(session.control.UpdateService, request)
     return before

@@ -47,6 +47,9 @@ def look(service: Service, tasks: Sequence[Task], down_nodes: set[str], rollback
         return _look_at_job(service, tasks)
     by_place = _best(tasks, down_nodes, by_slot=mode == "replicated")
     wanted = service.spec.replicated.replicas if mode == "replicated" else len(by_place)
+    if service.spec.stopped:
+        left = sum(t.status.state < task_states.COMPLETE for t in tasks)
+        return View([("overall progress", f"{left} tasks left")], converged=left == 0)
     running = sum(_runs(task) for task in by_place.values())
     view = View(converged=running == wanted and (mode == "replicated" or wanted > 0))
     if mode == "global" and not by_place:

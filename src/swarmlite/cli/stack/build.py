@@ -14,6 +14,7 @@ from swarmlite.errors import InvalidSpec
 
 @click.command("build", cls=Command)
 @files.compose_option
+@files.profile_option
 @flag("--no-cache", help="Do everything again.")
 @flag("--pull", help="Ask registries for newer base images.")
 @click.option("--progress", type=click.Choice(PROGRESS), default="auto", help="How it is shown.")

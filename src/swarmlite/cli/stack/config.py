@@ -15,6 +15,7 @@ from swarmlite.stack.tree import to_yaml
 
 @click.command("config", cls=Command)
 @files.compose_option
+@files.profile_option
 @flag("--skip-interpolation", help="Skip interpolation and output only merged config.")
 def command(paths: tuple[str, ...], skip_interpolation: bool) -> None:
     """Outputs the final config file, after doing merges and interpolations."""

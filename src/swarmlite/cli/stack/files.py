@@ -13,6 +13,7 @@ import click
 from swarmlite.cli.workdir import working_directory
 from swarmlite.errors import InvalidSpec
 from swarmlite.stack import load
+from swarmlite.stack.profiles import VARIABLE
 from swarmlite.stack.tree import MAX_BYTES
 
 STDIN = "-"
@@ -27,6 +28,24 @@ def compose_option(command: Any) -> Any:
         multiple=True,
         help='Path to a Compose file, or "-" to read from stdin.',
     )(command)
+
+
+def profile_option(command: Any) -> Any:
+    """--profile, as often as wanted; beside COMPOSE_PROFILES."""
+    return click.option(
+        "--profile",
+        "profiles",
+        multiple=True,
+        callback=_activate,
+        expose_value=False,
+        help="Deploy the services of this profile too; '*' of all.",
+    )(command)
+
+
+def _activate(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> None:
+    named = [*filter(None, [os.environ.get(VARIABLE, "")]), *values]
+    if values:
+        os.environ[VARIABLE] = ",".join(named)
 
 
 def read(paths: Sequence[str]) -> list[tuple[str, bytes]]:

@@ -31,6 +31,14 @@ def carried_over(sent: Fields, spec: ServiceSpec, stored: ServiceSpec) -> Servic
         silent = sent.has(key) and not sent.object(key).has("ProgressDeadline")
         if silent and old.HasField("progress_deadline"):
             new.progress_deadline.CopyFrom(old.progress_deadline)
+    if not sent.has("Stopped"):
+        spec.stopped = stored.stopped
+    restart, old_restart = spec.task.restart, stored.task.restart
+    policy = sent.object("TaskTemplate").object("RestartPolicy")
+    if not policy.has("Backoff") and old_restart.backoff:
+        restart.backoff = old_restart.backoff
+    if not policy.has("MaxDelay") and old_restart.HasField("max_delay"):
+        restart.max_delay.CopyFrom(old_restart.max_delay)
     if not sent.has("DependsOn"):
         spec.depends_on.extend(stored.depends_on)
     _ports(sent, spec, stored)

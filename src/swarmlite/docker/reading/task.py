@@ -87,6 +87,9 @@ def restart_policy(sent: Fields, into: RestartPolicy) -> None:
     duration(sent, "Delay", into.delay)
     into.max_attempts = count(sent, "MaxAttempts")
     duration(sent, "Window", into.window)
+    into.backoff = sent.real("Backoff")  # ours, beyond Docker's
+    if sent.number("MaxDelay"):
+        duration(sent, "MaxDelay", into.max_delay)
 
 
 def placement(sent: Fields) -> Placement:

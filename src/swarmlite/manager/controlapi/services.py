@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 
-from swarmlite.errors import Conflict, FailedPrecondition
+from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec
 from swarmlite.ids import new_id
 from swarmlite.manager.store.api import Delete
 from swarmlite.manager.store.tables import Tally
-from swarmlite.model import defaults, dirty, task_states
+from swarmlite.model import defaults, dirty, revisions, task_states
 from swarmlite.model.validate import validate_change, validate_service
 from swarmlite.proto.control_pb2 import (
     CreateServiceRequest,
@@ -109,10 +110,13 @@ class Services:
         found = resolve("service", self._api.view.services, request.service_id)
         _check_spec_unchanged(found, request.version)
         service = copy_of(found)
+        if request.rebalance:
+            _rebalance(service)
+            return service
         if request.rollback == UpdateServiceRequest.PREVIOUS:
-            self._roll_back(service)
+            self._roll_back(service, request.rollback_to)
         else:
-            _change(service, self._complete(request.spec))
+            _change(service, self._complete(request.spec), self._api.now())
         if service.HasField("job_status"):
             service.job_status.job_iteration += 1
             service.job_status.last_execution.FromDatetime(self._api.now())
@@ -147,15 +151,12 @@ class Services:
         validate_service(spec)
         return resolve_references(self._api.view, defaults.fill_service(spec))
 
-    def _roll_back(self, service: Service) -> None:
-        if not service.HasField("previous_spec"):
-            name = service.spec.annotations.name
-            raise FailedPrecondition(f"service {name} does not have a previous spec")
-        target = ServiceSpec()
-        target.CopyFrom(service.previous_spec)
-        _change(service, target)
+    def _roll_back(self, service: Service, number: int) -> None:
+        target = revisions.find(service, number) if number else _previous(service)
+        _change(service, target, self._api.now())
         service.update_status.state = UpdateStatus.ROLLBACK_STARTED
-        service.update_status.message = "manually requested rollback"
+        to = f" to revision {number}" if number else ""
+        service.update_status.message = f"manually requested rollback{to}"
         service.update_status.started_at.FromDatetime(self._api.now())
 
     def _status(self, service: Service, lost: int) -> ServiceStatus:
@@ -163,7 +164,9 @@ class Services:
         tallies = self._api.view.tasks.tallies(service.id)
         status = _counted(tallies, service.job_status.job_iteration)
         status.running_tasks -= lost
-        if service.spec.WhichOneof("mode") == "replicated":
+        if service.spec.stopped:
+            status.desired_tasks = 0
+        elif service.spec.WhichOneof("mode") == "replicated":
             status.desired_tasks = service.spec.replicated.replicas
         elif service.spec.WhichOneof("mode") == "replicated_job":
             status.desired_tasks = service.spec.replicated_job.max_concurrent
@@ -210,7 +213,26 @@ def _check_spec_unchanged(service: Service, version: Version) -> None:
         raise Conflict(f"service {service.id}: update out of sequence")
 
 
-def _change(service: Service, spec: ServiceSpec) -> None:
+def _previous(service: Service) -> ServiceSpec:
+    if not service.HasField("previous_spec"):
+        name = service.spec.annotations.name
+        raise FailedPrecondition(f"service {name} does not have a previous spec")
+    target = ServiceSpec()
+    target.CopyFrom(service.previous_spec)
+    return target
+
+
+def _rebalance(service: Service) -> None:
+    if service.spec.WhichOneof("mode") != "replicated":
+        raise InvalidSpec(
+            f"service {service.spec.annotations.name} is not replicated: nothing to rebalance"
+        )
+    service.rebalance.Clear()
+    service.rebalance.SetInParent()
+
+
+def _change(service: Service, spec: ServiceSpec, now: datetime) -> None:
+    revisions.remember(service, now)
     validate_change(service.spec, spec)
     old_version = service.spec_version.index
     # A version is never used twice, also after a rollback to the one before.

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from swarmlite.model import constraints, permissions
 from swarmlite.model.task_states import REMOVE, SHUTDOWN
-from swarmlite.proto.objects_pb2 import Node
-from swarmlite.proto.specs_pb2 import NodeSpec, TaskSpec
-from swarmlite.proto.types_pb2 import NodeStatus
+from swarmlite.proto.specs_pb2 import NodeSpec
 
 from ..restart import must_leave
 from ..updater import advance
+from .nodes import suiting, takes_new
 from .places import Place, sort_places
 from .turn import Turn
 
 
 def reconcile(turn: Turn) -> None:
     """A task on each eligible node; none where the node does not fit or has to be left."""
+    if turn.service.spec.stopped:
+        turn.stop()
+        advance(turn, [])
+        return
     suits = suiting(turn.service.spec.task)
     places = sort_places(turn.view.tasks.of_service(turn.service.id), turn.view)
     kept: list[Place] = []
@@ -38,20 +38,6 @@ def reconcile(turn: Turn) -> None:
         if takes_new(node) and not (at and at.filled) and suits(node):
             turn.fill(node.id, at.tasks if at else [])
     advance(turn, kept)
-
-
-def suiting(spec: TaskSpec) -> Callable[[Node], bool]:
-    """Whether a node meets the constraints, and allows what the tasks need of the host."""
-    conditions = constraints.parse(spec.placement.constraints)
-    needed = permissions.needed(spec.container)
-    return lambda node: (
-        constraints.matches(conditions, node) and not permissions.missing(needed, node)
-    )
-
-
-def takes_new(node: Node) -> bool:
-    """Whether a global service makes a task for this node."""
-    return node.status.state == NodeStatus.READY and node.spec.availability == NodeSpec.ACTIVE
 
 
 def give_up(turn: Turn, place: Place) -> None:

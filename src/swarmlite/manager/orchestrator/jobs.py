@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from swarmlite.model.task_states import COMPLETE, RUNNING, SHUTDOWN
 from swarmlite.proto.objects_pb2 import Task
 
-from .global_ import suiting, takes_new
+from .nodes import suiting, takes_new
 from .places import Key, Place, sort_places
 from .turn import Turn
 

@@ -259,7 +259,9 @@ PER_NODE = frozenset({"global", "global_job", "replicated_job"})
 def needs_whole_turns(service: Service) -> bool:
     """Whether one place's change concerns others: of such a mode, or while updating."""
     mode = service.spec.WhichOneof("mode")
-    return mode in PER_NODE or service.update_status.state in IN_PROGRESS
+    if mode in PER_NODE or service.spec.stopped or service.HasField("rebalance"):
+        return True
+    return service.update_status.state in IN_PROGRESS
 
 
 def awaits_running(service: Service) -> bool:

@@ -9,12 +9,18 @@ from swarmlite.model.task_states import RUNNING
 
 from ..updater import advance
 from .places import Key, Place, sort_place, sort_places
+from .rebalancing import rebalance
 from .turn import Turn
 
 
 def reconcile(turn: Turn) -> None:
     """Bring the number of filled slots to what is desired, then see to each."""
     wanted = turn.service.spec.replicated.replicas
+    if turn.service.spec.stopped:
+        turn.stop()
+        advance(turn, [])
+        rebalance(turn, [])
+        return
     places = sort_places(turn.view.tasks.of_service(turn.service.id), turn.view)
     filled = [place for place in places.values() if place.filled]
     given_up = {victim.key: victim for victim in victims(filled, len(filled) - wanted)}
@@ -37,6 +43,7 @@ def reconcile(turn: Turn) -> None:
         place = places.get(slot) or Place(slot, [])
         turn.fill(slot, place.tasks)
     advance(turn, filled)
+    rebalance(turn, filled)
 
 
 def go_on(turn: Turn, slots: Sequence[int]) -> None:

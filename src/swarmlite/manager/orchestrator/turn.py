@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from swarmlite.model.defaults import rollback_config, update_config
+from swarmlite.model.defaults import restart_max_delay_s, rollback_config, update_config
 from swarmlite.model.task_states import READY, REJECTED, REMOVE, RUNNING, SHUTDOWN
 from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.types_pb2 import TaskState, UpdateConfig, UpdateStatus
 
-from ..restart import delay_s, must_leave, should_restart, start_at, still_going
+from ..restart import ENDED_BY_ITSELF, delay_s, must_leave, should_restart, start_at, still_going
 from ..store.api import Change, Put
 from ..store.tables import Tables
 from ..times import Past, created, order, state_since
@@ -73,12 +73,17 @@ class Turn:
         changed.desired_state = desired
         self.changes.append(Put(changed))
 
-    def create(self, key: Key, *, hold: bool = False) -> None:
-        """A new task for a place; held back at READY when another has to end first."""
+    def create(self, key: Key, *, hold: bool = False, failures: int = 0) -> None:
+        """A new task for a place; held back at READY when another has to end first.
+
+        `failures`: how many tasks of the place failed in a row before it.
+        """
         if self._template is None:
             self._template = template(self.service, self.view.cluster)
         make = held_back if hold else new_task
-        self.changes.append(Put(make(self._template, key, self.now)))
+        task = make(self._template, key, self.now)
+        task.failures = failures
+        self.changes.append(Put(task))
 
     def remove(self, tasks: Iterable[Task]) -> None:
         """Remove tasks, history included: their place is no longer wanted."""
@@ -86,6 +91,13 @@ class Turn:
             if self.spent:
                 return
             self.set_desired(task, REMOVE)
+
+    def stop(self) -> None:
+        """End all that runs; what ended is kept to be looked at."""
+        for task in self.view.tasks.of_service(self.service.id).values():
+            if self.spent:
+                return
+            self.set_desired(task, SHUTDOWN)
 
     def fill(self, key: Key, tasks: Iterable[Task], previous: Task | None = None) -> None:
         """A task for a place in which nothing is desired to run.
@@ -96,7 +108,22 @@ class Turn:
             previous is not None
             and delay_s(previous, self.service.spec_version.index, self.view) > 0
         )
-        self.create(key, hold=hold)
+        self.create(key, hold=hold, failures=self._failures_after(previous))
+
+    def _failures_after(self, previous: Task | None) -> int:
+        """The count goes on with a task that failed, unless that had run for longer than any delay
+        is.
+        """
+        if previous is None or previous.status.state not in ENDED_BY_ITSELF:
+            return 0
+        if previous.spec_version.index != self.service.spec_version.index:
+            return 0
+        ran_since = self.ran_since.get(previous.id)
+        if ran_since is not None:
+            ran_s = state_since(previous) - ran_since
+            if ran_s > restart_max_delay_s(previous.spec):
+                return 1
+        return previous.failures + 1
 
     def settle(self, place: Place) -> None:
         """Make one place hold: end what is too many, replace what ended, start what waited.

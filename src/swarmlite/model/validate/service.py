@@ -22,6 +22,7 @@ MIN_MEMORY_BYTES = 4 * 1024 * 1024
 MAX_NANO_CPUS = 1_000_000 * units.SECOND
 MAX_MEMORY_BYTES = 2**60
 MAX_REPLICAS = 1_000_000
+MAX_BACKOFF = 100
 NAMESPACES = {
     "pid": ("host",),
     "ipc": ("private", "shareable", "host", "none"),
@@ -62,6 +63,8 @@ def _mode(spec: ServiceSpec) -> str:
 
 
 def _modes(spec: ServiceSpec) -> None:
+    if spec.stopped and spec.WhichOneof("mode") in ("replicated_job", "global_job"):
+        raise InvalidSpec("a job is not stopped: scale it to 0, or remove it")
     checks.between("--replicas", spec.replicated.replicas, 0, MAX_REPLICAS)
     checks.between("--replicas", spec.replicated_job.total_completions, 0, MAX_REPLICAS)
     checks.between("--max-concurrent", spec.replicated_job.max_concurrent, 0, MAX_REPLICAS)
@@ -123,6 +126,9 @@ def _restart(spec: ServiceSpec) -> None:
     checks.member("--restart-condition", restart.condition, RestartPolicy.Condition)
     checks.duration("--restart-delay", restart.delay)
     checks.duration("--restart-window", restart.window)
+    checks.duration("--restart-max-delay", restart.max_delay)
+    if restart.backoff and not 1 <= restart.backoff <= MAX_BACKOFF:
+        raise InvalidSpec(f"--restart-backoff: expected a factor from 1 to {MAX_BACKOFF}")
 
 
 def _updates(spec: ServiceSpec) -> None:

@@ -65,7 +65,7 @@ HONOURED_SERVICE = frozenset(
     task.restart task.placement task.log_driver task.networks.target task.networks.aliases
     task.networks.driver_attachment_opts
     task.force_update
-    replicated global replicated_job global_job depends_on
+    replicated global replicated_job global_job depends_on stopped
     update.parallelism update.delay update.failure_action update.monitor
     update.max_failure_ratio update.order update.progress_deadline
     rollback.parallelism rollback.delay rollback.failure_action rollback.monitor

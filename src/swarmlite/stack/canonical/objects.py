@@ -90,6 +90,31 @@ def _external(node: Node, where: Where) -> Node | None:
     return values.flag(node, where)
 
 
+def _include(node: Node, where: Where) -> Node | None:
+    """More files: each a path, or a mapping with several paths that are one file together."""
+    items = []
+    for item in read.items(node):
+        if not isinstance(item.value, dict):
+            items.append(values.made(item, {"path": values.listed(item, [item])}))
+            read.line(item)
+            continue
+        found = values.keys(item, _INCLUDE, where)
+        if "path" not in found:
+            raise item.error("path is missing")
+        items.append(replace(item, value=found))
+    return values.listed(node, items)
+
+
+def _paths(node: Node, where: Where) -> Node | None:
+    single = not isinstance(node.value, list)
+    return values.listed(node, [node]) if single else values.texts(node, where)
+
+
+_INCLUDE: Table = {
+    "path": _paths,
+    "env_file": _paths,
+    "project_directory": values.text,
+}
 _POOL: Table = {
     "subnet": values.text,
     "ip_range": values.text,
@@ -128,6 +153,7 @@ _SECRET: Table = {**_CONFIG, "driver": values.text, "driver_opts": values.option
 _TOP: Table = {
     "version": _version,
     "name": values.text,
+    "include": _include,
     "services": _all(service),
     "networks": _all(_object(_NETWORK)),
     "volumes": _all(_object(_VOLUME)),

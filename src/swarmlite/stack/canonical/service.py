@@ -7,26 +7,19 @@ from dataclasses import replace
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.types_pb2 import Mount, PortConfig
 from swarmlite.stack import read
-from swarmlite.stack.canonical import values
+from swarmlite.stack.canonical import older, values
 from swarmlite.stack.canonical.values import Convert, Table, Where, struct
 from swarmlite.stack.problems import Problems
 from swarmlite.stack.syntax import mounts, ports, small, volumes
 from swarmlite.stack.tree import Node
 
 REFUSED = {
-    "extends": "write the service out, or give several files",
     "volume_driver": "set the driver in the volumes at the top of the file",
     "volumes_from": "name a volume in both services",
     "cpu_quota": "use deploy.resources.limits.cpus",
     "cpu_shares": "use deploy.resources.reservations.cpus",
     "cpuset": "use deploy.resources",
-    "mem_limit": "use deploy.resources.limits.memory",
     "memswap_limit": "use deploy.resources",
-    "mem_reservation": "use deploy.resources.reservations.memory",
-    "cpus": "use deploy.resources.limits.cpus",
-    "pids_limit": "use deploy.resources.limits.pids",
-    "scale": "use deploy.replicas",
-    "profiles": "a stack deploys all of its services",
 }
 """Keys of a service that are errors, each with what to write."""
 
@@ -36,6 +29,7 @@ def service(node: Node, where: Where) -> Node | None:
     problems = Problems()
     found: dict[str, Node] = {}
     with problems.gather():
+        node = older.moved(node)
         found = values.keys(node, _SERVICE, where)
     given = read.mapping(node)
     variables: dict[str, Node] = {}
@@ -392,6 +386,16 @@ def _depends_on(node: Node, where: Where) -> Node | None:
     return values.same(node, where) if isinstance(node.value, dict) else values.texts(node, where)
 
 
+def _extends(node: Node, where: Where) -> Node | None:
+    """The service that it begins from: `service` and, of another file, `file`."""
+    if not isinstance(node.value, dict):
+        return values.made(node, {"service": read.line(node)})
+    found = values.keys(node, {"service": values.text, "file": values.text}, where)
+    if "service" not in found:
+        raise node.error("service is missing")
+    return replace(node, value=found)
+
+
 def _env_file_names(node: Node, where: Where) -> Node | None:
     if isinstance(node.value, list) and any(isinstance(item.value, dict) for item in node.value):
         return node
@@ -419,6 +423,8 @@ _SERVICE: Table = {
     **dict.fromkeys(("configs", "secrets"), values.each(_file)),
     **{key: _refused(hint) for key, hint in REFUSED.items()},
     "build": _build,
+    "extends": _extends,
+    "profiles": values.texts,
     "depends_on": _depends_on,
     "deploy": struct(_DEPLOY),
     "env_file": _env_file_names,

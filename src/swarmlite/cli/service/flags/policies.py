@@ -9,6 +9,7 @@ from swarmlite.cli.flagtypes import DURATION
 from swarmlite.cli.lazy import COUNT, one_of, parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
+from swarmlite.model.validate.service import MAX_BACKOFF
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import RestartPolicy, UpdateConfig
 
@@ -103,6 +104,21 @@ def _condition(spec: ServiceSpec, value: RestartPolicy.Condition.ValueType) -> N
     spec.task.restart.condition = value
 
 
+def factor(text: str) -> float:
+    """A number of 1 or more. Raises InvalidSpec."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= MAX_BACKOFF:
+        raise InvalidSpec(f"expected a number from 1 to {MAX_BACKOFF}")
+    return value
+
+
+def _backoff(spec: ServiceSpec, value: float) -> None:
+    spec.task.restart.backoff = value
+
+
 def _attempts(spec: ServiceSpec, value: int) -> None:
     spec.task.restart.max_attempts = value
 
@@ -127,6 +143,18 @@ POLICIES = [
         _restart_duration("window"),
         DURATION,
         "Window used to evaluate the restart policy",
+    ),
+    Scalar(
+        ("--restart-backoff",),
+        _backoff,
+        parsed(factor, "float"),
+        "Factor by which the delay grows with each failure in a row (1)",
+    ),
+    Scalar(
+        ("--restart-max-delay",),
+        _restart_duration("max_delay"),
+        DURATION,
+        "Longest delay with --restart-backoff (5m)",
     ),
     *_policy("update"),
     *_policy("rollback"),

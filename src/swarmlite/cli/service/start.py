@@ -1,0 +1,18 @@
+"""`swarmlite service start`."""
+
+from __future__ import annotations
+
+import click
+
+from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.service.stopping import set_stopped
+from swarmlite.cli.session import Session, pass_session
+
+
+@click.command("start", cls=Command)
+@flag("-d", "--detach", help="Exit immediately instead of waiting for the service to converge.")
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
+@pass_session
+def command(session: Session, services: tuple[str, ...], detach: bool) -> int:
+    """Run the tasks of one or more services that were stopped."""
+    return set_stopped(session, services, False, wait=not detach)
