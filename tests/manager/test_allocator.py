@@ -154,6 +154,46 @@ def test_of_several_subnets_the_next_gives_when_one_is_full(world):
     assert (of.count("10.7.0.0/29"), of.count("10.7.1.0/24")) == (4, 4)
 
 
+def test_each_slot_has_its_own_of_the_fixed_addresses_of_a_service(world):
+    """Also after an update; who waits for one that is taken says so, and the others run."""
+    net = world.add_network("a", "10.7.0.0/24", "fd00:7::/64")
+    spec = on_network(net, replicas=3)
+    asked = [f"10.7.0.{n}" for n in (101, 102, 103)] + [f"fd00:7::{n}" for n in (101, 102, 103)]
+    spec.task.networks[0].addresses.extend(asked)
+    service_id = world.create_service(spec)
+    world.settle()
+
+    def given() -> dict[int, list[str]]:
+        return {
+            task.slot: [a.partition("/")[0] for a in task.networks[0].addresses]
+            for task in world.running(service_id)
+        }
+
+    wanted = {slot: [f"10.7.0.10{slot}", f"fd00:7::10{slot}"] for slot in (1, 2, 3)}
+    assert given() == wanted
+    world.update_service(service_id, lambda s: s.task.container.env.append("A=b"))
+    world.run(60)
+    assert given() == wanted
+    spec.annotations.name = "other"
+    spec.replicated.replicas = 2
+    spec.task.networks[0].addresses[:] = ["10.7.0.102", "10.7.0.110"]
+    other = world.create_service(spec)
+    spec.annotations.name = "outside"
+    spec.task.networks[0].addresses[:] = ["10.9.0.1", "10.9.0.2"]
+    outside = world.create_service(spec)
+    world.settle()
+    assert [task.slot for task in world.running(other)] == [2]
+    errors = {t.slot: t.status.err for t in world.tasks(other) if t.status.err}
+    assert errors == {1: "network a: address 10.7.0.102 is already in use"}
+    assert {t.status.err for t in world.tasks(outside)} == {
+        "network a: address 10.9.0.1 is in none of its subnets",
+        "network a: address 10.9.0.2 is in none of its subnets",
+    }
+    world.remove_service(service_id)
+    world.settle()
+    assert sorted(task.slot for task in world.running(other)) == [1, 2]
+
+
 def on_network(*networks, replicas=1, **options):
     spec = service_spec(options.get("name", "web"), replicas=replicas)
     for target in networks:

@@ -57,6 +57,14 @@ def both(*changes: Change) -> Change:
     return lambda s: [change(s) for change in changes]
 
 
+def fixed(addresses: list[str]) -> Change:
+    def change(made: ServiceSpec) -> None:
+        made.replicated.replicas = 2
+        made.task.networks.add(target="n", addresses=addresses)
+
+    return change
+
+
 BAD: list[tuple[Change, str]] = [
     (name(""), "service name"),
     (name("-web"), "DNS label"),
@@ -145,6 +153,14 @@ BAD: list[tuple[Change, str]] = [
     (both(port(target_port=1, published_port=9), port(target_port=2, published_port=9)), "twice"),
     (both(port_at("192.0.2.1", target_port=1, published_port=9),
           port_at("0.0.0.0", target_port=2, published_port=9)), "twice"),
+    (fixed(["10.0.0.x"]), "is not an IP address"),
+    (fixed(["10.0.0.1"]), "1 IPv4 address for 2 replicas"),
+    (fixed(["10.0.0.1", "10.0.0.1"]), "specified twice"),
+    (fixed(["10.0.0.1", "10.0.0.2", "fd00::1"]), "1 IPv6 address for 2 replicas"),
+    (both(fixed(["10.0.0.1", "10.0.0.2"]),
+          lambda s: setattr(s.update, "order", UpdateConfig.START_FIRST)), "stop-first"),
+    (both(fixed(["10.0.0.1", "10.0.0.2"]), lambda s: getattr(s, "global").SetInParent()),
+     "for replicated services"),
     (lambda s: s.endpoint.ports.add(target_port=1, publish_mode=PortConfig.HOST,
                                     source=PortConfig.MASQUERADE), "is for mode=ingress"),
     (both(port(target_port=1), lambda s: setattr(s.endpoint, "mode", EndpointSpec.DNSRR)), "dnsrr"),

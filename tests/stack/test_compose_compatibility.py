@@ -46,12 +46,15 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 def test_keys_without_meaning_in_a_swarm_are_ignored_by_a_line() -> None:
     made = stack(
         "services:\n  a:\n    image: x\n    mac_address: x\n    pull_policy: always\n"
-        "    networks: {default: {ipv4_address: 10.0.0.5}}\n"
+        "    networks: {default: {ipv4_address: 10.0.0.5}}\n    deploy: {replicas: 2}\n"
     )
     assert made.warnings == [
         "Ignoring unsupported options: mac_address, networks.ipv4_address, pull_policy"
     ]
     assert not made.services[0].task.networks[0].addresses
+    one = stack("services: {a: {image: x, networks: {default: {ipv4_address: 10.0.0.5}}}}\n")
+    assert not one.warnings
+    assert one.services[0].task.networks[0].addresses == ["10.0.0.5"]
 
 
 def test_a_terminal_and_its_surroundings_are_honoured() -> None:

@@ -176,6 +176,7 @@ def _service(key: str, node: Node, world: World) -> ServiceSpec:
     problems.settle()
     if not draft.spec.task.networks:
         attached.attach(draft, DEFAULT_NETWORK, node)
+    attached.single(draft)
     spec = draft.spec
     spec.annotations.name = world.scoped(key)
     spec.annotations.labels[NAMESPACE_LABEL] = world.namespace

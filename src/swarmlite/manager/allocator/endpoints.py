@@ -156,9 +156,30 @@ def _attach(
     attachment.network_id = network.id
     attachment.network_name = network.spec.annotations.name
     if needs_addresses(network):
-        given = _given(state, f"task/{task.id}", network, config.addresses)
+        given = _given(state, f"task/{task.id}", network, _fixed(state, task, network, config))
         attachment.addresses.extend(text for text, _ in given)
         attachment.mac = mac_of(given[0][1])
+
+
+def _fixed(
+    state: State, task: Task, network: Network, config: NetworkAttachmentConfig
+) -> Sequence[str]:
+    """Those of a service's fixed addresses that are the task's: its slot's, one of each family.
+
+    Slots may go beyond the number of replicas once some were removed: any that is free, then.
+    """
+    if is_attachment(task):
+        return config.addresses
+    chosen: list[str] = []
+    for six in (False, True):
+        named = [text for text in config.addresses if (":" in text) == six]
+        if not named:
+            continue
+        if 0 < task.slot <= len(named):
+            chosen.append(named[task.slot - 1])
+        else:
+            chosen.append(next((t for t in named if state.free(network.id, t)), named[-1]))
+    return chosen
 
 
 def _given(state: State, owner: str, network: Network, asked: Sequence[str] = ()) -> list[Given]:

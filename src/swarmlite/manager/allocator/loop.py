@@ -213,7 +213,11 @@ class Allocator:
                     )
                 except Exception as error:
                     self.state.release(f"task/{task.id}")
-                    recipe.obstacle = _line(error, "task", task.id)
+                    reason = _line(error, "task", task.id)
+                    if any(config.addresses for _, config in recipe.networks):
+                        self._wait(task, reason, changes)  # of its own address: others have theirs
+                        continue
+                    recipe.obstacle = reason
                 else:
                     changes.append(Put(allocated))
                     continue

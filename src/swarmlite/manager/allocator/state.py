@@ -124,6 +124,9 @@ class State:
             raise ResourceExhausted("it has no subnet yet")
         given: list[Given] = []
         numbers = [parse_address(text) for text in requested]
+        for text, number in zip(requested, numbers, strict=True):
+            if all(number not in pool for pool in pools):
+                raise InvalidSpec(f"address {text} is in none of its subnets")
         for version in (4, 6):
             of_version = [pool for pool in pools if pool.subnet.version == version]
             if of_version:
@@ -131,6 +134,11 @@ class State:
                 self._held[owner].append((pool, number))
                 given.append((pool.text(number), number))
         return given
+
+    def free(self, network_id: str, text: str) -> bool:
+        """Whether an address is one of a network's that nobody has."""
+        number = parse_address(text)
+        return any(pool.is_free(number) for pool in self.pools.get(network_id, ()))
 
     def release(self, owner: str) -> bool:
         """Give back all addresses of an owner; answer whether it had any."""

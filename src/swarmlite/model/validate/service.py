@@ -10,7 +10,13 @@ from swarmlite.model import constraints, devices, log_drivers, units
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.model.resource_words import MAX_WORD
 from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec, TaskSpec
-from swarmlite.proto.types_pb2 import GenericResource, Privileges, RestartPolicy, UpdateConfig
+from swarmlite.proto.types_pb2 import (
+    GenericResource,
+    NetworkAttachmentConfig,
+    Privileges,
+    RestartPolicy,
+    UpdateConfig,
+)
 
 from . import checks
 from .container import validate_container
@@ -166,6 +172,8 @@ def _networks(spec: ServiceSpec) -> None:
         checks.object_name("--network", network.target, longest=255)
         for alias in network.aliases:
             checks.host_name(f"--network {network.target}: alias", alias)
+        if network.addresses:
+            _fixed_addresses(spec, network)
     own = PREDEFINED_NETWORKS.intersection(targets)
     if own and len(targets) > 1:
         raise InvalidSpec(f"--network {min(own)}: cannot be combined with other networks")
@@ -173,6 +181,28 @@ def _networks(spec: ServiceSpec) -> None:
         raise InvalidSpec(
             f"--publish: ports of a service on network {min(own)} need mode=host or no publishing"
         )
+
+
+def _fixed_addresses(spec: ServiceSpec, network: NetworkAttachmentConfig) -> None:
+    """One for each slot, of IPv4 and of IPv6 or of one of them."""
+    where = f"--network {network.target}: ip"
+    if spec.WhichOneof("mode") not in (None, "replicated"):
+        raise InvalidSpec(f"{where}: fixed addresses are for replicated services")
+    if network.target in PREDEFINED_NETWORKS:
+        raise InvalidSpec(f"{where}: each node gives the addresses of this network")
+    if UpdateConfig.START_FIRST in (spec.update.order, spec.rollback.order):
+        raise InvalidSpec(
+            f"{where}: two tasks cannot have it at once, use --update-order stop-first"
+        )
+    found = [checks.address(where, text) for text in network.addresses]
+    checks.unique(where, [str(address) for address in found])
+    for version in (4, 6):
+        count = sum(address.version == version for address in found)
+        if 0 < count < spec.replicated.replicas:
+            raise InvalidSpec(
+                f"{where}: {count} IPv{version} address{'es' * (count > 1)} for"
+                f" {spec.replicated.replicas} replicas, name one for each"
+            )
 
 
 def _host(spec: ServiceSpec) -> None:

@@ -24,7 +24,6 @@ REFUSED_SERVICE = {
     "task.container.privileges.selinux_context.level": "SELinux options",
     "task.container.configs.runtime": "config as a credential spec",
     "endpoint.ports.published_port_end": "--publish of any one port of a range",
-    "task.networks.addresses": "--network ip",
     "task.resource_references": "resource references",
     "task.attachment": "a container's place on a network",
 }
@@ -63,6 +62,7 @@ HONOURED_SERVICE = frozenset(
     task.resources.reservations.memory_bytes task.resources.reservations.generic
     task.resources.memory_swap_bytes task.resources.memory_swappiness
     task.restart task.placement task.log_driver task.networks.target task.networks.aliases
+    task.networks.addresses
     task.networks.driver_attachment_opts
     task.force_update
     replicated global replicated_job global_job depends_on stopped

@@ -46,10 +46,19 @@ def _aliases(node: Node, draft: Draft) -> None:
 
 
 def _address(node: Node, draft: Draft) -> None:
-    """Checked and left out: several tasks cannot have one address."""
+    """Left out by `single` where there are several tasks: they cannot have one address."""
     with read.placed(node):
-        small.address(read.line(node))
-    draft.world.ignored.add(f"networks.{node.path.rpartition('.')[2]}")
+        draft.spec.task.networks[-1].addresses.append(small.address(read.line(node)))
+
+
+def single(draft: Draft) -> None:
+    """Once the mode is known: fixed addresses are of services of one replica."""
+    for network in draft.spec.task.networks:
+        if draft.spec.replicated.replicas > 1 or not draft.spec.HasField("replicated"):
+            for address in network.addresses:
+                six = ":" in address
+                draft.world.ignored.add(f"networks.ipv{6 if six else 4}_address")
+            del network.addresses[:]
 
 
 def _driver_opts(node: Node, draft: Draft) -> None:
