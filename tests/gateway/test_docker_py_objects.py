@@ -300,3 +300,23 @@ def test_a_filter_that_is_broken_removes_nothing(
     assert answer.status_code == 400
     assert json.loads(answer.content)["message"].startswith("invalid filter")
     assert client.networks.get("gwn")
+
+
+def test_attestations_are_none_of_an_image_without_any(
+    node: GatewayHost, client: docker.DockerClient
+) -> None:
+    client.images.pull(node.image("busybox"), tag="latest")
+    api = at(node, "1.55")
+
+    def asked(name: str, **query: Any) -> Any:
+        return api._get(api._url("/images/{0}/attestations", name), params=query)
+
+    image = client.images.get(node.image("busybox"))
+    of_it = {"os": image.attrs["Os"], "architecture": image.attrs["Architecture"]}
+    found = [asked(image.id), asked(node.image("busybox"), platform=json.dumps(of_it))]
+    assert [(answer.status_code, answer.json()) for answer in found] == [(200, [])] * 2
+    assert asked(image.id, platform=json.dumps({"os": "plan9"})).status_code == 404
+    assert asked(image.id, platform="linux").status_code == 400
+    assert asked(image.id, platform=["{}", "{}"]).status_code == 400
+    assert asked("no-such-image").status_code == 404
+    api.close()

@@ -14,7 +14,7 @@ from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.fields import images as fields
 from swarmlite.gateway.request import Call
-from swarmlite.gateway.routes import image_streams
+from swarmlite.gateway.routes import attestations, image_streams
 from swarmlite.proto.control_pb2 import Filter, GetRequest, ListRequest
 from swarmlite.proto.images_pb2 import ImageDetails, RemoveImageRequest, TagImageRequest
 
@@ -112,6 +112,7 @@ ROUTES: list[Route] = [
     ("GET", "/images/search", search),
     ("POST", "/images/prune", prune),
     *image_streams.ROUTES,
+    *attestations.ROUTES,
     ("GET", "/images/{name:path}/json", inspect),
     ("GET", "/images/{name:path}/history", history),
     ("POST", "/images/{name:path}/tag", tag),
