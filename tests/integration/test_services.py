@@ -270,3 +270,32 @@ def test_a_privileged_service_runs_on_the_node_that_allows_it(swarm: Cluster, bu
     finally:
         swarm.manager.cli("service", "rm", "watcher")
         swarm.manager.cli("node", "update", "--allow", "", "worker1")
+
+
+def test_a_service_stops_starts_and_goes_back_to_a_revision(swarm: Cluster, busybox: str) -> None:
+    ask = swarm.manager.cli
+    create(swarm, "--name", "web", "--replicas", "3", "--env", "V=1", busybox, "sleep", "3600")
+    swarm.wait_running("web", 3)
+    ask("service", "update", "-d", "--env-add", "V=2", "--update-parallelism", "0", "web")
+    ask("service", "stop", "web", timeout_s=60)
+    assert not containers(swarm)
+    assert "0/0" in ask("service", "ls")
+    ask("service", "start", "-d", "web")
+    swarm.wait_running("web", 3)
+    shown = ask("service", "history", "--no-trunc", "--format", "{{.Revision}} {{.Changes}}", "web")
+    lines = shown.splitlines()
+    assert [line.split()[0] for line in lines] == ["4", "3", "2", "1"]
+    assert "+ task.container.env: V=2" in lines[2]
+    ask("service", "rollback", "-d", "--to", "1", "web")
+    spec = json.loads(ask("service", "inspect", "web"))[0]["Spec"]
+    assert spec["TaskTemplate"]["ContainerSpec"]["Env"] == ["V=1"]
+    swarm.wait(
+        lambda: (
+            json.loads(ask("service", "inspect", "web"))[0]["UpdateStatus"]["State"]
+            == "rollback_completed"
+        ),
+        60,
+        "the rollback's end",
+    )
+    swarm.wait_running("web", 3)
+    ask("service", "rebalance", "web")

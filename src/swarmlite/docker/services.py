@@ -64,6 +64,8 @@ def service_spec(spec: ServiceSpec) -> Json:
         result["RollbackConfig"] = update_config(spec.rollback)
     if spec.HasField("endpoint"):
         result["EndpointSpec"] = endpoint_spec(spec.endpoint)
+    if spec.schedule:
+        result["Schedule"] = spec.schedule
     if spec.stopped:
         result["Stopped"] = True
     if spec.depends_on:

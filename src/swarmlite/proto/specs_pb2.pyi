@@ -149,7 +149,10 @@ class ServiceSpec(google.protobuf.message.Message):
     ROLLBACK_FIELD_NUMBER: builtins.int
     ENDPOINT_FIELD_NUMBER: builtins.int
     DEPENDS_ON_FIELD_NUMBER: builtins.int
+    SCHEDULE_FIELD_NUMBER: builtins.int
     STOPPED_FIELD_NUMBER: builtins.int
+    schedule: builtins.str
+    """of a job: when it runs, five fields of cron(5) in UTC, or @daily"""
     stopped: builtins.bool
     """by `service stop`: no task is desired, whatever the mode's numbers say"""
     @property
@@ -184,10 +187,11 @@ class ServiceSpec(google.protobuf.message.Message):
         rollback: swarmlite.proto.types_pb2.UpdateConfig | None = ...,
         endpoint: swarmlite.proto.types_pb2.EndpointSpec | None = ...,
         depends_on: collections.abc.Iterable[Global___Dependency] | None = ...,
+        schedule: builtins.str = ...,
         stopped: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "task", b"task", "update", b"update"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "depends_on", b"depends_on", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "stopped", b"stopped", "task", b"task", "update", b"update"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "depends_on", b"depends_on", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "schedule", b"schedule", "stopped", b"stopped", "task", b"task", "update", b"update"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["mode", b"mode"]) -> typing.Literal["replicated", "global", "replicated_job", "global_job"] | None: ...
 
 Global___ServiceSpec: typing_extensions.TypeAlias = ServiceSpec

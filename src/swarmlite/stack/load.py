@@ -173,6 +173,9 @@ def _service(key: str, node: Node, world: World) -> ServiceSpec:
     if "restart" in keys:
         with problems.gather():
             deploy.restart(keys["restart"], draft)
+    if "x-schedule" in keys:
+        with problems.gather(), read.placed(keys["x-schedule"]):
+            depends.scheduled(draft, read.line(keys["x-schedule"]))
     problems.settle()
     if not draft.spec.task.networks:
         attached.attach(draft, DEFAULT_NETWORK, node)

@@ -91,7 +91,8 @@ class World:
         service = Service(id=self.new_id("svc"), spec=fill_service(spec))
         service.spec_version.index = self.view.revision + 1
         if spec.WhichOneof("mode") in ("replicated_job", "global_job"):
-            service.job_status.job_iteration = 1
+            service.job_status.job_iteration = 0 if spec.schedule else 1
+            stamp(service.job_status.last_execution, self.now)
         self.write(Put(service))
         return service.id
 
@@ -102,7 +103,7 @@ class World:
         change(service.spec)
         service.spec_version.index = self.view.revision + 1
         service.ClearField("update_status")
-        if service.HasField("job_status"):
+        if service.HasField("job_status") and not service.spec.schedule:
             service.job_status.job_iteration += 1
         self.write(Put(service))
 

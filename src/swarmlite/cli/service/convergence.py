@@ -43,6 +43,8 @@ class View:
 def look(service: Service, tasks: Sequence[Task], down_nodes: set[str], rollback: bool) -> View:
     """The state of `service`; `tasks` are its up-to-date ones."""
     mode = service.spec.WhichOneof("mode")
+    if service.spec.schedule and not service.job_status.job_iteration:
+        return View([("schedule", service.spec.schedule)], converged=True)
     if mode in _JOBS:
         return _look_at_job(service, tasks)
     by_place = _best(tasks, down_nodes, by_slot=mode == "replicated")

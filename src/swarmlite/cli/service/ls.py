@@ -53,12 +53,18 @@ def row(service: Service, status: ServiceStatus) -> dict[str, Any]:
     return {
         "ID": human.short_id(service.id),
         "Name": service.spec.annotations.name,
-        "Mode": (service.spec.WhichOneof("mode") or "").replace("_", " "),
+        "Mode": mode(service),
         "Replicas": replicas(service, status),
         "Image": human.familiar_image(service.spec.task.container.image),
         "Ports": published(service.endpoint.ports or service.spec.endpoint.ports),
         "Labels": ",".join(f"{key}={value}" for key, value in labels),
     }
+
+
+def mode(service: Service) -> str:
+    """ "replicated", "replicated job"; of a scheduled one also when it runs."""
+    word = (service.spec.WhichOneof("mode") or "").replace("_", " ")
+    return f"{word} ({service.spec.schedule})" if service.spec.schedule else word
 
 
 def replicas(service: Service, status: ServiceStatus) -> str:

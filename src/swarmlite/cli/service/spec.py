@@ -14,7 +14,7 @@ from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.stack.syntax import small
 
-MODES = ("replicated", "global", "replicated-job", "global-job")
+MODES = ("replicated", "global", "replicated-job", "global-job", "cron")
 
 
 def created(image: str, args: tuple[str, ...], values: Mapping[str, Any]) -> ServiceSpec:
@@ -67,6 +67,10 @@ def set_replicas(spec: ServiceSpec, replicas: int) -> None:
 
 def _set_mode(spec: ServiceSpec, values: Mapping[str, Any]) -> None:
     mode, replicas, concurrent = values["mode"], values["replicas"], values["max_concurrent"]
+    if mode == "cron":
+        if not spec.schedule:
+            raise InvalidSpec("--mode cron: --schedule is missing, for example --schedule @daily")
+        mode = "replicated-job"
     if mode not in MODES:
         raise InvalidSpec(f"unknown mode {mode!r}: expected {', '.join(MODES)}")
     if concurrent is not None and mode != "replicated-job":

@@ -31,6 +31,8 @@ def carried_over(sent: Fields, spec: ServiceSpec, stored: ServiceSpec) -> Servic
         silent = sent.has(key) and not sent.object(key).has("ProgressDeadline")
         if silent and old.HasField("progress_deadline"):
             new.progress_deadline.CopyFrom(old.progress_deadline)
+    if not sent.has("Schedule"):
+        spec.schedule = stored.schedule
     if not sent.has("Stopped"):
         spec.stopped = stored.stopped
     restart, old_restart = spec.task.restart, stored.task.restart

@@ -31,6 +31,7 @@ def service_spec(sent: Fields, minor: int = 999) -> ServiceSpec:
     if sent.has("EndpointSpec"):
         spec.endpoint.SetInParent()
         endpoint_spec(sent.object("EndpointSpec"), spec.endpoint)
+    spec.schedule = sent.text("Schedule")
     spec.stopped = sent.flag("Stopped")
     for each in sent.objects("DependsOn"):  # ours, beyond Docker's
         condition = word(each, "Condition", Dependency.Condition)

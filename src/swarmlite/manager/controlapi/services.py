@@ -81,7 +81,8 @@ class Services:
         service.spec.CopyFrom(self._complete(request.spec))
         service.spec_version.index = 1
         if service.spec.WhichOneof("mode") in ("replicated_job", "global_job"):
-            service.job_status.job_iteration = 1
+            # A scheduled one counts from now, and runs for the first time when it is due.
+            service.job_status.job_iteration = 0 if service.spec.schedule else 1
             service.job_status.last_execution.FromDatetime(self._api.now())
         async with self._api.naming:
             check_free("service", self._api.view.services, service.spec.annotations.name)
@@ -117,7 +118,8 @@ class Services:
             self._roll_back(service, request.rollback_to)
         else:
             _change(service, self._complete(request.spec), self._api.now())
-        if service.HasField("job_status"):
+        forced = service.spec.task.force_update != found.spec.task.force_update
+        if service.HasField("job_status") and (forced or not service.spec.schedule):
             service.job_status.job_iteration += 1
             service.job_status.last_execution.FromDatetime(self._api.now())
         return service

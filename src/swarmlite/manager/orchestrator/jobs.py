@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from swarmlite.model.schedule import next_after
 from swarmlite.model.task_states import COMPLETE, RUNNING, SHUTDOWN
-from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.objects_pb2 import Service, Task
 
+from ..store.api import Put
+from ..times import seconds, stamp
 from .nodes import suiting, takes_new
 from .places import Key, Place, sort_places
 from .turn import Turn
@@ -14,6 +17,8 @@ from .turn import Turn
 
 def reconcile_replicated(turn: Turn) -> None:
     """`total_completions` slots, each to complete once, `max_concurrent` at a time."""
+    if not is_to_run(turn):
+        return
     job = turn.service.spec.replicated_job
     total = job.total_completions or 1
     places = current_places(turn)
@@ -37,6 +42,8 @@ def reconcile_replicated(turn: Turn) -> None:
 
 def reconcile_global(turn: Turn) -> None:
     """One task to complete on each node that fits, also on one that joins later."""
+    if not is_to_run(turn):
+        return
     suits = suiting(turn.service.spec.task)
     places = current_places(turn)
     for place in places.values():
@@ -55,6 +62,35 @@ def reconcile_global(turn: Turn) -> None:
         at = places.get(node.id)
         if takes_new(node) and suits(node) and (at is None or not (at.filled or is_complete(at))):
             turn.fill(node.id, at.tasks if at else [])
+
+
+def is_to_run(turn: Turn) -> bool:
+    """Whether there is a run to see to; the next one of a schedule is begun here when it is due.
+
+    A run that is due while the one before goes on begins at its end; of several that were missed,
+    one is made good.
+    """
+    service = turn.service
+    if not service.spec.schedule:
+        return True
+    if service.spec.stopped:
+        turn.stop()
+        return False
+    status = service.job_status
+    last = max(turn.past(seconds(status.last_execution)), seconds(service.meta.created_at))
+    due = next_after(service.spec.schedule, last)
+    if due > turn.now:
+        turn.later(due)
+        return status.job_iteration > 0
+    tasks = turn.view.tasks.of_service(service.id).values()
+    if any(t.status.state <= RUNNING and t.desired_state <= RUNNING for t in tasks):
+        return True
+    begun = Service()
+    begun.CopyFrom(service)
+    begun.job_status.job_iteration += 1
+    stamp(begun.job_status.last_execution, turn.now)
+    turn.changes.append(Put(begun))
+    return False
 
 
 def current_places(turn: Turn) -> dict[Key, Place]:

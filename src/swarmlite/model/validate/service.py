@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model import constraints, devices, log_drivers, units
+from swarmlite.model import constraints, devices, log_drivers, schedule, units
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.model.resource_words import MAX_WORD
 from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec, TaskSpec
@@ -69,7 +69,12 @@ def _mode(spec: ServiceSpec) -> str:
 
 
 def _modes(spec: ServiceSpec) -> None:
-    if spec.stopped and spec.WhichOneof("mode") in ("replicated_job", "global_job"):
+    job = spec.WhichOneof("mode") in ("replicated_job", "global_job")
+    if spec.schedule:
+        if not job:
+            raise InvalidSpec("--schedule: only a job has one: --mode replicated-job or global-job")
+        schedule.check(spec.schedule)
+    if spec.stopped and job and not spec.schedule:
         raise InvalidSpec("a job is not stopped: scale it to 0, or remove it")
     checks.between("--replicas", spec.replicated.replicas, 0, MAX_REPLICAS)
     checks.between("--replicas", spec.replicated_job.total_completions, 0, MAX_REPLICAS)

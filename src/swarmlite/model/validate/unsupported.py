@@ -65,7 +65,7 @@ HONOURED_SERVICE = frozenset(
     task.networks.addresses
     task.networks.driver_attachment_opts
     task.force_update
-    replicated global replicated_job global_job depends_on stopped
+    replicated global replicated_job global_job depends_on stopped schedule
     update.parallelism update.delay update.failure_action update.monitor
     update.max_failure_ratio update.order update.progress_deadline
     rollback.parallelism rollback.delay rollback.failure_action rollback.monitor

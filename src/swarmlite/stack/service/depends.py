@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from swarmlite.model import schedule
 from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
@@ -66,6 +67,24 @@ _KEYS: dict[str, Handler[Dependency]] = {
 }
 
 
+def scheduled(draft: Draft, text: str) -> None:
+    """`x-schedule` of a service: a job, which runs when it says. Raises InvalidSpec."""
+    schedule.check(text)
+    draft.spec.schedule = text
+    _make_job(draft.spec)
+
+
+def _make_job(spec: ServiceSpec) -> None:
+    if spec.HasField("replicated"):
+        replicas = spec.replicated.replicas
+        spec.replicated_job.total_completions = replicas
+        spec.replicated_job.max_concurrent = replicas
+    elif spec.HasField("global"):
+        spec.global_job.SetInParent()
+    spec.ClearField("update")
+    spec.ClearField("rollback")
+
+
 def jobs(specs: Sequence[ServiceSpec], modes: Mapping[str, Node | None]) -> None:
     """Make a job of each service that others wait to complete and that names no mode.
 
@@ -81,11 +100,7 @@ def jobs(specs: Sequence[ServiceSpec], modes: Mapping[str, Node | None]) -> None
     for spec in specs:
         name = spec.annotations.name
         if name in awaited and modes.get(name) is None and spec.HasField("replicated"):
-            replicas = spec.replicated.replicas
-            spec.replicated_job.total_completions = replicas
-            spec.replicated_job.max_concurrent = replicas
-            spec.ClearField("update")
-            spec.ClearField("rollback")
+            _make_job(spec)
 
 
 def ordered(specs: Sequence[ServiceSpec], nodes: Mapping[str, Node]) -> list[ServiceSpec]:

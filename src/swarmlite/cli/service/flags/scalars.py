@@ -103,6 +103,10 @@ def _log_driver(spec: ServiceSpec, value: str) -> None:
     spec.task.log_driver.name = value
 
 
+def _schedule(spec: ServiceSpec, value: str) -> None:
+    spec.schedule = value
+
+
 def _isolation(spec: ServiceSpec, value: str) -> None:
     spec.task.container.isolation = "" if value == "default" else value
 
@@ -190,6 +194,11 @@ SCALARS = [
         _endpoint_mode,
         one_of(vip=EndpointSpec.VIP, dnsrr=EndpointSpec.DNSRR),
         "Endpoint mode (vip or dnsrr)",
+    ),
+    Scalar(
+        ("--schedule",),
+        _schedule,
+        help="When a job runs, as cron(5) in UTC: '30 4 * * *', or @hourly, @daily, @weekly",
     ),
     Scalar(("--replicas-max-per-node",), _max_replicas, COUNT, "Maximum number of tasks per node"),
     Scalar(("--limit-cpu",), _limit("nano_cpus"), CPUS, "Limit CPUs"),
