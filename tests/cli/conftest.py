@@ -197,3 +197,31 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield made
     finally:
         made.stop()
+
+
+_NEWNET = 0x40000000
+
+
+@pytest.fixture(scope="module")
+def registry(host: Any) -> Iterator[Any]:
+    """On the host's own loopback, with a login; a thread of it lives there as long."""
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    from swarmlite.kernel.namespaces import setns
+    from swarmlite.testing.registry import Registry
+
+    def enter() -> None:
+        fd = os.open(f"/proc/{host.init}/ns/net", os.O_RDONLY)
+        try:
+            setns(fd, _NEWNET)
+        finally:
+            os.close(fd)
+
+    with ThreadPoolExecutor(1, initializer=enter) as inside:
+        running = Registry(users={"me": "secret"})
+        inside.submit(running.__enter__).result()
+        try:
+            yield running
+        finally:
+            inside.submit(running.__exit__, None, None, None).result()

@@ -22,7 +22,10 @@ from swarmlite.proto.build_pb2 import BuildEvent, BuildOutput
     ("words", "said"),
     [
         ("--squash .", "--squash: not supported: use a second stage with COPY --from"),
-        ("--cache-to type=local,dest=x .", "--cache-to: not supported: the cache stays"),
+        ("--cache-to type=local .", "dest is missing: type=local,dest=..."),
+        ("--cache-to type=gha .", "unknown key 'gha'"),
+        ("--cache-to type=registry,ref=a,mode=all .", "mode=all: expected min or max"),
+        ("--cache-from type=local,source=x .", "unknown key 'source'"),
         ("--provenance true .", "--provenance: not supported: no attestations are made"),
         ("--platform linux/amd64,linux .", "expected OS/ARCHITECTURE[/VARIANT]"),
         ("--secret id=x,src=/nowhere .", "--secret x: /nowhere: No such file or directory"),

@@ -8,38 +8,13 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swarmlite.kernel.namespaces import setns
 from swarmlite.testing.oci import TarWriter
 from swarmlite.testing.registry import Registry
-
-NEWNET = 0x40000000
-
-
-@pytest.fixture(scope="module")
-def registry(host: Any) -> Iterator[Registry]:
-    """On the host's own loopback, with a login; a thread of it lives there as long."""
-
-    def enter() -> None:
-        fd = os.open(f"/proc/{host.init}/ns/net", os.O_RDONLY)
-        try:
-            setns(fd, NEWNET)
-        finally:
-            os.close(fd)
-
-    with ThreadPoolExecutor(1, initializer=enter) as inside:
-        running = Registry(users={"me": "secret"})
-        inside.submit(running.__enter__).result()
-        try:
-            yield running
-        finally:
-            inside.submit(running.__exit__, None, None, None).result()
 
 
 @pytest.fixture(autouse=True)

@@ -158,6 +158,11 @@ class Build:
         """What a stage has come to; it is built once, whoever waits for it."""
         return await asyncio.shield(self._begun(number))
 
+    def finished(self) -> list[State]:
+        """What its stages have come to, in the order of the file."""
+        tasks = [task for _, task in sorted(self._stages.items())]
+        return [task.result() for task in tasks if task.done() and not task.cancelled()]
+
     def _begun(self, number: int) -> asyncio.Task[State]:
         from swarmlite.build.stage import StageBuild  # which knows this one
 

@@ -25,6 +25,8 @@ IMAGES = (pb.BuildOutput.IMAGE, pb.BuildOutput.OCI, pb.BuildOutput.DOCKER)
 
 async def export(build: Build, state: State) -> pb.BuildResult:
     """Every output, in the order of the options; what they come to. Raises ResourceExhausted."""
+    from swarmlite.build import cache_exports  # which makes images as this does
+
     outputs = build.options.outputs or [pb.BuildOutput(type=pb.BuildOutput.IMAGE)]
     result = pb.BuildResult()
     image: Image | None = None
@@ -41,6 +43,10 @@ async def export(build: Build, state: State) -> pb.BuildResult:
         elif output.type in (pb.BuildOutput.OCI, pb.BuildOutput.DOCKER):
             assert image is not None
             await _send(build, number, _archive(build, image))
+        elif output.type == pb.BuildOutput.CACHE:
+            ids = await cache_exports.archive_ids([(build, state)], output)
+            await _send(build, number, build.engine.storage.images.save(ids))
+    await cache_exports.export_caches([(build, state)])
     return result
 
 
@@ -49,10 +55,13 @@ async def export_index(builds: Sequence[Build], states: Sequence[State]) -> pb.B
 
     Raises ResourceExhausted, FailedPrecondition.
     """
+    from swarmlite.build import cache_exports
+
     first, images = builds[0], builds[0].engine.storage.images
     outputs = first.options.outputs or [pb.BuildOutput(type=pb.BuildOutput.IMAGE)]
     result = pb.BuildResult()
     if not any(output.type in IMAGES for output in outputs):
+        await cache_exports.export_caches(list(zip(builds, states, strict=True)))
         return result
     made: list[tuple[Build, Image]] = []
     for build, state in zip(builds, states, strict=True):
@@ -72,6 +81,7 @@ async def export_index(builds: Sequence[Build], states: Sequence[State]) -> pb.B
         if output.type == pb.BuildOutput.OCI:
             refs = tags or [ids[0]]
             await _send(first, number, images.save(refs, all_platforms=True))
+    await cache_exports.export_caches(list(zip(builds, states, strict=True)))
     return result
 
 
@@ -80,7 +90,7 @@ def _tags(build: Build) -> list[str]:
 
 
 async def _image(build: Build, state: State, *, tags: list[str]) -> Image:
-    config = _configuration(build, state)
+    config = configuration(build, state)
     step = build.begin(name="exporting to image")
     try:
         image = await build.engine.storage.images.layering.image(
@@ -102,8 +112,8 @@ async def _image(build: Build, state: State, *, tags: list[str]) -> Image:
     return image
 
 
-def _configuration(build: Build, state: State) -> dict[str, Any]:
-    """The image's, without its rootfs; the same for what the cache had whole."""
+def configuration(build: Build, state: State) -> dict[str, Any]:
+    """An image's, without its rootfs; the same for what the cache had whole."""
     inner = dict(state.config)
     if build.options.labels:
         inner["Labels"] = {**(inner.get("Labels") or {}), **build.options.labels}

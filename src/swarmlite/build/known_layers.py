@@ -9,23 +9,56 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swarmlite.errors import SwarmliteError
+from swarmlite.model.references import Reference
 from swarmlite.storage.images.types import Image
 
 if TYPE_CHECKING:
     from swarmlite.build.building import Build
 
 FIELD = "swarmlite.build.cache"
+CONTEXT = "context://"
 
 
 async def learn(build: Build) -> None:
     """Take over what each of these images knows; one that is not to be had is a warning."""
     for reference in build.options.cache_from:
         try:
-            image = await build.image(reference, build.platform, None)
+            if reference.startswith(CONTEXT):
+                await _of_archive(build, reference.removeprefix(CONTEXT))
+            else:
+                await _of_registry(build, reference)
         except SwarmliteError as error:
             build.report.warn(build.file_name, 0, f"--cache-from {reference}: {error}")
+
+
+async def _of_registry(build: Build, reference: str) -> None:
+    """An image, and all that its index names besides: other stages, other platforms."""
+    image = await build.image(reference, build.platform, None)
+    _take_over(build, image)
+    if FIELD not in image.config:
+        return
+    found = build.engine.storage.images.inspect(image.id)
+    name = Reference.parse(reference).name
+    for one in found.manifests:
+        if one.digest == image.manifest or one.attestation or one.platform is None:
             continue
-        _take_over(build, image)
+        if (one.platform.os, one.platform.architecture) != (
+            build.platform.os, build.platform.architecture
+        ):  # fmt: skip
+            continue
+        other = await build.image(f"{name}@{one.digest}", build.platform, None)
+        _take_over(build, other)
+        build.unwanted.append(other.id)
+
+
+async def _of_archive(build: Build, name: str) -> None:
+    images = build.engine.storage.images
+    path = await build.incoming.context(name)
+    with path.open("rb") as file:
+        for image in await images.load(file, platform=build.platform):
+            images.use(image.id, build.owner)
+            build.unwanted.append(image.id)
+            _take_over(build, image)
 
 
 def _take_over(build: Build, image: Image) -> None:

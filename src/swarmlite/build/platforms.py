@@ -32,7 +32,7 @@ def wanted(options: pb.BuildOptions) -> list[Platform]:
     if any(output.type not in _OUTPUTS for output in options.outputs):
         raise InvalidSpec(
             "several platforms can be an image or an archive of type=oci: build one platform for "
-            "type=docker, type=tar and type=local"
+            "type=docker, type=tar, type=local and a cache in a folder"
         )
     return found
 

@@ -26,6 +26,7 @@ class Incoming:
         self._ends: dict[str, asyncio.Future[Path]] = {}
         self._files: dict[str, Path] = {}
         self._bytes = 0
+        self._failure: Exception | None = None
         self.ssh: Callable[[pb.SshData], Awaitable[None]] | None = None
 
     async def options(self) -> pb.BuildOptions:
@@ -41,7 +42,10 @@ class Incoming:
 
     def _end(self, name: str) -> asyncio.Future[Path]:
         if name not in self._ends:
-            self._ends[name] = asyncio.get_running_loop().create_future()
+            future = self._ends[name] = asyncio.get_running_loop().create_future()
+            if self._failure is not None:  # nothing comes any more
+                future.set_exception(self._failure)
+                future.exception()
         return self._ends[name]
 
     async def run(self) -> None:
@@ -57,6 +61,7 @@ class Incoming:
             raise
 
     def _fail(self, error: Exception) -> None:
+        self._failure = error
         for name in (MAIN, *self._ends):
             future = self._end(name)
             if not future.done():

@@ -30,7 +30,7 @@ from swarmlite.proto import options_pb2 as swarmlite_dot_proto_dot_options__pb2
 from swarmlite.proto import types_pb2 as swarmlite_dot_proto_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bswarmlite/proto/build.proto\x12\tswarmlite\x1a\x1fgoogle/protobuf/timestamp.proto\x1a swarmlite/proto/containers.proto\x1a\x1dswarmlite/proto/control.proto\x1a\x1cswarmlite/proto/images.proto\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\"\xd2\x01\n\x0c\x42uildRequest\x12*\n\x07options\x18\x01 \x01(\x0b\x32\x17.swarmlite.BuildOptionsH\x00\x12\x11\n\x07\x63ontext\x18\x02 \x01(\x0cH\x00\x12\'\n\x0b\x63ontext_end\x18\x03 \x01(\x0b\x32\x10.swarmlite.EmptyH\x00\x12,\n\x05named\x18\x04 \x01(\x0b\x32\x1b.swarmlite.NamedContextDataH\x00\x12!\n\x03ssh\x18\x05 \x01(\x0b\x32\x12.swarmlite.SshDataH\x00\x42\t\n\x07message\";\n\x10NamedContextData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x08\"C\n\x07SshData\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05\x63lose\x18\x04 \x01(\x08\"\x86\n\n\x0c\x42uildOptions\x12\x12\n\ndockerfile\x18\x01 \x01(\t\x12\x1e\n\x11\x64ockerfile_inline\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x17\n\x0f\x64ockerfile_name\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12:\n\nbuild_args\x18\x05 \x03(\x0b\x32&.swarmlite.BuildOptions.BuildArgsEntry\x12\x33\n\x06labels\x18\x06 \x03(\x0b\x32#.swarmlite.BuildOptions.LabelsEntry\x12\x0c\n\x04tags\x18\x07 \x03(\t\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\x12\x17\n\x0fno_cache_filter\x18\t \x03(\t\x12\x0c\n\x04pull\x18\n \x01(\x08\x12%\n\x08platform\x18\x0b \x01(\x0b\x32\x13.swarmlite.Platform\x12\x0f\n\x07network\x18\x0c \x01(\t\x12\x12\n\ncache_from\x18\r \x03(\t\x12\x35\n\x07secrets\x18\x0e \x03(\x0b\x32$.swarmlite.BuildOptions.SecretsEntry\x12\x0b\n\x03ssh\x18\x0f \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x10 \x03(\t\x12\x16\n\x0eshm_size_bytes\x18\x11 \x01(\x03\x12\"\n\x07ulimits\x18\x12 \x03(\x0b\x32\x11.swarmlite.Ulimit\x12\x30\n\tresources\x18\x13 \x01(\x0b\x32\x1d.swarmlite.ContainerResources\x12\x1e\n\x11source_date_epoch\x18\x14 \x01(\x03H\x01\x88\x01\x01\x12\x42\n\x0enamed_contexts\x18\x15 \x03(\x0b\x32*.swarmlite.BuildOptions.NamedContextsEntry\x12\'\n\x07outputs\x18\x16 \x03(\x0b\x32\x16.swarmlite.BuildOutput\x12\x42\n\x0eregistry_auths\x18\x17 \x03(\x0b\x32*.swarmlite.BuildOptions.RegistryAuthsEntry\x12\r\n\x05\x63heck\x18\x18 \x01(\x08\x12=\n\x0b\x61nnotations\x18\x19 \x03(\x0b\x32(.swarmlite.BuildOptions.AnnotationsEntry\x12\x14\n\x0c\x65ntitlements\x18\x1a \x03(\t\x12\x14\n\x0c\x64rop_ignored\x18\x1b \x01(\x08\x12&\n\tplatforms\x18\x1c \x03(\x0b\x32\x13.swarmlite.Platform\x1a\x30\n\x0e\x42uildArgsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x34\n\x12NamedContextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12RegistryAuthsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_dockerfile_inlineB\x14\n\x12_source_date_epoch\"w\n\x0b\x42uildOutput\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.swarmlite.BuildOutput.Type\"=\n\x04Type\x12\t\n\x05IMAGE\x10\x00\x12\x08\n\x04TREE\x10\x01\x12\x07\n\x03OCI\x10\x02\x12\n\n\x06\x44OCKER\x10\x03\x12\x0b\n\x07NOTHING\x10\x04\"\xb1\x03\n\nBuildEvent\x12$\n\x04plan\x18\x01 \x01(\x0b\x32\x14.swarmlite.BuildPlanH\x00\x12$\n\x04step\x18\x02 \x01(\x0b\x32\x14.swarmlite.BuildStepH\x00\x12-\n\tstep_done\x18\x03 \x01(\x0b\x32\x18.swarmlite.BuildStepDoneH\x00\x12\"\n\x03log\x18\x04 \x01(\x0b\x32\x13.swarmlite.BuildLogH\x00\x12(\n\x06status\x18\x05 \x01(\x0b\x32\x16.swarmlite.BuildStatusH\x00\x12*\n\x07problem\x18\x06 \x01(\x0b\x32\x17.swarmlite.BuildProblemH\x00\x12*\n\x07warning\x18\x07 \x01(\x0b\x32\x17.swarmlite.BuildProblemH\x00\x12(\n\x06result\x18\x08 \x01(\x0b\x32\x16.swarmlite.BuildResultH\x00\x12,\n\x06output\x18\t \x01(\x0b\x32\x1a.swarmlite.BuildOutputDataH\x00\x12!\n\x03ssh\x18\n \x01(\x0b\x32\x12.swarmlite.SshDataH\x00\x42\x07\n\x05\x65vent\"l\n\tBuildPlan\x12*\n\x06stages\x18\x01 \x03(\x0b\x32\x1a.swarmlite.BuildPlan.Stage\x12\r\n\x05steps\x18\x02 \x01(\r\x1a$\n\x05Stage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\r\"\xea\x01\n\tBuildStep\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\r\x12\r\n\x05total\x18\x05 \x01(\r\x12\x13\n\x0binstruction\x18\x06 \x01(\t\x12\x0c\n\x04line\x18\x07 \x01(\r\x12%\n\x08platform\x18\x08 \x01(\x0b\x32\x13.swarmlite.Platform\x12+\n\x07started\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\n \x01(\t\x12\x0e\n\x06inputs\x18\x0b \x03(\r\"\x9d\x01\n\rBuildStepDone\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06\x63\x61\x63hed\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\texit_code\x18\x04 \x01(\x05\x12-\n\tcompleted\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05layer\x18\x06 \x01(\t\x12\x10\n\x08\x63\x61nceled\x18\x07 \x01(\x08\"v\n\x08\x42uildLog\x12\x0c\n\x04step\x18\x01 \x01(\r\x12$\n\x06stream\x18\x02 \x01(\x0e\x32\x14.swarmlite.LogStream\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x0b\x42uildStatus\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rcurrent_bytes\x18\x04 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x03\x12\x0c\n\x04\x64one\x18\x06 \x01(\x08\x12\'\n\x05image\x18\x07 \x01(\x0b\x32\x18.swarmlite.ImageProgress\"F\n\x0c\x42uildProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\"\x95\x01\n\x0b\x42uildResult\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x0c\n\x04tags\x18\x03 \x03(\t\x12\x1b\n\x13manifest_size_bytes\x18\x04 \x01(\x03\x12\x1b\n\x13manifest_media_type\x18\x05 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x06 \x01(\x0c\"<\n\x0f\x42uildOutputData\x12\x0e\n\x06output\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x08\"\xf5\x01\n\x0f\x42uildCacheEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06in_use\x18\x05 \x01(\x08\x12\x0e\n\x06shared\x18\x06 \x01(\x08\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12+\n\x07\x63reated\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_used\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0busage_count\x18\n \x01(\x03\"E\n\x16ListBuildCacheResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.swarmlite.BuildCacheEntry\"]\n\x16PruneBuildCacheRequest\x12\"\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x11.swarmlite.Filter\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x12\n\nkeep_bytes\x18\x03 \x01(\x03\x32\xed\x01\n\x06\x42uilds\x12\x42\n\x05\x42uild\x12\x17.swarmlite.BuildRequest\x1a\x15.swarmlite.BuildEvent\"\x05\xca\xf3\x18\x01\x04(\x01\x30\x01\x12M\n\tListCache\x12\x16.swarmlite.ListRequest\x1a!.swarmlite.ListBuildCacheResponse\"\x05\xca\xf3\x18\x01\x04\x12P\n\nPruneCache\x12!.swarmlite.PruneBuildCacheRequest\x1a\x18.swarmlite.PruneResponse\"\x05\xca\xf3\x18\x01\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bswarmlite/proto/build.proto\x12\tswarmlite\x1a\x1fgoogle/protobuf/timestamp.proto\x1a swarmlite/proto/containers.proto\x1a\x1dswarmlite/proto/control.proto\x1a\x1cswarmlite/proto/images.proto\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\"\xd2\x01\n\x0c\x42uildRequest\x12*\n\x07options\x18\x01 \x01(\x0b\x32\x17.swarmlite.BuildOptionsH\x00\x12\x11\n\x07\x63ontext\x18\x02 \x01(\x0cH\x00\x12\'\n\x0b\x63ontext_end\x18\x03 \x01(\x0b\x32\x10.swarmlite.EmptyH\x00\x12,\n\x05named\x18\x04 \x01(\x0b\x32\x1b.swarmlite.NamedContextDataH\x00\x12!\n\x03ssh\x18\x05 \x01(\x0b\x32\x12.swarmlite.SshDataH\x00\x42\t\n\x07message\";\n\x10NamedContextData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x08\"C\n\x07SshData\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05\x63lose\x18\x04 \x01(\x08\"\xb5\n\n\x0c\x42uildOptions\x12\x12\n\ndockerfile\x18\x01 \x01(\t\x12\x1e\n\x11\x64ockerfile_inline\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x17\n\x0f\x64ockerfile_name\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12:\n\nbuild_args\x18\x05 \x03(\x0b\x32&.swarmlite.BuildOptions.BuildArgsEntry\x12\x33\n\x06labels\x18\x06 \x03(\x0b\x32#.swarmlite.BuildOptions.LabelsEntry\x12\x0c\n\x04tags\x18\x07 \x03(\t\x12\x10\n\x08no_cache\x18\x08 \x01(\x08\x12\x17\n\x0fno_cache_filter\x18\t \x03(\t\x12\x0c\n\x04pull\x18\n \x01(\x08\x12%\n\x08platform\x18\x0b \x01(\x0b\x32\x13.swarmlite.Platform\x12\x0f\n\x07network\x18\x0c \x01(\t\x12\x12\n\ncache_from\x18\r \x03(\t\x12\x35\n\x07secrets\x18\x0e \x03(\x0b\x32$.swarmlite.BuildOptions.SecretsEntry\x12\x0b\n\x03ssh\x18\x0f \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x10 \x03(\t\x12\x16\n\x0eshm_size_bytes\x18\x11 \x01(\x03\x12\"\n\x07ulimits\x18\x12 \x03(\x0b\x32\x11.swarmlite.Ulimit\x12\x30\n\tresources\x18\x13 \x01(\x0b\x32\x1d.swarmlite.ContainerResources\x12\x1e\n\x11source_date_epoch\x18\x14 \x01(\x03H\x01\x88\x01\x01\x12\x42\n\x0enamed_contexts\x18\x15 \x03(\x0b\x32*.swarmlite.BuildOptions.NamedContextsEntry\x12\'\n\x07outputs\x18\x16 \x03(\x0b\x32\x16.swarmlite.BuildOutput\x12\x42\n\x0eregistry_auths\x18\x17 \x03(\x0b\x32*.swarmlite.BuildOptions.RegistryAuthsEntry\x12\r\n\x05\x63heck\x18\x18 \x01(\x08\x12=\n\x0b\x61nnotations\x18\x19 \x03(\x0b\x32(.swarmlite.BuildOptions.AnnotationsEntry\x12\x14\n\x0c\x65ntitlements\x18\x1a \x03(\t\x12\x14\n\x0c\x64rop_ignored\x18\x1b \x01(\x08\x12&\n\tplatforms\x18\x1c \x03(\x0b\x32\x13.swarmlite.Platform\x12-\n\x08\x63\x61\x63he_to\x18\x1d \x03(\x0b\x32\x1b.swarmlite.BuildCacheExport\x1a\x30\n\x0e\x42uildArgsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x34\n\x12NamedContextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12RegistryAuthsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x14\n\x12_dockerfile_inlineB\x14\n\x12_source_date_epoch\"I\n\x10\x42uildCacheExport\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x12\n\nall_stages\x18\x02 \x01(\x08\x12\x14\n\x0cignore_error\x18\x03 \x01(\x08\"\x96\x01\n\x0b\x42uildOutput\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.swarmlite.BuildOutput.Type\x12\x12\n\nall_stages\x18\x02 \x01(\x08\"H\n\x04Type\x12\t\n\x05IMAGE\x10\x00\x12\x08\n\x04TREE\x10\x01\x12\x07\n\x03OCI\x10\x02\x12\n\n\x06\x44OCKER\x10\x03\x12\x0b\n\x07NOTHING\x10\x04\x12\t\n\x05\x43\x41\x43HE\x10\x05\"\xb1\x03\n\nBuildEvent\x12$\n\x04plan\x18\x01 \x01(\x0b\x32\x14.swarmlite.BuildPlanH\x00\x12$\n\x04step\x18\x02 \x01(\x0b\x32\x14.swarmlite.BuildStepH\x00\x12-\n\tstep_done\x18\x03 \x01(\x0b\x32\x18.swarmlite.BuildStepDoneH\x00\x12\"\n\x03log\x18\x04 \x01(\x0b\x32\x13.swarmlite.BuildLogH\x00\x12(\n\x06status\x18\x05 \x01(\x0b\x32\x16.swarmlite.BuildStatusH\x00\x12*\n\x07problem\x18\x06 \x01(\x0b\x32\x17.swarmlite.BuildProblemH\x00\x12*\n\x07warning\x18\x07 \x01(\x0b\x32\x17.swarmlite.BuildProblemH\x00\x12(\n\x06result\x18\x08 \x01(\x0b\x32\x16.swarmlite.BuildResultH\x00\x12,\n\x06output\x18\t \x01(\x0b\x32\x1a.swarmlite.BuildOutputDataH\x00\x12!\n\x03ssh\x18\n \x01(\x0b\x32\x12.swarmlite.SshDataH\x00\x42\x07\n\x05\x65vent\"l\n\tBuildPlan\x12*\n\x06stages\x18\x01 \x03(\x0b\x32\x1a.swarmlite.BuildPlan.Stage\x12\r\n\x05steps\x18\x02 \x01(\r\x1a$\n\x05Stage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\r\"\xea\x01\n\tBuildStep\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\r\x12\r\n\x05total\x18\x05 \x01(\r\x12\x13\n\x0binstruction\x18\x06 \x01(\t\x12\x0c\n\x04line\x18\x07 \x01(\r\x12%\n\x08platform\x18\x08 \x01(\x0b\x32\x13.swarmlite.Platform\x12+\n\x07started\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\n \x01(\t\x12\x0e\n\x06inputs\x18\x0b \x03(\r\"\x9d\x01\n\rBuildStepDone\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06\x63\x61\x63hed\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\texit_code\x18\x04 \x01(\x05\x12-\n\tcompleted\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05layer\x18\x06 \x01(\t\x12\x10\n\x08\x63\x61nceled\x18\x07 \x01(\x08\"v\n\x08\x42uildLog\x12\x0c\n\x04step\x18\x01 \x01(\r\x12$\n\x06stream\x18\x02 \x01(\x0e\x32\x14.swarmlite.LogStream\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x0b\x42uildStatus\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rcurrent_bytes\x18\x04 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x03\x12\x0c\n\x04\x64one\x18\x06 \x01(\x08\x12\'\n\x05image\x18\x07 \x01(\x0b\x32\x18.swarmlite.ImageProgress\"F\n\x0c\x42uildProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\"\x95\x01\n\x0b\x42uildResult\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x0c\n\x04tags\x18\x03 \x03(\t\x12\x1b\n\x13manifest_size_bytes\x18\x04 \x01(\x03\x12\x1b\n\x13manifest_media_type\x18\x05 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x06 \x01(\x0c\"<\n\x0f\x42uildOutputData\x12\x0e\n\x06output\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x08\"\xf5\x01\n\x0f\x42uildCacheEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06in_use\x18\x05 \x01(\x08\x12\x0e\n\x06shared\x18\x06 \x01(\x08\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12+\n\x07\x63reated\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_used\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0busage_count\x18\n \x01(\x03\"E\n\x16ListBuildCacheResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.swarmlite.BuildCacheEntry\"]\n\x16PruneBuildCacheRequest\x12\"\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x11.swarmlite.Filter\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x12\n\nkeep_bytes\x18\x03 \x01(\x03\x32\xed\x01\n\x06\x42uilds\x12\x42\n\x05\x42uild\x12\x17.swarmlite.BuildRequest\x1a\x15.swarmlite.BuildEvent\"\x05\xca\xf3\x18\x01\x04(\x01\x30\x01\x12M\n\tListCache\x12\x16.swarmlite.ListRequest\x1a!.swarmlite.ListBuildCacheResponse\"\x05\xca\xf3\x18\x01\x04\x12P\n\nPruneCache\x12!.swarmlite.PruneBuildCacheRequest\x1a\x18.swarmlite.PruneResponse\"\x05\xca\xf3\x18\x01\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,49 +62,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SSHDATA']._serialized_start=504
   _globals['_SSHDATA']._serialized_end=571
   _globals['_BUILDOPTIONS']._serialized_start=574
-  _globals['_BUILDOPTIONS']._serialized_end=1860
-  _globals['_BUILDOPTIONS_BUILDARGSENTRY']._serialized_start=1513
-  _globals['_BUILDOPTIONS_BUILDARGSENTRY']._serialized_end=1561
-  _globals['_BUILDOPTIONS_LABELSENTRY']._serialized_start=1563
-  _globals['_BUILDOPTIONS_LABELSENTRY']._serialized_end=1608
-  _globals['_BUILDOPTIONS_SECRETSENTRY']._serialized_start=1610
-  _globals['_BUILDOPTIONS_SECRETSENTRY']._serialized_end=1656
-  _globals['_BUILDOPTIONS_NAMEDCONTEXTSENTRY']._serialized_start=1658
-  _globals['_BUILDOPTIONS_NAMEDCONTEXTSENTRY']._serialized_end=1710
-  _globals['_BUILDOPTIONS_REGISTRYAUTHSENTRY']._serialized_start=1712
-  _globals['_BUILDOPTIONS_REGISTRYAUTHSENTRY']._serialized_end=1764
-  _globals['_BUILDOPTIONS_ANNOTATIONSENTRY']._serialized_start=1766
-  _globals['_BUILDOPTIONS_ANNOTATIONSENTRY']._serialized_end=1816
-  _globals['_BUILDOUTPUT']._serialized_start=1862
-  _globals['_BUILDOUTPUT']._serialized_end=1981
-  _globals['_BUILDOUTPUT_TYPE']._serialized_start=1920
-  _globals['_BUILDOUTPUT_TYPE']._serialized_end=1981
-  _globals['_BUILDEVENT']._serialized_start=1984
-  _globals['_BUILDEVENT']._serialized_end=2417
-  _globals['_BUILDPLAN']._serialized_start=2419
-  _globals['_BUILDPLAN']._serialized_end=2527
-  _globals['_BUILDPLAN_STAGE']._serialized_start=2491
-  _globals['_BUILDPLAN_STAGE']._serialized_end=2527
-  _globals['_BUILDSTEP']._serialized_start=2530
-  _globals['_BUILDSTEP']._serialized_end=2764
-  _globals['_BUILDSTEPDONE']._serialized_start=2767
-  _globals['_BUILDSTEPDONE']._serialized_end=2924
-  _globals['_BUILDLOG']._serialized_start=2926
-  _globals['_BUILDLOG']._serialized_end=3044
-  _globals['_BUILDSTATUS']._serialized_start=3047
-  _globals['_BUILDSTATUS']._serialized_end=3199
-  _globals['_BUILDPROBLEM']._serialized_start=3201
-  _globals['_BUILDPROBLEM']._serialized_end=3271
-  _globals['_BUILDRESULT']._serialized_start=3274
-  _globals['_BUILDRESULT']._serialized_end=3423
-  _globals['_BUILDOUTPUTDATA']._serialized_start=3425
-  _globals['_BUILDOUTPUTDATA']._serialized_end=3485
-  _globals['_BUILDCACHEENTRY']._serialized_start=3488
-  _globals['_BUILDCACHEENTRY']._serialized_end=3733
-  _globals['_LISTBUILDCACHERESPONSE']._serialized_start=3735
-  _globals['_LISTBUILDCACHERESPONSE']._serialized_end=3804
-  _globals['_PRUNEBUILDCACHEREQUEST']._serialized_start=3806
-  _globals['_PRUNEBUILDCACHEREQUEST']._serialized_end=3899
-  _globals['_BUILDS']._serialized_start=3902
-  _globals['_BUILDS']._serialized_end=4139
+  _globals['_BUILDOPTIONS']._serialized_end=1907
+  _globals['_BUILDOPTIONS_BUILDARGSENTRY']._serialized_start=1560
+  _globals['_BUILDOPTIONS_BUILDARGSENTRY']._serialized_end=1608
+  _globals['_BUILDOPTIONS_LABELSENTRY']._serialized_start=1610
+  _globals['_BUILDOPTIONS_LABELSENTRY']._serialized_end=1655
+  _globals['_BUILDOPTIONS_SECRETSENTRY']._serialized_start=1657
+  _globals['_BUILDOPTIONS_SECRETSENTRY']._serialized_end=1703
+  _globals['_BUILDOPTIONS_NAMEDCONTEXTSENTRY']._serialized_start=1705
+  _globals['_BUILDOPTIONS_NAMEDCONTEXTSENTRY']._serialized_end=1757
+  _globals['_BUILDOPTIONS_REGISTRYAUTHSENTRY']._serialized_start=1759
+  _globals['_BUILDOPTIONS_REGISTRYAUTHSENTRY']._serialized_end=1811
+  _globals['_BUILDOPTIONS_ANNOTATIONSENTRY']._serialized_start=1813
+  _globals['_BUILDOPTIONS_ANNOTATIONSENTRY']._serialized_end=1863
+  _globals['_BUILDCACHEEXPORT']._serialized_start=1909
+  _globals['_BUILDCACHEEXPORT']._serialized_end=1982
+  _globals['_BUILDOUTPUT']._serialized_start=1985
+  _globals['_BUILDOUTPUT']._serialized_end=2135
+  _globals['_BUILDOUTPUT_TYPE']._serialized_start=2063
+  _globals['_BUILDOUTPUT_TYPE']._serialized_end=2135
+  _globals['_BUILDEVENT']._serialized_start=2138
+  _globals['_BUILDEVENT']._serialized_end=2571
+  _globals['_BUILDPLAN']._serialized_start=2573
+  _globals['_BUILDPLAN']._serialized_end=2681
+  _globals['_BUILDPLAN_STAGE']._serialized_start=2645
+  _globals['_BUILDPLAN_STAGE']._serialized_end=2681
+  _globals['_BUILDSTEP']._serialized_start=2684
+  _globals['_BUILDSTEP']._serialized_end=2918
+  _globals['_BUILDSTEPDONE']._serialized_start=2921
+  _globals['_BUILDSTEPDONE']._serialized_end=3078
+  _globals['_BUILDLOG']._serialized_start=3080
+  _globals['_BUILDLOG']._serialized_end=3198
+  _globals['_BUILDSTATUS']._serialized_start=3201
+  _globals['_BUILDSTATUS']._serialized_end=3353
+  _globals['_BUILDPROBLEM']._serialized_start=3355
+  _globals['_BUILDPROBLEM']._serialized_end=3425
+  _globals['_BUILDRESULT']._serialized_start=3428
+  _globals['_BUILDRESULT']._serialized_end=3577
+  _globals['_BUILDOUTPUTDATA']._serialized_start=3579
+  _globals['_BUILDOUTPUTDATA']._serialized_end=3639
+  _globals['_BUILDCACHEENTRY']._serialized_start=3642
+  _globals['_BUILDCACHEENTRY']._serialized_end=3887
+  _globals['_LISTBUILDCACHERESPONSE']._serialized_start=3889
+  _globals['_LISTBUILDCACHERESPONSE']._serialized_end=3958
+  _globals['_PRUNEBUILDCACHEREQUEST']._serialized_start=3960
+  _globals['_PRUNEBUILDCACHEREQUEST']._serialized_end=4053
+  _globals['_BUILDS']._serialized_start=4056
+  _globals['_BUILDS']._serialized_end=4293
 # @@protoc_insertion_point(module_scope)

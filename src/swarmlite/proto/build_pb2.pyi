@@ -235,6 +235,7 @@ class BuildOptions(google.protobuf.message.Message):
     ENTITLEMENTS_FIELD_NUMBER: builtins.int
     DROP_IGNORED_FIELD_NUMBER: builtins.int
     PLATFORMS_FIELD_NUMBER: builtins.int
+    CACHE_TO_FIELD_NUMBER: builtins.int
     dockerfile: builtins.str
     """path within the context; empty = Dockerfile"""
     dockerfile_inline: builtins.bytes
@@ -273,7 +274,7 @@ class BuildOptions(google.protobuf.message.Message):
 
     @property
     def cache_from(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """images whose layers stand for the same steps"""
+        """Images whose layers stand for the same steps; context://NAME, those of an archive that `named` brings."""
 
     @property
     def secrets(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.bytes]:
@@ -317,6 +318,10 @@ class BuildOptions(google.protobuf.message.Message):
     def platforms(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.types_pb2.Platform]:
         """In the place of `platform`: an image for each, and an index of them, which the first has; outputs IMAGE, OCI, NOTHING only."""
 
+    @property
+    def cache_to(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BuildCacheExport]:
+        """registries that get what the cache knows of this build"""
+
     def __init__(
         self,
         *,
@@ -348,15 +353,40 @@ class BuildOptions(google.protobuf.message.Message):
         entitlements: collections.abc.Iterable[builtins.str] | None = ...,
         drop_ignored: builtins.bool = ...,
         platforms: collections.abc.Iterable[swarmlite.proto.types_pb2.Platform] | None = ...,
+        cache_to: collections.abc.Iterable[Global___BuildCacheExport] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "dockerfile_inline", b"dockerfile_inline", "platform", b"platform", "resources", b"resources", "source_date_epoch", b"source_date_epoch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "annotations", b"annotations", "build_args", b"build_args", "cache_from", b"cache_from", "check", b"check", "dockerfile", b"dockerfile", "dockerfile_inline", b"dockerfile_inline", "dockerfile_name", b"dockerfile_name", "drop_ignored", b"drop_ignored", "entitlements", b"entitlements", "extra_hosts", b"extra_hosts", "labels", b"labels", "named_contexts", b"named_contexts", "network", b"network", "no_cache", b"no_cache", "no_cache_filter", b"no_cache_filter", "outputs", b"outputs", "platform", b"platform", "platforms", b"platforms", "pull", b"pull", "registry_auths", b"registry_auths", "resources", b"resources", "secrets", b"secrets", "shm_size_bytes", b"shm_size_bytes", "source_date_epoch", b"source_date_epoch", "ssh", b"ssh", "tags", b"tags", "target", b"target", "ulimits", b"ulimits"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "annotations", b"annotations", "build_args", b"build_args", "cache_from", b"cache_from", "cache_to", b"cache_to", "check", b"check", "dockerfile", b"dockerfile", "dockerfile_inline", b"dockerfile_inline", "dockerfile_name", b"dockerfile_name", "drop_ignored", b"drop_ignored", "entitlements", b"entitlements", "extra_hosts", b"extra_hosts", "labels", b"labels", "named_contexts", b"named_contexts", "network", b"network", "no_cache", b"no_cache", "no_cache_filter", b"no_cache_filter", "outputs", b"outputs", "platform", b"platform", "platforms", b"platforms", "pull", b"pull", "registry_auths", b"registry_auths", "resources", b"resources", "secrets", b"secrets", "shm_size_bytes", b"shm_size_bytes", "source_date_epoch", b"source_date_epoch", "ssh", b"ssh", "tags", b"tags", "target", b"target", "ulimits", b"ulimits"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_dockerfile_inline", b"_dockerfile_inline"]) -> typing.Literal["dockerfile_inline"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_source_date_epoch", b"_source_date_epoch"]) -> typing.Literal["source_date_epoch"] | None: ...
 
 Global___BuildOptions: typing_extensions.TypeAlias = BuildOptions
+
+@typing.final
+class BuildCacheExport(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REF_FIELD_NUMBER: builtins.int
+    ALL_STAGES_FIELD_NUMBER: builtins.int
+    IGNORE_ERROR_FIELD_NUMBER: builtins.int
+    ref: builtins.str
+    """an image that says by which steps its layers were made"""
+    all_stages: builtins.bool
+    """not the target's only"""
+    ignore_error: builtins.bool
+    """a warning in the place of a failure"""
+    def __init__(
+        self,
+        *,
+        ref: builtins.str = ...,
+        all_stages: builtins.bool = ...,
+        ignore_error: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["all_stages", b"all_stages", "ignore_error", b"ignore_error", "ref", b"ref"]) -> None: ...
+
+Global___BuildCacheExport: typing_extensions.TypeAlias = BuildCacheExport
 
 @typing.final
 class BuildOutput(google.protobuf.message.Message):
@@ -378,6 +408,8 @@ class BuildOutput(google.protobuf.message.Message):
         """an archive that docker load takes"""
         NOTHING: BuildOutput._Type.ValueType  # 4
         """only built: what it comes to is in the cache"""
+        CACHE: BuildOutput._Type.ValueType  # 5
+        """an archive with an OCI layout, for cache_from"""
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
     IMAGE: BuildOutput.Type.ValueType  # 0
@@ -390,15 +422,21 @@ class BuildOutput(google.protobuf.message.Message):
     """an archive that docker load takes"""
     NOTHING: BuildOutput.Type.ValueType  # 4
     """only built: what it comes to is in the cache"""
+    CACHE: BuildOutput.Type.ValueType  # 5
+    """an archive with an OCI layout, for cache_from"""
 
     TYPE_FIELD_NUMBER: builtins.int
+    ALL_STAGES_FIELD_NUMBER: builtins.int
     type: Global___BuildOutput.Type.ValueType
+    all_stages: builtins.bool
+    """of CACHE: not the target's only"""
     def __init__(
         self,
         *,
         type: Global___BuildOutput.Type.ValueType = ...,
+        all_stages: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["all_stages", b"all_stages", "type", b"type"]) -> None: ...
 
 Global___BuildOutput: typing_extensions.TypeAlias = BuildOutput
 

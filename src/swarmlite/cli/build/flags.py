@@ -46,7 +46,12 @@ OPTIONS: list[Decorator] = [
     _many("--annotation", "Add an annotation to the image's manifest (KEY=VALUE)"),
     _many("--build-arg", "Set a build-time variable (of this environment without a value)"),
     _many("--build-context", "Additional contexts (NAME=PATH, URL or docker-image://IMAGE)"),
-    _many("--cache-from", "Images whose layers stand for the same steps"),
+    _many("--cache-from", "Caches: an image, type=registry,ref=IMAGE or type=local,src=DIR"),
+    _many(
+        "--cache-to",
+        "Where the cache goes: type=inline, type=registry,ref=IMAGE[,mode=max] or "
+        "type=local,dest=DIR[,mode=max]",
+    ),
     flag("--check", help="Only say what is wrong with the Dockerfile."),
     click.option("-c", "--cpu-shares", type=INTEGER, help="CPU shares (relative weight)"),
     click.option("--cpu-period", type=INTEGER, help="Limit the CPU CFS period"),
@@ -99,9 +104,6 @@ OPTIONS: list[Decorator] = [
     _ignored("--disable-content-trust"),
     flag("--squash", hidden=True, help="Refused: use a second stage with COPY --from."),
     click.option("--call", default="build", hidden=True, help="build or check."),
-    _refused(
-        "--cache-to", "not supported: the cache stays on this host", harmless=("type=inline",)
-    ),
     _refused("--attest", "not supported: no attestations are made"),
     _refused(
         "--provenance", "not supported: no attestations are made", harmless=("false", "mode=none")

@@ -42,7 +42,6 @@ def options_of(values: Mapping[str, Any]) -> BuildOptions:
         platform=platforms[0] if len(platforms) == 1 else None,
         platforms=platforms if len(platforms) > 1 else [],
         network=values["network"],
-        cache_from=[_cache_image(text) for text in values["cache_from"]],
         shm_size_bytes=values["shm_size"] or 0,
         ulimits=values["ulimit"],
         extra_hosts=[_host(line) for line in values["add_host"]],
@@ -153,15 +152,6 @@ def logins() -> dict[str, str]:
 
 def _listed(texts: Iterable[str]) -> list[str]:
     return [word for text in texts for word in text.split(",") if word]
-
-
-def _cache_image(text: str) -> str:
-    if "=" not in text.partition(",")[0]:
-        return str(Reference.parse(text))
-    said = dict(fields.split(text))
-    if said.get("type") != "registry" or not said.get("ref"):
-        raise InvalidSpec(f"--cache-from {text[:60]}: expected IMAGE, or type=registry,ref=IMAGE")
-    return str(Reference.parse(said["ref"] or ""))
 
 
 def _host(line: str) -> str:

@@ -30,6 +30,8 @@ _TYPES = {
     "local": BuildOutput.TREE,
     "cacheonly": BuildOutput.NOTHING,
 }
+CACHES = ("cache", "cache-max")
+"""Of --cache-to: a folder with an OCI layout."""
 _KEYS = ("type", "dest", "name", "push", "tar")
 _CHUNKS = 8
 
@@ -46,6 +48,8 @@ class Output:
     @property
     def message(self) -> BuildOutput:
         """As the builder takes it."""
+        if self.type in CACHES:
+            return BuildOutput(type=BuildOutput.CACHE, all_stages=self.type == CACHES[1])
         kept = self.type == "docker" and not self.dest
         return BuildOutput(type=BuildOutput.IMAGE if kept else _TYPES[self.type])
 
@@ -109,7 +113,7 @@ def sink(output: Output) -> Sink | None:
     """Where an output is written; None for one that is not sent."""
     if not output.dest:
         return None
-    if output.type == "local":
+    if output.type in ("local", *CACHES):
         return _Folder(Path(output.dest))
     if output.dest == STREAM:
         return _Stream(sys.stdout.buffer)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from swarmlite.build.context.sources import Sources
-from swarmlite.cli.build import building, outputs
+from swarmlite.cli.build import building, caches, outputs
 from swarmlite.cli.build.agents import Agents
 from swarmlite.cli.build.flags import build_options
 from swarmlite.cli.build.options import options_of, pairs
@@ -33,6 +33,9 @@ def command(session: Session, /, context: str, **values: Any) -> None:
     options = options_of(values)
     found = [outputs.parse(text) for text in values["output"]]
     outputs.check(found)
+    kept = caches.parse(options, values["cache_to"], values["cache_from"])
+    if kept.outputs:
+        found = [*(found or [outputs.Output("image")]), *kept.outputs]
     _name(options, found, push=values["push"])
     if context == "-" and sys.stdin.isatty():
         raise InvalidSpec("standard input is a terminal: give a folder, or - < TAR")
@@ -43,7 +46,7 @@ def command(session: Session, /, context: str, **values: Any) -> None:
         source = sources.main(context, values["file"])
         described(options, source)
         contexts = pairs(values["build_context"], "--build-context")
-        named = named_contexts(options, contexts, sources)
+        named = {**named_contexts(options, contexts, sources), **kept.sent}
         options.ssh.extend(agents.ids)
         result = building.build(
             session,

@@ -176,6 +176,13 @@ class ImageStore:
         """A tar that `load` and `docker load` take, which is an OCI layout too; see `saving`."""
         return saving.save(self._catalog, refs, platform, all_platforms=all_platforms)
 
+    async def untag(self, name: str) -> None:
+        """Take one name away, whatever image has it; the image stays, until somebody collects."""
+        for entry in self._catalog.index.entries.values():
+            if name in entry.tags:
+                entry.tags.remove(name)
+        await self._catalog.save()
+
     async def bind(
         self, ids: Sequence[str], tags: Sequence[str], annotations: Mapping[str, str] | None = None
     ) -> bytes:
