@@ -23,6 +23,14 @@ from swarmlite.testing.registry import Registry  # noqa: E402
 CACHE = Path(os.environ.get("SWARMLITE_CLIENT_CACHE", ROOT / ".cache" / "clients"))
 INSTALL_S = 900
 ANSIBLE = ("ansible==12.3.0", "docker==7.2.0", "requests", "jsondiff", "pyyaml")
+# What docker-compose 1.29 of Debian 12 imports.
+COMPOSE_1 = (
+    *("docker-compose", "python3-docker", "python3-dockerpty", "python3-docopt", "python3-dotenv"),
+    *("python3-jsonschema", "python3-texttable", "python3-websocket", "python3-yaml"),
+    *("python3-requests", "python3-urllib3", "python3-attr", "python3-pyrsistent", "python3-six"),
+    *("python3-distro", "python3-certifi", "python3-chardet", "python3-charset-normalizer"),
+    *("python3-idna", "python3-packaging", "python3-pkg-resources", "python3-setuptools"),
+)
 # testcontainers 12 needs Node 22, more than Debian 12 and 13 have: its undici takes zstd for
 # granted.
 NPM = ("dockerode@5.0.1", "testcontainers@11.14.0")
@@ -101,3 +109,20 @@ def compose() -> Path:
     if not (folder / place).exists():
         pytest.skip("this Debian has compose 1 only: SWARMLITE_COMPOSE names another's compose 2")
     return folder / place
+
+
+@pytest.fixture(scope="session")
+def compose_1() -> Path:
+    """docker-compose 1.29, which speaks for itself through docker-py 5."""
+    folder = install(
+        CACHE / "compose-1",
+        ("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *COMPOSE_1),
+        ("sh", "-c", "for file in *.deb; do dpkg-deb -x $file .; done"),
+    )
+    packages = folder / "usr/lib/python3/dist-packages"
+    if not (packages / "compose").is_dir():
+        pytest.skip("this Debian has no docker-compose 1")
+    program = folder / "docker-compose"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={packages} exec /usr/bin/python3 -m compose "$@"\n')
+    program.chmod(0o755)
+    return program

@@ -1,4 +1,4 @@
-"""`docker compose` of Debian 13 on one host of a cluster."""
+"""`docker compose` of Debian 13, and docker-compose 1.29, on one host of a cluster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 FILE = Path(__file__).with_name("compose.yml")
 
 
+@pytest.mark.parametrize("program", ["compose", "compose_1"])
 def test_a_project_comes_up_in_order_is_scaled_and_goes_without_a_trace(
-    compose: Path, three_hosts: tuple[Cluster, str]
+    program: str, request: pytest.FixtureRequest, three_hosts: tuple[Cluster, str]
 ) -> None:
     """Health, names on its network, logs, exec, a published port, and volumes."""
+    compose = request.getfixturevalue(program)
     cluster, image = three_hosts
     manager = cluster.manager
     manager.cli("image", "pull", "-q", image)
@@ -41,7 +43,10 @@ def test_a_project_comes_up_in_order_is_scaled_and_goes_without_a_trace(
     run("up", "-d")
     try:
         cluster.wait(lambda: "it works" in run("logs", "--no-color", "client"), 60, "its output")
-        assert run("ps", "--services", "--status", "running").split() == ["client", "web"]
+        assert sorted(run("ps", "--services", "--filter", "status=running").split()) == [
+            "client",
+            "web",
+        ]
         assert run("exec", "-T", "web", "echo", "said") == "said\n"
         assert manager.get(8099) == "it works\n"
         run("up", "-d", "--scale", "client=2")
