@@ -27,6 +27,23 @@ def test_a_complete_set_removes_what_it_lacks() -> None:
     assert [entry.id for entry in delta.tasks] == ["kept", "new"]
 
 
+def test_what_a_restored_store_does_not_know_of_stays_until_it_is_settled() -> None:
+    known = AssignmentSet()
+    known.adopt({"later", "kept"})
+    message = complete(task("kept"))
+    message.keep_unknown = True
+    for _ in range(2):  # and over a session that ends
+        delta = known.receive(message)
+        assert delta is not None
+        assert delta.removed_tasks == []
+        assert known.unknown == {"later"}
+        known.restart()
+    delta = known.receive(complete(task("kept")))
+    assert delta is not None
+    assert delta.removed_tasks == ["later"]
+    assert known.unknown == set()
+
+
 def test_a_complete_set_in_parts_is_one_delta() -> None:
     known = AssignmentSet()
     assert known.receive(complete(task("a"), more=True)) is None

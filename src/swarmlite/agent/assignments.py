@@ -42,6 +42,8 @@ class AssignmentSet:
         self.service_ids: set[str] = set()
         self._sequence: str | None = None
         self._parts: list[AssignmentChange] = []
+        self.unknown: set[str] = set()
+        """Tasks that a restored store does not know of: they run on until somebody decides."""
 
     def restart(self) -> None:
         """A new session: the next message must be a COMPLETE one; what is known stays."""
@@ -64,7 +66,7 @@ class AssignmentSet:
                 return None
             changes, self._parts = self._parts, []
             self._sequence = message.results_in
-            return self._complete(changes)
+            return self._complete(changes, message.keep_unknown)
         if self._sequence is None or message.applies_to != self._sequence:
             raise Conflict(
                 f"assignments apply to {message.applies_to!r}, not to {self._sequence!r}"
@@ -72,7 +74,7 @@ class AssignmentSet:
         self._sequence = message.results_in
         return self._incremental(message.changes)
 
-    def _complete(self, changes: list[AssignmentChange]) -> Delta:
+    def _complete(self, changes: list[AssignmentChange], keep_unknown: bool = False) -> Delta:
         delta = Delta(complete=True, payloads_changed=True)
         before = self.task_ids
         self.task_ids, self.secrets, self.configs = set(), {}, {}
@@ -80,7 +82,10 @@ class AssignmentSet:
             self._add(delta, change)
         delta.services_gone = bool(self.service_ids - delta.services.keys())
         self.service_ids = set(delta.services)
-        delta.removed_tasks = sorted(before - self.task_ids)
+        unnamed = before - self.task_ids
+        self.unknown = unnamed if keep_unknown else set()
+        self.task_ids |= self.unknown
+        delta.removed_tasks = sorted(unnamed - self.unknown)
         return delta
 
     def _add(self, delta: Delta, change: AssignmentChange) -> None:

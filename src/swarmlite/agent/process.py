@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 import grpc.aio
 
 from swarmlite import rpc
 from swarmlite.agent import description
+from swarmlite.agent.assignments import AssignmentSet
 from swarmlite.agent.carrying.node import NodeImages
 from swarmlite.agent.cluster_networks import SessionNetworks
 from swarmlite.agent.config import AgentConfig
@@ -54,6 +56,7 @@ log = logging.getLogger(__name__)
 
 SUPERVISOR_DEADLINE_S = 30.0
 LOCKED_LOOK_S = 0.5
+SHOWN_TASKS = 5
 
 
 class Agent:
@@ -76,6 +79,7 @@ class Agent:
         self._session: Session | None = None
         self._error = ""
         self._image_port = 0
+        self._assignments: AssignmentSet | None = None
 
     async def run(self) -> None:
         """Until cancelled. Raises SwarmliteError when it cannot begin, with one line."""
@@ -106,6 +110,7 @@ class Agent:
         around.payload_files.mount()
         node_id = node.node_id if node else ""
         worker = Worker(around, self._journal, self._reporter, node_id=node_id)
+        self._assignments = worker.assignments
         await engine.start()
         server = await self._serve(engine, builder)
         try:
@@ -216,6 +221,8 @@ class Agent:
             allowed=self._config.allowed,
         )
         described.warnings.extend(self._disk.warnings())
+        if self._assignments is not None and self._assignments.unknown:
+            described.warnings.append(_unknown(self._assignments.unknown))
         described.image_port = self._image_port
         if node is not None:
             with contextlib.suppress(OSError, ValueError):  # locked, or being replaced
@@ -269,6 +276,12 @@ class Agent:
             return "locked"
         connected = self._session is not None and self._session.connected_to
         return "active" if connected else "pending"
+
+
+def _unknown(task_ids: Iterable[str]) -> str:
+    ids = sorted(task_ids)
+    more = f" and {len(ids) - SHOWN_TASKS} more" if len(ids) > SHOWN_TASKS else ""
+    return f"runs tasks that the restored store does not know: {' '.join(ids[:SHOWN_TASKS])}{more}"
 
 
 def engine_id(path: Path) -> str:

@@ -209,6 +209,8 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
         if verb not in ("inspect", "ls", "prune")
     },
     "build": ("swarmlite.cli.image.build", "Build an image from a Dockerfile"),
+    "backup": ("swarmlite.cli.backup", "Save the cluster's state and its CA to a file"),
+    "restore": ("swarmlite.cli.restore", "Make this host the manager of a cluster that was saved"),
     "doctor": ("swarmlite.cli.doctor", "Check this host, and its way to the other nodes"),
     "adopt": ("swarmlite.cli.adopt", "Make what a Docker Swarm has in this cluster"),
     "events": ("swarmlite.cli.system.events", "Get real time events from this host"),

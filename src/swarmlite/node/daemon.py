@@ -83,6 +83,8 @@ class Daemon:
             "join": self.join,
             "leave": self.leave,
             "unlock": self.unlock,
+            "backup": self.backup,
+            "restore": self.restore,
         }
         # A loop that dies takes the daemon down, so that it is seen and whoever runs it starts it.
         async with asyncio.TaskGroup() as group:
@@ -282,6 +284,26 @@ class Daemon:
             await self._stop_children()
             self._identity.remove()
             self._start_children()
+            return answer
+
+    async def backup(
+        self, request: Mapping[str, Any], progress: requests.Progress
+    ) -> dict[str, Any]:
+        """The cluster to a file of this host."""
+        async with self._changes():
+            return await oneshot.run("backup", self._paths, request, progress)
+
+    async def restore(
+        self, request: Mapping[str, Any], progress: requests.Progress
+    ) -> dict[str, Any]:
+        """A manager out of such a file; returns once it answers."""
+        async with self._changes():
+            wrong = hostcheck.check_etcd(self._options.etcd_binary)  # no thread: see _main
+            if wrong:
+                raise FailedPrecondition(wrong)
+            asked = {**request, "etcd_binary": self._options.etcd_binary}
+            answer = await oneshot.run("restore", self._paths, asked, progress)
+            await self._restart(progress)
             return answer
 
     async def unlock(

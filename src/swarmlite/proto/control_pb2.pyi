@@ -595,11 +595,14 @@ class UpdateClusterRequest(google.protobuf.message.Message):
     ROTATE_WORKER_TOKEN_FIELD_NUMBER: builtins.int
     ROTATE_MANAGER_TOKEN_FIELD_NUMBER: builtins.int
     ROTATE_STORE_KEY_FIELD_NUMBER: builtins.int
+    SETTLE_RESTORE_FIELD_NUMBER: builtins.int
     ROTATE_UNLOCK_KEY_FIELD_NUMBER: builtins.int
     rotate_worker_token: builtins.bool
     rotate_manager_token: builtins.bool
     rotate_store_key: builtins.bool
     """a new key for what lies sealed in the store; every manager has to answer"""
+    settle_restore: builtins.bool
+    """of a restored cluster: nodes remove tasks that the store does not know"""
     rotate_unlock_key: builtins.bool
     """with autolock: another unlock key; managers that are down take the old one until they are up"""
     @property
@@ -616,10 +619,11 @@ class UpdateClusterRequest(google.protobuf.message.Message):
         rotate_worker_token: builtins.bool = ...,
         rotate_manager_token: builtins.bool = ...,
         rotate_store_key: builtins.bool = ...,
+        settle_restore: builtins.bool = ...,
         rotate_unlock_key: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec", "version", b"version"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["rotate_manager_token", b"rotate_manager_token", "rotate_store_key", b"rotate_store_key", "rotate_unlock_key", b"rotate_unlock_key", "rotate_worker_token", b"rotate_worker_token", "spec", b"spec", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rotate_manager_token", b"rotate_manager_token", "rotate_store_key", b"rotate_store_key", "rotate_unlock_key", b"rotate_unlock_key", "rotate_worker_token", b"rotate_worker_token", "settle_restore", b"settle_restore", "spec", b"spec", "version", b"version"]) -> None: ...
 
 Global___UpdateClusterRequest: typing_extensions.TypeAlias = UpdateClusterRequest
 

@@ -516,11 +516,14 @@ class Assignments(google.protobuf.message.Message):
     RESULTS_IN_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
     MORE_FIELD_NUMBER: builtins.int
+    KEEP_UNKNOWN_FIELD_NUMBER: builtins.int
     type: Global___Assignments.Type.ValueType
     applies_to: builtins.str
     results_in: builtins.str
     more: builtins.bool
     """a COMPLETE set too large for one message goes on in the next"""
+    keep_unknown: builtins.bool
+    """of a COMPLETE set of a restored store: tasks that it does not name run on, and are told of"""
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___AssignmentChange]:
         """applied in order: dependencies before the tasks that need them"""
@@ -533,8 +536,9 @@ class Assignments(google.protobuf.message.Message):
         results_in: builtins.str = ...,
         changes: collections.abc.Iterable[Global___AssignmentChange] | None = ...,
         more: builtins.bool = ...,
+        keep_unknown: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["applies_to", b"applies_to", "changes", b"changes", "more", b"more", "results_in", b"results_in", "type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applies_to", b"applies_to", "changes", b"changes", "keep_unknown", b"keep_unknown", "more", b"more", "results_in", b"results_in", "type", b"type"]) -> None: ...
 
 Global___Assignments: typing_extensions.TypeAlias = Assignments
 

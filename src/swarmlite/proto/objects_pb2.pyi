@@ -535,6 +535,7 @@ class Cluster(google.protobuf.message.Message):
     VXLAN_UDP_PORT_FIELD_NUMBER: builtins.int
     BLACKLISTED_CERTIFICATES_FIELD_NUMBER: builtins.int
     UNLOCK_KEY_FIELD_NUMBER: builtins.int
+    RESTORED_FIELD_NUMBER: builtins.int
     id: builtins.str
     subnet_size: builtins.int
     """prefix length of the subnets cut from the pool"""
@@ -554,6 +555,10 @@ class Cluster(google.protobuf.message.Message):
     def blacklisted_certificates(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___BlacklistedCertificate]:
         """by node id"""
 
+    @property
+    def restored(self) -> Global___Restored:
+        """until somebody settles what the backup did not know"""
+
     def __init__(
         self,
         *,
@@ -566,8 +571,30 @@ class Cluster(google.protobuf.message.Message):
         vxlan_udp_port: builtins.int = ...,
         blacklisted_certificates: collections.abc.Mapping[builtins.str, Global___BlacklistedCertificate] | None = ...,
         unlock_key: builtins.str = ...,
+        restored: Global___Restored | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["meta", b"meta", "root_ca", b"root_ca", "spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
 
 Global___Cluster: typing_extensions.TypeAlias = Cluster
+
+@typing.final
+class Restored(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AT_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """of the store, as the backup has it"""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "revision", b"revision"]) -> None: ...
+
+Global___Restored: typing_extensions.TypeAlias = Restored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +65,22 @@ def file_of(flag: str, path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise InvalidSpec(f"{flag}: {path}: {error.strerror}") from error
+
+
+def passphrase_option(help: str) -> Callable[[F], F]:
+    """--passphrase-file."""
+    return click.option("--passphrase-file", metavar="FILE", help=help)
+
+
+def passphrase_of(path: str | None) -> str:
+    """The first line of the file, or of stdin for "-"; empty without one. Raises InvalidSpec."""
+    if path is None:
+        return ""
+    text = sys.stdin.readline() if path == "-" else file_of("--passphrase-file", path).decode()
+    line = text.splitlines()[0] if text else ""
+    if not line:
+        raise InvalidSpec(f"--passphrase-file: {path} has no passphrase on its first line")
+    return line
 
 
 _UNLOCK = """To unlock a swarm manager after it restarts, run the `swarmlite swarm unlock`

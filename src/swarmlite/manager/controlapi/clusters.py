@@ -96,6 +96,8 @@ class Clusters:
             tokens.worker = new_token(cluster.root_ca.ca_cert_hash)
         if request.rotate_manager_token:
             tokens.manager = new_token(cluster.root_ca.ca_cert_hash)
+        if request.settle_restore:
+            cluster.ClearField("restored")
         settle_key(cluster, rotate=request.rotate_unlock_key)
         written = await self._api.put(cluster)
         self._follow_lock()

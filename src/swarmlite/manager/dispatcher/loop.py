@@ -32,7 +32,7 @@ from swarmlite.proto.dispatcher_pb2 import (
     ManagerPeer,
     SessionInfo,
 )
-from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.objects_pb2 import Cluster, Node
 from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
 
 from . import assignments
@@ -134,7 +134,8 @@ class Dispatcher:
             old.end(Conflict(f"node {node_id} began another session"))
         self._catch_up()
         session.introduce(self._info(node))
-        session.assign(self._set.complete(self._store.view, node_id), complete=True)
+        complete = self._set.complete(self._store.view, node_id)
+        session.assign(complete, complete=True, keep_unknown=self._restored())
         self.sessions.opened(session)
         self._liveness.heard(node_id, self._clock())
         self._report_ready(node_id, address)
@@ -221,6 +222,10 @@ class Dispatcher:
             if view.cluster.root_ca.HasField("rotation"):
                 info.issuer = rotation.issuer(view.cluster)
         return info
+
+    def _restored(self) -> bool:
+        cluster = self._store.view.cluster
+        return cluster is not None and cluster.HasField("restored")
 
     def _managers(self) -> list[ManagerPeer]:
         """Where managers are; looked for among all nodes only after one of them changed."""
@@ -319,8 +324,17 @@ class Dispatcher:
             if event.kind == "cluster":
                 self._liveness.period_s = self._period_s()
                 self._introduce_all()
+                self._settle(event)
             elif isinstance(event.obj, Node):
                 self._node_changed(event, event.obj)
+
+    def _settle(self, event: Event) -> None:
+        """What the restored store does not know is removed by the next COMPLETE sets."""
+        if event.old is None or not isinstance(event.old, Cluster):
+            return
+        if event.old.HasField("restored") and not self._restored():
+            for session in self.sessions:
+                session.end(Unavailable("the restored store is settled: assignments are new"))
 
     def _node_changed(self, event: Event, node: Node) -> None:
         self.judge.node_changed(node, event.old)

@@ -55,7 +55,13 @@ class Session:
             self.info = info
             self.send(ManagerMessage(session=info))
 
-    def assign(self, changes: Sequence[AssignmentChange], *, complete: bool = False) -> None:
+    def assign(
+        self,
+        changes: Sequence[AssignmentChange],
+        *,
+        complete: bool = False,
+        keep_unknown: bool = False,
+    ) -> None:
         """Queue assignments, in as many messages as it takes."""
         parts = list(_parts(changes)) or [[]]
         for number, part in enumerate(parts):
@@ -67,6 +73,7 @@ class Session:
             self._sequence += 1
             assignments.results_in = str(self._sequence)
             assignments.changes.extend(part)
+            assignments.keep_unknown = keep_unknown
             assignments.more = complete and number < len(parts) - 1
             self.send(message)
 
