@@ -22,6 +22,7 @@ from swarmlite.proto.containers_pb2 import (
     ExecConfig,
     ExecInput,
     RemoveContainerRequest,
+    RunInput,
     WaitContainerRequest,
 )
 from swarmlite.proto.containers_pb2_grpc import ContainersStub
@@ -77,9 +78,12 @@ class Ours:
         self.containers.Remove(request, timeout=TIMEOUT_S)
 
     def run(self) -> None:
-        container = self.start(self.config("true"))
-        assert self.wait(container) == 0
-        self.remove(container)
+        """As `run --rm` does it: one call, which ends once it is removed."""
+        config = self.config("true")
+        config.auto_remove = True
+        requests = iter([RunInput(config=config), RunInput(start=True)])
+        codes = [m.exit_code for m in self.containers.Run(requests) if m.HasField("exit_code")]
+        assert codes == [0]
 
     def exec(self, container: str) -> None:
         config = ExecConfig(container=container, command=["true"])

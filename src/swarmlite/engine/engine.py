@@ -97,7 +97,7 @@ class Engine:
         )
         return StepLists(
             create=(
-                create.Folder(self.records, self.storage.leases),
+                create.Folder(self.storage.leases),
                 root,
                 create.Volumes(self._mounts, self.records, self._roots, self.told),
             ),

@@ -147,7 +147,8 @@ class Lifecycle:
 
     async def _remove(self, record: Record, volumes: bool) -> None:
         record.state.status = ContainerState.REMOVING
-        if not record.of_task:  # what becomes of a task its agent remembers
+        # What becomes of a task its agent remembers; one of --rm that has ended goes in any case.
+        if not record.of_task and not (record.config.auto_remove and record.exits):
             await self.save(record)
         kill_point("removing")
         try:
@@ -317,8 +318,8 @@ class Lifecycle:
             await finished(self._to_rest(record))
         except (SwarmliteError, OSError) as error:  # the sweep tries again
             log.warning("a run left something container=%s error=%s", record.id, error)
-        if record.of_task:  # `note` has said all that anybody will ask for
-            record.changed()
+        if record.of_task or record.config.auto_remove:
+            record.changed()  # `note` has said all that anybody will ask for
         else:
             await self.save(record)
 

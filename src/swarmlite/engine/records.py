@@ -269,10 +269,10 @@ class Records:
                 path = record.folder / FILE
                 # A power cut in the middle of a create leaves no record, or one that is undone; in
                 # the middle of a removal one that is gone on with, or what it was before it began.
-                if record.config.auto_remove or record.state.status in PASSING:
-                    durable.write(path, data, sync=False)
-                elif doing and not record.config.restart.condition:
+                if doing and not record.config.restart.condition:
                     _write_latest(record, data)
+                elif record.config.auto_remove or record.state.status in PASSING:
+                    durable.write(path, data, sync=False)
                 else:
                     await asyncio.to_thread(durable.write, path, data)
         except OSError as error:
@@ -290,8 +290,9 @@ def _serialized(record: Record) -> bytes:
 
 
 def _write_latest(record: Record, data: bytes) -> None:
+    """In its place, where renaming costs more: half of it does not have its checksum."""
     checksum = zlib.crc32(data).to_bytes(CHECKSUM_BYTES, "big")
-    durable.write(record.folder / LATEST, checksum + data, sync=False)
+    _write_in_place(f"{record.folder}/{LATEST}", checksum + data)
 
 
 def _read(folder: Path) -> Container:
@@ -308,10 +309,10 @@ def _read(folder: Path) -> Container:
 
 
 def _write_in_place(path: str, data: bytes) -> None:
-    """A task's: a file beside it, renamed over it, would cost milliseconds on a busy disk.
+    """For what may be lost: a file beside it, renamed over it, costs milliseconds on a busy disk.
 
-    A process that is killed in between leaves a record that cannot be read, and its container is
-    swept away; its managers replace the task.
+    A process that is killed in between leaves a task's record that cannot be read, and its
+    container is swept away; its managers replace the task.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

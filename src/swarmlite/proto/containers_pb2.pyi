@@ -1372,6 +1372,74 @@ class AttachInput(google.protobuf.message.Message):
 Global___AttachInput: typing_extensions.TypeAlias = AttachInput
 
 @typing.final
+class RunInput(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: builtins.int
+    STDIN_FIELD_NUMBER: builtins.int
+    STDIN_CLOSE_FIELD_NUMBER: builtins.int
+    START_FIELD_NUMBER: builtins.int
+    stdin: builtins.bytes
+    stdin_close: builtins.bool
+    start: builtins.bool
+    """second only"""
+    @property
+    def config(self) -> Global___ContainerConfig:
+        """first only"""
+
+    def __init__(
+        self,
+        *,
+        config: Global___ContainerConfig | None = ...,
+        stdin: builtins.bytes = ...,
+        stdin_close: builtins.bool = ...,
+        start: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["config", b"config"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["config", b"config", "start", b"start", "stdin", b"stdin", "stdin_close", b"stdin_close"]) -> None: ...
+
+Global___RunInput: typing_extensions.TypeAlias = RunInput
+
+@typing.final
+class RunOutput(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    EXIT_CODE_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
+    STARTED_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    stream: swarmlite.proto.control_pb2.LogStream.ValueType
+    data: builtins.bytes
+    exit_code: builtins.int
+    id: builtins.str
+    started: builtins.bool
+    error: builtins.str
+    """with the exit code: see ContainerState"""
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """with the id"""
+
+    def __init__(
+        self,
+        *,
+        stream: swarmlite.proto.control_pb2.LogStream.ValueType = ...,
+        data: builtins.bytes = ...,
+        exit_code: builtins.int | None = ...,
+        id: builtins.str = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
+        started: builtins.bool = ...,
+        error: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_exit_code", b"_exit_code", "data", b"data", "error", b"error", "exit_code", b"exit_code", "id", b"id", "started", b"started", "stream", b"stream", "warnings", b"warnings"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_exit_code", b"_exit_code"]) -> typing.Literal["exit_code"] | None: ...
+
+Global___RunOutput: typing_extensions.TypeAlias = RunOutput
+
+@typing.final
 class StreamOutput(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

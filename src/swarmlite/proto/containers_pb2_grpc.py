@@ -120,6 +120,11 @@ class ContainersStub(object):
                 request_serializer=swarmlite_dot_proto_dot_containers__pb2.AttachInput.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_containers__pb2.StreamOutput.FromString,
                 _registered_method=True)
+        self.Run = channel.stream_stream(
+                '/swarmlite.Containers/Run',
+                request_serializer=swarmlite_dot_proto_dot_containers__pb2.RunInput.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_containers__pb2.RunOutput.FromString,
+                _registered_method=True)
         self.Resize = channel.unary_unary(
                 '/swarmlite.Containers/Resize',
                 request_serializer=swarmlite_dot_proto_dot_containers__pb2.ResizeRequest.SerializeToString,
@@ -285,6 +290,15 @@ class ContainersServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Run(self, request_iterator, context):
+        """Create, attach, start and wait as one call. The first message up carries `config`, whose attach_* say which streams come; the
+        first one down carries `id`. Then `start` goes up and `started` comes down, output, and at the end `exit_code`, with auto_remove
+        once it is removed. Initial metadata is sent once it is created. Who goes away before `start` leaves it created, later running.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Resize(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -439,6 +453,11 @@ def add_ContainersServicer_to_server(servicer, server):
                     servicer.Attach,
                     request_deserializer=swarmlite_dot_proto_dot_containers__pb2.AttachInput.FromString,
                     response_serializer=swarmlite_dot_proto_dot_containers__pb2.StreamOutput.SerializeToString,
+            ),
+            'Run': grpc.stream_stream_rpc_method_handler(
+                    servicer.Run,
+                    request_deserializer=swarmlite_dot_proto_dot_containers__pb2.RunInput.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_containers__pb2.RunOutput.SerializeToString,
             ),
             'Resize': grpc.unary_unary_rpc_method_handler(
                     servicer.Resize,
@@ -955,6 +974,33 @@ class Containers(object):
             '/swarmlite.Containers/Attach',
             swarmlite_dot_proto_dot_containers__pb2.AttachInput.SerializeToString,
             swarmlite_dot_proto_dot_containers__pb2.StreamOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Run(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/swarmlite.Containers/Run',
+            swarmlite_dot_proto_dot_containers__pb2.RunInput.SerializeToString,
+            swarmlite_dot_proto_dot_containers__pb2.RunOutput.FromString,
             options,
             channel_credentials,
             insecure,

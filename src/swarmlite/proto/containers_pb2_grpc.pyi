@@ -300,6 +300,22 @@ _ContainersAttachType = typing_extensions.TypeVar(
     ],
 )
 
+_ContainersRunType = typing_extensions.TypeVar(
+    '_ContainersRunType',
+    grpc.StreamStreamMultiCallable[
+        swarmlite.proto.containers_pb2.RunInput,
+        swarmlite.proto.containers_pb2.RunOutput,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        swarmlite.proto.containers_pb2.RunInput,
+        swarmlite.proto.containers_pb2.RunOutput,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        swarmlite.proto.containers_pb2.RunInput,
+        swarmlite.proto.containers_pb2.RunOutput,
+    ],
+)
+
 _ContainersResizeType = typing_extensions.TypeVar(
     '_ContainersResizeType',
     grpc.UnaryUnaryMultiCallable[
@@ -476,7 +492,7 @@ _ContainersCopyToType = typing_extensions.TypeVar(
     ],
 )
 
-class ContainersStub(typing.Generic[_ContainersCreateType, _ContainersStartType, _ContainersStopType, _ContainersRestartType, _ContainersKillType, _ContainersPauseType, _ContainersUnpauseType, _ContainersRemoveType, _ContainersRenameType, _ContainersUpdateType, _ContainersWaitType, _ContainersInspectType, _ContainersListType, _ContainersPruneType, _ContainersTopType, _ContainersStatsType, _ContainersAttachType, _ContainersResizeType, _ContainersCreateExecType, _ContainersExecType, _ContainersInspectExecType, _ContainersResizeExecType, _ContainersLogsType, _ContainersChangesType, _ContainersExportType, _ContainersStatPathType, _ContainersCopyFromType, _ContainersCopyToType]):
+class ContainersStub(typing.Generic[_ContainersCreateType, _ContainersStartType, _ContainersStopType, _ContainersRestartType, _ContainersKillType, _ContainersPauseType, _ContainersUnpauseType, _ContainersRemoveType, _ContainersRenameType, _ContainersUpdateType, _ContainersWaitType, _ContainersInspectType, _ContainersListType, _ContainersPruneType, _ContainersTopType, _ContainersStatsType, _ContainersAttachType, _ContainersRunType, _ContainersResizeType, _ContainersCreateExecType, _ContainersExecType, _ContainersInspectExecType, _ContainersResizeExecType, _ContainersLogsType, _ContainersChangesType, _ContainersExportType, _ContainersStatPathType, _ContainersCopyFromType, _ContainersCopyToType]):
     @typing.overload
     def __init__(self: ContainersStub[
         grpc.UnaryUnaryMultiCallable[
@@ -546,6 +562,10 @@ class ContainersStub(typing.Generic[_ContainersCreateType, _ContainersStartType,
         grpc.StreamStreamMultiCallable[
             swarmlite.proto.containers_pb2.AttachInput,
             swarmlite.proto.containers_pb2.StreamOutput,
+        ],
+        grpc.StreamStreamMultiCallable[
+            swarmlite.proto.containers_pb2.RunInput,
+            swarmlite.proto.containers_pb2.RunOutput,
         ],
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.containers_pb2.ResizeRequest,
@@ -663,6 +683,10 @@ class ContainersStub(typing.Generic[_ContainersCreateType, _ContainersStartType,
             swarmlite.proto.containers_pb2.AttachInput,
             swarmlite.proto.containers_pb2.StreamOutput,
         ],
+        grpc.aio.StreamStreamMultiCallable[
+            swarmlite.proto.containers_pb2.RunInput,
+            swarmlite.proto.containers_pb2.RunOutput,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             swarmlite.proto.containers_pb2.ResizeRequest,
             swarmlite.proto.control_pb2.Empty,
@@ -745,6 +769,12 @@ class ContainersStub(typing.Generic[_ContainersCreateType, _ContainersStartType,
     Attach: _ContainersAttachType
     """Standard streams. The first message up carries `start`; initial metadata is sent once it is attached. An exec's last message
     carries the exit code, an attachment's too when the container has ended. Closing the call detaches and ends nothing.
+    """
+
+    Run: _ContainersRunType
+    """Create, attach, start and wait as one call. The first message up carries `config`, whose attach_* say which streams come; the
+    first one down carries `id`. Then `start` goes up and `started` comes down, output, and at the end `exit_code`, with auto_remove
+    once it is removed. Initial metadata is sent once it is created. Who goes away before `start` leaves it created, later running.
     """
 
     Resize: _ContainersResizeType
@@ -838,6 +868,10 @@ ContainersAsyncStub: typing_extensions.TypeAlias = ContainersStub[
     grpc.aio.StreamStreamMultiCallable[
         swarmlite.proto.containers_pb2.AttachInput,
         swarmlite.proto.containers_pb2.StreamOutput,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        swarmlite.proto.containers_pb2.RunInput,
+        swarmlite.proto.containers_pb2.RunOutput,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.containers_pb2.ResizeRequest,
@@ -1007,6 +1041,17 @@ class ContainersServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.containers_pb2.StreamOutput], collections.abc.AsyncIterator[swarmlite.proto.containers_pb2.StreamOutput]]:
         """Standard streams. The first message up carries `start`; initial metadata is sent once it is attached. An exec's last message
         carries the exit code, an attachment's too when the container has ended. Closing the call detaches and ends nothing.
+        """
+
+    @abc.abstractmethod
+    def Run(
+        self,
+        request_iterator: _MaybeAsyncIterator[swarmlite.proto.containers_pb2.RunInput],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.containers_pb2.RunOutput], collections.abc.AsyncIterator[swarmlite.proto.containers_pb2.RunOutput]]:
+        """Create, attach, start and wait as one call. The first message up carries `config`, whose attach_* say which streams come; the
+        first one down carries `id`. Then `start` goes up and `started` comes down, output, and at the end `exit_code`, with auto_remove
+        once it is removed. Initial metadata is sent once it is created. Who goes away before `start` leaves it created, later running.
         """
 
     @abc.abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -20,9 +20,12 @@ from swarmlite.proto.containers_pb2 import (
     ContainerConfig,
     CreateContainerRequest,
     CreateContainerResponse,
+    RunOutput,
 )
 from swarmlite.proto.control_pb2 import GetRequest
 from swarmlite.proto.images_pb2 import PullImageRequest
+
+Created = CreateContainerResponse | RunOutput
 
 CREATE_TIMEOUT_S = 600.0
 """Volumes are filled from the image meanwhile."""
@@ -40,21 +43,30 @@ def creating_options(command: Any) -> Any:
     return flag("-q", "--quiet", help="Suppress the pull output.")(pull(cidfile(command)))
 
 
-def create(session: Session, config: ContainerConfig, values: Mapping[str, Any]) -> str:
-    """The new container's id; warnings and a pull's progress go to standard error."""
+def create(
+    session: Session,
+    config: ContainerConfig,
+    values: Mapping[str, Any],
+    how: Callable[[Session, ContainerConfig], Created] | None = None,
+) -> str:
+    """The new container's id; warnings and a pull's progress go to standard error.
+
+    `how` makes it, where that is not a call of its own.
+    """
+    how = how or _create
     if values["cidfile"]:
         check_cidfile(values["cidfile"])
     if values["pull"] == "always":
         pull(session, config, quiet=values["quiet"])
     try:
-        made = _create(session, config)
+        made = how(session, config)
     except NotFound as error:
         other = "does not match the specified platform" in str(error)
         if values["pull"] != "missing" or not (other or _lacks(session, config.spec.image)):
             raise
         click.echo(f"Unable to find image '{with_tag(config.spec.image)}' locally", err=True)
         pull(session, config, quiet=values["quiet"])
-        made = _create(session, config)
+        made = how(session, config)
     for warning in made.warnings:
         click.echo(f"WARNING: {warning}", err=True)
     if values["cidfile"]:

@@ -20,6 +20,7 @@ from swarmlite.cli.container.attaching import (
 )
 from swarmlite.cli.container.creating import create, creating_options
 from swarmlite.cli.container.flags.configuration import attach_to, build, run_options
+from swarmlite.cli.container.running import Running
 from swarmlite.cli.lazy import Command, Failed, flag
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.terminal import raw
@@ -56,20 +57,44 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
         raw.check_terminal(config.spec.tty and config.attach_stdin)
         if config.spec.tty:
             config.console_height, config.console_width = raw.size()
-        container_id = create(session, config, values)
+        attached = config.attach_stdin or config.attach_stdout or config.attach_stderr
+        running = None
+        if attached and not values["detach"] and not config.spec.tty:
+            running = Running(config)
+        container_id = create(session, config, values, running.create if running else None)
     except (SwarmliteError, OSError) as error:
         _fail(error, exits.FAILED)
-    attached = config.attach_stdin or config.attach_stdout or config.attach_stderr
     if values["detach"] or not attached:
         _start(session, container_id, config)
         click.echo(container_id)
         return 0
     try:
+        if running is not None:
+            return _in_one_call(session, container_id, config, values, running)
         return _attended(session, container_id, config, values)
     except Unavailable as error:  # nobody knows the container's code
         raise Failed(GONE.format(id=container_id[:SHORT]), exits.FAILED) from error
     except SwarmliteError as error:
         _fail(error, exits.FAILED)
+
+
+def _in_one_call(
+    session: Session,
+    container_id: str,
+    config: ContainerConfig,
+    values: Mapping[str, Any],
+    running: Running,
+) -> int:
+    """As `_attended`, without a terminal: the call that made it starts it, and tells its end."""
+    with at_terminal(session, container_id, tty=False, stdin=False, sig_proxy=values["sig_proxy"]):
+        try:
+            running.start()
+        except SwarmliteError as error:
+            _forget(session, container_id, config)
+            _fail(error, exits.code_of(error))
+        if not (config.attach_stdout or config.attach_stderr):
+            click.echo(container_id)
+        return running.show() or 0
 
 
 def _attended(

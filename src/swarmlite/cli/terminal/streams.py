@@ -18,6 +18,13 @@ CHUNK_BYTES = 32 * 1024
 DETACHED = "read escape sequence"
 
 
+def write(output: Any) -> None:
+    """What a container wrote, to this process's stream of the same name."""
+    stream = sys.stderr if output.stream == LOG_STDERR else sys.stdout
+    stream.buffer.write(output.data)
+    stream.buffer.flush()
+
+
 class Call(Protocol):
     """A call of gRPC with a stream either way."""
 
@@ -72,9 +79,7 @@ class Streams:
         try:
             for output in client.stream(call):
                 if output.data:
-                    stream = sys.stderr if output.stream == LOG_STDERR else sys.stdout
-                    stream.buffer.write(output.data)
-                    stream.buffer.flush()
+                    write(output)
                 if output.HasField("exit_code"):
                     code = output.exit_code
         except client.Cancelled:
@@ -94,7 +99,7 @@ class Streams:
     def _requests(self) -> Iterator[Any]:
         # Read by a thread of the call's own, which takes the next one once the last was sent: what
         # is typed waits in the terminal, and not in memory.
-        yield self._first
+        yield from self._opening()
         if self._stdin:
             self._may_read.wait()
             yield from self._typed()
@@ -102,6 +107,10 @@ class Streams:
             yield self._message(stdin_close=True)
         # The end of the requests must not be taken for the end of the call.
         self._done.wait()
+
+    def _opening(self) -> Iterator[Any]:
+        """What is sent before anything that is typed."""
+        yield self._first
 
     def _typed(self) -> Iterator[Any]:
         while not self._done.is_set():

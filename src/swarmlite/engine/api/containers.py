@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from swarmlite import rpc
 from swarmlite.engine import filters, prune, top, waiting
 from swarmlite.engine.api.files import FilesService
+from swarmlite.engine.api.running import RunService
 from swarmlite.engine.engine import Engine
 from swarmlite.engine.io.service import StreamsService
 from swarmlite.engine.records import Record
@@ -25,7 +26,9 @@ STATS_S = 1.0
 YIELD_EVERY = 50
 
 
-class ContainersService(StreamsService, FilesService, ContainersServicer):
+class ContainersService(  # type: ignore[misc]  # Run writes its replies by its context
+    RunService, StreamsService, FilesService, ContainersServicer
+):
     """See containers.proto; errors are swarmlite's, translated by the server's interceptor.
 
     What changes a container is done to its end, also when the client goes away meanwhile.
@@ -33,7 +36,7 @@ class ContainersService(StreamsService, FilesService, ContainersServicer):
 
     def __init__(self, engine: Engine) -> None:
         """`engine` has the containers."""
-        self._engine = engine
+        RunService.__init__(self, engine)
         self._records, self._lifecycle = engine.records, engine.lifecycle
         StreamsService.__init__(self, engine.streams, self._find_folder)
         FilesService.__init__(self, engine.files, engine.records, engine.told)

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from swarmlite.engine.io.descriptors import Owned
-from swarmlite.engine.io.pumps import ended, feed, outputs
+from swarmlite.engine.io.pumps import Input, ended, feed, outputs
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.proto.containers_pb2 import AttachInput, Container, ContainerState, StreamOutput
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT
@@ -115,7 +115,7 @@ class Attachments:
         self,
         container: Container,
         start: AttachInput.Start,
-        inputs: AsyncIterator[AttachInput],
+        inputs: AsyncIterator[Input],
         attached: Callable[[], Awaitable[None]],
         before: Before | None = None,
     ) -> AsyncGenerator[StreamOutput, None]:
@@ -133,7 +133,7 @@ class Attachments:
                 async for output in before(attachment.since_ns):
                     yield output
             if start.stream:
-                async with contextlib.aclosing(_converse(attachment, inputs)) as messages:
+                async with contextlib.aclosing(converse(attachment, inputs)) as messages:
                     async for output in messages:
                         yield output
 
@@ -172,11 +172,11 @@ class Attachments:
                 del self._waiting[container_id]
 
 
-async def _converse(
-    attachment: Attachment, inputs: AsyncIterator[AttachInput]
+async def converse(
+    attachment: Attachment, inputs: AsyncIterator[Input]
 ) -> AsyncGenerator[StreamOutput, None]:
+    """Output as it comes, and the exit code at its end where the attachment waits for it."""
     await attachment.connected
-    assert attachment.exit is not None
     feeding: list[asyncio.Future[None]] = []
     if attachment.stdin is not None:
         feeding.append(asyncio.ensure_future(feed(attachment.owned, attachment.stdin, inputs)))
@@ -184,8 +184,9 @@ async def _converse(
         async with contextlib.aclosing(outputs(attachment.streams)) as messages:
             async for output in messages:
                 yield output
-        state = await attachment.exit
-        yield StreamOutput(exit_code=255 if state.exit_code is None else state.exit_code)
+        if attachment.exit is not None:
+            state = await attachment.exit
+            yield StreamOutput(exit_code=255 if state.exit_code is None else state.exit_code)
     finally:
         await ended(*feeding)
 

@@ -21,16 +21,16 @@ LOGS = "logs"
 
 
 class Folder:
-    """The container's own folder, and the record that says what may have to be undone."""
+    """The container's own folder; while there is no record in it, a crash undoes the create."""
 
     name = "folder"
 
-    def __init__(self, records: Records, leases: Leases) -> None:
+    def __init__(self, leases: Leases) -> None:
         """`leases` hold the image and volumes, by the container's name as an owner."""
-        self._records, self._leases = records, leases
+        self._leases = leases
 
     async def do(self, job: Job) -> None:
-        """First of all, so that a crash from here on is found; a task's has no record yet."""
+        """First of all, so that a crash from here on is found."""
         try:
             for folder in (f"{job.record.folder}", f"{job.record.folder}/{LOGS}"):
                 with contextlib.suppress(FileExistsError):
@@ -40,8 +40,6 @@ class Folder:
                 f"container {job.record.id[:12]} cannot be given a folder in "
                 f"{job.record.folder.parent}: {error.strerror}"
             ) from error
-        if not job.record.of_task:
-            await self._records.save(job.record)
 
     async def undo(self, record: Record) -> None:
         """The folder, with logs and all; image and volumes are no longer held for it."""
