@@ -6,7 +6,7 @@ import shutil
 
 import grpc
 import pytest
-from engine_host import SLEEP, EngineHost
+from engine_host import SLEEP, EngineHost, until
 
 from swarmlite.engine import top
 from swarmlite.engine.updates import live_changes, merge
@@ -83,10 +83,14 @@ async def test_top_shows_a_containers_processes(host: EngineHost) -> None:
     if shutil.which("ps") is None:
         pytest.skip("there is no ps on this host")
     container = await host.run("sleep 1000 & wait")
-    found = await host.call("Top", container, ps_args=["-eo", "pid,args"])
-    commands = [process.fields[1] for process in found.processes]
-    assert "sleep 1000" in commands
-    assert len(commands) == 2
+
+    async def both() -> bool:
+        """The shell and what it runs, as soon as it has begun to."""
+        found = await host.call("Top", container, ps_args=["-eo", "pid,args"])
+        commands = [process.fields[1] for process in found.processes]
+        return len(commands) == 2 and "sleep 1000" in commands
+
+    await until(both)
     await host.call("Remove", container, force=True)
     idle = await host.create("true")
     assert "is not running" in await host.refused(host.call("Top", idle), FAILED)

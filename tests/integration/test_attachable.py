@@ -80,3 +80,18 @@ def test_an_address_goes_back_with_its_container(front: Cluster, busybox: str) -
     one.cli("container", "rm", "-f", "first")
     two.cli("container", "rm", "-f", *two.cli("container", "ls", "-aq").split() or ["none"])
     start(two, "second", busybox, "--ip", "10.66.0.50")
+
+
+def test_a_container_that_is_renamed_is_found_by_its_new_name_at_once(
+    front: Cluster, busybox: str
+) -> None:
+    """On other hosts as well; its alias stays, and nobody is called as it was."""
+    _, one, two = front.hosts
+    start(one, "before", busybox, "--network-alias", "data")
+    start(two, "asks", busybox)
+    front.wait(lambda: fetch(two, "asks", "before") == "before-host", 60, "its first name")
+    one.cli("rename", "before", "after")
+    front.wait(lambda: fetch(two, "asks", "after") == "before-host", 60, "its new name")
+    front.wait(lambda: fetch(two, "asks", "data") == "before-host", 60, "its alias")
+    old = ("container", "exec", "asks", "nslookup", "before.")
+    front.wait(lambda: two.try_cli(*old).returncode != 0, 60, "its old name to be gone")

@@ -105,14 +105,16 @@ class Systemd:
         """A property of a unit."""
         return self.do("systemctl", "show", unit, "--value", "-p", name).strip()
 
-    def left(self) -> list[Path]:
-        """Groups of test containers."""
-        return [
-            path
-            for group in self.groups
-            for path in group.rglob("*.scope")
-            if "init" not in path.name
-        ]
+    def until_gone(self, unit: str) -> None:
+        """Wait until it has forgotten the units of that name, which takes it a turn of its loop."""
+        deadline = time.monotonic() + WAIT_S
+        words = ("systemctl", "list-units", "--all", "--plain", "--no-legend", unit)
+        while (said := self.do(*words)) or self._groups(unit):
+            assert time.monotonic() < deadline, (said, self._groups(unit))
+            time.sleep(0.05)
+
+    def _groups(self, unit: str) -> list[Path]:
+        return [path for group in self.groups for path in group.rglob(unit)]
 
 
 class InSystemd(Runtime):

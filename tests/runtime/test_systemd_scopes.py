@@ -41,8 +41,7 @@ def runtime(manager: Systemd, tmp_path: Path, busybox_root: Path) -> Iterator[In
     yield made
     for container_id in made.ids:
         made("delete", "--force", container_id, code=None)
-    assert manager.do("systemctl", "list-units", "--all", "--plain", "--no-legend", "test-*") == ""
-    assert manager.left() == []
+    manager.until_gone("test-*")
 
 
 def bundle(runtime: InSystemd, *args: str, **linux: Any) -> tuple[str, Path, str]:
@@ -81,7 +80,7 @@ def test_a_container_is_in_the_scope_and_slice_that_its_spec_names(runtime: InSy
     runtime("pause", container_id)
     assert runtime.state(container_id)["status"] == "paused"
     runtime("delete", "--force", container_id)
-    assert manager.shows(unit, "LoadState") == "not-found"
+    manager.until_gone(unit)
 
 
 def test_limits_are_systemd_s_too_and_stay_when_it_loads_again(runtime: InSystemd) -> None:
@@ -117,7 +116,7 @@ def test_one_that_ended_by_itself_is_deleted(runtime: InSystemd) -> None:
     runtime("run", "--detach", "--bundle", made, container_id)
     runtime.until(container_id, "stopped")
     runtime("delete", container_id)
-    assert runtime.systemd.shows(unit, "LoadState") == "not-found"
+    runtime.systemd.until_gone(unit)
 
 
 def test_a_scope_that_is_taken_stays_as_it_is(runtime: InSystemd) -> None:

@@ -101,8 +101,17 @@ def kill(options: Options) -> int:
     else:
         record.signal(number)
     if status == records.PAUSED and number == lean.SIGKILL:
-        record.cgroup().freeze(False)  # a frozen process of v1 does not even die
+        _thaw(record)
     return 0
+
+
+def _thaw(record: Record) -> None:
+    """After a kill: a frozen process of v1 does not even die.
+
+    One of v2 does, and then systemd may have removed the group already.
+    """
+    with lean.suppress(OSError, errors.FailedPrecondition):
+        record.cgroup().freeze(False)
 
 
 def signal_number(text: str) -> int:
@@ -133,8 +142,9 @@ def delete(options: Options) -> int:
     if status != records.STOPPED and not force:
         raise errors.FailedPrecondition(f"container {record.id} is {status}, not stopped")
     if status == records.PAUSED:
-        record.signal(lean.SIGKILL)
-        record.cgroup().freeze(False)  # a frozen process of v1 does not even die
+        with lean.suppress(errors.NotFound):  # it ends by itself
+            record.signal(lean.SIGKILL)
+        _thaw(record)
     destroy(record)
     return 0
 
