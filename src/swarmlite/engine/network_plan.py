@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from swarmlite.engine.records import SHORT, Record
@@ -27,6 +28,7 @@ JOINED = f"{CONTAINER}:"
 STACKLESS = (HOST, NONE)
 PROTOCOLS = {"tcp": PortConfig.TCP, "udp": PortConfig.UDP, "sctp": PortConfig.SCTP}
 MAX_EXPOSED = 20_000
+_ALIAS = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
 def mode_of(config: ContainerConfig) -> str:
@@ -35,8 +37,14 @@ def mode_of(config: ContainerConfig) -> str:
 
 
 def wanted(config: ContainerConfig) -> list[EndpointConfig]:
-    """The networks that a plain container is to be on from its creation, its mode's first."""
+    """The networks that a plain container is to be on from its creation, its mode's first.
+
+    Raises InvalidSpec for a link that is none.
+    """
     mode = mode_of(config)
+    for endpoint in config.networks:
+        for text in endpoint.links:
+            link_of(text)
     if mode in STACKLESS or mode.startswith(JOINED):
         return []
     first = EndpointConfig(network=mode)
@@ -105,7 +113,17 @@ def endpoint_request(wanted: EndpointConfig) -> EndpointRequest:
         mac=wanted.mac_address,
         link_local=tuple(wanted.link_local_ips),
         driver_options=dict(wanted.driver_options),
+        links=tuple(link_of(text) for text in wanted.links) if wanted.network != BRIDGE else (),
     )
+
+
+def link_of(text: str) -> tuple[str, str]:
+    """The name and its alias of CONTAINER[:ALIAS]; also of "/db:/web/db". Raises InvalidSpec."""
+    name, _, alias = text.removeprefix("/").partition(":")
+    alias = alias.rpartition("/")[2] or name
+    if not name or not _ALIAS.fullmatch(alias):
+        raise InvalidSpec(f"bad format for links: {text[:80]!r}: expected CONTAINER[:ALIAS]")
+    return name, alias
 
 
 def endpoint_state(

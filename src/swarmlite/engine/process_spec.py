@@ -47,10 +47,12 @@ def arguments(spec: ContainerSpec, image: Mapping[str, Any]) -> list[str]:
     return result
 
 
-def environment(spec: ContainerSpec, image: Mapping[str, Any], hostname: str) -> list[str]:
+def environment(
+    spec: ContainerSpec, image: Mapping[str, Any], hostname: str, linked: Iterable[str] = ()
+) -> list[str]:
     """PATH, HOSTNAME, the image's, the spec's; a later NAME=value replaces, a bare NAME removes."""
     defaults = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if spec.tty else [])]
-    return _merged(defaults, image.get("Env") or [], spec.env)
+    return _merged(defaults, linked, image.get("Env") or [], spec.env)
 
 
 def merged_environment(spec: ContainerSpec, image: Mapping[str, Any]) -> list[str]:

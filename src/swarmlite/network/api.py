@@ -32,6 +32,8 @@ class EndpointRequest:
     link_local: Sequence[str] = ()
     """More addresses on the interface, of the ranges that no router forwards."""
     driver_options: Mapping[str, str] = field(default_factory=dict)
+    links: Sequence[tuple[str, str]] = ()
+    """(name on that network, what only this sandbox calls it)."""
 
 
 @dataclass(frozen=True)

@@ -297,6 +297,7 @@ def local_place(
         prefix6=six[1],
         gateway6=six[2] if routed and not direct else "",
         aliases=tuple(endpoint.aliases),
+        links=tuple(endpoint.links),
         published=kind == "bridge" and routed,
         link_local=_link_local(endpoint.link_local, with6=bool(six[0])),
     )

@@ -98,7 +98,8 @@ class Resolvers:
         if changed:
             self.zones.forget(changed)
         if record.id in self._names:
-            self._names[record.id].follow(record.networks())
+            links = [link for place in record.attachments for link in place.links]
+            self._names[record.id].follow(record.networks(), links)
 
     async def _share(self) -> None:
         async with self._sharing:

@@ -32,6 +32,8 @@ class AttachmentRecord:
     prefix6: int = 0
     gateway6: str = ""
     aliases: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """(name on the network, what only this sandbox calls it)."""
     published: bool = False
     """Published ports may lead to it."""
     link_local: tuple[str, ...] = ()
@@ -119,6 +121,7 @@ def from_json(data: dict[str, object]) -> SandboxRecord:
     for item in attachments:
         for name in ("aliases", "link_local", "subnets"):
             item[name] = tuple(item.get(name, ()))
+        item["links"] = tuple((name, alias) for name, alias in item.get("links", ()))
     return SandboxRecord(
         attachments=tuple(AttachmentRecord(**item) for item in attachments),
         **data,  # type: ignore[arg-type]

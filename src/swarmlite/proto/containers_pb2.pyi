@@ -903,17 +903,21 @@ class RemoveContainerRequest(google.protobuf.message.Message):
     REF_FIELD_NUMBER: builtins.int
     FORCE_FIELD_NUMBER: builtins.int
     VOLUMES_FIELD_NUMBER: builtins.int
+    LINK_FIELD_NUMBER: builtins.int
     ref: builtins.str
     force: builtins.bool
     volumes: builtins.bool
+    link: builtins.str
+    """no container, but its link of this alias"""
     def __init__(
         self,
         *,
         ref: builtins.str = ...,
         force: builtins.bool = ...,
         volumes: builtins.bool = ...,
+        link: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["force", b"force", "ref", b"ref", "volumes", b"volumes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["force", b"force", "link", b"link", "ref", b"ref", "volumes", b"volumes"]) -> None: ...
 
 Global___RemoveContainerRequest: typing_extensions.TypeAlias = RemoveContainerRequest
 

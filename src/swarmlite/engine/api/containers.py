@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from swarmlite import rpc
-from swarmlite.engine import filters, prune, top, waiting
+from swarmlite.engine import filters, links, prune, top, waiting
 from swarmlite.engine.api.files import FilesService
 from swarmlite.engine.api.running import RunService
 from swarmlite.engine.engine import Engine
@@ -94,6 +94,11 @@ class ContainersService(  # type: ignore[misc]  # Run writes its replies by its 
     async def Remove(self, request: pb.RemoveContainerRequest, context: Context) -> Empty:
         """Take it away."""
         record = self._records.find(request.ref)
+        if request.link:
+            if not links.without(record, request.link):
+                raise NotFound(f"container {record.name} has no link {request.link!r}")
+            await self._records.save(record)
+            return Empty()
         if request.force:
             record.ended_by_hand = "was removed"
         await to_the_end(

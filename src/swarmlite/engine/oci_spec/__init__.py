@@ -41,6 +41,8 @@ class Inputs:
     first_id: int = 0
     id_count: int = 0
     """With a count: the container's own ids are those of the host from `first_id` on."""
+    linked_env: Sequence[str] = ()
+    """Variables of links; the image's and the spec's go before them."""
 
 
 def build(inputs: Inputs) -> OCISpec:
@@ -88,7 +90,7 @@ def _process(inputs: Inputs, defaults: dict[str, Any]) -> dict[str, Any]:
     if spec.tty and config.console_height and config.console_width:
         process["consoleSize"] = {"height": config.console_height, "width": config.console_width}
     process["args"] = process_spec.arguments(spec, image)
-    process["env"] = process_spec.environment(spec, image, inputs.hostname)
+    process["env"] = process_spec.environment(spec, image, inputs.hostname, inputs.linked_env)
     process["cwd"] = process_spec.working_directory(spec, image)
     process["user"] = _user(spec.user or str(image.get("User") or "0"), list(spec.groups))
     process["rlimits"] = process_spec.rlimits(spec)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from swarmlite.engine.links import Link
 from swarmlite.engine.records import Record
 from swarmlite.errors import FailedPrecondition, SwarmliteError
 from swarmlite.network.api import Sandbox
@@ -39,6 +40,8 @@ class Job:
     sandbox: Sandbox | None = None
     hostname: str = ""
     mounts: list[dict[str, Any]] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    """On the default bridge."""
     state: State | None = None
     """The process's, once it is made."""
     not_begun: SwarmliteError | None = None

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from swarmlite.engine import host_files, id_ranges, network_plan, oci_spec
+from swarmlite.engine import host_files, id_ranges, links, network_plan, oci_spec
 from swarmlite.engine.cluster_networks import ClusterNetworks
 from swarmlite.engine.container_events import NetworkEvent
 from swarmlite.engine.container_mounts import ContainerMounts, OCIMount
@@ -104,6 +104,7 @@ class Network:
         """Raises what NodeNetwork.create_sandbox raises."""
         record = job.record
         job.hostname = hostname_of(record, self._records.find)
+        job.links = links.of_bridge(record, self._records.find)
         all_wanted = list(record.message.wanted_networks)
         attachments, endpoints = [], []
         for wanted in all_wanted:
@@ -190,8 +191,9 @@ class HostFiles:
             folder = network_plan.joined(mode, self._records.find).folder
             files = host_files.mounts(folder)
         else:
+            extra = self._with_gateway(record.config, [e.gateway for e in sandbox.endpoints])
             content = host_files.hosts(
-                self._with_gateway(record.config, [e.gateway for e in sandbox.endpoints]),
+                [*extra, *(link.hosts() for link in job.links)],
                 [address for address, _ in sandbox.hosts],
                 job.hostname,
                 domain=record.config.spec.domainname,
@@ -270,6 +272,7 @@ class Bundle:
             joins=self._joins(record),
             first_id=record.message.first_id,
             id_count=record.message.id_count,
+            linked_env=[e for link in job.links for e in link.environment(record.name)],
         )
         spec = record.config.spec
         if spec.privileged or spec.devices:  # all of the host's /dev may have to be looked at

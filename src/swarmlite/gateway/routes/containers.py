@@ -183,12 +183,21 @@ async def update(call: Call) -> web.Response:
 
 
 async def remove(call: Call) -> web.Response:
-    """Take it away, and with `v` its anonymous volumes."""
+    """Take it away, and with `v` its anonymous volumes; with `link` another's link to it."""
     if call.flag("link"):
-        raise Refused(501, "links are not supported: use a network of your own")
+        raise InvalidSpec("a link is named by CONTAINER/ALIAS")
     request = pb.RemoveContainerRequest(
         ref=name(call), force=call.flag("force"), volumes=call.flag("v")
     )
+    await call.backends.containers.Remove(request)
+    return call.empty()
+
+
+async def unlink(call: Call) -> web.Response:
+    """A link of one, by CONTAINER/ALIAS."""
+    if not call.flag("link"):
+        raise Refused(404, "page not found")
+    request = pb.RemoveContainerRequest(ref=name(call), link=call.params["alias"])
     await call.backends.containers.Remove(request)
     return call.empty()
 
@@ -222,6 +231,7 @@ ROUTES: list[Route] = [
     ("POST", "/containers/{name}/update", update),
     ("POST", "/containers/{name}/resize", resize),
     ("DELETE", "/containers/{name}", remove),
+    ("DELETE", "/containers/{name}/{alias}", unlink),
     *archive.ROUTES,
     *attach.ROUTES,
     *exec.CREATE,

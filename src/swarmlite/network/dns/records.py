@@ -236,6 +236,7 @@ class Names:
 
     def __init__(self, zones: Zones, networks: Sequence[str]) -> None:
         self._zones, self._networks = zones, list(networks)
+        self._links: dict[bytes, bytes] = {}
         self._cache: dict[tuple[bytes, int], list[bytes] | None] = {}
         self._version = -1
 
@@ -255,13 +256,18 @@ class Names:
         return records[turn:] + records[:turn]
 
     def _find(self, name: bytes, kind: int) -> list[bytes] | None:
+        meant = self._links.get(name, name)
         for network_id in self._networks:
-            found = self._zones.get(network_id).find(name, kind)
+            found = self._zones.get(network_id).find(meant, kind)
             if found is not None:
                 return found
         return None
 
-    def follow(self, networks: Sequence[str]) -> None:
-        """The sandbox is on these networks from now on."""
+    def follow(self, networks: Sequence[str], links: Iterable[tuple[str, str]] = ()) -> None:
+        """The sandbox is on these networks from now on; `links` are names and its own for them."""
         self._networks = list(networks)
+        self._links.clear()
+        for name, alias in links:
+            with contextlib.suppress(packet.Malformed):
+                self._links[packet.wire_name(alias)] = packet.wire_name(name)
         self._cache.clear()
