@@ -177,3 +177,56 @@ def test_a_stack_waits_for_its_migration_on_another_host(
     finally:
         swarm.manager.cli("stack", "rm", "shop")
         worker.try_cli("volume", "rm", "-f", "gate")
+
+
+CONFIGURED = """
+services:
+  web:
+    image: {image}
+    command: ["sh", "-c", "cat /setting /run/secrets/word; sleep 3600"]
+    stop_grace_period: 0s
+    configs: [{{source: setting, target: /setting}}]
+    secrets: [word]
+configs:
+  setting: {{content: "{setting}"}}
+secrets:
+  word: {{external: true}}
+"""
+
+
+def test_changed_configs_and_rotated_secrets_roll_their_services(
+    swarm: Cluster, busybox: str, tmp_path: Path
+) -> None:
+    ask, file = swarm.manager.cli, tmp_path / "compose.yml"
+
+    def deploy(setting: str) -> str:
+        file.write_text(CONFIGURED.format(image=busybox, setting=setting))
+        return ask("stack", "deploy", "-c", str(file), "conf")
+
+    def says(*words: str) -> None:
+        swarm.wait(
+            lambda: all(w in ask("service", "logs", "--raw", "conf_web") for w in words),
+            60,
+            f"{words} in the log",
+        )
+
+    word = tmp_path / "word"
+    word.write_text("alpha")
+    ask("secret", "create", "word", str(word))
+    try:
+        deploy("one")
+        says("one", "alpha")
+        assert "Creating config conf_setting.v2" in deploy("two")
+        says("two")
+        assert "Unchanged service conf_web" in deploy("two")
+        word.write_text("omega")
+        rotated = ask("secret", "rotate", "-d", "word", str(word))
+        assert rotated.splitlines()[0] == "word.v2" and "service conf_web" in rotated
+        says("omega")
+        # The file still says `word`, which stands for its newest version.
+        assert "Unchanged service conf_web" in deploy("two")
+        # What was said before is there already.
+        assert "Creating" not in deploy("one")
+    finally:
+        ask("stack", "rm", "conf")
+        ask("secret", "rm", "word", "word.v2")

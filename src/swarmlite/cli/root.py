@@ -116,6 +116,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "inspect": "Display detailed information on one or more secrets",
             "ls": "List secrets",
             "rm": "Remove one or more secrets",
+            "rotate": "Make a new version of a secret and roll the services that use it",
         },
     ),
     "config": (
@@ -125,6 +126,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "inspect": "Display detailed information on one or more configs",
             "ls": "List configs",
             "rm": "Remove one or more configs",
+            "rotate": "Make a new version of a config and roll the services that use it",
         },
     ),
     "image": (

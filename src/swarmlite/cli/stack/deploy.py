@@ -10,8 +10,9 @@ from swarmlite.cli.lazy import Command, flag, one_of
 from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.stack import diff, files
+from swarmlite.cli.stack.actions import Action
 from swarmlite.cli.stack.building import build_all
-from swarmlite.cli.stack.deployment import Action, Deployment, Touched
+from swarmlite.cli.stack.deployment import Deployment, Touched
 
 RESOLVE_IMAGE = click.option(
     "--resolve-image",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
@@ -13,50 +12,26 @@ from swarmlite.cli.image.pinning import pin
 from swarmlite.cli.service import changing
 from swarmlite.cli.session import Session
 from swarmlite.cli.stack import members
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound
+from swarmlite.cli.stack.actions import Action
+from swarmlite.cli.stack.payloads import Payloads
+from swarmlite.errors import FailedPrecondition, NotFound
 from swarmlite.model import validate
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.proto.control_pb2 import (
-    CreateConfigRequest,
     CreateNetworkRequest,
-    CreateSecretRequest,
     CreateServiceRequest,
     ListNetworksResponse,
     ListRequest,
     RemoveRequest,
-    UpdateConfigRequest,
-    UpdateSecretRequest,
 )
 from swarmlite.proto.objects_pb2 import Network, Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
-from swarmlite.proto.types_pb2 import Annotations
 from swarmlite.stack import plan
-from swarmlite.stack.difference import Difference, differences
 from swarmlite.stack.load import Stack
 from swarmlite.stack.problems import Problems
 
 Touched = tuple[str, Service | None]
 """The id of a service that was made or changed, and what it was before."""
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing that a deployment does; `do` answers Touched for a service that it writes.
-
-    `verb` is "" where nothing is said of it, as of a secret whose data only the managers compare.
-    """
-
-    verb: str
-    kind: str
-    name: str
-    do: Callable[[], Any] | None
-    id: str = ""
-    differences: tuple[Difference, ...] = ()
-    restarts: bool = False
-
-    def __str__(self) -> str:
-        of = f" (id: {self.id})" if self.kind == "service" and self.id else ""
-        return f"{self.verb} {self.kind} {self.name}{of}"
 
 
 class Deployment:
@@ -67,6 +42,7 @@ class Deployment:
         self._resolve, self._send_auth = resolve, send_auth
         self._control = session.control
         self._present = members.of(session, stack.namespace)
+        self._payloads = Payloads(session)
 
     def check(self) -> None:
         """Refuse before anything is made what could not be finished.
@@ -106,11 +82,9 @@ class Deployment:
 
     def _check_payloads(self) -> None:
         """Secrets and configs that are named must be there, or made here."""
-        secrets = client.call(self._control.ListSecrets, ListRequest()).secrets
-        configs = client.call(self._control.ListConfigs, ListRequest()).configs
-        known_secrets = {s.spec.annotations.name for s in secrets}
+        known_secrets = self._payloads.names("secret")
         known_secrets |= {s.annotations.name for s in self._stack.secrets}
-        known_configs = {c.spec.annotations.name for c in configs}
+        known_configs = self._payloads.names("config")
         known_configs |= {c.annotations.name for c in self._stack.configs}
         for spec in self._stack.services:
             container = spec.task.container
@@ -172,43 +146,16 @@ class Deployment:
                 yield Action("Creating", "network", spec.annotations.name, do)
 
     def _of_secrets(self) -> Iterator[Action]:
-        there = {s.spec.annotations.name: s for s in self._present.secrets}
-        for spec in self._stack.secrets:
-            name, found = spec.annotations.name, there.get(spec.annotations.name)
-            if found is None:
-                do = self._calling(self._control.CreateSecret, CreateSecretRequest(spec=spec))
-                yield Action("Creating", "secret", name, do)
-                continue
-            # Nobody is shown a secret's data: the managers compare, and refuse other data.
-            request = UpdateSecretRequest(secret_id=found.id, version=found.meta.version, spec=spec)
-            do = self._calling(self._control.UpdateSecret, request)
-            differs = tuple(_labels(found.spec.annotations, spec.annotations))
-            yield Action("Updating" if differs else "", "secret", name, do, found.id, differs)
+        yield from self._payloads.secrets(self._stack.secrets)
 
     def _of_configs(self) -> Iterator[Action]:
-        there = {c.spec.annotations.name: c for c in self._present.configs}
-        for spec in self._stack.configs:
-            name, found = spec.annotations.name, there.get(spec.annotations.name)
-            if found is None:
-                do = self._calling(self._control.CreateConfig, CreateConfigRequest(spec=spec))
-                yield Action("Creating", "config", name, do)
-                continue
-            if found.spec.data != spec.data:
-                raise InvalidSpec(
-                    f"config {name} exists with other content, and content never changes: give it"
-                    " another name"
-                )
-            if differs := tuple(_labels(found.spec.annotations, spec.annotations)):
-                request = UpdateConfigRequest(
-                    config_id=found.id, version=found.meta.version, spec=spec
-                )
-                do = self._calling(self._control.UpdateConfig, request)
-                yield Action("Updating", "config", name, do, found.id, differs)
+        yield from self._payloads.configs(self._stack.configs)
 
     def _of_services(self) -> Iterator[Action]:
         ids = {network.spec.annotations.name: network.id for network in self._networks()}
         there = {s.spec.annotations.name: s for s in self._present.services}
         for spec in self._stack.services:
+            self._payloads.lead(spec)
             name = spec.annotations.name
             current = there.get(name)
             if current is None:
@@ -258,7 +205,3 @@ class Deployment:
     def _pin(self, spec: ServiceSpec) -> None:
         resolve = self._resolve != "never"
         pin(self._session, spec.task, resolve=resolve, send_auth=self._send_auth)
-
-
-def _labels(before: Annotations, after: Annotations) -> Iterator[Difference]:
-    return (each for each in differences(before, after) if each.path.startswith("labels."))

@@ -10,7 +10,8 @@ import click
 from swarmlite.cli.lazy import Command, flag, one_of
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.stack import files
-from swarmlite.cli.stack.deployment import Action, Deployment
+from swarmlite.cli.stack.actions import Action
+from swarmlite.cli.stack.deployment import Deployment
 
 _SIGNS = {"Creating": "+", "Updating": "~", "Removing": "-"}
 
