@@ -52,6 +52,21 @@ CONTEXT = templates.context_of(task(), node())
         ('{{"a}}b"}}{{`}}`}}', "a}}b}}"),
         ("{{/* }} */}}x{ {y}}", "x{ {y}}"),
         ("a\n{{- .Task.Slot -}}\n  {{- .Task.Slot}}\n", "a33\n"),
+        ('{{if eq .Task.Slot "3"}}three{{else}}other{{end}}', "three"),
+        ('{{if .Service.Labels.none}}a{{else if eq .Task.Slot "3" "4"}}b{{else}}c{{end}}', "b"),
+        ("{{range $key, $value := .Service.Labels}}{{$key}}={{$value}};{{end}}", "tier=front;"),
+        ("{{range 3}}{{.}}{{end}}{{range 0}}x{{else}}none{{end}}", "012none"),
+        ("{{range 9}}{{if eq . 1}}{{continue}}{{end}}{{if gt . 3}}{{break}}{{end}}{{.}}{{end}}",
+         "023"),
+        ("{{with .Node}}{{.Hostname}} of {{$.Service.Name}}{{end}}", "alpha of web"),
+        ("{{with $x := .Service.Labels.none}}a{{else}}b{{end}}", "b"),
+        ("{{$a := 1}}{{if true}}{{$a = 2}}{{$a := 3}}{{end}}{{$a}}", "2"),
+        ('{{printf "%s-%03d|%-4s|%q" .Service.Name 7 "a" "b"}}', 'web-007|a   |"b"'),
+        ('{{.Service.Name | printf "%s.%s" "x" | len}}', "5"),
+        ("{{len (index .Service.Labels \"tier\")}}", "5"),
+        ('{{if and (ne .Task.Slot "1") (or false (not false))}}y{{end}}', "y"),
+        ("{{slice .Node.Hostname 1 3}} {{print 1 2}} {{1.5}} {{true}}", "lp 1 2 1.5 true"),
+        ("{{(index .Service.Labels \"tier\")}} {{.Service.Labels}}", "front map[tier:front]"),
     ],
 )  # fmt: skip
 def test_a_template_expands(text: str, expanded: str) -> None:
@@ -68,15 +83,47 @@ def test_a_template_expands(text: str, expanded: str) -> None:
         ("{{.Task.Slot" + " " * 5000 + "}}", "not closed within 4096"),
         ("{{.Task.Slot}}" * 10_001, "more than 10000 actions"),
         ("{{.Task.Slot}}" + "x" * 1024 * 1024, "1048576 at most"),
-        ("{{if .Task.Slot}}x{{end}}", "if is not supported"),
-        ("{{.Task.Slot | printf}}", "not supported"),
-        ('{{env "X"}}', "unknown"),
-        ("{{index .Node.Labels 3}}", "unknown"),
+        ("{{if .Task.Slot}}x", "if has no end"),
+        ("{{end}}", "unexpected end"),
+        ("{{if .Task.Slot}}{{else foo}}{{end}}", "expected else, else if"),
+        ('{{template "x"}}', "template is not supported"),
+        ("{{.Task.Slot | .Task.Slot}}", "unknown function"),
+        ("{{$x}}", "undefined variable"),
+        ("{{if true}}{{$x := 1}}{{end}}{{$x}}", "undefined variable"),
+        ("{{break}}", "outside of range"),
+        ("{{(len .Task.Slot}}", "unclosed"),
+        ("{{if true}}" * 40 + "{{end}}" * 40, "nested deeper than 32"),
+        ("{{" + "(" * 40 + "1" + ")" * 40 + "}}", "nested deeper than 32"),
+        ('{{env "X"}}', "unknown function 'env'"),
+        ("{{index .Node.Labels 3}}", "no such variable"),
+        ("{{with .Node}}{{$.Node.Labels}}{{end}}", "no such variable"),
     ],
 )
 def test_what_is_not_known_is_refused_and_quoted(text: str, words: str) -> None:
     with pytest.raises(InvalidSpec, match=words):
         templates.check(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{if eq .Task.Slot 3}}x{{end}}", "incompatible types"),
+        ("{{range .Task.Name}}x{{end}}", "range takes a mapping or a number"),
+        ("{{range 1000000000}}x{{end}}", "more than 10000 actions"),
+        ("{{range 90}}{{range 90}}{{range 90}}{{end}}{{end}}{{end}}", "more than 10000 actions"),
+        ("{{slice .Task.Name 0 50}}", "numbers within it"),
+        ("{{len}}", "wrong number or type"),
+        ('{{$x := "ab"}}{{range 100}}{{$x = print $x $x}}{{end}}', "more than 1048576 characters"),
+        ('{{$x := "ab"}}{{range 18}}{{$x = print $x $x}}{{end}}{{range 99}}{{$x | len}}{{end}}',
+         "look at more than"),
+        ('{{with .Node}}{{.Hostname.X}}{{end}}', "there is no such field"),
+        ('{{printf "%999d%999d" 1 2 | len | printf "%s" | index "abc"}}', "out of range, or of"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_when_it_is_run_is_quoted_and_bounded(text: str, words: str) -> None:
+    templates.check(text)
+    with pytest.raises(InvalidSpec, match=words):
+        templates.expand(text, CONTEXT)
 
 
 def test_a_global_services_slot_is_its_node() -> None:
@@ -147,11 +194,11 @@ def test_a_payload_that_no_task_could_expand_is_refused_at_create(kind: str) -> 
     spec.templating.name = "golang"
     spec.data = b'{{env "PORT"}} {{secret "key"}} {{config "c"}} {{.Task.Slot}}'
     validate(spec)  # type: ignore[operator]
-    spec.data = b"{{range .Things}}hush{{end}}"
+    spec.data = b"{{range .Things}}hush{{end}}{{if secret `key` | eq `x`}}{{end}}"
     with pytest.raises(InvalidSpec, match=f"{kind} nginx: ") as refused:
         validate(spec)  # type: ignore[operator]
     assert "hush" not in str(refused.value)
-    assert ("range is not supported" in str(refused.value)) == (kind == "config")
+    assert ("no such variable" in str(refused.value)) == (kind == "config")
     spec.templating.name = ""
     validate(spec)  # type: ignore[operator]
 
