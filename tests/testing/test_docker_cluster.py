@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import node_image
 import pytest
@@ -143,6 +146,66 @@ def test_nothing_stays_behind(node: str, engine_host: Host) -> None:
     finally:
         client.close()
         subprocess.run(["rm", "-rf", str(cluster.diagnostics_dir)], check=True)
+
+
+INI = """
+[pytest]
+swarmlite_managers = 1
+swarmlite_workers = 0
+swarmlite_publish = 8080
+swarmlite_images = busybox:latest
+"""
+SUITE = """
+def test_a_service_runs(swarmlite_docker_cluster):
+    manager = swarmlite_docker_cluster.manager
+    create = ("service", "create", "--detach", "--quiet", "--name", "web")
+    manager.cli(*create, "busybox:latest", "sleep", "600")
+    assert swarmlite_docker_cluster.wait_running("web", 1, 60) == ["manager1"]
+    assert manager.endpoint(8080).partition(":")[2].isdigit()
+"""
+
+
+def test_a_project_s_own_pytest_has_the_cluster_as_a_fixture(
+    node: str, engine_host: Host, tmp_path: Path
+) -> None:
+    """Its configuration says how many hosts, their ports and images; nothing stays behind."""
+    (tmp_path / "pytest.ini").write_text(INI)
+    (tmp_path / "test_own.py").write_text(SUITE)
+    client = engine()
+    try:
+        client.images.load(docker_archive([images.busybox()]))
+        before = _everything(client, engine_host)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={
+                **os.environ,
+                "SWARMLITE_NODE_IMAGE": node,
+                "TESTCONTAINERS_RYUK_DISABLED": "true",  # its image is on Docker Hub
+            },
+        )
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        assert "1 passed" in done.stdout
+        assert _everything(client, engine_host) == before
+    finally:
+        client.close()
+
+
+@pytest.mark.engines
+def test_three_managers_and_two_workers_go_on_without_one_of_each(node: str) -> None:
+    """The card's cluster: five hosts, of which a manager and a worker lose their power."""
+    with DockerCluster(managers=3, workers=2, image=node) as cluster:
+        cluster.load(docker_archive([images.busybox()]))
+        create = ("service", "create", "--detach", "--quiet", "--name", "web", "--replicas", "5")
+        cluster.manager.cli(*create, "busybox:latest", "sleep", "600")
+        assert len(set(cluster.wait_running("web", 5, 60))) == 5
+        cluster.managers[2].kill()
+        cluster.workers[1].kill()
+        left = {"manager1", "manager2", "worker1"}
+        cluster.wait(lambda: set(cluster.running("web")) <= left, 120, "tasks to leave the dead")
+        assert set(cluster.wait_running("web", 5, 120)) == left
 
 
 def test_without_an_engine_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
