@@ -118,16 +118,25 @@ def test_a_daemon_says_what_it_lacks(swarm: Cluster, stranger: Host) -> None:
     assert user.returncode != 0
     assert "Traceback" not in user.stderr
     # nothing but Python on the PATH
-    elsewhere = ["--state-dir", "/tmp/swl-lacks/s", "--run-dir", "/tmp/swl-lacks/r"]
-    bare = stranger.run(
-        "env", "PATH=/nowhere", "/usr/bin/timeout", "3", *daemon, *elsewhere, check=False
-    )
-    mounts = "grep -o '/tmp/swl-lacks/[^ ]*' /proc/self/mountinfo | sort -ru | xargs -r umount -l"
+    place = f"/tmp/swl-lacks-{os.getpid()}"
+    elsewhere = ["--state-dir", f"{place}/s", "--run-dir", f"{place}/r"]
+    start = 'echo $$; exec env PATH=/nowhere /usr/bin/timeout 100 "$@"'
+    said = ""
+    with stranger.popen("sh", "-c", start, "sh", *daemon, *elsewhere) as bare:
+        assert bare.stdout is not None
+        pid = bare.stdout.readline().strip()
+        for line in bare.stdout:
+            said += line
+            if all(f"apt-get install {package}" in said for package in ("nftables", "iproute2")):
+                stranger.run("kill", pid)
+                break
+        said += bare.stdout.read()
+    mounts = f"grep -o '{place}/[^ ]*' /proc/self/mountinfo | sort -ru | xargs -r umount -l"
     stranger.run("sh", "-c", mounts)
-    stranger.run("rm", "-rf", "/tmp/swl-lacks")
+    stranger.run("rm", "-rf", place)
     for package in ("nftables", "iproute2"):
-        assert f"apt-get install {package}" in bare.stderr, bare.stderr
-    assert "Traceback" not in bare.stderr
+        assert f"apt-get install {package}" in said, said
+    assert "Traceback" not in said
     helped = stranger.run(*daemon, "--help")
     assert "--state-dir" in helped.stdout
 
