@@ -34,8 +34,8 @@ def remove_everything(cluster: Cluster, control: ControlStub) -> None:
     """Services first, then what they used, once their containers are gone."""
     for service in control.ListServices(ListRequest()).services:
         control.RemoveService(RemoveRequest(ref=service.id))
-    cluster.wait(lambda: not any(map(containers_of, cluster.hosts)), 30, "containers to go")
-    cluster.wait(lambda: not control.ListTasks(ListTasksRequest()).tasks, 10, "tasks to go")
+    cluster.wait(lambda: not any(map(containers_of, cluster.hosts)), 60, "containers to go")
+    cluster.wait(lambda: not control.ListTasks(ListTasksRequest()).tasks, 60, "tasks to go")
     for network in control.ListNetworks(ListRequest()).networks:
         if not network.spec.ingress:
             control.RemoveNetwork(RemoveRequest(ref=network.id))

@@ -15,7 +15,7 @@ from swarmlite.testing import Cluster
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from docker_peer import DockerPeer
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.machine]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.machine]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from swarmlite.testing import Cluster, Host
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 SERVE = "mkdir -p /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"
 
@@ -55,9 +55,9 @@ def test_plain_containers_and_tasks_of_a_service_reach_each_other_by_name(
     front.wait_running("web", 1)
     start(one, "db", busybox, "--network-alias", "data", "--ip", "10.66.0.77")
     short = start(two, "app", busybox)[:12]
-    front.wait(lambda: fetch(two, "app", "db") == "db-host", 20, "app to reach db by its name")
-    front.wait(lambda: fetch(two, "app", "data") == "db-host", 20, "app to reach db by its alias")
-    front.wait(lambda: fetch(one, "db", short) == "app-host", 20, "db to reach app by its id")
+    front.wait(lambda: fetch(two, "app", "db") == "db-host", 60, "app to reach db by its name")
+    front.wait(lambda: fetch(two, "app", "data") == "db-host", 60, "app to reach db by its alias")
+    front.wait(lambda: fetch(one, "db", short) == "app-host", 60, "db to reach app by its id")
     assert fetch(one, "db", "web"), "the service's VIP answers a plain container"
     assert fetch(two, "app", "10.66.0.77") == "db-host"
     # No task to anyone, and the network is in use.

@@ -8,7 +8,7 @@ import pytest
 
 from swarmlite.testing import Cluster, CommandFailed
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 STACK = """
 services:
@@ -104,7 +104,7 @@ def test_a_health_check_decides_over_running_and_failed(swarm: Cluster, busybox:
     create(swarm, "--name", "good", "--health-cmd", "true", *check, busybox, "sleep", "1000")
     create(swarm, "--name", "bad", "--health-cmd", "false", *check, busybox, "sleep", "1000")
     swarm.wait_running("good", 1)
-    swarm.wait(lambda: "unhealthy container" in state(swarm, "bad"), 15, "the verdict")
+    swarm.wait(lambda: "unhealthy container" in state(swarm, "bad"), 60, "the verdict")
     assert state(swarm, "bad").startswith("Failed")
 
 
@@ -189,14 +189,14 @@ def test_a_stack_is_deployed_changed_pruned_and_leaves_nothing(
     swarm.wait_running("shop_a", 2)
     swarm.wait_running("shop_b", 1)
     logs = ("service", "logs", "--raw", "shop_a")
-    swarm.wait(lambda: manager.cli(*logs).count("content") == 4, 10, "secret and config")
+    swarm.wait(lambda: manager.cli(*logs).count("content") == 4, 60, "secret and config")
     assert manager.cli(*deploy, "shop").count("Unchanged service") == 2
     monkeypatch.setenv("V", "second")
     head, _, rest = STACK.partition("  b:\n")
     compose.write_text(head + rest[rest.index("networks:\n  back") :])
     changed = manager.cli(*deploy, "--prune", "shop")
     assert "Removing service shop_b" in changed and "Updating service shop_a" in changed
-    swarm.wait(lambda: manager.cli(*logs).count("second") == 2, 20, "the changed variable")
+    swarm.wait(lambda: manager.cli(*logs).count("second") == 2, 60, "the changed variable")
     manager.cli("stack", "rm", "shop")
     assert manager.cli("secret", "ls", "-q") + manager.cli("config", "ls", "-q") == ""
     names = manager.cli("network", "ls", "--format", "{{.Name}}").split()

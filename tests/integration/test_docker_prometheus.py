@@ -14,7 +14,7 @@ import pytest
 
 from swarmlite.testing import Cluster, reserved
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.machine]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.machine]
 ROLES = ("tasks", "services", "nodes")
 
 

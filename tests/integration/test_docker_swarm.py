@@ -90,7 +90,7 @@ def test_logs_say_where_each_line_is_from(docker: Docker, busybox: str, swarm: C
     def finished() -> bool:
         return "Complete" in docker("service", "ps", "job", "--format", "{{.CurrentState}}")
 
-    swarm.wait(finished, 30, "the job to end")
+    swarm.wait(finished, 60, "the job to end")
     task = docker("service", "ps", "-q", "--no-trunc", "job")
     node = json.loads(docker("inspect", task))[0]["NodeID"]
     service = json.loads(docker("service", "inspect", "job"))[0]["ID"]
@@ -181,7 +181,7 @@ def test_managers_that_do_not_answer_are_503_with_the_reason(api: Api, swarm: Cl
     if answer.status != 200:  # it is back within a moment
         assert answer.status == 503
         assert "manager" in answer.message
-    swarm.wait(lambda: api("GET", "/services").status == 200, 30, "the manager again")
+    swarm.wait(lambda: api("GET", "/services").status == 200, 60, "the manager again")
 
 
 def test_a_stack_is_deployed_changed_and_removed_with_nothing_but_its_own(

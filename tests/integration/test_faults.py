@@ -20,7 +20,7 @@ from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.testing import Cluster, Host, checkers, sampler
 from swarmlite.testing.registry import Registry
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.machine]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.machine]
 
 SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -p 80 -h /w"
 
@@ -61,7 +61,7 @@ def no_leaks(swarm: Cluster) -> None:
         found[:] = [line for host in swarm.hosts for line in checkers.leaks(host)]
         return not found
 
-    swarm.wait(clean, 15, f"nothing left behind: {found}")
+    swarm.wait(clean, 60, f"nothing left behind: {found}")
 
 
 # joining
@@ -154,7 +154,7 @@ def test_a_port_that_is_taken_is_told(swarm: Cluster, busybox: str) -> None:
            "--constraint", "node.hostname==worker1", busybox, "sleep", "3600")  # fmt: skip
     swarm.wait(
         lambda: "port" in swarm.manager.cli("service", "ps", "--no-trunc", "host2"),
-        15,
+        60,
         "the reason why the second waits",
     )
     assert swarm.running("host2") == []
@@ -186,7 +186,7 @@ def test_what_a_user_writes_is_never_run_on_a_host(swarm: Cluster, busybox: str)
     swarm.wait_running("bait", 3)
     assert not Path("/tmp/swl-bait").exists()
     logs = swarm.wait(
-        lambda: swarm.manager.cli("service", "logs", "--raw", "bait"), 10, "the variable"
+        lambda: swarm.manager.cli("service", "logs", "--raw", "bait"), 60, "the variable"
     )
     assert "touch /tmp/swl-bait" in logs
 
@@ -270,7 +270,7 @@ def test_a_hog_hurts_nobody_else(swarm: Cluster, busybox: str) -> None:
     create(swarm, "--name", "memory", *place, "--limit-memory", "16m", "--restart-delay", "1s",
            busybox, "sh", "-c", "sleep 1; tail /dev/zero")  # fmt: skip
     create(swarm, "--name", "flood", *place, busybox, "yes")
-    swarm.wait(lambda: swarm.running("flood"), 15, "the flood")
+    swarm.wait(lambda: swarm.running("flood"), 60, "the flood")
     worker, slowest, until = swarm.workers[0], 0.0, time.monotonic() + 6
     while time.monotonic() < until:
         begun = time.monotonic()
@@ -286,7 +286,7 @@ def test_a_hog_hurts_nobody_else(swarm: Cluster, busybox: str) -> None:
     )  # fmt: skip
     assert logs < 100 << 20
     swarm.manager.cli("service", "rm", "forks", "memory", "flood", "calm")
-    swarm.wait(lambda: not sampler.containers(swarm.hosts), 20, "no container")
+    swarm.wait(lambda: not sampler.containers(swarm.hosts), 60, "no container")
     no_leaks(swarm)
 
 
@@ -369,7 +369,7 @@ def test_a_full_disk_rejects_a_task_and_the_node_goes_on(
     worker.run("umount", images, check=False)
     worker.run("mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", images)
     worker.start_daemon()
-    swarm.wait(swarm._all_ready, 20, "every node to be Ready")
+    swarm.wait(swarm._all_ready, 60, "every node to be Ready")
     try:
         create(swarm, "--name", "full", "--restart-condition", "none",
                "--constraint", "node.hostname==worker2",
@@ -391,7 +391,7 @@ def test_a_full_disk_rejects_a_task_and_the_node_goes_on(
         worker.stop_daemon()
         worker.run("umount", images)
         worker.start_daemon()
-    swarm.wait(swarm._all_ready, 20, "every node to be Ready")
+    swarm.wait(swarm._all_ready, 60, "every node to be Ready")
     create(swarm, "--name", "again", "--constraint", "node.hostname==worker2",
            f"{registry.address}/busybox:latest", "sleep", "3600")  # fmt: skip
     swarm.wait_running("again", 1)

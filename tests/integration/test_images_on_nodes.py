@@ -19,7 +19,7 @@ from swarmlite.testing import images as debian_images
 from swarmlite.testing.oci import BuiltImage, TarWriter, docker_archive, layer
 from swarmlite.testing.registry import Registry
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.machine]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.machine]
 SLEEP = ("sh", "-c", "exec sleep 1000")
 
 

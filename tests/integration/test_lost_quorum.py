@@ -42,7 +42,7 @@ def _recover(cluster: Cluster, image: str) -> None:
         gone.kill()
         trees.sweep(gone.paths.state_dir)  # for ever
     del cluster.managers[:2]
-    cluster.wait(lambda: "force-new-cluster" in survivor.try_cli("node", "ls").stderr, 20, "a hint")
+    cluster.wait(lambda: "force-new-cluster" in survivor.try_cli("node", "ls").stderr, 60, "a hint")
     told = survivor.try_cli("swarm", "init", "--force-new-cluster", "--availability", "drain")
     assert "leave out --availability" in told.stderr, told
     said = survivor.cli("swarm", "init", "--force-new-cluster")
@@ -50,7 +50,7 @@ def _recover(cluster: Cluster, image: str) -> None:
 
     # Everything is there, it can be changed, and no container was touched.
     assert "password" in survivor.cli("secret", "ls")
-    cluster.wait(lambda: f"{worker.name} Ready" in cluster._states(), 30, "the worker to be Ready")
+    cluster.wait(lambda: f"{worker.name} Ready" in cluster._states(), 60, "the worker to be Ready")
     checkers.none(checkers.untouched(before, sampler.containers([survivor, worker])))
     survivor.cli("service", "scale", "-d", "web=4")
     cluster.wait_running("web", 4)

@@ -5,7 +5,7 @@ from swarm_world import SERVE, create, in_container
 
 from swarmlite.testing import Cluster
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def test_published_port_answers_on_every_host(swarm: Cluster, busybox: str) -> None:
@@ -14,7 +14,7 @@ def test_published_port_answers_on_every_host(swarm: Cluster, busybox: str) -> N
     swarm.wait_running("site", 2)
     for host in swarm.hosts:
         answers = {
-            swarm.wait(lambda h=host: h.get(8080), 10, f"{host.name}:8080") for _ in range(8)
+            swarm.wait(lambda h=host: h.get(8080), 60, f"{host.name}:8080") for _ in range(8)
         }
         assert len(answers) == 2, f"{host.name} reached {answers}"
         local = host.run("curl", "-s", "-m", "3", "http://127.0.0.1:8080/").stdout
@@ -39,7 +39,7 @@ def test_nodes_and_their_containers_reach_each_others_published_ports(
            busybox, "sh", "-c", SERVE)  # fmt: skip
     swarm.wait_running("site", 3)
     for host in swarm.hosts:
-        swarm.wait(lambda h=host: h.get(8080), 10, f"{host.name}:8080")
+        swarm.wait(lambda h=host: h.get(8080), 60, f"{host.name}:8080")
     for caller in swarm.hosts:
         for target in swarm.hosts:
             for _ in range(6):
@@ -62,7 +62,7 @@ def test_an_ipv6_address_to_publish_on_is_refused_and_breaks_nothing(
         assert "::1" in refused.stderr
     swarm.wait_running("site", 1)
     for host in swarm.hosts:
-        assert swarm.wait(lambda h=host: h.get(8080), 10, f"{host.name}:8080")
+        assert swarm.wait(lambda h=host: h.get(8080), 60, f"{host.name}:8080")
 
 
 def test_peers_find_each_other_by_host_name_task_name_and_short_id(
@@ -109,7 +109,7 @@ def test_plain_containers_of_a_host_have_networks_names_and_ports(
     host.cli("run", "-d", "--name", "web", "--network", "local", "-p", "9090:80", busybox,
              "sh", "-c", SERVE)  # fmt: skip
     host.cli("run", "-d", "--name", "client", busybox, "sleep", "3600")
-    assert swarm.wait(lambda: host.get(9090), 10, "port 9090")
+    assert swarm.wait(lambda: host.get(9090), 60, "port 9090")
     assert swarm.manager.run("curl", "-s", "-m", "5", f"http://{host.addr}:9090/").returncode == 0
     ask = ("exec", "client", "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 web 80")
     assert host.try_cli(*ask).stdout == ""

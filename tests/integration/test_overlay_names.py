@@ -8,7 +8,7 @@ from swarm_world import SERVE, create, fetch, in_container, remove_everything
 
 from swarmlite.testing import Cluster
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
@@ -88,5 +88,5 @@ def test_a_network_in_use_is_not_removed_and_a_free_one_is(web: Cluster) -> None
     assert "in use" in refused.stderr
     web.manager.cli("service", "rm", "web", "client")
     web.wait(
-        lambda: web.manager.try_cli("network", "rm", "front").returncode == 0, 20, "front to go"
+        lambda: web.manager.try_cli("network", "rm", "front").returncode == 0, 60, "front to go"
     )

@@ -154,7 +154,7 @@ def test_portainer_s_buttons_work(api: Api, app: str, swarm: Cluster) -> None:
     for where in (f"services/{app}", f"tasks/{task['ID']}", f"containers/{container}"):
         told = swarm.wait(
             lambda where=where: frames(ok(api("GET", f"/v1.41/{where}/logs?{query}")).body),
-            30,
+            60,
             f"the logs of {where}",
         )
         assert (1, "begun\n") in told
@@ -165,7 +165,7 @@ def test_portainer_s_buttons_work(api: Api, app: str, swarm: Cluster) -> None:
     made = ok(api("POST", f"/v1.41/containers/{container}/exec", console), 201).json["Id"]
     assert b"42" in terminal(api, made, b"echo $((6 * 7)); exit 3\n")
     exec_path = f"/v1.41/exec/{made}/json"  # the output ends before the code is known
-    swarm.wait(lambda: api.get(exec_path)["ExitCode"] == 3, 30, "its exit code")
+    swarm.wait(lambda: api.get(exec_path)["ExitCode"] == 3, 60, "its exit code")
     used = api.get(f"/v1.41/containers/{container}/stats?stream=false")
     assert used["memory_stats"]["usage"] > 0
     node = api.get(f"/v1.41/nodes/{task['NodeID']}")
@@ -202,7 +202,7 @@ def test_swarmpit_finds_services_tasks_and_their_statistics(
         query = "details=true&stdout=true&stderr=true&timestamps=true&tail=all"
         return frames(ok(api("GET", f"{old}/services/{app}/logs?{query}")).body)
 
-    ((kind, line),) = swarm.wait(said, 30, "the line")
+    ((kind, line),) = swarm.wait(said, 60, "the line")
     stamp, details, text = line.split(" ", 2)
     assert (kind, text) == (1, "begun\n") and stamp.endswith("Z")
     assert f"com.docker.swarm.task.id={task['ID']}" in details.split(",")

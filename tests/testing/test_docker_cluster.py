@@ -52,13 +52,13 @@ def test_services_run_on_every_host_and_answer_through_published_ports(
     assert sorted(cluster.wait_running("web", 2)) == ["manager1", "worker1"]
     for host in cluster.hosts:
         address = f"http://{host.endpoint(8080)}/"
-        body = cluster.wait(lambda url=address: _read(url), 30, f"an answer of {address}")
+        body = cluster.wait(lambda url=address: _read(url), 60, f"an answer of {address}")
         assert len(body.strip()) == 12  # a container's host name
         assert cluster.wait(
             lambda host=host: host.get(8080), 30, f"an answer inside of {host.name}"
         )
     manager.cli("service", "rm", "web")
-    cluster.wait(lambda: not any(host.containers() for host in cluster.hosts), 30, "the end of web")
+    cluster.wait(lambda: not any(host.containers() for host in cluster.hosts), 60, "the end of web")
 
 
 def test_published_ports_are_found_where_testcontainers_was_imported_for_another_engine(

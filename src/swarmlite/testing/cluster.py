@@ -103,7 +103,7 @@ class Cluster(Swarm[Host]):
         host.boot()
         of_role.append(host)
         self.join(host)
-        self.wait(lambda: f"{host.name} Ready" in self._states(), 30, f"{host.name} to be Ready")
+        self.wait(lambda: f"{host.name} Ready" in self._states(), 60, f"{host.name} to be Ready")
         return host
 
     def down(self) -> None:

@@ -78,7 +78,7 @@ class Swarm(Generic[H]):
             token = self._token("worker")
             with ThreadPoolExecutor(len(self.workers)) as pool:
                 list(pool.map(lambda host: self._join(host, token), self.workers))
-        self.wait(self._all_ready, 30, "every node to be Ready")
+        self.wait(self._all_ready, 60, "every node to be Ready")
 
     def join(self, host: H) -> None:
         """Join a host with the token of its role."""
@@ -150,7 +150,7 @@ class Swarm(Generic[H]):
             if task.desired_state == task.status.state == task_states.RUNNING
         ]
 
-    def wait_running(self, service: str, count: int, timeout_s: float = 30.0) -> list[str]:
+    def wait_running(self, service: str, count: int, timeout_s: float = 60.0) -> list[str]:
         """Wait until exactly `count` tasks of a service run; the hosts they run on."""
 
         def reached() -> list[str] | None:

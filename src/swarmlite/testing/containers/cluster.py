@@ -129,7 +129,7 @@ class DockerCluster(Swarm[ContainerHost]):
         host = self._new(role, f"{role}{number}")
         host.boot()
         self.join(host)
-        self.wait(lambda: f"{host.name} Ready" in self._states(), 30, f"{host.name} to be Ready")
+        self.wait(lambda: f"{host.name} Ready" in self._states(), 60, f"{host.name} to be Ready")
         return host
 
     def down(self) -> None:
