@@ -102,11 +102,13 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "connect": "Connect a container to a network",
             "create": "Create a network",
+            "diagram": "Draw networks of the swarm: their services, tasks and nodes",
             "disconnect": "Disconnect a container from a network",
             "inspect": "Display detailed information on one or more networks",
             "ls": "List networks",
             "prune": "Remove all unused networks of this host",
             "rm": "Remove one or more networks",
+            "trace": "Show how a name or an address is resolved and routed for a task",
         },
     ),
     "secret": (
