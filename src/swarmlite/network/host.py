@@ -14,10 +14,10 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from swarmlite.errors import FailedPrecondition
-from swarmlite.network import conntrack, host_table, netlink, netns
+from swarmlite.network import beside, conntrack, host_table, netlink, netns
 from swarmlite.network.drivers.overlay import Overlay
 from swarmlite.network.egress import BRIDGE, Egress, EgressPort
-from swarmlite.network.host_table import SANDBOX, SERVICE, BridgeRule, HostState
+from swarmlite.network.host_table import INGRESS, SANDBOX, SERVICE, BridgeRule, HostState
 from swarmlite.network.ingress import Ingress, IngressPlan
 from swarmlite.network.ingress import plan as ingress_plan
 from swarmlite.network.load_balancer import spread
@@ -53,6 +53,8 @@ class HostWiring:
         self._prepared = False
         self._preparing = asyncio.Lock()
         self._stale: set[str] = set()
+        self._admitted: frozenset[str] = frozenset()
+        """The interfaces whose packets Docker lets by, where it is."""
         self.rules = Rules(threads, self)
         self.ports = HostPorts(threads, view, {"tcp": self._control_ports, "udp": (vxlan_port,)})
         self.mtu = DEFAULT_MTU
@@ -101,7 +103,20 @@ class HostWiring:
         async with self._preparing:
             if not self._prepared:
                 await self._threads.run(lambda: _prepare({*ours, BRIDGE}))
+                await self._admit()
                 self._prepared = True
+
+    def _interfaces(self) -> frozenset[str]:
+        return frozenset({BRIDGE, INGRESS, *(bridge.interface for bridge in self._bridges())})
+
+    async def _admit(self) -> None:
+        """Where Docker forwards for this host too, have it let our containers' packets by."""
+        wanted = self._admitted = self._interfaces()
+        try:
+            if await self._threads.run(lambda: beside.admit(wanted)):
+                log.info("Docker's chain DOCKER-USER lets our containers' packets by")
+        except FailedPrecondition as error:
+            log.warning("what Docker forwards cannot be changed: %s", error)
 
     async def taken(self) -> list[ipaddress.IPv4Network]:
         """What the host has routes to. Raises OSError."""
@@ -142,6 +157,8 @@ class HostWiring:
         """Bring the tables to what is desired now. Raises FailedPrecondition, OSError."""
         if not self._prepared:
             return
+        if self._admitted != self._interfaces():
+            await self._admit()
         appeared = await self.rules.refresh(force=force)
         stale, self._stale = self._stale, set()
         ports = sorted(number for protocol, number in appeared if protocol == "udp")
@@ -209,6 +226,8 @@ class HostWiring:
             return repairs
 
         repairs = await self._threads.run(work)
+        if changed:
+            await self._admit()
         lost = changed or self.rules.lost
         await self.refresh(force=lost)
         if lost:
@@ -227,6 +246,7 @@ class HostWiring:
         def work() -> None:
             self.ingress.destroy()
             self.egress.destroy()
+            beside.withdraw()
 
         await self.rules.remove([self._table])
         with contextlib.suppress(FailedPrecondition):  # a kernel without IPv6 has none of it

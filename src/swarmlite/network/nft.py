@@ -100,6 +100,8 @@ def load() -> ctypes.CDLL | None:
     loaded.nft_ctx_buffer_output.argtypes = [ctypes.c_void_p]
     loaded.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
     loaded.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+    loaded.nft_ctx_get_output_buffer.argtypes = [ctypes.c_void_p]
+    loaded.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
     with contextlib.suppress(AttributeError):  # before 1.0.7
         loaded.nft_ctx_input_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     loaded.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
@@ -111,37 +113,43 @@ def run(text: str) -> None:
 
     Raises FailedPrecondition with what nft said.
     """
+    ask(text, what="a change")
+
+
+def ask(text: str, *, what: str = "a question") -> str:
+    """As `run`, for what has an answer: a list command's. Raises FailedPrecondition."""
     loaded = load()
-    failure = _by_command(text) if loaded is None else _by_library(loaded, text)
+    failure, said = _by_command(text) if loaded is None else _by_library(loaded, text)
     if failure is not None:
-        raise FailedPrecondition(
-            f"nftables refused a change: {failure.strip() or 'no reason given'}"
-        )
+        raise FailedPrecondition(f"nftables refused {what}: {failure.strip() or 'no reason given'}")
+    return said
 
 
-def _by_library(loaded: ctypes.CDLL, text: str) -> str | None:
+def _by_library(loaded: ctypes.CDLL, text: str) -> tuple[str | None, str]:
+    """What went wrong, if anything did, and what was said."""
     with _lock:
         context = loaded.nft_ctx_new(0)
         if not context:
-            return "no context"
+            return "no context", ""
         try:
             loaded.nft_ctx_buffer_error(context)
             loaded.nft_ctx_buffer_output(context)
             if hasattr(loaded, "nft_ctx_input_set_flags"):
                 loaded.nft_ctx_input_set_flags(context, _INPUT_NO_DNS)
             if loaded.nft_run_cmd_from_buffer(context, text.encode()) == 0:
-                return None
+                answer: bytes = loaded.nft_ctx_get_output_buffer(context) or b""
+                return None, answer.decode(errors="replace")
             said: bytes = loaded.nft_ctx_get_error_buffer(context)
-            return " ".join(said.decode(errors="replace").split())
+            return " ".join(said.decode(errors="replace").split()), ""
         finally:
             later.put(functools.partial(loaded.nft_ctx_free, context))
 
 
-def _by_command(text: str) -> str | None:
+def _by_command(text: str) -> tuple[str | None, str]:
     program = shutil.which("nft") or "/usr/sbin/nft"
     # posix_spawn, not fork: this process has threads and gRPC.
     done = subprocess.run([program, "-f", "-"], input=text, capture_output=True, text=True)
-    return " ".join(done.stderr.split()) if done.returncode else None
+    return (" ".join(done.stderr.split()) if done.returncode else None), done.stdout
 
 
 def transact(messages: Sequence[netlink.Message]) -> int:
