@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
+from typing import Any
+
 import pytest
 
 from swarmlite.cli.network.diagram import draw
@@ -82,3 +86,33 @@ def test_what_is_on_no_network_is_said(seen: Seen) -> None:
         seen.task("web.9")
     with pytest.raises(InvalidSpec, match="longer id prefix"):
         seen.task("t")
+
+
+def test_a_managers_word_is_drawn_traced_and_inspected(run: Any, world: Any) -> None:
+    """Whole commands against a manager's real API."""
+    world.running = True
+    assert run("network", "create", "-d", "overlay", "--subnet", "10.9.0.0/24", "net").status == 0
+    made = run(
+        "service", "create", "-d", "--no-resolve-image", "--name", "w", "--network", "net", "x"
+    )
+    assert made.status == 0, made.err
+
+    def runs() -> bool:
+        return "1/1" in str(run("service", "ls").out)
+
+    deadline = time.monotonic() + 60
+    while not runs():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    drawn = run("network", "diagram", "net")
+    assert (drawn.status, drawn.err) == (0, "")
+    assert drawn.out.startswith("net (overlay")
+    traced = run("network", "trace", "w.1", "192.0.2.7")
+    assert (traced.status, traced.err) == (0, "")
+    assert traced.out.splitlines()[-1].startswith("192.0.2.7 is on none of them: out through")
+    gone = run("network", "trace", "w.9", "w")
+    assert (gone.status, gone.err) == (1, "no task w.9 runs\n")
+    (shown,) = json.loads(run("network", "inspect", "--verbose", "net").out)
+    assert list(shown["Services"]) == ["w"] and isinstance(shown["Peers"], list)
+    (plain,) = json.loads(run("network", "inspect", "net").out)
+    assert "Services" not in plain

@@ -1,6 +1,5 @@
 """Names, VIPs and tasks' addresses on an overlay: one service for all of these tests."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,26 +71,6 @@ def test_names_have_ipv6_addresses_that_are_reached_from_every_host(web: Cluster
     for host in web.hosts:
         for address in tasks:
             in_container(host, "client.", "ping", "-c", "1", "-W", "5", address)
-
-
-def test_a_network_is_drawn_and_what_its_names_lead_to_is_told(web: Cluster) -> None:
-    cli = web.manager.cli
-    (shown,) = json.loads(cli("network", "inspect", "--verbose", "front"))
-    assert len(shown["Peers"]) == 3
-    assert [len(shown["Services"][name]["Tasks"]) for name in ("web", "client")] == [3, 3]
-    vip = shown["Services"]["web"]["VIP"]
-    drawn = cli("network", "diagram", "front").splitlines()
-    assert drawn[0].startswith("front (overlay, ")
-    assert any(line.startswith(f"└─ web {vip}, fd53:") for line in drawn)
-    assert sum("   ├─ web." in line or "   └─ web." in line for line in drawn) == 3
-    traced = cli("network", "trace", "web.1", "web").splitlines()
-    assert f"{vip} is the VIP of service web, balanced inside" in traced
-    told = {task["EndpointIP"] for task in shown["Services"]["web"]["Tasks"]}
-    assert told <= {line.split()[0] for line in traced}
-    away = [line for line in traced if "by VXLAN" in line]
-    here = [line for line in traced if line.endswith("on the same host")]
-    assert (len(here), len(away)) == (2, 4)  # of IPv4 and of IPv6
-    assert "is a name of none of them" in cli("network", "trace", "web.1", "example.com")
 
 
 def test_names_of_other_networks_are_not_answered(web: Cluster, busybox: str) -> None:
