@@ -24,7 +24,7 @@ from .docker_peer import DockerPeer
 from .swarmlite_host import SwarmliteHost
 from .table import Row, median, ratio_row
 
-ROUNDS = 5
+ROUNDS = int(os.environ.get("SWARMLITE_BENCH_ROUNDS", "3"))
 BASE = "bench-base:1"
 TIMEOUT_S = 300.0
 FILES, FILE_BYTES = 20, 50_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,20 @@ from swarmlite.testing.registry import Registry
 STEPS = "FROM {base} AS tool\nRUN date +%N > /tool\nFROM {base}\nCOPY --from=tool /tool /\n"
 
 
-@pytest.fixture(autouse=True)
-def private(host: Any, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A base that only who has logged in can pull; this test has, in a config.json of its own."""
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    login = ("login", "-u", "me", "--password-stdin", registry.address)
-    host.ok(*login, stdin=b"secret\n")
-    ref = f"{registry.address}/private/base:1"
-    host.ok("tag", host.image, ref)
-    host.ok("push", "-q", ref)
-    host.ok("rmi", ref)
-    return ref
+@pytest.fixture(scope="module")
+def private(
+    host: Any, registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A base that only who has logged in can pull; these tests have, in their own config.json."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_CONFIG", str(tmp_path_factory.mktemp("docker")))
+        login = ("login", "-u", "me", "--password-stdin", registry.address)
+        host.ok(*login, stdin=b"secret\n")
+        ref = f"{registry.address}/private/base:1"
+        host.ok("tag", host.image, ref)
+        host.ok("push", "-q", ref)
+        host.ok("rmi", ref)
+        yield ref
 
 
 def folder(tmp_path: Path, text: str) -> str:
@@ -36,7 +39,11 @@ def folder(tmp_path: Path, text: str) -> str:
 
 
 def test_a_base_of_a_private_registry_is_pulled_with_the_callers_login(
-    host: Any, registry: Registry, private: str, tmp_path: Path
+    host: Any,
+    registry: Registry,
+    private: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     context = folder(tmp_path, f"FROM {private}\nRUN echo made > /made\n")
     name = f"{registry.address}/private/made:1"
@@ -44,11 +51,12 @@ def test_a_base_of_a_private_registry_is_pulled_with_the_callers_login(
     host.ok("rmi", name, private)
     host.ok("pull", "-q", name)  # it was pushed with the login too
     host.ok("rmi", name)
-    shutil.rmtree(tmp_path / "docker")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "nobodys"))
     refused = host.cli("build", "--pull", context)
     assert refused.status == 1 and "asks for a user name and password" in refused.err
 
 
+@pytest.mark.usefixtures("private")
 def test_several_platforms_are_pushed_as_one_index(
     host: Any, registry: Registry, tmp_path: Path
 ) -> None:
@@ -83,7 +91,6 @@ def test_a_cache_goes_away_and_comes_back(
     again = host.ok("build", "-q", "--cache-from", f"type={kind},{source}", context)
     assert again == first  # the date is in it
     host.ok("rmi", again.strip())
-    host.ok("builder", "prune", "-af")
-    fresh = host.ok("build", "-q", context)
-    assert fresh != first
-    host.ok("rmi", fresh.strip())
+    if kind == "local":
+        host.ok("builder", "prune", "-af")
+        assert host.ok("build", "-q", context) != first  # without it, all is done again

@@ -1,4 +1,4 @@
-"""Patterns of file names, as COPY and --exclude take them.
+"""Patterns of file names, as COPY and --exclude take them: read as those of .dockerignore are.
 
 Source: Go's filepath.Match, and the Dockerfile reference for `**`.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 import functools
 import re
 
+from swarmlite.build.context.patterns import BadPattern, compiled
 from swarmlite.build.dockerfile.problems import Wrong
+
+_STARS = re.compile(r"(\\.)|\*+", re.DOTALL)
 
 
 def is_pattern(text: str) -> bool:
@@ -18,53 +21,21 @@ def is_pattern(text: str) -> bool:
 
 @functools.lru_cache(1024)
 def part(pattern: str) -> re.Pattern[str]:
-    """Of one name. Raises Wrong."""
-    return _compiled(pattern, "[^/]")
+    """Of one name, in which several `*` are one. Raises Wrong."""
+    return _compiled(_STARS.sub(lambda found: found[1] or "*", pattern))
 
 
 @functools.lru_cache(1024)
 def path(pattern: str) -> re.Pattern[str]:
     """Of a whole path, in which `**` is any number of names. Raises Wrong."""
-    cleaned = "/".join(piece for piece in pattern.split("/") if piece not in ("", "."))
-    return _compiled(cleaned, "[^/]")
+    return _compiled("/".join(piece for piece in pattern.split("/") if piece not in ("", ".")))
 
 
-def _compiled(pattern: str, single: str) -> re.Pattern[str]:
-    found, index = "", 0
-    while index < len(pattern):
-        character = pattern[index]
-        if pattern.startswith("**/", index) and (index == 0 or pattern[index - 1] == "/"):
-            found, index = f"{found}(?:.*/)?", index + 3
-            continue
-        if pattern.startswith("**", index):
-            found, index = f"{found}.*", index + 2
-            continue
-        if character == "[":
-            text, index = _class(pattern, index)
-            found += text
-            continue
-        if character == "\\" and index + 1 < len(pattern):
-            index += 1
-            found += re.escape(pattern[index])
-        else:
-            found += {"*": f"{single}*", "?": single}.get(character) or re.escape(character)
-        index += 1
+def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        return re.compile(found, re.DOTALL)
-    except re.error as error:
+        return compiled(pattern)
+    except BadPattern as error:
         raise Wrong(f"{pattern[:60]!r} is no pattern of file names: {error}") from error
-
-
-def _class(pattern: str, start: int) -> tuple[str, int]:
-    end = start + 1
-    while end < len(pattern) and (pattern[end] != "]" or end == start + 1):
-        end += 2 if pattern[end] == "\\" else 1
-    if end >= len(pattern):
-        raise Wrong(f"{pattern[:60]!r} is no pattern of file names: a [ is not closed")
-    inner = pattern[start + 1 : end]
-    if inner.startswith("!"):
-        inner = "\\" + inner  # only ^ negates in Go
-    return f"[{inner}]", end + 1
 
 
 class Excluded:

@@ -108,14 +108,22 @@ def _compiled(text: str, source: str) -> _Pattern:
     if not path:
         raise InvalidSpec(f"{source}: a ! without a pattern: expected !PATTERN")
     try:
-        regex = re.compile(_translated(path), re.DOTALL)
-    except (_Bad, re.error) as error:
+        regex = compiled(path)
+    except BadPattern as error:
         raise InvalidSpec(f"{source}: pattern {path[:60]!r}: {error}") from error
     return _Pattern(path, exception, regex)
 
 
-class _Bad(Exception):
+class BadPattern(Exception):
     """What is wrong with a pattern."""
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """What matches the whole of a path. Raises BadPattern."""
+    try:
+        return re.compile(_translated(pattern), re.DOTALL)
+    except re.error as error:
+        raise BadPattern(str(error)) from error
 
 
 def _translated(pattern: str) -> str:
@@ -138,7 +146,7 @@ def _translated(pattern: str) -> str:
         if char == "\\":
             at += 1
             if at == len(pattern):
-                raise _Bad("a \\ at its end escapes nothing")
+                raise BadPattern("a \\ at its end escapes nothing")
             char = pattern[at]
             found += re.escape(char)
         else:
@@ -159,7 +167,7 @@ def _class(pattern: str, start: int) -> tuple[str, int]:
         if pattern.startswith("-", at):
             high, at = _member(pattern, at + 1)
         if low > high:
-            raise _Bad(f"the range {low}-{high} is empty")
+            raise BadPattern(f"the range {low}-{high} is empty")
         items += f"{re.escape(low)}-{re.escape(high)}"
     return f"[{'^' * negated}{items}]", at + 1
 
@@ -168,7 +176,7 @@ def _member(pattern: str, at: int) -> tuple[str, int]:
     escaped = pattern.startswith("\\", at)
     at += escaped
     if at >= len(pattern):
-        raise _Bad("a [ is not closed")
+        raise BadPattern("a [ is not closed")
     if not escaped and pattern[at] in "-]":
-        raise _Bad(f"{pattern[at]} within [ ] needs a \\ before it")
+        raise BadPattern(f"{pattern[at]} within [ ] needs a \\ before it")
     return pattern[at], at + 1
