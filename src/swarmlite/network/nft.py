@@ -157,23 +157,47 @@ def transact(messages: Sequence[netlink.Message]) -> int:
 
     Raises FailedPrecondition.
     """
-    channel = Socket(netlink.NETLINK_NETFILTER, receive_bytes=0)
+    rules = Rules()
     try:
-        channel.transaction(messages)
-        return generation_of(channel)
-    except OSError as error:
-        raise FailedPrecondition(f"nftables refused a change: {error.strerror}") from error
+        return rules.transact(messages)
     finally:
-        later.put(channel.close)
+        rules.close()
 
 
 def generation() -> int:
     """A number that every change of the namespace's rules, whoever makes it, raises."""
-    channel = Socket(netlink.NETLINK_NETFILTER, receive_bytes=0)
+    rules = Rules()
     try:
-        return generation_of(channel)
+        return rules.generation()
     finally:
-        later.put(channel.close)
+        rules.close()
+
+
+class Rules:
+    """The rules of the namespace in which this was made, from any thread; one at a time.
+
+    What failed cannot be used further: answers may be left in it.
+    """
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._channel = Socket(netlink.NETLINK_NETFILTER, receive_bytes=0)
+
+    def transact(self, messages: Sequence[netlink.Message]) -> int:
+        """As the function of this name."""
+        try:
+            self._channel.transaction(messages)
+            return generation_of(self._channel)
+        except OSError as error:
+            raise FailedPrecondition(f"nftables refused a change: {error.strerror}") from error
+
+    def generation(self) -> int:
+        """As the function of this name. Raises OSError."""
+        return generation_of(self._channel)
+
+    def close(self) -> None:
+        """Without a wait for it: see Later. Safe to repeat."""
+        later.put(self._channel.close)
 
 
 def generation_of(channel: Socket) -> int:

@@ -33,6 +33,8 @@ class SandboxWiring:
         """What its table holds; None for one that is not known."""
         self._generation = -1
         self._channel: netlink.Socket | None = None
+        self._rules: nft.Rules | None = None
+        """Kept: making and closing one for each change cost as much as the change."""
         self.dns_ports = (0, 0)
         """Of the resolver's sockets, UDP and TCP."""
 
@@ -52,7 +54,8 @@ class SandboxWiring:
                 wiring._channel = netlink.Socket(receive_bytes=0)
                 wiring._channel.send([netlink.set_link(netlink.LOOPBACK)])
                 sockets = wiring._dns_sockets()
-                wiring._generation = nft.transact(wiring._whole(vips, fresh=True))
+                wiring._rules = nft.Rules()
+                wiring._generation = wiring._rules.transact(wiring._whole(vips, fresh=True))
             except BaseException:
                 for channel in sockets or ():
                     channel.close()
@@ -124,9 +127,8 @@ class SandboxWiring:
         """Load all again if anyone else changed the rules. Raises FailedPrecondition."""
         if self._loaded is None:
             return False
-        with netns.inside(self.namespace, self._host):
-            if nft.generation() == self._generation:
-                return False
+        if self._ask(nft.Rules.generation) == self._generation:
+            return False
         self._load(self._whole(self._loaded))
         return True
 
@@ -136,8 +138,22 @@ class SandboxWiring:
             conntrack.forget(addresses)
 
     def _load(self, messages: Sequence[netlink.Message]) -> None:
-        with netns.inside(self.namespace, self._host):
-            self._generation = nft.transact(messages)
+        self._generation = self._ask(lambda rules: rules.transact(messages))
+
+    def _ask(self, question: Callable[[nft.Rules], int]) -> int:
+        if self._rules is None:
+            with netns.inside(self.namespace, self._host):
+                self._rules = nft.Rules()
+        try:
+            return question(self._rules)
+        except BaseException:
+            self._forget_rules()
+            raise
+
+    def _forget_rules(self) -> None:
+        if self._rules is not None:
+            self._rules.close()
+            self._rules = None
 
     def dns_sockets(self) -> DNSSockets:
         """UDP and TCP sockets of 127.0.0.11 inside, for `balance` to lead port 53 to.
@@ -177,6 +193,7 @@ class SandboxWiring:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+        self._forget_rules()
         if self.namespace >= 0:
             os.close(self.namespace)
             self.namespace = -1
