@@ -60,6 +60,16 @@ async def test_a_container_is_committed_and_what_it_changed_runs(host: EngineHos
     assert said.startswith("changed\n") and "passwd" not in said.split()
 
 
+async def test_a_container_that_ends_while_it_is_committed_is_no_error(host: EngineHost) -> None:
+    images = host.node.engine.images
+    for _ in range(8):  # it ends before, while or after it is paused
+        container = await host.run("touch /made")
+        made = await images.Commit(pb.CommitRequest(container=container), timeout=TIMEOUT_S)
+        await host.wait(container)
+        await host.call("Remove", container)
+        await images.Remove(pb.RemoveImageRequest(ref=made.id, force=True))
+
+
 async def test_bad_changes_and_containers_are_refused(host: EngineHost) -> None:
     images = host.node.engine.images
     container = await host.create("true")

@@ -11,7 +11,7 @@ from typing import Any
 from swarmlite.engine import image_changes
 from swarmlite.engine.lifecycle import Lifecycle
 from swarmlite.engine.records import Record
-from swarmlite.errors import InvalidSpec, SwarmliteError
+from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError
 from swarmlite.proto.containers_pb2 import ContainerState
 from swarmlite.proto.images_pb2 import CommitRequest
 from swarmlite.storage.host import Storage
@@ -49,7 +49,13 @@ class Committing:
         if not pause or record.state.status != ContainerState.RUNNING:
             yield
             return
-        await self._lifecycle.pause(record)
+        try:
+            await self._lifecycle.pause(record)
+        except FailedPrecondition:
+            if not await self._lifecycle.has_ended(record):
+                raise
+            yield  # in this moment: nothing writes any more
+            return
         try:
             yield
         finally:

@@ -446,6 +446,15 @@ class Lifecycle:
             await self.records.save(record, doing=True)
         self._events.tell(record, "pause")
 
+    async def has_ended(self, record: Record) -> bool:
+        """Whether its process has, be it recorded yet or not."""
+        if record.state.status not in ACTIVE:
+            return True
+        try:
+            return (await self._supervisor.client.state(record.id)).status == "stopped"
+        except NotFound:
+            return True
+
     async def unpause(self, record: Record) -> None:
         """Let it go on. Raises FailedPrecondition."""
         async with record.lock:
