@@ -6,6 +6,7 @@ arguments; 125: a flag was not understood; 130: interrupted. A traceback is show
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -78,8 +79,17 @@ def usage_line(error: click.UsageError) -> str:
         return f'"{path}" requires {_wanted(error.ctx)}. {see}'
     if error.message.startswith("No such command"):
         word = error.message.partition("'")[2].partition("'")[0]
-        return f"unknown command: {path} {word}. {see}"
+        near = _near(word, error.ctx)
+        return f"unknown command: {path} {word}{near}. {see}"
     return f"{error.format_message().rstrip('.')}. {see}"
+
+
+def _near(word: str, ctx: click.Context | None) -> str:
+    """The command that may have been meant, in parentheses."""
+    if ctx is None or not isinstance(ctx.command, click.Group):
+        return ""
+    close = difflib.get_close_matches(word, ctx.command.list_commands(ctx), 1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _status(error: click.UsageError) -> int:

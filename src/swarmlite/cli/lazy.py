@@ -142,12 +142,47 @@ class Command(_WithFlags):
         if swallow:
             self.allow_interspersed_args = False
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """As click; of arguments that name something, those that are there."""
+        return [item for item in super().shell_complete(ctx, incomplete) if not _is_no(item.value)]
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click; for a shell that completes, arguments know what they name."""
+        if kwargs.get("resilient_parsing"):
+            self._name_arguments()
+        return super().make_context(*args, **kwargs)
+
+    def _name_arguments(self) -> None:
+        from click.shell_completion import CompletionItem
+
+        from swarmlite.cli import completing
+
+        def complete_as(kind: str) -> Callable[[click.Context, str], list[Any]]:
+            return lambda ctx, begun: [
+                CompletionItem(name) for name in completing.names(ctx, kind, begun)
+            ]
+
+        for param in self.params:
+            if isinstance(param, click.Argument) and (kind := completing.kind_of(param)):
+                param.shell_complete = complete_as(kind)  # type: ignore[assignment]
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options by their long names."""
         records = [
             p.get_help_record(ctx) for p in self.get_params(ctx) if isinstance(p, click.Option)
         ]
         _write_options([record for record in records if record is not None], formatter)
+
+
+def _is_no(word: Any) -> bool:
+    """click's word for --FLAG=false, which is not advertised."""
+    return isinstance(word, str) and word.startswith("--no-") and word not in _REAL
+
+
+_REAL = frozenset({"--no-resolve", "--no-trunc", "--no-healthcheck", "--no-resolve-image",
+                   "--no-cache", "--no-stream", "--no-task-ids", "--no-cache-filter",
+                   "--no-prune", "--no-stdin"})  # fmt: skip
+"""Flags that are called so."""
 
 
 def _write_options(records: list[tuple[str, str]], formatter: click.HelpFormatter) -> None:

@@ -215,6 +215,7 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
     "build": ("swarmlite.cli.image.build", "Build an image from a Dockerfile"),
     "backup": ("swarmlite.cli.backup", "Save the cluster's state and its CA to a file"),
     "restore": ("swarmlite.cli.restore", "Make this host the manager of a cluster that was saved"),
+    "completion": ("swarmlite.cli.completion", "Print what makes a shell complete commands"),
     "doctor": ("swarmlite.cli.doctor", "Check this host, and its way to the other nodes"),
     "adopt": ("swarmlite.cli.adopt", "Make what a Docker Swarm has in this cluster"),
     "events": ("swarmlite.cli.system.events", "Get real time events from this host"),
