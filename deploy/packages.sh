@@ -17,7 +17,12 @@ for group in "$@"; do
     case $group in
         run) names=$run ;;
         test) names=$test ;;
-        bench) names=$bench ;;
+        bench)
+            names=$bench
+            apt-cache show docker.io >/dev/null 2>&1 || apt-get update -q >/dev/null
+            # Debian 13 has Docker's command in a package of its own.
+            ! apt-cache show docker-cli >/dev/null 2>&1 || names="$names docker-cli"
+            ;;
         debian13) names=$debian13 ;;
         *) echo "packages.sh: unknown group '$group': one of run, test, bench, debian13" >&2; exit 2 ;;
     esac

@@ -24,6 +24,9 @@ def api(swarm: Cluster) -> Api:
     return Api(swarm.manager)
 
 
+needs_docker = pytest.mark.skipif(not COMMANDS, reason="Docker's command is not installed")
+
+
 @pytest.fixture(params=sorted(COMMANDS))
 def docker(swarm: Cluster, request: pytest.FixtureRequest) -> Iterator[Docker]:
     with docker_home() as home:
@@ -111,6 +114,7 @@ def test_logs_say_where_each_line_is_from(docker: Docker, busybox: str, swarm: C
     assert docker("config", "rm", "c1") == "c1"
 
 
+@needs_docker
 def test_a_followed_log_ends_with_its_client(api: Api, busybox: str, swarm: Cluster) -> None:
     swarm.manager.cli(
         "service", "create", "-q", "--name", "talk", busybox, "sh", "-c",
@@ -204,6 +208,7 @@ def test_a_stack_is_deployed_changed_and_removed_with_nothing_but_its_own(
     docker("service", "rm", "other")
 
 
+@needs_docker
 @pytest.mark.parametrize("example", ["voting", "webapp-redis"])
 def test_the_other_examples_run_by_docker_s_command(
     swarm: Cluster, registry: Registry, example: str
