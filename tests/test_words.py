@@ -20,7 +20,7 @@ UNEXPECTED = {
     r"\bis also said by\b": "is also given by",
     r"\bexcludes? every other\b": "cannot be combined with another",
     r"\bwrite more of the id\b": "use a longer id prefix",
-    r"\bgoes with --?\w+ .* alone\b": "only valid with ...",
+    r"\bgoes with --?\w+": "only valid with ...",
     r"\b[Aa]new\b": "again",
     r"\bborne\b": "tolerated",
 }

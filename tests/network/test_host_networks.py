@@ -76,7 +76,7 @@ async def test_subnets_are_chosen_apart_from_the_hosts_routes_and_each_other(wor
         (spec("x", **{"com.docker.network.driver.mtu": "x"}), "is not a number"),
         (spec("x", **{"com.docker.network.bridge.enable_icc": "maybe"}), "neither true nor false"),
         (spec("x", **{"com.docker.network.bridge.name": "a" * 20}), "name of an interface"),
-        (spec("x", driver="macvlan", macvlan_mode="other"), "is none of bridge"),
+        (spec("x", driver="macvlan", macvlan_mode="other"), "is not one of bridge"),
         (spec("x", "fd00::/64", **{"com.docker.network.driver.mtu": "1000"}), "too small for"),
     ],
 )

@@ -283,7 +283,7 @@ def test_errors_are_one_line_that_says_what_is_wrong(ours: Runtime, tmp_path: Pa
         (("state", "../x"), "container id"),
         (("create", "--nosuch", "x"), "unknown flag '--nosuch'"),
         (("nosuch",), "unknown command 'nosuch'"),
-        (("state",), "its id is missing"),
+        (("state",), "id is missing"),
         (("create", "--preserve-fds", "x", "--bundle", tmp_path, "x"), "root: must be an object"),
     ):
         output = ours(*words, code=1)

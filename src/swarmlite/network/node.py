@@ -338,7 +338,7 @@ class NodeNetwork:
         try:
             await asyncio.shield(self._sandboxes.rename(sandbox_id, names))
         except OSError as error:
-            raise FailedPrecondition(f"the names cannot be written down: {error}") from error
+            raise FailedPrecondition(f"the names cannot be recorded: {error}") from error
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """What a sandbox that is there consists of now. Raises NotFound."""

@@ -48,7 +48,7 @@ def parse(driver: str, options: Mapping[str, str]) -> Options:
     key, modes = MODES.get(driver, ("", ("",)))
     mode = options.get(key, "") or modes[0]
     if mode not in modes:
-        raise InvalidSpec(f"-o {key}: {mode[:20]!r} is none of {', '.join(modes)}")
+        raise InvalidSpec(f"-o {key}: {mode[:20]!r} is not one of {', '.join(modes)}")
     return Options(
         interface=_interface(NAME, options),
         icc=_flag(ICC, options),

@@ -47,7 +47,7 @@ class Spread:
         Raises ResourceExhausted where too much is given at once.
         """
         if self._uploads >= MAX_UPLOADS:
-            raise ResourceExhausted(f"this node gives {self._uploads} blobs at once already")
+            raise ResourceExhausted(f"this node already serves {self._uploads} blobs at once")
         self._uploads += 1
         self._remember(digest, peer)
         try:

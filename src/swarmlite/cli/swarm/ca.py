@@ -40,7 +40,7 @@ def command(session: Session, /, **values: Any) -> None:
     if not values["rotate"]:
         for name in ("ca_cert", "ca_key", "cert_expiry", "external_ca", "detach"):
             if values[name]:
-                raise InvalidSpec(f"--{name.replace('_', '-')} goes with --rotate")
+                raise InvalidSpec(f"--{name.replace('_', '-')} is only valid with --rotate")
         click.echo(_cluster(session).root_ca.ca_cert.decode(), nl=False)
         return
     client.call(session.control.UpdateCluster, _request(_cluster(session), values))

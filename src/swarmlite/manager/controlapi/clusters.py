@@ -39,9 +39,9 @@ async def _settle_authority(cluster: Cluster, spec: ClusterSpec) -> None:
     rotate = spec.ca.force_rotate != cluster.spec.ca.force_rotate
     cert, key = spec.ca.signing_ca_cert, spec.ca.signing_ca_key
     if key and not cert:
-        raise InvalidSpec("--ca-key goes with --ca-cert")
+        raise InvalidSpec("--ca-key is only valid with --ca-cert")
     if cert and not rotate and cert.strip() != cluster.root_ca.ca_cert.strip():
-        raise InvalidSpec("--ca-cert goes with --rotate")
+        raise InvalidSpec("--ca-cert is only valid with --rotate")
     cluster.spec.CopyFrom(defaults.fill_cluster(spec))
     cluster.spec.ca.ClearField("signing_ca_cert")
     cluster.spec.ca.ClearField("signing_ca_key")

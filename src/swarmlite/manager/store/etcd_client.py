@@ -201,7 +201,7 @@ class EtcdClient:
                     async with asyncio.timeout(CALL_TIMEOUT_S):
                         batch = await anext(events)
                 except TimeoutError as error:
-                    raise Unavailable("etcd does not tell what was written") from error
+                    raise Unavailable("etcd did not report what was written") from error
                 yield [event for event in batch if event.kv.mod_revision <= last]
                 if batch and batch[-1].kv.mod_revision >= last:
                     return

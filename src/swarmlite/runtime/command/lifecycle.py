@@ -88,7 +88,7 @@ def kill(options: Options) -> int:
     record = found(options)
     words = options.arguments or [options.get("signal", "TERM")]
     if len(words) > 1:
-        raise errors.InvalidSpec(f"kill: {words[1]!r} is too much")
+        raise errors.InvalidSpec(f"kill: unexpected argument {words[1]!r}")
     number = signal_number(words[0])
     status = record.status()
     if options.has("all") and status == records.STOPPED:
@@ -175,14 +175,14 @@ def _remove_cgroup(record: Record) -> None:
                 return
         except OSError as error:
             if time.monotonic() > deadline:
-                raise errors.FailedPrecondition(f"its cgroup stays: {error}") from error
+                raise errors.FailedPrecondition(f"its cgroup cannot be removed: {error}") from error
         try:
             cgroup.freeze(False)
             cgroup.kill(lean.SIGKILL)  # what a shared pid namespace has let live
         except (OSError, errors.SwarmliteError):
             pass
         if time.monotonic() > deadline:
-            raise errors.FailedPrecondition(f"container {record.id}: its cgroup stays busy")
+            raise errors.FailedPrecondition(f"container {record.id}: its cgroup is still in use")
         time.sleep(GONE_STEP_S)
 
 

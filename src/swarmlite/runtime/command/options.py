@@ -120,10 +120,10 @@ def parse(words: list[str]) -> Options:
         return options
     if command not in WITHOUT_ID:
         if not left:
-            raise errors.InvalidSpec(f"{command}: which container? its id is missing")
+            raise errors.InvalidSpec(f"{command}: the container's id is missing")
         options.id = left.pop(0)
     if left and command not in ("exec", "ps", "kill", "help"):
-        raise errors.InvalidSpec(f"{command}: {left[0]!r} is too much")
+        raise errors.InvalidSpec(f"{command}: unexpected argument {left[0]!r}")
     if command == "exec" and left[:1] == ["--"]:
         left.pop(0)
     options.arguments = left

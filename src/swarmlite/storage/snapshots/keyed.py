@@ -46,7 +46,7 @@ class KeyedSnapshots:
         folder, chain = self._folder(key), tuple(layers)
         with self._changing:
             if (there := self._chains.get(key)) is not None and there != chain:
-                raise AlreadyExists(f"snapshot {key} is there with other layers")
+                raise AlreadyExists(f"snapshot {key} already exists with other layers")
             with self._layers.guard:
                 self._chains[key] = chain  # before anything is looked up: now they stay
             try:

@@ -23,7 +23,7 @@ def words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise InvalidSpec(f"badly quoted command: {error}") from error
+        raise InvalidSpec(f"unbalanced quotes in the command: {error}") from error
 
 
 WORDS = parsed(words, "command")
