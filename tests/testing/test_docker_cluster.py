@@ -21,7 +21,7 @@ from swarmlite.testing.containers.cluster import engine
 from swarmlite.testing.containers.leading import leading_to
 from swarmlite.testing.oci import docker_archive
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -h /w"
 
 
