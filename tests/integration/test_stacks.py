@@ -183,7 +183,7 @@ CONFIGURED = """
 services:
   web:
     image: {image}
-    command: ["sh", "-c", "cat /setting /run/secrets/word; sleep 3600"]
+    command: ["sh", "-c", "cat /setting /run/secrets/word; echo; sleep 3600"]
     stop_grace_period: 0s
     configs: [{{source: setting, target: /setting}}]
     secrets: [word]
@@ -229,4 +229,4 @@ def test_changed_configs_and_rotated_secrets_roll_their_services(
         assert "Creating" not in deploy("one")
     finally:
         ask("stack", "rm", "conf")
-        ask("secret", "rm", "word", "word.v2")
+        swarm.manager.try_cli("secret", "rm", "word", "word.v2")
