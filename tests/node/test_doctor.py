@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from swarmlite.identity.node import parse
-from swarmlite.node import doctor
+from swarmlite.node import doctor, peerclock
 from swarmlite.node.doctor import Finding, Grade, Peer
 from swarmlite.paths import Paths
 from swarmlite.testing.namespaces import Lan, Machine
@@ -101,7 +102,10 @@ def test_the_way_to_another_node_is_tried(two: tuple[Lan, Machine, str]) -> None
     )  # fmt: skip
     try:
         assert listener.stdout is not None and listener.stdout.readline() == b"up\n"
-        api, etcd, large = doctor.pairs([Peer("other", address, f"{address}:2377")], NODE)
+        other = Peer("other", address, f"{address}:2377", image_port=2377)
+        api, etcd, images, large, clock = doctor.pairs([other], NODE)
+        assert images.grade is Grade.OK and f"images at {address}:2377" in images.line
+        assert clock.grade is Grade.OK and "clock is 0." in clock.line, clock
         assert api.grade is Grade.OK, api
         assert etcd.grade is Grade.WRONG, etcd
         assert f"other: etcd at {address}:2382 cannot be reached" in etcd.line
@@ -120,6 +124,34 @@ def test_a_way_that_takes_no_large_packets_is_told(two: tuple[Lan, Machine, str]
     found = doctor._large_packets(Peer("other", address, ""))
     assert found.grade is Grade.WARNING
     assert "com.docker.network.driver.mtu" in found.line
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("ours_ahead_s", "grade", "said"),
+    [
+        (600, Grade.WARNING, "s behind of ours: run chrony"),
+        (-600, Grade.WARNING, "s ahead of ours: run chrony"),
+        (7200, Grade.WRONG, "s behind of ours: run chrony"),
+    ],
+)
+def test_clocks_that_differ_are_told(
+    two: tuple[Lan, Machine, str], ours_ahead_s: int, grade: Grade, said: str
+) -> None:
+    _, _, address = two
+    found = doctor._same_time(Peer("other", address, ""), lambda: time.time() + ours_ahead_s)
+    assert found.grade is grade and said in found.line, found
+
+
+@needs_root
+def test_a_host_that_does_not_say_its_time_is_no_fault(
+    two: tuple[Lan, Machine, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lan, _, _ = two
+    monkeypatch.setattr(peerclock, "WAIT_S", 0.1)
+    found = doctor._same_time(Peer("other", str(lan.subnet[250]), ""))
+    assert found.grade is Grade.OK and "does not answer" in found.line
+    assert doctor._same_time(Peer("other", "fd00::1", "")).grade is Grade.OK
 
 
 def test_the_clock_is_asked_of_the_kernel() -> None:

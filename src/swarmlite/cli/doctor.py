@@ -48,6 +48,7 @@ def _peers(session: Session, node: identity.NodeIdentity) -> list[Peer]:
                     other.description.hostname,
                     other.description.data_path_addr or other.status.addr,
                     other.manager_status.addr,
+                    other.description.image_port,
                 )
                 for other in reply.nodes
                 if other.id != node.node_id

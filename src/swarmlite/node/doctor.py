@@ -12,7 +12,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
 
-from . import etcdcmd, etcdversions, hostcheck
+from . import etcdcmd, etcdversions, hostcheck, peerclock
 
 FREE_BYTES = 2 * 1024**3
 SYNCS = 20
@@ -28,6 +28,8 @@ SLOW_SYNC_S = 0.05
 """etcd beats its heart every 50 ms: a disk that syncs slower makes it lose its leader."""
 USUAL_MTU = 1500
 CONNECT_S = 3.0
+CLOCKS_S, CLOCKS_WRONG_S = 2.0, 1800.0
+"""Two clocks may differ by; certificates begin an hour before they are made."""
 _STA_UNSYNC = 0x40
 _ADJTIMEX_X86_64 = 159
 
@@ -58,6 +60,8 @@ class Peer:
     """Of its data path."""
     manager_addr: str
     """HOST:PORT of a manager's API, or empty."""
+    image_port: int = 0
+    """Where it serves images to other nodes; 0 where that is not known, or not done."""
 
 
 def host(paths: Paths, node: NodeIdentity | None, etcd_binary: str = "etcd") -> Iterator[Finding]:
@@ -83,7 +87,11 @@ def pairs(peers: Sequence[Peer], node: NodeIdentity) -> Iterator[Finding]:
             if node.manager:
                 address = f"{peer.manager_addr.rpartition(':')[0]}:{etcdcmd.PEER_PORT}"
                 yield _reached(peer, "etcd", address)
+        if peer.image_port:
+            host_name = f"[{peer.addr}]" if ":" in peer.addr else peer.addr
+            yield _reached(peer, "images", f"{host_name}:{peer.image_port}")
         yield _large_packets(peer)
+        yield _same_time(peer)
 
 
 def _clock() -> Finding:
@@ -221,6 +229,22 @@ def _large_packets(peer: Peer) -> Finding:
         " ICMP"
     )
     return Finding(Grade.WARNING, "pair", line)
+
+
+def _same_time(peer: Peer, now: Callable[[], float] = time.time) -> Finding:
+    """Certificates have dates, and delays are counted from times that another host wrote."""
+    try:
+        ahead_s = peerclock.ahead_s(peer.addr, now) if ":" not in peer.addr else None
+    except OSError as error:
+        return Finding(Grade.OK, "pair", f"{peer.name}: its clock was not asked: {error.strerror}")
+    if ahead_s is None:
+        return Finding(Grade.OK, "pair", f"{peer.name}: its clock does not answer (ICMP timestamp)")
+    way = "ahead" if ahead_s > 0 else "behind"
+    line = f"{peer.name}: its clock is {abs(ahead_s):.1f} s {way} of ours"
+    if abs(ahead_s) < CLOCKS_S:
+        return Finding(Grade.OK, "pair", line)
+    grade = Grade.WRONG if abs(ahead_s) > CLOCKS_WRONG_S else Grade.WARNING
+    return Finding(grade, "pair", f"{line}: run chrony or systemd-timesyncd on both")
 
 
 def _mtu_towards(addr: str) -> int:
