@@ -11,10 +11,12 @@ from aetcd import rpc as etcd_rpc
 from etcd_world import KEYS
 from test_store import a_service, a_task, changed
 
+from swarmlite.errors import Unavailable
 from swarmlite.manager.store.api import Action, Delete, Event, Put
 from swarmlite.manager.store.etcd import EtcdStore, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
-from swarmlite.proto.objects_pb2 import Service
+from swarmlite.manager.store.selfcheck import SelfCheck
+from swarmlite.proto.objects_pb2 import Config, Service
 
 Batch = Sequence[etcd_rpc.Event]
 CHECK_S = 0.2
@@ -29,11 +31,11 @@ class Faulty(EtcdClient):
     _reading_history = False
 
     async def watch(
-        self, key: bytes, revision: int, range_end: bytes = b""
+        self, key: bytes, revision: int, range_end: bytes = b"", *, fragment: bool = False
     ) -> AsyncIterator[Batch]:
         self.watches += 1
         stuck = self.silent
-        async for events in super().watch(key, revision, range_end):
+        async for events in super().watch(key, revision, range_end, fragment=fragment):
             if stuck and self.silent:
                 continue  # of this watch nothing comes any more
             yield self.fault(list(events)) if self.fault and events else events
@@ -233,3 +235,36 @@ async def test_values_that_nobody_can_read_are_counted(client: EtcdClient) -> No
         await until(lambda: faulty_marks(mine) > before)
         assert mine._mirror.marked[1]["service"] == 1
         assert len(mine.view.services) == 0
+
+
+async def test_a_burst_of_more_than_a_message_takes_is_checked(client: EtcdClient) -> None:
+    """etcd sends a thousand revisions of its history at once; 64 MiB is what we take."""
+    async with open_store(client, KEYS) as mine:
+        check = SelfCheck(client, mine._mirror, "m1")
+        await check.check()
+        for number in range(56):
+            config = Config(id=f"config{number}")
+            config.spec.data = bytes(1_300_000)
+            await mine.commit([Put(config)])
+        assert await check.check() == 0
+        assert mine._mirror.checked >= mine.view.revision - 1
+
+
+async def test_a_history_that_does_not_come_in_time_is_not_asked_for_again(
+    client: EtcdClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next round would have all of it to read once more: a listing takes its place."""
+    async with open_store(client, KEYS) as mine:
+        check = SelfCheck(client, mine._mirror, "m1")
+        await check.check()
+        await mine.commit([Put(Config(id="one"))])
+        before = mine._mirror.checked
+        monkeypatch.setattr(client, "history", _late)
+        with pytest.raises(Unavailable):
+            await check.check()
+        await until(lambda: mine._mirror.checked > before)
+
+
+async def _late(*arguments: Any) -> AsyncIterator[Batch]:
+    raise Unavailable("etcd does not tell what was written")
+    yield []

@@ -161,15 +161,18 @@ class EtcdClient:
             key = answer.kvs[-1].key + b"\0"
 
     async def watch(
-        self, key: bytes, revision: int, range_end: bytes = b""
+        self, key: bytes, revision: int, range_end: bytes = b"", *, fragment: bool = False
     ) -> AsyncIterator[Sequence[etcd.Event]]:
         """Batches of events from `revision` on, an empty one first, once the watch is in place.
 
+        With `fragment` a batch of more than 1.5 MiB comes in parts, which may divide a revision.
         Ends by Compacted, or by Unavailable when the connection breaks.
         """
         call = self._watch.Watch(metadata=_METADATA, wait_for_ready=True)
         try:
-            create = etcd.WatchCreateRequest(key=key, range_end=range_end, start_revision=revision)
+            create = etcd.WatchCreateRequest(
+                key=key, range_end=range_end, start_revision=revision, fragment=fragment
+            )
             # Driven by write(): an iterator that never ends keeps the call from being closed.
             with _translated():
                 await call.write(etcd.WatchRequest(create_request=create))
@@ -190,11 +193,12 @@ class EtcdClient:
     async def history(
         self, key: bytes, first: int, last: int, range_end: bytes = b""
     ) -> AsyncGenerator[Sequence[etcd.Event], None]:
-        """Batches of events of these revisions, read again; something was written at the last one.
+        """Batches of events of these revisions, read again; at the last one one key was written.
 
         Raises Compacted, and Unavailable when they do not come.
         """
-        events = self.watch(key, first, range_end)
+        # etcd sends a thousand revisions at once, which may be more than a message takes.
+        events = self.watch(key, first, range_end, fragment=True)
         try:
             while True:
                 try:

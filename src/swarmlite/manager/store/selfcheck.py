@@ -70,7 +70,12 @@ class SelfCheck:
         with contextlib.suppress(Unavailable):
             await mirror.reached(revision, self._late_s)
         self._late = 0 if mirror.view.revision >= revision else self._late + 1
-        changed = await self._changed(since + 1, revision)
+        try:
+            changed = await self._changed(since + 1, revision)
+        except Unavailable:
+            # Else the next round has the same to read, and more: a listing is paged.
+            mirror.list_again()
+            raise
         healed = mirror.heal(changed, revision)
         self.healed += healed
         if healed:
