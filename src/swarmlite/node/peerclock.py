@@ -54,7 +54,7 @@ def _answered(asking: socket.socket, addr: str, number: int) -> int | None:
             continue
         kind, _, _, who, which, _, _, theirs = _MESSAGE.unpack_from(message)
         if (kind, who, which) == (_REPLY, _own(), number):
-            return None if theirs & _NOT_STANDARD else theirs
+            return None if theirs & _NOT_STANDARD else int(theirs)
     return None
 
 
