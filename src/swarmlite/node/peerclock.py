@@ -67,7 +67,7 @@ def _of_day(seconds: float) -> int:
 
 
 def _checksum(message: bytes) -> int:
-    total = sum(struct.unpack(f">{len(message) // 2}H", message))
+    total: int = sum(struct.unpack(f">{len(message) // 2}H", message))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
