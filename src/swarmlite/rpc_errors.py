@@ -7,7 +7,7 @@ import re
 from swarmlite import errors
 
 CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE = 1, 2, 4, 8, 14
-INTERNAL = 13
+UNIMPLEMENTED, INTERNAL = 12, 13
 
 NUMBERS: dict[type[errors.SwarmliteError], int] = {
     errors.InvalidSpec: 3,
@@ -23,7 +23,7 @@ NUMBERS: dict[type[errors.SwarmliteError], int] = {
 
 _classes: dict[int, type[errors.SwarmliteError]] = {
     **{number: error for error, number in NUMBERS.items()},
-    12: errors.FailedPrecondition,  # UNIMPLEMENTED
+    UNIMPLEMENTED: errors.FailedPrecondition,
     16: errors.PermissionDenied,  # UNAUTHENTICATED
 }
 
@@ -50,6 +50,10 @@ def from_status(number: int, details: str, peer: str) -> errors.SwarmliteError:
         return errors.Unavailable(f"{peer} went away in the middle of the call")
     if number == DEADLINE_EXCEEDED:
         return errors.Unavailable(f"{peer} did not answer in time")
+    if number == UNIMPLEMENTED and details == "Method not found!":
+        return errors.FailedPrecondition(
+            f"{peer} runs another version, which has no such call: restart it after an upgrade"
+        )
     too_large = _TOO_LARGE.match(details) if number == RESOURCE_EXHAUSTED else None
     if too_large:
         return errors.InvalidSpec(

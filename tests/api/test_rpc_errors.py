@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from swarmlite import rpc
-from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError, Unavailable
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError, Unavailable
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model.validate import validate_network, validate_service
@@ -94,6 +94,19 @@ async def test_a_message_that_is_too_large_says_its_size_and_the_limit(
 ) -> None:
     with pytest.raises(InvalidSpec, match=r"has 17\d{6} bytes, 16777216 at most"), rpc.translated():
         await control.GetNode(pb.GetRequest(ref="x" * 17_000_000))
+
+
+async def test_a_call_that_the_other_side_does_not_know_speaks_of_versions(
+    control: ControlStub, socket_path: Path
+) -> None:
+    """A daemon that an upgrade has not restarted yet, say: gRPC's own words help nobody."""
+    async with rpc.unix_channel(socket_path) as channel:
+        call = channel.unary_unary("/swarmlite.v1.Control/OfAnotherVersion")
+        with (
+            pytest.raises(FailedPrecondition, match="the server runs another version"),
+            rpc.translated(),
+        ):
+            await call(b"")
 
 
 def test_a_spec_above_the_stores_limit_is_refused_with_its_size_and_the_limit() -> None:
