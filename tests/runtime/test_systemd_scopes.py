@@ -134,7 +134,9 @@ def test_a_create_that_fails_leaves_no_scope(runtime: InSystemd) -> None:
         spec["mounts"].append(
             {"destination": "/x", "type": "bind", "source": "/nosuch", "options": ["bind"]}
         )
-    assert "mount /x" in runtime("create", "--bundle", made, container_id, code=1)
+    assert "mount /x: /nosuch: No such file" in runtime(
+        "create", "--bundle", made, container_id, code=1
+    )
 
 
 def test_without_systemd_it_says_so_and_leaves_nothing(ours: Runtime) -> None:

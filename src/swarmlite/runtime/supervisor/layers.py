@@ -27,7 +27,11 @@ def clone(path: bytes) -> int:
 def bind_tree(mount: Mount, user_namespace: int) -> int:
     """A detached bind of the mount's source, with its attributes and propagation."""
     recursive = AT_RECURSIVE if mount.recursive else 0
-    tree = mounting.open_tree(mounting.AT_FDCWD, mount.source, OPEN_TREE_CLONE | recursive)
+    try:
+        tree = mounting.open_tree(mounting.AT_FDCWD, mount.source, OPEN_TREE_CLONE | recursive)
+    except OSError as error:
+        code = error.errno or errno.EIO
+        raise OSError(code, f"{os.fsdecode(mount.source)}: {os.strerror(code)}") from error
     try:
         if mount.idmap:
             _map_ids(tree, mount, user_namespace)
