@@ -194,6 +194,23 @@ def test_each_slot_has_its_own_of_the_fixed_addresses_of_a_service(world):
     assert sorted(task.slot for task in world.running(other)) == [1, 2]
 
 
+def test_a_range_reserved_addresses_and_the_gateway_bound_what_is_given(world):
+    """All of the range is given, and nothing else; then `service ps` says why a task waits."""
+    net = Network(id="ranged")
+    net.spec.annotations.name, net.spec.driver.name = "ranged", "overlay"
+    config = net.spec.ipam.configs.add(subnet="10.7.0.0/16", range="10.7.9.0/29")
+    config.gateway, config.reserved["printer"] = "10.7.9.1", "10.7.9.3"
+    world.write(Put(net))
+    service_id = world.create_service(on_network("ranged", replicas=7))
+    world.settle()
+    tasks = world.tasks(service_id)
+    given = {a.partition("/")[0] for t in tasks for n in t.networks for a in n.addresses}
+    vip = world.view.services.get(service_id).endpoint.virtual_ips[0].addr.partition("/")[0]
+    assert given | {vip} == {f"10.7.9.{n}" for n in (0, 2, 4, 5, 6, 7)}
+    waiting = {t.status.err for t in tasks if not t.networks}
+    assert waiting == {"network ranged: no address left in 10.7.0.0/16"}
+
+
 def on_network(*networks, replicas=1, **options):
     spec = service_spec(options.get("name", "web"), replicas=replicas)
     for target in networks:

@@ -511,12 +511,13 @@ print(sender[0], struct.unpack("!HH", data[20:24])[1], data[32])
 
 
 async def first_sctp_packet(
-    client: Host, address: str, host: Host, inside: Path, port: str = "5399"
+    client: Host, address: str, host: Host, inside: Path, *, sender: Path | None = None
 ) -> list[str]:
     """What arrives inside a sandbox of `host` of an association: sender, port, kind of chunk."""
+    where = f"--net={sender or client.namespace}"
     sending = await asyncio.create_subprocess_exec(
-        *("nsenter", f"--net={client.namespace}", sys.executable, "-I", "-S", "-c", SEND_INIT),
-        *(address, port),
+        *("nsenter", where, sys.executable, "-I", "-S", "-c", SEND_INIT),
+        *(address, "5399"),
     )
     try:
         heard = await host.arun(sys.executable, "-I", "-S", "-c", HEAR, netns=inside)

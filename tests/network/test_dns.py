@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,41 @@ async def test_resolvers_are_asked_by_ipv6_too(
     assert (await answers.get())[:2] == data[:2]
     asker.close()
     resolver.socket.close()
+
+
+FLOOD = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("127.0.0.11", 53))
+query = b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3web\\0\\0\\1\\0\\1"
+print("ready", flush=True)
+while True:
+    try:
+        s.send(query)
+    except OSError:
+        pass
+"""
+
+
+async def test_a_flood_of_questions_from_one_container_leaves_the_others_answered(
+    world: World,
+) -> None:
+    """Each has its turn: names of ours, by UDP and by TCP."""
+    one = await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    world.service("web", (net, "10.1.0.2/24"))
+    noisy = await world.task(one, "noisy", (net, "10.1.0.11/24"))
+    quiet = await world.task(one, "quiet", (net, "10.1.0.12/24"))
+    flood = await asyncio.create_subprocess_exec(
+        *("nsenter", f"--net={noisy.netns}", sys.executable, "-I", "-S", "-c", FLOOD),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert flood.stdout is not None
+        await flood.stdout.readline()
+        for transport in ("udp", "tcp") * 5:
+            answer = await resolve(one, quiet, "web", transport=transport)
+            assert answer.addresses == ["10.1.0.2"]
+    finally:
+        flood.kill()
+        await flood.wait()

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 
-from network_world import World, in_thread
+from network_world import SCTP_CONNTRACK, World, first_sctp_packet, in_thread
 
 from swarmlite.network import netns
 
@@ -107,3 +107,59 @@ async def test_a_sandbox_has_the_vips_of_its_own_networks_alone(world: World) ->
         (said,) = await one.ask("tcp", address, 5432, netns=client.netns)
         assert said.startswith("error")
     assert "10.2.0.2" not in await one.arun("nft", "list", "ruleset", netns=client.netns)
+
+
+async def test_udp_and_sctp_reach_the_backends_of_a_vip_too(world: World) -> None:
+    """A VIP has every port of every protocol, and clients keep their address."""
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    web = world.service("web", (net, "10.1.0.2/24"))
+    task = await world.task(two, "web0", (net, "10.1.0.10/24"), service=web)
+    two.serve("udp", 5000, "web0", task.netns)
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+    assert await one.ask("udp", "10.1.0.2", 5000, netns=client.netns) == ["web0 10.1.0.20"]
+    if SCTP_CONNTRACK.exists():
+        heard = await first_sctp_packet(one, "10.1.0.2", two, task.netns, sender=client.netns)
+        assert heard == ["10.1.0.20", "5399", "1"]
+
+
+async def test_a_standing_connection_outlives_scaling_and_updates(world: World) -> None:
+    """Other backends come and go, its own leaves the rotation: it goes on until that one ends."""
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    web = world.service("web", (net, "10.1.0.2/24"))
+    await world.task(two, "web0", (net, "10.1.0.10/24"), service=web, serve=80)
+    client = await world.task(one, "client", (net, "10.1.0.20/24"))
+
+    def connect() -> socket.socket:
+        home, inside = netns.open_own(), os.open(client.netns, os.O_RDONLY)
+        try:
+            with netns.inside(inside, home):
+                made = socket.socket()
+            made.settimeout(30)
+            made.connect(("10.1.0.2", 80))
+            return made
+        finally:
+            os.close(home)
+            os.close(inside)
+
+    channel = await asyncio.to_thread(in_thread, connect)
+
+    def echoes() -> bytes:
+        channel.sendall(b"hello\n")
+        return channel.recv(100)
+
+    with channel:
+        assert await asyncio.to_thread(channel.recv, 100) == b"web0 10.1.0.20\n"
+        assert await asyncio.to_thread(echoes) == b"hello\n"
+        await world.task(one, "web1", (net, "10.1.0.11/24"), service=web, serve=80)
+        assert await asyncio.to_thread(echoes) == b"hello\n"
+        said = await one.ask("tcp", "10.1.0.2", 80, 2, netns=client.netns)
+        assert sorted(said) == ["web0 10.1.0.20", "web1 10.1.0.20"]
+        del world.endpoints[f"{net.id}/web1"]
+        await world.tell()
+        await one.network.delete_sandbox("web1")
+        assert await asyncio.to_thread(echoes) == b"hello\n"
+        world.change(f"{net.id}/web0", in_rotation=False)
+        await world.tell()
+        assert await asyncio.to_thread(echoes) == b"hello\n"
