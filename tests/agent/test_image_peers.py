@@ -14,13 +14,19 @@ from scripted_manager import certify
 
 from swarmlite import rpc
 from swarmlite.agent.carrying import finding
+from swarmlite.agent.carrying.keeping import Keeping
 from swarmlite.errors import PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.identity import tickets
 from swarmlite.identity.certificates import Certificates
 from swarmlite.manager.ca.root import MANAGER, WORKER, RootCA
 from swarmlite.proto.blobs_pb2 import FetchBlobRequest, ImageTicket, TicketStatement
 from swarmlite.proto.blobs_pb2_grpc import BlobsStub
-from swarmlite.proto.dispatcher_pb2 import FindImageResponse, ImageHolder
+from swarmlite.proto.dispatcher_pb2 import (
+    FetchImage,
+    FetchReport,
+    FindImageResponse,
+    ImageHolder,
+)
 from swarmlite.testing.oci import BuiltImage
 from swarmlite.testing.registry import Registry
 
@@ -257,3 +263,31 @@ async def test_managers_that_do_not_answer_hold_nobody_up(
     monkeypatch.setattr(finder, "_ask", managers.answer)
     with pytest.raises(Unavailable, match="manager dead: nobody answers"):
         await finder.find("sha256:x")
+
+
+async def test_a_node_says_by_which_digest_it_has_an_image_and_another_keeps_that(
+    world: World,
+) -> None:
+    """As `image copy node=NODE:IMAGE` asks: first of the one, then the other."""
+    image = made("app:1")
+    origin, _ = await source(world, image)
+    node = await world.node("node")
+    node.candidates = [origin.candidate()]
+
+    async def ended(keeping: Keeping, order: FetchImage) -> FetchReport:
+        keeping.ordered(order)
+        async with contextlib.aclosing(keeping.messages()) as messages:
+            async for message in messages:
+                if message.fetch.done:
+                    return message.fetch
+        raise AssertionError("its reports ended")
+
+    telling = Keeping(origin.store, origin.carrying)
+    told = await ended(telling, FetchImage(id="1", ref="app:1", tell=True))
+    assert (told.error, told.digest) == ("", origin.store.get("app:1").manifest)
+    absent = await ended(telling, FetchImage(id="2", ref="absent:1", tell=True))
+    assert absent.error == "no such image: absent:1"
+    keeping = Keeping(node.store, node.carrying)
+    kept = await ended(keeping, FetchImage(id="3", ref="app:1", digest=told.digest))
+    assert not kept.error and node.has(image)
+    assert node.store.get("app:1").manifest == told.digest

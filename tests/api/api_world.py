@@ -64,12 +64,16 @@ class Manager:
         self.dispatcher.logs = self.broker
         self.control = ControlService(self.store, self.node_id, self.broker)
 
-    def carry(self, certificates: Certificates) -> None:
-        """Know of images, and sign tickets with these."""
+    def carry(
+        self,
+        certificates: Certificates,
+        channel: Callable[[str], grpc.aio.Channel] | None = None,
+    ) -> None:
+        """Know of images, and sign tickets with these; `channel` leads to another manager."""
         carrying = Carrying(self.store, self.dispatcher.sessions, certificates)
         self.dispatcher.carrying = carrying
         self.control.__init__(  # type: ignore[misc]  # as the process makes it
-            self.store, self.node_id, self.broker, carrier=carrying
+            self.store, self.node_id, self.broker, carrier=carrying, channel=channel
         )
 
     def register(self, server: Any) -> None:

@@ -122,7 +122,7 @@ def test_push_nodes_puts_an_image_where_it_is_wanted_under_its_name(
 
 
 def test_image_copy_brings_an_image_to_another_node(clean: Cluster, tmp_path: Path) -> None:
-    """From this node under another name, and from an archive by way of this node."""
+    """From this node under another name, back, and from an archive by way of this node."""
     image = made("copied:1")
     load(clean.manager, image, tmp_path)
     first, second = clean.workers
@@ -130,7 +130,10 @@ def test_image_copy_brings_an_image_to_another_node(clean: Cluster, tmp_path: Pa
     assert "renamed:2" in names(first) and kept(first, image)
     clean.manager.cli("image", "rm", "copied:1")
     refused = clean.manager.try_cli("image", "copy", f"node={first.name}:a:1", "node:a:1")
-    assert refused.returncode == 1 and "from this node only" in refused.stderr
+    assert refused.returncode == 1 and f"node {first.name}: no such image: a:1" in refused.stderr
+    back = ("image", "copy", "-q", f"node={first.name}:renamed:2", "node:back:1")
+    clean.manager.cli(*back)
+    assert {"back:1", "renamed:2"} <= set(names(clean.manager))
     other = tmp_path / "other.tar"
     (tmp_path / "copied:1.tar").rename(other)
     archive = f"docker-archive:{other}"

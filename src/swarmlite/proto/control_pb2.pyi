@@ -68,12 +68,15 @@ class CarryImageRequest(google.protobuf.message.Message):
     DIGEST_FIELD_NUMBER: builtins.int
     NODES_FIELD_NUMBER: builtins.int
     FORWARDED_FIELD_NUMBER: builtins.int
+    TELL_FIELD_NUMBER: builtins.int
     ref: builtins.str
     """NAME:TAG"""
     digest: builtins.str
     """of its index or manifest"""
     forwarded: builtins.bool
     """by another manager: `nodes` are ids, with sessions here"""
+    tell: builtins.bool
+    """nothing is carried: the one node says by which digest it has `ref`"""
     @property
     def nodes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """ids, prefixes, names; empty = every node that is READY"""
@@ -85,8 +88,9 @@ class CarryImageRequest(google.protobuf.message.Message):
         digest: builtins.str = ...,
         nodes: collections.abc.Iterable[builtins.str] | None = ...,
         forwarded: builtins.bool = ...,
+        tell: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["digest", b"digest", "forwarded", b"forwarded", "nodes", b"nodes", "ref", b"ref"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "forwarded", b"forwarded", "nodes", b"nodes", "ref", b"ref", "tell", b"tell"]) -> None: ...
 
 Global___CarryImageRequest: typing_extensions.TypeAlias = CarryImageRequest
 
@@ -102,6 +106,7 @@ class CarryImageResponse(google.protobuf.message.Message):
     TOTAL_BYTES_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
     node_id: builtins.str
     hostname: builtins.str
     layer: builtins.str
@@ -113,6 +118,8 @@ class CarryImageResponse(google.protobuf.message.Message):
     """the node's last answer"""
     error: builtins.str
     """one line; done too"""
+    digest: builtins.str
+    """of what `tell` asked for"""
     def __init__(
         self,
         *,
@@ -124,8 +131,9 @@ class CarryImageResponse(google.protobuf.message.Message):
         total_bytes: builtins.int = ...,
         done: builtins.bool = ...,
         error: builtins.str = ...,
+        digest: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "done", b"done", "error", b"error", "hostname", b"hostname", "layer", b"layer", "node_id", b"node_id", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "digest", b"digest", "done", b"done", "error", b"error", "hostname", b"hostname", "layer", b"layer", "node_id", b"node_id", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
 
 Global___CarryImageResponse: typing_extensions.TypeAlias = CarryImageResponse
 

@@ -246,12 +246,15 @@ class FetchImage(google.protobuf.message.Message):
     REF_FIELD_NUMBER: builtins.int
     DIGEST_FIELD_NUMBER: builtins.int
     CANCEL_FIELD_NUMBER: builtins.int
+    TELL_FIELD_NUMBER: builtins.int
     id: builtins.str
     ref: builtins.str
     """NAME:TAG, its name on the node"""
     digest: builtins.str
     cancel: builtins.bool
     """nobody waits for it any more"""
+    tell: builtins.bool
+    """only report the digest of `ref` on this node"""
     def __init__(
         self,
         *,
@@ -259,8 +262,9 @@ class FetchImage(google.protobuf.message.Message):
         ref: builtins.str = ...,
         digest: builtins.str = ...,
         cancel: builtins.bool = ...,
+        tell: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "digest", b"digest", "id", b"id", "ref", b"ref"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "digest", b"digest", "id", b"id", "ref", b"ref", "tell", b"tell"]) -> None: ...
 
 Global___FetchImage: typing_extensions.TypeAlias = FetchImage
 
@@ -275,6 +279,7 @@ class FetchReport(google.protobuf.message.Message):
     TOTAL_BYTES_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
     id: builtins.str
     layer: builtins.str
     """short digest; empty for the image as a whole"""
@@ -285,6 +290,8 @@ class FetchReport(google.protobuf.message.Message):
     """the last report"""
     error: builtins.str
     """one line; done too"""
+    digest: builtins.str
+    """of what `tell` asked for"""
     def __init__(
         self,
         *,
@@ -295,8 +302,9 @@ class FetchReport(google.protobuf.message.Message):
         total_bytes: builtins.int = ...,
         done: builtins.bool = ...,
         error: builtins.str = ...,
+        digest: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "done", b"done", "error", b"error", "id", b"id", "layer", b"layer", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["current_bytes", b"current_bytes", "digest", b"digest", "done", b"done", "error", b"error", "id", b"id", "layer", b"layer", "status", b"status", "total_bytes", b"total_bytes"]) -> None: ...
 
 Global___FetchReport: typing_extensions.TypeAlias = FetchReport
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 from swarmlite.agent.carrying.peers import Carrying
-from swarmlite.errors import InvalidSpec, SwarmliteError
+from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
 from swarmlite.ids import new_id
 from swarmlite.model.image_sources import PEER
 from swarmlite.model.references import Reference, is_digest
@@ -61,15 +61,26 @@ class Keeping:
             yield AgentMessage(fetch=await self._reports.get())
 
     async def _fetch(self, order: FetchImage) -> None:
+        digest = ""
         try:
-            await self._bring(order)
+            if order.tell:
+                digest = await self._told(order.ref)
+            else:
+                await self._bring(order)
         except SwarmliteError as error:
             self._say(FetchReport(id=order.id, done=True, error=str(error)))
         except Exception as error:
             log.exception("an image could not be fetched ref=%s", order.ref)
             self._say(FetchReport(id=order.id, done=True, error=f"internal error: {error}"))
         else:
-            self._say(FetchReport(id=order.id, status="Complete", done=True))
+            self._say(FetchReport(id=order.id, status="Complete", done=True, digest=digest))
+
+    async def _told(self, ref: str) -> str:
+        """By which digest other nodes can have an image of this one."""
+        found = await asyncio.to_thread(self._store.resolve_here, ref)
+        if found is None:
+            raise NotFound(f"no such image: {ref}")
+        return found.digest
 
     async def _bring(self, order: FetchImage) -> None:
         reference = Reference.parse(order.ref)

@@ -1,4 +1,4 @@
-"""`swarmlite image copy`: between registries, archives, and this node."""
+"""`swarmlite image copy`: between registries, archives, this node and others of the swarm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.output.archive import written
 from swarmlite.cli.output.display import Display
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import NotFound, Unavailable
 from swarmlite.proto.control_pb2 import CarryImageRequest, GetRequest
 from swarmlite.proto.images_pb2 import (
     ImageDetails,
@@ -49,17 +49,14 @@ def command(
 ) -> None:
     """Copy an image between registries, archives and this node.
 
-    SRC and DST are [docker://]REFERENCE, node:IMAGE, oci:FOLDER[:TAG], oci-archive:FILE[:NAME] or
-    docker-archive:FILE[:NAME:TAG]; DST is also node=NODE:IMAGE of the swarm, by way of this node,
-    which keeps it too. All platforms of an index are copied unless one is asked for;
+    SRC and DST are [docker://]REFERENCE, node:IMAGE, node=NODE:IMAGE of the swarm, by way of this
+    node, which keeps it too, oci:FOLDER[:TAG], oci-archive:FILE[:NAME] or
+    docker-archive:FILE[:NAME:TAG]. All platforms of an index are copied unless one is asked for;
     a node and a docker-archive take one, this machine's by default.
     """
     origin, goal = places.parse(source), places.parse(target)
     if origin.node:
-        raise InvalidSpec(
-            f"{source}: an image is copied from this node only: type this on {origin.node}, or let "
-            "a service's nodes fetch it from there"
-        )
+        origin = _from_node(session, origin, quiet=quiet)
     if goal.node and origin.kind == places.NODE:
         click.echo(_to_node(session, origin.name, goal, quiet=quiet))
         return
@@ -80,6 +77,21 @@ def command(
     if goal.node:
         digest = _to_node(session, goal.name, goal, quiet=quiet)
     click.echo(digest)
+
+
+def _from_node(session: Session, origin: Place, *, quiet: bool) -> Place:
+    """An image of another node, brought here: this node has it under the same name then."""
+    request = CarryImageRequest(ref=origin.name, nodes=[origin.node], tell=True)
+    digest = ""
+    for answer in client.stream(session.control.CarryImage(request)):
+        if answer.error:
+            raise NotFound(f"node {answer.hostname or origin.node}: {answer.error}")
+        digest = answer.digest or digest
+    if not digest:
+        raise Unavailable(f"node {origin.node} does not say which image {origin.name} is")
+    here = CarryImageRequest(ref=origin.name, digest=digest, nodes=["self"])
+    carry_digest(session, here, quiet=quiet)
+    return Place(places.NODE, origin.name)
 
 
 def _to_node(session: Session, name: str, goal: Place, *, quiet: bool) -> str:

@@ -37,7 +37,9 @@ class Carrier(Protocol):
     def here(self, node_id: str) -> bool:
         """Whether it has a session with this manager."""
 
-    def order(self, node_id: str, ref: str, digest: str) -> AbstractAsyncContextManager[Order]:
+    def order(
+        self, node_id: str, ref: str, digest: str, *, tell: bool = False
+    ) -> AbstractAsyncContextManager[Order]:
         """Ask one. Raises Unavailable for a node without a session here."""
 
 
@@ -53,7 +55,10 @@ class Images:
     async def carry(self, request: CarryImageRequest) -> AsyncIterator[CarryImageResponse]:
         """See control.proto."""
         reference = Reference.parse(request.ref)
-        if reference.digest or not is_digest(request.digest):
+        if request.tell:
+            if reference.digest or len(request.nodes) != 1:
+                raise InvalidSpec(f"cannot tell of {request.ref!r}: expected NAME:TAG and one node")
+        elif reference.digest or not is_digest(request.digest):
             raise InvalidSpec(f"cannot carry {request.ref!r}: expected NAME:TAG and its digest")
         if self._carrier is None:
             raise FailedPrecondition("this manager carries no images")
@@ -108,7 +113,8 @@ class Images:
 
     async def _order(self, node: Node, request: CarryImageRequest, answers: Queue) -> None:
         assert self._carrier is not None
-        async with self._carrier.order(node.id, request.ref, request.digest) as order:
+        asked = self._carrier.order(node.id, request.ref, request.digest, tell=request.tell)
+        async with asked as order:
             while True:
                 report = await order.reports.get()
                 await answers.put(
@@ -120,6 +126,7 @@ class Images:
                         total_bytes=report.total_bytes,
                         done=report.done or bool(report.error),
                         error=report.error,
+                        digest=report.digest,
                     )
                 )
                 if report.done or report.error:
@@ -134,7 +141,11 @@ class Images:
         address, open_nodes = found.manager_status.addr, {node.id: node for node in nodes}
         channel = self._channel(address)
         forwarded = CarryImageRequest(
-            ref=request.ref, digest=request.digest, nodes=list(open_nodes), forwarded=True
+            ref=request.ref,
+            digest=request.digest,
+            nodes=list(open_nodes),
+            forwarded=True,
+            tell=request.tell,
         )
         try:
             with rpc.translated(f"manager {address}"):

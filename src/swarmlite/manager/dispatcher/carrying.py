@@ -152,14 +152,17 @@ class Carrying:
         return self._sessions.get(node_id) is not None
 
     @asynccontextmanager
-    async def order(self, node_id: str, ref: str, digest: str) -> AsyncIterator[Order]:
+    async def order(
+        self, node_id: str, ref: str, digest: str, *, tell: bool = False
+    ) -> AsyncIterator[Order]:
         """Ask a node of this manager's to keep an image, for as long as the caller waits.
 
+        With `tell` it only says by which digest it has it.
         Raises Unavailable for a node without a session here.
         """
         order = Order(node_id, digest)
         self._orders[order.id] = order
-        request = FetchImage(id=order.id, ref=ref, digest=digest)
+        request = FetchImage(id=order.id, ref=ref, digest=digest, tell=tell)
         try:
             if not self._sessions.send(node_id, ManagerMessage(fetch_image=request)):
                 raise Unavailable("it has no session with this manager")
