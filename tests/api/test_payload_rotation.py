@@ -11,6 +11,7 @@ from api_world import Manager
 
 from swarmlite.proto.objects_pb2 import Service
 
+pytestmark = pytest.mark.timeout(600)  # each command is a process of its own
 FILE = """
 services:
   web:

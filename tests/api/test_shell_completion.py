@@ -14,6 +14,9 @@ from swarmlite.proto.control_pb2 import CreateServiceRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 
 
+pytestmark = pytest.mark.timeout(600)  # each command is a process of its own
+
+
 async def completed(folder: Path, line: str) -> list[str]:
     """As click's script for bash asks, at the end of a line."""
     words = line.split(" ")
