@@ -13,7 +13,6 @@ from api_world import Manager, node, service_spec
 from swarmlite.proto.control_pb2 import CreateServiceRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 
-
 pytestmark = pytest.mark.timeout(600)  # each command is a process of its own
 
 
