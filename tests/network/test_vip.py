@@ -163,3 +163,6 @@ async def test_a_standing_connection_outlives_scaling_and_updates(world: World) 
         world.change(f"{net.id}/web0", in_rotation=False)
         await world.tell()
         assert await asyncio.to_thread(echoes) == b"hello\n"
+        for _ in range(10):  # what the kernel ends with the last backend, it ends a moment later
+            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(echoes) == b"hello\n"

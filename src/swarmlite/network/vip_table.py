@@ -133,7 +133,15 @@ def _skeleton() -> tuple[Message, ...]:
         table.rule("names", to, own, netfilter.goto("resolver")),
         table.rule("names", of, own, netfilter.goto("resolver")),
         table.rule("output", to, netfilter.verdict_of("balance", _BALANCE)),
-        table.rule("unbalanced", to, netfilter.in_set("vips", _VIPS), netfilter.goto("refuse")),
+        # Without any backend no rule would translate, and standing connections to a task that
+        # drains would no longer be tracked: they would be refused.
+        table.rule(
+            "unbalanced",
+            netfilter.tracked(),
+            to,
+            netfilter.in_set("vips", _VIPS),
+            netfilter.goto("refuse"),
+        ),
         table.rule("refuse", is_tcp, netfilter.refused_by_tcp()),
         table.rule("refuse", netfilter.refused_by_icmp()),
     )
@@ -153,7 +161,13 @@ def _skeleton6() -> tuple[Message, ...]:
         table.addresses("vips", _VIPS6),
         table.verdicts("balance", _BALANCE6),
         table.rule("output", to, netfilter.verdict_of("balance", _BALANCE6)),
-        table.rule("unbalanced", to, netfilter.in_set("vips", _VIPS6), netfilter.goto("refuse")),
+        table.rule(
+            "unbalanced",
+            netfilter.tracked(),
+            to,
+            netfilter.in_set("vips", _VIPS6),
+            netfilter.goto("refuse"),
+        ),
         table.rule("refuse", is_tcp, netfilter.refused_by_tcp()),
         table.rule("refuse", netfilter.refused_by_icmp(six=True)),
     )

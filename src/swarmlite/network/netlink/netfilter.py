@@ -180,6 +180,14 @@ def write_port(place: tuple[int, int], kind: int, port: int) -> bytes:
     return _expression("immediate", value) + _expression("payload", values + _number(8, 0))
 
 
+def tracked() -> bytes:
+    """Load the connection's state: as long as a rule does, connections are tracked.
+
+    The kernel stops it with the last rule that needs it, also for connections that stand.
+    """
+    return _expression("ct", _number(2, 0) + _number(1, _REGISTER))
+
+
 def untracked() -> bytes:
     """Connection tracking leaves the packet alone."""
     return _expression("notrack", b"")
