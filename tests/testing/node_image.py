@@ -5,6 +5,7 @@ Laid out as deploy/Dockerfile lays it out, which takes minutes where this takes 
 
 from __future__ import annotations
 
+import compileall
 import sys
 import tarfile
 from dataclasses import replace
@@ -65,6 +66,8 @@ def _swarmlite() -> oci.BuiltLayer:
             if ".." not in file.parts:
                 _add(writer, f"{site}/{file}", Path(str(file.locate())))
     package = ROOT / "src" / "swarmlite"
+    # Or each process of each host would do it for itself, a minute where many start at once.
+    compileall.compile_dir(package, quiet=2)
     for path in sorted(package.rglob("*")):
         if path.is_file():
             _add(writer, f"{site}/swarmlite/{path.relative_to(package)}", path)

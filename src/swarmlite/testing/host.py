@@ -20,7 +20,7 @@ from swarmlite.paths import Paths
 from .namespaces import Lan, Machine, pids_inside
 
 COMMAND_TIMEOUT_S = 60.0
-DAEMON_TIMEOUT_S = 60.0
+DAEMON_TIMEOUT_S = 180.0
 
 
 class CommandFailed(AssertionError):
