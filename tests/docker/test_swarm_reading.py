@@ -55,9 +55,6 @@ def test_what_a_swarm_s_spec_does_not_say_has_docker_s_defaults() -> None:
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
-        ({"CAConfig": {"ExternalCAs": [{"Protocol": "cfssl", "URL": "x"}]}}, "--external-ca"),
-        ({"CAConfig": {"SigningCACert": "pem"}}, "--ca-cert"),
-        ({"CAConfig": {"SigningCAKey": "pem"}}, "--ca-key"),
         ({"TaskDefaults": {"LogDriver": {"Name": "odd"}}}, "unknown log driver"),
     ],
 )
