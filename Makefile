@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 FLAKES ?= 0
 TRIES ?= 2
 
-.PHONY: help root venv demo test debian13 lint bench chaos engines clients stubs lock clean
+.PHONY: help root venv demo test debian13 lint bench chaos engines clients deb packages stubs lock clean
 
 help:
 	@echo "make demo      three hosts on this machine, the voting example on them, a worker killed (root)"
@@ -20,6 +20,8 @@ help:
 	@echo "make debian13  the same in a tree of Debian 13 (root, debootstrap)"
 	@echo "make engines   the integration tests on hosts in Docker engines, ours and Debian's (root)"
 	@echo "make clients   clients of npm, Ansible and compose, fetched once (root)"
+	@echo "make deb       dist/swarmlite_VERSION_amd64.deb and _arm64.deb, for Debian 12 and 13"
+	@echo "make packages  these, installed and upgraded in bare trees of both (root, debootstrap)"
 	@echo "make bench     against Docker's engine, in the same run (root)"
 	@echo "make stubs     the protobuf stubs"
 
@@ -82,6 +84,14 @@ clients: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
 	$(BIN)/python -m pytest -m clients tests/clients
+
+deb:
+	deploy/deb/build.sh
+
+packages: root
+	@deploy/packages.sh run test debian13
+	@$(MAKE) --no-print-directory venv
+	$(BIN)/python -m pytest -m packages tests/packages
 
 bench: root
 	@deploy/packages.sh run test bench

@@ -16,6 +16,7 @@ BASH_COMPLETION=/usr/share/bash-completion/completions/swarmlite
 ZSH_COMPLETION=/usr/share/zsh/vendor-completions/_swarmlite
 FISH_COMPLETION=/usr/share/fish/vendor_completions.d/swarmlite.fish
 SOURCE=$(cd "$(dirname "$0")/.." && pwd)
+. "$SOURCE/deploy/teardown.sh"
 
 fail() {
     echo "install.sh: $1" >&2
@@ -91,27 +92,6 @@ stop_node() {
             fail "swarmlited runs (pid $pid): end it, and then swarmlited --shutdown-containers"
     done
     return 0
-}
-
-# What the kernel has of the node's networks.
-remove_networks() {
-    command -v nft >/dev/null 2>&1 && nft list tables 2>/dev/null |
-        while read -r _ family name; do
-            case $name in swarmlite*) nft delete table "$family" "$name" ;; esac
-        done
-    command -v ip >/dev/null 2>&1 && ip -o link show 2>/dev/null |
-        sed -n 's/^[0-9]*: \(swarmlite-[^:@]*\)[:@].*/\1/p' |
-        while read -r link; do ip link del "$link"; done
-    sed -n "s|^[^ ]* [^ ]* [^ ]* [^ ]* \($RUN[^ ]*\) .*|\1|p" /proc/self/mountinfo | sort -r |
-        while read -r place; do umount -l "$place"; done
-    return 0
-}
-
-# Those of its containers, which are gone: the kernel removes empty ones only.
-remove_cgroups() {
-    for top in /sys/fs/cgroup/swarmlite /sys/fs/cgroup/*/swarmlite; do
-        [ ! -d "$top" ] || find "$top" -depth -type d -exec rmdir {} + 2>/dev/null || true
-    done
 }
 
 uninstall() {
