@@ -55,6 +55,16 @@ def test_a_plain_run_asks_for_nothing_but_the_image() -> None:
     }
 
 
+def test_links_are_of_the_first_network() -> None:
+    config = made("--link db --link cache:redis")
+    assert config.network_mode == "default"
+    assert [(e.network, list(e.links)) for e in config.networks] == [
+        ("default", ["db", "cache:redis"])
+    ]
+    named = made("--network front --network back --link db")
+    assert [(e.network, list(e.links)) for e in named.networks] == [("front", ["db"]), ("back", [])]
+
+
 def test_the_process() -> None:
     line = (
         "-it --init -u app:www --group-add 44 -w /srv -h host --domainname example.org --read-only"
@@ -260,7 +270,7 @@ def test_policies_and_files(tmp_path: Path) -> None:
         ("-d -a stdout", "cannot specify both --attach and --detach"),
         ("--name _x", "invalid container name '_x'"),
         ("--gpus all", "--gpus: GPUs are not supported"),
-        ("--link db:db", "--link: links are not supported; put both containers on a network"),
+        ("--network host --link db", "conflicting options: --link and --network host"),
         ("--security-opt what=ever", "unknown; expected seccomp=FILE"),
         ("--pid private", "expected host or container:NAME"),
         ("--ipc x", "expected private, shareable, host, none or container:NAME"),

@@ -121,6 +121,18 @@ def test_run_passes_standard_input_and_its_end(host: Any) -> None:
     assert host.ok("run", "--rm", host.image, "cat", stdin=b"not sent") == ""
 
 
+def test_a_container_is_linked_to_another_until_the_link_is_removed(host: Any) -> None:
+    host.ok("run", "-d", "--name", "upstream", host.image, *SLEEP)
+    host.ok("run", "-d", "--name", "front", "--link", "upstream:db", host.image, *SLEEP)
+    assert "db" in host.ok("exec", "front", "grep", "upstream", "/etc/hosts").split()
+    assert host.cli("rm", "--link", "front").err == (
+        "--link: front names no link; expected CONTAINER/ALIAS\n"
+    )
+    host.ok("rm", "--link", "front/db")
+    assert "upstream" not in host.ok("inspect", "front", "--format", "{{.HostConfig.Links}}")
+    host.ok("rm", "-f", "front", "upstream")
+
+
 def host_argv(host: Any) -> tuple[str, ...]:
     from container_host import ARGV
 

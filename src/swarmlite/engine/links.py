@@ -98,7 +98,7 @@ def _running(record: Record, text: str, find: Find) -> Link:
 def without(record: Record, alias: str) -> bool:
     """Take a link out of what a container asks for; whether it was there."""
     found = False
-    for wanted in record.message.wanted_networks:
+    for wanted in (*record.message.wanted_networks, *record.message.config.networks):
         kept = [text for text in wanted.links if link_of(text)[1] != alias]
         found = found or len(kept) < len(wanted.links)
         wanted.links[:] = kept

@@ -19,7 +19,8 @@ from swarmlite.stack.syntax import endpoints, fields
 )
 @click.option("--ip", type=parsed(endpoints.ipv4), help="IPv4 address of the container.")
 @click.option("--ip6", type=parsed(endpoints.ipv6), help="IPv6 address of the container.")
-@refused("--link", "--link-local-ip", "--gw-priority")
+@click.option("--link", multiple=True, help="Add link to another container (NAME[:ALIAS]).")
+@refused("--link-local-ip", "--gw-priority")
 @click.argument("network")
 @click.argument("container")
 @pass_session
@@ -31,6 +32,7 @@ def command(
     driver_opt: tuple[tuple[str, str], ...],
     ip: str | None,
     ip6: str | None,
+    link: tuple[str, ...],
 ) -> None:
     """Connect a container to a network."""
     endpoint = EndpointConfig(
@@ -38,6 +40,7 @@ def command(
         aliases=alias,
         ipv4_address=ip or "",
         ipv6_address=ip6 or "",
+        links=link,
         driver_options=dict(driver_opt),
     )
     request = ConnectRequest(container=container, endpoint=endpoint)

@@ -79,6 +79,7 @@ NETWORKS = [
         help="Add network-scoped alias for the container",
         many=True,
     ),
+    Row(("--link",), _nothing, help="Add link to another container (NAME[:ALIAS])", many=True),
     Row(("--ip",), _nothing, parsed(endpoints.ipv4), "IPv4 address (e.g., 172.30.100.104)"),
     Row(("--ip6",), _nothing, parsed(endpoints.ipv6), "IPv6 address (e.g., 2001:db8::33)"),
     Row(
@@ -125,8 +126,12 @@ def _alone(asked: list[EndpointConfig]) -> None:
 
 
 def _common_settings(first: EndpointConfig, values: Mapping[str, Any]) -> None:
-    """--ip, --ip6, --mac-address and --network-alias are of the first network."""
+    """--ip, --ip6, --mac-address, --link and --network-alias are of the first network."""
     shared = first.network in _SPECIAL or first.network.startswith("container:")
+    if values["link"]:
+        if shared:
+            raise InvalidSpec(f"conflicting options: --link and --network {first.network}")
+        first.links.extend(values["link"])
     for flag, key, field in (
         ("--ip", "ip", "ipv4_address"),
         ("--ip6", "ip6", "ipv6_address"),

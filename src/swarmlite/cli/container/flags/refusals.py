@@ -11,10 +11,6 @@ from swarmlite.cli.lazy import Failed
 
 REFUSED = {
     "--gpus": "GPUs are not supported; --device /dev/NAME passes one device",
-    "--link": (
-        "links are not supported; put both containers on a network of your own"
-        " (swarmlite network create NAME), where each finds the other by its name"
-    ),
     "--link-local-ip": "not supported",
     "--storage-opt": "not supported",
     "--kernel-memory": "no kernel has it any more; --memory limits it too",
