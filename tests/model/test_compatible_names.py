@@ -23,7 +23,7 @@ def test_names_of_secrets_that_docker_refuses(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{{if .Service.Name}}x{{end}}", "{{range .X}}{{end}}", "{{ .Nope }}"]
+    "text", ["{{if .Service.Name}}x", "{{range .X}}{{end}}", "{{ .Nope }}", '{{define "x"}}{{end}}']
 )
 def test_a_template_that_no_task_could_expand_is_refused_at_create(text: str) -> None:
     """And not by every task in turn."""
