@@ -102,7 +102,6 @@ def test_nodes_that_run_are_promoted_and_demoted_the_leader_too(nodes: list[Node
     create_secret(first, "before")
     root = (first.paths.certificates_dir / "ca.crt").read_text()
     assert swarmlite(first, "swarm", "ca") == root
-    assert "--rotate: not supported yet" in swarmlite(first, "swarm", "ca", "--rotate")
     checked = swarmlite(first, "doctor")
     for other in (second, third):
         assert f"ok       pair              {other.name}: packets of 1500 bytes arrive" in checked

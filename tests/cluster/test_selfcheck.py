@@ -188,6 +188,27 @@ async def test_a_watch_that_falls_silent_is_begun_again_and_writers_do_not_wait_
         await until(lambda: mine.connected)
 
 
+async def test_what_was_removed_while_history_was_read_does_not_come_back(
+    client: EtcdClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """History ends at the mark; the watch has brought the removal that followed it."""
+    async with open_store(client, KEYS) as mine, mine.subscribe("service") as events:
+        check = SelfCheck(client, mine._mirror, "m1")
+        await check.check()
+        service = a_service("web")
+        await mine.commit([Put(service)])
+
+        async def removed_meanwhile(*arguments: Any) -> AsyncIterator[Batch]:
+            await mine.commit([Delete(mine.view.services.get(service.id))])  # type: ignore[arg-type]
+            async for batch in EtcdClient.history(client, *arguments):
+                yield batch
+
+        monkeypatch.setattr(client, "history", removed_meanwhile)
+        assert await check.check() == 0
+        assert service.id not in mine.view.services
+        assert [event.action for event in events.drain()] == [Action.CREATE, Action.REMOVE]
+
+
 async def test_what_is_lost_without_a_trace_is_seen_by_its_number(
     faulty: Faulty, client: EtcdClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,8 @@ class Mirror:
         self._watching: asyncio.Future[None] | None = None
         self._list_next = False
         self._passed_over: set[bytes] = set()
+        self._removed_at: dict[bytes, int] = {}
+        """When keys were removed, since `checked`: an older event brings none of them back."""
         self._client = client
         self._keys = keys
         self._relist_s = relist_s
@@ -184,9 +186,13 @@ class Mirror:
         finally:
             if events:
                 self.feed.publish(events)
-        self.checked = max(self.checked, revision)
+        self._check(max(self.checked, revision))
         self._advance(revision)
         return len(events)
+
+    def _check(self, revision: int) -> None:
+        self.checked = revision
+        self._removed_at = {k: at for k, at in self._removed_at.items() if at > revision}
 
     async def _watched(self) -> bool:
         """`_watch`; False when it was ended by watch_again."""
@@ -248,6 +254,8 @@ class Mirror:
         known = self.view.table(kind).get(object_id)
         if known is not None and known.meta.version.index >= kv.mod_revision:
             return None
+        if self._removed_at.get(kv.key, 0) > kv.mod_revision:
+            return None
         decoded = self._decoded(kv, self._passed_over)
         if decoded is None:
             return None
@@ -260,6 +268,7 @@ class Mirror:
         if kind not in type_of_kind:
             return None
         self._passed_over.discard(kv.key)
+        self._removed_at[kv.key] = max(kv.mod_revision, self._removed_at.get(kv.key, 0))
         table = self.view.table(kind)
         known = table.get(object_id)
         if known is None or known.meta.version.index > kv.mod_revision:
@@ -305,7 +314,7 @@ class Mirror:
         # In place: whoever holds the view goes on with the same one.
         vars(self.view).update(vars(tables))
         self._passed_over = passed_over
-        self.checked = tables.revision
+        self._check(tables.revision)
         self._advance(tables.revision)
         self.listed.set()
         if resync:
