@@ -153,6 +153,37 @@ async def test_a_loop_s_write_in_the_same_moment_stops_neither_update_nor_remova
     assert made.id not in manager.store.view.services
 
 
+async def test_nor_the_removal_of_what_services_use(
+    manager: Manager, control: ControlStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The allocator writes a new network, and secrets are sealed again when their key is new."""
+    network = pb.CreateNetworkRequest()
+    network.spec.annotations.name = "front"
+    secret = pb.CreateSecretRequest(spec={"annotations": {"name": "key"}, "data": b"x"})
+    config = pb.CreateConfigRequest(spec={"annotations": {"name": "site"}, "data": b"x"})
+    made = [
+        await ask(control.CreateNetwork(network)),
+        await ask(control.CreateSecret(secret)),
+        await ask(control.CreateConfig(config)),
+    ]
+    commit, touched = manager.store.commit, set[str]()
+
+    async def raced(changes: Any, *more: Any, **options: Any) -> Any:
+        (change,) = changes
+        if change.obj.id not in touched:
+            touched.add(change.obj.id)
+            manager.put(copy_of(change.obj))
+        return await commit(changes, *more, **options)
+
+    monkeypatch.setattr(manager.store, "commit", raced)
+    removals = (control.RemoveNetwork, control.RemoveSecret, control.RemoveConfig)
+    for remove, obj in zip(removals, made, strict=True):
+        await ask(remove(pb.RemoveRequest(ref=obj.id)))
+    assert touched == {obj.id for obj in made}
+    view = manager.store.view
+    assert not (set(touched) & {o.id for o in (*view.networks, *view.secrets, *view.configs)})
+
+
 async def test_a_rollback_brings_back_the_spec_before_under_a_new_version(
     control: ControlStub,
 ) -> None:

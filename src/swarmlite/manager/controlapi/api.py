@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, NotFound, Unavailable
-from swarmlite.manager.store.api import Guard, GuardMoved, Put, Store, kind_of
+from swarmlite.manager.store.api import Delete, Guard, GuardMoved, Put, Store, kind_of
 from swarmlite.manager.store.tables import T, Table, Tables, name_of
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import Version
 
 GUARD_ATTEMPTS = 20
+WRITES, AGAIN_S = 20, 0.05
+"""How often a write is tried that a loop of ours was quicker than, and how long after."""
 
 
 def utc_now() -> datetime:
@@ -58,6 +60,25 @@ class Api:
             except GuardMoved:
                 continue
         raise Unavailable(f"{name} are changed by others all the time; try again")
+
+    async def remove(self, obj: T, check: Callable[[T], None] = lambda _: None) -> None:
+        """Remove `obj`, as `check` allows for what is stored of it, whatever loops write meanwhile.
+
+        Raises what `check` raises; NotFound when somebody else removed it; Conflict.
+        """
+        kind = kind_of(obj)
+        table: Table[T] = self.view.table(kind)
+        for left in reversed(range(WRITES)):
+            # By its id: a name could be another one's by the next look.
+            found = resolve(kind, table, obj.id)
+            check(found)
+            try:
+                await self.store.commit([Delete(found)])
+                return
+            except Conflict:  # a loop wrote it in this moment, which is no reason to keep it
+                if not left:
+                    raise
+                await asyncio.sleep(AGAIN_S)
 
     def stored(self, obj: T) -> T:
         """The stored form of an object just written; itself, when it is gone already."""

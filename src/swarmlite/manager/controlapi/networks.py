@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition
 from swarmlite.ids import new_id
-from swarmlite.manager.store.api import Delete, Resync
+from swarmlite.manager.store.api import Resync
 from swarmlite.model import defaults, names, task_states
 from swarmlite.model.references import network_targets
 from swarmlite.model.validate import validate_network
@@ -102,9 +102,7 @@ class Networks:
                 f"network {network.spec.annotations.name} is in use by task {name}"
             ) from error
         async with self._api.naming:
-            network = resolve("network", self._api.view.networks, network.id)
-            self._check_unused(network)
-            await self._api.store.commit([Delete(network)])
+            await self._api.remove(network, self._check_unused)
         return Empty()
 
     def _check_subnets(self, network: Network) -> None:

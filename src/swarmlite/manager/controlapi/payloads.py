@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.ids import new_id
-from swarmlite.manager.store.api import Delete
-from swarmlite.manager.store.tables import Tables
+from swarmlite.manager.store.api import kind_of
+from swarmlite.manager.store.tables import Tables, name_of
 from swarmlite.model.references import config_ids, secret_ids
 from swarmlite.model.validate import validate_config, validate_secret
 from swarmlite.proto.control_pb2 import (
@@ -49,13 +49,12 @@ def _users(view: Tables, object_id: str, ids: Callable[[TaskSpec], set[str]]) ->
             yield service.spec.annotations.name
 
 
-def _check_unused(kind: str, name: str, users: Iterator[str]) -> None:
+def _check_unused(payload: Secret | Config, users: Iterator[str]) -> None:
     found = sorted(users)
     if found:
         plural = "service" if len(found) == 1 else "services"
-        raise FailedPrecondition(
-            f"{kind} {name} is in use by the following {plural}: {', '.join(found)}"
-        )
+        what = f"{kind_of(payload)} {name_of(payload)}"
+        raise FailedPrecondition(f"{what} is in use by the following {plural}: {', '.join(found)}")
 
 
 def _check_labels_alone(kind: str, old: str, new: str, data: bytes, stored: bytes) -> None:
@@ -106,10 +105,10 @@ class Secrets:
         """Remove a secret that no service names."""
         async with self._api.naming:
             view = self._api.view
-            secret = resolve("secret", view.secrets, request.ref)
-            users = _users(view, secret.id, secret_ids)
-            _check_unused("secret", secret.spec.annotations.name, users)
-            await self._api.store.commit([Delete(secret)])
+            await self._api.remove(
+                resolve("secret", view.secrets, request.ref),
+                lambda secret: _check_unused(secret, _users(view, secret.id, secret_ids)),
+            )
         return Empty()
 
 
@@ -155,8 +154,8 @@ class Configs:
         """Remove a config that no service names."""
         async with self._api.naming:
             view = self._api.view
-            config = resolve("config", view.configs, request.ref)
-            users = _users(view, config.id, config_ids)
-            _check_unused("config", config.spec.annotations.name, users)
-            await self._api.store.commit([Delete(config)])
+            await self._api.remove(
+                resolve("config", view.configs, request.ref),
+                lambda config: _check_unused(config, _users(view, config.id, config_ids)),
+            )
         return Empty()

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec
 from swarmlite.ids import new_id
-from swarmlite.manager.store.api import Delete
 from swarmlite.manager.store.tables import Tally
 from swarmlite.model import defaults, dirty, revisions, task_states
 from swarmlite.model.validate import validate_change, validate_service
@@ -27,13 +26,11 @@ from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import NodeSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import NodeStatus, TaskState, UpdateStatus, Version
 
-from .api import Api, check_free, copy_of, resolve
+from .api import AGAIN_S, WRITES, Api, check_free, copy_of, resolve
 from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
 from .ports import check_ports
 from .references import resolve_references
 
-WRITES, AGAIN_S = 20, 0.05
-"""How often an update is written where a loop wrote the service in the same moment."""
 MODES = ("replicated", "global", "replicated-job", "global-job")
 
 
@@ -134,18 +131,7 @@ class Services:
 
     async def remove(self, request: RemoveRequest) -> Empty:
         """The service is gone at once; the orchestrator removes its tasks."""
-        for _ in range(WRITES - 1):
-            # Its id from the first look: a name could be another one's by the next.
-            service = resolve("service", self._api.view.services, request.ref)
-            request = RemoveRequest(ref=service.id)
-            try:
-                await self._api.store.commit([Delete(service)])
-            except Conflict:  # a loop wrote it in this moment, which is no reason to keep it
-                await asyncio.sleep(AGAIN_S)
-            else:
-                return Empty()
-        service = resolve("service", self._api.view.services, request.ref)
-        await self._api.store.commit([Delete(service)])
+        await self._api.remove(resolve("service", self._api.view.services, request.ref))
         return Empty()
 
     def _complete(self, spec: ServiceSpec) -> ServiceSpec:
