@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,7 @@ class SwarmliteHost:
     """A cluster of one manager with a registry beside it; `with SwarmliteHost() as host`."""
 
     def __init__(self) -> None:
-        self.cluster = Cluster(1, 0, name="bench")
+        self.cluster = Cluster(1, 0, name=f"b{os.getpid()}")
 
     def __enter__(self) -> SwarmliteHost:
         self.cluster.up()

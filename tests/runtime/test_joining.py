@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +47,34 @@ json.dump(found, open("/tmp/found", "w"))
 """
 
 
+#: Stops every process that appears, as soon as it does.
+STOPPER = """
+import os, signal
+seen = set(os.listdir("/proc"))
+print("watching", flush=True)
+while True:
+    now = os.listdir("/proc")
+    for pid in now:
+        if pid not in seen and pid.isdigit():
+            try:
+                os.kill(int(pid), signal.SIGSTOP)
+            except ProcessLookupError:
+                pass
+    seen = set(now)
+"""
+
+
 def with_python(spec: dict[str, Any]) -> None:
-    """Show the container the interpreter of these tests, and let it trace."""
+    """Show the container the interpreter of these tests."""
     for path in {"/usr", "/lib", "/lib64", sys.base_prefix}:
         if Path(path).exists():
             spec["mounts"].append(
                 {"type": "bind", "source": path, "destination": path, "options": ["rbind", "ro"]}
             )
+
+
+def that_traces(spec: dict[str, Any]) -> None:
+    with_python(spec)
     for names in spec["process"]["capabilities"].values():
         names.append("CAP_SYS_PTRACE")
 
@@ -61,10 +84,13 @@ async def until(containers: Containers, cid: str, words: str) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_tracing_container_never_sees_more_than_its_own(containers: Containers) -> None:
+@pytest.mark.parametrize("change", [that_traces, with_python])
+async def test_a_container_that_looks_never_sees_more_than_its_own(
+    containers: Containers, change: Callable[[dict[str, Any]], None]
+) -> None:
     """Its own capabilities, its filter, its root, and the descriptors that the exec brings."""
     python = os.path.realpath(sys.executable)
-    cid = await containers.start(python, "-I", "-S", "-c", WATCHER, change=with_python)
+    cid = await containers.start(python, "-I", "-S", "-c", WATCHER, change=change)
     await until(containers, cid, "watching")
     for _ in range(40):
         assert await containers.exec(cid, "true") == (0, "")
@@ -116,6 +142,46 @@ async def test_what_does_not_exec_in_time_is_given_up(containers: Containers) ->
     await containers.supervisor.delete(cid, force=True)
 
 
+async def test_an_exec_that_is_stopped_before_its_program_leaves_nobody(
+    containers: Containers,
+) -> None:
+    """Wherever it is stopped: it is killed, and so is who makes it."""
+    python = os.path.realpath(sys.executable)
+    cid = await containers.start(python, "-I", "-S", "-c", STOPPER, change=with_python)
+    await until(containers, cid, "watching")
+    null = os.open("/dev/null", os.O_RDWR)
+    try:
+        for _ in range(8):
+            with contextlib.suppress(errors.FailedPrecondition):
+                running = await containers.supervisor.exec(
+                    cid, {"args": ["sleep", "100"]}, stdin=null, stdout=null, stderr=null,
+                    start_timeout_s=0.3, timeout_s=0.3,
+                )  # fmt: skip
+                assert await running.wait() == 137
+    finally:
+        os.close(null)
+    while len(await containers.supervisor.pids(cid)) > 1:
+        await asyncio.sleep(0.01)
+    await containers.supervisor.delete(cid, force=True)
+
+
+async def test_an_exec_leads_a_session_and_is_told_of_what_it_cannot_run(
+    containers: Containers,
+) -> None:
+    """The same whether its process is born with its maker's memory or with a copy."""
+    for change in (None, that_traces):
+        cid = await containers.start("sleep", "100", change=change)
+        script = (
+            "read -r pid _ _ _ _ session _ </proc/self/stat; test $pid = $session && kill -9 $$"
+        )
+        code, _ = await containers.exec(cid, "sh", "-c", script)
+        assert code == 137
+        with pytest.raises(errors.FailedPrecondition, match=r'exec: "nothing": .* not found'):
+            await containers.exec(cid, "nothing")
+        with pytest.raises(errors.FailedPrecondition, match=r'exec: "/tmp": '):
+            await containers.exec(cid, "/tmp")
+
+
 def narrow(*names: str) -> dict[str, Any]:
     """A profile in which these calls are refused."""
     refused = {"names": list(names), "action": "SCMP_ACT_ERRNO"}
@@ -129,6 +195,12 @@ async def test_a_filter_without_fork_is_loaded_late_or_refused(containers: Conta
         spec["linux"]["seccomp"] = narrow("clone", "capset")
 
     cid = await containers.start("sleep", "100", change=change)
+    assert await containers.exec(cid, "echo", "fine") == (0, "fine\n")
+
+    def without_spawn(spec: dict[str, Any]) -> None:
+        spec["linux"]["seccomp"] = narrow("wait4", "setsid")
+
+    cid = await containers.start("sleep", "100", change=without_spawn)
     assert await containers.exec(cid, "echo", "fine") == (0, "fine\n")
 
     def tracing(spec: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_SET_NAME = 36, 3
 _CLOSE_RANGE_CLOEXEC = 4
 _CLONE_PARENT, _CLONE_PARENT_SETTID = 0x8000, 0x100000
 SIBLING_FLAGS = _CLONE_PARENT | _CLONE_PARENT_SETTID | SIGCHLD
+SPAWN_FLAGS = 0x4100 | SIGCHLD  # CLONE_VM and CLONE_VFORK: posix_spawn's
 
 _PAGE_BYTES = 4096
 _PROT_READ_WRITE, _MAP_SHARED, _MAP_ANONYMOUS = 3, 0x01, 0x20
@@ -112,6 +113,10 @@ class Handover:
     def pid(self) -> int:
         """Of the grandchild, as whoever made it sees it; 0 as long as there is none."""
         return self._pid.value
+
+    @pid.setter
+    def pid(self, pid: int) -> None:
+        self._pid.value = pid
 
     def clone_sibling(self, flags: int = 0) -> int:
         """fork a child of our own parent, in the namespaces of `flags`; 0 in the child.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swarmlite.kernel.filters import FilterProgram
 from swarmlite.kernel.libc import MACHINE
-from swarmlite.kernel.processes import SIBLING_FLAGS
+from swarmlite.kernel.processes import SIBLING_FLAGS, SPAWN_FLAGS
 from swarmlite.runtime.seccomp import kept
 
 TYPE_CHECKING = False
@@ -14,15 +14,26 @@ if TYPE_CHECKING:
     from swarmlite.runtime.seccomp.profile import Profile
 
 
+SPAWN_CALLS = (
+    "close", "execve", "exit_group", "mmap", "munmap", "rt_sigaction", "rt_sigprocmask", "setsid",
+    "wait4",
+)  # fmt: skip
+"""What posix_spawn takes beside clone."""
+_ENOSYS = 0x00050026
+
+
 class Filter:
     """A program ready to be installed in a child, and the flags it is installed with.
 
-    `lets_fork`: a process under it may make a child; `lets_drop`: it may give up capabilities.
+    `lets_fork`: a process under it may make a child; `lets_drop`: it may give up capabilities;
+    `lets_spawn`: libc's posix_spawn works under it.
     """
 
-    def __init__(self, code: bytes, flags: int, lets_fork: bool, lets_drop: bool) -> None:
+    def __init__(
+        self, code: bytes, flags: int, lets_fork: bool, lets_drop: bool, lets_spawn: bool
+    ) -> None:
         self.code, self.flags = code, flags
-        self.lets_fork, self.lets_drop = lets_fork, lets_drop
+        self.lets_fork, self.lets_drop, self.lets_spawn = lets_fork, lets_drop, lets_spawn
         self._program = FilterProgram(code)
 
     def install(self) -> None:
@@ -78,4 +89,17 @@ def _compile(profile: Profile) -> kept.Parts:
 
     lets_fork = profile.allows("clone", [SIBLING_FLAGS, 0, 0, 0, 0, 0])
     lets_drop = profile.allows("capset", [0] * 6)
-    return compiler.compile_profile(profile), profile.flags, lets_fork, lets_drop
+    lets_spawn = _lets_spawn(profile)
+    code = compiler.compile_profile(profile)
+    return code, profile.flags, lets_fork, lets_drop, lets_spawn
+
+
+def _lets_spawn(profile: Profile) -> bool:
+    """libc tries clone3 first, and takes only ENOSYS for a hint to clone."""
+    others = all(profile.allows(name, [0] * 6) for name in SPAWN_CALLS)
+    falls_back = profile.always.get("clone3") == _ENOSYS and "clone3" not in profile.when
+    return (
+        others
+        and profile.allows("clone", [SPAWN_FLAGS, 0, 0, 0, 0, 0])
+        and (falls_back or profile.allows("clone3", [0] * 6))
+    )

@@ -12,8 +12,8 @@ import marshal
 from swarmlite.runtime import compiled, lean
 
 SLOTS = 32  # a profile more takes another one's place
-SOURCES = ("compile.py", "profile.py", "data/default.json", "data/syscalls.json")
-Parts = tuple[bytes, int, bool, bool]
+SOURCES = ("cache.py", "compile.py", "profile.py", "data/default.json", "data/syscalls.json")
+Parts = tuple[bytes, int, bool, bool, bool]
 _HERE = __file__.rpartition("/")[0]
 
 

@@ -209,6 +209,9 @@ class ExecChild(Child):
     everything else of the container and becomes who the program runs as. Only then its sibling is
     born into the container's pid namespace, which holds nothing that a process there with
     CAP_SYS_PTRACE could take (CVE-2016-9962).
+
+    With `spawns` that process is our child and has our own memory until its exec, which no process
+    there may be able to trace then; once we end it is the supervisor's.
     """
 
     makes_cwd = False
@@ -223,6 +226,7 @@ class ExecChild(Child):
         namespace_flags: int,
         filtered: bool,
         handover: processes.Handover | None = None,
+        spawns: bool = False,
     ) -> None:
         handover = handover or processes.Handover()
         super().__init__(process, channel, stdio, cgroup_files, handover)
@@ -230,6 +234,7 @@ class ExecChild(Child):
         self.container = container  # a pidfd of its first process
         self.namespace_flags = namespace_flags
         self.filtered = filtered
+        self.spawns = spawns
 
     def run(self) -> None:
         """As for the first process, but everything is there to be joined."""
@@ -260,9 +265,19 @@ class ExecChild(Child):
             self.say_ready()
         self.say_pages()
         processes.close_range(3 + process.preserved, cloexec=True)
+        programs = finish.candidates(process, self.variables)
+        if self.spawns:
+            programs = finish.present(programs)
+            # Leaving uid 0 may have changed it, by sysctl fs.suid_dumpable.
+            processes.prctl(processes.PR_SET_DUMPABLE, 0)
         if self.filtered:
             self.step = "seccomp"
             finish.load_filter(process)
+        if self.spawns:
+            self.step = "exec"
+            self.handover.pid = finish.spawn(process, self.variables, programs)
+            self.channel.close()  # the parent need not wait until our memory is gone
+            return
         self.step = "clone"
         if self.handover.clone_sibling() == 0:
             self._run_inside(process)

@@ -19,6 +19,7 @@ NAMESPACES = {
     "pid": namespaces.CLONE_NEWPID,
     "time": namespaces.CLONE_NEWTIME,
 }
+_OWN: dict[str, str] = {}
 
 
 def namespaces_of(pid: int) -> int:
@@ -29,9 +30,16 @@ def namespaces_of(pid: int) -> int:
             theirs = os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115
         except FileNotFoundError:
             continue  # a kernel without this kind
-        if theirs != os.readlink(f"/proc/self/ns/{kind}"):  # noqa: PTH115
+        if theirs != _ours(kind):
             flags |= flag
     return flags
+
+
+def _ours(kind: str) -> str:
+    """Looked up once: this process never leaves them."""
+    if kind not in _OWN:
+        _OWN[kind] = os.readlink(f"/proc/self/ns/{kind}")  # noqa: PTH115
+    return _OWN[kind]
 
 
 def open_all(paths: list[str], opened: list[int]) -> list[int]:

@@ -42,6 +42,7 @@ class Container:
         self.linux: dict[str, object] = {}
         self.annotations: dict[str, object] = {}
         self.capabilities: dict[str, object] = {}
+        self.had_tracer = False  # an exec that might trace others
         self.channel: socket.socket | None = None
         self.report: dict[str, object] | None = None  # the child's last words
         self.oom_event = -1  # readable when memory runs out; only with a limit
@@ -53,6 +54,10 @@ class Container:
         """The capabilities that its processes may come to have."""
         names = self.capabilities.get("bounding") or []
         return names if isinstance(names, list) else []
+
+    def may_trace(self) -> bool:
+        """Whether a process of it may look into others that are not dumpable."""
+        return self.had_tracer or "CAP_SYS_PTRACE" in self.bounding()
 
     def wire(self) -> dict[str, object]:
         """The fields of client.State."""

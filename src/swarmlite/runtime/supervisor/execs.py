@@ -19,6 +19,7 @@ from swarmlite.runtime.supervisor.joining import Joining
 from swarmlite.runtime.supervisor.loop import Client, Loop, Timer
 from swarmlite.runtime.supervisor.parking import Parking
 from swarmlite.runtime.supervisor.plan import ProcessPlan
+from swarmlite.runtime.supervisor.process_plan import CAP_SYS_PTRACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Reply = tuple[Client, object]
 
 LOST_EXIT_CODE = 137
+CHILDREN = "/proc/thread-self/children"
 
 
 class ExecProcess:
@@ -60,8 +62,10 @@ class Execs:
         answer: Callable[..., None],
         refuse: Callable[[Reply, Exception], None],
         parking: Parking | None,
+        containers: dict[str, Container],
     ) -> None:
-        self._parking = parking
+        self._parking, self._containers = parking, containers
+        self._sees_children = os.path.exists(CHILDREN)  # noqa: PTH110
         self._loop, self._null, self._answer, self._refuse = loop, null, answer, refuse
         self._execs: dict[str, ExecProcess] = {}
         self._by_maker: dict[int, ExecProcess] = {}
@@ -88,7 +92,15 @@ class Execs:
         """
         if plan.terminal:
             stdio = stdio and [self._null] * 3
-        joining, channel = launch.launch_exec(container, plan, stdio, self._parking)
+        container.had_tracer = container.had_tracer or bool(plan.bounding & CAP_SYS_PTRACE)
+        traceable = not self._sees_children or any(
+            other.may_trace()
+            for other in self._containers.values()
+            if other is container or not other.own_pid_namespace  # it may be in that one's
+        )
+        joining, channel = launch.launch_exec(
+            container, plan, stdio, self._parking, traceable=traceable
+        )
         process = ExecProcess(os.urandom(8).hex(), container, joining, reply)
         process.channel = channel
         self._execs[process.id] = process
@@ -120,8 +132,22 @@ class Execs:
             process = next(waiting, None)
         elif process.pid:
             return
+        elif process.joining.adopted:
+            self._end_strays(process.container)
         if process is not None:
             self._ended(process, code)
+
+    def _end_strays(self, container: Container) -> None:
+        """Who made an exec was killed and has not said whom: that one is ours, and unknown."""
+        known = {container.pid, *self._by_maker, *(p.pid for p in self._execs.values())}
+        with contextlib.suppress(OSError):
+            inside = os.stat(f"/proc/{container.pid}/ns/pid").st_ino  # noqa: PTH116
+            with open(CHILDREN, "rb") as file:  # noqa: PTH123
+                strays = {int(word) for word in file.read().split()} - known
+            for pid in strays:
+                with contextlib.suppress(OSError):
+                    if os.stat(f"/proc/{pid}/ns/pid").st_ino == inside:  # noqa: PTH116
+                        os.kill(pid, signal.SIGKILL)
 
     def container_gone(self, container: Container) -> None:
         """It was deleted."""

@@ -15,6 +15,10 @@ from swarmlite.runtime import lean
 from swarmlite.runtime.supervisor import identity
 from swarmlite.runtime.supervisor.process_plan import CAP_SYS_ADMIN, ProcessPlan
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -143,23 +147,43 @@ def execute(plan: ProcessPlan, variables: dict[bytes, bytes], *, filtered: bool 
     # exec marks descriptors, not the child's code: whatever was forgotten is closed there.
     if not filtered:
         processes.close_range(3 + plan.preserved, cloexec=True)
-    program = plan.args[0]
-    named = b"/" in program
-    candidates = (
-        [program]
-        if named
-        else [
-            (directory or b".") + b"/" + program
-            for directory in variables.get(b"PATH", DEFAULT_PATH).split(b":")
-        ]
-    )
     # Last of all, so that a narrow filter need allow no more than exec (and write, to report).
     if plan.filter is not None and not filtered:
         plan.filter.install()
+    _first(plan, candidates(plan, variables), lambda path: os.execve(path, plan.args, variables))
+
+
+def spawn(plan: ProcessPlan, variables: dict[bytes, bytes], programs: list[bytes]) -> int:
+    """The pid of the first of `programs` that can be run, which leads a session; ExecError.
+
+    It borrows our memory until its exec, and no page of that is copied.
+    """
+    return _first(
+        plan, programs, lambda path: os.posix_spawn(path, plan.args, variables, setsid=True)
+    )
+
+
+def candidates(plan: ProcessPlan, variables: dict[bytes, bytes]) -> list[bytes]:
+    """Where the program may be, in the order to try."""
+    program = plan.args[0]
+    if b"/" in program:
+        return [program]
+    path = variables.get(b"PATH", DEFAULT_PATH)
+    return [(directory or b".") + b"/" + program for directory in path.split(b":")]
+
+
+def present(paths: list[bytes]) -> list[bytes]:
+    """Without those at which nothing is; the last one, if nothing is at any."""
+    return [path for path in paths if os.path.lexists(path)] or paths[-1:]
+
+
+def _first(plan: ProcessPlan, paths: list[bytes], run: Callable[[bytes], int]) -> int:
+    program = plan.args[0]
+    named = b"/" in program
     refused: OSError | None = None
-    for candidate in candidates:
+    for path in paths:
         try:
-            os.execve(candidate, plan.args, variables)
+            return run(path)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 continue
@@ -168,6 +192,7 @@ def execute(plan: ProcessPlan, variables: dict[bytes, bytes], *, filtered: bool 
                 break
             refused = refused or error
     _explain(os.fsdecode(program), named, refused)
+    return 0
 
 
 def _explain(program: str, named: bool, refused: OSError | None) -> None:

@@ -114,5 +114,6 @@ def child_for(
     container, memory, *files = rest
     handover = processes.Handover(memory)
     return ExecChild(
-        job.process, channel, stdio, files, container, job.namespace_flags, job.filtered, handover
-    )
+        job.process, channel, stdio, files, container, job.namespace_flags, job.filtered, handover,
+        job.spawns,
+    )  # fmt: skip

@@ -38,14 +38,18 @@ class ExecJob:
     Its descriptors: three of stdio, the container, the Handover's memory, then the cgroup's.
     """
 
-    def __init__(self, process: ProcessPlan, namespace_flags: int, filtered: bool) -> None:
-        self.process, self.namespace_flags, self.filtered = process, namespace_flags, filtered
+    def __init__(
+        self, process: ProcessPlan, namespace_flags: int, filtered: bool, spawns: bool
+    ) -> None:
+        self.process, self.namespace_flags = process, namespace_flags
+        self.filtered, self.spawns = filtered, spawns
 
 
 def pack(job: Job | ExecJob) -> bytes:
     """Raises ValueError for what cannot travel."""
     if isinstance(job, ExecJob):
-        return marshal.dumps((_process_state(job.process), job.namespace_flags, job.filtered))
+        process = _process_state(job.process)
+        return marshal.dumps((process, job.namespace_flags, job.filtered, job.spawns))
     plan = job.plan
     state: State = {name: value for name, value in vars(plan).items() if name not in LEFT_OUT}
     state["namespaces"] = vars(plan.namespaces)
@@ -58,7 +62,7 @@ def pack(job: Job | ExecJob) -> bytes:
 def unpack(data: bytes) -> Job | ExecJob:
     """What was packed."""
     state, *rest = marshal.loads(data)
-    if len(rest) == 2:
+    if len(rest) == 3:
         return ExecJob(_process(state), *rest)
     state["namespaces"] = _fill(Namespaces, state["namespaces"])
     state["mounts"] = [_mount(values) for values in state["mounts"]]
@@ -71,7 +75,9 @@ def _process_state(plan: ProcessPlan) -> State:
     state = dict(vars(plan))
     chosen = plan.filter
     if chosen is not None:
-        state["filter"] = chosen.code, chosen.flags, chosen.lets_fork, chosen.lets_drop
+        state["filter"] = (
+            chosen.code, chosen.flags, chosen.lets_fork, chosen.lets_drop, chosen.lets_spawn,
+        )  # fmt: skip
     return state
 
 

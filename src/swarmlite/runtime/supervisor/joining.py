@@ -11,8 +11,9 @@ class Joining:
     The sibling's end may be heard of before that of its maker.
     """
 
-    def __init__(self, maker: int, handover: Handover) -> None:
-        self.maker, self._handover = maker, handover
+    def __init__(self, maker: int, handover: Handover, *, adopted: bool = False) -> None:
+        """`adopted`: it is the maker's child, and ours only once that has ended."""
+        self.maker, self._handover, self.adopted = maker, handover, adopted
 
     @property
     def pid(self) -> int:

@@ -150,18 +150,27 @@ def _hold(output: Output, held: dict[str, int]) -> None:
 
 
 def launch_exec(
-    container: Container, process: ProcessPlan, stdio: list[int], parking: Parking | None
+    container: Container,
+    process: ProcessPlan,
+    stdio: list[int],
+    parking: Parking | None,
+    *,
+    traceable: bool,
 ) -> tuple[Joining, socket.socket]:
-    """Who makes a process in the container, and the channel to both. Raises OSError."""
+    """Who makes a process in the container, and the channel to both. Raises OSError.
+
+    `traceable`: something in there may trace what it has no other power over.
+    """
     assert container.cgroup is not None
     others = capabilities.mask(container.bounding()) | process.bounding
     filtered = process.filtered_at_birth(others)
+    spawns = not traceable and _may_spawn(container, process, filtered)
     opened: list[int] = []
     try:
         target = processes.pidfd_open(container.pid)
         opened.append(target)
         files = open_all(container.cgroup.join_files(), opened)
-        job = jobs.ExecJob(process, namespaces_of(container.pid), filtered)
+        job = jobs.ExecJob(process, namespaces_of(container.pid), filtered, spawns)
         memory = processes.handover_memory()
         opened.append(memory)
         handover = processes.Handover(memory)
@@ -169,7 +178,7 @@ def launch_exec(
         directory = container.cgroup.directory()
         parked = _given_away(jobs.pack(job), fds, 0, 0, None, directory, parking)
         if parked is not None:
-            return Joining(parked.pid, handover), parked.channel
+            return Joining(parked.pid, handover, adopted=spawns), parked.channel
         ours, theirs = make_channel()
         try:
             child = ExecChild(
@@ -184,3 +193,10 @@ def launch_exec(
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _may_spawn(container: Container, process: ProcessPlan, filtered: bool) -> bool:
+    """Whether the process may be born with its maker's memory: see ExecChild."""
+    if process.terminal or not container.own_pid_namespace:
+        return False  # it takes more steps of its own; its orphans could not be told from it
+    return process.filter is None or (filtered and process.filter.lets_spawn)

@@ -73,7 +73,9 @@ class Server:
         self.containers: dict[str, Container] = {}
         self.by_pid: dict[int, Container] = {}
         self.staged: set[Container] = set()  # whose first process was made by another
-        self.execs = Execs(self.loop, self.null, self.answer, self.refuse, self.parking)
+        self.execs = Execs(
+            self.loop, self.null, self.answer, self.refuse, self.parking, self.containers
+        )
         self.starts: dict[str, Start] = {}
         self.queue: deque[Container] = deque()
         self.in_flight = 0
