@@ -69,7 +69,8 @@ async def test_exec_passes_input_and_keeps_streams_apart(node: AgentNode) -> Non
 
     async def inputs() -> Any:
         command = ["sh", "-c", "read line; echo got $line; echo bad >&2; exit 4"]
-        start = pb.ExecConfig(container=f"web.1.{task.id}", command=command)
+        ref = f"web.1.{task.id}"
+        start = pb.ExecConfig(container=ref, command=command, attach_stdin=True)
         yield pb.ExecInput(config=start)
         yield pb.ExecInput(stdin=b"hello\n")
         yield pb.ExecInput(stdin_close=True)

@@ -76,7 +76,8 @@ def attach(host: EngineHost, ref: str, **more: Any) -> Session:
 
 
 def execute(host: EngineHost, ref: str, *command: str, **config: Any) -> Session:
-    first = pb.ExecInput(config=pb.ExecConfig(container=ref, command=command, **config))
+    asked = pb.ExecConfig(container=ref, command=command, attach_stdin=True, **config)
+    first = pb.ExecInput(config=asked)
     return Session(host.containers.Exec, pb.ExecInput, first)
 
 
@@ -150,6 +151,7 @@ async def test_exec_by_id_and_in_one(host: EngineHost) -> None:
     created = await host.containers.CreateExec(
         pb.ExecConfig(
             container=container, command=["sh", "-c", "stty size; read x"], tty=True,
+            attach_stdin=True,
             console_height=8, console_width=9,
         )
     )  # fmt: skip

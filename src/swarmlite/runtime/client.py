@@ -88,6 +88,10 @@ class Log:
         return wire
 
 
+Answer = tuple[dict[str, Any], list[int]]
+"""What came for a call, an error too, and its descriptors."""
+
+
 @dataclass(frozen=True)
 class Attached:
     """An attachment: a descriptor for standard input, if there is one, and since when it is."""
@@ -104,11 +108,12 @@ class Exec:
     pid: int
     console: int | None
     supervisor: Supervisor
+    end: asyncio.Future[Answer]
 
     async def wait(self) -> int:
-        """Its exit code, 128+signal when killed; raises NotFound when asked a second time."""
-        answer = await self.supervisor._call("exec_wait", exec_id=self.id)
-        return int(answer["exit_code"])
+        """Its exit code, 128+signal when killed; raises Unavailable."""
+        answer, _ = await asyncio.shield(self.end)
+        return int(_result(answer)["exit_code"])
 
     async def kill(self, signal: int) -> None:
         """Send it a signal; raises NotFound when it has ended."""
@@ -124,7 +129,7 @@ class Supervisor:
         self._fds: list[int] = []
         self._outgoing: list[tuple[bytes, list[int]]] = []
         self._waits_to_write = False
-        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
+        self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._subscribers: set[asyncio.Queue[State | None]] = set()
         self.on_oom: Callable[[str], None] | None = None
         self._next_id = 0
@@ -302,11 +307,19 @@ class Supervisor:
         whatever the container does to it; ResourceExhausted when the host could not run it;
         NotFound.
         """
-        answer, fds = await self._call_fds(
-            "exec", [stdin, stdout, stderr], container=container_id, process=process,
-            start_timeout_s=start_timeout_s, timeout_s=timeout_s, privileged=privileged,
-        )  # fmt: skip
-        return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self)
+        end_id, end = self._expect()
+        try:
+            answer, fds = await self._call_fds(
+                "exec", [stdin, stdout, stderr], container=container_id, process=process,
+                start_timeout_s=start_timeout_s, timeout_s=timeout_s, privileged=privileged,
+                end=end_id,
+            )  # fmt: skip
+        except BaseException:
+            end.cancel()
+            raise
+        if not answer.get("waits"):  # a supervisor that is older than this agent
+            _, end = self._send("exec_wait", [], exec_id=answer["exec_id"])
+        return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self, end)
 
     async def console(self, container_id: str) -> int:
         """A duplicate of the master of the container's pty; FailedPrecondition if it has none.
@@ -352,30 +365,48 @@ class Supervisor:
     async def _call_fds(
         self, op: str, fds: Sequence[int], **arguments: Any
     ) -> tuple[dict[str, Any], Sequence[int]]:
-        if self._closed is not None:
-            raise errors.Unavailable(f"supervisor: {self._closed}")
-        if len(fds) > protocol.MAX_FDS:
-            raise errors.InvalidSpec(f"at most {protocol.MAX_FDS} descriptors go in one call")
-        self._next_id += 1
-        call_id = self._next_id
-        message: dict[str, object] = {"id": call_id, "op": op, **arguments}
-        if fds:
-            message["fds"] = len(fds)
-        # Duplicates: the caller may close its own before the socket is writable.
-        self._outgoing.append((protocol.encode(message), _duplicates(fds)))
-        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
-        self._pending[call_id] = future
-        self._flush()
+        call_id, future = self._send(op, fds, **arguments)
         try:
             answer, received = await future
         finally:
             self._pending.pop(call_id, None)
-        if "error" in answer:
+        try:
+            return _result(answer), received
+        except errors.SwarmliteError:
             for fd in received:
                 os.close(fd)
-            kind = getattr(errors, answer["error"]["kind"], errors.SwarmliteError)
-            raise kind(answer["error"]["message"])
-        return answer["ok"], received
+            raise
+
+    def _expect(self) -> tuple[int, asyncio.Future[Answer]]:
+        """The id of an answer that will come, and the answer; nobody need wait for it."""
+        self._next_id += 1
+        call_id = self._next_id
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._pending[call_id] = future
+
+        def done(ended: asyncio.Future[Answer]) -> None:
+            self._pending.pop(call_id, None)
+            if not ended.cancelled():
+                ended.exception()  # it counts as seen
+
+        future.add_done_callback(done)
+        return call_id, future
+
+    def _send(
+        self, op: str, fds: Sequence[int], **arguments: Any
+    ) -> tuple[int, asyncio.Future[Answer]]:
+        if self._closed is not None:
+            raise errors.Unavailable(f"supervisor: {self._closed}")
+        if len(fds) > protocol.MAX_FDS:
+            raise errors.InvalidSpec(f"at most {protocol.MAX_FDS} descriptors go in one call")
+        copies = _duplicates(fds)  # the caller may close its own before the socket is writable
+        call_id, future = self._expect()
+        message: dict[str, object] = {"id": call_id, "op": op, **arguments}
+        if fds:
+            message["fds"] = len(fds)
+        self._outgoing.append((protocol.encode(message), copies))
+        self._flush()
+        return call_id, future
 
     def _flush(self) -> None:
         """Send what the socket takes; the rest when it is writable."""
@@ -451,6 +482,15 @@ class Supervisor:
                 future.set_exception(errors.Unavailable(f"supervisor: {why}"))
         for queue in self._subscribers:
             queue.put_nowait(None)
+
+
+def _result(answer: dict[str, Any]) -> dict[str, Any]:
+    """What a call gives; raises what it failed with."""
+    if "error" in answer:
+        kind = getattr(errors, answer["error"]["kind"], errors.SwarmliteError)
+        raise kind(answer["error"]["message"])
+    result: dict[str, Any] = answer["ok"]
+    return result
 
 
 def _duplicates(fds: Sequence[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 BLOCK_BYTES = 65536
 
@@ -50,19 +50,41 @@ class Owned:
 
 async def read_chunks(descriptor: int) -> AsyncIterator[bytes]:
     """What comes out of a non-blocking descriptor, until its end (of a console: its last user)."""
-    while True:
-        try:
-            data = os.read(descriptor, BLOCK_BYTES)
-        except BlockingIOError:
-            await ready(descriptor, writing=False)
-            continue
-        except OSError as error:
-            if error.errno == errno.EIO:
-                return
-            raise
-        if not data:
-            return
-        yield data
+    while (data := read_chunk(descriptor)) != b"":
+        if data is None:
+            await any_readable((descriptor,))
+        else:
+            yield data
+
+
+def read_chunk(descriptor: int) -> bytes | None:
+    """What a non-blocking descriptor has: nothing yet (None), or nothing ever again (empty)."""
+    try:
+        return os.read(descriptor, BLOCK_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EIO:  # of a console, after its last user
+            return b""
+        raise
+
+
+async def any_readable(descriptors: Iterable[int]) -> None:
+    """Until one of them can be read from."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, wake)
+    try:
+        await future
+    finally:
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
 
 
 async def write_all(descriptor: int, data: bytes) -> None:
@@ -77,6 +99,9 @@ async def write_all(descriptor: int, data: bytes) -> None:
 
 async def ready(descriptor: int, *, writing: bool) -> None:
     """Until it can be read from, or written to."""
+    if not writing:
+        await any_readable((descriptor,))
+        return
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 
@@ -84,14 +109,8 @@ async def ready(descriptor: int, *, writing: bool) -> None:
         if not future.done():
             future.set_result(None)
 
-    if writing:
-        loop.add_writer(descriptor, wake)
-    else:
-        loop.add_reader(descriptor, wake)
+    loop.add_writer(descriptor, wake)
     try:
         await future
     finally:
-        if writing:
-            loop.remove_writer(descriptor)
-        else:
-            loop.remove_reader(descriptor)
+        loop.remove_writer(descriptor)

@@ -203,6 +203,7 @@ class Execs:
         inputs: AsyncIterator[ExecInput],
     ) -> AsyncGenerator[StreamOutput, None]:
         config = execution.config
+        attended = config.attach_stdin
         stdin: int | None = None
         theirs = {}
         streams = {}
@@ -210,17 +211,20 @@ class Execs:
             for name, kind in (("stdout", LOG_STDOUT), ("stderr", LOG_STDERR)):
                 ours, theirs[name] = owned.pipe()
                 streams[ours] = kind
-            theirs["stdin"], stdin = owned.pipe()
+            if attended:
+                theirs["stdin"], stdin = owned.pipe()
         running, end = await self._run(execution, process, owned, theirs)
         owned.close(*theirs.values())
         if running.console is not None:
-            stdin, output = os.dup(running.console), os.dup(running.console)
-            owned.add(stdin, output)
+            output = os.dup(running.console)
+            owned.add(output)
             streams = {output: LOG_STDOUT}
-        assert stdin is not None
-        for descriptor in (stdin, *streams):
+            if attended:
+                stdin = os.dup(running.console)
+                owned.add(stdin)
+        for descriptor in (*streams, *([] if stdin is None else [stdin])):
             os.set_blocking(descriptor, False)
-        feeding = asyncio.ensure_future(feed(owned, stdin, inputs))
+        feeding = [] if stdin is None else [asyncio.ensure_future(feed(owned, stdin, inputs))]
         try:
             async with contextlib.aclosing(outputs(streams)) as messages:
                 async for message in messages:
@@ -228,7 +232,7 @@ class Execs:
             await asyncio.shield(end)
             yield StreamOutput(exit_code=execution.exit_code)
         finally:
-            await ended(feeding)
+            await ended(*feeding)
             if execution.exit_code is None:
                 self._watch_over(_discard(owned.release(*streams), streams))
 

@@ -7,11 +7,9 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from swarmlite.engine.io.descriptors import Owned, read_chunks, write_all
+from swarmlite.engine.io.descriptors import Owned, any_readable, read_chunk, write_all
 from swarmlite.proto.containers_pb2 import StreamOutput
 from swarmlite.proto.control_pb2 import LogStream
-
-QUEUE_CHUNKS = 16
 
 
 class Input(Protocol):
@@ -28,24 +26,19 @@ async def outputs(
 
     Who does not ask for more is not read for: the pipes fill, and the container waits.
     """
-    queue: asyncio.Queue[StreamOutput | None] = asyncio.Queue(QUEUE_CHUNKS)
-    reading = [asyncio.ensure_future(_read(fd, kind, queue)) for fd, kind in streams.items()]
-    try:
-        for _ in reading:
-            while (output := await queue.get()) is not None:
-                yield output
-    finally:
-        await ended(*reading)
-
-
-async def _read(
-    descriptor: int, kind: LogStream.ValueType, queue: asyncio.Queue[StreamOutput | None]
-) -> None:
-    try:
-        async for data in read_chunks(descriptor):
-            await queue.put(StreamOutput(stream=kind, data=data))
-    finally:
-        await queue.put(None)
+    left = dict(streams)
+    while left:
+        idle = True
+        for descriptor, kind in streams.items():
+            if descriptor not in left or (data := read_chunk(descriptor)) is None:
+                continue
+            idle = False
+            if data:
+                yield StreamOutput(stream=kind, data=data)
+            else:
+                del left[descriptor]
+        if idle:
+            await any_readable(left)
 
 
 async def feed(owned: Owned, descriptor: int, inputs: AsyncIterator[Input]) -> None:

@@ -85,10 +85,12 @@ class Execs:
         reply: Reply,
         start_timeout_s: float,
         timeout_s: float,
+        end: Reply | None = None,
     ) -> None:
         """A further process; answered when its exec has succeeded, or is too late.
 
-        With `timeout_s` it is killed after that time, whoever still waits for it.
+        With `timeout_s` it is killed after that time, whoever still waits for it. `end` is answered
+        as `wait` does.
         """
         if plan.terminal:
             stdio = stdio and [self._null] * 3
@@ -103,6 +105,7 @@ class Execs:
         )
         process = ExecProcess(os.urandom(8).hex(), container, joining, reply)
         process.channel = channel
+        process.waiters += [end] if end is not None else []
         self._execs[process.id] = process
         self._by_maker[joining.maker] = process
         self._loop.add(channel.fileno(), lambda _events: self._hear(process))
@@ -120,8 +123,7 @@ class Execs:
     def wait(self, process: ExecProcess, reply: Reply) -> None:
         """Answer with its exit code, and forget it, when it has ended."""
         process.waiters.append(reply)
-        if process.exit_code is not None:
-            self._forget(process)
+        self._settle(process)
 
     # what happens
     def reaped(self, pid: int, code: int) -> None:
@@ -158,8 +160,7 @@ class Execs:
         """What it started goes on, and is forgotten at its end."""
         for process in [p for p in self._execs.values() if p.client is client]:
             process.unwatched = True
-            if process.exit_code is not None:
-                self._forget(process)
+            self._settle(process)
 
     def _give_up(self, process: ExecProcess, after_s: float) -> None:
         """Something in the container may stop it before its exec: it must not be waited for."""
@@ -169,7 +170,7 @@ class Execs:
         text = f"exec: it did not start within {after_s:g} s"
         self._refuse(process.reply, errors.FailedPrecondition(text))
         process.reply = None
-        process.unwatched = True
+        process.waiters, process.unwatched = [], True
 
     def _kill(self, process: ExecProcess) -> None:
         """Both whom it is and who makes it, of those that have not been reaped."""
@@ -202,9 +203,11 @@ class Execs:
             if process.report is None and process.reply is not None:
                 fds = [process.console] if process.console >= 0 else []
                 process.console = -1
+                waits = bool(process.waiters)
                 result: dict[str, object] = {"exec_id": process.id, "pid": process.pid}
-                self._answer(process.reply, result, fds)
+                self._answer(process.reply, {**result, "waits": waits}, fds)
                 process.reply = None
+                self._settle(process)
 
     def _ended(self, process: ExecProcess, code: int) -> None:
         self._hear(process)
@@ -216,8 +219,14 @@ class Execs:
             whole = report.get("exec") or report.get("whole")
             prefix = "" if whole else f"{report['step']}: "
             self._refuse(process.reply, errors.FailedPrecondition(f"{prefix}{report['error']}"))
-            process.unwatched = True
-        if process.waiters or process.unwatched:
+            process.reply = None
+            process.waiters, process.unwatched = [], True
+        self._settle(process)
+
+    def _settle(self, process: ExecProcess) -> None:
+        """Forget it, once it has ended, its caller was answered and somebody has heard of it."""
+        heard = process.waiters or process.unwatched
+        if heard and process.exit_code is not None and process.reply is None:
             self._forget(process)
 
     def _forget(self, process: ExecProcess) -> None:

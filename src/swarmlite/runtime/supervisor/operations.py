@@ -223,8 +223,9 @@ class Operations:
             linux, annotations = {}, {}
         plan = ProcessPlan(process, self.server.powers, self.server.filters, linux, annotations)
         timeout_s = float(message.get("start_timeout_s", START_TIMEOUT_S))
+        end = (reply[0], message["end"]) if "end" in message else None
         self.server.execs.start(
-            container, plan, list(fds), reply, timeout_s, float(message.get("timeout_s") or 0)
+            container, plan, list(fds), reply, timeout_s, float(message.get("timeout_s") or 0), end
         )
 
     def op_exec_wait(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
