@@ -15,6 +15,7 @@ from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
 PARTS = ("start", "engine", "images", "replicas", "api", "control-plane")
+ON_OUR_HOST = {"engine", "replicas", "api", *images.BESIDE_DOCKER}
 
 
 def _ended(number: int, frame: object) -> None:
@@ -26,29 +27,34 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all when none is named")
-    parts = parser.parse_args().part or list(PARTS)
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"unknown part {', '.join(unknown)}: one of {', '.join(PARTS)}")
+    words = f"of {', '.join(PARTS)}, or of images' {', '.join(images.PARTS)}"
+    parser.add_argument("part", nargs="*", help=f"{words}; all when none is named")
+    parts = set(parser.parse_args().part or PARTS)
+    if unknown := parts - {*PARTS, *images.PARTS}:
+        parser.error(f"unknown part {', '.join(unknown)}: one {words}")
+    if "images" in parts and not parts & set(images.PARTS):
+        parts |= set(images.PARTS)
     if os.geteuid() != 0:
         print("the benchmarks make namespaces: run them as root, or with sudo", file=sys.stderr)
         return 1
     rows: list[Row] = []
-    if {"start", "engine", "images", "replicas", "api"} & set(parts):
+    if parts & {"start", *ON_OUR_HOST}:
         with DockerPeer() as docker, tempfile.TemporaryDirectory() as folder:
             docker.import_image(start_latency.rootfs(Path(folder) / "root"), "bench")
             if "start" in parts:
                 rows += start_latency.measure(docker, "bench")
-            if {"engine", "images", "replicas", "api"} & set(parts):
+            if parts & ON_OUR_HOST:
                 with SwarmliteHost() as ours:
                     if "engine" in parts:
                         rows += engine.measure(docker, ours, "bench")
-                    if "images" in parts:
-                        rows += images.measure(docker, ours)
+                    if beside := parts & set(images.BESIDE_DOCKER):
+                        rows += images.measure(docker, ours, beside)
                     if "replicas" in parts:
                         rows += replicas.measure(docker, ours, "bench")
                     if "api" in parts:
                         rows += api.measure(docker, ours, "bench")
+    if alone := parts & (set(images.PARTS) - set(images.BESIDE_DOCKER)):
+        rows += images.measure(None, None, alone)
     if "control-plane" in parts:
         rows += control_plane.measure()
     print(render(rows))

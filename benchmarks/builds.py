@@ -13,7 +13,6 @@ import os
 import socket
 import tarfile
 import tempfile
-import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,12 +20,13 @@ from swarmlite.testing import images as debian_images
 from swarmlite.testing.oci import docker_archive
 
 from .docker_peer import DockerPeer
+from .spending import Spent, spending
 from .swarmlite_host import SwarmliteHost
-from .table import Row, median, ratio_row
+from .table import Row, spread_row
 
-ROUNDS = int(os.environ.get("SWARMLITE_BENCH_ROUNDS", "3"))
 BASE = "bench-base:1"
 TIMEOUT_S = 300.0
+WARM = 5  # of each round: they are short
 FILES, FILE_BYTES = 20, 50_000
 DOCKERFILE = f"""FROM {BASE}
 ARG ROUND
@@ -42,20 +42,38 @@ CMD ["sh"]
 """
 
 
-def measure(docker: DockerPeer, ours: SwarmliteHost) -> list[Row]:
-    """Rows of both."""
+def measure(docker: DockerPeer, ours: SwarmliteHost, rounds: int) -> list[Row]:
+    """Rows of both, in turn."""
     with tempfile.TemporaryDirectory(prefix="swl-bench-build-") as name:
         archive = Path(name) / "base.tar"
         archive.write_bytes(docker_archive([debian_images.busybox().named(BASE)]))
         ours.cli("image", "load", "-q", "-i", str(archive))
         docker.cli("load", "-q", "-i", str(archive))
     context = build_context()
-    cold, warm = _times(ours.cluster.manager.paths.docker_socket, context)
-    theirs = _times(docker.socket, context)
-    return [
-        ratio_row("build of ten steps, cold", "s", cold, theirs[0], at_most=0.7),
-        ratio_row("build of ten steps, warm", "s", warm, theirs[1], at_most=0.3),
-    ]
+    sides = (
+        (ours.cluster.manager.paths.docker_socket, ours.daemon_pids),
+        (docker.socket, docker.daemon_pids),
+    )
+    for path, _ in sides:
+        build(path, context, os.urandom(6).hex())  # what is loaded at the first one only
+    cold: list[list[Spent]] = [[], []]
+    warm: list[list[Spent]] = [[], []]
+    for _ in range(rounds):
+        for place, (path, daemons) in enumerate(sides):
+            mark = os.urandom(6).hex()
+            for spent_by, times in ((cold, 1), (warm, WARM)):
+                for _ in range(times):
+                    with spending(daemons) as spent:
+                        build(path, context, mark)
+                    spent_by[place].append(spent)
+    rows = []
+    for what, spent_by, at_most in (("cold", cold, 0.7), ("warm", warm, 0.3)):
+        clock = [[one.clock_s for one in side] for side in spent_by]
+        cpu = [[one.cpu_s for one in side] for side in spent_by]
+        name = f"build of ten steps, {what}"
+        rows.append(spread_row(name, "s", clock[0], clock[1], at_most=at_most))
+        rows.append(spread_row(f"{name}: CPU", "s", cpu[0], cpu[1]))
+    return rows
 
 
 def build_context() -> bytes:
@@ -68,20 +86,6 @@ def build_context() -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return written.getvalue()
-
-
-def _times(path: Path, context: bytes) -> tuple[float, float]:
-    """Seconds of a build that nobody has made before, and of the same once more: medians."""
-    cold: list[float] = []
-    warm: list[float] = []
-    build(path, context, os.urandom(6).hex())  # what is loaded at the first one only
-    for _ in range(ROUNDS):
-        mark = os.urandom(6).hex()
-        for times in (cold, warm):
-            began = time.perf_counter()
-            build(path, context, mark)
-            times.append(time.perf_counter() - began)
-    return median(cold), median(warm)
 
 
 def build(path: Path, context: bytes, mark: str) -> None:

@@ -14,7 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from swarmlite.testing import Cluster, Host
-from swarmlite.testing.oci import BuiltImage, TarWriter, docker_archive, layer
+from swarmlite.testing.oci import (
+    BuiltImage,
+    BuiltLayer,
+    TarWriter,
+    docker_archive,
+    plain_layer,
+)
 from swarmlite.testing.registry import Registry
 
 from .docker_peer import pss_bytes
@@ -36,39 +42,45 @@ def sent_bytes(host: Host) -> int:
     raise RuntimeError(f"host {host.name} has no eth0")
 
 
-def measure(image: BuiltImage) -> list[Row]:
-    """Rows of the image on NODES further hosts, and of the agent's memory meanwhile."""
-    size = sum(one.size for one in image.layers)
+def measure(image: BuiltImage | None, *, large: bool) -> list[Row]:
+    """Rows of the image on NODES further hosts, and of an agent that a large layer goes through."""
     with (
         tempfile.TemporaryDirectory(prefix="swl-bench-carrying-") as folder,
-        Cluster(1, NODES, name="benchc") as cluster,
+        Cluster(1, NODES if image is not None else 1, name="benchc") as cluster,
     ):
-        archive = Path(folder) / "image.tar"
-        archive.write_bytes(docker_archive([image.named("carried:1")]))
-        source = cluster.manager
-        source.cli("image", "load", "-q", "-i", str(archive), timeout_s=TIMEOUT_S)
-        before, began = sent_bytes(source), time.perf_counter()
-        with peak_of(source) as peak:
-            source.cli("image", "push", "-q", "--nodes", "carried:1", timeout_s=TIMEOUT_S)
-        took_s = time.perf_counter() - began
-        share = (sent_bytes(source) - before) / size
-        rows = [
-            # Headers of TLS, HTTP/2 and TCP, and the managers' words, are a few hundredths.
-            alone_row(f"to {NODES} nodes: sent by the source", "of its bytes", share, at_most=2.1),
-            alone_row(f"{size >> 20} MB to {NODES} nodes", "s", took_s),
-            alone_row("the source's agent grows by", "MB", peak.grown_mb),
-        ]
-        return rows + _large(cluster)
+        rows = [] if image is None else _carried(cluster, image, Path(folder))
+        return rows + (_large(cluster, Path(folder)) if large else [])
 
 
-def _large(cluster: Cluster) -> list[Row]:
+def _carried(cluster: Cluster, image: BuiltImage, folder: Path) -> list[Row]:
+    size = sum(one.size for one in image.layers)
+    archive = folder / "image.tar"
+    archive.write_bytes(docker_archive([image.named("carried:1")]))
+    source = cluster.manager
+    source.cli("image", "load", "-q", "-i", str(archive), timeout_s=TIMEOUT_S)
+    before, began = sent_bytes(source), time.perf_counter()
+    with peak_of(source) as peak:
+        source.cli("image", "push", "-q", "--nodes", "carried:1", timeout_s=TIMEOUT_S)
+    took_s = time.perf_counter() - began
+    share = (sent_bytes(source) - before) / size
+    return [
+        # Headers of TLS, HTTP/2 and TCP, and the managers' words, are a few hundredths.
+        alone_row(f"to {NODES} nodes: sent by the source", "of its bytes", share, at_most=2.1),
+        alone_row(f"{size >> 20} MB to {NODES} nodes", "s", took_s),
+        alone_row("the source's agent grows by", "MB", peak.grown_mb),
+    ]
+
+
+def _large(cluster: Cluster, folder: Path) -> list[Row]:
     """One layer of LARGE_BYTES: from a registry to a node, and from that to another."""
     assert cluster.lan is not None
     first, second = cluster.manager, cluster.workers[0]
     what = f"a layer of {LARGE_BYTES >> 20} MB"
     with Registry(cluster.lan.gateway) as registry:
         name = f"{registry.address}/large:1"
-        registry.push(_one_layer())
+        path = folder / "large.tar"
+        registry.push(BuiltImage("large:1", (_one_layer(path),), {"Cmd": ["/none"]}))
+        path.unlink()
         with peak_of(first) as pulling:
             first.cli("image", "pull", "-q", name, timeout_s=TIMEOUT_S)
     with peak_of(first) as giving, peak_of(second) as taking:
@@ -80,11 +92,16 @@ def _large(cluster: Cluster) -> list[Row]:
     ]
 
 
-def _one_layer() -> BuiltImage:
-    tar, block = TarWriter(), os.urandom(_BLOCK)
-    for number in range(max(LARGE_BYTES // _BLOCK, 1)):
-        tar.file(f"large/{number}", block)
-    return BuiltImage("large:1", (layer(tar.tar(), "none"),), {"Cmd": ["/none"]})
+def _one_layer(path: Path) -> BuiltLayer:
+    """A plain tar on the disk: no two of its blocks are the same, and none of it is kept here."""
+    block = bytearray(os.urandom(_BLOCK))
+    with path.open("wb") as stream:
+        tar = TarWriter(stream)
+        for number in range(max(LARGE_BYTES // _BLOCK, 1)):
+            block[:8] = number.to_bytes(8, "big")
+            tar.file(f"large/{number}", bytes(block))
+        tar.close()
+    return plain_layer(path)
 
 
 class Peak:

@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -117,12 +117,21 @@ def layer(tar: bytes, compression: str = "gzip", path: Path | None = None) -> Bu
     return result
 
 
+def plain_layer(path: Path) -> BuiltLayer:
+    """A layer of a tar on the disk, uncompressed; it is read through and not kept in memory."""
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return BuiltLayer(found, found, path.stat().st_size, LAYER_TYPE, path=path)
+
+
 class TarWriter:
     """Builds a layer's tar: everything owned by root and of one date, unless said otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        """Into memory, for `tar`, or into `stream` until `close`."""
         self._buffer = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._buffer, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        target = stream or self._buffer
+        self._tar = tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._there: set[str] = set()
 
     def add(
@@ -161,9 +170,13 @@ class TarWriter:
         info.linkname = target
         self.add(info)
 
+    def close(self) -> None:
+        """Finish the archive."""
+        self._tar.close()
+
     def tar(self) -> bytes:
         """The finished archive."""
-        self._tar.close()
+        self.close()
         return self._buffer.getvalue()
 
 

@@ -7,10 +7,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import BinaryIO
 
 from swarmlite.errors import Unavailable
 from swarmlite.storage.images.auth import RegistryAuth
-from swarmlite.testing.oci import MANIFEST_TYPE, BuiltImage, digest
+from swarmlite.testing.oci import MANIFEST_TYPE, BuiltImage, BuiltLayer, digest
 
 _TIMEOUT_S = 60
 
@@ -36,7 +37,7 @@ class Pusher:
         repository, _, tag = name.partition(":")
         for layer in image.layers:
             if not self.has_blob(repository, layer.digest):
-                self.push_blob(repository, layer.read())
+                self._push_layer(repository, layer)
         self.push_blob(repository, image.config)
         self.push_manifest(repository, tag or "latest", image.manifest, MANIFEST_TYPE)
 
@@ -50,12 +51,23 @@ class Pusher:
 
     def push_blob(self, repository: str, data: bytes) -> None:
         """One blob."""
+        self._upload(repository, data, digest(data), len(data))
+
+    def _push_layer(self, repository: str, layer: BuiltLayer) -> None:
+        """Of the disk where it lies there: it is not read into memory."""
+        if layer.path is None:
+            self.push_blob(repository, layer.data)
+            return
+        with layer.path.open("rb") as file:
+            self._upload(repository, file, layer.digest, layer.size)
+
+    def _upload(self, repository: str, data: bytes | BinaryIO, blob_digest: str, size: int) -> None:
         try:
             start = f"{self._url}/v2/{repository}/blobs/uploads/"
             location = self._send("POST", start, b"")["Location"]
             target = urllib.parse.urljoin(start, location)
-            target += ("&" if "?" in target else "?") + f"digest={digest(data)}"
-            self._send("PUT", target, data, "application/octet-stream")
+            target += ("&" if "?" in target else "?") + f"digest={blob_digest}"
+            self._send("PUT", target, data, "application/octet-stream", size)
         except urllib.error.URLError as error:
             raise Unavailable(f"pushing to {self._url}/{repository} failed: {error}") from error
 
@@ -67,9 +79,16 @@ class Pusher:
             raise Unavailable(f"pushing to {self._url}/{repository} failed: {error}") from error
 
     def _send(
-        self, method: str, url: str, data: bytes | None = None, media_type: str = ""
+        self,
+        method: str,
+        url: str,
+        data: bytes | BinaryIO | None = None,
+        media_type: str = "",
+        size: int | None = None,
     ) -> dict[str, str]:
         headers = dict(self._headers)
+        if size is not None:
+            headers["Content-Length"] = str(size)
         if media_type:
             headers["Content-Type"] = media_type
         request = urllib.request.Request(url, data, headers, method=method)
