@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from build_host import BuildHost
 
 from swarmlite.proto import build_pb2 as pb
@@ -86,13 +88,19 @@ async def test_the_cache_is_listed_and_pruned(builder: BuildHost) -> None:
 
 
 async def test_archives_of_a_build_hold_its_image_and_leave_none(builder: BuildHost) -> None:
-    """type=oci and type=docker: the bytes are streamed, and the store is as it was."""
+    """type=oci and type=docker: the bytes are streamed, and the store is as it was.
+
+    The archive names its image, as `-t` said.
+    """
     before = await builder.node.engine.images.List(ListRequest())
     text = "FROM busybox\nRUN echo only-in-an-archive >/x\n"
     built = await builder.build(
         text, outputs=[pb.BuildOutput(type=pb.BuildOutput.OCI)], tags=["archived:1"]
     )
     assert {"oci-layout", "index.json"} <= set(built.tree())
+    assert json.loads(built.text("manifest.json"))[0]["RepoTags"] == ["archived:1"]
+    (entry,) = json.loads(built.text("index.json"))["manifests"]
+    assert entry["annotations"]["io.containerd.image.name"] == "docker.io/library/archived:1"
     assert built.result.manifest_digest.split(":")[1] in " ".join(built.tree())
     after = await builder.node.engine.images.List(ListRequest())
     assert {i.id for i in before.images} == {i.id for i in after.images}

@@ -93,3 +93,14 @@ async def test_what_cannot_be_built_is_said_in_a_line(
 async def test_a_target_that_is_not_there_is_named_with_those_that_are(builder: BuildHost) -> None:
     built = await builder.build("FROM busybox AS a\nFROM busybox\n", target="b")
     assert "could not be found: there is a, 1" in built.refusal
+
+
+async def test_a_refusal_is_told_whole_before_the_call_ends(builder: BuildHost) -> None:
+    """A call's status may be lost on its way while a client still sends, and holds 2 KiB."""
+    name = "n" * 3000
+    built = await builder.build(f"FROM busybox\nCOPY --chown={name} a /\n", {"a": "1"})
+    assert built.error is not None
+    last = built.events[-1]
+    assert last.WhichOneof("event") == "failure"
+    assert last.failure.code == built.error.code().value[0]
+    assert name in last.failure.text and name not in built.refusal

@@ -135,3 +135,34 @@ def test_the_cache_is_listed_and_pruned(host: Any, context: Path) -> None:
     assert "echo cached" in host.ok("builder", "du")
     assert "Total reclaimed space:" in host.ok("buildx", "prune", "-af")
     assert "echo cached" not in host.ok("builder", "du")
+
+
+def test_a_context_is_an_image_of_an_oci_layout(host: Any, context: Path, tmp_path: Path) -> None:
+    """By tag or digest: FROM, COPY --from and a mount; its names in the layout are none here."""
+    layout = tmp_path / "layout"
+    entries = []
+    for word in ("one", "two"):
+        (context / "Dockerfile").write_text(f"FROM {host.image}\nRUN echo {word} > /word\n")
+        archive = tmp_path / f"{word}.tar"
+        host.ok("build", "-t", f"laid:{word}", "-o", f"type=oci,dest={archive}", str(context))
+        with tarfile.open(archive) as tar:
+            tar.extractall(layout, filter="data")
+        entries += json.loads((layout / "index.json").read_text())["manifests"]
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    (context / "Dockerfile").write_text(
+        "FROM base\nCOPY --from=other /word /other\n"
+        "RUN --mount=from=other,target=/m cat /m/word /word > /both\n"
+    )
+    build = ("build", "--build-context", f"base=oci-layout://{layout}:one", "--build-context")
+    by_digest = f"other=oci-layout://{layout}@{entries[1]['digest']}"
+    host.ok(*build, by_digest, "-o", str(tmp_path / "out"), str(context))
+    assert (tmp_path / "out" / "other").read_text() == "two\n"
+    assert (tmp_path / "out" / "both").read_text() == "two\none\n"
+    assert "laid" not in host.ok("images", "-a")
+    for value, said in (
+        (f"{layout}", "several images: name one (there is one, two)"),
+        (f"{layout}:three", "no image three (there is one, two)"),
+        (f"{tmp_path}/none", "expected an OCI layout"),
+    ):
+        refused = host.cli(*build, f"other=oci-layout://{value}", str(context))
+        assert refused.status == 1 and said in refused.err and refused.err.count("\n") == 1

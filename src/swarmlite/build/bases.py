@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swarmlite.build.progress import Step
-from swarmlite.errors import NotFound, SwarmliteError
+from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
 from swarmlite.model.references import Reference
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.proto.images_pb2 import ImageProgress
@@ -43,6 +43,26 @@ async def find(build: Build, reference: str, platform: Platform, step: Step | No
         raise NotFound(f"{reference}: {error}") from error
     except SwarmliteError as error:
         raise type(error)(f"cannot pull {reference}: {error}") from error
+
+
+async def of_layout(build: Build, name: str, platform: Platform) -> Image:
+    """The one image of a context that is an OCI layout; it goes with the build.
+
+    Raises InvalidSpec, FailedPrecondition where it has none for the platform.
+    """
+    images = build.engine.storage.images
+    path = await build.incoming.context(name)
+    try:
+        with path.open("rb") as file:
+            found = await images.load(file, platform=platform)
+    except SwarmliteError as error:
+        raise type(error)(f"the context {name}: {error}") from error
+    for image in found:
+        images.use(image.id, build.owner)
+        build.unwanted.append(image.id)
+    if len(found) != 1:
+        raise InvalidSpec(f"the context {name}: the layout has {len(found)} images: expected one")
+    return found[0]
 
 
 def auth_of(options: pb.BuildOptions, reference: str) -> RegistryAuth | None:

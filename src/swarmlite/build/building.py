@@ -74,6 +74,7 @@ class Build:
         self._stages: dict[int, asyncio.Task[State]] = {}
         self._contexts: dict[str, asyncio.Task[Path]] = {}
         self._images: dict[tuple[str, Platform], asyncio.Task[Image]] = {}
+        self._layouts: dict[tuple[str, Platform], asyncio.Task[Image]] = {}
         self._entered = contextlib.AsyncExitStack()
         self._scratch = 0
         self.digests: dict[tuple[object, str], str] = {}
@@ -216,6 +217,16 @@ class Build:
             task = self._images[key] = asyncio.create_task(find(self, reference, platform, step))
         return await asyncio.shield(task)
 
+    async def layout_image(self, name: str, platform: Platform) -> Image:
+        """The image of a context that is an OCI layout; held until the build ends."""
+        from swarmlite.build.bases import of_layout
+
+        key = (name, platform)
+        task = self._layouts.get(key)
+        if task is None:
+            task = self._layouts[key] = asyncio.create_task(of_layout(self, name, platform))
+        return await asyncio.shield(task)
+
     def named_context(self, name: str) -> str | None:
         """How the options name a context; None where they do not."""
         return self.options.named_contexts.get(name)
@@ -227,7 +238,8 @@ class Build:
         try:
             yield
         finally:
-            tasks = [*self._stages.values(), *self._contexts.values(), *self._images.values()]
+            begun = (self._stages, self._contexts, self._images, self._layouts)
+            tasks: list[asyncio.Task[Any]] = [task for kind in begun for task in kind.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

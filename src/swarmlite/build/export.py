@@ -79,8 +79,8 @@ async def export_index(builds: Sequence[Build], states: Sequence[State]) -> pb.B
     first.unwanted.extend(ids if not kept else ids[1:])
     for number, output in enumerate(outputs):
         if output.type == pb.BuildOutput.OCI:
-            refs = tags or [ids[0]]
-            await _send(first, number, images.save(refs, all_platforms=True))
+            pieces = images.save([ids[0]], all_platforms=True, names=_tags(first))
+            await _send(first, number, pieces)
     await cache_exports.export_caches(list(zip(builds, states, strict=True)))
     return result
 
@@ -180,7 +180,4 @@ def _tree(build: Build, state: State) -> Iterator[bytes]:
 
 
 def _archive(build: Build, image: Image) -> Iterator[bytes]:
-    tags = _tags(build)
-    images = build.engine.storage.images
-    refs = [tag for tag in tags if tag in image.repo_tags] or [image.id]
-    return images.save(refs)
+    return build.engine.storage.images.save([image.id], names=_tags(build))

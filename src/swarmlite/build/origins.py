@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from swarmlite.build.building import Build
 
 _IMAGE = "docker-image://"
+_LAYOUT = "oci-layout://"
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,19 @@ async def origin_of(
             return Origin(name, chain=(await build.stage(number)).chain)
     elif not named:
         return Origin(name, folder=await build.context(name))
+    elif named == _LAYOUT:
+        return _of_image(build, name, await build.layout_image(name, platform))
     elif not named.startswith(_IMAGE):
         raise InvalidSpec(f"context {name}={named[:60]}: expected {_IMAGE}REFERENCE, or its files")
     if named is None and name == "scratch":
         return Origin(name)
     reference = named.removeprefix(_IMAGE) if named else name
-    image = await build.image(reference, platform, step)
+    return _of_image(build, reference, await build.image(reference, platform, step))
+
+
+def _of_image(build: Build, name: str, image: Image) -> Origin:
     build.pins.add(*image.layers)
-    return Origin(reference, chain=tuple(image.layers), image=image)
+    return Origin(name, chain=tuple(image.layers), image=image)
 
 
 def _stage(build: Build, name: str, before: int) -> int | None:

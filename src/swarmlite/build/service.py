@@ -9,10 +9,12 @@ from typing import Any
 
 import grpc.aio
 
+from swarmlite import rpc
 from swarmlite.build.builder import Builder
 from swarmlite.build.progress import Report
 from swarmlite.build.upkeep import Kept
 from swarmlite.engine.events import moment
+from swarmlite.errors import SwarmliteError
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.proto.build_pb2_grpc import BuildsServicer, add_BuildsServicer_to_server
 from swarmlite.proto.containers_pb2 import PruneResponse
@@ -38,7 +40,11 @@ class BuildsService(BuildsServicer):
         try:
             while (event := await report.next()) is not None:
                 yield event
-            result = task.result()
+            try:
+                result = task.result()
+            except SwarmliteError as error:
+                yield pb.BuildEvent(failure=_failure(error))
+                raise
             if result is not None:
                 yield pb.BuildEvent(result=result)
         finally:
@@ -59,6 +65,10 @@ class BuildsService(BuildsServicer):
             request.filters, everything=request.all, keep_bytes=request.keep_bytes
         )
         return PruneResponse(deleted=gone, reclaimed_bytes=freed)
+
+
+def _failure(error: SwarmliteError) -> pb.BuildFailure:
+    return pb.BuildFailure(code=rpc.code_of(error).value[0], text=str(error))
 
 
 def _entry(kept: Kept) -> pb.BuildCacheEntry:

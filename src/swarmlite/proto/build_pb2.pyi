@@ -296,7 +296,7 @@ class BuildOptions(google.protobuf.message.Message):
 
     @property
     def named_contexts(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """By name: docker-image://REF, an image; empty, a tar that `named` brings."""
+        """By name: docker-image://REF, an image; empty, a tar that `named` brings; oci-layout://, a tar of such a layout."""
 
     @property
     def outputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BuildOutput]:
@@ -454,6 +454,7 @@ class BuildEvent(google.protobuf.message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     OUTPUT_FIELD_NUMBER: builtins.int
     SSH_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
     @property
     def plan(self) -> Global___BuildPlan:
         """once, before the first step"""
@@ -480,6 +481,10 @@ class BuildEvent(google.protobuf.message.Message):
     def output(self) -> Global___BuildOutputData: ...
     @property
     def ssh(self) -> Global___SshData: ...
+    @property
+    def failure(self) -> Global___BuildFailure:
+        """the last one of a build that fails: what the call's status says too, whole"""
+
     def __init__(
         self,
         *,
@@ -493,12 +498,33 @@ class BuildEvent(google.protobuf.message.Message):
         result: Global___BuildResult | None = ...,
         output: Global___BuildOutputData | None = ...,
         ssh: Global___SshData | None = ...,
+        failure: Global___BuildFailure | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["event", b"event", "log", b"log", "output", b"output", "plan", b"plan", "problem", b"problem", "result", b"result", "ssh", b"ssh", "status", b"status", "step", b"step", "step_done", b"step_done", "warning", b"warning"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event", "log", b"log", "output", b"output", "plan", b"plan", "problem", b"problem", "result", b"result", "ssh", b"ssh", "status", b"status", "step", b"step", "step_done", b"step_done", "warning", b"warning"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["plan", "step", "step_done", "log", "status", "problem", "warning", "result", "output", "ssh"] | None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "failure", b"failure", "log", b"log", "output", b"output", "plan", b"plan", "problem", b"problem", "result", b"result", "ssh", b"ssh", "status", b"status", "step", b"step", "step_done", b"step_done", "warning", b"warning"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "failure", b"failure", "log", b"log", "output", b"output", "plan", b"plan", "problem", b"problem", "result", b"result", "ssh", b"ssh", "status", b"status", "step", b"step", "step_done", b"step_done", "warning", b"warning"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["plan", "step", "step_done", "log", "status", "problem", "warning", "result", "output", "ssh", "failure"] | None: ...
 
 Global___BuildEvent: typing_extensions.TypeAlias = BuildEvent
+
+@typing.final
+class BuildFailure(google.protobuf.message.Message):
+    """A status may be lost while requests are still on their way, and holds two KiB only."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    code: builtins.int
+    text: builtins.str
+    def __init__(
+        self,
+        *,
+        code: builtins.int = ...,
+        text: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "text", b"text"]) -> None: ...
+
+Global___BuildFailure: typing_extensions.TypeAlias = BuildFailure
 
 @typing.final
 class BuildPlan(google.protobuf.message.Message):

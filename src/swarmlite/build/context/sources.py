@@ -38,7 +38,7 @@ class Sources:
     def __init__(self, stdin: BinaryIO, warn: Hear, relative_to: Path | None = None) -> None:
         """`warn` hears of what is left out; paths begin at `relative_to`, or where we are."""
         self._stdin, self._warn = stdin, warn
-        self._here = relative_to or Path()
+        self.here = relative_to or Path()
         self._open = ExitStack()
 
     def __enter__(self) -> Sources:
@@ -64,7 +64,7 @@ class Sources:
         if remote.is_http(context):
             stream = self._open.enter_context(remote.download(context))
             return self._of_stream(stream, file, context)
-        folder = self._here / context
+        folder = self.here / context
         if not folder.exists():
             raise InvalidSpec(f"the context {context} does not exist: expected a folder")
         if not folder.is_dir():
@@ -79,7 +79,7 @@ class Sources:
             stream = self._open.enter_context(remote.download(value))
             return _all_of(_begin(stream), stream)
         else:
-            folder = self._here / value
+            folder = self.here / value
             if not folder.is_dir():
                 raise InvalidSpec(f"the context {value} is not a folder")
         ignored = _ignored([folder / ".dockerignore"])
@@ -108,7 +108,7 @@ class Sources:
             with remote.download(file) as stream:
                 text = _whole(b"", stream, file)
             return self._packed(folder, [folder / ".dockerignore"], text, file)
-        path = (folder if below or not file else self._here) / (file or DOCKERFILE)
+        path = (folder if below or not file else self.here) / (file or DOCKERFILE)
         if not file and not path.exists() and (folder / "dockerfile").exists():
             path = folder / "dockerfile"
         if below and not path.resolve().is_relative_to(folder.resolve()):

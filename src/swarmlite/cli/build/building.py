@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from swarmlite import rpc_errors
 from swarmlite.build.context.sources import DOCKERFILE
 from swarmlite.cli import client
 from swarmlite.cli.build.agents import Agents
@@ -41,13 +42,16 @@ def build(
         for event in client.stream(call):
             following.hear(event)
         failed = False
-    except SwarmliteError as error:
+    except SwarmliteError as lost:
+        error = following.failure or lost  # a status may be lost on its way
         if following.problems:
-            raise Several([_line(problem) for problem in following.problems]) from error
+            raise Several([_line(problem) for problem in following.problems]) from lost
         where = following.where
         if where and not str(error).startswith(where):
-            raise type(error)(f"{where}: {error}") from error
-        raise
+            raise type(error)(f"{where}: {error}") from lost
+        if error is lost:
+            raise
+        raise error from lost
     finally:
         if failed:
             with suppress(Exception):
@@ -68,6 +72,8 @@ class _Following:
         """File and line of the first step that failed."""
         self.problems: list[BuildProblem] = []
         self.result: BuildResult | None = None
+        self.failure: SwarmliteError | None = None
+        """What the call's status says too, if it arrives."""
 
     def hear(self, event: BuildEvent) -> None:
         """Show an event, and do what it asks for."""
@@ -93,6 +99,8 @@ class _Following:
                 self.where = f"{self._file}:{line}"
         elif kind == "problem":
             self.problems.append(event.problem)
+        elif kind == "failure":
+            self.failure = rpc_errors.from_status(event.failure.code, event.failure.text, "node")
         elif kind == "result":
             self.result = event.result
         self._progress.hear(event)

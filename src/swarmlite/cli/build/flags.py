@@ -14,6 +14,7 @@ from swarmlite.errors import InvalidSpec
 from swarmlite.stack.syntax import limits, small
 
 Decorator = Callable[[Any], Any]
+_OFF = ("false", "0", "disabled=true", "mode=none")
 PROGRESS = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 
 
@@ -45,7 +46,10 @@ OPTIONS: list[Decorator] = [
     _many("--allow", "Allow extra privileges (network.host, security.insecure)"),
     _many("--annotation", "Add an annotation to the image's manifest (KEY=VALUE)"),
     _many("--build-arg", "Set a build-time variable (of this environment without a value)"),
-    _many("--build-context", "Additional contexts (NAME=PATH, URL or docker-image://IMAGE)"),
+    _many(
+        "--build-context",
+        "Additional contexts (NAME=PATH, URL, docker-image://IMAGE or oci-layout://FOLDER[:TAG])",
+    ),
     _many("--cache-from", "Caches: an image, type=registry,ref=IMAGE or type=local,src=DIR"),
     _many(
         "--cache-to",
@@ -104,11 +108,13 @@ OPTIONS: list[Decorator] = [
     _ignored("--disable-content-trust"),
     flag("--squash", hidden=True, help="Refused: use a second stage with COPY --from."),
     click.option("--call", default="build", hidden=True, help="build or check."),
-    _refused("--attest", "not supported: no attestations are made"),
     _refused(
-        "--provenance", "not supported: no attestations are made", harmless=("false", "mode=none")
+        "--attest",
+        "not supported: no attestations are made",
+        harmless=("type=provenance,disabled=true", "type=sbom,disabled=true"),
     ),
-    _refused("--sbom", "not supported: no attestations are made", harmless=("false",)),
+    _refused("--provenance", "not supported: no attestations are made", harmless=_OFF),
+    _refused("--sbom", "not supported: no attestations are made", harmless=_OFF),
     _refused("--builder", "there is one builder, this host's", harmless=("default", "")),
     _refused("--isolation", "it is for Windows", harmless=("default", "")),
     _refused("--security-opt", "use RUN --security=insecure and --allow security.insecure"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from swarmlite.build.context.sources import Source, Sources
+from swarmlite.cli.build import layouts
 from swarmlite.cli.build.agents import Agents
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.references import Reference
@@ -47,15 +47,16 @@ def named_contexts(
     sent = {}
     for name, value in pairs.items():
         if not value:
-            raise InvalidSpec(f"the context {name[:40]}: expected NAME=PATH, URL or {IMAGE}IMAGE")
+            raise InvalidSpec(
+                f"the context {name[:40]}: expected NAME=PATH, URL,"
+                f" {IMAGE}IMAGE or {layouts.SCHEME}FOLDER"
+            )
         if value.startswith(IMAGE):
             image = str(Reference.parse(value.removeprefix(IMAGE)))
             options.named_contexts[name] = IMAGE + image
-        elif value.startswith("oci-layout://"):
-            raise InvalidSpec(
-                f"the context {name}: OCI layouts are not taken here; `swarmlite image copy"
-                f" oci:{Path(value.partition('://')[2])} node:NAME`, then {IMAGE}NAME"
-            )
+        elif value.startswith(layouts.SCHEME):
+            options.named_contexts[name] = layouts.SCHEME
+            sent[name] = layouts.sent(value, sources.here)
         else:
             options.named_contexts[name] = ""
             sent[name] = sources.named(value)

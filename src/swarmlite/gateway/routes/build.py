@@ -13,12 +13,12 @@ from typing import Any
 import grpc
 from aiohttp import web
 
-from swarmlite import rpc
+from swarmlite import rpc, rpc_errors
 from swarmlite.build.context.remote import is_git, is_http
 from swarmlite.build.context.sources import DOCKERFILE, Sources
 from swarmlite.docker import buildprogress
 from swarmlite.docker.reading import build as reading
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call, encoded
 from swarmlite.gateway.routes.image_streams import (
@@ -103,21 +103,25 @@ async def _streamed(call: Call, events: Any, *, cache: bool) -> web.StreamRespon
     lines = buildprogress.BuildLines(quiet=call.flag("q"), cache=cache)
     response: web.StreamResponse | None = None
     problems: list[str] = []
+    failure: SwarmliteError | None = None
     exit_code = 0
     try:
         async for event in events:
             if event.HasField("problem"):
                 problems.append(_problem(event.problem))
+            if event.HasField("failure"):
+                failure = rpc_errors.from_status(event.failure.code, event.failure.text, "the node")
             exit_code = exit_code or event.step_done.exit_code
             for line in lines.of(event):
                 response = response or await call.stream()
                 await response.write(encoded(line))
     except grpc.aio.AioRpcError as error:
-        message = "\n".join(problems) or str(rpc.translate(error, "the node"))
-        if response is None and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+        failed = failure or rpc.translate(error, "the node")
+        message = "\n".join(problems) or str(failed)
+        if response is None and isinstance(failed, InvalidSpec):
             raise InvalidSpec(message) from error
         if response is None and not call.flag("q"):
-            raise
+            raise failed from error
         response = response or await call.stream()
         await response.write(encoded(buildprogress.failed(message, exit_code)))
     finally:

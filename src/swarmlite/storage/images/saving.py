@@ -34,9 +34,16 @@ class _Chosen:
 
 
 def save(
-    catalog: Catalog, refs: Sequence[str], platform: Platform | None, *, all_platforms: bool
+    catalog: Catalog,
+    refs: Sequence[str],
+    platform: Platform | None,
+    *,
+    all_platforms: bool,
+    names: Sequence[str] = (),
 ) -> Iterator[bytes]:
     """A tar of images. Blocks; raises NotFound, FailedPrecondition before the first piece.
+
+    `names` are further ones that the only image has in it, and not here.
 
     The iterator is to be closed: until then nothing of the images is collected.
     """
@@ -49,6 +56,9 @@ def save(
             if tag and tag not in chosen[entry.id].tags:
                 chosen[entry.id].tags.append(tag)
     images = list(chosen.values())
+    for name in names:
+        if name not in images[0].tags:
+            images[0].tags.append(name)
     _require(catalog, images)
     return _pieces(catalog, images)
 

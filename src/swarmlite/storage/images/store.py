@@ -172,9 +172,10 @@ class ImageStore:
         *,
         platform: Platform | None = None,
         all_platforms: bool = False,
+        names: Sequence[str] = (),
     ) -> Iterator[bytes]:
         """A tar that `load` and `docker load` take, which is an OCI layout too; see `saving`."""
-        return saving.save(self._catalog, refs, platform, all_platforms=all_platforms)
+        return saving.save(self._catalog, refs, platform, all_platforms=all_platforms, names=names)
 
     async def untag(self, name: str) -> None:
         """Take one name away, whatever image has it; the image stays, until somebody collects."""
