@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from swarmlite import cli
+from swarmlite.cli import app, kepthelp
 from swarmlite.cli.root import root
 
 NOUNS = sorted(name for name, (found, _) in root._verbs.items() if not isinstance(found, str))
@@ -98,3 +102,33 @@ def test_inspect_finds_objects_of_any_kind(run: Any, world: Any) -> None:
     missing = run("inspect", "--type", "service", "nope")
     assert (missing.status, missing.out) == (1, "[]\n")
     assert missing.err == "no such service: nope\n"
+
+
+def test_the_first_help_is_kept_for_the_next_one_while_its_sources_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same text as click's, at each width; what is damaged is made again."""
+    monkeypatch.setattr(kepthelp, "_path", lambda: str(tmp_path / f"help-{kepthelp.width()}"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+    def shown(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["swarmlite", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    for columns in ("60", "100", "300", ""):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert app.run(["--help"]) == 0
+        rendered = capsys.readouterr().out
+        assert shown("--help") == shown("-h") == rendered
+        file = tmp_path / f"help-{kepthelp.width()}"
+        kept = file.read_bytes()
+        file.write_bytes(kept[:100])
+        assert shown("--help") == rendered
+        assert file.read_bytes() == kept
+    kepthelp.write("of before")
+    assert shown("--help") == "of before\n"
+    monkeypatch.setattr(kepthelp, "_stamps", lambda: [(1, 2)])
+    assert shown("--help") == rendered

@@ -10,6 +10,7 @@ library, slow to load, is not used here.
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 
@@ -17,6 +18,8 @@ def main() -> None:
     """The entry point `swarmlite`; exits with the command's status."""
     if sys.argv[1:] == ["system", "dial-stdio"]:
         _dial()  # once for each connection by ssh: the tree of commands is not needed for it
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        _help()
     from swarmlite.cli.app import run
 
     for stream in (sys.stdout, sys.stderr):
@@ -24,6 +27,24 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _help() -> None:
+    from swarmlite.cli import kepthelp
+
+    text = kepthelp.read()
+    if text is None:
+        import click
+
+        from swarmlite.cli.root import root
+
+        text = root.get_help(click.Context(root, info_name="swarmlite", **root.context_settings))
+        kepthelp.write(text)
+    try:
+        print(text, flush=True)
+    except OSError:  # who reads it has seen enough
+        os._exit(1)
+    sys.exit(0)
 
 
 def _dial() -> None:
