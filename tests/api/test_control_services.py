@@ -445,6 +445,33 @@ async def test_tasks_are_filtered_by_service_node_and_state(
     await refused(control.ListTasks(request), InvalidSpec, "desired-state")
 
 
+async def test_who_has_seen_a_list_of_tasks_is_sent_it_again_once_it_changes(
+    control: ControlStub, manager: Manager
+) -> None:
+    """The tag that it came with says so, of the same tasks under whatever filters."""
+    made = await create(control, service_spec())
+    one, two = task("n1", made.id), task("n1", made.id, 2)
+    manager.put(node("n1"), one, two)
+
+    async def listed(seen: str, *filters: pb.Filter) -> tuple[str, set[str]]:
+        request = pb.ListTasksRequest(seen=seen, filters=filters)
+        found = await ask(control.ListTasks(request))
+        return found.tag, {found_task.id for found_task in found.tasks}
+
+    tag, ids = await listed("")
+    assert ids == {one.id, two.id}
+    assert await listed(tag) == (tag, set())
+    assert await listed(tag, pb.Filter(key="node", values=["n1"])) == (tag, set())
+    second = pb.Filter(key="name", values=["web.2"])
+    assert (await listed(tag, second))[1] == {two.id}
+    tag, ids = await listed(tag)
+    assert ids == {one.id, two.id}  # the last list was another
+    two.status.message = "changed"
+    manager.put(two)
+    changed, ids = await listed(tag)
+    assert changed != tag and ids == {one.id, two.id}
+
+
 async def test_a_watch_of_one_services_tasks_shows_no_others(
     control: ControlStub, manager: Manager
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from swarmlite.gateway.rendered import Rendered, array, with_fields
+from swarmlite.gateway.rendered import Rendered, array, entries, with_fields
+from swarmlite.proto.control_pb2 import ListTasksResponse
 from swarmlite.proto.objects_pb2 import Task
 
 
@@ -51,3 +52,12 @@ def test_lists_are_whole_json_with_a_newline_behind() -> None:
     assert array(texts).endswith(b"]\n")
     assert json.loads(array(texts)) == [{"a": 1, "b": "\u00e9"}, {}]
     assert array([]) == b"[]\n"
+
+
+def test_a_list_s_message_is_taken_apart_without_being_read() -> None:
+    """Entries of every length, also of none, and what comes behind them."""
+    tasks = [Task(id="x" * length) for length in (0, 1, 125, 126, 127, 16_381, 70_000)]
+    found, rest = entries(ListTasksResponse(tasks=tasks, tag="t").SerializeToString())
+    assert [Task.FromString(entry) for entry in found] == tasks
+    assert ListTasksResponse.FromString(rest).tag == "t"
+    assert entries(b"") == ([], b"")

@@ -245,11 +245,16 @@ import sys
 from swarmlite.gateway import serverside
 serverside.prepare()
 import swarmlite.gateway.process
-heavy = ("aiohttp.client", "aiohttp.connector", "zstandard", "cryptography", "click")
+serverside.loaded()
+heavy = ("aiohttp.client", "aiohttp.web_app", "zstandard", "cryptography", "click", "ssl")
 print([name for name in heavy if name in sys.modules])
 import aiohttp
 print(aiohttp.ClientSession.__name__, aiohttp.web is sys.modules["aiohttp.web"])
+from aiohttp import web, web_response
+print(web.Application.__name__, web.Response is web_response.Response)
+import attr.validators, ssl, typing_extensions
+print(bool(attr.validators.instance_of(int)), bool(ssl.SSLContext), typing_extensions.TypeAliasType)
 """
     words = [sys.executable, "-c", script]
     done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=True)
-    assert done.stdout.splitlines() == ["[]", "ClientSession True"]
+    assert done.stdout.splitlines()[:3] == ["[]", "ClientSession True", "Application True"]

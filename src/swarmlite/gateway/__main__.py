@@ -12,9 +12,10 @@ def main() -> int:
     """The command."""
     # Nothing that is loaded is garbage, and to look for some is a sixth of a first request's time.
     gc.disable()
-    serverside.prepare()
+    serverside.prepare(tls=any(word.startswith("--tls-") for word in sys.argv))
     from swarmlite.gateway import process
 
+    serverside.loaded()
     gc.freeze()
     gc.enable()
     return process.main()

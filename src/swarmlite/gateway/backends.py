@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc.aio
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from swarmlite.proto.build_pb2_grpc import BuildsStub
     from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
+    from swarmlite.proto.control_pb2 import ListTasksRequest
     from swarmlite.proto.control_pb2_grpc import ControlStub
     from swarmlite.proto.host_pb2_grpc import HostStub
     from swarmlite.proto.hostnetworks_pb2_grpc import HostNetworksStub
@@ -41,6 +42,8 @@ class Backends:
     def __init__(self, paths: Paths) -> None:
         """Nothing is connected yet."""
         self.paths = paths
+        self.last_tasks = "", b""
+        """The tag of a list of tasks as the manager gave it, and its JSON."""
 
     @cached_property
     def _engine(self) -> grpc.aio.Channel:
@@ -142,12 +145,23 @@ class Backends:
     @property
     def control(self) -> ControlStub:
         """The manager of this node. Raises Refused outside of a swarm and on a worker."""
+        self._managed()
+        return self._control
+
+    def _managed(self) -> None:
         if not membership.is_manager(self.paths):
             inside = membership.in_swarm(self.paths)
             raise Refused(503, membership.WORKER if inside else membership.outside("docker"))
         if membership.is_locked(self.paths):
             raise Refused(503, membership.LOCKED.format(program="docker"))
-        return self._control
+
+    async def listed_tasks(self, request: ListTasksRequest, *, timeout: float) -> bytes:
+        """`Control.ListTasks`, its answer as it came. Raises as calls of `control` do."""
+        self._managed()
+        method = self._manager.unary_unary(
+            "/swarmlite.Control/ListTasks", request_serializer=type(request).SerializeToString
+        )
+        return cast(bytes, await method(request, timeout=timeout))
 
     @property
     def manager(self) -> ControlStub | None:

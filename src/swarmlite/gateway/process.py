@@ -22,7 +22,6 @@ from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.app import Gateway
 from swarmlite.gateway.backends import Backends
 from swarmlite.gateway.settings import Settings, parse
-from swarmlite.gateway.streams.terminator import Terminators
 
 log = logging.getLogger(__name__)
 FIRST_FD = 3
@@ -35,23 +34,30 @@ async def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     """Until nobody is connected any more, or a signal."""
     backends = Backends(settings.paths)
     gateway = Gateway(settings, backends)
-    terminators = Terminators(gateway.server, settings.tls)
-    runner = web.ServerRunner(gateway.server, shutdown_timeout=END_S)
-    await runner.setup()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    ending = contextlib.ExitStack()
     try:
         for each in sockets:
-            await web.SockSite(runner, each, backlog=BACKLOG).start()
-        for descriptor in settings.tls_fds:
-            await terminators.listen(_inherited(descriptor))
+            listener = await loop.create_server(gateway.server, sock=each, backlog=BACKLOG)
+            ending.callback(listener.close)
+        if settings.tls_fds:
+            # Loaded here, since it takes ssl, which a node without TCP never does.
+            from swarmlite.gateway.streams.terminator import Terminators
+
+            terminators = Terminators(gateway.server, settings.tls)
+            ending.callback(terminators.close)
+            for descriptor in settings.tls_fds:
+                await terminators.listen(_inherited(descriptor))
         log.info("ready sockets=%d tls=%d", len(sockets), len(settings.tls_fds))
         await _until_idle(gateway.server, stop, settings.idle_s)
     finally:
-        terminators.close()
-        await runner.cleanup()
+        ending.close()
+        await asyncio.sleep(0)  # who was accepted already begins to be answered
+        gateway.server.pre_shutdown()
+        await gateway.server.shutdown(END_S)
         await backends.close()
 
 

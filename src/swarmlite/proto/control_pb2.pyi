@@ -224,14 +224,18 @@ class ListTasksRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FILTERS_FIELD_NUMBER: builtins.int
+    SEEN_FIELD_NUMBER: builtins.int
+    seen: builtins.str
+    """the tag of the list that the caller has already"""
     @property
     def filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Filter]: ...
     def __init__(
         self,
         *,
         filters: collections.abc.Iterable[Global___Filter] | None = ...,
+        seen: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["filters", b"filters"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filters", b"filters", "seen", b"seen"]) -> None: ...
 
 Global___ListTasksRequest: typing_extensions.TypeAlias = ListTasksRequest
 
@@ -321,14 +325,20 @@ class ListTasksResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TASKS_FIELD_NUMBER: builtins.int
+    TAG_FIELD_NUMBER: builtins.int
+    tag: builtins.str
+    """of this very list, in this manager's life; may be empty"""
     @property
-    def tasks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.objects_pb2.Task]: ...
+    def tasks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.objects_pb2.Task]:
+        """none where `tag` is what the caller has seen"""
+
     def __init__(
         self,
         *,
         tasks: collections.abc.Iterable[swarmlite.proto.objects_pb2.Task] | None = ...,
+        tag: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["tasks", b"tasks"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["tag", b"tag", "tasks", b"tasks"]) -> None: ...
 
 Global___ListTasksResponse: typing_extensions.TypeAlias = ListTasksResponse
 

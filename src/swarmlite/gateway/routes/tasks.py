@@ -9,8 +9,8 @@ from aiohttp import web
 from swarmlite.docker import services as docker
 from swarmlite.docker.values import Json
 from swarmlite.gateway.app import Route
-from swarmlite.gateway.rendered import Rendered, array
-from swarmlite.gateway.request import Call
+from swarmlite.gateway.rendered import Rendered, array, entries
+from swarmlite.gateway.request import Call, encoded
 from swarmlite.gateway.swarm import ask, filters, one_of_these, taken
 from swarmlite.gateway.swarmlogs import send_logs
 from swarmlite.proto.control_pb2 import (
@@ -18,6 +18,7 @@ from swarmlite.proto.control_pb2 import (
     GetRequest,
     ListRequest,
     ListTasksRequest,
+    ListTasksResponse,
     LogSelector,
 )
 from swarmlite.proto.objects_pb2 import Network, Task
@@ -31,21 +32,42 @@ async def tasks(call: Call) -> web.Response:
     runtimes, rest = taken(filters(call, *FILTERS), "runtime")
     if not one_of_these(runtimes, "container"):
         return call.reply([])
-    control = call.backends.control
-    request = ListTasksRequest(filters=[await _resolved(call, one) for one in rest])
-    found = await ask(control.ListTasks, request)
+    wanted = [await _resolved(call, one) for one in rest]
+    seen, text = call.backends.last_tasks  # others may ask for other lists meanwhile
+    request = ListTasksRequest(filters=wanted, seen=seen)
+    tasks, behind = entries(await ask(call.backends.listed_tasks, request))
+    tag = ListTasksResponse.FromString(behind).tag
+    if tag and tag == seen:
+        return call.json_text(text)
+    places = [_rendered.text(task, None, lambda task=task: _places(task)) for task in tasks]  # type: ignore[misc]
     # Most lists have tasks of no network, and need not know any.
-    networks = await _networks(call) if any(task.networks for task in found.tasks) else {}
+    networks = await _networks(call) if any(places) else {}
     specs: dict[bytes, Json] = {}
-    return call.json_text(array(_json(task, networks, specs) for task in found.tasks))
+    texts = (
+        _json(task, place.decode().split(), networks, specs)
+        for task, place in zip(tasks, places, strict=True)
+    )
+    text = array(texts)
+    if not networks:  # which change by themselves
+        call.backends.last_tasks = tag, text
+    return call.json_text(text)
 
 
-def _json(task: Task, networks: Mapping[str, Network], specs: dict[bytes, Json]) -> bytes:
-    known = {
-        n.network_id: networks[n.network_id] for n in task.networks if n.network_id in networks
-    }
+def _places(task: bytes) -> bytes:
+    """The ids of a task's networks."""
+    return " ".join(place.network_id for place in Task.FromString(task).networks).encode()
+
+
+def _json(
+    task: bytes, places: list[str], networks: Mapping[str, Network], specs: dict[bytes, Json]
+) -> bytes:
+    known = {place: networks[place] for place in places if place in networks}
     also = tuple(network.SerializeToString() for network in known.values())
-    return _rendered.json(task, also, lambda: docker.task(task, known, specs))
+
+    def made() -> bytes:
+        return encoded(docker.task(Task.FromString(task), known, specs))[:-1]
+
+    return _rendered.text(task, also, made)
 
 
 async def inspect(call: Call) -> web.Response:

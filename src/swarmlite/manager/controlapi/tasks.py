@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from operator import is_not
 
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.manager.store.tables import Tables
@@ -12,6 +14,9 @@ from swarmlite.proto.objects_pb2 import Task
 
 from .api import Api, resolve_task
 from .filters import STACK_LABEL, Holds, Matcher, compile_filters, has_label, one_of
+
+KEPT_TASKS = 2_000
+"""Of a list that is kept: a kilobyte each."""
 
 
 def _desired(task: Task, value: str) -> bool:
@@ -60,6 +65,8 @@ class Tasks:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._last = ListTasksResponse(tag="none")
+        self._listed: Sequence[Task] = ()
 
     def get(self, request: GetRequest) -> Task:
         """One task."""
@@ -72,7 +79,19 @@ class Tasks:
         """Tasks that pass the filters."""
         matches = task_filter(self._api.view, request.filters)
         found = (t for t in self._candidates(request) if not task_states.is_attachment(t))
-        return ListTasksResponse(tasks=[t for t in found if matches(t)])
+        return self._response([t for t in found if matches(t)], request.seen)
+
+    def _response(self, tasks: Sequence[Task], seen: str) -> ListTasksResponse:
+        """Of these; without them for who polls and has them all as they are.
+
+        An object of the view is replaced and never changed.
+        """
+        if len(tasks) > KEPT_TASKS:
+            return ListTasksResponse(tasks=tasks)
+        if len(tasks) != len(self._listed) or any(map(is_not, tasks, self._listed)):
+            self._listed = tasks
+            self._last = ListTasksResponse(tasks=tasks, tag=secrets.token_hex(8))
+        return ListTasksResponse(tag=seen) if seen == self._last.tag else self._last
 
     def _candidates(self, request: ListTasksRequest) -> Iterable[Task]:
         """All tasks, or by the indexes those of the services asked for, when these are ids."""
