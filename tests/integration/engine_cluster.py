@@ -98,7 +98,7 @@ def _load(image: BuiltImage) -> None:
 
 
 class EngineRegistry:
-    """Debian's docker-registry in a container beside the hosts; `address` is for them."""
+    """Debian's docker-registry in a container beside the hosts; `address` is theirs, `url` ours."""
 
     def __init__(self, cluster: DockerCluster) -> None:
         import node_image
@@ -118,11 +118,12 @@ class EngineRegistry:
         (place,) = wrapped.attrs["NetworkSettings"]["Networks"].values()
         self.address = f"{place['IPAddress']}:{PORT}"
         self._forward = cluster.manager.forward(self.address)
+        self.url = f"http://127.0.0.1:{self._forward.port}"
 
     def push(self, image: BuiltImage, name: str = "") -> str:
         """The reference that the hosts pull it by."""
         name = name or image.name
-        Pusher(f"http://127.0.0.1:{self._forward.port}").push(image, name)
+        Pusher(self.url).push(image, name)
         return f"{self.address}/{name}"
 
     def close(self) -> None:

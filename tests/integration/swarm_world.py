@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.testing import Cluster, Host
+from swarmlite.testing.containers.host import ContainerHost
 
 SERVE = "mkdir -p /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"
 
@@ -13,6 +16,14 @@ SERVE = "mkdir -p /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 80 -h /
 def create(swarm: Cluster, *args: str) -> None:
     options = ("--detach", "--quiet", "--stop-grace-period", "0s")
     swarm.manager.cli("service", "create", *options, *args)
+
+
+def put(host: Host | ContainerHost, file: Path) -> str:
+    """A file's path, where the host has it too: it comes by a command to one in an engine."""
+    if isinstance(host, ContainerHost):
+        take = 'mkdir -p "$(dirname "$1")" && exec cat >"$1"'
+        host.run("sh", "-c", take, "sh", str(file), input=file.read_bytes())
+    return str(file)
 
 
 def in_container(host: Host, service: str, *command: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from swarm_world import put
 
 from swarmlite.testing import Cluster, CommandFailed
 
@@ -74,7 +75,7 @@ def test_every_process_flag_is_seen_inside_the_container(
         "--sysctl", "net.core.somaxconn=77", "--user", "1000:1001", "--group", "1005",
         "--dns", "192.0.2.9", "--dns-option", "ndots:3", "--dns-search", "example.com",
         "--host", "foo:1.2.3.4", "--read-only", "--mount", "type=tmpfs,target=/s,tmpfs-size=1m",
-        "--init", "--env-file", str(tmp_path / "env"), "--oom-score-adj", "300",
+        "--init", "--env-file", put(manager, tmp_path / "env"), "--oom-score-adj", "300",
         "--secret", "source=key,target=sx,uid=1000,gid=1001,mode=0400",
         "--config", "source=plain,target=/etc/plain,mode=0440,uid=1000",
         "--config", "source=made,target=/made", "--limit-pids", "30",
@@ -170,6 +171,7 @@ def test_an_update_to_a_crashing_command_ends_as_its_policy_says(
     assert swarm.manager.cli("service", "inspect", "-f", form, "web").strip() == args
 
 
+@pytest.mark.machine  # its variables are those of who types
 def test_a_stack_is_deployed_changed_pruned_and_leaves_nothing(
     swarm: Cluster, busybox: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

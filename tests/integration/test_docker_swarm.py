@@ -191,7 +191,7 @@ def test_managers_that_do_not_answer_are_503_with_the_reason(api: Api, swarm: Cl
 def test_a_stack_is_deployed_changed_and_removed_with_nothing_but_its_own(
     docker: Docker, swarm: Cluster, registry: Registry, busybox: str
 ) -> None:
-    debian_images.push_examples(registry.address, EXAMPLES / "web")
+    debian_images.push_examples(registry.address, EXAMPLES / "web", url=registry.url)
     compose = str(EXAMPLES / "web" / "compose.yml")
     docker("service", "create", "-d", "--name", "other", busybox, "sleep", "1000")
     docker("stack", "deploy", "-c", compose, "shop", REGISTRY=registry.address)
@@ -213,7 +213,7 @@ def test_a_stack_is_deployed_changed_and_removed_with_nothing_but_its_own(
 def test_the_other_examples_run_by_docker_s_command(
     swarm: Cluster, registry: Registry, example: str
 ) -> None:
-    debian_images.push_examples(registry.address, EXAMPLES / example)
+    debian_images.push_examples(registry.address, EXAMPLES / example, url=registry.url)
     compose = str(EXAMPLES / example / "compose.yml")
     with docker_home() as home:
         docker = Docker(next(iter(COMMANDS.values())), swarm.manager, home)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from swarm_world import put
 
-from swarmlite.testing import Cluster, Host, demo
+from swarmlite.testing import Cluster, DockerCluster, Host, demo
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
@@ -19,11 +20,13 @@ Deploy = Callable[[str], Cluster]
 
 @pytest.fixture
 def deploy(swarm: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    if isinstance(swarm, DockerCluster):
+        pytest.skip("their variables are those of who types on a host; Docker's command is here")
     deployed: list[str] = []
     monkeypatch.setenv("REGISTRY", registry.address)
 
     def deploy(example: str) -> Cluster:
-        debian_images.push_examples(registry.address, EXAMPLES / example)
+        debian_images.push_examples(registry.address, EXAMPLES / example, url=registry.url)
         deployed.append(example)
         swarm.manager.cli(
             "stack",
@@ -97,8 +100,10 @@ def test_a_build_section_is_built_here_and_runs_on_every_node(
 
     def deploy(word: str) -> str:
         file.write_text(BUILT.format(image=busybox, word=word))
+        put(swarm.manager, tmp_path / "app" / "page")
         return swarm.manager.cli(
-            *("stack", "deploy", "--detach=false", "-c", str(file), "built"), timeout_s=120
+            *("stack", "deploy", "--detach=false", "-c", put(swarm.manager, file), "built"),
+            timeout_s=120,
         )
 
     try:
@@ -159,6 +164,7 @@ def test_a_stack_waits_for_its_migration_on_another_host(
 ) -> None:
     file = tmp_path / "compose.yml"
     file.write_text(MIGRATED.format(image=busybox))
+    put(swarm.manager, file)
     worker = swarm.host("worker1")
     swarm.manager.cli("stack", "deploy", "-c", str(file), "shop")
     try:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from network_world import World, resolve
 
+from swarmlite.network import host_table
 from swarmlite.network.dns import packet
+from swarmlite.network.drivers import overlay
+from swarmlite.network.ruleset import Members
 from swarmlite.proto.objects_pb2 import Network
 
 pytestmark = pytest.mark.skipif(
@@ -135,3 +141,24 @@ async def test_a_network_of_several_subnets_is_one_network(world: World) -> None
     assert await one.ask("tcp", "10.2.7.12", 80, netns=client.netns) == ["web0 10.1.0.20"]
     assert await one.ask("tcp", "10.1.0.2", 80, netns=client.netns) == ["web0 10.1.0.20"]
     assert await one.ask("tcp", "10.1.0.2", 80, netns=far.netns) == ["web0 10.2.9.20"]
+
+
+@pytest.mark.parametrize("rules", ["overlay", "host", "host6"])
+def test_rules_need_no_names_that_only_a_file_of_the_host_has(rules: str) -> None:
+    """Debian without netbase, as in most containers, has no /etc/protocols, no /etc/services."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a mount namespace")
+    subnet = ipaddress.IPv4Network("172.18.0.0/16")
+    text = {
+        "overlay": overlay._GUARD % {"elements": "", "elements6": ""},
+        "host": host_table.table(subnet, 4789, (2377, 2378)).load(Members()),
+        "host6": host_table.table6(4789, (2377, 2378)).load(Members()),
+    }[rules]
+    hide = "mount --bind /dev/null /etc/protocols && mount --bind /dev/null /etc/services"
+    done = subprocess.run(
+        ["unshare", "-mn", "sh", "-c", f"{hide} && exec nft -c -f -"],
+        input=text,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -36,7 +36,7 @@ table bridge swarmlite {
     type filter hook prerouting priority -300; policy drop;
     iifname "vx0" accept
     ether type ip ether saddr . ip saddr @local accept
-    ether type ip6 meta l4proto ipv6-icmp icmpv6 type 133-137 drop
+    ether type ip6 meta l4proto icmpv6 icmpv6 type 133-137 drop
     ether type ip6 ether saddr . ip6 saddr @local6 accept
     ether type arp arp operation request arp saddr ether . arp saddr ip @local accept
   }
