@@ -9,13 +9,28 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import api, control_plane, engine, images, replicas, start_latency
+from . import (
+    api,
+    commands,
+    control_plane,
+    engine,
+    idle,
+    images,
+    large,
+    progress,
+    replicas,
+    start_latency,
+)
 from .docker_peer import DockerPeer
 from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
-PARTS = ("start", "engine", "images", "replicas", "api", "control-plane")
-ON_OUR_HOST = {"engine", "replicas", "api", *images.BESIDE_DOCKER}
+PARTS = (
+    "start", "engine", "commands", "images", "replicas", "api", "control-plane", "progress",
+)  # fmt: skip
+LONG = ("large", "idle")
+"""Parts that take minutes: only when they are named."""
+ON_OUR_HOST = {"engine", "commands", "replicas", "api", *images.BESIDE_DOCKER}
 
 
 def _ended(number: int, frame: object) -> None:
@@ -27,10 +42,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    words = f"of {', '.join(PARTS)}, or of images' {', '.join(images.PARTS)}"
-    parser.add_argument("part", nargs="*", help=f"{words}; all when none is named")
+    words = f"of {', '.join((*PARTS, *LONG))}, or of images' {', '.join(images.PARTS)}"
+    parser.add_argument(
+        "part", nargs="*", help=f"{words}; all but {' and '.join(LONG)} when none is named"
+    )
     parts = set(parser.parse_args().part or PARTS)
-    if unknown := parts - {*PARTS, *images.PARTS}:
+    if unknown := parts - {*PARTS, *LONG, *images.PARTS}:
         parser.error(f"unknown part {', '.join(unknown)}: one {words}")
     if "images" in parts and not parts & set(images.PARTS):
         parts |= set(images.PARTS)
@@ -47,6 +64,8 @@ def main() -> int:
                 with SwarmliteHost() as ours:
                     if "engine" in parts:
                         rows += engine.measure(docker, ours, "bench")
+                    if "commands" in parts:
+                        rows += commands.measure(docker, ours, "bench")
                     if beside := parts & set(images.BESIDE_DOCKER):
                         rows += images.measure(docker, ours, beside)
                     if "replicas" in parts:
@@ -55,8 +74,10 @@ def main() -> int:
                         rows += api.measure(docker, ours, "bench")
     if alone := parts & (set(images.PARTS) - set(images.BESIDE_DOCKER)):
         rows += images.measure(None, None, alone)
-    if "control-plane" in parts:
-        rows += control_plane.measure()
+    others = {"control-plane": control_plane, "progress": progress, "large": large, "idle": idle}
+    for name, part in others.items():
+        if name in parts:
+            rows += part.measure()
     print(render(rows))
     return 1 if any(row.met is False for row in rows) else 0
 

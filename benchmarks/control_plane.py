@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import itertools
+import os
 import threading
 import time
+from collections.abc import Callable
 
-import grpc
-
-from swarmlite.proto.control_pb2 import CreateServiceRequest, GetRequest, ListRequest
+from swarmlite.proto.control_pb2 import CreateConfigRequest, GetRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.specs_pb2 import ServiceSpec
-from swarmlite.testing import Cluster
 
-from .docker_peer import pids_in, pss_bytes
-from .table import Row, alone_row, percentile
+from .simulated_swarm import SimulatedSwarm
+from .table import Row, alone_row, median, percentile, spread_note
 
-AGENTS, TASKS = 1000, 10_000
+AGENTS, TASKS, ROUNDS, WARM_UP = 1000, 10_000, 3, 1000
 TIMEOUT_S = 120.0
 
 
-class ApiProbe(threading.Thread):
-    """Calls the API every 10 ms, as another user would, and keeps the latencies."""
+class Probe(threading.Thread):
+    """Does something every few milliseconds, as another user would, and keeps how long it took."""
 
-    def __init__(self, control: ControlStub) -> None:
+    def __init__(self, work: Callable[[], object], pause_s: float) -> None:
         super().__init__(daemon=True)
         self.latencies_s: list[float] = []
-        self._control = control
+        self._work, self._pause_s = work, pause_s
         self._done = threading.Event()
 
     def run(self) -> None:
-        while not self._done.wait(0.01):
+        while not self._done.wait(self._pause_s):
             started = time.monotonic()
-            self._control.GetNode(GetRequest(ref="self"), timeout=30)
+            self._work()
             self.latencies_s.append(time.monotonic() - started)
 
     def end(self) -> float:
@@ -43,72 +40,53 @@ class ApiProbe(threading.Thread):
         return percentile(self.latencies_s, 0.99) * 1e3
 
 
-def manager_pid(cluster: Cluster) -> int:
-    return int(cluster.manager.status()["children"]["manager"]["pid"])
+_numbers = itertools.count()
 
 
-def outer_pid(cluster: Cluster, inner: int) -> int:
-    """The machine's pid of a process of the host."""
-    from pathlib import Path
+def probes(control: ControlStub) -> tuple[Probe, Probe]:
+    """One that reads and one that makes small writes."""
 
-    for pid in pids_in(cluster.manager.pid, ("",)):
-        status = Path(f"/proc/{pid}/status").read_text()
-        if f"NSpid:\t{pid}\t{inner}\n" in status:
-            return pid
-    raise RuntimeError(f"no process {inner} on the host")
+    def write() -> None:
+        request = CreateConfigRequest()
+        request.spec.annotations.name = f"probe-{os.getpid()}-{next(_numbers)}"
+        request.spec.data = b"x"
+        control.CreateConfig(request, timeout=30)
+
+    return (
+        Probe(lambda: control.GetNode(GetRequest(ref="self"), timeout=30), 0.01),
+        Probe(write, 0.05),
+    )
 
 
 def measure() -> list[Row]:
-    """Seconds from create to all RUNNING, the manager's memory, the API's p99 meanwhile."""
-    with Cluster(1, 0, name="plane") as cluster:
-        manager = cluster.manager
-        manager.cli("node", "update", "--availability", "drain", "manager1")
-        token = manager.cli("swarm", "join-token", "-q", "worker").strip()
-        options = {
-            "--address": f"{manager.addr}:2377",
-            "--ca": str(manager.paths.certificates_dir / "ca.crt"),
-            "--token": token,
-            "--count": str(AGENTS),
-        }
-        words = [word for pair in options.items() for word in pair]
-        agents = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.simulated_agents", *words],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert agents.stdout is not None
-            if agents.stdout.readline().strip() != "ready":
-                raise RuntimeError("the simulated agents did not get their sessions")
-            with grpc.insecure_channel(f"unix:{manager.paths.manager_socket}") as channel:
-                return _run(cluster, ControlStub(channel))
-        finally:
-            agents.kill()
-            agents.wait()
-            if agents.stdout:
-                agents.stdout.close()
-
-
-def _run(cluster: Cluster, control: ControlStub) -> list[Row]:
-    probe = ApiProbe(control)
-    time.sleep(2)
-    spec = ServiceSpec()
-    spec.annotations.name = "many"
-    spec.task.container.image = "busybox:latest"
-    spec.replicated.replicas = TASKS
-    probe.start()
-    started = time.monotonic()
-    service = control.CreateService(CreateServiceRequest(spec=spec))
-    while control.ListServices(ListRequest()).status[service.id].running_tasks < TASKS:
-        if time.monotonic() - started > TIMEOUT_S:
-            raise RuntimeError(f"not all tasks RUNNING within {TIMEOUT_S} s")
-        time.sleep(0.05)
-    elapsed = time.monotonic() - started
-    p99_ms = probe.end()
-    memory = pss_bytes(outer_pid(cluster, manager_pid(cluster)))
-    what = f"{TASKS} tasks on {AGENTS} simulated agents"
+    """Seconds from create to all RUNNING, the manager's memory and CPU, the API's p99 meanwhile."""
+    with SimulatedSwarm(AGENTS) as swarm:
+        _round(swarm, WARM_UP)
+        rounds = [_round(swarm, TASKS) for _ in range(ROUNDS)]
+        memory = swarm.memory_bytes()
+    seconds, cpu_s, reads_ms, writes_ms = (list(column) for column in zip(*rounds, strict=True))
+    what = f"{TASKS:,} tasks on {AGENTS:,} simulated agents"
+    note = spread_note(seconds)
     return [
-        alone_row(f"{what}: create to all RUNNING in etcd", "s", elapsed, at_most=5),
-        alone_row(f"{what}: the API's p99 meanwhile", "ms", p99_ms),
+        alone_row(f"{what}: create to all RUNNING in etcd{note}", "s", median(seconds),
+                  at_most=1.8),
+        alone_row(f"{what}: the API's p99 meanwhile, reads", "ms", median(reads_ms), at_most=60),
+        alone_row(f"{what}: the same, small writes", "ms", median(writes_ms), at_most=60),
+        alone_row(f"{what}: the manager's CPU", "s", median(cpu_s)),
         alone_row(f"{what}: the manager's memory", "MiB", memory / 2**20),
-    ]
+    ]  # fmt: skip
+
+
+def _round(swarm: SimulatedSwarm, tasks: int) -> tuple[float, float, float, float]:
+    """Seconds, seconds of CPU, and the API's p99 for reads and for writes in milliseconds."""
+    time.sleep(2)
+    both = probes(swarm.control)
+    for probe in both:
+        probe.start()
+    before, started = swarm.cpu_s(), time.monotonic()
+    service = swarm.create("many", tasks)
+    swarm.until(lambda: swarm.running(service) == tasks, TIMEOUT_S)
+    elapsed, cpu_s = time.monotonic() - started, swarm.cpu_s() - before
+    reads_ms, writes_ms = (probe.end() for probe in both)
+    swarm.remove(service, TIMEOUT_S)
+    return elapsed, cpu_s, reads_ms, writes_ms

@@ -140,7 +140,8 @@ class SimulatedAgent:
 async def main(options: argparse.Namespace) -> None:
     with open(options.ca, "rb") as file:  # noqa: PTH123 - before anything else runs
         root = file.read()
-    agents = [SimulatedAgent(k, options.address, root) for k in range(options.count)]
+    numbers = range(options.first, options.first + options.count)
+    agents = [SimulatedAgent(k, options.address, root) for k in numbers]
     gate = asyncio.Semaphore(8)
 
     async def join(agent: SimulatedAgent) -> None:
@@ -162,4 +163,5 @@ if __name__ == "__main__":
     parser.add_argument("--ca", required=True)
     parser.add_argument("--token", required=True)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first one")
     asyncio.run(main(parser.parse_args()))

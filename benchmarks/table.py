@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NOISY = 0.2
+
 
 @dataclass(frozen=True)
 class Row:
@@ -65,6 +67,14 @@ def percentile(values: Sequence[float], share: float) -> float:
 def median(values: Sequence[float]) -> float:
     """The middle one."""
     return statistics.median(values)
+
+
+def spread_note(samples: Sequence[float]) -> str:
+    """How far the middle half of them lies apart, and whether that is too far to judge."""
+    apart = percentile(samples, 0.75) - percentile(samples, 0.25)
+    share = apart / median(samples) if median(samples) else 0.0
+    noisy = ", too noisy to judge" if share > NOISY else ""
+    return f" ({len(samples)} rounds, {100 * share:.0f}% apart{noisy})"
 
 
 def render(rows: Sequence[Row]) -> str:

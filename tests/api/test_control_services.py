@@ -472,7 +472,7 @@ async def test_who_has_seen_a_list_of_tasks_is_sent_it_again_once_it_changes(
     assert changed != tag and ids == {one.id, two.id}
 
 
-async def test_a_watch_of_one_services_tasks_shows_no_others(
+async def test_a_watch_of_one_service_shows_no_others(
     control: ControlStub, manager: Manager
 ) -> None:
     watch = control.Watch(
@@ -483,6 +483,16 @@ async def test_a_watch_of_one_services_tasks_shows_no_others(
     manager.put(other, mine)
     event = (await watch.read()).events[0]
     assert (event.action, event.task.id) == (pb.CREATE, mine.id)
+    watch.cancel()
+    named = [pb.Filter(key="service", values=["second"])]
+    watch = control.Watch(pb.WatchRequest(kinds=["service"], filters=named))
+    assert not (await watch.read()).events
+    for name in ("first", "second"):
+        spec = service_spec()
+        spec.annotations.name = name
+        await create(control, spec)
+    event = (await watch.read()).events[0]
+    assert event.service.spec.annotations.name == "second"
     watch.cancel()
     await refused(
         control.Watch(pb.WatchRequest(kinds=["pods"])).read(), InvalidSpec, "unknown kind"

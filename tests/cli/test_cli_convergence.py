@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import io
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 from swarmlite.cli.output.display import Display
+from swarmlite.cli.service import progress
 from swarmlite.cli.service.convergence import finished_update, look
 from swarmlite.model import task_states
+from swarmlite.proto.control_pb2 import ListNodesResponse, ListTasksResponse
 from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.types_pb2 import UpdateStatus
+
+if TYPE_CHECKING:
+    from swarmlite.cli.session import Session
 
 
 def service(replicas: int = 2) -> Service:
@@ -107,3 +115,39 @@ def test_lines_change_in_place_on_a_terminal_and_once_elsewhere() -> None:
     quiet = io.StringIO()
     Display(quiet, quiet=True).show([("a", "1")])
     assert quiet.getvalue() == ""
+
+
+class Control:
+    """A manager's API of one service that waits; counts what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def GetService(self, request: object, timeout: float) -> Service:
+        self.asked.append("service")
+        return service()
+
+    def ListTasks(self, request: object, timeout: float) -> ListTasksResponse:
+        self.asked.append("tasks")
+        return ListTasksResponse(tasks=[task(1, task_states.PENDING)])
+
+    def ListNodes(self, request: object, timeout: float) -> ListNodesResponse:
+        self.asked.append("nodes")
+        return ListNodesResponse()
+
+
+def test_a_view_asks_again_only_once_the_watch_has_told_of_something() -> None:
+    """Without a watch it asks each second: here, at once."""
+    control = Control()
+    session = cast("Session", SimpleNamespace(control=control))
+    follower = progress._Follower(session, "s", Display(quiet=True), UpdateStatus(), False)
+    for _ in range(3):
+        assert not follower._look()
+    assert control.asked == ["service", "tasks", "nodes"]
+    follower._events.put(None)
+    follower._wait()
+    assert not follower._look()
+    assert len(control.asked) == 6
+    follower._watches, follower._look_at = False, 0.0
+    assert not follower._look()
+    assert follower._look_at < time.monotonic() + progress.LOOK_AGAIN_S

@@ -1511,6 +1511,7 @@ class ExecConfig(google.protobuf.message.Message):
     tty: builtins.bool
     privileged: builtins.bool
     attach_stdin: builtins.bool
+    """else its standard input is empty, whatever is sent"""
     attach_stdout: builtins.bool
     attach_stderr: builtins.bool
     console_height: builtins.int

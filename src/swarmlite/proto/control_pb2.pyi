@@ -682,7 +682,7 @@ class WatchRequest(google.protobuf.message.Message):
 
     @property
     def filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Filter]:
-        """for tasks: service, node"""
+        """for tasks: service, node; for services: service"""
 
     def __init__(
         self,

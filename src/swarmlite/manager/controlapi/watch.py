@@ -9,7 +9,7 @@ from swarmlite.manager.store.api import Action, Event, Resync
 from swarmlite.model.task_states import is_attachment
 from swarmlite.proto import control_pb2
 from swarmlite.proto.control_pb2 import WatchRequest, WatchResponse
-from swarmlite.proto.objects_pb2 import Cluster, Secret, Task
+from swarmlite.proto.objects_pb2 import Cluster, Secret, Service, Task
 
 from .api import Api
 from .clusters import without_keys
@@ -48,12 +48,15 @@ async def watch(api: Api, request: WatchRequest) -> AsyncIterator[WatchResponse]
 
 
 def _wanted(api: Api, request: WatchRequest) -> Callable[[Event], bool]:
-    """Filters are of tasks; objects of other kinds pass them. Attachments are not shown."""
+    """Filters are of tasks, and of services by their ids; other kinds pass. No attachments."""
     matches = task_filter(api.view, request.filters)
+    services = [set(wanted.values) for wanted in request.filters if wanted.key == "service"]
 
     def wanted(event: Event) -> bool:
-        task = event.obj
-        return not isinstance(task, Task) or (not is_attachment(task) and matches(task))
+        obj = event.obj
+        if isinstance(obj, Service):
+            return all({obj.id, obj.spec.annotations.name} & ids for ids in services)
+        return not isinstance(obj, Task) or (not is_attachment(obj) and matches(obj))
 
     return wanted
 
