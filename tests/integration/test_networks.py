@@ -3,7 +3,7 @@
 import pytest
 from swarm_world import SERVE, create, in_container
 
-from swarmlite.testing import Cluster
+from swarmlite.testing import Cluster, Host
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -48,6 +48,31 @@ def test_nodes_and_their_containers_reach_each_others_published_ports(
                 assert said.returncode == 0, f"{caller.name} to {target.name}: {said.stderr}"
             ask = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {target.addr} 8080"
             assert in_container(caller, "site.", "sh", "-c", ask), f"{caller.name}'s task"
+
+
+@pytest.mark.machine
+def test_published_ports_answer_by_ipv6_on_every_host(swarm: Cluster, busybox: str) -> None:
+    """From each host to each host's address, wherever the task is."""
+    targets = {host.name: f"fd99:7::{number}" for number, host in enumerate(swarm.hosts, 1)}
+    try:
+        for host in swarm.hosts:
+            host.run("ip", "addr", "add", f"{targets[host.name]}/64", "dev", "eth0", "nodad")
+        create(swarm, "--name", "site6", "--publish", "8086:80", "--mode", "global",
+               busybox, "sh", "-c", SERVE.replace("-p 80", "-p [::]:80"))  # fmt: skip
+        swarm.wait_running("site6", 3)
+        for caller in swarm.hosts:
+            for name, target in targets.items():
+
+                def asked(host: Host = caller, where: str = target) -> bool:
+                    url = f"http://[{where}]:8086/"
+                    said = [host.run("curl", "-sg", "-m", "5", url, check=False) for _ in range(3)]
+                    return all(one.returncode == 0 for one in said)
+
+                assert swarm.wait(asked, 90, f"{caller.name} to {name} by IPv6")
+    finally:
+        for host in swarm.hosts:
+            address = f"{targets[host.name]}/64"
+            host.run("ip", "addr", "del", address, "dev", "eth0", check=False)
 
 
 def test_an_ipv6_address_to_publish_on_is_refused_and_breaks_nothing(

@@ -68,10 +68,10 @@ def fixed(addresses: list[str]) -> Change:
 BAD: list[tuple[Change, str]] = [
     (name(""), "service name"),
     (name("-web"), "DNS label"),
-    (port_at("::1", target_port=80, published_port=8001), "8001:80/tcp: host_ip=::1 is an IPv6"),
+    (port_at("::1", target_port=80, published_port=8001), "8001:80/tcp: host_ip=::1 cannot be"),
     (
         port_at("::1", target_port=80, publish_mode=PortConfig.HOST),
-        "host_ip=::1 is an IPv6 address, and tasks have",
+        "host_ip=::1 cannot be published on, use",
     ),
     (name("a" * 64), "63 at most"),
     (name("we b"), "DNS label"),
@@ -296,7 +296,7 @@ def ipam(**fields: object) -> NetworkSpec:
         (network(annotations={"name": "../x"}), "network name"),
         (network(driver={"name": "macvlan"}), "--driver macvlan: not supported yet"),
         (network(driver={"options": {"encrypted": ""}}), "-o encrypted: not supported yet"),
-        (network(ipv6_enabled=True, ingress=True), "reached by IPv4 only"),
+        (network(ipv6_enabled=True, ingress=True), "IPv6 addresses of its own"),
         (network(ipv6_enabled=True, driver={"options": {"com.docker.network.driver.mtu": "1279"}}),
          "from 1280 to 65535"),
         (network(config_only=True), "--config-only: not supported yet"),

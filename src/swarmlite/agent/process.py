@@ -47,6 +47,7 @@ from swarmlite.identity.renewal import Renewal
 from swarmlite.ids import new_id
 from swarmlite.kernel import durable
 from swarmlite.network.node import NodeNetwork, probe
+from swarmlite.network.own_addresses import own_addresses
 from swarmlite.proto.host_pb2 import HostInfo
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import NodeDescription
@@ -225,6 +226,8 @@ class Agent:
             described.warnings.append(_unknown(self._assignments.unknown))
         described.image_port = self._image_port
         if node is not None:
+            with contextlib.suppress(OSError):  # the next one has them
+                described.addresses.extend(own_addresses())
             with contextlib.suppress(OSError, ValueError):  # locked, or being replaced
                 certificate = Certificates(self._config.paths.certificates_dir).certificate
                 described.certificate_issuer = issuer_of(certificate)

@@ -24,7 +24,7 @@ from swarmlite.network.netlink import (
 _DELETE = 1 << 8 | 2
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _FILTER = 1, 2, 25
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
-_IP_SOURCE, _IP_DESTINATION, _IP6_SOURCE = 1, 2, 3
+_IP_SOURCE, _IP_DESTINATION, _IP6_SOURCE, _IP6_DESTINATION = 1, 2, 3, 4
 _NUMBER, _DESTINATION_PORT = 1, 3
 _FILTER_ORIGINAL_FLAGS, _FILTER_REPLY_FLAGS = 1, 2
 _BY_SOURCE, _BY_DESTINATION, _BY_PROTOCOL, _BY_DESTINATION_PORT = 1, 2, 8, 32
@@ -36,7 +36,7 @@ def forget(addresses: Iterable[str]) -> None:
 
 
 def forget_udp(addresses: Iterable[str], ports: Sequence[int]) -> None:
-    """Delete the UDP streams that were sent to one of `ports` of `addresses`, IPv4.
+    """Delete the UDP streams that were sent to one of `ports` of `addresses`.
 
     A stream that is older than a port's translation is never translated otherwise. Raises OSError.
     """
@@ -64,11 +64,13 @@ def _answered_by(address: str) -> Message:
 
 
 def _sent_to(address: str, port: int) -> Message:
+    family = family_of(address)
+    kind = _IP_DESTINATION if family == socket.AF_INET else _IP6_DESTINATION
     flags = _BY_DESTINATION | _BY_PROTOCOL | _BY_DESTINATION_PORT
-    body = struct.pack(">BBH", socket.AF_INET, 1, 0)
+    body = struct.pack(">BBH", family, 1, 0)
     body += nested(
         _TUPLE_ORIGINAL,
-        nested(_TUPLE_IP, attribute(_IP_DESTINATION, address_bytes(address))),
+        nested(_TUPLE_IP, attribute(kind, address_bytes(address))),
         nested(
             _TUPLE_PROTOCOL,
             attribute(_NUMBER, bytes([socket.IPPROTO_UDP])),

@@ -10,11 +10,11 @@ import errno
 import ipaddress
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from swarmlite.errors import ResourceExhausted
-from swarmlite.network import ipam, netlink, netns
+from swarmlite.network import ipam, ipv6, netlink, netns
 from swarmlite.network.netlink import PortFlags, mac_of
 
 BRIDGE = "swarmlite0"
@@ -41,12 +41,15 @@ class Egress:
         `reserved`: subnets that it must not have. Raises OSError.
         """
         self.mtu = mtu
+        self.six = mtu >= ipv6.SMALLEST_MTU and ipv6.enabled()
+        """Whether containers have IPv6 by it."""
         self._lock = threading.RLock()
         self._netlink = netlink.Socket()
         self._ports: dict[str, EgressPort] = {}
         self._lack: ResourceExhausted | None = None
         found = self._find_subnet()
         self.subnet = found or self._choose(reserved)
+        self.subnet6 = ipv6.egress_subnet(self.subnet)
         self.gateway = str(self.subnet[1])
         self._next = int(self.subnet[1])
         # Far from those that the kernel gives to others' links.
@@ -79,7 +82,7 @@ class Egress:
             make = netlink.make_bridge(BRIDGE, self.mtu, mac_of(self.gateway))
             self._netlink.send([make])
             for name, value in (
-                ("ipv6/conf/{}/disable_ipv6", "1"),
+                ("ipv6/conf/{}/disable_ipv6", "1"),  # until it has no link-local address
                 # Connections of the host's own loopback to a published port leave by it.
                 ("ipv4/conf/{}/route_localnet", "1"),
                 ("ipv4/conf/{}/send_redirects", "0"),
@@ -92,6 +95,22 @@ class Egress:
                 netlink.add_address(self.index, self.gateway, self.subnet.prefixlen),
             ],
             ignore=[errno.EEXIST],
+        )
+        if self.six:
+            self._build6(links)
+
+    def _build6(self, links: Iterable[str]) -> None:
+        """Nothing is solicited on it: containers know the next hop, and it knows them."""
+        self._netlink.send([netlink.no_ipv6(self.index)])
+        for name, value in (("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")):
+            netns.write_sysctl(f"ipv6/conf/{BRIDGE}/{name}", value)
+        ipv6.forward(links)
+        own, subnet = ipv6.egress_address(self.gateway), self.subnet6
+        self._netlink.send(
+            [
+                netlink.add_address(self.index, own, 128),
+                netlink.add_route(str(subnet[0]), subnet.prefixlen, oif=self.index),
+            ]
         )
 
     def reserve(self) -> str:
@@ -153,7 +172,15 @@ class Egress:
             for extra in port.extra
         ]
         forward = netlink.forward(index, mac)
-        return [forward, netlink.neighbour(self.index, port.address, mac), *routes]
+        known = [forward, netlink.neighbour(self.index, port.address, mac), *routes]
+        if self.six:
+            six = ipv6.egress_address(port.address)
+            known.append(netlink.neighbour(self.index, six, mac))
+            known += [
+                netlink.add_route(extra, 128, oif=self.index, gateway=six, on_link=True)
+                for extra in map(ipv6.ingress_address, port.extra)
+            ]
+        return known
 
     def expect(self, port: EgressPort) -> None:
         """Count a port that is there already: adoption."""
@@ -170,6 +197,14 @@ class Egress:
                 netlink.delete_route(extra, 32, oif=self.index, gateway=port.address)
                 for extra in port.extra
             ]
+            if self.six:
+                six = ipv6.egress_address(port.address)
+                mac = mac_of(port.address)
+                gone.append(netlink.neighbour(self.index, six, mac, delete=True))
+                gone += [
+                    netlink.delete_route(extra, 128, oif=self.index, gateway=six)
+                    for extra in map(ipv6.ingress_address, port.extra)
+                ]
             self._netlink.send(gone, ignore=[errno.ENOENT, errno.ENODEV, errno.ESRCH])
 
     def sources(self) -> frozenset[str]:
@@ -178,6 +213,17 @@ class Egress:
             f"{netlink.mac_text(mac_of(port.address))} . {address}"
             for port in list(self._ports.values())
             for address in (port.address, *port.extra)
+        )
+
+    def sources6(self) -> frozenset[str]:
+        """As `sources`, of IPv6."""
+        return frozenset(
+            f"{netlink.mac_text(mac_of(port.address))} . {address}"
+            for port in list(self._ports.values())
+            for address in (
+                ipv6.egress_address(port.address),
+                *map(ipv6.ingress_address, port.extra),
+            )
         )
 
     def extras(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from swarmlite.errors import FailedPrecondition
-from swarmlite.network import beside, conntrack, host_table, netlink, netns
+from swarmlite.network import beside, conntrack, host_table, ipv6, netlink, netns, nft
 from swarmlite.network.drivers.overlay import Overlay
 from swarmlite.network.egress import BRIDGE, Egress, EgressPort
 from swarmlite.network.host_table import INGRESS, SANDBOX, SERVICE, BridgeRule, HostState
@@ -24,6 +24,7 @@ from swarmlite.network.load_balancer import spread
 from swarmlite.network.netns import Threads
 from swarmlite.network.ports import HostPorts
 from swarmlite.network.rules import Rules, Wanted
+from swarmlite.network.ruleset import Members, Table
 from swarmlite.network.state import SandboxRecord
 from swarmlite.network.view import View
 from swarmlite.proto.types_pb2 import PortConfig
@@ -77,7 +78,7 @@ class HostWiring:
                 self.egress.expect(port)
             self.ports.hold(record.id, record.outer_addresses, record.ports())
         self._table = host_table.table(self.egress.subnet, self._vxlan_port, self._control_ports)
-        self._table6 = host_table.table6(self._vxlan_port, self._control_ports)
+        self._table6 = host_table.table6(self.egress.subnet6, self._vxlan_port, self._control_ports)
         if any(not record.host for record in adopted):
             await self.prepare()
 
@@ -103,6 +104,8 @@ class HostWiring:
         async with self._preparing:
             if not self._prepared:
                 await self._threads.run(lambda: _prepare({*ours, BRIDGE}))
+                if self.egress.six and not await self._threads.run(lambda: _takes(self._table6)):
+                    self.egress.six = self.ingress.six = False
                 await self._admit()
                 self._prepared = True
 
@@ -136,7 +139,9 @@ class HostWiring:
         plan = self.ingress.plan
         state = HostState(
             peers=frozenset(self._view.peers() | {self._addr}),
+            nodes=frozenset(self._view.node_addresses()),
             sources=self.egress.sources(),
+            sources6=self.egress.sources6(),
             local_tasks=self.egress.extras(),
             host_ports=self.ports.all(),
             peer_marks=plan.marks if plan else {},
@@ -145,7 +150,7 @@ class HostWiring:
         )
         four, six, targets = host_table.members(self._view, state, without)
         tables = {self._table: four}
-        if any(bridge.subnet6 for bridge in state.bridges):
+        if self.egress.six or any(bridge.subnet6 for bridge in state.bridges):
             tables[self._table6] = six
         return Wanted(tables, targets)
 
@@ -193,6 +198,8 @@ class HostWiring:
     async def forget(self, addresses: Iterable[str]) -> None:
         """Cut connections to ingress addresses that are gone. Raises OSError."""
         gone = sorted(addresses)
+        if self.egress.six:
+            gone += map(ipv6.ingress_address, gone)
         if gone:
             await self._threads.run(lambda: conntrack.forget(gone))
 
@@ -255,6 +262,21 @@ class HostWiring:
         self._prepared = False
 
 
+def _takes(table6: Table) -> bool:
+    """Whether the kernel knows all that the table of IPv6 needs; it is there then."""
+    try:
+        nft.ask(f"list table {table6.header}")  # of the process before this one: left as it is
+        return True
+    except FailedPrecondition:
+        pass
+    try:
+        nft.run(table6.load(Members()))
+    except FailedPrecondition as error:
+        log.warning("containers have no way out and no published ports by IPv6: %s", error)
+        return False
+    return True
+
+
 def _prepare(ours: Collection[str]) -> None:
     if netns.read_sysctl("ipv4/ip_forward") != "1":
         log.info("IPv4 forwarding is switched on: containers reach the network through this host")
@@ -270,6 +292,7 @@ def _prepare(ours: Collection[str]) -> None:
         # they may count on it: then only a container that asks its own host's address for a port
         # that a container beside it serves waits for a second try.
         netns.write_sysctl("bridge/bridge-nf-call-iptables", "0")
+        netns.write_sysctl("bridge/bridge-nf-call-ip6tables", "0")
 
 
 def _cut(gone: Sequence[str], ports: Sequence[int]) -> None:
@@ -278,7 +301,7 @@ def _cut(gone: Sequence[str], ports: Sequence[int]) -> None:
     if ports:
         channel = netlink.Socket()
         try:
-            own = [address for _, address, _ in channel.addresses()]
+            own = [a for _, a, _ in [*channel.addresses(), *channel.addresses6()]]
         finally:
             channel.close()
         conntrack.forget_udp(own, ports)

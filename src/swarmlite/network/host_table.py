@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from swarmlite.network import ipv6
 from swarmlite.network.load_balancer import chain_name, in_turn
 from swarmlite.network.netlink import mac_text
 from swarmlite.network.ruleset import Members, Table
@@ -28,6 +29,7 @@ PROTOCOLS = {PortConfig.TCP: "tcp", PortConfig.UDP: "udp", PortConfig.SCTP: "sct
 
 _SKELETON = """
   set peers { type ipv4_addr; }
+  set nodes { type ipv4_addr; }
   set sources { type ether_addr . ipv4_addr; }
   set local_tasks { type ipv4_addr; }
   set containers { type ifname; }
@@ -72,7 +74,7 @@ _SKELETON = """
     ct mark & %(mask)#x == %(masqueraded)#x ct status dnat masquerade
     oifname { "%(egress)s", "%(ingress)s" } ip saddr 127.0.0.0/8 masquerade
     oifname @containers ip saddr 127.0.0.0/8 masquerade
-    oifname "%(ingress)s" ip saddr @peers ct status dnat masquerade
+    oifname "%(ingress)s" ip saddr @nodes ct status dnat masquerade
     ip saddr %(subnet)s goto leaving_container
     ip saddr @local_tasks goto leaving_container
     jump bridge_sources
@@ -111,7 +113,7 @@ _SKELETON = """
   }
   chain to_nodes {
     udp dport %(vxlan)d drop
-    ip daddr @peers tcp dport { %(control)s } reject with tcp reset
+    ip daddr @nodes tcp dport { %(control)s } reject with tcp reset
   }
   chain to_container {
     ct status & dnat == dnat return
@@ -125,18 +127,33 @@ _SKELETON = """
 """
 
 _SKELETON6 = """
+  set nodes { type ipv6_addr; }
+  set sources { type ether_addr . ipv6_addr; }
+  set local_tasks { type ipv6_addr; }
   set containers { type ifname; }
+  set published { type inet_proto . inet_service; }
   map balance { type inet_proto . inet_service : verdict; }
   map balance_at { type ipv6_addr . inet_proto . inet_service : verdict; }
+  map peer_marks { type ether_addr : mark; }
   chain bridges { }
   chain bridge_sources { }
 
   chain early {
     type filter hook prerouting priority -300; policy accept;
+    iifname { "%(egress)s", "%(ingress)s" } ip6 daddr ::1 drop
     iifname @containers ip6 daddr ::1 drop
+    iifname "%(egress)s" ether saddr . ip6 saddr != @sources drop
+  }
+  chain marking {
+    type filter hook prerouting priority -150; policy accept;
+    iifname "%(ingress)s" ct state new ct mark set ether saddr map @peer_marks
+    ct mark & %(mask)#x != %(mark)#x return
+    iifname "%(ingress)s" ct direction original meta mark set ct mark
+    iifname "%(egress)s" ct direction reply meta mark set ct mark
   }
   chain arriving {
     type nat hook prerouting priority -100; policy accept;
+    iifname "%(ingress)s" return
     fib daddr type local goto publish
   }
   chain sending {
@@ -151,24 +168,77 @@ _SKELETON6 = """
   }
   chain leaving {
     type nat hook postrouting priority 100; policy accept;
+    ct mark & %(mask)#x == %(masqueraded)#x ct status dnat masquerade
+    oifname "%(ingress)s" ip6 saddr @nodes ct status dnat masquerade
+    ip6 saddr %(subnet)s goto leaving_container
+    ip6 saddr @local_tasks goto leaving_container
     jump bridge_sources
+  }
+  chain leaving_container {
+    oifname { "%(egress)s", "%(ingress)s" } ct status dnat masquerade
+    oifname != { "lo", "%(egress)s", "%(ingress)s" } masquerade
+  }
+  chain clamping {
+    type filter hook postrouting priority -150; policy accept;
+    oifname "%(ingress)s" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
   }
   chain input {
     type filter hook input priority 0; policy accept;
-    iifname @containers udp dport %(vxlan)d drop
-    iifname @containers tcp dport { %(control)s } reject with tcp reset
+    iifname "%(ingress)s" ct state != { established, related } drop
+    iifname "%(egress)s" goto from_container
+    iifname @containers goto from_container
+    meta mark %(forwarder)#x accept
+    meta l4proto . th dport @published ct state new ct status & dnat != dnat goto refuse
+  }
+  chain from_container {
+    udp dport %(vxlan)d drop
+    tcp dport { %(control)s } reject with tcp reset
+    meta l4proto . th dport @published ct state new ct status & dnat != dnat goto refuse
   }
   chain forward {
     type filter hook forward priority 0; policy accept;
     ct state established,related accept
+    iifname "%(egress)s" jump to_nodes
+    iifname @containers jump to_nodes
+    oifname "%(egress)s" jump to_container
+    iifname "%(ingress)s" oifname != "%(egress)s" drop
+    oifname "%(ingress)s" ct status & dnat != dnat drop
     jump bridges
+  }
+  chain to_nodes {
+    ip6 daddr @nodes tcp dport { %(control)s } reject with tcp reset
+  }
+  chain to_container {
+    ct status & dnat == dnat return
+    iifname "%(ingress)s" ip6 daddr @local_tasks return
+    drop
+  }
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    reject with icmpv6 type port-unreachable
   }
 """
 
 
 def table(subnet: ipaddress.IPv4Network, vxlan_port: int, control_ports: Sequence[int]) -> Table:
     """The host's table for an egress subnet."""
-    values = {
+    values = _values(subnet, vxlan_port, control_ports)
+    # The mesh leaves alone what listens on a loopback address of its own, as a host's resolver.
+    values["foreign_loopback"] = "ip daddr != 127.0.0.1 ip daddr 127.0.0.0/8"
+    return Table("ip swarmlite", _SKELETON % values)
+
+
+def table6(subnet: ipaddress.IPv6Network, vxlan_port: int, control_ports: Sequence[int]) -> Table:
+    """The host's table of IPv6."""
+    return Table("ip6 swarmlite", _SKELETON6 % _values(subnet, vxlan_port, control_ports))
+
+
+def _values(
+    subnet: ipaddress.IPv4Network | ipaddress.IPv6Network,
+    vxlan_port: int,
+    control_ports: Sequence[int],
+) -> dict[str, object]:
+    return {
         "subnet": subnet,
         "vxlan": vxlan_port,
         "control": ", ".join(str(port) for port in control_ports),
@@ -178,20 +248,7 @@ def table(subnet: ipaddress.IPv4Network, vxlan_port: int, control_ports: Sequenc
         "mask": MARK_MASK,
         "masqueraded": MASQUERADED,
         "forwarder": FORWARDER_MARK,
-        # The mesh leaves alone what listens on a loopback address of its own, as a host's resolver.
-        "foreign_loopback": "ip daddr != 127.0.0.1 ip daddr 127.0.0.0/8",
     }
-    return Table("ip swarmlite", _SKELETON % values)
-
-
-def table6(vxlan_port: int, control_ports: Sequence[int]) -> Table:
-    """The host's table of IPv6, for bridges only: overlays have none."""
-    values = {
-        "vxlan": vxlan_port,
-        "control": ", ".join(str(port) for port in control_ports),
-        "forwarder": FORWARDER_MARK,
-    }
-    return Table("ip6 swarmlite", _SKELETON6 % values)
 
 
 @dataclass(frozen=True)
@@ -247,7 +304,11 @@ class HostState:
     """What the host's tables are made from, beside the view."""
 
     peers: frozenset[str] = frozenset()
+    """The nodes' data path addresses."""
+    nodes: frozenset[str] = frozenset()
+    """All addresses of the nodes, of both families."""
     sources: frozenset[str] = frozenset()
+    sources6: frozenset[str] = frozenset()
     local_tasks: frozenset[str] = frozenset()
     host_ports: Mapping[str, Sequence[HostPort]] = field(default_factory=dict)
     """By sandbox."""
@@ -269,6 +330,7 @@ def members(
     found = Members(
         sets={
             "peers": state.peers,
+            "nodes": state.peers | {a for a in state.nodes if ":" not in a},
             "sources": state.sources,
             "local_tasks": state.local_tasks,
             "containers": frozenset(f'"{bridge.interface}"' for bridge in state.bridges),
@@ -282,12 +344,16 @@ def members(
     )
     found6 = Members(
         sets={
+            "nodes": frozenset(a for a in state.nodes if ":" in a),
+            "sources": state.sources6,
+            "local_tasks": frozenset(map(ipv6.ingress_address, state.local_tasks)),
             "containers": frozenset(f'"{b.interface}"' for b in state.bridges if b.subnet6),
         },
-        maps={"balance": {}, "balance_at": {}},
+        maps={"balance": {}, "balance_at": {}, "peer_marks": found.maps["peer_marks"]},
         chains=_bridge_chains([b for b in state.bridges if b.subnet6], "ip6"),
     )
     published: set[str] = set()
+    published6: set[str] = set()
     targets: Targets = {}
 
     def publish(
@@ -297,8 +363,8 @@ def members(
         six = [target for target in to if ":" in target[0]]
         if four or ":" not in host_ip:
             published.update(_publish(found, host_ip, protocol, port, four, state.start, hide))
-        if six:
-            _publish(found6, host_ip, protocol, port, six, 0)
+        if six or ":" in host_ip or not (to or "." in host_ip):
+            published6.update(_publish(found6, host_ip, protocol, port, six, state.start, hide))
         key = (protocol, port)
         targets[key] = targets.get(key, frozenset()) | {address for address, _ in to}
 
@@ -312,6 +378,7 @@ def members(
         for item in _merged(ports):
             publish(item[0], item[1], item[2], ports_targets(ports, item))
     found.sets["published"] = frozenset(published)
+    found6.sets["published"] = frozenset(published6)
     return found, found6, targets
 
 
@@ -353,10 +420,12 @@ def _ingress(view: View) -> Iterable[tuple[str, PortConfig, list[tuple[str, int]
         return
     for service in sorted(view.services.values(), key=lambda s: s.id):
         for port in service.ingress_ports:
-            if ":" in port.host_ip:
-                continue  # overlays have no IPv6: validation refuses it today
-            backends = view.backends(network.id, service.id)
-            targets = [(address, port.target_port) for address in backends]
+            targets = [
+                (address, port.target_port)
+                for backend in view.backends(network.id, service.id)
+                for address in (backend, ipv6.ingress_address(backend))
+                if not port.host_ip or (":" in port.host_ip) == (":" in address)
+            ]
             yield f"{SERVICE}{service.id}", port, targets
 
 
@@ -371,8 +440,7 @@ def _publish(
 ) -> set[str]:
     chain = chain_name(host_ip, protocol, str(port))
     suffix = f":{targets[0][1]}" if targets else ""
-    addresses = [f"[{a}]" if ":" in a else a for a, _ in targets]
-    rule = in_turn(addresses, suffix, start=start)
+    rule = in_turn([address for address, _ in targets], suffix, start=start)
     mark = f"ct mark set {MASQUERADED:#x}\n" if hide and rule else ""
     found.chains[chain] = f"{mark}meta l4proto {protocol} {rule}" if rule else ""
     key = f"{protocol} . {port}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from swarmlite.network import netlink, netns, nft
+from swarmlite.network import ipv6, netlink, netns, nft
 from swarmlite.network.drivers.overlay import HOST_PORT, Overlay, Peers, Port
 from swarmlite.network.host_table import INGRESS, MARK, MARK_MASK
 from swarmlite.network.netlink import mac_bytes, mac_text
@@ -24,6 +25,7 @@ PORT = "host"
 TABLE_ID = 0x534C
 PRIORITY = 5347
 _NEXT_HOP, _NEXT_HOP_MAC = "169.254.83.76", mac_bytes("02:53:4c:00:00:02")
+_NEXT_HOP6 = "fe80::534c"
 
 # On the way out of the interface the mark becomes the MAC address of the node to go back to.
 RETURN = Table(
@@ -96,6 +98,9 @@ class Ingress:
         self._netlink = netlink.Socket()
         self._plan: IngressPlan | None = None
         self._loaded = False
+        self.six = True
+        """Whether to have IPv6 where the host has it."""
+        self._has_six = False
 
     def apply(self, wanted: IngressPlan, overlay: Overlay) -> None:
         """Bring the kernel there. Safe to repeat: all of it is set again. Raises OSError."""
@@ -116,8 +121,14 @@ class Ingress:
             overlay.expect_port(Port(PORT, wanted.address, wanted.mac, HOST_PORT))
         index = self._netlink.index(INGRESS)
         self._netlink.send(self._addressing(index, wanted), ignore=[errno.EEXIST])
-        known = self._netlink.neighbours(index)
-        self._netlink.send(_neighbours(index, known, wanted.neighbours), ignore=[errno.ENOENT])
+        known, neighbours = self._netlink.neighbours(index), dict(wanted.neighbours)
+        self._has_six = self.six and overlay.mtu >= ipv6.SMALLEST_MTU and ipv6.enabled()
+        if self._has_six:
+            ipv6.forward(links)
+            self._address6(index, wanted)
+            known |= self._netlink.neighbours(index, socket.AF_INET6)
+            neighbours |= {ipv6.ingress_address(a): mac for a, mac in wanted.neighbours.items()}
+        self._netlink.send(_neighbours(index, known, neighbours), ignore=[errno.ENOENT])
         if not self._loaded or old is None or old.marks != wanted.marks:
             nodes = {f"{mark:#x}": mac_text(mac) for mac, mark in wanted.marks.items()}
             nft.run(RETURN.load(Members(maps={"nodes": nodes})))
@@ -154,6 +165,27 @@ class Ingress:
             netlink.rule(table=TABLE_ID, priority=PRIORITY + 1, mark=MARK, mask=MARK_MASK),
         ]
 
+    def _address6(self, index: int, wanted: IngressPlan) -> None:
+        """As `_addressing`, of IPv6; nothing is solicited, announced or believed on it."""
+        self._netlink.send([netlink.no_ipv6(index)])
+        for name, value in (("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0")):
+            netns.write_sysctl(f"ipv6/conf/{INGRESS}/{name}", value)
+        subnet = ipv6.ingress_subnet(wanted.subnet)
+        to = (str(subnet.network_address), subnet.prefixlen)
+        own = ipv6.ingress_address(wanted.address)
+        self._netlink.send(
+            [
+                netlink.add_address(index, own, 128),
+                netlink.add_route(*to, oif=index),
+                netlink.neighbour(index, _NEXT_HOP6, _NEXT_HOP_MAC),
+                netlink.add_route(
+                    None, 0, oif=index, gateway=_NEXT_HOP6, table=TABLE_ID, on_link=True
+                ),
+                *_rules6(to),
+            ],
+            ignore=[errno.EEXIST],
+        )
+
     def reconcile(self, overlay: Overlay, *, rules_changed: bool) -> None:
         """Set everything again; the rules only if someone changed any. Raises OSError."""
         with self._lock:
@@ -181,10 +213,28 @@ class Ingress:
         if subnet is not None:
             to = (str(subnet.network_address), subnet.prefixlen)
             gone.append(netlink.rule(table=254, priority=PRIORITY, to=to, delete=True))
+            if self._has_six:
+                six = ipv6.ingress_subnet(subnet)
+                gone += _rules6((str(six.network_address), six.prefixlen), delete=True)
         gone.append(netlink.delete_link(INGRESS))
         self._netlink.send(gone, ignore=[errno.ENOENT, errno.ENODEV])
         nft.run(RETURN.remove())
         self._plan, self._loaded = None, False
+
+
+def _rules6(to: tuple[str, int], *, delete: bool = False) -> list[netlink.Message]:
+    six = socket.AF_INET6
+    return [
+        netlink.rule(table=254, priority=PRIORITY, to=to, delete=delete, family=six),
+        netlink.rule(
+            table=TABLE_ID,
+            priority=PRIORITY + 1,
+            mark=MARK,
+            mask=MARK_MASK,
+            delete=delete,
+            family=six,
+        ),
+    ]
 
 
 def _neighbours(
@@ -198,5 +248,5 @@ def _neighbours(
     return messages + [
         netlink.neighbour(index, address, mac, delete=True)
         for address, mac in known.items()
-        if address not in wanted and address != _NEXT_HOP
+        if address not in wanted and address not in (_NEXT_HOP, _NEXT_HOP6)
     ]

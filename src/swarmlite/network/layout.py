@@ -157,7 +157,8 @@ def _bound(
             raise InvalidSpec(
                 f"port {port.published_port}: cannot be published on ::1, use 127.0.0.1"
             )
-        if ":" in port.host_ip and not (target is not None and target.address6):
+        six = target.address6 if target is not None else netns.has_ipv6()
+        if ":" in port.host_ip and not six:
             raise InvalidSpec(
                 f"port {port.published_port}: cannot be published on {port.host_ip}, for the "
                 "container has no IPv6 address: use a network that was made with --ipv6"

@@ -23,12 +23,13 @@ def in_turn(backends: Sequence[str], suffix: str = "", *, start: int = 0) -> str
     count = len(backends)
     if not count:
         return ""
+    six = ":" in backends[0]
     if count == 1:
-        return f"dnat to {backends[0]}{suffix}"
+        return f"dnat to {f'[{backends[0]}]' if six else backends[0]}{suffix}"
     turn = start % count
     ordered = [*backends[turn:], *backends[:turn]]
     choices = ", ".join(f"{n} : {address}" for n, address in enumerate(ordered))
-    return f"dnat ip to numgen inc mod {count} map {{ {choices} }}{suffix}"
+    return f"dnat {'ip6' if six else 'ip'} to numgen inc mod {count} map {{ {choices} }}{suffix}"
 
 
 def spread(key: str) -> int:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from swarmlite.network import conntrack, netlink, netns, nft, vip_table
+from swarmlite.network import conntrack, ipv6, netlink, netns, nft, vip_table
 from swarmlite.network.drivers.api import NEXT_HOP6, NEXT_HOP_MAC
 from swarmlite.network.state import AttachmentRecord, SandboxRecord
 
@@ -64,15 +64,20 @@ class SandboxWiring:
         wiring._loaded = vips
         return wiring, sockets
 
-    def configure(self, record: SandboxRecord, gateway: str) -> None:
-        """Addresses and routes, once the interfaces are there. Raises OSError."""
+    def configure(self, record: SandboxRecord, gateway: str, *, six: bool) -> None:
+        """Addresses and routes, once the interfaces are there. Raises OSError.
+
+        `six`: the way out has IPv6 too.
+        """
         assert self._channel is not None
         batch: list[netlink.Message] = []
         for place in record.attachments:
             if place.interface:
                 batch += _place(place, link_index(place.interface))
         if record.egress_port:
-            batch += _way_out(record, link_index(egress_interface(record)), gateway)
+            link = link_index(egress_interface(record))
+            batch += _way_out(record, link, gateway)
+            batch += _way_out6(record, link, gateway) if six else []
         batch += _default_routes(record, link_index)
         self._channel.send(batch, ignore=[errno.EAFNOSUPPORT])
         self._channel.close()
@@ -271,4 +276,17 @@ def _way_out(record: SandboxRecord, link: int, gateway: str) -> list[netlink.Mes
         *batch,
         netlink.add_route(gateway, 32, oif=link, source=source),
         netlink.add_route(None, 0, oif=link, gateway=gateway, source=source),
+    ]
+
+
+def _way_out6(record: SandboxRecord, link: int, gateway: str) -> list[netlink.Message]:
+    """As `_way_out`, of IPv6. The next hop is told, so that nothing is solicited."""
+    own = [ipv6.egress_address(record.egress_address)]
+    own += map(ipv6.ingress_address, record.ingress_addresses)
+    return [
+        *(netlink.add_address(link, address, 128) for address in own),
+        netlink.neighbour(link, NEXT_HOP6, netlink.mac_of(gateway)),
+        netlink.add_route(
+            None, 0, oif=link, gateway=NEXT_HOP6, on_link=True, source=record.outer_address6
+        ),
     ]

@@ -198,7 +198,7 @@ class Sandboxes:
                 namespace=wiring.namespace,
             )
             held.record = record = dataclasses.replace(record, egress_address=egress.address)
-        wiring.configure(record, self._host.egress.gateway)
+        wiring.configure(record, self._host.egress.gateway, six=self._host.egress.six)
         wiring.pin(self._directory / record.id)
         self._records.save(record)
 

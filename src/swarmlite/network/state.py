@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
+from swarmlite.network import ipv6
 from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import mac_bytes
 from swarmlite.proto.types_pb2 import DNSConfig, PortConfig
@@ -80,12 +81,19 @@ class SandboxRecord:
         return self.ingress_addresses[0] if self.ingress_addresses else self.egress_address
 
     @property
+    def outer_address6(self) -> str:
+        """As `outer_address`, of IPv6; on a host without it nothing leads there."""
+        if self.ingress_addresses:
+            return ipv6.ingress_address(self.ingress_addresses[0])
+        return ipv6.egress_address(self.egress_address) if self.egress_address else ""
+
+    @property
     def outer_addresses(self) -> list[str]:
         """Where published ports lead: its place on a network of this host, else its way out."""
         for place in self.attachments:
             if place.published:
                 return [place.address, *([place.address6] if place.address6 else [])]
-        return [self.outer_address] if self.outer_address else []
+        return [self.outer_address, self.outer_address6] if self.outer_address else []
 
     def networks(self) -> tuple[str, ...]:
         """Ids of the networks that it is on."""

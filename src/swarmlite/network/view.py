@@ -214,6 +214,10 @@ class View:
         """The data path addresses of all nodes that are known from endpoints."""
         return {e.node_addr for e in self._endpoints.values() if e.node_addr}
 
+    def node_addresses(self) -> set[str]:
+        """All addresses that the nodes said they have, of both families."""
+        return {address for e in self._endpoints.values() for address in e.node_addrs}
+
     def own_endpoint(self, network_id: str) -> Endpoint | None:
         """This node's own place on a network."""
         return self._by_network.get(network_id, {}).get(f"{network_id}/node/{self.node_id}")

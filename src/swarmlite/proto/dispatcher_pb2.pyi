@@ -631,6 +631,7 @@ class Endpoint(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     CONTAINER_ID_FIELD_NUMBER: builtins.int
     ADDR6_FIELD_NUMBER: builtins.int
+    NODE_ADDRS_FIELD_NUMBER: builtins.int
     id: builtins.str
     network_id: builtins.str
     addr: builtins.str
@@ -655,6 +656,10 @@ class Endpoint(google.protobuf.message.Message):
     """CIDR, of a network with IPv6"""
     @property
     def aliases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def node_addrs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """of a node's own endpoint: all addresses of its host"""
+
     def __init__(
         self,
         *,
@@ -673,8 +678,9 @@ class Endpoint(google.protobuf.message.Message):
         name: builtins.str = ...,
         container_id: builtins.str = ...,
         addr6: builtins.str = ...,
+        node_addrs: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["addr", b"addr", "addr6", b"addr6", "aliases", b"aliases", "container_id", b"container_id", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "name", b"name", "network_id", b"network_id", "node_addr", b"node_addr", "node_id", b"node_id", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "addr6", b"addr6", "aliases", b"aliases", "container_id", b"container_id", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "name", b"name", "network_id", b"network_id", "node_addr", b"node_addr", "node_addrs", b"node_addrs", "node_id", b"node_id", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
 
 Global___Endpoint: typing_extensions.TypeAlias = Endpoint
 

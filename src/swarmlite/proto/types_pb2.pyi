@@ -525,6 +525,7 @@ class NodeDescription(google.protobuf.message.Message):
     WARNINGS_FIELD_NUMBER: builtins.int
     IMAGE_PORT_FIELD_NUMBER: builtins.int
     CERTIFICATE_ISSUER_FIELD_NUMBER: builtins.int
+    ADDRESSES_FIELD_NUMBER: builtins.int
     hostname: builtins.str
     data_path_addr: builtins.str
     """where other nodes send VXLAN to"""
@@ -544,6 +545,10 @@ class NodeDescription(google.protobuf.message.Message):
     def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """what is wrong with the node now, one line each: a full disk, say"""
 
+    @property
+    def addresses(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """of the host, IPv4 and IPv6: what other nodes may see its connections come from"""
+
     def __init__(
         self,
         *,
@@ -557,9 +562,10 @@ class NodeDescription(google.protobuf.message.Message):
         warnings: collections.abc.Iterable[builtins.str] | None = ...,
         image_port: builtins.int = ...,
         certificate_issuer: builtins.str = ...,
+        addresses: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["certificate_issuer", b"certificate_issuer", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "image_port", b"image_port", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addresses", b"addresses", "certificate_issuer", b"certificate_issuer", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "image_port", b"image_port", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
 

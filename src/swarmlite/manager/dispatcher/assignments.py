@@ -19,6 +19,7 @@ from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint
 from swarmlite.proto.objects_pb2 import Config, Network, Secret, Service, Task
 
 from . import items
+from .ingress_nodes import IngressChanges, Standing, all_of, difference, node_of
 
 KINDS = ("task", "node", "network", "service", "secret", "config")
 Topic = tuple[str, str]  # ("network" | "secret" | "config", id)
@@ -28,7 +29,8 @@ Single = Network | Secret | Config
 class Batch:
     """What one flush found; the nodes' changes are made of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, standing: Standing) -> None:
+        self.ingress = IngressChanges(standing)
         self.before: dict[tuple[str, Topic], bool] = {}
         self.objects: set[Topic] = set()
         self.endpoints: defaultdict[str, set[str]] = defaultdict(set)
@@ -53,7 +55,8 @@ class AssignmentSet:
         self._services: dict[str, tuple[Service, frozenset[str]]] = {}
         self._services_of: defaultdict[str, set[str]] = defaultdict(set)
         self._ingress_id = ""
-        self._batch = Batch()
+        self._standing = Standing()
+        self._batch = Batch(self._standing)
 
     # marking
     def reset(self, view: Tables) -> None:
@@ -104,12 +107,12 @@ class AssignmentSet:
 
     def render(self, wanted: Iterable[str]) -> dict[str, list[AssignmentChange]]:
         """What each of the `wanted` nodes has to hear of what was taken since the last time."""
-        batch, self._batch = self._batch, Batch()
+        batch, self._batch = self._batch, Batch(self._standing)
         return self._render(batch, wanted)
 
     def complete(self, view: Tables, node_id: str) -> list[AssignmentChange]:
         """All that a node is assigned, as of the last flush; call it right after one."""
-        batch = Batch()
+        batch = Batch(self._standing)
         for topic in self._follows.get(node_id, ()):
             batch.before[node_id, topic] = False
         for task in view.tasks.of_node(node_id).values():
@@ -130,7 +133,7 @@ class AssignmentSet:
                 self._follow(node_id, [("network", ingress_id)] if ingress_id else [], batch)
                 old = self._ingress_id
                 self._unfollow(node_id, [("network", old)] if old else [], batch)
-            self._ingress_id = ingress_id
+            self._ingress_id = self._standing.ingress_id = ingress_id
             # Also those that were nowhere while there was no such network.
             for service_id in {*self._services, *(s.id for s in view.services)}:
                 self._take_service(view, service_id, batch)
@@ -148,6 +151,8 @@ class AssignmentSet:
         if (node is not None) != (node_id in self._nodes) and self._ingress_id:
             move = self._follow if node else self._unfollow
             move(node_id, [("network", self._ingress_id)], batch)
+        batch.ingress.note(node_id)
+        self._standing.take_node(node_id, node)
         if node is None:
             self._nodes.discard(node_id)
         else:
@@ -213,6 +218,7 @@ class AssignmentSet:
     def _put_endpoints(self, owner: str, endpoints: Iterable[Endpoint], batch: Batch) -> None:
         old = self._endpoints_of.get(owner, {})
         new = {endpoint.id: endpoint for endpoint in endpoints}
+        self._count(old, new, batch)
         for endpoint_id, endpoint in old.items():
             if endpoint_id not in new:
                 self._endpoints[endpoint.network_id].pop(endpoint_id, None)
@@ -225,6 +231,12 @@ class AssignmentSet:
             self._endpoints_of[owner] = new
         else:
             self._endpoints_of.pop(owner, None)
+
+    def _count(self, old: dict[str, Endpoint], new: dict[str, Endpoint], batch: Batch) -> None:
+        for endpoints, step in ((old, -1), (new, 1)):
+            for endpoint in endpoints.values():
+                batch.ingress.note(endpoint.node_id)
+                self._standing.count(endpoint, step)
 
     def _follow(self, node_id: str, topics: Iterable[Topic], batch: Batch) -> None:
         counts = self._follows[node_id]
@@ -256,7 +268,10 @@ class AssignmentSet:
                     out.joined(node_id, topic)
                 elif before and not after:
                     out.left(node_id, topic)
-        for topic in batch.objects | {("network", n) for n in batch.endpoints}:
+        topics = batch.objects | {("network", n) for n in batch.endpoints}
+        if self._ingress_id and batch.ingress.regrouped():
+            topics.add(("network", self._ingress_id))
+        for topic in topics:
             stayed = [
                 n for n in self._followers[topic] & nodes if batch.before.get((n, topic), True)
             ]
@@ -272,6 +287,14 @@ class AssignmentSet:
         return out.changes()
 
     # what the outbox reads
+    def is_ingress(self, topic: Topic) -> bool:
+        """Whether the topic is the ingress network, of which nodes know different parts."""
+        return topic == ("network", self._ingress_id)
+
+    def endpoints_on(self, network_id: str) -> dict[str, Endpoint]:
+        """All on one network, by id."""
+        return self._endpoints[network_id]
+
     def topic_items(self, topic: Topic) -> Sequence[Single | Endpoint]:
         """The items of a topic but for services, which differ from node to node."""
         single = self._objects.get(topic)
@@ -310,15 +333,32 @@ class _Outbox:
         self.services: defaultdict[str, set[str]] = defaultdict(set)
         self.tasks: dict[str, dict[str, Task | None]] = {}
         self._topics: dict[Topic, list[AssignmentChange]] = {}
+        self._places: dict[str, AssignmentChange] = {}
         self._rendered: dict[tuple[str, frozenset[str]], AssignmentChange] = {}
 
     def joined(self, node_id: str, topic: Topic) -> None:
         """The node gets all of a topic."""
+        if self._known.is_ingress(topic):
+            self._needs[node_id] += self._joined_ingress(node_id, topic)
+            self.services[node_id] |= self._known.services_of(topic[1])
+            return
         if topic not in self._topics:
             self._topics[topic] = [items.update(item) for item in self._known.topic_items(topic)]
         self._needs[node_id] += self._topics[topic]
         if topic[0] == "network":
             self.services[node_id] |= self._known.services_of(topic[1])
+
+    def _joined_ingress(self, node_id: str, topic: Topic) -> list[AssignmentChange]:
+        network, endpoints = self._known.object(topic), self._known.endpoints_on(topic[1])
+        needs = all_of(self._batch.ingress, node_id, endpoints.values())
+        found = [self._update(endpoint) for endpoint in needs]
+        return [*([items.update(network)] if network is not None else []), *found]
+
+    def _update(self, endpoint: Endpoint) -> AssignmentChange:
+        found = self._places.get(endpoint.id)
+        if found is None:
+            found = self._places[endpoint.id] = items.update(endpoint)
+        return found
 
     def left(self, node_id: str, topic: Topic) -> None:
         """The node forgets all of a topic, what was removed from it just now included."""
@@ -341,7 +381,10 @@ class _Outbox:
             obj = self._known.object(topic)
             (needs if obj else removals).append(items.update(obj) if obj else items.remove(*topic))
         if topic[0] == "network":
+            ingress = self._known.is_ingress(topic)
             for endpoint_id in self._batch.endpoints.get(topic[1], ()):
+                if ingress and node_of(endpoint_id):
+                    continue  # differs from node to node, see below
                 endpoint = self._known.endpoint(topic[1], endpoint_id)
                 if endpoint is not None:
                     needs.append(items.update(endpoint))
@@ -351,6 +394,18 @@ class _Outbox:
         for node_id in node_ids:
             self._needs[node_id] += needs
             self._removals[node_id] += removals
+        if self._known.is_ingress(topic):
+            self._changed_places(node_ids, topic[1])
+
+    def _changed_places(self, node_ids: Sequence[str], network_id: str) -> None:
+        changes, endpoints = self._batch.ingress, self._known.endpoints_on(network_id)
+        fresh = {i for i in self._batch.endpoints.get(network_id, ()) if node_of(i)}
+        regrouped = {f"{network_id}/node/{node}" for node in changes.regrouped()}
+        for node_id in node_ids:
+            updates, gone = difference(changes, node_id, endpoints, fresh, regrouped)
+            self._needs[node_id] += [self._update(endpoint) for endpoint in updates]
+            # Before the network's own removal.
+            self._removals[node_id][:0] = [items.remove("endpoint", i) for i in gone]
 
     def changes(self) -> dict[str, list[AssignmentChange]]:
         """Every node's changes, in the order to apply them."""

@@ -106,6 +106,7 @@ def node_endpoints(node: Node) -> Iterator[Endpoint]:
                 mac=attachment.mac,
                 node_id=node.id,
                 node_addr=node.description.data_path_addr,
+                node_addrs=node.description.addresses,
             )
 
 

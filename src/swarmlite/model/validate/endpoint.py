@@ -16,6 +16,7 @@ OWN_PORTS = {
     (PortConfig.UDP, 4789): "overlay networks",
 }
 """Ports of every node that swarmlite listens on itself."""
+LOOPBACK6 = ipaddress.IPv6Address("::1")
 EVERYWHERE = ("", "0.0.0.0", "::")
 """Addresses that a port is published on when that is on all."""
 
@@ -79,10 +80,11 @@ def _port(port: PortConfig) -> None:
     checks.text("--publish: name", port.name)
     checks.between("--publish: target port", port.target_port, 1, 65535)
     checks.between("--publish: published port", port.published_port, 0, 65535)
-    if port.host_ip and checks.address("--publish: host_ip", port.host_ip).version != 4:
+    if port.host_ip and checks.address("--publish: host_ip", port.host_ip) == LOOPBACK6:
+        # The kernel cannot lead a packet from ::1 out of the host, as it can one of 127.0.0.1.
         raise InvalidSpec(
-            f"--publish {describe(port)}: host_ip={port.host_ip} is an IPv6 address, and tasks have"
-            " IPv4 addresses only: use an IPv4 address of the host"
+            f"--publish {describe(port)}: host_ip={port.host_ip} cannot be published on, use"
+            " 127.0.0.1"
         )
     owner = OWN_PORTS.get((port.protocol, port.published_port))
     if owner:

@@ -35,7 +35,7 @@ def validate_network(spec: NetworkSpec) -> None:
     six = spec.ipv6_enabled or any(subnet.version == 6 for subnet in subnets)
     _mtu(spec, MIN_MTU6 if six else MIN_MTU)
     if spec.ingress and six:
-        raise InvalidSpec("--ingress: published ports are reached by IPv4 only, leave out --ipv6")
+        raise InvalidSpec("--ingress: it has IPv6 addresses of its own, leave out --ipv6")
     for number, subnet in enumerate(subnets):
         for other in subnets[:number]:
             if subnet.overlaps(other):

@@ -29,6 +29,7 @@ MAX_TEXT = 1024
 MAX_WORD = 256
 """Characters of a name, a version, a label's name."""
 MAX_WARNINGS = 16
+MAX_ADDRESSES = 32
 MAX_PROBES = 5
 MAX_OUTPUT = 512
 """Characters of a health probe's output: it is kept at each change of health."""
@@ -124,6 +125,7 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
         os_name=one_line(description.os_name, MAX_WORD),
         certificate_issuer=one_line(description.certificate_issuer, MAX_ID),
         image_port=description.image_port if description.image_port < 65536 else 0,
+        addresses=[a for text in description.addresses[:MAX_ADDRESSES] if (a := address(text))],
         warnings=[one_line(text, MAX_WORD) for text in description.warnings[:MAX_WARNINGS]],
     )
     if description.HasField("platform"):

@@ -11,11 +11,10 @@ import errno
 import logging
 import random
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from swarmlite.errors import FailedPrecondition, ResourceExhausted
-from swarmlite.network import netlink, netns
+from swarmlite.network import ipv6, netlink, netns
 from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import PortFlags
 
@@ -94,7 +93,7 @@ class Bridge:
             if six and not written and key.endswith("disable_ipv6"):
                 raise FailedPrecondition(f"{name}: this host has no IPv6, or an MTU below 1280")
         if six:
-            _forward_ipv6(self._netlink.links())
+            ipv6.forward(self._netlink.links())
 
     def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
         """See Driver."""
@@ -157,19 +156,6 @@ class Bridge:
         """See Driver."""
         self.close()
         remove(self.shape)
-
-
-def _forward_ipv6(links: Iterable[str]) -> None:
-    """Have the host forward IPv6. A host that forwards ignores routers' announcements, by which it
-    may have its own address and way out: it goes on to hear them where it does now.
-    """
-    if netns.read_sysctl("ipv6/conf/all/forwarding") == "1":
-        return
-    for name in links:
-        if netns.read_sysctl(f"ipv6/conf/{name}/accept_ra") == "1":
-            netns.write_sysctl(f"ipv6/conf/{name}/accept_ra", "2")
-    log.info("IPv6 forwarding is switched on: a network with IPv6 is used")
-    netns.write_sysctl("ipv6/conf/all/forwarding", "1")
 
 
 def remove(shape: BridgeShape) -> None:

@@ -51,6 +51,7 @@ from swarmlite.network.netlink.constants import (
     NTF_SELF,
     NUD_PERMANENT,
     REQUEST,
+    RT_SCOPE_UNIVERSE,
     RTA_DST,
     RTA_OIF,
 )
@@ -267,6 +268,17 @@ class Socket:
             packed = values.get(IFA_LOCAL) or values.get(IFA_ADDRESS)
             if packed:
                 found.append((index, socket.inet_ntoa(packed), prefix))
+        return found
+
+    def addresses6(self) -> list[tuple[int, str, int]]:
+        """(link's index, IPv6 address, prefix length) of all, link-local ones left out."""
+        found = []
+        for _, body in self.dump(GETADDR, struct.pack("=BBBBi", socket.AF_INET6, 0, 0, 0, 0)):
+            _, prefix, _, scope, index = struct.unpack_from("=BBBBi", body)
+            values = attributes(body, 8)
+            packed = values.get(IFA_LOCAL) or values.get(IFA_ADDRESS)
+            if packed and scope == RT_SCOPE_UNIVERSE:
+                found.append((index, socket.inet_ntop(socket.AF_INET6, packed), prefix))
         return found
 
     def routes(self) -> list[tuple[ipaddress.IPv4Network, int]]:

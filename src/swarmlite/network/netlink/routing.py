@@ -134,10 +134,11 @@ def rule(
     mark: int = 0,
     mask: int = 0,
     delete: bool = False,
+    family: int = socket.AF_INET,
 ) -> Message:
     """A routing rule by destination or by mark."""
     prefix = to[1] if to else 0
-    head = struct.pack("=BBBBBBBBI", socket.AF_INET, prefix, 0, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+    head = struct.pack("=BBBBBBBBI", family, prefix, 0, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
     body = head + u32(FRA_TABLE, table) + u32(FRA_PRIORITY, priority)
     body += attribute(FRA_DST, address_bytes(to[0])) if to else b""
     body += u32(FRA_FWMARK, mark) + u32(FRA_FWMASK, mask) if mask else b""

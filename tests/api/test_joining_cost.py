@@ -1,0 +1,72 @@
+"""What nodes are told while they join, in bytes, over sessions that are only simulated."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from api_world import node
+
+from swarmlite.manager.dispatcher.assignments import AssignmentSet
+from swarmlite.manager.store.api import Action, Event, Put, kind_of
+from swarmlite.manager.store.memory import MemoryStore
+from swarmlite.model import task_states
+from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
+from swarmlite.proto.types_pb2 import NodeRole
+
+SERVICES, HOSTS = 100, 20
+
+
+class Joining:
+    """A manager whose nodes join one after the other, and how many bytes each of them was sent."""
+
+    def __init__(self) -> None:
+        self.store, self.set = MemoryStore(), AssignmentSet()
+        self.bytes: Counter[str] = Counter()
+        self.joined: list[str] = []
+        ingress = Network(id="ing")
+        ingress.spec.ingress = True
+        ingress.ipam.configs.add(subnet="10.0.0.0/16")
+        self.put(ingress)
+        for number in range(SERVICES):
+            service = Service(id=f"s{number}")
+            service.spec.annotations.name = f"web-{number}"
+            service.endpoint.ports.add(target_port=80, published_port=8000 + number)
+            self.put(service)
+            task = Task(id=f"t{number}", service_id=service.id, node_id=f"n{number % HOSTS}")
+            task.status.state = task.desired_state = task_states.RUNNING
+            task.status.healthy = True
+            task.networks.add(network_id="ing", addresses=[f"10.0.200.{number}/16"])
+            self.put(task)
+
+    def put(self, obj: Network | Service | Task | Node) -> None:
+        self.store.commit_now([Put(obj)])
+        table = self.store.view.table(kind_of(obj))
+        self.set.observe([Event(Action.CREATE, kind_of(obj), table.get(obj.id), None)])
+
+    def join(self, count: int) -> None:
+        """As many more, each with its first message, and what the others hear of it."""
+        for number in range(len(self.joined), len(self.joined) + count):
+            made = node(f"n{number}")
+            if not number:
+                made.role = NodeRole.MANAGER
+            made.description.data_path_addr = f"192.168.{number // 250}.{number % 250 + 1}"
+            made.attachments.add(
+                network_id="ing", addresses=[f"10.0.{number // 250}.{number % 250 + 1}/16"]
+            )
+            self.put(made)
+            for name, changes in self.set.flush(self.store.view, self.joined).items():
+                self.bytes[name] += sum(change.ByteSize() for change in changes)
+            first = self.set.complete(self.store.view, made.id)
+            self.bytes[made.id] += sum(change.ByteSize() for change in first)
+            self.joined.append(made.id)
+
+
+def test_what_joining_nodes_are_told_grows_with_their_number_and_not_with_its_square() -> None:
+    """With 100 published services; a node without tasks hears the same however many join."""
+    world = Joining()
+    world.join(200)
+    small, quiet = world.bytes.total(), world.bytes["n150"]
+    world.join(200)
+    assert world.bytes.total() < 2.2 * small
+    assert world.bytes["n150"] == quiet
+    assert world.bytes["n350"] < 1.1 * quiet
