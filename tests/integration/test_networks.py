@@ -75,6 +75,44 @@ def test_published_ports_answer_by_ipv6_on_every_host(swarm: Cluster, busybox: s
             host.run("ip", "addr", "del", address, "dev", "eth0", check=False)
 
 
+def test_a_bridge_of_the_swarm_is_made_by_each_host_of_its_own_configuration(
+    swarm: Cluster, busybox: str
+) -> None:
+    """Services name it as any other; its tasks have addresses of their host's configuration."""
+    for number, host in enumerate(swarm.hosts, 1):
+        host.cli("network", "create", "--config-only", "--subnet", f"10.6{number}.0.0/24", "base")
+    swarm.manager.cli("network", "create", "--scope", "swarm", "-d", "bridge",
+                      "--config-from", "base", "site")  # fmt: skip
+    try:
+        create(swarm, "--name", "local", "--mode", "global", "--network", "site",
+               busybox, "sleep", "3600")  # fmt: skip
+        swarm.wait_running("local", 3)
+        for number, host in enumerate(swarm.hosts, 1):
+            shown = in_container(host, "local.", "ip", "-4", "addr")
+            assert f"10.6{number}.0." in shown
+    finally:
+        swarm.manager.cli("service", "rm", "local")
+        swarm.manager.cli("network", "rm", "site")
+        for host in swarm.hosts:
+            swarm.wait(lambda h=host: "site" not in h.cli("network", "ls"), 60, "site is gone")
+            host.cli("network", "rm", "base")
+
+
+def test_a_node_is_answered_for_a_task_elsewhere_by_a_node_that_does_not_know_it(
+    swarm: Cluster, busybox: str
+) -> None:
+    """Nodes know nodes with tasks and managers only: a worker without any asks the manager."""
+    create(swarm, "--name", "far", "--publish", "8087:80", "--constraint",
+           "node.hostname==worker2", busybox, "sh", "-c", SERVE)  # fmt: skip
+    swarm.wait_running("far", 1)
+    manager, asking = swarm.manager, swarm.workers[0]
+    for target in (manager, asking, swarm.workers[1]):
+        url = f"http://{target.addr}:8087/"
+        assert swarm.wait(
+            lambda u=url: asking.run("curl", "-s", "-m", "5", u, check=False).stdout, 60, url
+        )
+
+
 def test_an_ipv6_address_to_publish_on_is_refused_and_breaks_nothing(
     swarm: Cluster, busybox: str
 ) -> None:

@@ -76,7 +76,12 @@ def request(
     mode = mode_of(config)
     dns = config.spec.dns_config
     if record.of_task:
-        return SandboxRequest(attachments=list(config.task.attachments), dns=dns, ports=ports)
+        return SandboxRequest(
+            attachments=list(config.task.attachments),
+            dns=dns,
+            ports=ports,
+            names=[*names_of(record, hostname), *_service_of(record)],
+        )
     if mode in STACKLESS or not (attachments or endpoints or mode.startswith(JOINED)):
         return SandboxRequest(mode=HOST if mode == HOST else NONE, dns=dns)
     if mode.startswith(JOINED):
@@ -93,6 +98,12 @@ def request(
 def names_of(record: Record, hostname: str) -> list[str]:
     """What a container is found by on the networks of its host."""
     return list(dict.fromkeys([record.name, record.id[:SHORT], hostname]))
+
+
+def _service_of(record: Record) -> list[str]:
+    """The name of a task's service, where it has one."""
+    name = record.config.spec.labels.get("com.docker.swarm.service.name", "")
+    return [name] if name else []
 
 
 def joined(mode: str, find: Callable[[str], Record]) -> Record:

@@ -30,6 +30,7 @@ from swarmlite.network.view import (
     NULL_DRIVERS,
     View,
     driver_of,
+    made_by_hosts,
     subnets_of,
 )
 from swarmlite.proto.objects_pb2 import Network
@@ -109,7 +110,7 @@ def _own_stack(sandbox_id: str, request: SandboxRequest, known: Known) -> Sandbo
     ingress: list[str] = []
     places: list[AttachmentRecord] = []
     for attachment in request.attachments:
-        _manager_place(attachment, known.view, needs, places, ingress)
+        _manager_place(attachment, known, needs, places, ingress)
     for endpoint in request.endpoints:
         place = local_place(endpoint, known, places)
         places.append(place)
@@ -122,7 +123,7 @@ def _own_stack(sandbox_id: str, request: SandboxRequest, known: Known) -> Sandbo
     local = any(place.local for place in places)
     needs.egress |= bool(request.ports)
     if any(place.local and not place.internal for place in places):
-        needs.egress = False
+        needs.egress = bool(ingress)  # connections from other nodes come by it
     ports = _bound(request.ports, places, known) if not local or _publishes(places) else []
     return SandboxRecord(
         id=sandbox_id,
@@ -180,17 +181,22 @@ def _is_loopback6(host_ip: str) -> bool:
 # networks of the managers
 def _manager_place(
     attachment: NetworkAttachment,
-    view: View,
+    known: Known,
     needs: _Needs,
     places: list[AttachmentRecord],
     ingress: list[str],
 ) -> None:
+    view = known.view
     network = view.networks.get(attachment.network_id)
     driver = driver_of(network)
     if network is None and attachment.network_name in _PREDEFINED:
         driver = attachment.network_name
     if driver in HOST_DRIVERS:
         needs.host = True
+    elif network is not None and made_by_hosts(network):
+        place = local_place(_of_host(attachment), known, places)
+        places.append(place)
+        needs.external |= not place.internal
     elif driver in EGRESS_DRIVERS:
         needs.egress = needs.external = True
     elif driver not in NULL_DRIVERS:
@@ -201,6 +207,17 @@ def _manager_place(
             places.append(place)
         needs.egress |= not place.internal
         needs.external |= not place.internal
+
+
+def _of_host(attachment: NetworkAttachment) -> EndpointRequest:
+    """A task's place on a network that this host makes for itself."""
+    addresses = [cidr.partition("/")[0] for cidr in attachment.addresses]
+    return EndpointRequest(
+        network=attachment.network_id,
+        aliases=tuple(attachment.aliases),
+        address=next((a for a in addresses if ":" not in a), ""),
+        address6=next((a for a in addresses if ":" in a), ""),
+    )
 
 
 def managed_place(

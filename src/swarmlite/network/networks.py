@@ -157,7 +157,34 @@ class HostNetworks:
             self._networks[network.id] = network
             return network
 
-    async def _plan(self, spec: NetworkSpec) -> Network:
+    async def realize(self, shared: Network) -> None:
+        """Have this host's side of a network of the managers; safe when it is there.
+
+        Raises NotFound for a configuration that this host has not, and what `create` raises.
+        """
+        if shared.id in self._networks:
+            return
+        name, source = shared.spec.annotations.name, shared.spec.config_from
+        async with self._changing:
+            if shared.id in self._networks:
+                return
+            if source and all(n.spec.annotations.name != source for n in self._networks.values()):
+                raise NotFound(
+                    f"network {name}: this host has no configuration {source}: make it with"
+                    f" `network create --config-only ... {source}`"
+                )
+            spec = NetworkSpec()
+            spec.CopyFrom(shared.spec)
+            network = await self._plan(spec, shared.id)
+            network.spec.scope = "swarm"
+            await asyncio.to_thread(self._write, network)
+            self._networks[network.id] = network
+
+    def realized(self) -> Sequence[Network]:
+        """Those that are this host's side of a network of the managers."""
+        return [n for n in self._networks.values() if n.spec.scope == "swarm"]
+
+    async def _plan(self, spec: NetworkSpec, network_id: str = "") -> Network:
         name, driver = spec.annotations.name, spec.driver.name or "bridge"
         if not _NAME.fullmatch(name):
             raise InvalidSpec(
@@ -166,7 +193,7 @@ class HostNetworks:
             )
         if any(n.spec.annotations.name == name for n in self._networks.values()):
             raise AlreadyExists(f"network with name {name} already exists")
-        network = Network(id=secrets.token_hex(32), spec=spec)
+        network = Network(id=network_id or secrets.token_hex(32), spec=spec)
         network.spec.scope = "local"
         set_now(network.meta.created_at)
         if spec.config_only:

@@ -25,7 +25,7 @@ from swarmlite.network.remembered import Remembered
 from swarmlite.network.resolvers import FdStore, Resolvers
 from swarmlite.network.sandboxes import Sandboxes
 from swarmlite.network.state import AttachmentRecord, SandboxRecord
-from swarmlite.network.view import Touched, View
+from swarmlite.network.view import Touched, View, made_by_hosts
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
@@ -249,6 +249,7 @@ class NodeNetwork:
             await self._sandboxes.resume()
             return
         await self._overlays.flush(touched, in_use=self._sandboxes.networks())
+        await self._drop_unused()
         await self._ingress()
         await self._host.refresh()
         await self._sandboxes.flush(touched)
@@ -275,6 +276,10 @@ class NodeNetwork:
         """
         if sandbox_id in self._sandboxes:
             raise AlreadyExists(f"sandbox {sandbox_id} exists")
+        for attachment in request.attachments:
+            shared = self._view.networks.get(attachment.network_id)
+            if shared is not None and made_by_hosts(shared):
+                await self._realize(shared)
         self._sandboxes.reserve(layout.lay_out(sandbox_id, request, self._known))
         task = asyncio.ensure_future(self._create(sandbox_id))
         try:
@@ -285,6 +290,19 @@ class NodeNetwork:
         except OSError as error:
             raise FailedPrecondition(f"the kernel refused a sandbox: {error}") from error
         return self._describe(task.result())
+
+    async def _realize(self, shared: Network) -> None:
+        try:
+            await self.networks.realize(shared)
+        except OSError as error:
+            name = shared.spec.annotations.name
+            raise FailedPrecondition(f"network {name} cannot be recorded: {error}") from error
+
+    async def _drop_unused(self) -> None:
+        """This host's side of networks that the managers no longer have here goes."""
+        for network in self.networks.realized():
+            if network.id not in self._view.networks and not self._users(network.id):
+                await self.networks.remove(network.id)
 
     async def _create(self, sandbox_id: str) -> SandboxRecord:
         record = await self._sandboxes.create(sandbox_id)

@@ -16,6 +16,8 @@ from swarmlite.proto.objects_pb2 import Network
 
 HOST_DRIVERS = frozenset({"host"})
 EGRESS_DRIVERS = frozenset({"bridge"})
+HOST_MADE_DRIVERS = frozenset({"bridge", "macvlan", "ipvlan"})
+"""Of networks of the managers that each host makes for itself."""
 NULL_DRIVERS = frozenset({"null", "none"})
 
 
@@ -29,6 +31,11 @@ def driver_of(network: Network | None) -> str:
     if network is None:
         return "overlay"
     return network.driver_state.name or network.spec.driver.name or "overlay"
+
+
+def made_by_hosts(network: Network | None) -> bool:
+    """Whether it is a network of the managers that each host makes for itself."""
+    return network is not None and driver_of(network) in HOST_MADE_DRIVERS
 
 
 @dataclass

@@ -159,6 +159,8 @@ def _attach(
         given = _given(state, f"task/{task.id}", network, _fixed(state, task, network, config))
         attachment.addresses.extend(text for text, _ in given)
         attachment.mac = mac_of(given[0][1])
+    elif config.addresses:  # its host sees to it that nobody else has them there
+        attachment.addresses.extend(_fixed(state, task, network, config))
 
 
 def _fixed(

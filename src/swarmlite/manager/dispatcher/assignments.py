@@ -124,8 +124,8 @@ class AssignmentSet:
     def _take_networks(self, view: Tables, dirty: Iterable[str], batch: Batch) -> None:
         for network_id in dirty:
             network = view.networks.get(network_id)
-            if network is not None and not network.ipam.configs:
-                network = None  # not allocated yet
+            if network is not None and items.awaits_subnet(network):
+                network = None
             self._take_object(("network", network_id), network, batch)
         ingress_id = next((n.id for n in view.networks if n.spec.ingress), "")
         if ingress_id != self._ingress_id:

@@ -40,6 +40,11 @@ def remove(field: str, item_id: str) -> AssignmentChange:
     return change
 
 
+def awaits_subnet(network: Network) -> bool:
+    """Whether the allocator has yet to give it one; those that hosts make need none of it."""
+    return network.spec.driver.name in ("", "overlay") and not network.ipam.configs
+
+
 def is_assigned(task: Task) -> bool:
     """Whether the task is its node's: the node may need what it names."""
     return bool(task.node_id) and task.status.state >= task_states.ASSIGNED

@@ -10,7 +10,7 @@ from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import IPAMConfig
 
 from . import checks
-from .unsupported import check_network
+from .unsupported import HOST_MADE_DRIVERS, check_network
 
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_MTU, MIN_MTU6 = 576, 1280
@@ -31,6 +31,7 @@ def validate_network(spec: NetworkSpec) -> None:
     if spec.ingress and spec.internal:
         raise InvalidSpec("--ingress: the ingress network cannot be internal")
     check_network(spec)
+    _made_by_hosts(spec)
     subnets = [_ipam(config) for config in spec.ipam.configs]
     six = spec.ipv6_enabled or any(subnet.version == 6 for subnet in subnets)
     _mtu(spec, MIN_MTU6 if six else MIN_MTU)
@@ -40,6 +41,25 @@ def validate_network(spec: NetworkSpec) -> None:
         for other in subnets[:number]:
             if subnet.overlaps(other):
                 raise InvalidSpec(f"--subnet {subnet}: overlaps with {other}")
+
+
+def _made_by_hosts(spec: NetworkSpec) -> None:
+    """Drivers other than overlay: each host makes the network, of its own configuration."""
+    driver = spec.driver.name
+    if spec.config_only:
+        raise InvalidSpec(
+            "--config-only: a configuration is of one host, make it on each host without --scope"
+        )
+    if driver in HOST_MADE_DRIVERS:
+        if spec.ingress:
+            raise InvalidSpec(f"--ingress: published ports need an overlay, not a {driver}")
+        if spec.config_from and (spec.driver.options or spec.ipam.configs):
+            raise InvalidSpec(
+                f"--config-from {spec.config_from}: subnets and options are those of the"
+                " configuration, leave them out"
+            )
+    elif spec.config_from:
+        raise InvalidSpec("--config-from: an overlay is configured by the managers, leave it out")
 
 
 def _mtu(spec: NetworkSpec, least: int) -> None:

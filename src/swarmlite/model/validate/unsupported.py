@@ -76,13 +76,11 @@ HONOURED_SERVICE = frozenset(
     """.split()
 )
 
-REFUSED_NETWORK = {
-    "config_from": "--config-from",
-    "config_only": "--config-only",
-}
+REFUSED_NETWORK: dict[str, str] = {}
 HONOURED_NETWORK = frozenset(
     """
-    annotations driver internal attachable ingress scope ipv6_enabled ipam.driver
+    annotations driver internal attachable ingress scope ipv6_enabled ipam.driver config_from
+    config_only
     ipam.configs.subnet ipam.configs.range ipam.configs.gateway ipam.configs.reserved
     ipam.configs.ipv6
     """.split()
@@ -101,8 +99,23 @@ HONOURED_CLUSTER = frozenset(
 )
 
 _MOUNT_TYPES = {Mount.BIND, Mount.VOLUME, Mount.TMPFS, Mount.IMAGE}
-NETWORK_DRIVERS = ("overlay",)
-NETWORK_OPTIONS = ("com.docker.network.driver.mtu",)
+HOST_MADE_DRIVERS = ("bridge", "macvlan", "ipvlan")
+"""Of networks of the swarm that each host makes for itself when a task needs it."""
+NETWORK_DRIVERS = ("overlay", *HOST_MADE_DRIVERS)
+_MTU = "com.docker.network.driver.mtu"
+_BRIDGE = "com.docker.network.bridge."
+NETWORK_OPTIONS = {
+    "overlay": (_MTU,),
+    "bridge": (
+        _MTU,
+        f"{_BRIDGE}name",
+        f"{_BRIDGE}enable_icc",
+        f"{_BRIDGE}enable_ip_masquerade",
+        f"{_BRIDGE}host_binding_ipv4",
+    ),
+    "macvlan": (_MTU, "parent", "macvlan_mode"),
+    "ipvlan": (_MTU, "parent", "ipvlan_mode"),
+}
 
 
 def _mount_types(spec: ServiceSpec) -> Iterator[str]:
@@ -125,7 +138,8 @@ def _network_options(spec: ServiceSpec) -> Iterator[str]:
 def _network_driver(spec: NetworkSpec) -> Iterator[str]:
     if spec.driver.name not in ("", *NETWORK_DRIVERS):
         yield f"--driver {spec.driver.name}"
-    yield from (f"-o {key}" for key in spec.driver.options if key not in NETWORK_OPTIONS)
+    known = NETWORK_OPTIONS.get(spec.driver.name or "overlay", ())
+    yield from (f"-o {key}" for key in spec.driver.options if key not in known)
     if spec.ipam.driver.name not in ("", "default"):
         yield f"--ipam-driver {spec.ipam.driver.name}"
     yield from (f"--ipam-opt {key}" for key in spec.ipam.driver.options)
