@@ -17,6 +17,7 @@ from . import (
     idle,
     images,
     large,
+    network,
     progress,
     replicas,
     start_latency,
@@ -28,7 +29,7 @@ from .table import Row, render
 PARTS = (
     "start", "engine", "commands", "images", "replicas", "api", "control-plane", "progress",
 )  # fmt: skip
-LONG = ("large", "idle")
+LONG = ("large", "idle", "network")
 """Parts that take minutes: only when they are named."""
 ON_OUR_HOST = {"engine", "commands", "replicas", "api", *images.BESIDE_DOCKER}
 
@@ -55,11 +56,13 @@ def main() -> int:
         print("the benchmarks make namespaces: run them as root, or with sudo", file=sys.stderr)
         return 1
     rows: list[Row] = []
-    if parts & {"start", *ON_OUR_HOST}:
+    if parts & {"start", "network", *ON_OUR_HOST}:
         with DockerPeer() as docker, tempfile.TemporaryDirectory() as folder:
             docker.import_image(start_latency.rootfs(Path(folder) / "root"), "bench")
             if "start" in parts:
                 rows += start_latency.measure(docker, "bench")
+            if "network" in parts:
+                rows += network.measure(docker, "bench")
             if parts & ON_OUR_HOST:
                 with SwarmliteHost() as ours:
                     if "engine" in parts:

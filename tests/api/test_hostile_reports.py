@@ -193,9 +193,11 @@ def test_what_has_a_form_is_left_out_when_it_does_not_have_it() -> None:
     assert kept.container.container_id == kept.container.health == "" and kept.container.pid == 0
     assert [(p.published_port, p.host_ip) for p in kept.host_ports] == [(8080, "")]
     description = NodeDescription(hostname="\x1b]0;owned\x07host", data_path_addr="1.2.3")
+    description.addresses.extend(["1.2.3", "fd00::1"])
     description.resources.memory_bytes = -5
     known = bounds.bounded_description(description)
     assert known.hostname == "]0;owned host" and not known.data_path_addr
+    assert known.addresses == ["fd00::1"]
     assert known.resources.memory_bytes == 0
 
 
@@ -225,7 +227,7 @@ def filled(message: Message) -> Message:
         repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == 3
         if field.message_type is None:
             text = field.cpp_type == field.CPPTYPE_STRING
-            value: Any = "127.0.0.1" if field.name.endswith(("addr", "_ip")) else "1"
+            value: Any = "127.0.0.1" if field.name.endswith(("addr", "_ip", "addresses")) else "1"
             value = value if text else task_states.RUNNING if field.name == "state" else 1
             if field.name == "health":
                 value = "healthy"

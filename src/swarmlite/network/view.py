@@ -73,6 +73,8 @@ class View:
         self._by_network: dict[str, dict[str, Endpoint]] = {}
         self._by_service: dict[tuple[str, str], dict[str, Endpoint]] = {}
         self._services_on: dict[str, set[str]] = {}
+        self._backends: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+        """Of IPv4 and of IPv6, of those services that were asked for since they changed."""
 
     # changes
     def take(self, changes: Iterable[AssignmentChange]) -> Touched:
@@ -127,6 +129,9 @@ class View:
         old = self._endpoints.get(endpoint.id)
         if old == endpoint and not remove:
             return
+        for known in (old, endpoint):
+            if known is not None:
+                self._backends.pop((known.network_id, known.service_id), None)
         if old is not None:
             self._forget(old)
             self._touch(old, touched)
@@ -209,13 +214,17 @@ class View:
     def backends(self, network_id: str, service_id: str, *, six: bool = False) -> list[str]:
         """The addresses that take new connections of a service on one network.
 
-        `six`: those of IPv6.
+        `six`: those of IPv6. The same list until they change: not the caller's to change.
         """
-        return [
-            host_of(e.addr6 if six else e.addr)
-            for e in self.service_endpoints(network_id, service_id)
-            if e.in_rotation and (e.addr6 or not six)
-        ]
+        key = (network_id, service_id)
+        found = self._backends.get(key)
+        if found is None:
+            there = [e for e in self.service_endpoints(*key) if e.in_rotation]
+            found = self._backends[key] = (
+                [host_of(e.addr) for e in there],
+                [host_of(e.addr6) for e in there if e.addr6],
+            )
+        return found[six]
 
     def peers(self) -> set[str]:
         """The data path addresses of all nodes that are known from endpoints."""

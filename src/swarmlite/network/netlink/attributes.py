@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 
@@ -37,6 +38,7 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
+@functools.lru_cache(maxsize=65536)
 def mac_bytes(mac: str) -> bytes:
     """The six bytes of aa:bb:cc:dd:ee:ff. Raises ValueError."""
     data = bytes.fromhex(mac.replace(":", ""))
