@@ -25,6 +25,7 @@ from swarmlite.manager.logforward import Forward
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Object, Put
 from swarmlite.manager.store.memory import MemoryStore
+from swarmlite.manager.tunnels import Tunnels
 from swarmlite.model import task_states
 from swarmlite.proto import options_pb2
 from swarmlite.proto.control_pb2_grpc import ControlStub, add_ControlServicer_to_server
@@ -62,7 +63,13 @@ class Manager:
         self.dispatcher = Dispatcher(self.store, self.node_id, **options)
         self.broker = LogBroker(self.store, self.dispatcher.sessions, self.node_id, forward)
         self.dispatcher.logs = self.broker
-        self.control = ControlService(self.store, self.node_id, self.broker)
+        self.reach()
+
+    def reach(self, channel: Callable[[str], grpc.aio.Channel] | None = None) -> None:
+        """Join clients to tasks; `channel` leads to another manager."""
+        tunnels = Tunnels(self.store, self.dispatcher.sessions, self.node_id, channel)
+        self.dispatcher.tunnels = tunnels
+        self.control = ControlService(self.store, self.node_id, self.broker, tunnels=tunnels)
 
     def carry(
         self,
@@ -154,6 +161,7 @@ class Agent:
         self.subscriptions: list[Any] = []
         self.report_again: list[str] = []
         self.fetches: list[Any] = []
+        self.tunnels: list[Any] = []
         self.info: Any = None
         self.changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -187,6 +195,8 @@ class Agent:
             self.subscriptions.append(message.log_subscription)
         if message.HasField("fetch_image"):
             self.fetches.append(message.fetch_image)
+        if message.HasField("open_tunnel"):
+            self.tunnels.append(message.open_tunnel)
         self.report_again.extend(message.report_again)
         if message.HasField("assignments"):
             self._assigned(message.assignments)

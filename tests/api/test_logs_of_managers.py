@@ -16,7 +16,7 @@ from test_logbroker import chunk, lines, request
 from swarmlite import rpc
 from swarmlite.errors import Unavailable
 from swarmlite.manager.dispatcher import DispatcherService
-from swarmlite.manager.store.api import Put
+from swarmlite.manager.store.api import Object, Put
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -34,6 +34,7 @@ class Managers:
     async def begin(self) -> None:
         for number in range(3):
             made = Manager(self.store, f"m{number}", self._forward)
+            made.reach(lambda address: rpc.unix_channel(self._folder / address))
             own = node(made.node_id, manager=True)
             own.manager_status.addr = made.node_id
             made.put(own)
@@ -51,6 +52,10 @@ class Managers:
             self._stack.push_async_callback(server.stop, 0)
         made.put(cluster(), Service(id="svc"), task("n1"), task("n2", slot=2))
         made.put(node("n1", ready=True), node("n2", ready=True))
+
+    def put(self, *objects: Object) -> None:
+        """Into the store."""
+        self.store.commit_now([Put(obj) for obj in objects])
 
     async def _forward(self, address: str, asked: pb.LogsRequest) -> AsyncIterator[pb.LogsResponse]:
         async with rpc.unix_channel(self._folder / address) as channel:

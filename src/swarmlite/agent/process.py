@@ -25,6 +25,7 @@ from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
 from swarmlite.agent.payloads import PayloadFiles, Payloads
+from swarmlite.agent.reaching.tunnels import Tunnels
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
 from swarmlite.agent.task_workload import Surroundings
@@ -184,6 +185,7 @@ class Agent:
         renewal = Renewal(identity, lambda: managers.next()[0], channel, self._reconnect)
         images = NodeImages(self._storage.images, identity.certificates, managers.addresses)
         around.images.peers = images.peers
+        tunnels = Tunnels(engine, self._config.paths.run_dir, self._connected_to, channel)
         self._session = session = Session(
             managers=managers,
             channel=channel,
@@ -193,10 +195,14 @@ class Agent:
             attachments=places.held,
             outgoing=images.outgoing,
             fetch=images.fetch,
+            tunnel=tunnels.asked,
         )
         renewing = group.create_task(renewal.run())
         try:
-            async with images.serving(node.data_path_addr) as self._image_port:
+            async with (
+                tunnels.serving(),
+                images.serving(node.data_path_addr) as self._image_port,
+            ):
                 await session.run()
         except PermissionDenied as error:
             renewing.cancel()

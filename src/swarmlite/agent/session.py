@@ -30,6 +30,7 @@ from swarmlite.proto.dispatcher_pb2 import (
     LogChunk,
     LogSubscription,
     ManagerMessage,
+    OpenTunnel,
     SessionInfo,
 )
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub
@@ -79,11 +80,12 @@ class Session:
         attachments: Callable[[], Iterable[HeldAttachment]] = tuple,
         outgoing: Sequence[Callable[[], AsyncIterator[AgentMessage]]] = (),
         fetch: Callable[[FetchImage], None] = lambda _: None,
+        tunnel: Callable[[OpenTunnel], None] = lambda _: None,
     ) -> None:
         """`channel` opens a connection with mutual TLS to an address.
 
         `outgoing` give messages of one session each, without end; `fetch` is told of images that
-        managers want here.
+        managers want here, `tunnel` of tunnels that they want to tasks.
         `attachments` are the places of plain containers that managers are to keep.
         """
         self._managers = managers
@@ -92,7 +94,7 @@ class Session:
         self._reporter = reporter
         self._handler = handler
         self._attachments = attachments
-        self._outgoing, self._fetch = outgoing, fetch
+        self._outgoing, self._fetch, self._tunnel = outgoing, fetch, tunnel
         self._instance = secrets.token_hex(16)
         self._session_id = ""
         self._period_s = DEFAULT_PERIOD_S
@@ -202,6 +204,8 @@ class Session:
             self._handler.log_subscription(message.log_subscription)
         if message.HasField("fetch_image"):
             self._fetch(message.fetch_image)
+        if message.HasField("open_tunnel"):
+            self._tunnel(message.open_tunnel)
         for task_id in message.report_again:
             self._reporter.again(task_id)
 

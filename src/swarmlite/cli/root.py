@@ -84,6 +84,14 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "update": "Update a service",
         },
     ),
+    "user": (
+        "Manage users of the swarm: whom its managers gave a certificate",
+        {
+            "ls": "List users",
+            "rm": "Remove one or more users, whose certificates are refused from then on",
+            "token": "Print a token by which somebody logs in, once",
+        },
+    ),
     "stack": (
         "Manage Swarm stacks",
         {
@@ -224,8 +232,9 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
     "import": ("swarmlite.cli.image.importing", "Import a tarball to create an image"),
     "inspect": ("swarmlite.cli.object_inspect", "Return low-level information on any object"),
     "load": ("swarmlite.cli.image.load", "Load an image from a tar archive or STDIN"),
-    "login": ("swarmlite.cli.image.login", "Authenticate to a registry"),
+    "login": ("swarmlite.cli.image.login", "Authenticate to a registry, or to a swarm"),
     "logout": ("swarmlite.cli.image.logout", "Log out from a registry"),
+    "port-forward": ("swarmlite.cli.port_forward", "Forward ports of this host to a task"),
     "ps": ("swarmlite.cli.container.ls", "List this host's containers"),
     "pull": ("swarmlite.cli.image.pull", "Download an image from a registry"),
     "push": ("swarmlite.cli.image.push", "Upload an image to a registry"),

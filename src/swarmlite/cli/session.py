@@ -74,6 +74,8 @@ class Session:
         """The node's `role` and `node_id` in its swarm; empty values outside of one."""
         from swarmlite.client import membership
 
+        if self.node.managers_only:
+            return {"role": "manager", "node_id": ""}
         if self.node.remote:
             return self.request({"op": "status"})
         role = "manager" if membership.is_manager(self.paths) else ""

@@ -1,4 +1,4 @@
-"""Whom a node's certificate names: CN node id, OU role, O cluster id."""
+"""Whom a certificate names: CN node or user id, OU role, O cluster id."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from swarmlite.errors import InvalidSpec
 
 MANAGER = "swarm-manager"
 WORKER = "swarm-worker"
+ADMIN, OPERATOR, READER = "swarm-admin", "swarm-operator", "swarm-reader"
+USERS = frozenset({ADMIN, OPERATOR, READER})
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Subject:
 
     node_id: str
     role: str
-    """MANAGER or WORKER."""
+    """MANAGER, WORKER or one of USERS."""
     cluster_id: str
     addresses: tuple[str, ...] = ()
     """IP addresses beside 127.0.0.1 that the node is reached at."""

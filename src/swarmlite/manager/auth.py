@@ -4,6 +4,8 @@ Each RPC names its roles as a method option (options.proto); one that names none
 knows, is refused to everyone. The caller's role is the OU of its certificate, LOCAL on the unix
 socket, ANYONE with the well-known certificate. A removed node is refused at each call, whatever
 its certificate says, and a manager that was demoted counts as a worker from then on.
+Users' certificates name their role too; an RPC names the least of those roles that may call it, and
+a user who was removed is refused.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from google.protobuf import descriptor_pool
 
 from swarmlite import rpc
 from swarmlite.errors import InvalidSpec, PermissionDenied, Unavailable
+from swarmlite.identity import subjects
 from swarmlite.proto import options_pb2
 from swarmlite.proto.types_pb2 import NodeRole
 
@@ -36,6 +39,7 @@ class Caller:
     role: int
     """options_pb2.Role"""
     node_id: str = ""
+    """Or a user's id."""
     cluster_id: str = ""
     expires: datetime | None = None
     address: str = ""
@@ -45,7 +49,15 @@ class Caller:
 LOCAL = Caller(options_pb2.ROLE_LOCAL)
 ANYONE = Caller(options_pb2.ROLE_ANYONE)
 _caller: ContextVar[Caller] = ContextVar("swarmlite_caller")
-_ROLES = {root.MANAGER: options_pb2.ROLE_MANAGER, root.WORKER: options_pb2.ROLE_WORKER}
+_ROLES = {
+    root.MANAGER: options_pb2.ROLE_MANAGER,
+    root.WORKER: options_pb2.ROLE_WORKER,
+    subjects.ADMIN: options_pb2.ROLE_ADMIN,
+    subjects.OPERATOR: options_pb2.ROLE_OPERATOR,
+    subjects.READER: options_pb2.ROLE_READER,
+}
+USERS = (options_pb2.ROLE_READER, options_pb2.ROLE_OPERATOR, options_pb2.ROLE_ADMIN)
+"""Roles of users, the least first: each may do what those before it may."""
 
 
 def caller(context: Any = None) -> Caller:
@@ -73,7 +85,10 @@ def roles_of(method: str) -> frozenset[int]:
         found = service.methods_by_name[method_name]
     except KeyError:
         return frozenset()
-    return frozenset(found.GetOptions().Extensions[options_pb2.roles]) - {options_pb2.ROLE_NONE}
+    options = found.GetOptions()
+    least = options.Extensions[options_pb2.least]
+    users = USERS[USERS.index(least) :] if least in USERS else ()
+    return frozenset({*options.Extensions[options_pb2.roles], *users}) - {options_pb2.ROLE_NONE}
 
 
 def identify(context: Any, view: Tables) -> Caller:
@@ -100,6 +115,11 @@ def _checked(who: Caller, view: Tables) -> Caller:
         raise Unavailable("this manager does not know its cluster yet")
     if who.cluster_id != cluster.id:
         raise PermissionDenied("the certificate is of another cluster")
+    if who.role in USERS:
+        if who.node_id not in cluster.users:
+            raise PermissionDenied(f"user {who.node_id} was removed from the cluster: log in again")
+        # What the managers say, should they ever change it, counts and not the certificate.
+        return replace(who, role=cluster.users[who.node_id].role)
     if who.node_id in cluster.blacklisted_certificates:
         raise PermissionDenied(f"node {who.node_id} was removed from the cluster")
     node = view.nodes.get(who.node_id)
@@ -141,6 +161,16 @@ class Authorize(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has n
         return rpc.guarded(handler, guard)
 
 
+def reads_only() -> bool:
+    """Whether the caller is a user who may change nothing, and is shown no secrets."""
+    return _caller.get(LOCAL).role == options_pb2.ROLE_READER
+
+
+def below_admin() -> bool:
+    """Whether the caller is a user to whom the keys of the house are not given."""
+    return _caller.get(LOCAL).role in USERS[:-1]
+
+
 def may_call(who: Caller, allowed: Iterable[int]) -> bool:
     """Whether `who` is of one of these roles; ANYONE admits every certificate."""
     allowed = set(allowed)
@@ -152,9 +182,15 @@ def _name(who: Caller) -> str:
         options_pb2.ROLE_ANYONE: "a caller without a certificate",
         options_pb2.ROLE_WORKER: "a worker",
         options_pb2.ROLE_MANAGER: "a manager",
+        options_pb2.ROLE_ADMIN: "an admin",
+        options_pb2.ROLE_OPERATOR: "an operator",
+        options_pb2.ROLE_READER: "a reader",
     }
     return names.get(who.role, "a local caller")
 
 
 def _hint(allowed: Iterable[int]) -> str:
-    return "" if allowed else ": it states no roles"
+    if not allowed:
+        return ": it states no roles"
+    least = next((role for role in USERS if role in allowed), None)
+    return "" if least is None else f": that takes {_name(Caller(least))}"

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import grpc.aio
+
 from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition
 from swarmlite.identity import node as identity
@@ -41,6 +43,7 @@ from .server import Register, serving
 from .store.api import Fence
 from .store.etcd import EtcdStore, open_store
 from .store.etcd_client import EtcdClient
+from .tunnels import Tunnels
 
 log = logging.getLogger(__name__)
 
@@ -123,15 +126,21 @@ async def _serve_and_lead(
     dispatcher.carrying = Carrying(store, dispatcher.sessions, certificates)
     etcd_members = members.EtcdMembers(client)
     presence = members.Presence(client)
+
+    def channel(address: str) -> grpc.aio.Channel:
+        return rpc.secure_channel([address], paths.certificates_dir)
+
+    dispatcher.tunnels = tunnels = Tunnels(store, dispatcher.sessions, config.node_id, channel)
     control = ControlService(
         store,
         config.node_id,
         broker,
         members=etcd_members if config.embedded else None,
         carrier=dispatcher.carrying,
-        channel=lambda address: rpc.secure_channel([address], paths.certificates_dir),
+        channel=channel,
         rotate=rotate,
         locked=locking.follow,
+        tunnels=tunnels,
     )
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),

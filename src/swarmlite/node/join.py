@@ -102,7 +102,7 @@ def presented(remote: str) -> tuple[bytes, str]:
 async def root_certificate(remote: str, leaf: bytes, token: tokens.JoinToken) -> bytes:
     """The cluster's root, once its digest is the token's. Raises PermissionDenied else."""
     # The certificate that was shown is the whole trust of this one call.
-    answer = await _call(remote, leaf, "GetRootCertificate", pb.GetRootCertificateRequest())
+    answer = await ask(remote, leaf, "GetRootCertificate", pb.GetRootCertificateRequest())
     root: bytes = answer.ca_cert
     if tokens.digest(root) != token.ca_digest:
         raise PermissionDenied(
@@ -125,10 +125,11 @@ async def _issued(
     message.description.platform.architecture = architecture
     message.description.platform.os = "linux"
     message.description.data_path_addr = data_path
-    return await _call(remote, root, "IssueNodeCertificate", message)
+    return await ask(remote, root, "IssueNodeCertificate", message)
 
 
-async def _call(remote: str, trusted: bytes, method: str, message: Any) -> Any:
+async def ask(remote: str, trusted: bytes, method: str, message: Any) -> Any:
+    """A call of ca.proto's, by who has no certificate yet. Raises swarmlite's errors."""
     credentials = grpc.ssl_channel_credentials(trusted, anyone.key(), anyone.CERT)
     channel = rpc.channel_with([remote], credentials)
     try:

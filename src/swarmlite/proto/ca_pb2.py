@@ -27,7 +27,7 @@ from swarmlite.proto import types_pb2 as swarmlite_dot_proto_dot_types__pb2
 from swarmlite.proto import dispatcher_pb2 as swarmlite_dot_proto_dot_dispatcher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18swarmlite/proto/ca.proto\x12\tswarmlite\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\x1a swarmlite/proto/dispatcher.proto\"\x1b\n\x19GetRootCertificateRequest\"-\n\x1aGetRootCertificateResponse\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\"\xad\x01\n\x1bIssueNodeCertificateRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12/\n\x0b\x64\x65scription\x18\x03 \x01(\x0b\x32\x1a.swarmlite.NodeDescription\x12\x14\n\x0c\x61vailability\x18\x04 \x01(\x05\x12\x16\n\x0e\x61\x64vertise_addr\x18\x05 \x01(\t\x12\x13\n\x0b\x66ollow_role\x18\x06 \x01(\x08\"\xbd\x01\n\x1cIssueNodeCertificateResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.swarmlite.NodeRole\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12(\n\x08managers\x18\x05 \x03(\x0b\x32\x16.swarmlite.ManagerPeer\x12\x16\n\x0evxlan_udp_port\x18\x06 \x01(\r\"$\n\x13LeaveClusterRequest\x12\r\n\x05\x66orce\x18\x01 \x01(\x08\"\x16\n\x14LeaveClusterResponse\"2\n\x10\x41\x64\x64MemberRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08peer_url\x18\x02 \x01(\t\"R\n\x11\x41\x64\x64MemberResponse\x12\x17\n\x0finitial_cluster\x18\x01 \x01(\t\x12\x11\n\tendpoints\x18\x02 \x03(\t\x12\x11\n\tmember_id\x18\x03 \x01(\x04\"&\n\x08StoreKey\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\"\x15\n\x13GetStoreKeysRequest\"9\n\x14GetStoreKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"9\n\x14TakeStoreKeysRequest\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"\x17\n\x15TakeStoreKeysResponse2\xb9\x04\n\x02\x43\x41\x12h\n\x12GetRootCertificate\x12$.swarmlite.GetRootCertificateRequest\x1a%.swarmlite.GetRootCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12n\n\x14IssueNodeCertificate\x12&.swarmlite.IssueNodeCertificateRequest\x1a\'.swarmlite.IssueNodeCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12W\n\x0cLeaveCluster\x12\x1e.swarmlite.LeaveClusterRequest\x1a\x1f.swarmlite.LeaveClusterResponse\"\x06\xca\xf3\x18\x02\x02\x03\x12M\n\tAddMember\x12\x1b.swarmlite.AddMemberRequest\x1a\x1c.swarmlite.AddMemberResponse\"\x05\xca\xf3\x18\x01\x03\x12V\n\x0cGetStoreKeys\x12\x1e.swarmlite.GetStoreKeysRequest\x1a\x1f.swarmlite.GetStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x12Y\n\rTakeStoreKeys\x12\x1f.swarmlite.TakeStoreKeysRequest\x1a .swarmlite.TakeStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18swarmlite/proto/ca.proto\x12\tswarmlite\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/types.proto\x1a swarmlite/proto/dispatcher.proto\"\x1b\n\x19GetRootCertificateRequest\"-\n\x1aGetRootCertificateResponse\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\"\xad\x01\n\x1bIssueNodeCertificateRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12/\n\x0b\x64\x65scription\x18\x03 \x01(\x0b\x32\x1a.swarmlite.NodeDescription\x12\x14\n\x0c\x61vailability\x18\x04 \x01(\x05\x12\x16\n\x0e\x61\x64vertise_addr\x18\x05 \x01(\t\x12\x13\n\x0b\x66ollow_role\x18\x06 \x01(\x08\"\xbd\x01\n\x1cIssueNodeCertificateResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.swarmlite.NodeRole\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12(\n\x08managers\x18\x05 \x03(\x0b\x32\x16.swarmlite.ManagerPeer\x12\x16\n\x0evxlan_udp_port\x18\x06 \x01(\r\"9\n\x1bIssueUserCertificateRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"\xaf\x01\n\x1cIssueUserCertificateResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x1d\n\x04role\x18\x03 \x01(\x0e\x32\x0f.swarmlite.Role\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x05 \x01(\x0c\x12(\n\x08managers\x18\x06 \x03(\x0b\x32\x16.swarmlite.ManagerPeer\"$\n\x13LeaveClusterRequest\x12\r\n\x05\x66orce\x18\x01 \x01(\x08\"\x16\n\x14LeaveClusterResponse\"2\n\x10\x41\x64\x64MemberRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08peer_url\x18\x02 \x01(\t\"R\n\x11\x41\x64\x64MemberResponse\x12\x17\n\x0finitial_cluster\x18\x01 \x01(\t\x12\x11\n\tendpoints\x18\x02 \x03(\t\x12\x11\n\tmember_id\x18\x03 \x01(\x04\"&\n\x08StoreKey\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\"\x15\n\x13GetStoreKeysRequest\"9\n\x14GetStoreKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"9\n\x14TakeStoreKeysRequest\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.swarmlite.StoreKey\"\x17\n\x15TakeStoreKeysResponse2\xa9\x05\n\x02\x43\x41\x12h\n\x12GetRootCertificate\x12$.swarmlite.GetRootCertificateRequest\x1a%.swarmlite.GetRootCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12n\n\x14IssueNodeCertificate\x12&.swarmlite.IssueNodeCertificateRequest\x1a\'.swarmlite.IssueNodeCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12n\n\x14IssueUserCertificate\x12&.swarmlite.IssueUserCertificateRequest\x1a\'.swarmlite.IssueUserCertificateResponse\"\x05\xca\xf3\x18\x01\x01\x12W\n\x0cLeaveCluster\x12\x1e.swarmlite.LeaveClusterRequest\x1a\x1f.swarmlite.LeaveClusterResponse\"\x06\xca\xf3\x18\x02\x02\x03\x12M\n\tAddMember\x12\x1b.swarmlite.AddMemberRequest\x1a\x1c.swarmlite.AddMemberResponse\"\x05\xca\xf3\x18\x01\x03\x12V\n\x0cGetStoreKeys\x12\x1e.swarmlite.GetStoreKeysRequest\x1a\x1f.swarmlite.GetStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x12Y\n\rTakeStoreKeys\x12\x1f.swarmlite.TakeStoreKeysRequest\x1a .swarmlite.TakeStoreKeysResponse\"\x05\xca\xf3\x18\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CA'].methods_by_name['GetRootCertificate']._serialized_options = b'\312\363\030\001\001'
   _globals['_CA'].methods_by_name['IssueNodeCertificate']._loaded_options = None
   _globals['_CA'].methods_by_name['IssueNodeCertificate']._serialized_options = b'\312\363\030\001\001'
+  _globals['_CA'].methods_by_name['IssueUserCertificate']._loaded_options = None
+  _globals['_CA'].methods_by_name['IssueUserCertificate']._serialized_options = b'\312\363\030\001\001'
   _globals['_CA'].methods_by_name['LeaveCluster']._loaded_options = None
   _globals['_CA'].methods_by_name['LeaveCluster']._serialized_options = b'\312\363\030\002\002\003'
   _globals['_CA'].methods_by_name['AddMember']._loaded_options = None
@@ -54,24 +56,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ISSUENODECERTIFICATEREQUEST']._serialized_end=383
   _globals['_ISSUENODECERTIFICATERESPONSE']._serialized_start=386
   _globals['_ISSUENODECERTIFICATERESPONSE']._serialized_end=575
-  _globals['_LEAVECLUSTERREQUEST']._serialized_start=577
-  _globals['_LEAVECLUSTERREQUEST']._serialized_end=613
-  _globals['_LEAVECLUSTERRESPONSE']._serialized_start=615
-  _globals['_LEAVECLUSTERRESPONSE']._serialized_end=637
-  _globals['_ADDMEMBERREQUEST']._serialized_start=639
-  _globals['_ADDMEMBERREQUEST']._serialized_end=689
-  _globals['_ADDMEMBERRESPONSE']._serialized_start=691
-  _globals['_ADDMEMBERRESPONSE']._serialized_end=773
-  _globals['_STOREKEY']._serialized_start=775
-  _globals['_STOREKEY']._serialized_end=813
-  _globals['_GETSTOREKEYSREQUEST']._serialized_start=815
-  _globals['_GETSTOREKEYSREQUEST']._serialized_end=836
-  _globals['_GETSTOREKEYSRESPONSE']._serialized_start=838
-  _globals['_GETSTOREKEYSRESPONSE']._serialized_end=895
-  _globals['_TAKESTOREKEYSREQUEST']._serialized_start=897
-  _globals['_TAKESTOREKEYSREQUEST']._serialized_end=954
-  _globals['_TAKESTOREKEYSRESPONSE']._serialized_start=956
-  _globals['_TAKESTOREKEYSRESPONSE']._serialized_end=979
-  _globals['_CA']._serialized_start=982
-  _globals['_CA']._serialized_end=1551
+  _globals['_ISSUEUSERCERTIFICATEREQUEST']._serialized_start=577
+  _globals['_ISSUEUSERCERTIFICATEREQUEST']._serialized_end=634
+  _globals['_ISSUEUSERCERTIFICATERESPONSE']._serialized_start=637
+  _globals['_ISSUEUSERCERTIFICATERESPONSE']._serialized_end=812
+  _globals['_LEAVECLUSTERREQUEST']._serialized_start=814
+  _globals['_LEAVECLUSTERREQUEST']._serialized_end=850
+  _globals['_LEAVECLUSTERRESPONSE']._serialized_start=852
+  _globals['_LEAVECLUSTERRESPONSE']._serialized_end=874
+  _globals['_ADDMEMBERREQUEST']._serialized_start=876
+  _globals['_ADDMEMBERREQUEST']._serialized_end=926
+  _globals['_ADDMEMBERRESPONSE']._serialized_start=928
+  _globals['_ADDMEMBERRESPONSE']._serialized_end=1010
+  _globals['_STOREKEY']._serialized_start=1012
+  _globals['_STOREKEY']._serialized_end=1050
+  _globals['_GETSTOREKEYSREQUEST']._serialized_start=1052
+  _globals['_GETSTOREKEYSREQUEST']._serialized_end=1073
+  _globals['_GETSTOREKEYSRESPONSE']._serialized_start=1075
+  _globals['_GETSTOREKEYSRESPONSE']._serialized_end=1132
+  _globals['_TAKESTOREKEYSREQUEST']._serialized_start=1134
+  _globals['_TAKESTOREKEYSREQUEST']._serialized_end=1191
+  _globals['_TAKESTOREKEYSRESPONSE']._serialized_start=1193
+  _globals['_TAKESTOREKEYSRESPONSE']._serialized_end=1216
+  _globals['_CA']._serialized_start=1219
+  _globals['_CA']._serialized_end=1900
 # @@protoc_insertion_point(module_scope)

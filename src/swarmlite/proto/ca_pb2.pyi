@@ -9,6 +9,7 @@ import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
 import swarmlite.proto.dispatcher_pb2
+import swarmlite.proto.options_pb2
 import swarmlite.proto.types_pb2
 import sys
 import typing
@@ -114,6 +115,56 @@ class IssueNodeCertificateResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["certificate", b"certificate", "cluster_id", b"cluster_id", "managers", b"managers", "node_id", b"node_id", "role", b"role", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
 
 Global___IssueNodeCertificateResponse: typing_extensions.TypeAlias = IssueNodeCertificateResponse
+
+@typing.final
+class IssueUserCertificateRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    CSR_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    csr: builtins.bytes
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+        csr: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["csr", b"csr", "token", b"token"]) -> None: ...
+
+Global___IssueUserCertificateRequest: typing_extensions.TypeAlias = IssueUserCertificateRequest
+
+@typing.final
+class IssueUserCertificateResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    CLUSTER_ID_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    CERTIFICATE_FIELD_NUMBER: builtins.int
+    MANAGERS_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    cluster_id: builtins.str
+    role: swarmlite.proto.options_pb2.Role.ValueType
+    name: builtins.str
+    certificate: builtins.bytes
+    """PEM chain"""
+    @property
+    def managers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.dispatcher_pb2.ManagerPeer]: ...
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        cluster_id: builtins.str = ...,
+        role: swarmlite.proto.options_pb2.Role.ValueType = ...,
+        name: builtins.str = ...,
+        certificate: builtins.bytes = ...,
+        managers: collections.abc.Iterable[swarmlite.proto.dispatcher_pb2.ManagerPeer] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["certificate", b"certificate", "cluster_id", b"cluster_id", "managers", b"managers", "name", b"name", "role", b"role", "user_id", b"user_id"]) -> None: ...
+
+Global___IssueUserCertificateResponse: typing_extensions.TypeAlias = IssueUserCertificateResponse
 
 @typing.final
 class LeaveClusterRequest(google.protobuf.message.Message):

@@ -44,6 +44,11 @@ class CAStub(object):
                 request_serializer=swarmlite_dot_proto_dot_ca__pb2.IssueNodeCertificateRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_ca__pb2.IssueNodeCertificateResponse.FromString,
                 _registered_method=True)
+        self.IssueUserCertificate = channel.unary_unary(
+                '/swarmlite.CA/IssueUserCertificate',
+                request_serializer=swarmlite_dot_proto_dot_ca__pb2.IssueUserCertificateRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_ca__pb2.IssueUserCertificateResponse.FromString,
+                _registered_method=True)
         self.LeaveCluster = channel.unary_unary(
                 '/swarmlite.CA/LeaveCluster',
                 request_serializer=swarmlite_dot_proto_dot_ca__pb2.LeaveClusterRequest.SerializeToString,
@@ -85,9 +90,15 @@ class CAServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def LeaveCluster(self, request, context):
+    def IssueUserCertificate(self, request, context):
         """A node that leaves says so: it is DOWN at once; force takes a manager out as well.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveCluster(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -125,6 +136,11 @@ def add_CAServicer_to_server(servicer, server):
                     servicer.IssueNodeCertificate,
                     request_deserializer=swarmlite_dot_proto_dot_ca__pb2.IssueNodeCertificateRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_ca__pb2.IssueNodeCertificateResponse.SerializeToString,
+            ),
+            'IssueUserCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueUserCertificate,
+                    request_deserializer=swarmlite_dot_proto_dot_ca__pb2.IssueUserCertificateRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_ca__pb2.IssueUserCertificateResponse.SerializeToString,
             ),
             'LeaveCluster': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaveCluster,
@@ -201,6 +217,33 @@ class CA(object):
             '/swarmlite.CA/IssueNodeCertificate',
             swarmlite_dot_proto_dot_ca__pb2.IssueNodeCertificateRequest.SerializeToString,
             swarmlite_dot_proto_dot_ca__pb2.IssueNodeCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueUserCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.CA/IssueUserCertificate',
+            swarmlite_dot_proto_dot_ca__pb2.IssueUserCertificateRequest.SerializeToString,
+            swarmlite_dot_proto_dot_ca__pb2.IssueUserCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,22 @@ _CAIssueNodeCertificateType = typing_extensions.TypeVar(
     ],
 )
 
+_CAIssueUserCertificateType = typing_extensions.TypeVar(
+    '_CAIssueUserCertificateType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
+        swarmlite.proto.ca_pb2.IssueUserCertificateResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
+        swarmlite.proto.ca_pb2.IssueUserCertificateResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
+        swarmlite.proto.ca_pb2.IssueUserCertificateResponse,
+    ],
+)
+
 _CALeaveClusterType = typing_extensions.TypeVar(
     '_CALeaveClusterType',
     grpc.UnaryUnaryMultiCallable[
@@ -121,7 +137,7 @@ _CATakeStoreKeysType = typing_extensions.TypeVar(
     ],
 )
 
-class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateType, _CALeaveClusterType, _CAAddMemberType, _CAGetStoreKeysType, _CATakeStoreKeysType]):
+class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateType, _CAIssueUserCertificateType, _CALeaveClusterType, _CAAddMemberType, _CAGetStoreKeysType, _CATakeStoreKeysType]):
     @typing.overload
     def __init__(self: CAStub[
         grpc.UnaryUnaryMultiCallable[
@@ -131,6 +147,10 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.ca_pb2.IssueNodeCertificateRequest,
             swarmlite.proto.ca_pb2.IssueNodeCertificateResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
+            swarmlite.proto.ca_pb2.IssueUserCertificateResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.ca_pb2.LeaveClusterRequest,
@@ -161,6 +181,10 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
             swarmlite.proto.ca_pb2.IssueNodeCertificateResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
+            swarmlite.proto.ca_pb2.IssueUserCertificateResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             swarmlite.proto.ca_pb2.LeaveClusterRequest,
             swarmlite.proto.ca_pb2.LeaveClusterResponse,
         ],
@@ -187,8 +211,10 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
     PERMISSION_DENIED for a bad token, RESOURCE_EXHAUSTED when tried too often.
     """
 
-    LeaveCluster: _CALeaveClusterType
+    IssueUserCertificate: _CAIssueUserCertificateType
     """A node that leaves says so: it is DOWN at once; force takes a manager out as well."""
+
+    LeaveCluster: _CALeaveClusterType
 
     AddMember: _CAAddMemberType
     """A joining manager's member of the embedded etcd, added as a learner; the caller starts etcd with what it gets."""
@@ -207,6 +233,10 @@ CAAsyncStub: typing_extensions.TypeAlias = CAStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.ca_pb2.IssueNodeCertificateRequest,
         swarmlite.proto.ca_pb2.IssueNodeCertificateResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
+        swarmlite.proto.ca_pb2.IssueUserCertificateResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.ca_pb2.LeaveClusterRequest,
@@ -247,12 +277,19 @@ class CAServicer(metaclass=abc.ABCMeta):
         """
 
     @abc.abstractmethod
+    def IssueUserCertificate(
+        self,
+        request: swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.ca_pb2.IssueUserCertificateResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.IssueUserCertificateResponse]]:
+        """A node that leaves says so: it is DOWN at once; force takes a manager out as well."""
+
+    @abc.abstractmethod
     def LeaveCluster(
         self,
         request: swarmlite.proto.ca_pb2.LeaveClusterRequest,
         context: _ServicerContext,
-    ) -> typing.Union[swarmlite.proto.ca_pb2.LeaveClusterResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.LeaveClusterResponse]]:
-        """A node that leaves says so: it is DOWN at once; force takes a manager out as well."""
+    ) -> typing.Union[swarmlite.proto.ca_pb2.LeaveClusterResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.LeaveClusterResponse]]: ...
 
     @abc.abstractmethod
     def AddMember(

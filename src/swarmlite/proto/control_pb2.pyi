@@ -14,6 +14,7 @@ import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import swarmlite.proto.objects_pb2
+import swarmlite.proto.options_pb2
 import swarmlite.proto.specs_pb2
 import swarmlite.proto.types_pb2
 import sys
@@ -59,6 +60,122 @@ LOG_UNKNOWN: LogStream.ValueType  # 0
 LOG_STDOUT: LogStream.ValueType  # 1
 LOG_STDERR: LogStream.ValueType  # 2
 Global___LogStream: typing_extensions.TypeAlias = LogStream
+
+@typing.final
+class MakeLoginTokenRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    VALID_S_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """of the user, for lists"""
+    role: swarmlite.proto.options_pb2.Role.ValueType
+    """ADMIN, OPERATOR or READER"""
+    valid_s: builtins.int
+    """0 = an hour"""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        role: swarmlite.proto.options_pb2.Role.ValueType = ...,
+        valid_s: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "role", b"role", "valid_s", b"valid_s"]) -> None: ...
+
+Global___MakeLoginTokenRequest: typing_extensions.TypeAlias = MakeLoginTokenRequest
+
+@typing.final
+class MakeLoginTokenResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["token", b"token"]) -> None: ...
+
+Global___MakeLoginTokenResponse: typing_extensions.TypeAlias = MakeLoginTokenResponse
+
+@typing.final
+class TunnelData(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TO_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    END_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """only in an agent's first: of the OpenTunnel that it answers"""
+    error: builtins.str
+    """only in an agent's first: why it cannot, one line"""
+    data: builtins.bytes
+    end: builtins.bool
+    """no more data will come from this side"""
+    @property
+    def to(self) -> Global___TunnelTo:
+        """only in a client's first"""
+
+    def __init__(
+        self,
+        *,
+        to: Global___TunnelTo | None = ...,
+        id: builtins.str = ...,
+        error: builtins.str = ...,
+        data: builtins.bytes = ...,
+        end: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["to", b"to"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "end", b"end", "error", b"error", "id", b"id", "to", b"to"]) -> None: ...
+
+Global___TunnelData: typing_extensions.TypeAlias = TunnelData
+
+@typing.final
+class TunnelTo(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Access:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _AccessEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[TunnelTo._Access.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        READ: TunnelTo._Access.ValueType  # 0
+        WRITE: TunnelTo._Access.ValueType  # 1
+
+    class Access(_Access, metaclass=_AccessEnumTypeWrapper): ...
+    READ: TunnelTo.Access.ValueType  # 0
+    WRITE: TunnelTo.Access.ValueType  # 1
+
+    TASK_FIELD_NUMBER: builtins.int
+    PORT_FIELD_NUMBER: builtins.int
+    ACCESS_FIELD_NUMBER: builtins.int
+    FORWARDED_FIELD_NUMBER: builtins.int
+    task: builtins.str
+    """id, prefix of an id, or name"""
+    port: builtins.int
+    """of the task's own loopback, TCP"""
+    access: Global___TunnelTo.Access.ValueType
+    """gRPC `Containers` of the task's node, of its tasks only"""
+    forwarded: builtins.bool
+    """by another manager: the session of the task's node is here"""
+    def __init__(
+        self,
+        *,
+        task: builtins.str = ...,
+        port: builtins.int = ...,
+        access: Global___TunnelTo.Access.ValueType = ...,
+        forwarded: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["access", b"access", "place", b"place", "port", b"port"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["access", b"access", "forwarded", b"forwarded", "place", b"place", "port", b"port", "task", b"task"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["place", b"place"]) -> typing.Literal["port", "access"] | None: ...
+
+Global___TunnelTo: typing_extensions.TypeAlias = TunnelTo
 
 @typing.final
 class CarryImageRequest(google.protobuf.message.Message):

@@ -190,6 +190,21 @@ class ControlStub(object):
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.FromString,
                 _registered_method=True)
+        self.MakeLoginToken = channel.unary_unary(
+                '/swarmlite.Control/MakeLoginToken',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.MakeLoginTokenRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.MakeLoginTokenResponse.FromString,
+                _registered_method=True)
+        self.RemoveUser = channel.unary_unary(
+                '/swarmlite.Control/RemoveUser',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.RemoveRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
+                _registered_method=True)
+        self.TaskTunnel = channel.stream_stream(
+                '/swarmlite.Control/TaskTunnel',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.FromString,
+                _registered_method=True)
 
 
 class ControlServicer(object):
@@ -386,6 +401,28 @@ class ControlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MakeLoginToken(self, request, context):
+        """A token by which somebody gets a user's certificate, once, by IssueUserCertificate of ca.proto.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveUser(self, request, context):
+        """Users are of the cluster object; a removed one's certificate is refused from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TaskTunnel(self, request_iterator, context):
+        """Bytes to and from a task, wherever it runs. The first message up carries `to`; the first one down is empty: the tunnel stands.
+        NOT_FOUND: there is no such task, or its container is gone; UNAVAILABLE: its node cannot be reached, or nothing listens there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -543,6 +580,21 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.CarryImage,
                     request_deserializer=swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.SerializeToString,
+            ),
+            'MakeLoginToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeLoginToken,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.MakeLoginTokenRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.MakeLoginTokenResponse.SerializeToString,
+            ),
+            'RemoveUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveUser,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.RemoveRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.Empty.SerializeToString,
+            ),
+            'TaskTunnel': grpc.stream_stream_rpc_method_handler(
+                    servicer.TaskTunnel,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1382,6 +1434,87 @@ class Control(object):
             '/swarmlite.Control/CarryImage',
             swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeLoginToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Control/MakeLoginToken',
+            swarmlite_dot_proto_dot_control__pb2.MakeLoginTokenRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.MakeLoginTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Control/RemoveUser',
+            swarmlite_dot_proto_dot_control__pb2.RemoveRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TaskTunnel(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/swarmlite.Control/TaskTunnel',
+            swarmlite_dot_proto_dot_control__pb2.TunnelData.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.TunnelData.FromString,
             options,
             channel_credentials,
             insecure,

@@ -525,7 +525,55 @@ _ControlCarryImageType = typing_extensions.TypeVar(
     ],
 )
 
-class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType]):
+_ControlMakeLoginTokenType = typing_extensions.TypeVar(
+    '_ControlMakeLoginTokenType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.MakeLoginTokenRequest,
+        swarmlite.proto.control_pb2.MakeLoginTokenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.MakeLoginTokenRequest,
+        swarmlite.proto.control_pb2.MakeLoginTokenResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.MakeLoginTokenRequest,
+        swarmlite.proto.control_pb2.MakeLoginTokenResponse,
+    ],
+)
+
+_ControlRemoveUserType = typing_extensions.TypeVar(
+    '_ControlRemoveUserType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.RemoveRequest,
+        swarmlite.proto.control_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.RemoveRequest,
+        swarmlite.proto.control_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.RemoveRequest,
+        swarmlite.proto.control_pb2.Empty,
+    ],
+)
+
+_ControlTaskTunnelType = typing_extensions.TypeVar(
+    '_ControlTaskTunnelType',
+    grpc.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
+    ],
+)
+
+class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
     @typing.overload
     def __init__(self: ControlStub[
         grpc.UnaryUnaryMultiCallable[
@@ -651,6 +699,18 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
         grpc.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.CarryImageRequest,
             swarmlite.proto.control_pb2.CarryImageResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.MakeLoginTokenRequest,
+            swarmlite.proto.control_pb2.MakeLoginTokenResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.RemoveRequest,
+            swarmlite.proto.control_pb2.Empty,
+        ],
+        grpc.StreamStreamMultiCallable[
+            swarmlite.proto.control_pb2.TunnelData,
+            swarmlite.proto.control_pb2.TunnelData,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -780,6 +840,18 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
             swarmlite.proto.control_pb2.CarryImageRequest,
             swarmlite.proto.control_pb2.CarryImageResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.MakeLoginTokenRequest,
+            swarmlite.proto.control_pb2.MakeLoginTokenResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.RemoveRequest,
+            swarmlite.proto.control_pb2.Empty,
+        ],
+        grpc.aio.StreamStreamMultiCallable[
+            swarmlite.proto.control_pb2.TunnelData,
+            swarmlite.proto.control_pb2.TunnelData,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetNode: _ControlGetNodeType
@@ -848,6 +920,17 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
     CarryImage: _ControlCarryImageType
     """Brings an image that some node of the cluster has to others, which keep it under its name. A failure of a node is in its
     own last answer. NOT_FOUND, INVALID_ARGUMENT: nothing was begun.
+    """
+
+    MakeLoginToken: _ControlMakeLoginTokenType
+    """A token by which somebody gets a user's certificate, once, by IssueUserCertificate of ca.proto."""
+
+    RemoveUser: _ControlRemoveUserType
+    """Users are of the cluster object; a removed one's certificate is refused from then on."""
+
+    TaskTunnel: _ControlTaskTunnelType
+    """Bytes to and from a task, wherever it runs. The first message up carries `to`; the first one down is empty: the tunnel stands.
+    NOT_FOUND: there is no such task, or its container is gone; UNAVAILABLE: its node cannot be reached, or nothing listens there.
     """
 
 ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
@@ -974,6 +1057,18 @@ ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryStreamMultiCallable[
         swarmlite.proto.control_pb2.CarryImageRequest,
         swarmlite.proto.control_pb2.CarryImageResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.MakeLoginTokenRequest,
+        swarmlite.proto.control_pb2.MakeLoginTokenResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.RemoveRequest,
+        swarmlite.proto.control_pb2.Empty,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
     ],
 ]
 
@@ -1199,6 +1294,32 @@ class ControlServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.CarryImageResponse], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.CarryImageResponse]]:
         """Brings an image that some node of the cluster has to others, which keep it under its name. A failure of a node is in its
         own last answer. NOT_FOUND, INVALID_ARGUMENT: nothing was begun.
+        """
+
+    @abc.abstractmethod
+    def MakeLoginToken(
+        self,
+        request: swarmlite.proto.control_pb2.MakeLoginTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.control_pb2.MakeLoginTokenResponse, collections.abc.Awaitable[swarmlite.proto.control_pb2.MakeLoginTokenResponse]]:
+        """A token by which somebody gets a user's certificate, once, by IssueUserCertificate of ca.proto."""
+
+    @abc.abstractmethod
+    def RemoveUser(
+        self,
+        request: swarmlite.proto.control_pb2.RemoveRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.control_pb2.Empty, collections.abc.Awaitable[swarmlite.proto.control_pb2.Empty]]:
+        """Users are of the cluster object; a removed one's certificate is refused from then on."""
+
+    @abc.abstractmethod
+    def TaskTunnel(
+        self,
+        request_iterator: _MaybeAsyncIterator[swarmlite.proto.control_pb2.TunnelData],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.TunnelData], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.TunnelData]]:
+        """Bytes to and from a task, wherever it runs. The first message up carries `to`; the first one down is empty: the tunnel stands.
+        NOT_FOUND: there is no such task, or its container is gone; UNAVAILABLE: its node cannot be reached, or nothing listens there.
         """
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -411,6 +411,7 @@ class ManagerMessage(google.protobuf.message.Message):
     LOG_SUBSCRIPTION_FIELD_NUMBER: builtins.int
     REPORT_AGAIN_FIELD_NUMBER: builtins.int
     FETCH_IMAGE_FIELD_NUMBER: builtins.int
+    OPEN_TUNNEL_FIELD_NUMBER: builtins.int
     @property
     def session(self) -> Global___SessionInfo: ...
     @property
@@ -423,6 +424,8 @@ class ManagerMessage(google.protobuf.message.Message):
 
     @property
     def fetch_image(self) -> Global___FetchImage: ...
+    @property
+    def open_tunnel(self) -> Global___OpenTunnel: ...
     def __init__(
         self,
         *,
@@ -431,11 +434,34 @@ class ManagerMessage(google.protobuf.message.Message):
         log_subscription: Global___LogSubscription | None = ...,
         report_again: collections.abc.Iterable[builtins.str] | None = ...,
         fetch_image: Global___FetchImage | None = ...,
+        open_tunnel: Global___OpenTunnel | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "session", b"session"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "report_again", b"report_again", "session", b"session"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "open_tunnel", b"open_tunnel", "session", b"session"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "open_tunnel", b"open_tunnel", "report_again", b"report_again", "session", b"session"]) -> None: ...
 
 Global___ManagerMessage: typing_extensions.TypeAlias = ManagerMessage
+
+@typing.final
+class OpenTunnel(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    TO_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    @property
+    def to(self) -> swarmlite.proto.control_pb2.TunnelTo:
+        """`task` is an id"""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        to: swarmlite.proto.control_pb2.TunnelTo | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["to", b"to"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "to", b"to"]) -> None: ...
+
+Global___OpenTunnel: typing_extensions.TypeAlias = OpenTunnel
 
 @typing.final
 class SessionInfo(google.protobuf.message.Message):

@@ -55,6 +55,11 @@ class DispatcherStub(object):
                 request_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageResponse.FromString,
                 _registered_method=True)
+        self.Tunnel = channel.stream_stream(
+                '/swarmlite.Dispatcher/Tunnel',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.FromString,
+                _registered_method=True)
 
 
 class DispatcherServicer(object):
@@ -94,6 +99,13 @@ class DispatcherServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tunnel(self, request_iterator, context):
+        """A node's end of a tunnel that `open_tunnel` asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DispatcherServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -116,6 +128,11 @@ def add_DispatcherServicer_to_server(servicer, server):
                     servicer.FindImage,
                     request_deserializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_dispatcher__pb2.FindImageResponse.SerializeToString,
+            ),
+            'Tunnel': grpc.stream_stream_rpc_method_handler(
+                    servicer.Tunnel,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.TunnelData.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +243,33 @@ class Dispatcher(object):
             '/swarmlite.Dispatcher/FindImage',
             swarmlite_dot_proto_dot_dispatcher__pb2.FindImageRequest.SerializeToString,
             swarmlite_dot_proto_dot_dispatcher__pb2.FindImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tunnel(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/swarmlite.Dispatcher/Tunnel',
+            swarmlite_dot_proto_dot_control__pb2.TunnelData.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.TunnelData.FromString,
             options,
             channel_credentials,
             insecure,

@@ -90,7 +90,23 @@ _DispatcherFindImageType = typing_extensions.TypeVar(
     ],
 )
 
-class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachContainerType, _DispatcherDetachContainerType, _DispatcherFindImageType]):
+_DispatcherTunnelType = typing_extensions.TypeVar(
+    '_DispatcherTunnelType',
+    grpc.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
+    ],
+)
+
+class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachContainerType, _DispatcherDetachContainerType, _DispatcherFindImageType, _DispatcherTunnelType]):
     @typing.overload
     def __init__(self: DispatcherStub[
         grpc.StreamStreamMultiCallable[
@@ -108,6 +124,10 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachCon
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.dispatcher_pb2.FindImageRequest,
             swarmlite.proto.dispatcher_pb2.FindImageResponse,
+        ],
+        grpc.StreamStreamMultiCallable[
+            swarmlite.proto.control_pb2.TunnelData,
+            swarmlite.proto.control_pb2.TunnelData,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -128,6 +148,10 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachCon
         grpc.aio.UnaryUnaryMultiCallable[
             swarmlite.proto.dispatcher_pb2.FindImageRequest,
             swarmlite.proto.dispatcher_pb2.FindImageResponse,
+        ],
+        grpc.aio.StreamStreamMultiCallable[
+            swarmlite.proto.control_pb2.TunnelData,
+            swarmlite.proto.control_pb2.TunnelData,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -152,6 +176,9 @@ class DispatcherStub(typing.Generic[_DispatcherSessionType, _DispatcherAttachCon
     Each manager knows what the nodes of its own sessions hold: an agent asks all of them. PERMISSION_DENIED: nothing names it.
     """
 
+    Tunnel: _DispatcherTunnelType
+    """A node's end of a tunnel that `open_tunnel` asked for."""
+
 DispatcherAsyncStub: typing_extensions.TypeAlias = DispatcherStub[
     grpc.aio.StreamStreamMultiCallable[
         swarmlite.proto.dispatcher_pb2.AgentMessage,
@@ -168,6 +195,10 @@ DispatcherAsyncStub: typing_extensions.TypeAlias = DispatcherStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.dispatcher_pb2.FindImageRequest,
         swarmlite.proto.dispatcher_pb2.FindImageResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        swarmlite.proto.control_pb2.TunnelData,
+        swarmlite.proto.control_pb2.TunnelData,
     ],
 ]
 
@@ -212,5 +243,13 @@ class DispatcherServicer(metaclass=abc.ABCMeta):
         """Who has an image that a task of the caller's node names, or that it was asked to keep, and a ticket for them (blobs.proto).
         Each manager knows what the nodes of its own sessions hold: an agent asks all of them. PERMISSION_DENIED: nothing names it.
         """
+
+    @abc.abstractmethod
+    def Tunnel(
+        self,
+        request_iterator: _MaybeAsyncIterator[swarmlite.proto.control_pb2.TunnelData],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.TunnelData], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.TunnelData]]:
+        """A node's end of a tunnel that `open_tunnel` asked for."""
 
 def add_DispatcherServicer_to_server(servicer: DispatcherServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -9,6 +9,7 @@ import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import swarmlite.proto.options_pb2
 import swarmlite.proto.specs_pb2
 import swarmlite.proto.types_pb2
 import sys
@@ -526,6 +527,24 @@ class Cluster(google.protobuf.message.Message):
         def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class UsersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> Global___User: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: Global___User | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     ID_FIELD_NUMBER: builtins.int
     META_FIELD_NUMBER: builtins.int
     SPEC_FIELD_NUMBER: builtins.int
@@ -536,6 +555,7 @@ class Cluster(google.protobuf.message.Message):
     BLACKLISTED_CERTIFICATES_FIELD_NUMBER: builtins.int
     UNLOCK_KEY_FIELD_NUMBER: builtins.int
     RESTORED_FIELD_NUMBER: builtins.int
+    USERS_FIELD_NUMBER: builtins.int
     id: builtins.str
     subnet_size: builtins.int
     """prefix length of the subnets cut from the pool"""
@@ -559,6 +579,10 @@ class Cluster(google.protobuf.message.Message):
     def restored(self) -> Global___Restored:
         """until somebody settles what the backup did not know"""
 
+    @property
+    def users(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___User]:
+        """by the id in their certificates; who is not here is refused"""
+
     def __init__(
         self,
         *,
@@ -572,11 +596,45 @@ class Cluster(google.protobuf.message.Message):
         blacklisted_certificates: collections.abc.Mapping[builtins.str, Global___BlacklistedCertificate] | None = ...,
         unlock_key: builtins.str = ...,
         restored: Global___Restored | None = ...,
+        users: collections.abc.Mapping[builtins.str, Global___User] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "users", b"users", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
 
 Global___Cluster: typing_extensions.TypeAlias = Cluster
+
+@typing.final
+class User(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    ISSUED_AT_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    TOKEN_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    role: swarmlite.proto.options_pb2.Role.ValueType
+    token: builtins.str
+    """digest of the token that it was got with: no token serves twice"""
+    @property
+    def issued_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """of the certificate"""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        role: swarmlite.proto.options_pb2.Role.ValueType = ...,
+        issued_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at", "issued_at", b"issued_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expires_at", b"expires_at", "issued_at", b"issued_at", "name", b"name", "role", b"role", "token", b"token"]) -> None: ...
+
+Global___User: typing_extensions.TypeAlias = User
 
 @typing.final
 class Restored(google.protobuf.message.Message):

@@ -25,13 +25,13 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswarmlite/proto/options.proto\x12\tswarmlite\x1a google/protobuf/descriptor.proto*Y\n\x04Role\x12\r\n\tROLE_NONE\x10\x00\x12\x0f\n\x0bROLE_ANYONE\x10\x01\x12\x0f\n\x0bROLE_WORKER\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x0e\n\nROLE_LOCAL\x10\x04:@\n\x05roles\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x03(\x0e\x32\x0f.swarmlite.Roleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswarmlite/proto/options.proto\x12\tswarmlite\x1a google/protobuf/descriptor.proto*\x8d\x01\n\x04Role\x12\r\n\tROLE_NONE\x10\x00\x12\x0f\n\x0bROLE_ANYONE\x10\x01\x12\x0f\n\x0bROLE_WORKER\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x0e\n\nROLE_LOCAL\x10\x04\x12\x0e\n\nROLE_ADMIN\x10\x05\x12\x11\n\rROLE_OPERATOR\x10\x06\x12\x0f\n\x0bROLE_READER\x10\x07:@\n\x05roles\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x03(\x0e\x32\x0f.swarmlite.Role:@\n\x05least\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\x0e\x32\x0f.swarmlite.Roleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'swarmlite.proto.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=78
-  _globals['_ROLE']._serialized_end=167
+  _globals['_ROLE']._serialized_start=79
+  _globals['_ROLE']._serialized_end=220
 # @@protoc_insertion_point(module_scope)

@@ -31,9 +31,17 @@ class _RoleEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeW
     ROLE_WORKER: _Role.ValueType  # 2
     ROLE_MANAGER: _Role.ValueType  # 3
     ROLE_LOCAL: _Role.ValueType  # 4
+    ROLE_ADMIN: _Role.ValueType  # 5
+    """everything that root of a manager may by the API"""
+    ROLE_OPERATOR: _Role.ValueType  # 6
+    """services, tasks, networks, secrets, configs"""
+    ROLE_READER: _Role.ValueType  # 7
+    """looks, changes nothing, and is shown no tokens and no secrets"""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """A caller's role is the OU of its certificate, or LOCAL on a node's own unix socket (root of that host)."""
+    """A caller's role is the OU of its certificate, or LOCAL on a node's own unix socket (root of that host).
+    ADMIN, OPERATOR and READER are users', each of which may do what the next one may.
+    """
 
 ROLE_NONE: Role.ValueType  # 0
 ROLE_ANYONE: Role.ValueType  # 1
@@ -41,8 +49,17 @@ ROLE_ANYONE: Role.ValueType  # 1
 ROLE_WORKER: Role.ValueType  # 2
 ROLE_MANAGER: Role.ValueType  # 3
 ROLE_LOCAL: Role.ValueType  # 4
+ROLE_ADMIN: Role.ValueType  # 5
+"""everything that root of a manager may by the API"""
+ROLE_OPERATOR: Role.ValueType  # 6
+"""services, tasks, networks, secrets, configs"""
+ROLE_READER: Role.ValueType  # 7
+"""looks, changes nothing, and is shown no tokens and no secrets"""
 Global___Role: typing_extensions.TypeAlias = Role
 
 ROLES_FIELD_NUMBER: builtins.int
+LEAST_FIELD_NUMBER: builtins.int
 roles: google.protobuf.internal.extension_dict._ExtensionFieldDescriptor[google.protobuf.descriptor_pb2.MethodOptions, google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___Role.ValueType]]
 """an RPC that states none is refused to everyone"""
+least: google.protobuf.internal.extension_dict._ExtensionFieldDescriptor[google.protobuf.descriptor_pb2.MethodOptions, Global___Role.ValueType]
+"""the least role of a user that may call it; without it no user may"""

@@ -17,6 +17,7 @@ from swarmlite.cli.container import archives, copyrules
 from swarmlite.cli.container.copyrules import STREAM, Place
 from swarmlite.cli.flagtypes import FOREVER_S
 from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.reaching import WRITE, on_task
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.model import units
@@ -46,7 +47,7 @@ def command(
     follow_link: bool,
     quiet: bool,
 ) -> None:
-    """Copy files/folders between a container and the local filesystem.
+    """Copy files/folders between a container, or a task of the swarm, and the local filesystem.
 
     A source of "-" reads a tar archive from standard input and extracts it to a directory of the
     container; a destination of "-" writes a tar archive to standard output.
@@ -56,10 +57,14 @@ def command(
         raise InvalidSpec("copying between containers is not supported")
     if not start.container and not end.container:
         raise InvalidSpec("must specify at least one container source, as CONTAINER:PATH")
-    if start.container:
-        size = _from(session, start, end.path, follow=follow_link, owners=archive)
-    else:
-        size = _to(session, start.path, end, follow=follow_link, owners=archive)
+
+    def copy(there: Session, ref: str) -> int:
+        if start.container:
+            place = Place(ref, start.path)
+            return _from(there, place, end.path, follow=follow_link, owners=archive)
+        return _to(there, start.path, Place(ref, end.path), follow=follow_link, owners=archive)
+
+    size = on_task(session, start.container or end.container, WRITE, copy)
     if not quiet and sys.stderr.isatty() and destination != STREAM:
         click.echo(f"Successfully copied {units.format_size(size)} to {destination}", err=True)
 

@@ -14,6 +14,7 @@ from swarmlite.cli import client
 from swarmlite.cli.container import exits
 from swarmlite.cli.container.attaching import detach_keys_option
 from swarmlite.cli.lazy import Command, Failed, flag
+from swarmlite.cli.reaching import WRITE, on_task
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.terminal import raw
 from swarmlite.cli.terminal.forwarding import forwarding
@@ -39,13 +40,26 @@ from swarmlite.stack.syntax import small
 )
 @pass_session
 def command(session: Session, /, container: str, words: tuple[str, ...], **values: Any) -> int:
-    """Execute a command in a running container; its exit code becomes this command's."""
+    """Execute a command in a running container; its exit code becomes this command's.
+
+    CONTAINER is one of this host, or a task of the swarm on any node.
+
+    \b
+    Examples:
+      swarmlite exec -it shell sh
+      swarmlite exec web.1 cat /etc/hosts
+    """
     config = exec_config(container, words, values)
-    if config.detach:
-        _run(partial(_detached, session), config)
-        return 0
-    raw.check_terminal(config.tty and config.attach_stdin)
-    return _run(partial(_attended, session, values["detach_keys"]), config)
+    if not config.detach:
+        raw.check_terminal(config.tty and config.attach_stdin)
+
+    def run(there: Session, ref: str) -> int:
+        config.container = ref
+        if config.detach:
+            return _run(partial(_detached, there), config)
+        return _run(partial(_attended, there, values["detach_keys"]), config)
+
+    return on_task(session, container, WRITE, run)
 
 
 def exec_config(container: str, words: tuple[str, ...], values: dict[str, Any]) -> ExecConfig:

@@ -11,6 +11,7 @@ from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.loglines import TAIL
 from swarmlite.cli.moments import MOMENT
+from swarmlite.cli.reaching import READ, on_task
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.proto.containers_pb2 import ContainerLogsRequest
 from swarmlite.proto.control_pb2 import LOG_STDERR, LogOptions
@@ -26,20 +27,24 @@ from swarmlite.proto.control_pb2 import LOG_STDERR, LogOptions
 @click.argument("container")
 @pass_session
 def command(session: Session, /, container: str, **values: Any) -> None:
-    """Fetch the logs of a container."""
+    """Fetch the logs of a container of this host, or of a task of the swarm on any node."""
     options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
     for name in ("since", "until"):
         if values[name] is not None:
             getattr(options, name).CopyFrom(values[name])
+
+    def show(there: Session, ref: str) -> None:
+        request.ref = ref
+        for reply in client.stream(there.containers.Logs(request)):
+            for text in reply.messages:
+                out = sys.stderr if text.stream == LOG_STDERR else sys.stdout
+                out.buffer.write(text.data)
+                out.buffer.flush()
+
     request = ContainerLogsRequest(
-        ref=container,
         options=options,
         plain=True,
         timestamps=values["timestamps"],
         details=values["details"],
     )
-    for reply in client.stream(session.containers.Logs(request)):
-        for text in reply.messages:
-            out = sys.stderr if text.stream == LOG_STDERR else sys.stdout
-            out.buffer.write(text.data)
-            out.buffer.flush()
+    on_task(session, container, READ, show)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from queue import SimpleQueue
 from typing import Any
 
 import click
@@ -13,7 +16,9 @@ from swarmlite.cli import client
 from swarmlite.cli.container.usage import LISTING, row
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.output.listing import format_option, no_trunc_option
+from swarmlite.cli.reaching import READ, elsewhere
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import NotFound, SwarmliteError
 from swarmlite.proto.containers_pb2 import ContainerStats, StatsRequest
 
 _HOME = "\x1b[H\x1b[J"
@@ -38,7 +43,7 @@ def command(
 ) -> None:
     """Display a live stream of container(s) resource usage statistics."""
     request = StatsRequest(refs=containers, stream=not no_stream, all=all)
-    replies = client.stream(session.containers.Stats(request))
+    replies = _measured(session, request)
     if no_stream:
         latest = {reply.id: row(reply, None, no_trunc) for reply in replies}
         LISTING.print(latest.values(), form)
@@ -49,6 +54,55 @@ def command(
             click.echo(_HOME, nl=False)
         LISTING.print(rows.values(), form)
         sys.stdout.flush()
+
+
+def _measured(session: Session, request: StatsRequest) -> Iterator[ContainerStats]:
+    """Of containers of the node, and of tasks wherever they run."""
+    if session.node.managers_only and request.refs:
+        return _together(_each(session, request))
+    try:
+        replies = iter(client.stream(session.containers.Stats(request)))
+        first = next(replies, None)
+    except NotFound:
+        if not request.refs:
+            raise
+        return _together(_each(session, request))
+    return iter(()) if first is None else itertools.chain((first,), replies)
+
+
+def _each(session: Session, request: StatsRequest) -> list[Iterator[ContainerStats]]:
+    """One call a container; raises NotFound for one that is nowhere."""
+    found = []
+    for ref in request.refs:
+        there, name = elsewhere(session, ref, READ) or (session, ref)
+        one = StatsRequest(refs=[name], stream=request.stream, all=request.all)
+        found.append(iter(client.stream(there.containers.Stats(one))))
+    return found
+
+
+def _together(sources: list[Iterator[ContainerStats]]) -> Iterator[ContainerStats]:
+    """What any of them gives, as it comes."""
+    queue: SimpleQueue[ContainerStats | SwarmliteError | None] = SimpleQueue()
+
+    def take(source: Iterator[ContainerStats]) -> None:
+        try:
+            for reply in source:
+                queue.put(reply)
+            queue.put(None)
+        except SwarmliteError as error:
+            queue.put(error)
+
+    for source in sources:
+        threading.Thread(target=take, args=(source,), daemon=True).start()
+    left = len(sources)
+    while left:
+        found = queue.get()
+        if isinstance(found, SwarmliteError):
+            raise found
+        if found is None:
+            left -= 1
+        else:
+            yield found
 
 
 def rounds(

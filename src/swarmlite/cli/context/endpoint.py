@@ -70,7 +70,13 @@ def check(context: Context) -> None:
     """Raises InvalidSpec for what could never be reached."""
     cert, key = (Path(each) if each in context.pem else None for each in ("cert", "key"))
     address.check(context.host, Certificates(cert=cert, key=key, in_clear=context.in_clear))
-    if not context.host.startswith("tcp://"):
+    if context.host.startswith("swarm://"):
+        if not {"ca", "cert", "key"} <= context.pem.keys() or context.in_clear:
+            raise InvalidSpec(
+                f"{context.host}: give ca=, cert= and key=, as `swarmlite login swarm://MANAGER"
+                " --token TOKEN` makes them"
+            )
+    elif not context.host.startswith("tcp://"):
         if context.pem or context.in_clear or context.skip_verify:
             raise InvalidSpec(f"{context.host}: certificates are of tcp:// only")
     elif not context.in_clear and not {"cert", "key"} <= context.pem.keys():

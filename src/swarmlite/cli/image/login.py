@@ -21,12 +21,36 @@ _WARNING = "WARNING! Using --password via the CLI is insecure. Use --password-st
 @click.option("-u", "--username", default="", help="Username.")
 @click.option("-p", "--password", help="Password.")
 @flag("--password-stdin", help="Take the password from stdin.")
+@click.option("--token", default="", help="Of `swarmlite user token`; with swarm://MANAGER.")
+@click.option("--name", default="", help="The context that a login to a swarm makes (its user).")
 @click.argument("server", default="", metavar="[SERVER]")
 @pass_session
 def command(
-    session: Session, username: str, password: str | None, password_stdin: bool, server: str
+    session: Session,
+    username: str,
+    password: str | None,
+    password_stdin: bool,
+    token: str,
+    name: str,
+    server: str,
 ) -> None:
-    """Authenticate to a registry."""
+    """Authenticate to a registry, or to a swarm's managers.
+
+    A login to a swarm gets a certificate of the token's role (admin, operator or read-only) and
+    makes a context of it, which is used from then on.
+
+    \b
+    Examples:
+      swarmlite login registry.example:5000
+      swarmlite login swarm://manager-1:2377 --token SWMLOGIN-1-...
+    """
+    if server.startswith("swarm://"):
+        from swarmlite.cli import swarm_login
+
+        swarm_login.login(server, token, name)
+        return
+    if token or name:
+        raise InvalidSpec("--token and --name go with a swarm's address: swarm://MANAGER")
     if password is not None and password_stdin:
         raise InvalidSpec("--password and --password-stdin are mutually exclusive")
     if password_stdin and not username:

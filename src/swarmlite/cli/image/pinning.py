@@ -49,7 +49,7 @@ def _resolved(session: Session, image: str, auth: str) -> ResolvedImage | None:
         found: ResolvedImage = client.call(
             session.images.Resolve, request, timeout_s=RESOLVE_TIMEOUT_S
         )
-    except SwarmliteError:
+    except SwarmliteError:  # that of a context that leads to no host, too
         click.echo(_WARNING.format(image=image), err=True)
         return None
     return found

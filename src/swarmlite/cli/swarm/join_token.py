@@ -42,10 +42,10 @@ def command(session: Session, role: str, rotate: bool, quiet: bool) -> None:
         return
     if rotate:
         click.echo(f"Successfully rotated {role} join token.\n")
-    click.echo(_TEXT.format(role=role, token=token, addr=_manager_addr(session)))
+    click.echo(_TEXT.format(role=role, token=token, addr=manager_addr(session)))
 
 
-def _manager_addr(session: Session) -> str:
+def manager_addr(session: Session) -> str:
     """This node's address for other nodes; else any manager's."""
     me = session.membership.get("node_id")
     reply: ListNodesResponse = client.call(session.control.ListNodes, ListRequest())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TLS_PORT = 2376
 IN_CLEAR = "without-tls-anyone-on-the-way-is-root"
-FORMS = "unix://PATH, tcp://HOST[:PORT] or ssh://[USER@]HOST[:PORT]"
+FORMS = "unix://PATH, tcp://HOST[:PORT], ssh://[USER@]HOST[:PORT] or swarm://MANAGER[:PORT][,...]"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ def reach(address: str, certificates: Certificates, paths: Paths) -> Reach:
 
         parts = _split(address)
         return Ssh(SshHost(parts.hostname or "", parts.username or "", _port(address) or 0))
+    if scheme == "swarm":
+        from swarmlite.client.reach.managers import Managers, parse
+
+        return Managers(parse(rest), certificates.files())
     from swarmlite.client.reach.tls import Tcp
 
     files = None if certificates.in_clear else certificates.files()
@@ -74,6 +78,10 @@ def check(address: str, certificates: Certificates = Certificates()) -> None:
         if not rest.startswith("/"):
             raise InvalidSpec(f"{address[:80]!r} is not a node's address: expected {FORMS}")
         return
+    if scheme == "swarm":
+        _check_managers(address, rest)
+        _check_pair(certificates)
+        return
     if scheme not in ("tcp", "ssh"):
         raise InvalidSpec(f"{address[:80]!r}: unknown scheme {scheme!r}: expected {FORMS}")
     parts = _split(address)
@@ -86,6 +94,15 @@ def check(address: str, certificates: Certificates = Certificates()) -> None:
     _port(address)
     if scheme == "tcp" and not certificates.in_clear:
         _check_pair(certificates)
+
+
+def _check_managers(address: str, rest: str) -> None:
+    from swarmlite.client.reach.managers import parse
+
+    try:
+        parse(rest)
+    except ValueError as error:
+        raise InvalidSpec(f"{address[:80]!r}: expected swarm://MANAGER[:PORT][,...]") from error
 
 
 def _check_pair(certificates: Certificates) -> None:

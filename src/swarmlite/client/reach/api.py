@@ -15,6 +15,9 @@ class Reach(abc.ABC):
     remote = True
     """Whether the node may be another host: its files are not to be looked at here."""
 
+    managers_only = False
+    """Whether it leads to a swarm's managers and to no host."""
+
     @abc.abstractmethod
     def connect(self, service: str) -> socket.socket:
         """A connection to one of SERVICES, blocking, without a timeout.

@@ -81,7 +81,7 @@ class Tcp(Reach):
         made = entered(self._wrapped(plain, self._files, where), service, where)
         assert isinstance(made, ssl.SSLSocket)
         ours, theirs = socket.socketpair()
-        threading.Thread(target=_carry, args=(theirs, made), daemon=True).start()
+        threading.Thread(target=carry, args=(theirs, made), daemon=True).start()
         return ours
 
     def _wrapped(self, plain: socket.socket, files: TlsFiles, where: str) -> ssl.SSLSocket:
@@ -99,7 +99,7 @@ class Tcp(Reach):
             raise Unavailable(f"{where}: no TLS with it: {error}") from error
 
 
-def _carry(ours: socket.socket, tls: ssl.SSLSocket) -> None:
+def carry(ours: socket.socket, tls: ssl.SSLSocket) -> None:
     """Bytes both ways until one side ends; what the node has sent is handed on first.
 
     By one thread, since a connection of OpenSSL's is not to be read and written by two at once.

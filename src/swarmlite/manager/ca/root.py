@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from swarmlite.errors import InvalidSpec
 from swarmlite.identity.issuers import key_id_of
 from swarmlite.identity.subjects import MANAGER as MANAGER
+from swarmlite.identity.subjects import USERS as USERS
 from swarmlite.identity.subjects import WORKER as WORKER
 from swarmlite.identity.subjects import Subject as Subject
 from swarmlite.identity.subjects import subject_of as subject_of
@@ -113,12 +114,7 @@ class RootCA:
             .not_valid_after(now + max(life, MINIMUM_LIFE))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage(
-                    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-                ),
-                False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(_purposes(subject)), False)
             .add_extension(x509.SubjectAlternativeName(_alternatives(subject)), False)
             .add_extension(_issued_by(ca), False)
             .sign(ca_key, hashes.SHA256())
@@ -205,7 +201,15 @@ def _name(subject: Subject) -> x509.Name:
     )
 
 
+def _purposes(subject: Subject) -> list[x509.ObjectIdentifier]:
+    """Nodes serve and call; users only call."""
+    client = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    return client if subject.role in USERS else [ExtendedKeyUsageOID.SERVER_AUTH, *client]
+
+
 def _alternatives(subject: Subject) -> Sequence[x509.GeneralName]:
+    if subject.role in USERS:
+        return [x509.DNSName(subject.node_id)]
     addresses = dict.fromkeys(["127.0.0.1", *subject.addresses])
     return [
         *(x509.DNSName(name) for name in (subject.node_id, subject.role, "localhost")),

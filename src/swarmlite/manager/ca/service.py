@@ -30,7 +30,7 @@ from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus
 from .. import auth, storekeys
 from ..store.api import Put, Store
 from ..store.tables import Tables
-from . import issuing, tokens
+from . import issuing, logins, tokens, users
 from .root import MANAGER, WORKER, Subject
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,36 @@ class CAService(CAServicer):
             certificate=certificate,
             managers=managers_of(self._store.view),
             vxlan_udp_port=cluster.vxlan_udp_port,
+        )
+
+    async def IssueUserCertificate(
+        self, request: pb.IssueUserCertificateRequest, context: Any
+    ) -> pb.IssueUserCertificateResponse:
+        """See ca.proto. The user is in the cluster's object before the certificate is given."""
+        address = auth.caller(context).address
+        self._failures.check(address)
+        cluster = self._cluster()
+        authority = cluster.root_ca
+        try:
+            login = logins.read(
+                request.token, authority.ca_cert_hash, authority.join_tokens.manager, time.time()
+            )
+        except PermissionDenied:
+            self._failures.count(address)
+            raise
+        if len(request.csr) > MAX_CSR_BYTES:
+            raise InvalidSpec(f"the request has {len(request.csr)} bytes, {MAX_CSR_BYTES} at most")
+        user_id = new_id()
+        subject = Subject(user_id, logins.SUBJECTS[login.role], cluster.id)
+        certificate = await issuing.issue(cluster, request.csr, subject)
+        await users.add(self._store, user_id, login, request.token, certificate)
+        return pb.IssueUserCertificateResponse(
+            user_id=user_id,
+            cluster_id=cluster.id,
+            role=login.role,
+            name=login.name,
+            certificate=certificate,
+            managers=managers_of(self._store.view),
         )
 
     async def LeaveCluster(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, NotFound, Unavailable
 from swarmlite.manager.store.api import Delete, Guard, GuardMoved, Put, Store, kind_of
 from swarmlite.manager.store.tables import T, Table, Tables, name_of
+from swarmlite.model import names, task_states
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.types_pb2 import Version
 
@@ -106,9 +107,16 @@ def resolve_node(api: Api, ref: str) -> Node:
     return resolve("node", api.view.nodes, api.node_id if ref == "self" else ref)
 
 
-def resolve_task(api: Api, ref: str) -> Task:
-    """As resolve; a task's short name "web.1" serves while only one task has it."""
-    return resolve("task", api.view.tasks, ref)
+def resolve_task(table: Table[Task], ref: str) -> Task:
+    """As resolve; of several tasks with the short name "web.1", the one that is to run."""
+    if ref and table.get(ref) is None:
+        live = [task for task in table if task_states.is_live(task)]
+        alike = [task for task in live if ref == names.short_task_name(task)]
+        if len(alike) > 1:  # an update or a drain: one is on its way
+            alike = [task for task in alike if task.status.state == task_states.RUNNING]
+        if len(alike) == 1:
+            return alike[0]
+    return resolve("task", table, ref)
 
 
 def copy_of(obj: T) -> T:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, Unavailable
-from swarmlite.manager.ca import external, issuing, rotation
+from swarmlite.manager import auth
+from swarmlite.manager.ca import external, issuing, logins, rotation
 from swarmlite.manager.ca.root import WORKER, RootCA, Subject, new_request
 from swarmlite.manager.ca.tokens import new_token
 from swarmlite.manager.locking import settle_key
 from swarmlite.model import defaults
 from swarmlite.model.validate import validate_cluster
-from swarmlite.proto.control_pb2 import GetRequest, GetUnlockKeyResponse, UpdateClusterRequest
+from swarmlite.proto.control_pb2 import (
+    GetRequest,
+    GetUnlockKeyResponse,
+    MakeLoginTokenRequest,
+    MakeLoginTokenResponse,
+    UpdateClusterRequest,
+)
 from swarmlite.proto.objects_pb2 import Cluster
 from swarmlite.proto.specs_pb2 import ClusterSpec
 
@@ -29,6 +36,8 @@ def without_keys(cluster: Cluster) -> Cluster:
         copy.root_ca.ClearField("rotation")
     copy.spec.ca.ClearField("signing_ca_key")
     copy.ClearField("unlock_key")
+    if auth.below_admin():
+        copy.root_ca.ClearField("join_tokens")
     return copy
 
 
@@ -75,6 +84,19 @@ class Clusters:
     def get(self, request: GetRequest) -> Cluster:
         """The cluster, by its id, "default", or nothing."""
         return without_keys(self._find(request.ref))
+
+    def login_token(self, request: MakeLoginTokenRequest) -> MakeLoginTokenResponse:
+        """See control.proto."""
+        cluster = self._find("")
+        if request.role not in logins.SUBJECTS:
+            raise InvalidSpec("role: expected admin, operator or read-only")
+        if request.valid_s > logins.LONGEST_S:
+            raise InvalidSpec(f"valid_s {request.valid_s}: expected {logins.LONGEST_S} at most")
+        expires = int(self._api.now().timestamp()) + (request.valid_s or logins.HOUR_S)
+        login = logins.Login(logins.check_name(request.name), request.role, expires)
+        authority = cluster.root_ca
+        token = logins.make(login, authority.ca_cert_hash, authority.join_tokens.manager)
+        return MakeLoginTokenResponse(token=token)
 
     def unlock_key(self) -> GetUnlockKeyResponse:
         """What unlocks a manager after its restart; empty without autolock."""

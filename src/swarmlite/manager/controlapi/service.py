@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import grpc.aio
 
+from swarmlite.errors import FailedPrecondition
+from swarmlite.manager.ca import users
 from swarmlite.manager.store.api import Store
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto import objects_pb2 as objects
@@ -19,6 +21,7 @@ from .images import Carrier, Images
 from .networks import Networks
 from .nodes import Members, Nodes
 from .payloads import Configs, Secrets
+from .redaction import shown
 from .services import Services
 from .tasks import Tasks
 from .watch import watch
@@ -31,6 +34,13 @@ class Logs(Protocol):
 
     def logs(self, request: pb.LogsRequest) -> AsyncIterator[pb.LogsResponse]:
         """Lines of the tasks that the request selects; ends as the request says."""
+
+
+class Reaching(Protocol):
+    """Who joins clients to tasks."""
+
+    async def serve(self, client: Any) -> None:
+        """A client's call, for as long as its tunnel lasts."""
 
 
 class ControlService(ControlServicer):
@@ -47,6 +57,7 @@ class ControlService(ControlServicer):
         channel: Callable[[str], grpc.aio.Channel] | None = None,
         rotate: Rotate | None = None,
         locked: Callable[[], None] | None = None,
+        tunnels: Reaching | None = None,
     ) -> None:
         """`members`: of the embedded etcd, where there is one; `channel` leads to a manager;
         `rotate` and `locked`: as Clusters.
@@ -61,6 +72,7 @@ class ControlService(ControlServicer):
         self._configs = Configs(self._api)
         self._clusters = Clusters(self._api, rotate, locked)
         self._images = Images(self._api, carrier, channel)
+        self._tunnels = tunnels
 
     async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:
         """See control.proto."""
@@ -80,13 +92,13 @@ class ControlService(ControlServicer):
 
     async def GetService(self, request: pb.GetRequest, context: Context) -> objects.Service:
         """See control.proto."""
-        return self._services.get(request)
+        return shown(self._services.get(request))
 
     async def ListServices(
         self, request: pb.ListRequest, context: Context
     ) -> pb.ListServicesResponse:
         """See control.proto."""
-        return self._services.list(request)
+        return shown(self._services.list(request))
 
     async def CreateService(
         self, request: pb.CreateServiceRequest, context: Context
@@ -106,13 +118,13 @@ class ControlService(ControlServicer):
 
     async def GetTask(self, request: pb.GetRequest, context: Context) -> objects.Task:
         """See control.proto."""
-        return self._tasks.get(request)
+        return shown(self._tasks.get(request))
 
     async def ListTasks(
         self, request: pb.ListTasksRequest, context: Context
     ) -> pb.ListTasksResponse:
         """See control.proto."""
-        return self._tasks.list(request)
+        return shown(self._tasks.list(request))
 
     async def GetNetwork(self, request: pb.GetRequest, context: Context) -> objects.Network:
         """See control.proto."""
@@ -202,12 +214,23 @@ class ControlService(ControlServicer):
         """See control.proto."""
         return await self._clusters.update(request)
 
+    async def MakeLoginToken(
+        self, request: pb.MakeLoginTokenRequest, context: Context
+    ) -> pb.MakeLoginTokenResponse:
+        """See control.proto."""
+        return self._clusters.login_token(request)
+
+    async def RemoveUser(self, request: pb.RemoveRequest, context: Context) -> pb.Empty:
+        """See control.proto."""
+        await users.remove(self._api.store, request.ref)
+        return pb.Empty()
+
     async def Watch(
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
         """See control.proto."""
         async for response in watch(self._api, request):
-            yield response
+            yield shown(response)
 
     async def ServiceLogs(
         self, request: pb.LogsRequest, context: Context
@@ -222,3 +245,11 @@ class ControlService(ControlServicer):
         """See control.proto."""
         async for answer in self._images.carry(request):
             yield answer
+
+    async def TaskTunnel(  # type: ignore[override]  # grpc.aio takes a coroutine that reads and writes
+        self, request_iterator: AsyncIterator[pb.TunnelData], context: Context
+    ) -> None:
+        """See control.proto."""
+        if self._tunnels is None:
+            raise FailedPrecondition("this manager has no tunnels")
+        await self._tunnels.serve(context)

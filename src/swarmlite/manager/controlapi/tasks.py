@@ -70,7 +70,7 @@ class Tasks:
 
     def get(self, request: GetRequest) -> Task:
         """One task."""
-        task = resolve_task(self._api, request.ref)
+        task = resolve_task(self._api.view.tasks, request.ref)
         if task_states.is_attachment(task):
             raise NotFound(f"task {request.ref} not found")
         return task

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from swarmlite.errors import Conflict, InvalidSpec, PermissionDenied, ResourceExhausted, Unavailable
 from swarmlite.manager.ca import rotation
@@ -69,6 +69,13 @@ class LogSink(Protocol):
         """Lines, or the end of them, from a node."""
 
 
+class Accepting(Protocol):
+    """Who takes the nodes' ends of tunnels."""
+
+    async def accept(self, node_id: str, node: Any) -> None:
+        """A call of a node's, for as long as the tunnel lasts."""
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -92,6 +99,7 @@ class Dispatcher:
         self.sessions = Sessions()
         self.logs: LogSink | None = None
         self.carrying: Carrying | None = None
+        self.tunnels: Accepting | None = None
         self.attachments = Attachments(store)
         self._store = store
         self._node_id = node_id

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc.aio
 
 from swarmlite.errors import InvalidSpec, Unavailable
 from swarmlite.manager import auth
-from swarmlite.proto.control_pb2 import Empty
+from swarmlite.proto.control_pb2 import Empty, TunnelData
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
     AttachContainerRequest,
@@ -70,6 +70,15 @@ class DispatcherService(DispatcherServicer):
         if carrying is None:
             raise Unavailable("this manager knows nothing of images")
         return carrying.find(self._caller(context).node_id, request.digest)
+
+    async def Tunnel(  # type: ignore[override]  # as Session
+        self, request_iterator: AsyncIterator[TunnelData], context: Context
+    ) -> None:
+        """See dispatcher.proto."""
+        tunnels = self._dispatcher.tunnels
+        if tunnels is None:
+            raise Unavailable("this manager has no tunnels")
+        await tunnels.accept(self._caller(context).node_id, context)
 
     async def _serve(self, session: sessions.Session, context: Context) -> None:
         """Raises why the session ended, unless the agent closed it itself."""

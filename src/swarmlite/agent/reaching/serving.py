@@ -1,0 +1,161 @@
+"""`Containers` for who comes by a manager: of tasks' containers only, and some calls only.
+
+A manager is not root on a node: plain containers, images and volumes are none of its business, and
+a command gets no privileges that its container has not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from swarmlite import rpc
+from swarmlite.engine.api.containers import ContainersService
+from swarmlite.engine.engine import Engine
+from swarmlite.engine.records import Record, Records
+from swarmlite.errors import NotFound, PermissionDenied
+from swarmlite.proto import containers_pb2 as pb
+from swarmlite.proto.containers_pb2_grpc import add_ContainersServicer_to_server
+from swarmlite.proto.control_pb2 import TunnelTo
+
+Context = Any  # grpc.aio.ServicerContext, which has no types
+
+READ = frozenset({"Inspect", "Logs", "Stats", "Top"})
+WRITE = READ | {
+    "Attach",
+    "Changes",
+    "CopyFrom",
+    "CopyTo",
+    "CreateExec",
+    "Exec",
+    "InspectExec",
+    "Resize",
+    "ResizeExec",
+    "StatPath",
+}
+METHODS = {TunnelTo.READ: READ, TunnelTo.WRITE: WRITE}
+STOP_S = 0.2
+
+
+class TaskRecords:
+    """The records of tasks' containers: by the task's id, and else as Records finds them."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def find(self, ref: str) -> Record:
+        """Raises NotFound for what is no task's, as for what is not there."""
+        for record in self._records:
+            if record.of_task and record.config.task.task_id == ref:
+                return record
+        found = self._records.find(ref)
+        if not found.of_task:
+            raise NotFound(f"No such container: {ref}")
+        return found
+
+    def newest_first(self) -> list[Record]:
+        """As Records does."""
+        return [record for record in self._records.newest_first() if record.of_task]
+
+
+class TaskContainers(ContainersService):
+    """See containers.proto."""
+
+    def __init__(self, engine: Engine) -> None:
+        """`engine` has the containers."""
+        super().__init__(engine)
+        self._records = self._by_ref = cast("Records", TaskRecords(engine.records))
+
+    async def CreateExec(self, request: pb.ExecConfig, context: Context) -> pb.ExecRef:
+        """See ContainersService."""
+        self._check(request)
+        return await super().CreateExec(request, context)
+
+    async def Exec(
+        self, request: AsyncIterator[pb.ExecInput], context: Context
+    ) -> AsyncIterator[pb.StreamOutput]:
+        """See ContainersService."""
+        first = await anext(request, None)
+        if first is not None and first.HasField("config"):
+            self._check(first.config)
+        async for output in super().Exec(_again(first, request), context):
+            yield output
+
+    def _check(self, config: pb.ExecConfig) -> None:
+        record = self._records.find(config.container)
+        if config.privileged and not record.config.spec.privileged:
+            raise PermissionDenied(
+                "--privileged: the task itself has no such privileges; run it on the task's node"
+            )
+
+
+async def _again(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    if first is not None:
+        yield first
+    async for message in rest:
+        yield message
+
+
+class _Only(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Refuses every call but some."""
+
+    def __init__(self, methods: frozenset[str]) -> None:
+        self._methods = methods
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """See grpc.aio.ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method.rpartition("/")[2]
+        if handler is None or method in self._methods:
+            return handler
+
+        error = PermissionDenied(f"{method} is not to be called through a manager this way")
+        return rpc.guarded(handler, lambda _: _Refusal(error))
+
+
+class _Refusal(AbstractAsyncContextManager[None]):
+    def __init__(self, error: PermissionDenied) -> None:
+        self._error = error
+
+    async def __aenter__(self) -> None:
+        raise self._error
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+@asynccontextmanager
+async def serving(
+    engine: Engine, sockets: Mapping[TunnelTo.Access.ValueType, Path]
+) -> AsyncIterator[None]:
+    """Serve at a socket for each TunnelTo.Access until leaving."""
+    servers = []
+    mask = os.umask(0o177)
+    try:
+        for access, path in sockets.items():
+            server = grpc.aio.server(
+                interceptors=[rpc.TranslateErrors(), _Only(METHODS[access])],
+                options=rpc.SERVER_OPTIONS,
+            )
+            add_ContainersServicer_to_server(TaskContainers(engine), server)
+            path.unlink(missing_ok=True)
+            server.add_insecure_port(f"unix:{path}")
+            servers.append(server)
+            await server.start()
+    finally:
+        os.umask(mask)
+    try:
+        yield
+    finally:
+        for server in servers:
+            await server.stop(STOP_S)

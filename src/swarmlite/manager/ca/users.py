@@ -1,0 +1,84 @@
+"""Users, as the cluster's object keeps them: who has a certificate, of which role, until when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from swarmlite.errors import (
+    Conflict,
+    InvalidSpec,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
+from swarmlite.model.timestamps import set_now
+from swarmlite.proto.objects_pb2 import Cluster
+
+from ..store.api import Put, Store
+from . import logins
+from .root import life_of
+
+MAX_USERS = 1000
+WRITES = 20
+
+
+async def add(
+    store: Store, user_id: str, login: logins.Login, token: str, certificate: bytes
+) -> None:
+    """Keep a new user. Raises PermissionDenied for a token that was used, ResourceExhausted."""
+    used = logins.fingerprint(token)
+
+    def change(cluster: Cluster) -> None:
+        _forget_expired(cluster)
+        if any(user.token == used for user in cluster.users.values()):
+            raise PermissionDenied("the login token was used already: ask for another one")
+        if len(cluster.users) >= MAX_USERS:
+            raise ResourceExhausted(f"there are {MAX_USERS} users: remove some first")
+        user = cluster.users[user_id]
+        user.name, user.role, user.token = login.name, login.role, used
+        set_now(user.issued_at)
+        user.expires_at.FromDatetime(life_of(certificate)[1])
+
+    await _changed(store, change)
+
+
+async def remove(store: Store, ref: str) -> None:
+    """By id, or by a name that one of them has. Raises NotFound, InvalidSpec."""
+
+    def change(cluster: Cluster) -> None:
+        found = [key for key, user in cluster.users.items() if ref in (key, user.name)]
+        if ref in cluster.users:
+            found = [ref]
+        if not found:
+            raise NotFound(f"user {ref} not found")
+        if len(found) > 1:
+            raise InvalidSpec(f"user {ref} is ambiguous ({len(found)} have this name): give the id")
+        del cluster.users[found[0]]
+
+    await _changed(store, change)
+
+
+def _forget_expired(cluster: Cluster) -> None:
+    """A token is void long before the certificate that it gave."""
+    now = datetime.now(UTC)
+    for user_id, user in list(cluster.users.items()):
+        if user.expires_at.ToDatetime(UTC) < now:
+            del cluster.users[user_id]
+
+
+async def _changed(store: Store, change: Callable[[Cluster], None]) -> None:
+    for _ in range(WRITES):
+        stored = store.view.cluster
+        if stored is None:
+            break
+        cluster = Cluster()
+        cluster.CopyFrom(stored)
+        change(cluster)
+        try:
+            await store.commit([Put(cluster)])
+        except Conflict:
+            continue
+        return
+    raise Unavailable("the cluster's object is changed by others all the time; try again")
