@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from world import service_spec
 
+from swarmlite.manager.store.api import Put
 from swarmlite.model.task_states import RUNNING
 from swarmlite.model.units import duration
 from swarmlite.proto.specs_pb2 import NodeSpec
@@ -294,3 +295,71 @@ def test_start_first_without_room_keeps_what_runs_and_names_every_slot(world):
     assert images(world, service_id) == ["web:1"] * 3
     message = status(world, service_id).message
     assert "waiting for a node: web.1, web.2, web.3: no suitable node" in message
+
+
+# canaries
+@pytest.fixture
+def canary(world, web):
+    """`web`, two of whose replicas are updated before the others."""
+
+    def make(by_hand=False, **options):
+        service_id = web(parallelism=0, **options)
+
+        def change(spec):
+            spec.update.canary, spec.update.canary_by_hand = 2, by_hand
+            spec.task.container.image = "web:2"
+
+        world.update_service(service_id, change)
+        world.settle()
+        return service_id
+
+    return make
+
+
+def test_canaries_are_updated_first_and_the_rest_once_they_were_watched(world, canary):
+    service_id = canary()
+    assert images(world, service_id) == ["web:1"] * 2 + ["web:2"] * 2
+    assert "canary: 2 of 4 replicas updated" in status(world, service_id).message
+    world.run(5)
+    assert images(world, service_id) == ["web:2"] * 4
+    world.run(5)
+    assert status(world, service_id).state == UpdateStatus.COMPLETED
+    assert status(world, service_id).message == "update completed"
+
+
+def test_canaries_by_hand_wait_for_their_promotion_under_a_new_leader_too(world, canary):
+    service_id = canary(by_hand=True)
+    world.run(100)
+    world.leader.elect()
+    world.run(100)
+    assert images(world, service_id) == ["web:1"] * 2 + ["web:2"] * 2
+    assert "the rest waits for `service promote`" in status(world, service_id).message
+    service = world.view.services.get(service_id)
+    promoted = type(service)()
+    promoted.CopyFrom(service)
+    promoted.update_status.promoted = True
+    world.write(Put(promoted))
+    world.run(10)
+    assert images(world, service_id) == ["web:2"] * 4
+    assert status(world, service_id).state == UpdateStatus.COMPLETED
+
+
+@pytest.mark.parametrize("order", [UpdateConfig.STOP_FIRST, UpdateConfig.START_FIRST])
+def test_a_canary_that_fails_counts_among_the_canaries_and_takes_the_update_back(
+    world, canary, order
+):
+    """A third of the canaries may fail, one of the two is more; of all four it would be less."""
+    service_id = canary(order=order, action=UpdateConfig.ROLLBACK, ratio=0.3)
+    [victim, _] = [t for t in world.running(service_id) if t.spec.container.image == "web:2"]
+    world.agents[victim.node_id].kill(victim.id)
+    world.run(20)
+    assert images(world, service_id) == ["web:1"] * 4
+    assert status(world, service_id).state == UpdateStatus.ROLLBACK_COMPLETED
+
+
+def test_a_newer_update_begins_with_canaries_again(world, canary):
+    service_id = canary()
+    world.run(3)
+    update(world, service_id, "web:3")
+    world.settle()
+    assert images(world, service_id).count("web:3") == 2

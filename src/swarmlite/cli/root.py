@@ -75,6 +75,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "logs": "Fetch the logs of a service or task",
             "ls": "List services",
             "ps": "List the tasks of one or more services",
+            "promote": "Let an update go on past its canaries",
             "rebalance": "Move tasks to nodes that have fewer of them",
             "rm": "Remove one or more services",
             "rollback": "Revert changes to a service's configuration",

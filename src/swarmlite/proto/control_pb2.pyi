@@ -593,12 +593,15 @@ class UpdateServiceRequest(google.protobuf.message.Message):
     ROLLBACK_FIELD_NUMBER: builtins.int
     ROLLBACK_TO_FIELD_NUMBER: builtins.int
     REBALANCE_FIELD_NUMBER: builtins.int
+    PROMOTE_FIELD_NUMBER: builtins.int
     service_id: builtins.str
     rollback: Global___UpdateServiceRequest.Rollback.ValueType
     rollback_to: builtins.int
     """with PREVIOUS: the number of a spec in the service's history; 0 = the one before"""
     rebalance: builtins.bool
     """change nothing, but move tasks to nodes that have fewer of them"""
+    promote: builtins.bool
+    """change nothing, but let the update go on past its canaries"""
     @property
     def version(self) -> swarmlite.proto.types_pb2.Version:
         """Service.meta.version as read"""
@@ -616,9 +619,10 @@ class UpdateServiceRequest(google.protobuf.message.Message):
         rollback: Global___UpdateServiceRequest.Rollback.ValueType = ...,
         rollback_to: builtins.int = ...,
         rebalance: builtins.bool = ...,
+        promote: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec", "version", b"version"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["rebalance", b"rebalance", "rollback", b"rollback", "rollback_to", b"rollback_to", "service_id", b"service_id", "spec", b"spec", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["promote", b"promote", "rebalance", b"rebalance", "rollback", b"rollback", "rollback_to", b"rollback_to", "service_id", b"service_id", "spec", b"spec", "version", b"version"]) -> None: ...
 
 Global___UpdateServiceRequest: typing_extensions.TypeAlias = UpdateServiceRequest
 

@@ -28,7 +28,7 @@ from swarmlite.proto import options_pb2 as swarmlite_dot_proto_dot_options__pb2
 from swarmlite.proto import specs_pb2 as swarmlite_dot_proto_dot_specs__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswarmlite/proto/objects.proto\x12\tswarmlite\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswarmlite/proto/types.proto\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/specs.proto\"\x9e\x03\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12!\n\x04spec\x18\x03 \x01(\x0b\x32\x13.swarmlite.NodeSpec\x12/\n\x0b\x64\x65scription\x18\x04 \x01(\x0b\x32\x1a.swarmlite.NodeDescription\x12%\n\x06status\x18\x05 \x01(\x0b\x32\x15.swarmlite.NodeStatus\x12!\n\x04role\x18\x06 \x01(\x0e\x32\x13.swarmlite.NodeRole\x12\x30\n\x0emanager_status\x18\x07 \x01(\x0b\x32\x18.swarmlite.ManagerStatus\x12\x31\n\x0b\x61ttachments\x18\x08 \x03(\x0b\x32\x1c.swarmlite.NetworkAttachment\x12+\n\x0fversion_lost_at\x18\t \x01(\x0b\x32\x12.swarmlite.Version\x12-\n\tjoined_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04left\x18\x0b \x01(\x08\"\x86\x04\n\x07Service\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.swarmlite.ServiceSpec\x12(\n\x0cspec_version\x18\x04 \x01(\x0b\x32\x12.swarmlite.Version\x12-\n\rprevious_spec\x18\x05 \x01(\x0b\x32\x16.swarmlite.ServiceSpec\x12\x31\n\x15previous_spec_version\x18\x06 \x01(\x0b\x32\x12.swarmlite.Version\x12,\n\x08\x65ndpoint\x18\x07 \x01(\x0b\x32\x1a.swarmlite.ServiceEndpoint\x12.\n\rupdate_status\x18\x08 \x01(\x0b\x32\x17.swarmlite.UpdateStatus\x12(\n\njob_status\x18\t \x01(\x0b\x32\x14.swarmlite.JobStatus\x12\x16\n\x0epending_delete\x18\n \x01(\x08\x12(\n\x0cspec_read_at\x18\x0b \x01(\x0b\x32\x12.swarmlite.Version\x12+\n\x07history\x18\x0c \x03(\x0b\x32\x1a.swarmlite.ServiceRevision\x12\'\n\trebalance\x18\r \x01(\x0b\x32\x14.swarmlite.Rebalance\"\x92\x01\n\x0fServiceRevision\x12(\n\x0cspec_version\x18\x01 \x01(\x0b\x32\x12.swarmlite.Version\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.swarmlite.ServiceSpec\x12/\n\x0breplaced_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\tRebalance\x12\r\n\x05\x62\x65gun\x18\x01 \x01(\x08\x12\x12\n\nmoves_left\x18\x02 \x01(\x04\"\xe9\x04\n\x04Task\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12!\n\x04spec\x18\x03 \x01(\x0b\x32\x13.swarmlite.TaskSpec\x12(\n\x0cspec_version\x18\x04 \x01(\x0b\x32\x12.swarmlite.Version\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x0c\n\x04slot\x18\x06 \x01(\x04\x12\x0f\n\x07node_id\x18\x07 \x01(\t\x12+\n\x0b\x61nnotations\x18\x08 \x01(\x0b\x32\x16.swarmlite.Annotations\x12\x33\n\x13service_annotations\x18\t \x01(\x0b\x32\x16.swarmlite.Annotations\x12%\n\x06status\x18\n \x01(\x0b\x32\x15.swarmlite.TaskStatus\x12+\n\rdesired_state\x18\x0b \x01(\x0e\x32\x14.swarmlite.TaskState\x12.\n\x08networks\x18\x0c \x03(\x0b\x32\x1c.swarmlite.NetworkAttachment\x12,\n\x08\x65ndpoint\x18\r \x01(\x0b\x32\x1a.swarmlite.ServiceEndpoint\x12%\n\nlog_driver\x18\x0e \x01(\x0b\x32\x11.swarmlite.Driver\x12>\n\x1a\x61ssigned_generic_resources\x18\x0f \x03(\x0b\x32\x1a.swarmlite.GenericResource\x12)\n\rjob_iteration\x18\x10 \x01(\x0b\x32\x12.swarmlite.Version\x12\x10\n\x08\x66\x61ilures\x18\x11 \x01(\x04\"\xc1\x01\n\x07Network\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.swarmlite.NetworkSpec\x12\'\n\x0c\x64river_state\x18\x04 \x01(\x0b\x32\x11.swarmlite.Driver\x12$\n\x04ipam\x18\x05 \x01(\x0b\x32\x16.swarmlite.IPAMOptions\x12\x16\n\x0epending_delete\x18\x06 \x01(\x08\"j\n\x06Secret\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.swarmlite.SecretSpec\x12\x10\n\x08internal\x18\x04 \x01(\x08\"X\n\x06\x43onfig\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.swarmlite.ConfigSpec\"X\n\x06Volume\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.swarmlite.VolumeSpec\"-\n\nJoinTokens\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07manager\x18\x02 \x01(\t\"\xca\x01\n\x06RootCA\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_key\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63\x61_cert_hash\x18\x03 \x01(\t\x12*\n\x0bjoin_tokens\x18\x04 \x01(\x0b\x32\x15.swarmlite.JoinTokens\x12\x1c\n\x14last_forced_rotation\x18\x05 \x01(\x04\x12)\n\x08rotation\x18\x06 \x01(\x0b\x32\x17.swarmlite.RootRotation\x12\x14\n\x0c\x63ross_signed\x18\x07 \x01(\x0c\"E\n\x0cRootRotation\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_key\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ross_signed\x18\x03 \x01(\x0c\"D\n\x16\x42lacklistedCertificate\x12*\n\x06\x65xpiry\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x04\n\x07\x43luster\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.swarmlite.ClusterSpec\x12\"\n\x07root_ca\x18\x04 \x01(\x0b\x32\x11.swarmlite.RootCA\x12\x1c\n\x14\x64\x65\x66\x61ult_address_pool\x18\x05 \x03(\t\x12\x13\n\x0bsubnet_size\x18\x06 \x01(\r\x12\x16\n\x0evxlan_udp_port\x18\x07 \x01(\r\x12Q\n\x18\x62lacklisted_certificates\x18\x08 \x03(\x0b\x32/.swarmlite.Cluster.BlacklistedCertificatesEntry\x12\x12\n\nunlock_key\x18\t \x01(\t\x12%\n\x08restored\x18\n \x01(\x0b\x32\x13.swarmlite.Restored\x12,\n\x05users\x18\x0b \x03(\x0b\x32\x1d.swarmlite.Cluster.UsersEntry\x1a\x61\n\x1c\x42lacklistedCertificatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x30\n\x05value\x18\x02 \x01(\x0b\x32!.swarmlite.BlacklistedCertificate:\x02\x38\x01\x1a=\n\nUsersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.swarmlite.User:\x02\x38\x01\"\xa1\x01\n\x04User\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.swarmlite.Role\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05token\x18\x05 \x01(\t\"D\n\x08Restored\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x02 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dswarmlite/proto/objects.proto\x12\tswarmlite\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bswarmlite/proto/types.proto\x1a\x1dswarmlite/proto/options.proto\x1a\x1bswarmlite/proto/specs.proto\"\xcc\x03\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12!\n\x04spec\x18\x03 \x01(\x0b\x32\x13.swarmlite.NodeSpec\x12/\n\x0b\x64\x65scription\x18\x04 \x01(\x0b\x32\x1a.swarmlite.NodeDescription\x12%\n\x06status\x18\x05 \x01(\x0b\x32\x15.swarmlite.NodeStatus\x12!\n\x04role\x18\x06 \x01(\x0e\x32\x13.swarmlite.NodeRole\x12\x30\n\x0emanager_status\x18\x07 \x01(\x0b\x32\x18.swarmlite.ManagerStatus\x12\x31\n\x0b\x61ttachments\x18\x08 \x03(\x0b\x32\x1c.swarmlite.NetworkAttachment\x12+\n\x0fversion_lost_at\x18\t \x01(\x0b\x32\x12.swarmlite.Version\x12-\n\tjoined_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04left\x18\x0b \x01(\x08\x12,\n\x08\x64rain_by\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x04\n\x07Service\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.swarmlite.ServiceSpec\x12(\n\x0cspec_version\x18\x04 \x01(\x0b\x32\x12.swarmlite.Version\x12-\n\rprevious_spec\x18\x05 \x01(\x0b\x32\x16.swarmlite.ServiceSpec\x12\x31\n\x15previous_spec_version\x18\x06 \x01(\x0b\x32\x12.swarmlite.Version\x12,\n\x08\x65ndpoint\x18\x07 \x01(\x0b\x32\x1a.swarmlite.ServiceEndpoint\x12.\n\rupdate_status\x18\x08 \x01(\x0b\x32\x17.swarmlite.UpdateStatus\x12(\n\njob_status\x18\t \x01(\x0b\x32\x14.swarmlite.JobStatus\x12\x16\n\x0epending_delete\x18\n \x01(\x08\x12(\n\x0cspec_read_at\x18\x0b \x01(\x0b\x32\x12.swarmlite.Version\x12+\n\x07history\x18\x0c \x03(\x0b\x32\x1a.swarmlite.ServiceRevision\x12\'\n\trebalance\x18\r \x01(\x0b\x32\x14.swarmlite.Rebalance\"\x92\x01\n\x0fServiceRevision\x12(\n\x0cspec_version\x18\x01 \x01(\x0b\x32\x12.swarmlite.Version\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.swarmlite.ServiceSpec\x12/\n\x0breplaced_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\tRebalance\x12\r\n\x05\x62\x65gun\x18\x01 \x01(\x08\x12\x12\n\nmoves_left\x18\x02 \x01(\x04\"\xe9\x04\n\x04Task\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12!\n\x04spec\x18\x03 \x01(\x0b\x32\x13.swarmlite.TaskSpec\x12(\n\x0cspec_version\x18\x04 \x01(\x0b\x32\x12.swarmlite.Version\x12\x12\n\nservice_id\x18\x05 \x01(\t\x12\x0c\n\x04slot\x18\x06 \x01(\x04\x12\x0f\n\x07node_id\x18\x07 \x01(\t\x12+\n\x0b\x61nnotations\x18\x08 \x01(\x0b\x32\x16.swarmlite.Annotations\x12\x33\n\x13service_annotations\x18\t \x01(\x0b\x32\x16.swarmlite.Annotations\x12%\n\x06status\x18\n \x01(\x0b\x32\x15.swarmlite.TaskStatus\x12+\n\rdesired_state\x18\x0b \x01(\x0e\x32\x14.swarmlite.TaskState\x12.\n\x08networks\x18\x0c \x03(\x0b\x32\x1c.swarmlite.NetworkAttachment\x12,\n\x08\x65ndpoint\x18\r \x01(\x0b\x32\x1a.swarmlite.ServiceEndpoint\x12%\n\nlog_driver\x18\x0e \x01(\x0b\x32\x11.swarmlite.Driver\x12>\n\x1a\x61ssigned_generic_resources\x18\x0f \x03(\x0b\x32\x1a.swarmlite.GenericResource\x12)\n\rjob_iteration\x18\x10 \x01(\x0b\x32\x12.swarmlite.Version\x12\x10\n\x08\x66\x61ilures\x18\x11 \x01(\x04\"\xc1\x01\n\x07Network\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.swarmlite.NetworkSpec\x12\'\n\x0c\x64river_state\x18\x04 \x01(\x0b\x32\x11.swarmlite.Driver\x12$\n\x04ipam\x18\x05 \x01(\x0b\x32\x16.swarmlite.IPAMOptions\x12\x16\n\x0epending_delete\x18\x06 \x01(\x08\"j\n\x06Secret\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.swarmlite.SecretSpec\x12\x10\n\x08internal\x18\x04 \x01(\x08\"X\n\x06\x43onfig\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.swarmlite.ConfigSpec\"X\n\x06Volume\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.swarmlite.VolumeSpec\"-\n\nJoinTokens\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07manager\x18\x02 \x01(\t\"\xca\x01\n\x06RootCA\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_key\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63\x61_cert_hash\x18\x03 \x01(\t\x12*\n\x0bjoin_tokens\x18\x04 \x01(\x0b\x32\x15.swarmlite.JoinTokens\x12\x1c\n\x14last_forced_rotation\x18\x05 \x01(\x04\x12)\n\x08rotation\x18\x06 \x01(\x0b\x32\x17.swarmlite.RootRotation\x12\x14\n\x0c\x63ross_signed\x18\x07 \x01(\x0c\"E\n\x0cRootRotation\x12\x0f\n\x07\x63\x61_cert\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_key\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ross_signed\x18\x03 \x01(\x0c\"D\n\x16\x42lacklistedCertificate\x12*\n\x06\x65xpiry\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x04\n\x07\x43luster\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x04meta\x18\x02 \x01(\x0b\x32\x0f.swarmlite.Meta\x12$\n\x04spec\x18\x03 \x01(\x0b\x32\x16.swarmlite.ClusterSpec\x12\"\n\x07root_ca\x18\x04 \x01(\x0b\x32\x11.swarmlite.RootCA\x12\x1c\n\x14\x64\x65\x66\x61ult_address_pool\x18\x05 \x03(\t\x12\x13\n\x0bsubnet_size\x18\x06 \x01(\r\x12\x16\n\x0evxlan_udp_port\x18\x07 \x01(\r\x12Q\n\x18\x62lacklisted_certificates\x18\x08 \x03(\x0b\x32/.swarmlite.Cluster.BlacklistedCertificatesEntry\x12\x12\n\nunlock_key\x18\t \x01(\t\x12%\n\x08restored\x18\n \x01(\x0b\x32\x13.swarmlite.Restored\x12,\n\x05users\x18\x0b \x03(\x0b\x32\x1d.swarmlite.Cluster.UsersEntry\x1a\x61\n\x1c\x42lacklistedCertificatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x30\n\x05value\x18\x02 \x01(\x0b\x32!.swarmlite.BlacklistedCertificate:\x02\x38\x01\x1a=\n\nUsersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.swarmlite.User:\x02\x38\x01\"\xa1\x01\n\x04User\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.swarmlite.Role\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05token\x18\x05 \x01(\t\"D\n\x08Restored\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x02 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,39 +40,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLUSTER_USERSENTRY']._loaded_options = None
   _globals['_CLUSTER_USERSENTRY']._serialized_options = b'8\001'
   _globals['_NODE']._serialized_start=167
-  _globals['_NODE']._serialized_end=581
-  _globals['_SERVICE']._serialized_start=584
-  _globals['_SERVICE']._serialized_end=1102
-  _globals['_SERVICEREVISION']._serialized_start=1105
-  _globals['_SERVICEREVISION']._serialized_end=1251
-  _globals['_REBALANCE']._serialized_start=1253
-  _globals['_REBALANCE']._serialized_end=1299
-  _globals['_TASK']._serialized_start=1302
-  _globals['_TASK']._serialized_end=1919
-  _globals['_NETWORK']._serialized_start=1922
-  _globals['_NETWORK']._serialized_end=2115
-  _globals['_SECRET']._serialized_start=2117
-  _globals['_SECRET']._serialized_end=2223
-  _globals['_CONFIG']._serialized_start=2225
-  _globals['_CONFIG']._serialized_end=2313
-  _globals['_VOLUME']._serialized_start=2315
-  _globals['_VOLUME']._serialized_end=2403
-  _globals['_JOINTOKENS']._serialized_start=2405
-  _globals['_JOINTOKENS']._serialized_end=2450
-  _globals['_ROOTCA']._serialized_start=2453
-  _globals['_ROOTCA']._serialized_end=2655
-  _globals['_ROOTROTATION']._serialized_start=2657
-  _globals['_ROOTROTATION']._serialized_end=2726
-  _globals['_BLACKLISTEDCERTIFICATE']._serialized_start=2728
-  _globals['_BLACKLISTEDCERTIFICATE']._serialized_end=2796
-  _globals['_CLUSTER']._serialized_start=2799
-  _globals['_CLUSTER']._serialized_end=3350
-  _globals['_CLUSTER_BLACKLISTEDCERTIFICATESENTRY']._serialized_start=3190
-  _globals['_CLUSTER_BLACKLISTEDCERTIFICATESENTRY']._serialized_end=3287
-  _globals['_CLUSTER_USERSENTRY']._serialized_start=3289
-  _globals['_CLUSTER_USERSENTRY']._serialized_end=3350
-  _globals['_USER']._serialized_start=3353
-  _globals['_USER']._serialized_end=3514
-  _globals['_RESTORED']._serialized_start=3516
-  _globals['_RESTORED']._serialized_end=3584
+  _globals['_NODE']._serialized_end=627
+  _globals['_SERVICE']._serialized_start=630
+  _globals['_SERVICE']._serialized_end=1148
+  _globals['_SERVICEREVISION']._serialized_start=1151
+  _globals['_SERVICEREVISION']._serialized_end=1297
+  _globals['_REBALANCE']._serialized_start=1299
+  _globals['_REBALANCE']._serialized_end=1345
+  _globals['_TASK']._serialized_start=1348
+  _globals['_TASK']._serialized_end=1965
+  _globals['_NETWORK']._serialized_start=1968
+  _globals['_NETWORK']._serialized_end=2161
+  _globals['_SECRET']._serialized_start=2163
+  _globals['_SECRET']._serialized_end=2269
+  _globals['_CONFIG']._serialized_start=2271
+  _globals['_CONFIG']._serialized_end=2359
+  _globals['_VOLUME']._serialized_start=2361
+  _globals['_VOLUME']._serialized_end=2449
+  _globals['_JOINTOKENS']._serialized_start=2451
+  _globals['_JOINTOKENS']._serialized_end=2496
+  _globals['_ROOTCA']._serialized_start=2499
+  _globals['_ROOTCA']._serialized_end=2701
+  _globals['_ROOTROTATION']._serialized_start=2703
+  _globals['_ROOTROTATION']._serialized_end=2772
+  _globals['_BLACKLISTEDCERTIFICATE']._serialized_start=2774
+  _globals['_BLACKLISTEDCERTIFICATE']._serialized_end=2842
+  _globals['_CLUSTER']._serialized_start=2845
+  _globals['_CLUSTER']._serialized_end=3396
+  _globals['_CLUSTER_BLACKLISTEDCERTIFICATESENTRY']._serialized_start=3236
+  _globals['_CLUSTER_BLACKLISTEDCERTIFICATESENTRY']._serialized_end=3333
+  _globals['_CLUSTER_USERSENTRY']._serialized_start=3335
+  _globals['_CLUSTER_USERSENTRY']._serialized_end=3396
+  _globals['_USER']._serialized_start=3399
+  _globals['_USER']._serialized_end=3560
+  _globals['_RESTORED']._serialized_start=3562
+  _globals['_RESTORED']._serialized_end=3630
 # @@protoc_insertion_point(module_scope)

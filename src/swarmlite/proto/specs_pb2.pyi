@@ -58,6 +58,7 @@ class NodeSpec(google.protobuf.message.Message):
     MEMBERSHIP_FIELD_NUMBER: builtins.int
     AVAILABILITY_FIELD_NUMBER: builtins.int
     ALLOWED_FIELD_NUMBER: builtins.int
+    DRAIN_DEADLINE_FIELD_NUMBER: builtins.int
     desired_role: swarmlite.proto.types_pb2.NodeRole.ValueType
     membership: Global___NodeSpec.Membership.ValueType
     availability: Global___NodeSpec.Availability.ValueType
@@ -67,6 +68,10 @@ class NodeSpec(google.protobuf.message.Message):
     def allowed(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """what tasks may have of the host here: privileged, devices, host-namespaces"""
 
+    @property
+    def drain_deadline(self) -> google.protobuf.duration_pb2.Duration:
+        """of DRAIN: how long tasks of start-first services wait for successors; unset = 5 min"""
+
     def __init__(
         self,
         *,
@@ -75,9 +80,10 @@ class NodeSpec(google.protobuf.message.Message):
         membership: Global___NodeSpec.Membership.ValueType = ...,
         availability: Global___NodeSpec.Availability.ValueType = ...,
         allowed: collections.abc.Iterable[builtins.str] | None = ...,
+        drain_deadline: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["annotations", b"annotations"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "annotations", b"annotations", "availability", b"availability", "desired_role", b"desired_role", "membership", b"membership"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotations", b"annotations", "drain_deadline", b"drain_deadline"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["allowed", b"allowed", "annotations", b"annotations", "availability", b"availability", "desired_role", b"desired_role", "drain_deadline", b"drain_deadline", "membership", b"membership"]) -> None: ...
 
 Global___NodeSpec: typing_extensions.TypeAlias = NodeSpec
 
@@ -150,9 +156,12 @@ class ServiceSpec(google.protobuf.message.Message):
     ENDPOINT_FIELD_NUMBER: builtins.int
     DEPENDS_ON_FIELD_NUMBER: builtins.int
     SCHEDULE_FIELD_NUMBER: builtins.int
+    REBALANCE_ON_JOIN_FIELD_NUMBER: builtins.int
     STOPPED_FIELD_NUMBER: builtins.int
     schedule: builtins.str
     """of a job: when it runs, five fields of cron(5) in UTC, or @daily"""
+    rebalance_on_join: builtins.bool
+    """of a replicated one: tasks are moved once there is a node more that takes them"""
     stopped: builtins.bool
     """by `service stop`: no task is desired, whatever the mode's numbers say"""
     @property
@@ -188,10 +197,11 @@ class ServiceSpec(google.protobuf.message.Message):
         endpoint: swarmlite.proto.types_pb2.EndpointSpec | None = ...,
         depends_on: collections.abc.Iterable[Global___Dependency] | None = ...,
         schedule: builtins.str = ...,
+        rebalance_on_join: builtins.bool = ...,
         stopped: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "task", b"task", "update", b"update"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "depends_on", b"depends_on", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "schedule", b"schedule", "stopped", b"stopped", "task", b"task", "update", b"update"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "depends_on", b"depends_on", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "rebalance_on_join", b"rebalance_on_join", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "schedule", b"schedule", "stopped", b"stopped", "task", b"task", "update", b"update"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["mode", b"mode"]) -> typing.Literal["replicated", "global", "replicated_job", "global_job"] | None: ...
 
 Global___ServiceSpec: typing_extensions.TypeAlias = ServiceSpec

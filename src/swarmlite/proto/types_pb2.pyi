@@ -947,12 +947,18 @@ class UpdateConfig(google.protobuf.message.Message):
     MAX_FAILURE_RATIO_FIELD_NUMBER: builtins.int
     ORDER_FIELD_NUMBER: builtins.int
     PROGRESS_DEADLINE_FIELD_NUMBER: builtins.int
+    CANARY_FIELD_NUMBER: builtins.int
+    CANARY_BY_HAND_FIELD_NUMBER: builtins.int
     parallelism: builtins.int
     """0 = all at once; the defaulting rules of model/ write 1"""
     failure_action: Global___UpdateConfig.FailureAction.ValueType
     max_failure_ratio: builtins.float
     """0 to 1"""
     order: Global___UpdateConfig.Order.ValueType
+    canary: builtins.int
+    """so many places first, the rest after they were promoted; 0 = all. Ours"""
+    canary_by_hand: builtins.bool
+    """they are promoted by somebody, and not once they have run for `monitor`"""
     @property
     def delay(self) -> google.protobuf.duration_pb2.Duration: ...
     @property
@@ -973,9 +979,11 @@ class UpdateConfig(google.protobuf.message.Message):
         max_failure_ratio: builtins.float = ...,
         order: Global___UpdateConfig.Order.ValueType = ...,
         progress_deadline: google.protobuf.duration_pb2.Duration | None = ...,
+        canary: builtins.int = ...,
+        canary_by_hand: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["delay", b"delay", "monitor", b"monitor", "progress_deadline", b"progress_deadline"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["delay", b"delay", "failure_action", b"failure_action", "max_failure_ratio", b"max_failure_ratio", "monitor", b"monitor", "order", b"order", "parallelism", b"parallelism", "progress_deadline", b"progress_deadline"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["canary", b"canary", "canary_by_hand", b"canary_by_hand", "delay", b"delay", "failure_action", b"failure_action", "max_failure_ratio", b"max_failure_ratio", "monitor", b"monitor", "order", b"order", "parallelism", b"parallelism", "progress_deadline", b"progress_deadline"]) -> None: ...
 
 Global___UpdateConfig: typing_extensions.TypeAlias = UpdateConfig
 
@@ -1010,8 +1018,11 @@ class UpdateStatus(google.protobuf.message.Message):
     STARTED_AT_FIELD_NUMBER: builtins.int
     COMPLETED_AT_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    PROMOTED_FIELD_NUMBER: builtins.int
     state: Global___UpdateStatus.State.ValueType
     message: builtins.str
+    promoted: builtins.bool
+    """the update goes on past its canaries"""
     @property
     def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -1023,9 +1034,10 @@ class UpdateStatus(google.protobuf.message.Message):
         started_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         completed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         message: builtins.str = ...,
+        promoted: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["completed_at", b"completed_at", "started_at", b"started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["completed_at", b"completed_at", "message", b"message", "started_at", b"started_at", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["completed_at", b"completed_at", "message", b"message", "promoted", b"promoted", "started_at", b"started_at", "state", b"state"]) -> None: ...
 
 Global___UpdateStatus: typing_extensions.TypeAlias = UpdateStatus
 
@@ -1067,12 +1079,28 @@ Global___PlacementPreference: typing_extensions.TypeAlias = PlacementPreference
 class Placement(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    class _Strategy:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _StrategyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Placement._Strategy.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        SPREAD: Placement._Strategy.ValueType  # 0
+        BINPACK: Placement._Strategy.ValueType  # 1
+
+    class Strategy(_Strategy, metaclass=_StrategyEnumTypeWrapper): ...
+    SPREAD: Placement.Strategy.ValueType  # 0
+    BINPACK: Placement.Strategy.ValueType  # 1
+
     CONSTRAINTS_FIELD_NUMBER: builtins.int
     PREFERENCES_FIELD_NUMBER: builtins.int
     PLATFORMS_FIELD_NUMBER: builtins.int
     MAX_REPLICAS_FIELD_NUMBER: builtins.int
+    STRATEGY_FIELD_NUMBER: builtins.int
     max_replicas: builtins.int
     """per node; 0 = no limit"""
+    strategy: Global___Placement.Strategy.ValueType
+    """BINPACK: the fullest node that fits"""
     @property
     def constraints(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """as written: "node.role==manager" """
@@ -1088,8 +1116,9 @@ class Placement(google.protobuf.message.Message):
         preferences: collections.abc.Iterable[Global___PlacementPreference] | None = ...,
         platforms: collections.abc.Iterable[Global___Platform] | None = ...,
         max_replicas: builtins.int = ...,
+        strategy: Global___Placement.Strategy.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["constraints", b"constraints", "max_replicas", b"max_replicas", "platforms", b"platforms", "preferences", b"preferences"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["constraints", b"constraints", "max_replicas", b"max_replicas", "platforms", b"platforms", "preferences", b"preferences", "strategy", b"strategy"]) -> None: ...
 
 Global___Placement: typing_extensions.TypeAlias = Placement
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from swarmlite.cli.flagtypes import DURATION
 from swarmlite.cli.lazy import Command, one_of, parsed
 from swarmlite.cli.node import changing
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.errors import FailedPrecondition
-from swarmlite.model import permission_words
+from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.model import permission_words, units
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import MANAGER, WORKER
 from swarmlite.stack.syntax import fields
@@ -21,6 +22,11 @@ from swarmlite.stack.syntax import fields
     "--availability",
     type=one_of(active=NodeSpec.ACTIVE, pause=NodeSpec.PAUSE, drain=NodeSpec.DRAIN),
     help="Availability of the node (active, pause, drain).",
+)
+@click.option(
+    "--drain-deadline",
+    type=DURATION,
+    help="With drain: how long tasks of start-first services wait for their successors (5m).",
 )
 @click.option("--role", type=one_of(worker=WORKER, manager=MANAGER), help="Role (worker, manager).")
 @click.option(
@@ -40,6 +46,11 @@ def command(session: Session, /, node: str, **values: Any) -> None:
     def edit(spec: NodeSpec) -> bool:
         if values["availability"] is not None:
             spec.availability = values["availability"]
+            spec.ClearField("drain_deadline")
+        if values["drain_deadline"] is not None:
+            if spec.availability != NodeSpec.DRAIN:
+                raise InvalidSpec("--drain-deadline goes with --availability drain")
+            spec.drain_deadline.CopyFrom(units.duration(values["drain_deadline"]))
         if values["allow"] is not None:
             spec.allowed[:] = dict.fromkeys(values["allow"])
         if values["role"] is not None:

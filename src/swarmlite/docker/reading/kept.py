@@ -31,6 +31,11 @@ def carried_over(sent: Fields, spec: ServiceSpec, stored: ServiceSpec) -> Servic
         silent = sent.has(key) and not sent.object(key).has("ProgressDeadline")
         if silent and old.HasField("progress_deadline"):
             new.progress_deadline.CopyFrom(old.progress_deadline)
+    if sent.has("UpdateConfig"):
+        spec.update.canary = stored.update.canary
+        spec.update.canary_by_hand = stored.update.canary_by_hand
+    spec.rebalance_on_join = stored.rebalance_on_join
+    spec.task.placement.strategy = stored.task.placement.strategy
     if not sent.has("Schedule"):
         spec.schedule = stored.schedule
     if not sent.has("Stopped"):

@@ -27,11 +27,18 @@ from .api import Api, check_version, copy_of, resolve_node
 from .filters import Holds, compile_filters, has_label, one_of
 
 BLACKLIST_MARGIN = timedelta(days=7)
+DRAIN_DEADLINE = timedelta(minutes=5)
 
 
 def _role(node: Node, value: str) -> bool:
     wanted = one_of("role", value, ("manager", "worker"))
     return (node.role == MANAGER) == (wanted == "manager")
+
+
+def _drain_deadline(spec: NodeSpec) -> timedelta:
+    if not spec.HasField("drain_deadline"):
+        return DRAIN_DEADLINE
+    return timedelta(seconds=units.seconds(spec.drain_deadline))
 
 
 def _membership(node: Node, value: str) -> bool:
@@ -90,6 +97,11 @@ class Nodes:
         check_version("node", node, request.version)
         if request.spec.membership != node.spec.membership:
             raise InvalidSpec(f"node {node.id}: its membership is not changed by an update")
+        drained = node.spec.availability == NodeSpec.DRAIN
+        if request.spec.availability != NodeSpec.DRAIN:
+            node.ClearField("drain_by")
+        elif not drained or request.spec.drain_deadline != node.spec.drain_deadline:
+            node.drain_by.FromDatetime(self._api.now() + _drain_deadline(request.spec))
         node.spec.CopyFrom(request.spec)
         if request.spec.desired_role == resolve_node(self._api, node.id).spec.desired_role:
             return await self._api.put(node)

@@ -111,6 +111,9 @@ class Services:
         if request.rebalance:
             _rebalance(service)
             return service
+        if request.promote:
+            _promote(service)
+            return service
         if request.rollback == UpdateServiceRequest.PREVIOUS:
             self._roll_back(service, request.rollback_to)
         else:
@@ -217,6 +220,16 @@ def _rebalance(service: Service) -> None:
         )
     service.rebalance.Clear()
     service.rebalance.SetInParent()
+
+
+def _promote(service: Service) -> None:
+    status, name = service.update_status, service.spec.annotations.name
+    if status.state != UpdateStatus.UPDATING or not service.spec.update.canary:
+        raise FailedPrecondition(f"service {name} has no canaries that could be promoted")
+    if status.promoted:
+        raise FailedPrecondition(f"the canaries of service {name} were promoted already")
+    status.promoted = True
+    status.message = "update in progress"
 
 
 def _change(service: Service, spec: ServiceSpec, now: datetime) -> None:

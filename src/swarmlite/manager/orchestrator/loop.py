@@ -15,7 +15,9 @@ from ..store.tables import Place as PlaceKey
 from ..store.tables import Tables, place_of
 from ..times import Past, created, state_since
 from . import global_, jobs, replicated
+from .nodes import takes_new
 from .places import sort_place
+from .rebalancing import ask_for_moves
 from .turn import IN_PROGRESS, Turn
 
 BUDGET = 1000
@@ -48,6 +50,8 @@ class Orchestrator:
         self._nodes: set[str] = set()
         self._progressed: dict[PlaceKey, None] = {}
         self._dependents: set[str] = set()
+        self._more_nodes = False
+        self._to_balance: set[str] = set()
         self._came_far: set[str] = set()
         self._timers: list[tuple[float, str]] = []
         self._timer_of: dict[str, float] = {}
@@ -74,6 +78,9 @@ class Orchestrator:
             elif isinstance(event.obj, Node):
                 if not isinstance(event.old, Node) or matters(event.obj, event.old):
                     self._nodes.add(event.obj.id)
+                before = isinstance(event.old, Node) and takes_new(event.old)
+                if event.action is not Action.REMOVE and takes_new(event.obj) and not before:
+                    self._more_nodes = True
             elif isinstance(event.obj, Service):
                 self._observe_service(event.action, event.obj)
 
@@ -157,6 +164,11 @@ class Orchestrator:
             on_nodes = (s.id for s in view.services if s.spec.WhichOneof("mode") in PER_NODE)
             self._services.update(dict.fromkeys(on_nodes))
             self._nodes.clear()
+        if self._more_nodes:
+            self._more_nodes = False
+            moving = [s.id for s in view.services if s.spec.rebalance_on_join]
+            self._to_balance.update(moving)
+            self._services.update(dict.fromkeys(moving))
         for place in self._progressed:
             service = view.services.get(place[0])
             if service is not None and awaits_running(service):
@@ -216,17 +228,22 @@ class Orchestrator:
             turn.remove(view.tasks.of_service(service_id).values())
         else:
             RECONCILE[service.spec.WhichOneof("mode") or "replicated"](turn)
+            if service_id in self._to_balance and ask_for_moves(turn):
+                self._to_balance.discard(service_id)
         self._again(turn)
         self._set_timer(service_id, turn.wake_at)
         return turn.changes
 
     def _plan_place(self, view: Tables, key: PlaceKey, now: float) -> list[Change]:
         service = view.services.get(key[0])
-        place = sort_place(key[1], view.tasks.of_place(key).values(), view)
-        if service is None or not place.desired:
+        if service is None:
             self._services[key[0]] = None
             return []
         turn = Turn(service, view, now, self._budget, self._ran_since, self._past)
+        place = sort_place(key[1], view.tasks.of_place(key).values(), view, turn.leaving)
+        if not place.desired:
+            self._services[key[0]] = None
+            return []
         turn.settle(place)
         self._set_timer(key[0], turn.wake_at)
         return turn.changes

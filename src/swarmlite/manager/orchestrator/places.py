@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from swarmlite.model.dirty import is_task_dirty
@@ -83,14 +83,22 @@ def newest(tasks: Iterable[Task]) -> Task:
     return max(tasks, key=order)
 
 
-def sort_place(key: Key, tasks: Iterable[Task], view: Tables) -> Place:
-    """What the tasks of one place mean to it."""
+Stays = Callable[[Task], bool]
+"""Whether a task on a node that is drained runs on until its successor does."""
+
+
+def _none_stays(task: Task) -> bool:
+    return False
+
+
+def sort_place(key: Key, tasks: Iterable[Task], view: Tables, stays: Stays = _none_stays) -> Place:
+    """What the tasks of one place mean to it; one that `stays` is still live."""
     place = Place(key, list(tasks))
     for task in place.tasks:
         if task.desired_state > RUNNING:
             continue
         if task.status.state > RUNNING or (
-            task.node_id and must_leave(view.nodes.get(task.node_id))
+            task.node_id and must_leave(view.nodes.get(task.node_id)) and not stays(task)
         ):
             place.lost.append(task)
         else:
@@ -103,24 +111,26 @@ def sort_place(key: Key, tasks: Iterable[Task], view: Tables) -> Place:
     return place
 
 
-def sort_places(tasks: Mapping[str, Task], view: Tables) -> dict[Key, Place]:
+def sort_places(
+    tasks: Mapping[str, Task], view: Tables, stays: Stays = _none_stays
+) -> dict[Key, Place]:
     """The places of one service, whatever their tasks' states."""
     by_key: defaultdict[Key, list[Task]] = defaultdict(list)
     for task in tasks.values():
         by_key[task.slot or task.node_id].append(task)
     places = {}
-    stays = {"": True}
+    kept = {"": True}
     for key, of_key in by_key.items():
         task = of_key[0]
         # Most places of a large service hold one task that is as desired.
         if len(of_key) == 1 and task.desired_state <= RUNNING and task.status.state <= RUNNING:
             node_id = task.node_id
-            if node_id not in stays:
-                stays[node_id] = not must_leave(view.nodes.get(node_id))
-            if stays[node_id]:
+            if node_id not in kept:
+                kept[node_id] = not must_leave(view.nodes.get(node_id))
+            if kept[node_id]:
                 places[key] = Place(key, of_key, of_key)
                 continue
-        places[key] = sort_place(key, of_key, view)
+        places[key] = sort_place(key, of_key, view, stays)
     return places
 
 

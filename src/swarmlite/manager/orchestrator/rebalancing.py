@@ -1,7 +1,7 @@
 """Moving tasks of a replicated service to nodes that have fewer of them, one at a time.
 
-Asked for by `service rebalance`. How many may be moved is worked out once and stored, so that it
-ends also where the emptier nodes cannot take them.
+Asked for by `service rebalance`, or by a node that joins (`--rebalance on-join`). How many may be
+moved is worked out once and stored, so that it ends also where the emptier nodes cannot take them.
 """
 
 from __future__ import annotations
@@ -43,6 +43,20 @@ def rebalance(turn: Turn, places: Sequence[Place]) -> None:
     moved = max((p for p in places if p.node_id == busiest), key=lambda p: int(p.key))
     turn.fill(moved.key, moved.tasks)
     turn.set_desired(moved.live[0], SHUTDOWN)
+
+
+def ask_for_moves(turn: Turn) -> bool:
+    """There is a node more: have tasks moved to it. False where that is to be asked again."""
+    service = turn.service
+    if service.HasField("rebalance") or not service.spec.rebalance_on_join:
+        return True
+    if any(isinstance(change.obj, Service) for change in turn.changes):
+        return False  # it is written already, and its event brings another turn
+    changed = Service()
+    changed.CopyFrom(service)
+    changed.rebalance.SetInParent()
+    turn.changes.append(Put(changed))
+    return True
 
 
 def _end(turn: Turn) -> None:

@@ -21,7 +21,8 @@ def reconcile(turn: Turn) -> None:
         advance(turn, [])
         rebalance(turn, [])
         return
-    places = sort_places(turn.view.tasks.of_service(turn.service.id), turn.view)
+    tasks = turn.view.tasks.of_service(turn.service.id)
+    places = sort_places(tasks, turn.view, turn.leaving)
     filled = [place for place in places.values() if place.filled]
     given_up = {victim.key: victim for victim in victims(filled, len(filled) - wanted)}
     for victim in given_up.values():
@@ -31,7 +32,7 @@ def reconcile(turn: Turn) -> None:
     filled = [place for place in filled if place.key not in given_up]
     filled.sort(key=lambda place: int(place.key))
     for place in filled:
-        if place.desired and not as_desired(place):
+        if place.desired and (not as_desired(place) or turn.leaving(place.live[0])):
             if turn.spent:
                 return
             turn.settle(place)
@@ -57,7 +58,7 @@ def go_on(turn: Turn, slots: Sequence[int]) -> None:
             turn.unfilled = slots[number:]
             return
         tasks = view.tasks.of_place((service_id, slot)).values()
-        if not tasks or not sort_place(slot, tasks, view).filled:
+        if not tasks or not sort_place(slot, tasks, view, turn.leaving).filled:
             turn.fill(slot, tasks)
     turn.cut_short = True  # a whole turn has the last word
 

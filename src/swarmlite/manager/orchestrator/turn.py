@@ -14,6 +14,7 @@ from ..restart import ENDED_BY_ITSELF, delay_s, must_leave, should_restart, star
 from ..store.api import Change, Put
 from ..store.tables import Tables
 from ..times import Past, created, order, state_since
+from .draining import Leaving
 from .places import Dirtiness, Key, Place, newest
 from .task import held_back, new_task, template
 
@@ -43,6 +44,7 @@ class Turn:
     def __post_init__(self) -> None:
         self._template: Task | None = None
         self.dirty = Dirtiness(self.service, self.view)
+        self.leaving = Leaving(self.service, self.view, self.now)
         self.past.at(self.now)
 
     @property
@@ -133,6 +135,7 @@ class Turn:
         if len(place.live) > 1:
             self._keep_one(place)
         self._replace_lost(place)
+        self._replace_leaving(place)
         for task in place.live:
             if task.desired_state == READY:
                 self._start_when_due(task, place)
@@ -140,8 +143,8 @@ class Turn:
     def _keep_one(self, place: Place) -> None:
         """Of several live tasks the furthest stays; an outdated one too, while starting first."""
         ranked = sorted(place.live, key=lambda t: (-t.status.state, *order(t)))
-        clean = [t for t in ranked if not self.dirty(t)]
-        outdated = [t for t in ranked if self.dirty(t)]
+        clean = [t for t in ranked if not self._goes(t)]
+        outdated = [t for t in ranked if self._goes(t)]
         keep = clean[:1] or outdated[:1]
         if clean and outdated and self._waits_for(clean[0]):
             keep.append(outdated[0])
@@ -150,6 +153,10 @@ class Turn:
             if task.id not in kept:
                 self.set_desired(task, SHUTDOWN)
         place.live = keep
+
+    def _goes(self, task: Task) -> bool:
+        """Whether the task ends once another one of its place runs."""
+        return self.dirty(task) or self.leaving(task)
 
     def _waits_for(self, successor: Task) -> bool:
         start_first = self.config.order == UpdateConfig.START_FIRST
@@ -183,12 +190,22 @@ class Turn:
         for task in place.lost:
             self.set_desired(task, SHUTDOWN)
 
+    def _replace_leaving(self, place: Place) -> None:
+        """A successor beside a task whose node is drained."""
+        going = [t for t in place.live if self.leaving(t)]
+        if not going:
+            return
+        self.later(min(self.leaving.deadline(t) for t in going))
+        tried = any(order(t) > order(going[-1]) for t in place.tasks)
+        if len(going) == len(place.live) and not tried:
+            self.create(place.key)
+
     def _held_up_by_update(self, place: Place, last: Task) -> bool:
         """Whether a successor that ended beside the task it was to replace is tried again."""
         return (
             self.service.update_status.state not in PAUSED
             and not self.dirty(last)
-            and all(self.dirty(t) for t in place.live)
+            and all(self._goes(t) for t in place.live)
             and should_restart(last, place.tasks)
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from swarmlite.model import permissions
 from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING, STARTING
 from swarmlite.proto.objects_pb2 import Node, Service, Task
+from swarmlite.proto.types_pb2 import Placement
 
 from ..dependencies import Gate, waiting_for
 from ..isolation import apart
@@ -175,7 +176,8 @@ class Scheduler:
     ) -> int:
         """Place a small group by the nodes' totals, all or nothing; answer how many."""
         placement = tasks[0].spec.placement
-        if placement.preferences or len(tasks) > len(self._nodes.infos) * SMALL_GROUP:
+        packed = placement.strategy == Placement.BINPACK
+        if packed or placement.preferences or len(tasks) > len(self._nodes.infos) * SMALL_GROUP:
             return 0
         signature = (
             *placement.constraints,
@@ -210,7 +212,7 @@ class Scheduler:
     ) -> int:
         """Place as many of a group as fit; answer how many."""
         passed = [info for info in candidates if filters.check(info) is None]
-        ranking = rank(passed, descriptors, filters, group, now)
+        ranking = rank(passed, descriptors, filters, group, now, tasks[0].spec.placement.strategy)
         for placed, task in enumerate(tasks):
             info = ranking.take()
             if info is None:

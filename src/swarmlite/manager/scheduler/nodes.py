@@ -98,6 +98,13 @@ class NodeInfo:
             if not self.host_ports[port]:
                 del self.host_ports[port]
 
+    @property
+    def free(self) -> float:
+        """The part of it that nothing is reserved of, of processors or memory: the smaller one."""
+        has = self.node.description.resources
+        pairs = ((self.cpus, has.nano_cpus), (self.memory, has.memory_bytes))
+        return min((left / whole for left, whole in pairs if whole), default=1.0)
+
     def lacks(self, names: Iterable[Name]) -> Name | None:
         """The first of the generic resources' names that is not here, or is taken."""
         here = generic_resources.names(self.node.description.resources.generic)

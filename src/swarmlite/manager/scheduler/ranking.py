@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from swarmlite.model import constraints
+from swarmlite.proto.types_pb2 import Placement
 
 from .filters import Filters
 from .nodes import Group, NodeInfo
@@ -58,6 +59,30 @@ class Leaf:
         return None
 
 
+class Packed:
+    """Nodes by: failed often lately, then the fullest one first, by what is reserved of it and by
+    the tasks that it has. It only gets fuller, so it stays the first until nothing fits.
+    """
+
+    def __init__(
+        self, infos: Iterable[NodeInfo], filters: Filters, group: Group, now: float
+    ) -> None:
+        self._check_again = filters.check_again
+        self._left = sorted(
+            infos,
+            key=lambda info: (info.fails(group, now), info.free, -info.total, info.index),
+            reverse=True,
+        )
+
+    def take(self) -> NodeInfo | None:
+        """As Ranking.take."""
+        while self._left:
+            if self._check_again(self._left[-1]) is None:
+                return self._left[-1]
+            self._left.pop()
+        return None
+
+
 class Branch:
     """A level of preferences: the branch with the fewest tasks of the service comes first."""
 
@@ -84,10 +109,12 @@ def rank(
     filters: Filters,
     group: Group,
     now: float,
+    strategy: Placement.Strategy.ValueType = Placement.SPREAD,
 ) -> Ranking:
     """The nodes in `infos`, spread over `descriptors` level by level."""
     if not descriptors:
-        return Leaf(infos, filters, group, now)
+        leaf = Packed if strategy == Placement.BINPACK else Leaf
+        return leaf(infos, filters, group, now)
     by_value: defaultdict[str, list[NodeInfo]] = defaultdict(list)
     for info in infos:
         by_value[constraints.spread_value(info.node, descriptors[0])].append(info)
@@ -95,7 +122,7 @@ def rank(
         [
             (
                 sum(info.of_service.get(group[0], 0) for info in members),
-                rank(members, descriptors[1:], filters, group, now),
+                rank(members, descriptors[1:], filters, group, now, strategy),
             )
             for _, members in sorted(by_value.items())
         ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 IN_PROGRESS = (UpdateStatus.UPDATING, UpdateStatus.ROLLBACK_STARTED)
 UNPLACED = "; waiting for a node: "
 WAITS = "; waiting for "
+CANARIES = "; canary: "
 MAX_NAMED = 5
 STOPPED = (UpdateStatus.PAUSED, UpdateStatus.ROLLBACK_PAUSED)
 
@@ -40,6 +41,8 @@ def advance(turn: Turn, places: Sequence[Place]) -> None:
     if _stop_when_failing(turn, progress):
         return
     waits = waiting_for(turn.service.spec, turn.view) if progress.outdated else ""
+    if _stands_at_canaries(turn, progress):
+        return
     if not waits:
         _replace(turn, progress)
     if progress.outdated or progress.in_flight or progress.unplaced:
@@ -60,6 +63,36 @@ def _start(turn: Turn) -> None:
     turn.changes.append(Put(changed))
 
 
+def _stands_at_canaries(turn: Turn, progress: Progress) -> bool:
+    """Whether the canaries are updated, and the rest waits for their promotion."""
+    count = progress.canaries
+    if not count or not progress.outdated or progress.updated < count:
+        return False
+    if progress.in_flight or progress.unplaced:
+        _say_unplaced(turn, progress, "")
+        if progress.next_at != NEVER:
+            turn.later(progress.next_at)
+        return True
+    at = progress.last_settled + duration_s(turn.config.monitor)
+    if not turn.config.canary_by_hand and at <= turn.now:
+        changed = _copy(turn)
+        changed.update_status.promoted = True
+        changed.update_status.message = "update in progress"
+        turn.changes.append(Put(changed))
+        return True
+    if not turn.config.canary_by_hand:
+        turn.later(at)
+    who = "`service promote`" if turn.config.canary_by_hand else "the end of their monitoring"
+    said = f"{CANARIES}{progress.updated} of {progress.updated + len(progress.outdated)} replicas"
+    message = turn.service.update_status.message.partition(CANARIES)[0].partition(UNPLACED)[0]
+    message += f"{said} updated, the rest waits for {who}"
+    if message != turn.service.update_status.message:
+        changed = _copy(turn)
+        changed.update_status.message = message
+        turn.changes.append(Put(changed))
+    return True
+
+
 def _replace(turn: Turn, progress: Progress) -> None:
     """Replace as many outdated places as may be in flight at a time.
 
@@ -68,7 +101,13 @@ def _replace(turn: Turn, progress: Progress) -> None:
     running task after the other would take the service down, so there it counts.
     """
     config = turn.config
-    idle = [place for place in progress.outdated if not _is_placed(place)]
+    if progress.canaries:
+        left = max(0, progress.canaries - progress.updated)
+        progress.outdated.sort(key=lambda place: not _is_placed(place))
+        outdated = progress.outdated[:left]
+    else:
+        outdated = progress.outdated
+    idle = [place for place in outdated if not _is_placed(place)]
     for place in idle:
         # Nothing runs there: first, lest the room that others leave go to the old spec.
         if turn.spent:
@@ -76,7 +115,7 @@ def _replace(turn: Turn, progress: Progress) -> None:
         turn.fill(place.key, place.tasks)
         for task in place.live:
             turn.set_desired(task, SHUTDOWN)
-    waiting = [place for place in progress.outdated if _is_placed(place)]
+    waiting = [place for place in outdated if _is_placed(place)]
     in_flight = progress.in_flight
     if config.order == UpdateConfig.STOP_FIRST and not progress.placed:
         in_flight += progress.risky

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING
 from swarmlite.model.units import seconds as duration_s
 from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.types_pb2 import UpdateStatus
 
 from ..restart import ENDED_BY_ITSELF
 from ..times import created, order, seconds, state_since
@@ -34,6 +35,8 @@ class Progress:
     """Of these, how many stand where a task of the old spec ran."""
     placed: bool = False
     """Whether any new task found a node."""
+    canaries: int = 0
+    """How many places are updated before the rest, while they have not been promoted; 0: all."""
     updated: int = 0
     """Replaced, in flight or not."""
     failed: list[str] = field(default_factory=list)
@@ -45,14 +48,19 @@ class Progress:
 
     @property
     def failure_ratio(self) -> float:
-        """Failed places among those that the update changes."""
+        """Failed places among those that the update changes, or among its canaries."""
         total = len(self.outdated) + self.updated
+        if self.canaries:
+            total = min(total, self.canaries)
         return len(self.failed) / total if total else 0.0
 
 
 def measure(turn: Turn, places: Sequence[Place]) -> Progress:
     """Look at every place of a service whose update is in progress."""
-    progress = Progress(last_settled=turn.past(seconds(turn.service.update_status.started_at)))
+    status = turn.service.update_status
+    progress = Progress(last_settled=turn.past(seconds(status.started_at)))
+    if status.state == UpdateStatus.UPDATING and not status.promoted:
+        progress.canaries = turn.config.canary
     for place in places:
         new = new_tasks(turn, place)
         if new:

@@ -14,6 +14,7 @@ def validate_node(spec: NodeSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks."""
     checks.member("--role", spec.desired_role, NodeRole)
     checks.member("--availability", spec.availability, NodeSpec.Availability)
+    checks.duration("--drain-deadline", spec.drain_deadline)
     checks.member("membership", spec.membership, NodeSpec.Membership)
     checks.text("node name", spec.annotations.name)
     checks.labels("--label-add", spec.annotations.labels)

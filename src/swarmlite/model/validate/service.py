@@ -13,6 +13,7 @@ from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec, TaskSpec
 from swarmlite.proto.types_pb2 import (
     GenericResource,
     NetworkAttachmentConfig,
+    Placement,
     Privileges,
     RestartPolicy,
     UpdateConfig,
@@ -74,6 +75,8 @@ def _modes(spec: ServiceSpec) -> None:
         if not job:
             raise InvalidSpec("--schedule: only a job has one: --mode replicated-job or global-job")
         schedule.check(spec.schedule)
+    if spec.rebalance_on_join and spec.WhichOneof("mode") not in (None, "replicated"):
+        raise InvalidSpec("--rebalance: only a replicated service is rebalanced")
     if spec.stopped and job and not spec.schedule:
         raise InvalidSpec("a job is not stopped: scale it to 0, or remove it")
     checks.between("--replicas", spec.replicated.replicas, 0, MAX_REPLICAS)
@@ -152,6 +155,11 @@ def _updates(spec: ServiceSpec) -> None:
         where = f"--{name}-failure-action"
         checks.member(where, config.failure_action, UpdateConfig.FailureAction)
         checks.member(f"--{name}-order", config.order, UpdateConfig.Order)
+    checks.between("--update-canary", spec.update.canary, 0, MAX_REPLICAS)
+    if spec.rollback.canary or spec.rollback.canary_by_hand:
+        raise InvalidSpec("rollback: a rollback has no canaries, only an update")
+    if spec.update.canary_by_hand and not spec.update.canary:
+        raise InvalidSpec("--update-canary-promote: goes with --update-canary")
     if spec.rollback.failure_action == UpdateConfig.ROLLBACK:
         raise InvalidSpec("--rollback-failure-action: a rollback pauses or continues")
 
@@ -163,6 +171,7 @@ def _placement(spec: ServiceSpec) -> None:
         if preference.WhichOneof("preference") is None:
             raise InvalidSpec("--placement-pref: expected spread=node.labels.NAME")
         constraints.check_spread(preference.spread.spread_descriptor)
+    checks.member("--strategy", placement.strategy, Placement.Strategy)
     checks.between("--replicas-max-per-node", placement.max_replicas, 0, MAX_REPLICAS)
     if placement.max_replicas and spec.WhichOneof("mode") in ("global", "global_job"):
         raise InvalidSpec("--replicas-max-per-node: only valid with --mode replicated")

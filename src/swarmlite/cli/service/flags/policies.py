@@ -56,6 +56,26 @@ def ratio(text: str) -> float:
     return value
 
 
+def _canary_by_hand(spec: ServiceSpec, value: bool) -> None:
+    config_of(spec, "update").canary_by_hand = value
+
+
+CANARY = [
+    Scalar(
+        ("--update-canary",),
+        _set("update", "canary"),
+        COUNT,
+        "So many tasks first, and the rest once these are promoted (0: all)",
+    ),
+    Scalar(
+        ("--update-canary-promote",),
+        _canary_by_hand,
+        one_of(auto=False, manual=True),
+        "Who promotes canaries: auto (after --update-monitor), manual (service promote)",
+    ),
+]
+
+
 def _policy(which: Which) -> list[Scalar]:
     actions = {"pause": UpdateConfig.PAUSE, "continue": UpdateConfig.CONTINUE}
     if which == "update":
@@ -97,7 +117,7 @@ def _policy(which: Which) -> list[Scalar]:
         DURATION,
         "Time in which an updated task must run (none)",
     )
-    return [*rows, deadline] if which == "update" else rows
+    return [*rows, deadline, *CANARY] if which == "update" else rows
 
 
 def _condition(spec: ServiceSpec, value: RestartPolicy.Condition.ValueType) -> None:

@@ -12,7 +12,7 @@ from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
 from swarmlite.model.image_sources import check_sources
 from swarmlite.proto.specs_pb2 import ContainerSpec, ServiceSpec
-from swarmlite.proto.types_pb2 import EndpointSpec, HealthConfig
+from swarmlite.proto.types_pb2 import EndpointSpec, HealthConfig, Placement
 from swarmlite.stack.syntax import security
 
 from .table import Scalar
@@ -76,6 +76,14 @@ def _endpoint_mode(spec: ServiceSpec, value: EndpointSpec.Mode.ValueType) -> Non
 
 def _max_replicas(spec: ServiceSpec, value: int) -> None:
     spec.task.placement.max_replicas = value
+
+
+def _strategy(spec: ServiceSpec, value: Placement.Strategy.ValueType) -> None:
+    spec.task.placement.strategy = value
+
+
+def _rebalance(spec: ServiceSpec, value: bool) -> None:
+    spec.rebalance_on_join = value
 
 
 def _limit(field: str) -> Callable[[ServiceSpec, int], None]:
@@ -201,6 +209,18 @@ SCALARS = [
         help="When a job runs, as cron(5) in UTC: '30 4 * * *', or @hourly, @daily, @weekly",
     ),
     Scalar(("--replicas-max-per-node",), _max_replicas, COUNT, "Maximum number of tasks per node"),
+    Scalar(
+        ("--strategy",),
+        _strategy,
+        one_of(spread=Placement.SPREAD, binpack=Placement.BINPACK),
+        "Which nodes come first: spread (the emptiest), binpack (the fullest that fits)",
+    ),
+    Scalar(
+        ("--rebalance",),
+        _rebalance,
+        one_of(never=False, on_join=True),
+        "Move tasks when a node joins or comes back: never, on-join",
+    ),
     Scalar(("--limit-cpu",), _limit("nano_cpus"), CPUS, "Limit CPUs"),
     Scalar(("--limit-memory",), _limit("memory_bytes"), BYTES, "Limit Memory"),
     Scalar(("--limit-pids",), _limit("pids"), COUNT, "Limit maximum number of processes"),
