@@ -79,9 +79,11 @@ def test_files_are_copied_into_a_task_of_another_node_and_out_of_it(
 def test_a_port_of_this_host_leads_to_one_of_a_task_that_publishes_none(there: Cluster) -> None:
     manager = there.manager
     line = ("port-forward", "--address", manager.addr, "far.2", ":80", ":81")
-    forwarding = manager.popen(sys.executable, "-m", "swarmlite.cli", *line)
+    begin = ("sh", "-c", 'echo $$; exec "$@"', "sh", sys.executable, "-m", "swarmlite.cli")
+    forwarding = manager.popen(*begin, *line)
+    assert forwarding.stdout is not None
+    pid = forwarding.stdout.readline().strip()
     try:
-        assert forwarding.stdout is not None
         lines = [forwarding.stdout.readline() for _ in range(2)]
         ports = [int(line.split()[2].rpartition(":")[2]) for line in lines]
         assert [manager.get(ports[0], timeout_s=60.0) for _ in range(3)] == ["page\n"] * 3
@@ -91,7 +93,7 @@ def test_a_port_of_this_host_leads_to_one_of_a_task_that_publishes_none(there: C
         manager.run(sys.executable, "-c", ask)
         assert "nothing answers at port 81" in forwarding.stdout.readline()
     finally:
-        forwarding.kill()
+        manager.run("kill", pid)
         forwarding.communicate()
 
 

@@ -29,6 +29,7 @@ from swarmlite.agent.reaching.tunnels import Tunnels
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
 from swarmlite.agent.task_workload import Surroundings
+from swarmlite.agent.usage import Usage
 from swarmlite.agent.worker import Worker
 from swarmlite.build import service as builds
 from swarmlite.build.builder import Builder
@@ -186,6 +187,7 @@ class Agent:
         images = NodeImages(self._storage.images, identity.certificates, managers.addresses)
         around.images.peers = images.peers
         tunnels = Tunnels(engine, self._config.paths.run_dir, self._connected_to, channel)
+        usage = Usage(engine.stats, engine.records)
         self._session = session = Session(
             managers=managers,
             channel=channel,
@@ -193,9 +195,10 @@ class Agent:
             reporter=self._reporter,
             handler=Membership(around, worker, renewal.heard, images),
             attachments=places.held,
-            outgoing=images.outgoing,
+            outgoing=(*images.outgoing, usage.messages),
             fetch=images.fetch,
             tunnel=tunnels.asked,
+            measure=usage.asked,
         )
         renewing = group.create_task(renewal.run())
         try:

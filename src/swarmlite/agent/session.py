@@ -30,6 +30,7 @@ from swarmlite.proto.dispatcher_pb2 import (
     LogChunk,
     LogSubscription,
     ManagerMessage,
+    Measure,
     OpenTunnel,
     SessionInfo,
 )
@@ -81,11 +82,13 @@ class Session:
         outgoing: Sequence[Callable[[], AsyncIterator[AgentMessage]]] = (),
         fetch: Callable[[FetchImage], None] = lambda _: None,
         tunnel: Callable[[OpenTunnel], None] = lambda _: None,
+        measure: Callable[[Measure], None] = lambda _: None,
     ) -> None:
         """`channel` opens a connection with mutual TLS to an address.
 
         `outgoing` give messages of one session each, without end; `fetch` is told of images that
-        managers want here, `tunnel` of tunnels that they want to tasks.
+        managers want here, `tunnel` of tunnels that they want to tasks, `measure` of
+        tasks whose use they want to know.
         `attachments` are the places of plain containers that managers are to keep.
         """
         self._managers = managers
@@ -95,6 +98,7 @@ class Session:
         self._handler = handler
         self._attachments = attachments
         self._outgoing, self._fetch, self._tunnel = outgoing, fetch, tunnel
+        self._measure = measure
         self._instance = secrets.token_hex(16)
         self._session_id = ""
         self._period_s = DEFAULT_PERIOD_S
@@ -206,6 +210,8 @@ class Session:
             self._fetch(message.fetch_image)
         if message.HasField("open_tunnel"):
             self._tunnel(message.open_tunnel)
+        if message.HasField("measure"):
+            self._measure(message.measure)
         for task_id in message.report_again:
             self._reporter.again(task_id)
 

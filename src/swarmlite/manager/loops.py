@@ -7,6 +7,7 @@ delays are counted from timestamps in the store, so that the next leader goes on
 from __future__ import annotations
 
 from .allocator.loop import Allocator
+from .autoscaler import Autoscaler
 from .enforcer import Enforcer
 from .loop import Loop
 from .orchestrator.loop import Orchestrator
@@ -25,4 +26,5 @@ def leader_loops(*, budget: int = BUDGET) -> list[Loop]:
         Scheduler(budget),
         Enforcer(),
         Reaper(budget),
+        Autoscaler(),
     ]

@@ -173,6 +173,7 @@ class AgentMessage(google.protobuf.message.Message):
     LOGS_FIELD_NUMBER: builtins.int
     IMAGES_FIELD_NUMBER: builtins.int
     FETCH_FIELD_NUMBER: builtins.int
+    USAGE_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> Global___Hello:
         """first only"""
@@ -195,6 +196,10 @@ class AgentMessage(google.protobuf.message.Message):
     def fetch(self) -> Global___FetchReport:
         """of a FetchImage"""
 
+    @property
+    def usage(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TaskUsage]:
+        """of the tasks that the last `measure` named"""
+
     def __init__(
         self,
         *,
@@ -204,11 +209,34 @@ class AgentMessage(google.protobuf.message.Message):
         logs: collections.abc.Iterable[Global___LogChunk] | None = ...,
         images: Global___HeldImages | None = ...,
         fetch: Global___FetchReport | None = ...,
+        usage: collections.abc.Iterable[Global___TaskUsage] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images", "logs", b"logs", "statuses", b"statuses"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images", "logs", b"logs", "statuses", b"statuses", "usage", b"usage"]) -> None: ...
 
 Global___AgentMessage: typing_extensions.TypeAlias = AgentMessage
+
+@typing.final
+class TaskUsage(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: builtins.int
+    NANO_CPUS_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    task_id: builtins.str
+    nano_cpus: builtins.int
+    """since the reading before"""
+    memory_bytes: builtins.int
+    def __init__(
+        self,
+        *,
+        task_id: builtins.str = ...,
+        nano_cpus: builtins.int = ...,
+        memory_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory_bytes", b"memory_bytes", "nano_cpus", b"nano_cpus", "task_id", b"task_id"]) -> None: ...
+
+Global___TaskUsage: typing_extensions.TypeAlias = TaskUsage
 
 @typing.final
 class HeldImages(google.protobuf.message.Message):
@@ -412,6 +440,7 @@ class ManagerMessage(google.protobuf.message.Message):
     REPORT_AGAIN_FIELD_NUMBER: builtins.int
     FETCH_IMAGE_FIELD_NUMBER: builtins.int
     OPEN_TUNNEL_FIELD_NUMBER: builtins.int
+    MEASURE_FIELD_NUMBER: builtins.int
     @property
     def session(self) -> Global___SessionInfo: ...
     @property
@@ -426,6 +455,8 @@ class ManagerMessage(google.protobuf.message.Message):
     def fetch_image(self) -> Global___FetchImage: ...
     @property
     def open_tunnel(self) -> Global___OpenTunnel: ...
+    @property
+    def measure(self) -> Global___Measure: ...
     def __init__(
         self,
         *,
@@ -435,11 +466,30 @@ class ManagerMessage(google.protobuf.message.Message):
         report_again: collections.abc.Iterable[builtins.str] | None = ...,
         fetch_image: Global___FetchImage | None = ...,
         open_tunnel: Global___OpenTunnel | None = ...,
+        measure: Global___Measure | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "open_tunnel", b"open_tunnel", "session", b"session"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "open_tunnel", b"open_tunnel", "report_again", b"report_again", "session", b"session"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "measure", b"measure", "open_tunnel", b"open_tunnel", "session", b"session"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "measure", b"measure", "open_tunnel", b"open_tunnel", "report_again", b"report_again", "session", b"session"]) -> None: ...
 
 Global___ManagerMessage: typing_extensions.TypeAlias = ManagerMessage
+
+@typing.final
+class Measure(google.protobuf.message.Message):
+    """What these tasks use is to be told, once; their processors from the second time on."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASK_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        task_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["task_ids", b"task_ids"]) -> None: ...
+
+Global___Measure: typing_extensions.TypeAlias = Measure
 
 @typing.final
 class OpenTunnel(google.protobuf.message.Message):

@@ -106,6 +106,7 @@ class Service(google.protobuf.message.Message):
     SPEC_READ_AT_FIELD_NUMBER: builtins.int
     HISTORY_FIELD_NUMBER: builtins.int
     REBALANCE_FIELD_NUMBER: builtins.int
+    AUTOSCALING_FIELD_NUMBER: builtins.int
     id: builtins.str
     pending_delete: builtins.bool
     """removed by its user, kept until its tasks are gone"""
@@ -139,6 +140,10 @@ class Service(google.protobuf.message.Message):
     def rebalance(self) -> Global___Rebalance:
         """set while tasks are moved to nodes with fewer of them"""
 
+    @property
+    def autoscaling(self) -> Global___Autoscaling:
+        """what spec.autoscale has come to"""
+
     def __init__(
         self,
         *,
@@ -155,11 +160,71 @@ class Service(google.protobuf.message.Message):
         spec_read_at: swarmlite.proto.types_pb2.Version | None = ...,
         history: collections.abc.Iterable[Global___ServiceRevision] | None = ...,
         rebalance: Global___Rebalance | None = ...,
+        autoscaling: Global___Autoscaling | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "rebalance", b"rebalance", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["endpoint", b"endpoint", "history", b"history", "id", b"id", "job_status", b"job_status", "meta", b"meta", "pending_delete", b"pending_delete", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "rebalance", b"rebalance", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["autoscaling", b"autoscaling", "endpoint", b"endpoint", "job_status", b"job_status", "meta", b"meta", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "rebalance", b"rebalance", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["autoscaling", b"autoscaling", "endpoint", b"endpoint", "history", b"history", "id", b"id", "job_status", b"job_status", "meta", b"meta", "pending_delete", b"pending_delete", "previous_spec", b"previous_spec", "previous_spec_version", b"previous_spec_version", "rebalance", b"rebalance", "spec", b"spec", "spec_read_at", b"spec_read_at", "spec_version", b"spec_version", "update_status", b"update_status"]) -> None: ...
 
 Global___Service: typing_extensions.TypeAlias = Service
+
+@typing.final
+class Usage(google.protobuf.message.Message):
+    """What a task used lately."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NANO_CPUS_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    MEASURED_AT_FIELD_NUMBER: builtins.int
+    nano_cpus: builtins.int
+    """over the last period"""
+    memory_bytes: builtins.int
+    @property
+    def measured_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """by the managers' clock"""
+
+    def __init__(
+        self,
+        *,
+        nano_cpus: builtins.int = ...,
+        memory_bytes: builtins.int = ...,
+        measured_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["measured_at", b"measured_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["measured_at", b"measured_at", "memory_bytes", b"memory_bytes", "nano_cpus", b"nano_cpus"]) -> None: ...
+
+Global___Usage: typing_extensions.TypeAlias = Usage
+
+@typing.final
+class Autoscaling(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REPLICAS_FIELD_NUMBER: builtins.int
+    CHANGED_AT_FIELD_NUMBER: builtins.int
+    LESS_SINCE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    replicas: builtins.int
+    """desired now; 0 = as the spec begins"""
+    message: builtins.str
+    """why there are so many"""
+    @property
+    def changed_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def less_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """since when fewer would do; unset while they would not"""
+
+    def __init__(
+        self,
+        *,
+        replicas: builtins.int = ...,
+        changed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        less_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["changed_at", b"changed_at", "less_since", b"less_since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed_at", b"changed_at", "less_since", b"less_since", "message", b"message", "replicas", b"replicas"]) -> None: ...
+
+Global___Autoscaling: typing_extensions.TypeAlias = Autoscaling
 
 @typing.final
 class ServiceRevision(google.protobuf.message.Message):
@@ -230,6 +295,7 @@ class Task(google.protobuf.message.Message):
     ASSIGNED_GENERIC_RESOURCES_FIELD_NUMBER: builtins.int
     JOB_ITERATION_FIELD_NUMBER: builtins.int
     FAILURES_FIELD_NUMBER: builtins.int
+    USAGE_FIELD_NUMBER: builtins.int
     id: builtins.str
     service_id: builtins.str
     slot: builtins.int
@@ -266,6 +332,10 @@ class Task(google.protobuf.message.Message):
     def job_iteration(self) -> swarmlite.proto.types_pb2.Version:
         """set for jobs only"""
 
+    @property
+    def usage(self) -> Global___Usage:
+        """only of services that scale by it"""
+
     def __init__(
         self,
         *,
@@ -286,9 +356,10 @@ class Task(google.protobuf.message.Message):
         assigned_generic_resources: collections.abc.Iterable[swarmlite.proto.types_pb2.GenericResource] | None = ...,
         job_iteration: swarmlite.proto.types_pb2.Version | None = ...,
         failures: builtins.int = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "spec_version", b"spec_version", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "assigned_generic_resources", b"assigned_generic_resources", "desired_state", b"desired_state", "endpoint", b"endpoint", "failures", b"failures", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "status", b"status"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "service_annotations", b"service_annotations", "spec", b"spec", "spec_version", b"spec_version", "status", b"status", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "assigned_generic_resources", b"assigned_generic_resources", "desired_state", b"desired_state", "endpoint", b"endpoint", "failures", b"failures", "id", b"id", "job_iteration", b"job_iteration", "log_driver", b"log_driver", "meta", b"meta", "networks", b"networks", "node_id", b"node_id", "service_annotations", b"service_annotations", "service_id", b"service_id", "slot", b"slot", "spec", b"spec", "spec_version", b"spec_version", "status", b"status", "usage", b"usage"]) -> None: ...
 
 Global___Task: typing_extensions.TypeAlias = Task
 

@@ -157,6 +157,7 @@ class ServiceSpec(google.protobuf.message.Message):
     DEPENDS_ON_FIELD_NUMBER: builtins.int
     SCHEDULE_FIELD_NUMBER: builtins.int
     REBALANCE_ON_JOIN_FIELD_NUMBER: builtins.int
+    AUTOSCALE_FIELD_NUMBER: builtins.int
     STOPPED_FIELD_NUMBER: builtins.int
     schedule: builtins.str
     """of a job: when it runs, five fields of cron(5) in UTC, or @daily"""
@@ -184,6 +185,10 @@ class ServiceSpec(google.protobuf.message.Message):
     def depends_on(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Dependency]:
         """no task of it is placed before all of these hold"""
 
+    @property
+    def autoscale(self) -> Global___Autoscale:
+        """of a replicated one: replicas.replicas is only what it begins with"""
+
     def __init__(
         self,
         *,
@@ -198,13 +203,42 @@ class ServiceSpec(google.protobuf.message.Message):
         depends_on: collections.abc.Iterable[Global___Dependency] | None = ...,
         schedule: builtins.str = ...,
         rebalance_on_join: builtins.bool = ...,
+        autoscale: Global___Autoscale | None = ...,
         stopped: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["annotations", b"annotations", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "task", b"task", "update", b"update"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "depends_on", b"depends_on", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "rebalance_on_join", b"rebalance_on_join", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "schedule", b"schedule", "stopped", b"stopped", "task", b"task", "update", b"update"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "task", b"task", "update", b"update"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["annotations", b"annotations", "autoscale", b"autoscale", "depends_on", b"depends_on", "endpoint", b"endpoint", "global", b"global", "global_job", b"global_job", "mode", b"mode", "rebalance_on_join", b"rebalance_on_join", "replicated", b"replicated", "replicated_job", b"replicated_job", "rollback", b"rollback", "schedule", b"schedule", "stopped", b"stopped", "task", b"task", "update", b"update"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["mode", b"mode"]) -> typing.Literal["replicated", "global", "replicated_job", "global_job"] | None: ...
 
 Global___ServiceSpec: typing_extensions.TypeAlias = ServiceSpec
+
+@typing.final
+class Autoscale(google.protobuf.message.Message):
+    """How many replicas a service has, by what its tasks use. Ours, not Swarm's."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MIN_FIELD_NUMBER: builtins.int
+    MAX_FIELD_NUMBER: builtins.int
+    CPU_PERCENT_FIELD_NUMBER: builtins.int
+    MEMORY_PERCENT_FIELD_NUMBER: builtins.int
+    min: builtins.int
+    max: builtins.int
+    cpu_percent: builtins.int
+    """of the tasks' limit, else of their reservation, else of one processor; 0 = not by it"""
+    memory_percent: builtins.int
+    """of the tasks' limit, else of their reservation; 0 = not by it"""
+    def __init__(
+        self,
+        *,
+        min: builtins.int = ...,
+        max: builtins.int = ...,
+        cpu_percent: builtins.int = ...,
+        memory_percent: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cpu_percent", b"cpu_percent", "max", b"max", "memory_percent", b"memory_percent", "min", b"min"]) -> None: ...
+
+Global___Autoscale: typing_extensions.TypeAlias = Autoscale
 
 @typing.final
 class Dependency(google.protobuf.message.Message):

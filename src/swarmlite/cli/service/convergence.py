@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from swarmlite.cli.output import human
 from swarmlite.model import task_states
+from swarmlite.model.replicas import desired_replicas
 from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.types_pb2 import UpdateStatus
 
@@ -48,7 +49,7 @@ def look(service: Service, tasks: Sequence[Task], down_nodes: set[str], rollback
     if mode in _JOBS:
         return _look_at_job(service, tasks)
     by_place = _best(tasks, down_nodes, by_slot=mode == "replicated")
-    wanted = service.spec.replicated.replicas if mode == "replicated" else len(by_place)
+    wanted = desired_replicas(service) if mode == "replicated" else len(by_place)
     if service.spec.stopped:
         left = sum(t.status.state < task_states.COMPLETE for t in tasks)
         return View([("overall progress", f"{left} tasks left")], converged=left == 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from swarmlite.cli.output import human
 from swarmlite.docker import services as shapes
 from swarmlite.model import units
+from swarmlite.model.replicas import desired_replicas
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ContainerSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import (
@@ -51,7 +52,10 @@ def _head(service: Service) -> Iterator[str]:
     words = {"global": "Global", "replicated": "Replicated"}
     yield f"Service Mode:\t{words.get(which, which.replace('_', ' ').capitalize())}"
     if which == "replicated":
-        yield f" Replicas:\t{spec.replicated.replicas}"
+        yield f" Replicas:\t{desired_replicas(service)}"
+        if spec.HasField("autoscale"):
+            why = f" ({service.autoscaling.message})" if service.autoscaling.message else ""
+            yield f" Scaled:\t{spec.autoscale.min} to {spec.autoscale.max}{why}"
 
 
 def _update_status(status: UpdateStatus) -> Iterator[str]:

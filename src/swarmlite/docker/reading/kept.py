@@ -34,6 +34,8 @@ def carried_over(sent: Fields, spec: ServiceSpec, stored: ServiceSpec) -> Servic
     if sent.has("UpdateConfig"):
         spec.update.canary = stored.update.canary
         spec.update.canary_by_hand = stored.update.canary_by_hand
+    if stored.HasField("autoscale"):
+        spec.autoscale.CopyFrom(stored.autoscale)
     spec.rebalance_on_join = stored.rebalance_on_join
     spec.task.placement.strategy = stored.task.placement.strategy
     if not sent.has("Schedule"):

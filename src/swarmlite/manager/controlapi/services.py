@@ -11,6 +11,7 @@ from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec
 from swarmlite.ids import new_id
 from swarmlite.manager.store.tables import Tally
 from swarmlite.model import defaults, dirty, revisions, task_states
+from swarmlite.model.replicas import desired_replicas
 from swarmlite.model.validate import validate_change, validate_service
 from swarmlite.proto.control_pb2 import (
     CreateServiceRequest,
@@ -158,7 +159,7 @@ class Services:
         if service.spec.stopped:
             status.desired_tasks = 0
         elif service.spec.WhichOneof("mode") == "replicated":
-            status.desired_tasks = service.spec.replicated.replicas
+            status.desired_tasks = desired_replicas(service)
         elif service.spec.WhichOneof("mode") == "replicated_job":
             status.desired_tasks = service.spec.replicated_job.max_concurrent
         elif not tallies:
@@ -241,6 +242,8 @@ def _change(service: Service, spec: ServiceSpec, now: datetime) -> None:
     service.spec_read_at.CopyFrom(service.meta.version)
     service.previous_spec.CopyFrom(service.spec)
     service.previous_spec_version.index = old_version
+    if spec.replicated != service.spec.replicated or not spec.HasField("autoscale"):
+        service.ClearField("autoscaling")  # it begins with the number that somebody chose
     service.spec.CopyFrom(spec)
     service.spec_version.index = newest + 1
     service.ClearField("update_status")

@@ -40,6 +40,7 @@ from .attachments import Attachments, stale
 from .carrying import Carrying
 from .judging import NodeJudge
 from .liveness import Liveness
+from .measuring import Measuring
 from .orphans import orphans
 from .reports import Reports
 from .sessions import Session, Sessions
@@ -101,6 +102,7 @@ class Dispatcher:
         self.carrying: Carrying | None = None
         self.tunnels: Accepting | None = None
         self.attachments = Attachments(store)
+        self.measuring = Measuring(store, self.sessions, now)
         self._store = store
         self._node_id = node_id
         self._is_leader = is_leader
@@ -183,6 +185,8 @@ class Dispatcher:
                 apart("images of node", node_id, self.carrying.held, node_id, message.images)
             if message.HasField("fetch"):
                 apart("report of node", node_id, self.carrying.reported, node_id, message.fetch)
+        if message.usage:
+            apart("usage of node", node_id, self.measuring.told, node_id, message.usage)
         for chunk in message.logs:
             if self.logs is not None:
                 apart("log of node", node_id, self.logs.received, node_id, chunk)
@@ -263,6 +267,7 @@ class Dispatcher:
                     partial(kept_up, "watching nodes", self.judge.run),
                     partial(kept_up, "asking hosts", self.judge.ask_forever),
                     partial(kept_up, "orphaning", self._orphan_forever),
+                    partial(kept_up, "measuring", self.measuring.run),
                 ):
                     group.create_task(loop())
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from swarmlite.model.replicas import desired_replicas
 from swarmlite.model.task_states import RUNNING
 
 from ..updater import advance
@@ -15,7 +16,7 @@ from .turn import Turn
 
 def reconcile(turn: Turn) -> None:
     """Bring the number of filled slots to what is desired, then see to each."""
-    wanted = turn.service.spec.replicated.replicas
+    wanted = desired_replicas(turn.service)
     if turn.service.spec.stopped:
         turn.stop()
         advance(turn, [])

@@ -77,6 +77,8 @@ def _modes(spec: ServiceSpec) -> None:
         schedule.check(spec.schedule)
     if spec.rebalance_on_join and spec.WhichOneof("mode") not in (None, "replicated"):
         raise InvalidSpec("--rebalance: only a replicated service is rebalanced")
+    if spec.HasField("autoscale"):
+        _autoscale(spec)
     if spec.stopped and job and not spec.schedule:
         raise InvalidSpec("a job is not stopped: scale it to 0, or remove it")
     checks.between("--replicas", spec.replicated.replicas, 0, MAX_REPLICAS)
@@ -86,6 +88,23 @@ def _modes(spec: ServiceSpec) -> None:
         for name in ("update", "rollback"):
             if spec.HasField(name):
                 raise InvalidSpec(f"--{name}-*: a job has no {name} config")
+
+
+def _autoscale(spec: ServiceSpec) -> None:
+    scale, resources = spec.autoscale, spec.task.resources
+    if spec.WhichOneof("mode") not in (None, "replicated"):
+        raise InvalidSpec("--replicas-max: only a replicated service is scaled")
+    checks.between("--replicas-min", scale.min, 1, MAX_REPLICAS)
+    checks.between("--replicas-max", scale.max, 1, MAX_REPLICAS)
+    if scale.min > scale.max:
+        raise InvalidSpec(f"--replicas-min: {scale.min} is above --replicas-max {scale.max}")
+    checks.between("--scale-cpu", scale.cpu_percent, 0, 1000)
+    checks.between("--scale-memory", scale.memory_percent, 0, 100)
+    if not scale.cpu_percent and not scale.memory_percent:
+        raise InvalidSpec("--replicas-max: needs --scale-cpu or --scale-memory: what to scale by")
+    known = resources.limits.memory_bytes or resources.reservations.memory_bytes
+    if scale.memory_percent and not known:
+        raise InvalidSpec("--scale-memory: is of --limit-memory or --reserve-memory: give one")
 
 
 def _generic(reserved: Iterable[GenericResource]) -> None:

@@ -86,6 +86,20 @@ def _rebalance(spec: ServiceSpec, value: bool) -> None:
     spec.rebalance_on_join = value
 
 
+def _autoscale(field: str) -> Callable[[ServiceSpec, int], None]:
+    def apply(spec: ServiceSpec, value: int) -> None:
+        if field == "max" and not value:
+            spec.ClearField("autoscale")
+            return
+        if value >= 2**32:
+            raise InvalidSpec(f"--{field.replace('_', '-')}: {value} is too much")
+        if not spec.HasField("autoscale"):
+            spec.autoscale.min = 1
+        setattr(spec.autoscale, field, value)
+
+    return apply
+
+
 def _limit(field: str) -> Callable[[ServiceSpec, int], None]:
     def apply(spec: ServiceSpec, value: int) -> None:
         setattr(spec.task.resources.limits, field, value)
@@ -220,6 +234,22 @@ SCALARS = [
         _rebalance,
         one_of(never=False, on_join=True),
         "Move tasks when a node joins or comes back: never, on-join",
+    ),
+    Scalar(
+        ("--replicas-min",), _autoscale("min"), COUNT, "Fewest tasks, where --scale-* is given (1)"
+    ),
+    Scalar(("--replicas-max",), _autoscale("max"), COUNT, "Most tasks; 0 scales no longer"),
+    Scalar(
+        ("--scale-cpu",),
+        _autoscale("cpu_percent"),
+        COUNT,
+        "Scale so that tasks use this percentage of their cpu limit, reservation or one cpu",
+    ),
+    Scalar(
+        ("--scale-memory",),
+        _autoscale("memory_percent"),
+        COUNT,
+        "Scale so that tasks use this percentage of their memory limit or reservation",
     ),
     Scalar(("--limit-cpu",), _limit("nano_cpus"), CPUS, "Limit CPUs"),
     Scalar(("--limit-memory",), _limit("memory_bytes"), BYTES, "Limit Memory"),
