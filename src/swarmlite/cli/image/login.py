@@ -50,7 +50,9 @@ def command(
         swarm_login.login(server, token, name)
         return
     if token or name:
-        raise InvalidSpec("--token and --name go with a swarm's address: swarm://MANAGER")
+        raise InvalidSpec(
+            "--token and --name are only valid with a swarm's address: swarm://MANAGER"
+        )
     if password is not None and password_stdin:
         raise InvalidSpec("--password and --password-stdin are mutually exclusive")
     if password_stdin and not username:

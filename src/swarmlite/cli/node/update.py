@@ -49,7 +49,7 @@ def command(session: Session, /, node: str, **values: Any) -> None:
             spec.ClearField("drain_deadline")
         if values["drain_deadline"] is not None:
             if spec.availability != NodeSpec.DRAIN:
-                raise InvalidSpec("--drain-deadline goes with --availability drain")
+                raise InvalidSpec("--drain-deadline is only valid with --availability drain")
             spec.drain_deadline.CopyFrom(units.duration(values["drain_deadline"]))
         if values["allow"] is not None:
             spec.allowed[:] = dict.fromkeys(values["allow"])

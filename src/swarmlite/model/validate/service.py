@@ -178,7 +178,7 @@ def _updates(spec: ServiceSpec) -> None:
     if spec.rollback.canary or spec.rollback.canary_by_hand:
         raise InvalidSpec("rollback: a rollback has no canaries, only an update")
     if spec.update.canary_by_hand and not spec.update.canary:
-        raise InvalidSpec("--update-canary-promote: goes with --update-canary")
+        raise InvalidSpec("--update-canary-promote: only valid with --update-canary")
     if spec.rollback.failure_action == UpdateConfig.ROLLBACK:
         raise InvalidSpec("--rollback-failure-action: a rollback pauses or continues")
 

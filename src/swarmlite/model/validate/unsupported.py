@@ -65,7 +65,8 @@ HONOURED_SERVICE = frozenset(
     task.networks.addresses
     task.networks.driver_attachment_opts
     task.force_update
-    replicated global replicated_job global_job depends_on stopped schedule
+    replicated global replicated_job global_job depends_on stopped schedule autoscale
+    rebalance_on_join update.canary update.canary_by_hand rollback.canary rollback.canary_by_hand
     update.parallelism update.delay update.failure_action update.monitor
     update.max_failure_ratio update.order update.progress_deadline
     rollback.parallelism rollback.delay rollback.failure_action rollback.monitor
