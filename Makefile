@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 FLAKES ?= 0
 TRIES ?= 2
 
-.PHONY: help root venv demo test debian13 lint bench chaos engines clients deb packages stubs lock clean
+.PHONY: help root venv demo test debian13 lint bench chaos engines clients deb packages vm-test stubs lock clean
 
 help:
 	@echo "make demo      three hosts on this machine, the voting example on them, a worker killed (root)"
@@ -22,6 +22,7 @@ help:
 	@echo "make clients   clients of npm, Ansible and compose, fetched once (root)"
 	@echo "make deb       dist/swarmlite_VERSION_amd64.deb and _arm64.deb, for Debian 12 and 13"
 	@echo "make packages  these, installed and upgraded in bare trees of both (root, debootstrap)"
+	@echo "make vm-test   the package on three virtual machines with Debian's kernel (root, qemu)"
 	@echo "make bench     against Docker's engine, in the same run (root)"
 	@echo "make stubs     the protobuf stubs"
 
@@ -92,6 +93,12 @@ packages: root
 	@deploy/packages.sh run test debian13
 	@$(MAKE) --no-print-directory venv
 	$(BIN)/python -m pytest -m packages tests/packages
+
+# A gigabyte of disk for the machines' image, once; emulated where there is no KVM.
+vm-test: root
+	@deploy/packages.sh run test vm
+	@$(MAKE) --no-print-directory venv
+	$(BIN)/python -m pytest -m vm tests/vm
 
 bench: root
 	@deploy/packages.sh run test bench

@@ -12,33 +12,20 @@ SUITE=trixie
 TREE=${SWARMLITE_DEBIAN13:-/var/tmp/swarmlite-debian13}
 SOURCE=$(cd "$(dirname "$0")/.." && pwd)
 GRACE_S=60
+. "$SOURCE/deploy/trees.sh"
 
 fail() {
     echo "debian13.sh: $1" >&2
     exit 1
 }
 
-mirror() {
-    apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
-        sed -n 's/^Debian|Debian|//p' | head -n 1
-}
-
 make_tree() {
-    [ ! -e "$TREE" ] || fail "$TREE is there and is not a tree of this script's: remove it"
     sh "$SOURCE/deploy/packages.sh" debian13
-    mirror=$(mirror)
-    [ -n "$mirror" ] || fail "apt knows no mirror of Debian: is there a deb line for it in /etc/apt?"
-    echo "making a tree of Debian 13 in $TREE"
-    rm -rf "$TREE.new"
-    mkdir -p -m 0700 "$(dirname "$TREE")" "$TREE.new"
-    debootstrap --variant=minbase --include=ca-certificates,git,make,python3-venv \
-        "$SUITE" "$TREE.new/tree" "$mirror" >"$TREE.new/log" 2>&1 ||
-        fail "debootstrap failed: $(tail -n 1 "$TREE.new/log") (all of it: $TREE.new/log)"
+    debian_tree "$SUITE" "$TREE" ca-certificates,git,make,python3-venv
     # apt and TLS in the tree go the ways of this host: proxies, dates, authorities.
-    apt-config dump Acquire >"$TREE.new/tree/etc/apt/apt.conf.d/99host"
-    cp -RL /usr/local/share/ca-certificates/. "$TREE.new/tree/usr/local/share/ca-certificates/"
-    chroot "$TREE.new/tree" update-ca-certificates >/dev/null 2>&1
-    mv "$TREE.new" "$TREE"
+    apt-config dump Acquire >"$TREE/tree/etc/apt/apt.conf.d/99host"
+    cp -RL /usr/local/share/ca-certificates/. "$TREE/tree/usr/local/share/ca-certificates/"
+    chroot "$TREE/tree" update-ca-certificates >/dev/null 2>&1
 }
 
 # All that git would commit, over what an earlier run left of it; .venv and .cache stay.

@@ -1,14 +1,15 @@
 #!/bin/sh
 # Installs the Debian packages of the groups that are named, those that are missing.
-#   deploy/packages.sh run|test|bench...
+#   deploy/packages.sh run|test|bench|debian13|vm...
 # run: what a node needs. test: registries and the contents of images. bench: the peers.
-# debian13: what makes a tree of that release.
+# debian13: what makes a tree of that release. vm: virtual machines.
 set -eu
 
 run="etcd-server nftables libnftables1 iproute2 python3-venv"
 test="docker-registry busybox-static iputils-ping procps conntrack crun curl etcd-client openssh-server e2fsprogs"
 bench="docker.io runc"
 debian13="debootstrap git"
+vm="debootstrap qemu-system-x86 qemu-utils openssh-client e2fsprogs"
 
 [ "$(id -u)" = 0 ] || { echo "packages.sh installs Debian packages: run it as root, or with sudo" >&2; exit 1; }
 
@@ -24,7 +25,8 @@ for group in "$@"; do
             ! apt-cache show docker-cli >/dev/null 2>&1 || names="$names docker-cli"
             ;;
         debian13) names=$debian13 ;;
-        *) echo "packages.sh: unknown group '$group': one of run, test, bench, debian13" >&2; exit 2 ;;
+        vm) names=$vm ;;
+        *) echo "packages.sh: unknown group '$group': one of run, test, bench, debian13, vm" >&2; exit 2 ;;
     esac
     for name in $names; do
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing="$missing $name"
