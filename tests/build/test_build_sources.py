@@ -66,27 +66,40 @@ async def test_add_takes_a_repository_where_there_is_git(
 ) -> None:
     if shutil.which("git") is None:
         built = await builder.build("FROM scratch\nADD https://127.0.0.1:1/x.git /x\n")
-        assert "this host has no git" in built.refusal
+        assert "git is not installed" in built.refusal
         return
     work, bare = tmp_path / "work", tmp_path / "served" / "repo.git"
     bare.parent.mkdir()
 
-    def git(*words: str) -> None:
+    def git(*words: str) -> str:
         identity = ["-c", "user.name=n", "-c", "user.email=e@x", "-c", "commit.gpgsign=false"]
-        subprocess.run(["git", *identity, *words], check=True, capture_output=True)
+        done = subprocess.run(["git", *identity, *words], check=True, capture_output=True)
+        return done.stdout.decode().strip()
 
     git("init", "-q", "-b", "main", str(work))
     (work / "sub").mkdir()
     (work / "sub" / "file").write_text("of the repository\n")
     git("-C", str(work), "add", ".")
     git("-C", str(work), "commit", "-qm", "x")
+    first = git("-C", str(work), "rev-parse", "HEAD")
+    git("-C", str(work), "commit", "-qm", "y", "--allow-empty")
     git("clone", "-q", "--bare", str(work), str(bare))
     git("-C", str(bare), "update-server-info")
     with served(builder, bare.parent) as url:
         built = await builder.build(
             f"FROM scratch\nADD {url}/repo.git#main:sub /only/\n", tree=True
         )
+        # A commit that no branch ends with, and what --checksum says of it.
+        older = f"{url}/repo.git#{first}:sub"
+        old = await builder.build(
+            f"FROM scratch\nADD --checksum={first[:12]} {older} /\n", tree=True
+        )
+        wrong = await builder.build(f"FROM scratch\nADD --checksum={'0' * 40} {older} /\n")
+        missing = await builder.build(f"FROM scratch\nADD {url}/repo.git#main:none /\n")
     assert built.text("only/file", 1) == "of the repository\n"
+    assert old.text("file", 1) == "of the repository\n"
+    assert f"expected checksum {'0' * 40}, found {first}" in wrong.refusal
+    assert "the repository has no folder 'none'" in missing.refusal
 
 
 async def test_named_contexts_are_files_or_take_the_place_of_images(builder: BuildHost) -> None:

@@ -278,5 +278,5 @@ def test_a_repository_is_fetched_by_branch_commit_and_folder(
 
 def test_without_git_a_repository_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(Exception, match=r"x\.git: git is not installed; give a folder or a tar"):
+    with pytest.raises(Exception, match=r"x\.git: git is not installed: install it, or give a tar"):
         opened("https://example.org/x.git")

@@ -57,11 +57,16 @@ def test_dockers_clients_hear_why_a_build_is_refused(paths: Paths) -> None:
     words += ["--run-dir", str(paths.run_dir)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as gateway:
         try:
-            deadline = time.monotonic() + WAIT_S
-            while not paths.docker_socket.exists():
-                assert gateway.poll() is None and time.monotonic() < deadline
-                time.sleep(0.02)
             connection = Unix(paths.docker_socket)
+            deadline = time.monotonic() + WAIT_S
+            while True:
+                try:
+                    connection.connect()
+                    break
+                except OSError:  # it is not there, or does not listen yet
+                    connection.close()
+                    assert gateway.poll() is None and time.monotonic() < deadline
+                    time.sleep(0.02)
             connection.request("POST", "/build", b"x", {"Content-Type": "application/x-tar"})
             answer = connection.getresponse()
             assert (answer.status, WHY in answer.read().decode()) == (400, True)

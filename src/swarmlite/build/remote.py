@@ -16,14 +16,21 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, Unavailable
+from swarmlite.build.git import Address, Checkout, Trust
+from swarmlite.errors import (
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    SwarmliteError,
+    Unavailable,
+)
 from swarmlite.model.references import is_digest
+from swarmlite.storage.images.flight import in_thread
 
 _GIT = re.compile(r"(?:git://|git@|ssh://|https?://[^#]*\.git(?:#|$|\?))")
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
 _CHUNK = 256 << 10
 MAX_BYTES = 64 << 30
-GIT_TIMEOUT_S = 600.0
 Status = Callable[..., None]
 
 
@@ -120,65 +127,36 @@ def _moment(text: str) -> int:
 
 
 async def _git(url: str, folder: Path, checksum: str, *, keep: bool) -> Fetched:
-    git = shutil.which("git")
-    if git is None:
-        raise FailedPrecondition(f"ADD {url}: this host has no git: install it, or add an archive")
-    repository, _, fragment = url.partition("#")
-    ref, _, subdir = fragment.partition(":")
-    if ref.startswith("-") or repository.startswith("-"):
-        raise InvalidSpec(f"ADD {url}: a name that begins with - is refused")
     tree = folder.with_name(folder.name + "-git")
-    environment = {
-        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ALLOW_PROTOCOL": "git:http:https:ssh",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "HOME": str(folder),
-    }
-
-    async def run(*arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            git, *arguments, env=environment, cwd=folder, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(GIT_TIMEOUT_S):
-                out, err = await process.communicate()
-        except BaseException:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            raise
-        if process.returncode:
-            why = err.decode(errors="replace").strip().splitlines()
-            raise Unavailable(f"ADD {url}: git: {why[-1] if why else process.returncode}")
-        return out.decode(errors="replace")
-
-    await run("init", "-q", str(tree))
-    fetch = ("-C", str(tree), "fetch", "-q")
     try:
-        await run(*fetch, "--depth=1", "--", repository, ref or "HEAD")
-    except Unavailable as error:
-        if "shallow" not in str(error):
-            raise
-        await run(*fetch, "--", repository, ref or "HEAD")  # from a plain web server
-    await run("-C", str(tree), "checkout", "-q", "FETCH_HEAD")
-    if checksum:
-        commit = (await run("-C", str(tree), "rev-parse", "HEAD")).strip()
-        if not checksum or not commit.startswith(checksum):
-            raise FailedPrecondition(f"ADD {url}: expected checksum {checksum}, found {commit}")
-    await run("-C", str(tree), "submodule", "-q", "update", "--init", "--recursive", "--depth=1")
+        checkout = Checkout(Address.parse(url), tree, Trust.NOBODYS)
+        try:
+            commit = await _in_thread_until(checkout.fetch, checkout.stop)
+            if checksum and not commit.startswith(checksum):
+                raise FailedPrecondition(f"expected checksum {checksum}, found {commit}")
+            return await in_thread(lambda: _moved(checkout, tree, folder, keep=keep))
+        finally:
+            await in_thread(lambda: shutil.rmtree(tree, ignore_errors=True))
+    except SwarmliteError as error:
+        raise type(error)(f"ADD {url}: {str(error).removeprefix(f'{url}: ')}") from error
+
+
+async def _in_thread_until(work: Callable[[], str], stop: Callable[[], None]) -> str:
+    """What `work` comes to, in a thread; cancelled, it is stopped and waited for."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop()
+        await asyncio.wait([task])
+        task.exception()  # seen
+        raise
+
+
+def _moved(checkout: Checkout, tree: Path, folder: Path, *, keep: bool) -> Fetched:
     if not keep:
-        await asyncio.to_thread(shutil.rmtree, tree / ".git")
-    return await asyncio.to_thread(_moved, tree, subdir, folder, url)
-
-
-def _moved(tree: Path, subdir: str, folder: Path, url: str) -> Fetched:
-    place = (tree / subdir.strip("/")).resolve()
-    if not place.is_relative_to(tree.resolve()) or not place.is_dir():
-        raise NotFound(f"ADD {url}: no directory {subdir} in the repository")
+        shutil.rmtree(tree / ".git")
+    place = checkout.inside()
     shutil.rmtree(folder)
     place.rename(folder)
-    if tree.exists():
-        shutil.rmtree(tree)
     return Fetched(is_tree=True)

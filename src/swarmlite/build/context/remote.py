@@ -5,10 +5,8 @@ Raises InvalidSpec for what an address says, Unavailable for who does not answer
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -18,14 +16,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
-from swarmlite.errors import FailedPrecondition, InvalidSpec, Unavailable
+from swarmlite.build.git import Address, Checkout, Trust
+from swarmlite.errors import Unavailable
 
 TIMEOUT_S = 60.0
 """Without a byte of an answer."""
-GIT_S = 1800.0
 _GIT = re.compile(r"(git|ssh)://|git@[\w.-]+:|github\.com/")
 _HTTP = re.compile(r"https?://")
-_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def is_git(address: str) -> bool:
@@ -80,64 +77,9 @@ class _Whole:
 @contextmanager
 def checkout(address: str) -> Iterator[Path]:
     """The folder of a repository: ADDRESS[#REF[:FOLDER]], without its .git; gone afterwards."""
-    repository, _, fragment = address.partition("#")
-    ref, _, folder = fragment.partition(":")
-    if repository.startswith("github.com/"):
-        repository = f"https://{repository}"
-    if ref.startswith("-"):
-        raise InvalidSpec(f"{address}: {ref[:40]!r} is not a branch, a tag or a commit")
-    if shutil.which("git") is None:
-        raise FailedPrecondition(f"{address}: git is not installed; give a folder or a tar")
+    found = Address.parse(address)
     with tempfile.TemporaryDirectory(prefix="swarmlite-git-") as scratch:
-        root = Path(scratch) / "context"
-        root.mkdir()
-        _fetch(root, repository, ref)
-        shutil.rmtree(root / ".git")
-        yield _inside(root, folder, address)
-
-
-def _fetch(root: Path, repository: str, ref: str) -> None:
-    _git(root, "init", "--quiet")
-    _git(root, "remote", "add", "origin", repository)
-    try:
-        _git(root, "fetch", "--quiet", "--depth=1", "origin", ref or "HEAD")
-        found = "FETCH_HEAD"
-    except Unavailable as error:
-        # Servers may refuse to be asked for a commit that no branch ends with, and plain web
-        # servers can give nothing less than everything.
-        if not _ID.fullmatch(ref) and "shallow" not in str(error):
-            raise
-        _git(root, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/heads/*", "HEAD")
-        found = ref or "FETCH_HEAD"
-    _git(root, "checkout", "--quiet", found)
-    if (root / ".gitmodules").is_file():
-        _git(root, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
-
-
-def _git(root: Path, *words: str) -> None:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        environment.pop(name, None)  # of a hook that builds: they are another repository's
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", *words]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"git {words[0]} did not end within {GIT_S:.0f} s") from error
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise Unavailable(f"git {words[0]} failed: {said[-1] if said else done.returncode}")
-
-
-def _inside(root: Path, folder: str, address: str) -> Path:
-    found = (root / folder.lstrip("/")).resolve()
-    if not found.is_relative_to(root.resolve()) or not found.is_dir():
-        raise InvalidSpec(f"{address}: the repository has no folder {folder[:80]!r}")
-    return found
+        tree = Checkout(found, Path(scratch) / "context", Trust.OWN)
+        tree.fetch()
+        shutil.rmtree(Path(scratch) / "context" / ".git")
+        yield tree.inside()

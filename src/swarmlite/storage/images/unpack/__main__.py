@@ -9,6 +9,7 @@ zstandard and isal lie. Ends with its input, and with its parent.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import resource
@@ -25,10 +26,14 @@ from swarmlite.storage.images.unpack.extract import Extractor
 from swarmlite.storage.images.unpack.streams import FilePart, Hashed, decompressed
 from swarmlite.storage.images.unpack.tar import TarReader
 
+_GARBAGE = 50_000  # objects
+
 
 def main() -> None:
     """Do the jobs of standard input and say how each went."""
     processes.die_with_parent()
+    gc.freeze()  # members of a tar are no cycles, and there are a million of them
+    gc.set_threshold(_GARBAGE)
     while line := sys.stdin.buffer.readline():
         job = json.loads(line)
         if job["libraries"] not in sys.path:
