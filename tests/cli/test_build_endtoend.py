@@ -166,3 +166,42 @@ def test_a_context_is_an_image_of_an_oci_layout(host: Any, context: Path, tmp_pa
     ):
         refused = host.cli(*build, f"other=oci-layout://{value}", str(context))
         assert refused.status == 1 and said in refused.err and refused.err.count("\n") == 1
+
+
+def test_services_of_a_file_build_on_each_other_and_keep_their_cache(
+    host: Any, tmp_path: Path
+) -> None:
+    """`additional_contexts: service:NAME` goes first, wherever it stands; `cache_to` a folder."""
+    compose = f"""
+services:
+  app:
+    build:
+      context: .
+      dockerfile_inline: |
+        FROM base
+        RUN cat /word > /app
+      additional_contexts: {{base: "service:base"}}
+  base:
+    build:
+      context: .
+      dockerfile_inline: |
+        FROM {host.image}
+        RUN echo of-base > /word
+      cache_to: ["type=local,dest=kept"]
+      cache_from: ["type=local,src=kept"]
+"""
+    (tmp_path / "compose.yml").write_text(compose)
+    file = ("-c", str(tmp_path / "compose.yml"))
+    said = host.cli("stack", "build", "-q", *file, "mine")
+    assert said.status == 0 and "cache_from kept: no cache lies there" in said.err, said.err
+    assert said.err.index("for service base") < said.err.index("for service app")
+    assert (tmp_path / "kept" / "index.json").exists()
+    again = host.cli("stack", "build", "-q", *file, "mine", "base")
+    assert again.status == 0 and "no cache" not in again.err, again.err
+    refused = host.cli("stack", "build", "-q", *file, "mine", "app")
+    assert "its context is of service base, which is not built here" in refused.err
+    back = 'additional_contexts: {a: "service:app"}\n      cache_to: ['
+    circle = compose.replace("cache_to: [", back)
+    (tmp_path / "compose.yml").write_text(circle)
+    assert "in a circle: " in host.cli("stack", "build", *file, "mine").err
+    host.ok("rmi", "mine-app", "mine-base")

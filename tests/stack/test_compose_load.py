@@ -15,6 +15,7 @@ from swarmlite.proto.types_pb2 import Mount, PortConfig, RestartPolicy, UpdateCo
 from swarmlite.stack import tree
 from swarmlite.stack.interpolate import substitute
 from swarmlite.stack.load import Stack, combine, load
+from swarmlite.stack.syntax.caches import Folder
 
 EXAMPLES = Path(__file__).parents[2] / "compose-examples"
 
@@ -414,7 +415,7 @@ services:
       args: [A=b, HOME]
       target: prod
       labels: {l: m}
-      cache_from: [r:5/c:d, "type=registry,ref=e"]
+      cache_from: [r:5/c:d, "type=registry,ref=e", "type=local,src=kept"]
       network: host
       shm_size: 128m
       secrets: [token, {source: key, target: k}]
@@ -425,7 +426,9 @@ services:
       ssh: [default]
       additional_contexts: {base: docker-image://alpine}
       no_cache: true
-      cache_to: [x]
+      cache_to: [x, "type=local,dest=kept,mode=max"]
+      provenance: false
+      sbom: true
   plain: {build: ., image: r:5/plain}
 """.replace("FILE", __file__),
         HOME="/h",
@@ -442,7 +445,9 @@ services:
     assert web.secret_files == {"token": __file__}
     assert web.secret_variables == {"k": "KEY"} and web.ssh == ["default"]
     assert web.contexts == {"base": "docker-image://alpine"}
-    assert made.warnings == ["Ignoring unsupported options: build.cache_to"]
+    assert [one.ref for one in options.cache_to] == ["x:latest"]
+    assert web.cache_sources == ["kept"] and web.cache_folders == [Folder("kept", every=True)]
+    assert made.warnings == ["Ignoring unsupported options: build.sbom"]
     assert plain.image == "r:5/plain:latest" and plain.context == "."
     images = [service.task.container.image for service in made.services]
     assert images == [web.image.removesuffix(":latest"), "r:5/plain"]

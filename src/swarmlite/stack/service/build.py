@@ -12,12 +12,15 @@ from swarmlite.proto.build_pb2 import BuildOptions
 from swarmlite.proto.types_pb2 import Platform
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
-from swarmlite.stack.syntax import small
+from swarmlite.stack.syntax import caches, small
 from swarmlite.stack.tree import Node
 from swarmlite.stack.world import Draft, World
 
-IGNORED = ("cache_to", "isolation", "provenance", "sbom")
-"""Keys that change nothing of what is built here."""
+IGNORED = ("isolation", "provenance", "sbom")
+"""Keys that change nothing of what is built here; no attestations are made."""
+OF_SERVICE = "service:"
+"""Begins a context that is what another service of the file builds."""
+_OFF = ("false", "mode=none", "disabled=true", "default")
 
 
 @dataclass
@@ -41,6 +44,10 @@ class Build:
     """As of --ssh."""
     contexts: dict[str, str] = field(default_factory=dict)
     """More contexts by name."""
+    cache_folders: list[caches.Folder] = field(default_factory=list)
+    """Those that get the build's cache; relative ones begin as contexts do."""
+    cache_sources: list[str] = field(default_factory=list)
+    """Folders with a cache."""
 
 
 def section(node: Node, draft: Draft) -> None:
@@ -118,14 +125,16 @@ def _tags(node: Node, build: Build) -> None:
 
 def _cache_from(node: Node, build: Build) -> None:
     for item in read.items(node):
-        text = read.scalar(item)
-        if "type=" in text:
-            said = dict(part.partition("=")[::2] for part in text.split(","))
-            if said.get("type") != "registry" or not said.get("ref"):
-                raise item.error("expected an image, or type=registry,ref=IMAGE")
-            text = said["ref"]
         with read.placed(item):
-            build.options.cache_from.append(str(Reference.parse(text)))
+            if folder := caches.source(build.options, read.scalar(item)):
+                build.cache_sources.append(folder)
+
+
+def _cache_to(node: Node, build: Build) -> None:
+    for item in read.items(node):
+        with read.placed(item):
+            if folder := caches.to(build.options, read.scalar(item)):
+                build.cache_folders.append(folder)
 
 
 def _extra_hosts(node: Node, build: Build) -> None:
@@ -181,8 +190,10 @@ def _ssh(node: Node, build: Build) -> None:
 
 def _contexts(node: Node, build: Build) -> None:
     for name, value in read.pairs(node).items():
-        if not value or value.startswith("service:"):
-            raise node.error(f"{name}: expected a folder, an address or docker-image://IMAGE")
+        if not value or value == OF_SERVICE:
+            raise node.error(
+                f"{name}: expected a folder, an address, docker-image://IMAGE or {OF_SERVICE}NAME"
+            )
         build.contexts[name] = value
 
 
@@ -210,7 +221,8 @@ def _secrets(node: Node, build: Build) -> None:
 
 def _ignore(key: str) -> Handler[Build]:
     def handle(node: Node, build: Build) -> None:
-        build.world.ignored.add(f"build.{key}")
+        if str(node.value).lower() not in _OFF:
+            build.world.ignored.add(f"build.{key}")
 
     return handle
 
@@ -228,6 +240,7 @@ _KEYS: dict[str, Handler[Build]] = {
     "pull": _pull,
     "tags": _tags,
     "cache_from": _cache_from,
+    "cache_to": _cache_to,
     "extra_hosts": _extra_hosts,
     "ulimits": _ulimits,
     "platforms": _platforms,
