@@ -155,6 +155,10 @@ class RawHost(Host):
 
     def hijack(self, path: str, body: Any = None, /, **query: Any) -> Stream:
         """A POST whose connection is taken over."""
+        return Stream(self.asked(path, body, **query))
+
+    def asked(self, path: str, body: Any = None, /, **query: Any) -> socket.socket:
+        """The same before any of the answer is read."""
         data = b"" if body is None else json.dumps(body).encode()
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(WAIT_S)
@@ -168,7 +172,7 @@ class RawHost(Host):
             f"Content-Length: {len(data)}",
         ]
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + data)
-        return Stream(connection)
+        return connection
 
     def docker(
         self, *args: str, stdin: bytes = b"", program: str = "docker", check: bool = True

@@ -47,6 +47,25 @@ def test_exec_answers_101_and_frames_of_both_streams(host: RawHost) -> None:
         assert host.api("GET", "/exec/none/json").status == 404
 
 
+@pytest.mark.parametrize("of", ["exec", "attach"])
+def test_the_head_is_read_before_output_comes(host: RawHost, of: str) -> None:
+    """docker-py loses what it reads together with the head, and of a short exec that is all."""
+    with container(host, Cmd=["sh", "-c", "read line; echo out"], OpenStdin=True) as identity:
+        path, query = f"/containers/{identity}/attach", {"stream": 1, "stdin": 1, "stdout": 1}
+        body: Any = None
+        if of == "exec":
+            run = execute(host, identity, "echo", "out")
+            path, query, body = f"/exec/{run}/start", {}, {"Detach": False}
+        with host.asked(path, body, **query) as connection:
+            if of == "exec":
+                until(lambda: host.ok_api("GET", f"/exec/{run}/json")["ExitCode"] == 0)
+            else:
+                connection.sendall(b"\n")
+                host.ok_api("POST", f"/containers/{identity}/wait")
+            assert connection.recv(65536).endswith(b"\r\n\r\n")
+            assert connection.recv(65536)[8:] == b"out\n"
+
+
 def test_a_client_that_half_closes_at_once_gets_all_of_the_output(host: RawHost) -> None:
     """Docker's command does so without standard input; it would print nothing and return 0."""
     with container(host) as identity:

@@ -3,9 +3,9 @@
 A connection of the socket (SOCK_SEQPACKET, JSON) is one attachment. The client says `{"ref",
 "stdin", "stdout", "stderr"}`, and is answered `{"tty", "streams": ["stdout", ...]}` with the ends
 of their pipes to read from, once nothing can be missed any more. When the container's process is
-there, `{"stdin": BOOL}` comes, with the descriptor of its input if that is true; when it has
-ended, the connection ends. Either may be `{"error": {"kind", "message"}}` in place of that, kind a
-class of swarmlite.errors.
+there, `{"stdin": BOOL}` comes, with the descriptor of its input if that is true. Who asks by
+another packet, of any kind, hears of the process's end: the connection ends. Any of them may be
+`{"error": {"kind", "message"}}` in place of that, kind a class of swarmlite.errors.
 
 A client that hangs up before its process is there takes its attachment with it. Afterwards its
 descriptors are all that there is, and they outlive this process.
@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from swarmlite.engine.io.pumps import ended
 from swarmlite.engine.io.service import Streams
 from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.proto.containers_pb2 import AttachInput, Container
@@ -73,7 +74,7 @@ class Handing:
     async def _hand_over(self, client: socket.socket) -> None:
         start = _request(await asyncio.get_running_loop().sock_recv(client, REQUEST_BYTES))
         container = self._find(start.ref)
-        async with self._streams.attachments.attached(container, start, waits=True) as made:
+        async with self._streams.attachments.attached(container, start) as made:
             self._streams.tell(container.id, "attach")
             names = ["stdout" if k == LOG_STDOUT else "stderr" for k in made.streams.values()]
             answer = {"tty": container.config.spec.tty, "streams": names}
@@ -84,8 +85,15 @@ class Handing:
             stdin = [] if made.stdin is None else [made.stdin]
             _send(client, {"stdin": bool(stdin)}, *stdin)
             made.owned.close(*made.streams, *stdin)
-            assert made.exit is not None
-            await _before_it_hangs_up(client, made.exit)
+            if await asyncio.get_running_loop().sock_recv(client, REQUEST_BYTES):
+                await self._end(client, container.id)
+
+    async def _end(self, client: socket.socket, container_id: str) -> None:
+        ending = asyncio.ensure_future(self._streams.supervisor.client.wait(container_id))
+        try:
+            await _before_it_hangs_up(client, ending)
+        finally:
+            await ended(ending)
 
 
 async def _before_it_hangs_up(client: socket.socket, future: asyncio.Future[Any]) -> bool:

@@ -14,8 +14,9 @@ from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.streams.connection import Hijacked, head
 from swarmlite.gateway.streams.converse import converse
+from swarmlite.gateway.streams.conversing import Conversation
 from swarmlite.gateway.streams.frames import content_type
-from swarmlite.gateway.streams.handed import Handed, converse_handed
+from swarmlite.gateway.streams.handed import Handed
 from swarmlite.model import detach_keys
 from swarmlite.proto import containers_pb2 as pb
 
@@ -69,8 +70,9 @@ async def attach(call: Call) -> web.StreamResponse:
 async def _handed(call: Call, handed: Handed, keys: bytes) -> web.StreamResponse:
     try:
         client = Hijacked(call.http)
-        client.take(head(call.http, content_type(call.version, tty=handed.tty)))
-        await converse_handed(client, handed, detach_keys=keys if handed.tty else None)
+        conversation = Conversation(client, handed, keys if handed.tty else None)
+        client.take(head(call.http, content_type(call.version, tty=handed.tty)), conversation)
+        await conversation.run()
     finally:
         handed.close()
     return client

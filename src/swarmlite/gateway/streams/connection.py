@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import re
 import select
 import socket
+import sys
+import termios
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -22,7 +25,8 @@ from swarmlite.errors import FailedPrecondition
 
 HIGH_BYTES = 256 * 1024
 """Of what a client sent and nobody took: above it no more is read from the connection."""
-
+HEAD_S = 30.0
+"""So long it may take a client to read the head of an answer, before more is sent."""
 
 _UPGRADE = re.compile(
     rb"(?im)^upgrade:[ \t]*tcp[ \t]*\r?$"
@@ -88,7 +92,7 @@ class Connection(RequestHandler):
             self.transport.pause_reading()
         return body
 
-    def take(self, inbox: _Inbox) -> None:
+    def take(self, inbox: Inbox) -> None:
         """The stream reads the connection from now on, what is held first."""
         held, self._held = bytes(self._held), bytearray()
         self.set_parser(inbox)  # type: ignore[arg-type]
@@ -142,6 +146,16 @@ class Listener(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
 
+class Inbox(Protocol):
+    """Who takes what comes in on a connection that was taken over."""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """It came; `(False, b"")`."""
+
+    def feed_eof(self) -> None:
+        """The client writes no more."""
+
+
 class _Inbox:
     """What comes in on a connection that was taken over; aiohttp feeds it."""
 
@@ -193,11 +207,12 @@ class Hijacked(web.StreamResponse):
             raise ConnectionResetError("the client has gone")
         self._connection, self._transport = connection, transport
         self._inbox = _Inbox(transport)
+        self._holds = self.head_is_read = False
 
-    def take(self, head: bytes) -> None:
-        """Send the head of the answer, and read the connection from now on."""
+    def take(self, head: bytes, inbox: Inbox | None = None) -> None:
+        """Send the head of the answer, and read the connection from now on: `read`, or `inbox`."""
         self._transport.write(head)
-        self._connection.take(self._inbox)
+        self._connection.take(self._inbox if inbox is None else inbox)
 
     async def read(self) -> bytes:
         """What came; empty once the client writes no more."""
@@ -205,10 +220,55 @@ class Hijacked(web.StreamResponse):
 
     async def write(self, data: Any) -> None:
         """Returns once the client takes enough. Raises ConnectionError."""
+        if not self.head_is_read:
+            await self.head_read()
+        self.send(data)
+        await self.drained()
+
+    async def head_read(self) -> None:
+        """Until the client has read the head, so that what follows comes by itself.
+
+        docker-py reads on behind the buffer that it reads the head into: what was in it is lost.
+        Docker takes so long to begin that this never shows.
+        """
+        found: socket.socket | None = self._transport.get_extra_info("socket")
+        deadline = asyncio.get_running_loop().time() + HEAD_S
+        wait_s = 0.0
+        while found is not None and asyncio.get_running_loop().time() < deadline:
+            if self._transport.is_closing() or not _unread(found):
+                break
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s + 0.001, 0.05)
+        self.head_is_read = True
+
+    def send(self, data: Any) -> None:
+        """Whether the client takes it or not: see `full`. Raises ConnectionError."""
         if self._transport.is_closing():
             raise ConnectionResetError("the client has gone")
         self._transport.write(data)
+
+    @property
+    def full(self) -> bool:
+        """Whether the client has yet to take enough of what was sent."""
+        return self._connection.writing_paused
+
+    async def drained(self) -> None:
+        """Once it has. Raises ConnectionError."""
         await self._connection.drained()
+
+    def hold(self) -> None:
+        """Take no more from the client for now."""
+        if not self._holds and not self._transport.is_closing():
+            self._holds = True
+            with contextlib.suppress(RuntimeError):
+                self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Take on what it sends."""
+        if self._holds and not self._transport.is_closing():
+            self._holds = False
+            with contextlib.suppress(RuntimeError):
+                self._transport.resume_reading()
 
     # What aiohttp does with an answer: this one was sent already.
     async def prepare(self, request: web.BaseRequest) -> None:
@@ -266,6 +326,13 @@ def _watch_for_hang_up(transport: asyncio.Transport) -> Callable[[], None]:
     if loop not in _hang_ups:
         _hang_ups[loop] = _HangUps()
     return _hang_ups[loop].watch(transport)
+
+
+def _unread(client: socket.socket) -> int:
+    """What of all that was sent lies there yet; unix(7) calls it SIOCOUTQ, and TCP cannot tell."""
+    if client.family != socket.AF_UNIX:
+        return 0
+    return int.from_bytes(fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def wants_upgrade(request: web.BaseRequest) -> bool:
