@@ -20,7 +20,7 @@ from swarmlite.testing import Cluster, Host
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
-WAIT_S = 60.0
+WAIT_S = 240.0
 PORT = 2376
 SSHD = "/usr/sbin/sshd"
 PRIVILEGE_SEPARATION = """

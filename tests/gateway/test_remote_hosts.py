@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from remote_host import PORT, WAIT_S, Remote, remote
 
+pytestmark = pytest.mark.timeout(600)
 WAYS = ("ssh", "tcp")
 BIG = bytes(range(256)) * 8192
 
