@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import sys
 
+from swarmlite import logs
 from swarmlite.agent.config import parse_arguments
 from swarmlite.agent.process import run_until_signalled
 from swarmlite.errors import SwarmliteError
@@ -28,7 +28,7 @@ def tune() -> None:
 
 def main() -> int:
     """Run until a signal; 1 with one line on stderr when the agent cannot begin."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.begin()
     tune()
     try:
         asyncio.run(run_until_signalled(parse_arguments()))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from swarmlite import logs
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import NodeIdentity
 from swarmlite.model import generic_resources, permission_words, resource_words
@@ -43,4 +44,5 @@ def parse_arguments(arguments: list[str] | None = None) -> AgentConfig:
     allowed = permission_words.parse(options.allow)
     paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
     node = Identity(paths).read()
+    logs.node_id = node.node_id if node is not None else ""
     return AgentConfig(paths, options.cgroup_parent, node, generic, labels, allowed)

@@ -24,6 +24,7 @@ from swarmlite.agent.disk import DiskWatch
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
+from swarmlite.agent.observed import AgentObserved
 from swarmlite.agent.payloads import PayloadFiles, Payloads
 from swarmlite.agent.reaching.tunnels import Tunnels
 from swarmlite.agent.reporter import Reporter
@@ -52,6 +53,7 @@ from swarmlite.network.node import NodeNetwork, probe
 from swarmlite.network.own_addresses import own_addresses
 from swarmlite.proto.host_pb2 import HostInfo
 from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.observed_pb2_grpc import add_ObservedServicer_to_server
 from swarmlite.proto.types_pb2 import NodeDescription
 from swarmlite.storage.host import Storage
 
@@ -115,7 +117,10 @@ class Agent:
         worker = Worker(around, self._journal, self._reporter, node_id=node_id)
         self._assignments = worker.assignments
         await engine.start()
-        server = await self._serve(engine, builder)
+        observed = AgentObserved(
+            engine, worker, self._reporter, lambda: self._session, self._host_info
+        )
+        server = await self._serve(engine, builder, observed)
         try:
             await worker.start()
             async with asyncio.TaskGroup() as group:
@@ -253,10 +258,13 @@ class Agent:
         return [f"cannot become a manager: {node.hindrance}"]
 
     # the host's own socket
-    async def _serve(self, engine: Engine, builder: Builder) -> grpc.aio.Server:
+    async def _serve(
+        self, engine: Engine, builder: Builder, observed: AgentObserved
+    ) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[rpc.TranslateErrors()], options=rpc.SERVER_OPTIONS)
         add_services(server, engine, self._host_info)
         builds.add_service(server, builder)
+        add_ObservedServicer_to_server(observed, server)
         path = self._config.paths.agent_socket
         path.unlink(missing_ok=True)
         server.add_insecure_port(f"unix:{path}")

@@ -27,6 +27,12 @@ class Reporter:
         self._last: dict[str, TaskStatus] = {}
         self._waiting: dict[str, TaskStatus] = {}
         self._ready = asyncio.Event()
+        self.sent = 0
+
+    @property
+    def waiting(self) -> int:
+        """Tasks whose newest status the managers have yet to be told."""
+        return len(self._waiting)
 
     def known(self, task_id: str, status: TaskStatus) -> None:
         """The status that a task has at the start, reported only when managers know less."""
@@ -74,11 +80,13 @@ class Reporter:
         ]
         if not self._waiting:
             self._ready.clear()
+        self.sent += len(updates)
         return updates
 
     def give_back(self, updates: list[TaskStatusUpdate]) -> None:
         """The session broke before these were sent: they go first in the next one."""
         for update in updates:
+            self.sent -= 1
             if update.task_id not in self._waiting:
                 self._enqueue(update.task_id, update.status)
 

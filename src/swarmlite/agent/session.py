@@ -106,6 +106,8 @@ class Session:
         self._renew = asyncio.Event()
         self.connected_to = ""
         self.error = ""
+        self.begun = 0
+        """Sessions that began, in this process's life."""
         self._said = NodeDescription()
 
     def reconnect(self) -> None:
@@ -162,6 +164,7 @@ class Session:
         if first is grpc.aio.EOF:
             await self._raise_status(call, address)
         self.connected_to, self.error = address, ""
+        self.begun += 1
         self._delay_s = FIRST_DELAY_S
         log.info("session started manager=%s id=%s", address, first.session.session_id)
         self._received(first)

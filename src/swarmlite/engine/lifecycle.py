@@ -30,6 +30,7 @@ from swarmlite.proto.containers_pb2 import Container, ContainerConfig, Container
 from swarmlite.runtime.client import State
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Image
+from swarmlite.tallies import LONG_S, Outcomes
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ class Lifecycle:
         self._checked = Checked()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self.background = Background()
+        self.starts = Outcomes(LONG_S)
+        """Of containers, in this process's life."""
         self.cgroup = ""
         """What this host mounts: v1, v2 or hybrid."""
         self.gone: Callable[[Record], None] = lambda _: None
@@ -248,12 +251,14 @@ class Lifecycle:
     async def begin(self, record: Record) -> None:
         """Prepare unless that was done, and start; the lock is the caller's."""
         try:
-            job = self._job(record)
-            record.at_rest = False
-            async with self._at_once:
-                await carry_out(self._steps.process if record.prepared else self._steps.run, job)
-                record.prepared = True
-                state = await finished(self._begun(job))
+            with self.starts.one():
+                job = self._job(record)
+                record.at_rest = False
+                async with self._at_once:
+                    steps = self._steps.process if record.prepared else self._steps.run
+                    await carry_out(steps, job)
+                    record.prepared = True
+                    state = await finished(self._begun(job))
         except BaseException as error:
             await finished(self._not_started(record, error))
             raise

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from swarmlite import logs
+from swarmlite.client import membership
 from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.app import Gateway
 from swarmlite.gateway.backends import Backends
@@ -108,14 +110,11 @@ def _own(path: Path) -> socket.socket:
 
 def main() -> int:
     """The command."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    logs.begin()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         settings = parse()
+        logs.node_id = membership.self_node_id(settings.paths)
         asyncio.run(serve(settings, listening(settings)))
     except SwarmliteError as error:
         print(f"swarmlite-gateway: {error}", file=sys.stderr)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import sys
 from collections.abc import Iterator
 
+from swarmlite import logs
 from swarmlite.errors import SwarmliteError
 from swarmlite.manager.process import parse_arguments, run_until_signalled
 
@@ -18,7 +18,7 @@ each full collection stops the API for as long as it takes."""
 
 def main() -> int:
     """Run until a signal; 1 with one line on stderr when the manager cannot go on."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.begin()
     gc.freeze()  # what the imports made is never garbage
     gc.set_threshold(*GC_THRESHOLDS)
     try:

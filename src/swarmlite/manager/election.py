@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
 from aetcd import rpc as etcd
 
 from swarmlite.errors import SwarmliteError
 
-from .loop import Loop, run
+from .loop import Loop, Tally, run
 from .store.api import Fence, Fenced, Store
 from .store.etcd import ELECTION_KEY
 from .store.etcd_client import Compacted, EtcdClient
@@ -139,13 +140,16 @@ async def run_leader(
     make_loops: Callable[[], Sequence[Loop]],
     duties: Sequence[Callable[[Fence], Awaitable[None]]] = (),
     clock: Callable[[], float] = time.time,
+    tallies: defaultdict[str, Tally] | None = None,
 ) -> None:
     """Campaign, lead, and campaign again, until cancelled.
 
     Each term drives new loops from `make_loops` and `duties`, coroutines that run as long as the
     term. Whatever ends one of them ends the term: the lease lost and Fenced quietly, a failure
-    of etcd with a line, any other error with a traceback.
+    of etcd with a line, any other error with a traceback. What the loops did is counted in
+    `tallies`, by name.
     """
+    counted = defaultdict(Tally) if tallies is None else tallies
     while True:
         term = await election.campaign()
         fence = Fence(term.epoch)
@@ -154,7 +158,9 @@ async def run_leader(
             async with asyncio.TaskGroup() as group:
                 group.create_task(term.hold())
                 for loop in make_loops():
-                    group.create_task(run(loop, store, fence, clock), name=type(loop).__name__)
+                    name = type(loop).__name__
+                    running = run(loop, store, fence, clock, tally=counted[name.lower()])
+                    group.create_task(running, name=name)
                 for duty in duties:
                     group.create_task(_run_duty(duty, fence))
         except* (Lost, Fenced):

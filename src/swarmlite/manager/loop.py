@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from swarmlite.errors import Unavailable
+from swarmlite.tallies import Durations
 
 from .isolation import FIRST_DELAY_S, LAST_DELAY_S
 from .store.api import Change, Event, Fence, Fenced, Resync, Store
@@ -46,8 +47,22 @@ class Loop(Protocol):
         """When `plan` wants to be called without an event; None: only after events."""
 
 
+class Tally:
+    """What a loop did in this process's life, over all its terms."""
+
+    def __init__(self) -> None:
+        self.plans = Durations()
+        self.commits = Durations()
+        self.changes = self.refused = self.failures = 0
+
+
 async def run(
-    loop: Loop, store: Store, fence: Fence, clock: Callable[[], float], settle_s: float = 0.0
+    loop: Loop,
+    store: Store,
+    fence: Fence,
+    clock: Callable[[], float],
+    settle_s: float = 0.0,
+    tally: Tally | None = None,
 ) -> None:
     """Drive `loop` until cancelled. `settle_s` waits for more events before each plan.
 
@@ -55,19 +70,26 @@ async def run(
     the term. Whatever else it raises is logged, and it starts over: the other loops go on.
     """
     delay_s = FIRST_DELAY_S
+    tally = tally or Tally()
     while True:
         try:
-            await _drive(loop, store, fence, clock, settle_s)
+            await _drive(loop, store, fence, clock, settle_s, tally)
         except (Fenced, Unavailable):
             raise
         except Exception:
+            tally.failures += 1
             log.exception("a loop of the leader starts over loop=%s", type(loop).__name__)
         await asyncio.sleep(delay_s)
         delay_s = min(2 * delay_s, LAST_DELAY_S)
 
 
 async def _drive(
-    loop: Loop, store: Store, fence: Fence, clock: Callable[[], float], settle_s: float
+    loop: Loop,
+    store: Store,
+    fence: Fence,
+    clock: Callable[[], float],
+    settle_s: float,
+    tally: Tally,
 ) -> None:
     async with store.subscribe(*loop.kinds) as subscription:
         loop.reset(store.view)
@@ -80,10 +102,14 @@ async def _drive(
                     loop.observe(subscription.drain())
                 except Resync:
                     loop.reset(store.view)
-                changes = loop.plan(store.view, clock())
+                with tally.plans.timed():
+                    changes = loop.plan(store.view, clock())
                 if changes:
-                    refused = await store.commit_many(changes, fence)
+                    with tally.commits.timed():
+                        refused = await store.commit_many(changes, fence)
+                    tally.changes += len(changes) - len(refused)
                     if refused:
+                        tally.refused += len(refused)
                         loop.refused(refused)
                 wake_at = loop.wake_at()
                 timeout = None if wake_at is None else wake_at - clock()

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import logging
 import signal
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import grpc.aio
 
-from swarmlite import rpc
+from swarmlite import logs, rpc
 from swarmlite.errors import FailedPrecondition
 from swarmlite.identity import node as identity
 from swarmlite.identity.certificates import Certificates
@@ -26,6 +27,7 @@ from swarmlite.paths import Paths
 from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
 from swarmlite.proto.dispatcher_pb2_grpc import add_DispatcherServicer_to_server
+from swarmlite.proto.observed_pb2_grpc import add_ObservedServicer_to_server
 
 from . import members, roles, storekeys
 from .ca import rotation
@@ -38,7 +40,9 @@ from .isolation import kept_up
 from .locking import Locking
 from .logbroker import LogBroker
 from .logforward import forwarder
+from .loop import Tally
 from .loops import leader_loops
+from .observed import ManagerObserved
 from .server import Register, serving
 from .store.api import Fence
 from .store.etcd import EtcdStore, open_store
@@ -67,6 +71,7 @@ def read_config(paths: Paths) -> ManagerConfig:
     node = identity.read(paths.node_file)
     if node is None or not node.manager:
         raise FailedPrecondition("this node is not a swarm manager")
+    logs.node_id = node.node_id
     return ManagerConfig(
         paths, node.node_id, node.listen_addr, node.etcd_endpoints, node.etcd is not None
     )
@@ -142,10 +147,13 @@ async def _serve_and_lead(
         locked=locking.follow,
         tunnels=tunnels,
     )
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    observed = ManagerObserved(store, dispatcher, tallies, lambda: leading.now)
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
         partial(add_DispatcherServicer_to_server, DispatcherService(dispatcher)),
         partial(add_CAServicer_to_server, CAService(store, etcd_members, kept)),
+        partial(add_ObservedServicer_to_server, observed),
     ]
     duties: list[Callable[[Fence], Awaitable[None]]] = [
         leading.duty,
@@ -175,7 +183,7 @@ async def _serve_and_lead(
             certificates_dir=paths.certificates_dir,
         ):
             log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
-            leading_on = partial(run_leader, store, election, leader_loops, duties)
+            leading_on = partial(run_leader, store, election, leader_loops, duties, tallies=tallies)
             group.create_task(kept_up("leader", leading_on), name="leader")
             await kept_up("certificate", partial(_follow_certificate, client, certificates))
 

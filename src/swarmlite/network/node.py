@@ -13,6 +13,7 @@ from pathlib import Path
 from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
 from swarmlite.network import layout, netns
 from swarmlite.network.api import HOST, EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
+from swarmlite.network.dns.server import Questions
 from swarmlite.network.drivers.locals import LocalDrivers
 from swarmlite.network.drivers.overlays import Overlays
 from swarmlite.network.host import HostWiring
@@ -165,6 +166,11 @@ class NodeNetwork:
         if not netns.is_pinned(path):
             netns.unpin(path)
             netns.pin(self._threads.host, path)
+
+    @property
+    def questions(self) -> Questions:
+        """What sandboxes have asked for by name."""
+        return self._resolvers.questions
 
     async def close(self) -> None:
         """Stop serving DNS; containers' wiring and their DNS sockets stay as they are."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from swarmlite.network.api import BRIDGE
 from swarmlite.network.dns.forward import SOCKETS, Forwarder, MakeSocket, host_resolvers
 from swarmlite.network.dns.records import LocalPlace, Names, Zones
-from swarmlite.network.dns.server import Resolver
+from swarmlite.network.dns.server import Questions, Resolver
 from swarmlite.network.host_table import FORWARDER_MARK
 from swarmlite.network.netns import Threads
 from swarmlite.network.state import SandboxRecord
@@ -40,6 +40,7 @@ class Resolvers:
     def __init__(self, threads: Threads, view: View, fds: FdStore) -> None:
         self._threads, self._fds = threads, fds
         self.zones = Zones(view)
+        self.questions = Questions()
         self._resolvers: dict[str, Resolver] = {}
         self._names: dict[str, Names] = {}
         self._own: dict[str, Forwarder] = {}
@@ -79,7 +80,8 @@ class Resolvers:
         elif not record.internal:
             await self._share()
         names = self._names[record.id] = Names(self.zones, record.networks())
-        self._resolvers[record.id] = Resolver(*sockets, names, self._forwarder(record))
+        forwarder = self._forwarder(record)
+        self._resolvers[record.id] = Resolver(*sockets, names, forwarder, self.questions)
         self.follow(record)
 
     def follow(self, record: SandboxRecord) -> None:

@@ -23,9 +23,15 @@ class Child:
     """One process that is to run as long as the daemon wants it."""
 
     def __init__(
-        self, name: str, command: Callable[[], Sequence[str]], logs_dir: Path, debug: bool = False
+        self,
+        name: str,
+        command: Callable[[], Sequence[str]],
+        logs_dir: Path,
+        debug: bool = False,
+        *,
+        pass_fds: Sequence[int] = (),
     ) -> None:
-        """`command` is asked again at each start."""
+        """`command` is asked again at each start; it finds `pass_fds` open."""
         self.name = name
         self.pid: int | None = None
         self.restarts = 0
@@ -33,6 +39,7 @@ class Child:
         self._command = command
         self._log = logs_dir / f"{name}.log"
         self._debug = debug
+        self._pass_fds = pass_fds
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,6 +80,7 @@ class Child:
                 start_new_session=True,  # a terminal's Ctrl-C is the daemon's to handle
                 # The daemon is single-threaded, so running Python before exec is safe.
                 preexec_fn=die_with_parent,
+                pass_fds=self._pass_fds,
             )
             self.pid = process.pid
             log.info("%s started, pid %d", self.name, process.pid)

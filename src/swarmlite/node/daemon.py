@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from swarmlite import __version__
+from swarmlite import __version__, logs
 from swarmlite.client.membership import LOCKED
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.identity.files import LOOK_EVERY_S, Identity
@@ -28,7 +28,7 @@ from swarmlite.model import permission_words, resource_words
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
-from . import dockersocket, etcdcmd, hostcheck, oneshot, requests
+from . import dockersocket, etcdcmd, hostcheck, metrics, oneshot, requests
 from .children import Child
 from .dockersocket import DockerSocket
 from .promotion import Promotion
@@ -69,10 +69,12 @@ class Daemon:
         }
 
         self._docker = DockerSocket(paths, dockersocket.options_of(options), debug=options.debug)
+        self._metrics = metrics.Metrics(paths, metrics.options_of(options), debug=options.debug)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Containers run on. Raises InvalidSpec for a bad address."""
         self._docker.open()
+        self._metrics.open()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,6 +101,8 @@ class Daemon:
             try:
                 self._identity.lock.forget()  # with autolock, each start asks for the key
                 self._start_children()
+                if self._metrics.child is not None:
+                    self._metrics.child.start()
                 async with requests.serving(self._paths.daemon_socket, operations):
                     _notify("READY=1")
                     log.info("swarmlited %s ready", __version__)
@@ -108,6 +112,7 @@ class Daemon:
                 for each in loops:
                     each.cancel()
                 await self._stop_children()
+                await self._metrics.close()
                 self._identity.lock.forget()
 
     # children
@@ -129,6 +134,7 @@ class Daemon:
         except SwarmliteError:
             return  # the agent would not read it either; containers run on
         self._started_as = node
+        logs.node_id = node.node_id if node is not None else ""
         if node is not None and node.manager and not self._identity.lock.locked:
             if node.etcd:
                 self._children["etcd"].start()
@@ -208,8 +214,8 @@ class Daemon:
             swarm = "locked"
         children: dict[str, Any] = {
             name: {"pid": child.pid, "restarts": child.restarts, "last_exit": child.last_exit}
-            for name, child in self._children.items()
-            if child.pid or child.restarts
+            for name, child in {**self._children, "exporter": self._metrics.child}.items()
+            if child is not None and (child.pid or child.restarts)
         }
         if self._docker.starts:
             children["gateway"] = {
@@ -429,12 +435,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--debug", action="store_true", help="children's logs to stderr as well")
     parser.add_argument(
+        "--log-format", choices=logs.FORMATS, default="text", help="of the logs of all daemons"
+    )
+    parser.add_argument("--log-level", choices=logs.LEVELS, help="info, or debug with --debug")
+    parser.add_argument(
         "--shutdown-containers",
         action="store_true",
         help="end the node's supervisor, and every container with it; then exit",
     )
     parser.add_argument("--version", action="version", version=f"swarmlited {__version__}")
     dockersocket.add_arguments(parser)
+    metrics.add_arguments(parser)
     options = parser.parse_args(arguments)
     try:
         resource_words.parse(options.node_generic_resource)
@@ -456,12 +467,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """The command `swarmlited`."""
     options = parse(arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.debug else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # For the children, too.
+    os.environ[logs.FORMAT_VARIABLE] = options.log_format
+    os.environ[logs.LEVEL_VARIABLE] = options.log_level or ("debug" if options.debug else "info")
+    logs.begin()
     # For the children: gRPC tells every refused handshake in lines of its own.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())

@@ -73,11 +73,11 @@ class DockerSocket:
                     "--docker-tcp needs --docker-tls-ca, --docker-tls-cert and --docker-tls-key:"
                     " whoever reaches the port would be root on this host"
                 )
-            self._sockets.append(("--tls-fd", _tcp("--docker-tcp", options.tcp)))
+            self._sockets.append(("--tls-fd", listen_tcp("--docker-tcp", options.tcp)))
         if options.open_tcp:
             name = "--docker-tcp-without-tls-anyone-is-root"
             log.warning("%s: whoever reaches %s is root on this host", name, options.open_tcp)
-            self._sockets.append(("--listen-fd", _tcp(name, options.open_tcp)))
+            self._sockets.append(("--listen-fd", listen_tcp(name, options.open_tcp)))
 
     async def run(self) -> None:
         """Until cancelled; the gateway has ended then, and the sockets are gone."""
@@ -234,7 +234,8 @@ def options_of(parsed: argparse.Namespace) -> DockerOptions:
     )
 
 
-def _tcp(flag: str, text: str) -> socket.socket:
+def listen_tcp(flag: str, text: str) -> socket.socket:
+    """A socket that listens on HOST:PORT, which `flag` named. Raises InvalidSpec."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise InvalidSpec(f"{flag} {text!r}: expected HOST:PORT, for example 0.0.0.0:2376")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 import click
@@ -14,6 +18,10 @@ from swarmlite.cli.output.gotemplate import Template
 from swarmlite.cli.output.listing import filter_option, filters_of
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import event
+from swarmlite.docker.swarmevent import WITH_TASKS, SwarmEvents, kinds_of, passes
+from swarmlite.docker.values import Json
+from swarmlite.errors import SwarmliteError
+from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, WatchRequest
 from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 
 
@@ -24,11 +32,79 @@ from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 @click.option("--format", "form", default="", help="'json' or a Go template.")
 @pass_session
 def command(session: Session, filters: Any, since: Any, until: Any, form: str) -> None:
-    """Get real time events from this host."""
+    """Get real time events from this host and, on a manager, from the swarm."""
     request = EventsRequest(since=since, until=until, filters=filters_of(filters))
     template = Template(form) if form and form != "json" else None
-    for one in client.stream(session.host.Events(request)):
+    for one in _all(session, request):
         click.echo(_shown(one, form, template))
+
+
+def _all(session: Session, request: EventsRequest) -> Iterator[HostEvent]:
+    """The host's, which end with `until`, and the swarm's between them."""
+    kinds = kinds_of(request.filters, WITH_TASKS)
+    manager = _manager(session) if kinds else None
+    if manager is None:
+        yield from client.stream(session.host.Events(request))
+        return
+    queue: Queue[HostEvent | BaseException | None] = Queue()
+    _begin(lambda: client.stream(session.host.Events(request)), queue)
+    _begin(lambda: _of_swarm(manager, request, kinds), queue)
+    while (one := queue.get()) is not None:
+        if isinstance(one, BaseException):
+            raise one
+        yield one
+
+
+def _manager(session: Session) -> Any:
+    """None where there is none, or it does not answer: the host's own events are told then."""
+    try:
+        return session.manager
+    except SwarmliteError as error:
+        click.echo(f"events of the swarm are left out: {error}", err=True)
+        return None
+
+
+def _begin(
+    events: Callable[[], Iterable[HostEvent]], queue: Queue[HostEvent | BaseException | None]
+) -> None:
+    """Put them there from a thread of their own, and what they end with."""
+
+    def work() -> None:
+        try:
+            for one in events():
+                queue.put(one)
+            queue.put(None)
+        except BaseException as error:
+            queue.put(error)
+
+    Thread(target=work, daemon=True).start()
+
+
+def _of_swarm(manager: Any, request: EventsRequest, kinds: Sequence[str]) -> Iterator[HostEvent]:
+    told = SwarmEvents()
+    watching = client.stream(manager.Watch(WatchRequest(kinds=kinds)))
+    next(watching)  # the watch is in place
+    for node in client.call(manager.ListNodes, ListRequest()).nodes:
+        told.seen(node)
+    for task in client.call(manager.ListTasks, ListTasksRequest()).tasks:
+        told.seen(task)
+    for response in watching:
+        for each in response.events:
+            body = told.body(each, time.time_ns())
+            if body is not None and passes(body, each, request.filters):
+                yield _message(body)
+
+
+def _message(body: Json) -> HostEvent:
+    made = HostEvent(
+        type=body["Type"],
+        action=body["Action"],
+        actor_id=body["Actor"]["ID"],
+        attributes=body["Actor"]["Attributes"],
+        scope=body["scope"],
+    )
+    made.time.FromNanoseconds(body["timeNano"])
+    return made
 
 
 def _shown(one: HostEvent, form: str, template: Template | None) -> str:

@@ -14,14 +14,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite import rpc
 from swarmlite.docker import event as shapes
-from swarmlite.docker.swarmevent import KINDS, SwarmEvents
+from swarmlite.docker.swarmevent import KINDS, SwarmEvents, kinds_of, passes
 from swarmlite.docker.values import Json
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.fields import system as fields
 from swarmlite.gateway.request import Call, encoded
 from swarmlite.gateway.versions import shaped
 from swarmlite.model.moments import moment
-from swarmlite.proto.control_pb2 import Filter, ListRequest, WatchRequest
+from swarmlite.proto.control_pb2 import Filter, ListRequest, ListTasksRequest, WatchRequest
 from swarmlite.proto.host_pb2 import EventsRequest
 
 QUEUE = 1000
@@ -44,8 +44,9 @@ async def events(call: Call) -> web.StreamResponse:
         await rpc.begun(heard)
         answer = await call.stream(_content_type(call))
         tasks.append(asyncio.create_task(_of_host(heard, queue)))
-        if call.backends.manager is not None and _may_be_of_the_swarm(filters):
-            tasks.append(asyncio.create_task(_of_swarm(call, filters, queue)))
+        kinds = kinds_of(filters, KINDS)
+        if call.backends.manager is not None and kinds:
+            tasks.append(asyncio.create_task(_of_swarm(call, filters, kinds, queue)))
         await _told(call, answer, queue, request.until if request.HasField("until") else None)
         return answer
     finally:
@@ -76,58 +77,25 @@ async def _of_host(heard: Any, queue: asyncio.Queue[Json | None]) -> None:
     await queue.put(None)
 
 
-async def _of_swarm(call: Call, filters: Iterable[Filter], queue: asyncio.Queue[Any]) -> None:
+async def _of_swarm(
+    call: Call, filters: Iterable[Filter], kinds: Iterable[str], queue: asyncio.Queue[Any]
+) -> None:
     """The managers', for as long as this node is one; watched again when they come back."""
     while (manager := call.backends.manager) is not None:
         told = SwarmEvents()
         with contextlib.suppress(grpc.RpcError):
-            watching = manager.Watch(WatchRequest(kinds=KINDS))
+            watching = manager.Watch(WatchRequest(kinds=kinds))
             for node in (await manager.ListNodes(ListRequest())).nodes:
                 told.seen(node)
+            if "task" in kinds:
+                for task in (await manager.ListTasks(ListTasksRequest())).tasks:
+                    told.seen(task)
             async for response in watching:
                 for each in response.events:
                     body = told.body(each, time.time_ns())
-                    if body is not None and _passes(body, each, filters):
+                    if body is not None and passes(body, each, filters):
                         await queue.put(body)
         await asyncio.sleep(AGAIN_S)
-
-
-def _may_be_of_the_swarm(filters: Iterable[Filter]) -> bool:
-    for each in filters:
-        if each.key == "scope" and "swarm" not in each.values:
-            return False
-        if each.key == "type" and not set(each.values) & set(KINDS):
-            return False
-        if each.key in ("container", "image", "volume", "daemon", "plugin"):
-            return False
-    return True
-
-
-def _passes(body: Json, event: Any, filters: Iterable[Filter]) -> bool:
-    value = getattr(event, body["Type"])
-    labels = value.spec.annotations.labels
-    for each in filters:
-        if each.key == "type":
-            holds = body["Type"] in each.values
-        elif each.key == "event":
-            holds = body["Action"] in each.values
-        elif each.key == "label":
-            holds = any(_label(labels, text) for text in each.values)
-        elif each.key in KINDS:
-            holds = body["Type"] == each.key and any(
-                text == body["Actor"]["Attributes"]["name"] or value.id.startswith(text)
-                for text in each.values
-            )
-        else:
-            holds = True  # scope, which has been looked at
-        if not holds:
-            return False
-    return True
-
-
-def _label(labels: Any, text: str) -> bool:
-    name, equals, wanted = text.partition("=")
-    return name in labels and (not equals or labels[name] == wanted)
 
 
 def _content_type(call: Call) -> str:

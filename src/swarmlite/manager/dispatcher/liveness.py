@@ -37,6 +37,13 @@ class Liveness:
         self._ended[node_id] = now
         self._deadlines[node_id] = now + min(RECONNECT_S, MISSED_PERIODS * self.period_s)
 
+    def silence_s(self, node_id: str, now: float) -> float | None:
+        """How long nothing came from a node; what this manager itself missed is left out."""
+        deadline = self._deadlines.get(node_id)
+        if deadline is None or node_id in self._ended:
+            return None
+        return max(0.0, now + MISSED_PERIODS * self.period_s - deadline)
+
     def unheard(self, now: float) -> list[str]:
         """The nodes whose stream ended a moment ago, and of whose hosts nothing is known since."""
         return [node_id for node_id, at in self._ended.items() if now - at >= DYING_S]

@@ -160,6 +160,19 @@ class Dispatcher:
             self._liveness.ended(session.node_id, self._clock())
             log.info("session ended node=%s session=%s", session.node_id, session.id)
 
+    @property
+    def reports_waiting(self) -> int:
+        """Reports that are not in the store yet."""
+        return len(self._reports)
+
+    def silences_s(self) -> dict[str, float]:
+        """How long nothing came from each node that has a session here."""
+        now = self._clock()
+        found = {
+            node_id: self._liveness.silence_s(node_id, now) for node_id in self.sessions.node_ids()
+        }
+        return {node_id: seconds for node_id, seconds in found.items() if seconds is not None}
+
     def received(self, session: Session, message: AgentMessage) -> None:
         """Take in an agent's message; each is a heartbeat."""
         if self.sessions.get(session.node_id) is not session:

@@ -59,6 +59,11 @@ class Reports:
     def __bool__(self) -> bool:
         return bool(self._tasks or self._nodes or self._released)
 
+    def __len__(self) -> int:
+        """What was said and is not in the store yet, that on its way included."""
+        waiting = len(self._tasks) + len(self._nodes) + len(self._released)
+        return waiting + len(self._tasks_in_flight) + len(self._nodes_in_flight)
+
     # what comes in
     def task(self, node_id: str, update: TaskStatusUpdate, view: Tables, now: datetime) -> None:
         """An agent's report of one task. Taken for the node's own tasks only."""

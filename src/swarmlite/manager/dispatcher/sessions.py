@@ -48,6 +48,11 @@ class Session:
         if len(self._outbox) > MAX_OUTBOX:
             self.end(Unavailable("the agent does not read its assignments"))
 
+    @property
+    def waiting(self) -> int:
+        """Messages that were not written yet."""
+        return len(self._outbox)
+
     def introduce(self, info: SessionInfo) -> None:
         """Send what the agent should know of the cluster, unless it does already."""
         info.session_id = self.id

@@ -70,6 +70,7 @@ async def open_store(
     is open for long checks itself against etcd.
     """
     mirror = Mirror(client, keys, relist_s, learn)
+    store = EtcdStore(client, mirror, keys)
     try:
         async with asyncio.TaskGroup() as group:
             loops = [group.create_task(mirror.run(), name="mirror")]
@@ -77,8 +78,9 @@ async def open_store(
                 await mirror.listed.wait()
                 if checked_as:
                     check = SelfCheck(client, mirror, checked_as, check_s, late_s)
+                    store.check = check
                     loops.append(group.create_task(check.run(), name="self-check"))
-                yield EtcdStore(client, mirror, keys)
+                yield store
             finally:
                 for loop in loops:
                     loop.cancel()
@@ -154,6 +156,8 @@ class EtcdStore:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.client = client
+        self.check: SelfCheck | None = None
+        """What compares the view with etcd, of a store that is open for long."""
         self._mirror = mirror
         self._keys = keys
         self._now = now

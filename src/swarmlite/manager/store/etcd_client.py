@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from swarmlite.errors import (
     SwarmliteError,
     Unavailable,
 )
+from swarmlite.tallies import Outcomes
 
 CALL_TIMEOUT_S = 5.0
 PAGE = 1000
@@ -84,6 +86,8 @@ class EtcdClient:
 
     def __init__(self, endpoints: Sequence[str], certificates_dir: Path) -> None:
         """`endpoints` are "HOST:PORT". Connects at the first call."""
+        self.calls: defaultdict[str, Outcomes] = defaultdict(Outcomes)
+        """How calls ended and how long they took, by kind: txn, range, put."""
         self._endpoints = list(endpoints)
         self._certificates_dir = certificates_dir
         self._connect()
@@ -114,7 +118,8 @@ class EtcdClient:
         await self._channel.close()
 
     async def _call(self, method: Any, request: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        with _translated():
+        kind = type(request).__name__.removesuffix("Request").lower()
+        with _translated(), self.calls[kind].one():
             return await method(request, timeout=timeout_s, metadata=_METADATA, wait_for_ready=True)
 
     # keys

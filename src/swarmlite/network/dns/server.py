@@ -22,6 +22,16 @@ TCP_TIMEOUT_S = 10.0
 _LENGTH = struct.Struct(">H")
 
 
+class Questions:
+    """Questions of all sandboxes, in this process's life: a count each, by who answered."""
+
+    __slots__ = ("forwarded", "own", "refused")
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.own = self.forwarded = self.refused = 0
+
+
 class Resolver:
     """One sandbox's resolver."""
 
@@ -31,11 +41,13 @@ class Resolver:
         tcp: socket.socket,
         names: Names,
         forwarder: Callable[[], Forwarder | None],
+        questions: Questions | None = None,
     ) -> None:
         """Serve at once; the sockets are owned from now on. `forwarder`: None for internal ones."""
         self._udp, self._tcp, self._names, self._forwarder = udp, tcp, names, forwarder
         self._loop = asyncio.get_running_loop()
         self._forwards = 0
+        self._questions = questions or Questions()
         self._connections: set[asyncio.Task[None]] = set()
         # By number: an object that the loop does not know yet is spelled out for an error inside.
         self._loop.add_reader(udp.fileno(), self._readable)
@@ -75,6 +87,7 @@ class Resolver:
             return packet.answer(question, [], code=packet.NOT_IMPLEMENTED)
         records = self._names.find(question.name, question.type)
         if records is not None:
+            self._questions.own += 1
             return packet.fit(question, records)
         return self._forward(data, question, client)
 
@@ -89,11 +102,14 @@ class Resolver:
 
         forwarder = self._forwarder()
         if forwarder is None or self._forwards >= MAX_FORWARDS:
+            self._questions.refused += 1
             return packet.answer(question, [], code=packet.SERVER_FAILURE)
         self._forwards += 1
         if forwarder.ask(data, question, reply):
+            self._questions.forwarded += 1
             return None
         self._forwards -= 1
+        self._questions.refused += 1
         return packet.answer(question, [], code=packet.SERVER_FAILURE)
 
     # TCP
@@ -141,7 +157,9 @@ class Resolver:
             return packet.answer(question, [], code=packet.NOT_IMPLEMENTED)
         records = self._names.find(question.name, question.type)
         if records is not None:
+            self._questions.own += 1
             return packet.answer(question, records)
+        self._questions.forwarded += 1
         forwarder = self._forwarder()
         reply = await forwarder.ask_tcp(query) if forwarder else None
         return reply or packet.answer(question, [], code=packet.SERVER_FAILURE)

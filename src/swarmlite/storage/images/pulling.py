@@ -40,6 +40,7 @@ from swarmlite.storage.images.peers import PeeredRepository, Peers
 from swarmlite.storage.images.registry import Repository
 from swarmlite.storage.images.sources import RemoteLayer
 from swarmlite.storage.images.types import Image, Platform, Progress, Resolved
+from swarmlite.tallies import LONG_S, Outcomes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,6 +63,8 @@ class Pulling:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self.pulls = Outcomes(LONG_S)
+        """Of images, in this process's life; what was here already is none."""
         self._flights: Flights[Image] = Flights()
         self._owners: dict[_Wanted, Counter[str]] = {}  # who waits for a pull
 
@@ -175,13 +178,14 @@ class Pulling:
 
     async def _pull(self, wanted: _Wanted, report: Report, owners: Counter[str]) -> Image:
         try:
-            return await self._ask(
-                wanted.reference,
-                wanted.auth,
-                lambda repository: self._pull_from(repository, wanted, report, owners),
-                wanted.peers,
-                wanted.sources,
-            )
+            with self.pulls.one():
+                return await self._ask(
+                    wanted.reference,
+                    wanted.auth,
+                    lambda repository: self._pull_from(repository, wanted, report, owners),
+                    wanted.peers,
+                    wanted.sources,
+                )
         except OSError as error:
             raise os_error(error, self._catalog.root) from error
         except InvalidSpec as error:

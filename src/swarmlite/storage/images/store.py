@@ -34,6 +34,7 @@ from swarmlite.storage.images.types import (
     Usage,
 )
 from swarmlite.storage.leases import Leases
+from swarmlite.tallies import Outcomes
 
 # named here, because ImageStore.list hides the type in its class
 Images = list[Image]
@@ -89,6 +90,11 @@ class ImageStore:
     @settings.setter
     def settings(self, settings: RegistrySettings) -> None:
         self._catalog.settings = settings
+
+    @property
+    def pulls(self) -> Outcomes:
+        """Pulls of this process's life, and how they ended."""
+        return self._pulling.pulls
 
     # reading
     def get(self, ref: str) -> Image:
