@@ -16,8 +16,10 @@ def measure() -> list[Row]:
     with SimulatedSwarm(AGENTS, processes=PROCESSES) as swarm:
         time.sleep(SETTLE_S)
         shares = [swarm.share_of_a_core(WINDOW_S) for _ in range(ROUNDS)]
-        memory = swarm.memory_bytes()
+        memory, ready = swarm.memory_bytes(), swarm.ready()
     what = f"{AGENTS:,} idle agents: the manager's"
+    if ready < AGENTS:
+        what = f"({ready} of them ready: this machine is too slow for so many) {what}"
     return [
         alone_row(f"{what} CPU{spread_note(shares)}", "% of a core", median(shares), at_most=10),
         alone_row(f"{what} memory", "MB", memory / 1e6),

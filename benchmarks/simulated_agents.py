@@ -39,6 +39,7 @@ from swarmlite.proto.types_pb2 import (
 )
 
 PERIOD_S, RETRY_S = 5.0, 0.5
+TOLD = 5
 TARGET = (("grpc.ssl_target_name_override", "swarm-manager"),)
 
 
@@ -52,6 +53,8 @@ def description(number: int) -> NodeDescription:
 
 
 class SimulatedAgent:
+    lost = 0  # sessions, of all
+
     def __init__(self, number: int, address: str, root: bytes) -> None:
         self.number, self.address, self.root = number, address, root
         self.session = asyncio.Event()
@@ -90,8 +93,15 @@ class SimulatedAgent:
                 try:
                     await self._hold(DispatcherStub(channel), gate)
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-                    print(f"sim{self.number}: session ended: {error!r}", file=sys.stderr)
+                    self._lost(error)
             await asyncio.sleep(RETRY_S)
+
+    def _lost(self, error: Exception) -> None:
+        """A few of them say why: on a machine that is too slow for so many it is all of them."""
+        SimulatedAgent.lost += 1
+        if SimulatedAgent.lost <= TOLD:
+            words = error.details() if isinstance(error, grpc.aio.AioRpcError) else repr(error)
+            print(f"sim{self.number}: session ended: {words}", file=sys.stderr)
 
     async def _hold(self, dispatcher: DispatcherStub, gate: asyncio.Semaphore) -> None:
         hello = Hello(description=description(self.number), instance=str(self.number))

@@ -14,6 +14,7 @@ import grpc
 from swarmlite.proto.control_pb2 import CreateServiceRequest, ListRequest, RemoveRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import ServiceSpec
+from swarmlite.proto.types_pb2 import NodeStatus
 from swarmlite.testing import Cluster
 
 from .docker_peer import pids_in, pss_bytes
@@ -83,6 +84,11 @@ class SimulatedSwarm:
             if f"NSpid:\t{pid}\t{inner}\n" in Path(f"/proc/{pid}/status").read_text():
                 return pid
         raise RuntimeError(f"no process {inner} on the host")
+
+    def ready(self) -> int:
+        """How many agents the manager takes for ready."""
+        nodes = self.control.ListNodes(ListRequest(), timeout=CALL_S).nodes
+        return sum(node.status.state == NodeStatus.READY for node in nodes) - 1
 
     def memory_bytes(self) -> int:
         """The manager's."""

@@ -6,7 +6,6 @@ arguments; 125: a flag was not understood; 130: interrupted. A traceback is show
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -88,6 +87,8 @@ def _near(word: str, ctx: click.Context | None) -> str:
     """The command that may have been meant, in parentheses."""
     if ctx is None or not isinstance(ctx.command, click.Group):
         return ""
+    import difflib  # slow to load, for who has mistyped only
+
     close = difflib.get_close_matches(word, ctx.command.list_commands(ctx), 1)
     return f" (did you mean {close[0]}?)" if close else ""
 

@@ -14,7 +14,7 @@ from .orchestrator.loop import Orchestrator
 from .reaper import Reaper
 from .scheduler.loop import Scheduler
 
-BUDGET = 1000
+BUDGET = 500
 """Changes that a loop decides at a time, before the manager's other work has its turn."""
 
 

@@ -52,7 +52,7 @@ PERIOD_PER_NODE_S = 0.0008
 """What a message to an agent and its answer cost, about twice over: a batch to many nodes makes
 the next one wait longer and grow, so that a burst is a few messages a node and not one a task."""
 
-CHUNK = 250
+CHUNK = 100
 """Tasks handled without giving way to other work."""
 
 MESSAGES = 50
