@@ -174,6 +174,12 @@ def test_files_of_other_systems_are_read() -> None:
         ("FROM a b", "expected FROM [--platform=PLATFORM] IMAGE [AS NAME]"),
         ("FROM a AS 1b", "'1b' is no name of a stage"),
         ("FROM a AS first", "stage first is specified twice"),
+        ("EXPOSE 80/foo", "EXPOSE 80/foo: expected PORT[-PORT][/tcp|udp|sctp]"),
+        ("EXPOSE 99999", "EXPOSE 99999: ports are from 1 to 65535"),
+        ("STOPSIGNAL SIGFOO", "STOPSIGNAL SIGFOO: "),
+        ("COPY --chmod=999 a b", "--chmod=999: expected octal digits"),
+        ("ADD --checksum=md5:x http://h/a b", "--checksum=md5:x: expected sha256: and 64 digits"),
+        ("FROM --platform=a/ b", "--platform=a/: expected such as linux/amd64"),
         ("RUN <<EOF\nno end", "the here-document EOF has no end: a line EOF of its own"),
     ],
 )
@@ -186,8 +192,8 @@ def test_what_is_wrong_is_said_with_its_line(line: str, said: str) -> None:
 
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(BadDockerfile) as caught:
-        parse("# escape=x\nFROM a\nRUNN x\nENV y\nCOPY --from=5 a b\n")
-    assert [problem.line for problem in caught.value.problems] == [1, 3, 4, 5]
+        parse("# escape=x\nFROM a\nRUNN x\nENV y\nCOPY --from=5 a b\nEXPOSE x\nEXPOSE $x\n")
+    assert [problem.line for problem in caught.value.problems] == [1, 3, 4, 5, 6]
     for text, said in (
         ("", "Dockerfile:1: it has no FROM"),
         ("# only a comment\n", "Dockerfile:1: it has no FROM"),

@@ -6,13 +6,12 @@ import os
 import re
 
 from swarmlite.build.copying import Mode
-from swarmlite.build.dockerfile.problems import Wrong
+from swarmlite.build.dockerfile import literals
 from swarmlite.errors import FailedPrecondition
 from swarmlite.kernel.paths import open_in_root
 
 _MAX_BYTES = 4 << 20
 _MAX_ID = (1 << 31) - 1
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
 _ACTION = re.compile(r"([-+=])([rwxXst]*|[ugo])")
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
 
@@ -70,21 +69,16 @@ def _entry(root: int, path: str, name: str, numbers: int) -> list[str] | None:
 
 def mode_of(text: str) -> Mode:
     """Octal digits, or symbolic as chmod(1) takes it. Raises Wrong."""
-    if text and set(text) <= set("01234567"):
-        number = int(text, 8)
-        if number > 0o7777:
-            raise Wrong(f"--chmod={text[:20]}: expected octal digits up to 7777")
+    number = literals.mode(text)
+    if number is not None:
         return lambda _mode, _is_directory: number
     clauses = text.split(",")
-    for clause in clauses:
-        if not _CLAUSE.fullmatch(clause):
-            raise Wrong(f"--chmod={text[:40]}: expected octal digits, or such as u=rwX,go=rX")
     return lambda mode, is_directory: _symbolic(clauses, mode, is_directory=is_directory)
 
 
 def _symbolic(clauses: list[str], mode: int, *, is_directory: bool) -> int:
     for clause in clauses:
-        match = _CLAUSE.fullmatch(clause)
+        match = literals.CLAUSE.fullmatch(clause)
         assert match is not None
         who = match.group(1) or "a"
         for operator, permissions in _ACTION.findall(match.group(2)):

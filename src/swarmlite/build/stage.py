@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from swarmlite.build.dockerfile import words
+from swarmlite.build.dockerfile import literals, words
 from swarmlite.build.dockerfile.instructions import Copy, From, Instruction, Pairs, Run, Words
 from swarmlite.build.dockerfile.parsing import Stage, parse
 from swarmlite.build.dockerfile.problems import BadDockerfile, Problem, Wrong
@@ -192,9 +192,7 @@ def _one_line(text: str) -> str:
 
 def platform_of(text: str) -> Platform:
     """OS[/ARCHITECTURE[/VARIANT]], or an architecture. Raises Wrong."""
-    parts = text.split("/")
-    if len(parts) > 3 or not all(parts):
-        raise Wrong(f"--platform={text[:40]}: expected such as linux/amd64")
+    parts = literals.platform(text)
     if len(parts) == 1:
         if parts[0] == "local":
             return Platform.of_host()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarmlite.build.dockerfile import instructions as known
-from swarmlite.build.dockerfile import lines, words
+from swarmlite.build.dockerfile import lines, literals, words
 from swarmlite.build.dockerfile.instructions import Copy, From, Instruction, Pairs, Run
 from swarmlite.build.dockerfile.problems import BadDockerfile, Problem, Wrong
 
@@ -82,7 +82,9 @@ def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
     problems, found = list(source.problems), []
     for logical in source.lines:
         try:
-            found.append(_instruction(logical, source.escape))
+            step = _instruction(logical, source.escape)
+            found.append(step)
+            literals.check(step)
         except Wrong as error:
             problems.append(Problem(logical.line, str(error)))
     arguments, stages = _stages(found, problems)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable
 from typing import Any
 
-from swarmlite.build.dockerfile import words
+from swarmlite.build.dockerfile import literals, words
 from swarmlite.build.dockerfile.instructions import (
     Healthcheck,
     Instruction,
@@ -18,10 +17,7 @@ from swarmlite.build.dockerfile.instructions import (
 )
 from swarmlite.build.dockerfile.problems import Wrong
 from swarmlite.build.state import State
-from swarmlite.errors import InvalidSpec
-from swarmlite.model.signals import signal_number
 
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
 _TIMES = {
     "interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
     "start-interval": "StartInterval",
@@ -95,15 +91,10 @@ def _expose(state: State, step: Words, escape: str) -> None:
     ports = dict(state.config.get("ExposedPorts") or {})
     said = []
     for word in (part for text in _words(state, step, escape) for part in text.split()):
-        match = _PORT.fullmatch(word.lower())
-        if match is None:
-            raise Wrong(f"EXPOSE {word[:40]}: expected PORT[-PORT][/tcp|udp|sctp]")
-        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
-        if not 0 < first <= last < 65536:
-            raise Wrong(f"EXPOSE {word[:40]}: ports are from 1 to 65535")
-        for port in range(first, last + 1):
-            ports[f"{port}/{match.group(3) or 'tcp'}"] = {}
-            said.append(f"{port}/{match.group(3) or 'tcp'}")
+        found = literals.ports(word)
+        for port in range(found.first, found.last + 1):
+            ports[f"{port}/{found.protocol}"] = {}
+            said.append(f"{port}/{found.protocol}")
     state.config["ExposedPorts"] = ports
     state.said(f"EXPOSE [{' '.join(said)}]")
 
@@ -128,10 +119,7 @@ def _user(state: State, step: Words, escape: str) -> None:
 
 def _stopsignal(state: State, step: Words, escape: str) -> None:
     signal = " ".join(_words(state, step, escape)).strip()
-    try:
-        signal_number(signal)
-    except InvalidSpec as error:
-        raise Wrong(f"STOPSIGNAL {signal[:40]}: {error}") from error
+    literals.signal(signal)
     state.config["StopSignal"] = signal
     state.said(f"STOPSIGNAL {signal}")
 
