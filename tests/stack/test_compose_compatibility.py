@@ -28,7 +28,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     """A line each, with its place; not the first thing only."""
     text = (
         "services:\n  a: {image: x, tty: maybe, init: perhaps}\n"
-        "  b: {imagee: y}\n  c: {image: z, cpuset: 0-1, cpu_shares: 2}\n"
+        "  b: {imagee: y}\n  c: {image: z, volume_driver: x, cpu_quota: 2}\n"
     )
     with pytest.raises(Several) as raised:
         stack(text)
@@ -37,19 +37,20 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         "services.a.tty",
         "services.a.init",
         "services.b.imagee",
-        "services.c.cpuset",
-        "services.c.cpu_shares",
+        "services.c.volume_driver",
+        "services.c.cpu_quota",
     ]
-    assert lines[-1].endswith("not supported in a stack: use deploy.resources.reservations.cpus")
+    assert lines[-1].endswith("not supported in a stack: use deploy.resources.limits.cpus")
 
 
 def test_keys_without_meaning_in_a_swarm_are_ignored_by_a_line() -> None:
     made = stack(
-        "services:\n  a:\n    image: x\n    mac_address: x\n    pull_policy: always\n"
+        "services:\n  a:\n    image: x\n    mac_address: x\n    pull_policy: never\n"
         "    networks: {default: {ipv4_address: 10.0.0.5}}\n    deploy: {replicas: 2}\n"
     )
     assert made.warnings == [
-        "Ignoring unsupported options: mac_address, networks.ipv4_address, pull_policy"
+        "Ignoring unsupported options: mac_address (c.yml:4), networks.ipv4_address (c.yml:2),"
+        " pull_policy (c.yml:5)"
     ]
     assert not made.services[0].task.networks[0].addresses
     one = stack("services: {a: {image: x, networks: {default: {ipv4_address: 10.0.0.5}}}}\n")
@@ -76,8 +77,8 @@ def test_a_terminal_and_its_surroundings_are_honoured() -> None:
 def test_an_unknown_key_guesses_only_what_is_close_and_lists_only_what_is_short() -> None:
     """The list of all keys of a service floods the screen; a far guess misleads."""
     with pytest.raises(InvalidSpec) as raised:
-        stack("services: {a: {image: x, runtime: y}}")
-    assert str(raised.value) == "c.yml:1: services.a.runtime: unknown key"
+        stack("services: {a: {image: x, wholly: y}}")
+    assert str(raised.value) == "c.yml:1: services.a.wholly: unknown key"
     with pytest.raises(InvalidSpec) as raised:
         stack("services: {a: {image: x, enviroment: []}}")
     assert str(raised.value).endswith("unknown key; did you mean 'environment'?")

@@ -77,7 +77,7 @@ def fails(text: str, *, namespace: str = "s") -> str:
         (BODY + "    image: 3.10\n".replace("image", "hostname"), "put it in quotes"),
         (BODY + "    init: maybe\n", "expected true or false, not the string 'maybe'"),
         (BODY + "    restart: never\n", "expected no, always, unless-stopped or on-failure"),
-        (BODY + "    cpuset: 0-1\n", "c.yml:4: services.web.cpuset: not supported in a stack"),
+        (BODY + "    cpu_quota: 1\n", "c.yml:4: services.web.cpu_quota: not supported in a stack"),
         (BODY + "    extends: {service: x}\n", "services.web.extends: there is no service 'x'"),
         (BODY + "    ulimits: {nofile: {soft: 2, hard: 1}}\n", "soft limit 2 is above the hard"),
         (BODY + "    dns: x\n", "'x' is not an IP address"),

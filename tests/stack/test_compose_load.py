@@ -343,10 +343,10 @@ def test_what_is_printed_reads_as_the_same(values: dict[str, Any]) -> None:
 
 
 def test_unset_variables_and_ignored_keys_warn() -> None:
-    made = stack("services: {web: {image: 'x${TAG}', links: [a], mac_address: x}}")
+    made = stack("services: {web: {image: 'x${TAG}', expose: [1], mac_address: x}}")
     assert made.warnings == [
         "the variable TAG is not set; it is empty",
-        "Ignoring unsupported options: links, mac_address",
+        "Ignoring unsupported options: expose (0.yml:1), mac_address (0.yml:1)",
     ]
 
 
@@ -447,7 +447,8 @@ services:
     assert web.contexts == {"base": "docker-image://alpine"}
     assert [one.ref for one in options.cache_to] == ["x:latest"]
     assert web.cache_sources == ["kept"] and web.cache_folders == [Folder("kept", every=True)]
-    assert made.warnings == ["Ignoring unsupported options: build.sbom"]
+    [warning] = made.warnings
+    assert warning.startswith("Ignoring unsupported options: build.sbom (0.yml:")
     assert plain.image == "r:5/plain:latest" and plain.context == "."
     images = [service.task.container.image for service in made.services]
     assert images == [web.image.removesuffix(":latest"), "r:5/plain"]

@@ -44,6 +44,7 @@ def resources(asked: ResourceRequirements) -> ContainerResources:
         memory_reservation_bytes=asked.reservations.memory_bytes,
         pids_limit=limits.pids,
     )
+    result.cpuset_cpus, result.cpu_shares = asked.cpuset_cpus, asked.cpu_shares
     if asked.HasField("memory_swap_bytes") and limits.memory_bytes:
         swap = asked.memory_swap_bytes
         result.memory_swap_bytes = -1 if swap < 0 else limits.memory_bytes + swap

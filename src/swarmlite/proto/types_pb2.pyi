@@ -411,10 +411,16 @@ class ResourceRequirements(google.protobuf.message.Message):
     RESERVATIONS_FIELD_NUMBER: builtins.int
     MEMORY_SWAP_BYTES_FIELD_NUMBER: builtins.int
     MEMORY_SWAPPINESS_FIELD_NUMBER: builtins.int
+    CPUSET_CPUS_FIELD_NUMBER: builtins.int
+    CPU_SHARES_FIELD_NUMBER: builtins.int
     memory_swap_bytes: builtins.int
     """-1 = unlimited"""
     memory_swappiness: builtins.int
     """0 to 100"""
+    cpuset_cpus: builtins.str
+    """"0-2,4"; ours, not Swarm's"""
+    cpu_shares: builtins.int
+    """relative weight; 0 = the kernel's"""
     @property
     def limits(self) -> Global___Limits: ...
     @property
@@ -426,9 +432,11 @@ class ResourceRequirements(google.protobuf.message.Message):
         reservations: Global___Resources | None = ...,
         memory_swap_bytes: builtins.int | None = ...,
         memory_swappiness: builtins.int | None = ...,
+        cpuset_cpus: builtins.str = ...,
+        cpu_shares: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_memory_swap_bytes", b"_memory_swap_bytes", "_memory_swappiness", b"_memory_swappiness", "limits", b"limits", "memory_swap_bytes", b"memory_swap_bytes", "memory_swappiness", b"memory_swappiness", "reservations", b"reservations"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_memory_swap_bytes", b"_memory_swap_bytes", "_memory_swappiness", b"_memory_swappiness", "limits", b"limits", "memory_swap_bytes", b"memory_swap_bytes", "memory_swappiness", b"memory_swappiness", "reservations", b"reservations"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_memory_swap_bytes", b"_memory_swap_bytes", "_memory_swappiness", b"_memory_swappiness", "cpu_shares", b"cpu_shares", "cpuset_cpus", b"cpuset_cpus", "limits", b"limits", "memory_swap_bytes", b"memory_swap_bytes", "memory_swappiness", b"memory_swappiness", "reservations", b"reservations"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_memory_swap_bytes", b"_memory_swap_bytes"]) -> typing.Literal["memory_swap_bytes"] | None: ...
     @typing.overload

@@ -10,6 +10,7 @@ from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
 from swarmlite.stack import profiles, read, top
 from swarmlite.stack.canonical.objects import document
+from swarmlite.stack.canonical.service import NOT_IN_A_SWARM
 from swarmlite.stack.canonical.values import Where
 from swarmlite.stack.files import Opener, resolved
 from swarmlite.stack.interpolate import interpolate
@@ -34,12 +35,13 @@ IGNORED = (
     "develop",
     "expose",
     "external_links",
-    "links",
     "mac_address",
-    "network_mode",
-    "pull_policy",
+    "platform",
+    "runtime",
+    "cgroup",
+    *NOT_IN_A_SWARM,
 )
-"""Keys of a service that Docker's stacks ignore, with a warning."""
+"""Keys of a service that change nothing here; a line names each, with its place."""
 
 REFUSED = {"credential_spec": "it is for Windows"}
 """Keys of a service that are errors, each with the reason."""
@@ -131,6 +133,8 @@ def load(
         nodes = {world.scoped(key): node for key, node in services.items()}
         stack.services = depends.ordered(stack.services, nodes)
     with problems.gather():
+        attached.link(stack.services, world)
+    with problems.gather():
         stack.networks, stack.external_networks = top.networks(world)
     with problems.gather():
         stack.secrets = top.secrets(world)
@@ -140,7 +144,8 @@ def load(
     stack.builds = list(world.builds.values())
     stack.warnings += world.warnings
     if world.ignored:
-        stack.warnings.append(f"Ignoring unsupported options: {', '.join(sorted(world.ignored))}")
+        named = (f"{key} ({node.file}:{node.line})" for key, node in sorted(world.ignored.items()))
+        stack.warnings.append(f"Ignoring unsupported options: {', '.join(named)}")
     return stack
 
 
@@ -199,7 +204,7 @@ def _built(draft: Draft, keys: Mapping[str, Node]) -> None:
 
 def _ignore(key: str) -> Handler[Draft]:
     def handle(node: Node, draft: Draft) -> None:
-        draft.world.ignored.add(key)
+        draft.world.ignore(key, node)
 
     return handle
 

@@ -29,6 +29,16 @@ class Definition:
     external: bool
 
 
+@dataclass(frozen=True)
+class Link:
+    """One service knows another one by a name of its own."""
+
+    service: str
+    target: str
+    alias: str
+    node: Node
+
+
 @dataclass
 class World:
     """One stack while it is read."""
@@ -41,10 +51,16 @@ class World:
     secrets: Mapping[str, Definition] = field(default_factory=dict)
     configs: Mapping[str, Definition] = field(default_factory=dict)
     used_networks: set[str] = field(default_factory=set)
-    ignored: set[str] = field(default_factory=set)
+    ignored: dict[str, Node] = field(default_factory=dict)
+    """Keys that change nothing, each with the first place where it stands."""
+    links: list[Link] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     service_keys: frozenset[str] = frozenset()
     builds: dict[str, Build] = field(default_factory=dict)
+
+    def ignore(self, key: str, node: Node) -> None:
+        """Say at the end that `key` changes nothing."""
+        self.ignored.setdefault(key, node)
 
     def scoped(self, key: str) -> str:
         """The name in the swarm of what the file calls `key`."""

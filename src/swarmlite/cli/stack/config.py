@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from swarmlite.cli.lazy import Command, flag
@@ -21,7 +19,8 @@ def command(paths: tuple[str, ...], skip_interpolation: bool) -> None:
     """Outputs the final config file, after doing merges and interpolations."""
     texts, folder = files.read(paths), files.folder(paths)
     filled_in = not skip_interpolation
-    tree, warnings = combine(texts, dict(os.environ), folder, interpolated=filled_in)
+    known = files.environment(paths)
+    tree, warnings = combine(texts, known, folder, interpolated=filled_in)
     for warning in warnings:
         click.echo(warning, err=True)
     click.echo(to_yaml(ordered(tree)), nl=False)

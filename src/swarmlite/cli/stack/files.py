@@ -14,6 +14,7 @@ from swarmlite.cli.workdir import working_directory
 from swarmlite.errors import InvalidSpec
 from swarmlite.stack import load
 from swarmlite.stack.profiles import VARIABLE
+from swarmlite.stack.syntax import dotenv
 from swarmlite.stack.tree import MAX_BYTES
 
 STDIN = "-"
@@ -68,9 +69,27 @@ def folder(paths: Sequence[str]) -> Path:
     return here if paths[0] == STDIN else Path(os.path.normpath(here / paths[0])).parent
 
 
+def environment(paths: Sequence[str]) -> dict[str, str]:
+    """This process's, and behind it the .env beside the first file. Raises InvalidSpec."""
+    outside = dict(os.environ)
+    path = folder(paths) / ".env"
+    try:
+        text = path.read_bytes().decode()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return outside
+    except OSError as error:
+        raise InvalidSpec(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSpec(f"{path}: not UTF-8") from error
+    try:
+        return {**dotenv.variables(text, outside), **outside}
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{path}: {error}") from error
+
+
 def stack(paths: Sequence[str], namespace: str) -> load.Stack:
     """The stack of these files; its warnings are printed. Raises InvalidSpec."""
-    loaded = load.load(read(paths), namespace, folder=folder(paths), environment=dict(os.environ))
+    loaded = load.load(read(paths), namespace, folder=folder(paths), environment=environment(paths))
     for warning in loaded.warnings:
         click.echo(warning, err=True)
     return loaded

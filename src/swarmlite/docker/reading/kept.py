@@ -36,6 +36,8 @@ def carried_over(sent: Fields, spec: ServiceSpec, stored: ServiceSpec) -> Servic
         spec.update.canary_by_hand = stored.update.canary_by_hand
     if stored.HasField("autoscale"):
         spec.autoscale.CopyFrom(stored.autoscale)
+    spec.task.resources.cpuset_cpus = stored.task.resources.cpuset_cpus
+    spec.task.resources.cpu_shares = stored.task.resources.cpu_shares
     spec.rebalance_on_join = stored.rebalance_on_join
     spec.task.placement.strategy = stored.task.placement.strategy
     if not sent.has("Schedule"):

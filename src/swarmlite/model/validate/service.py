@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 
 from swarmlite.errors import InvalidSpec
@@ -63,6 +64,9 @@ def validate_change(old: ServiceSpec, new: ServiceSpec) -> None:
             f"--mode: service {old.annotations.name} is {_mode(old)} and stays so: a change to"
             f" {_mode(new)} is not allowed"
         )
+
+
+_CPU_SET = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?){0,63}", re.ASCII)
 
 
 def _mode(spec: ServiceSpec) -> str:
@@ -129,6 +133,9 @@ def _resources(spec: ServiceSpec) -> None:
         raise InvalidSpec("--reserve-cpu: is above --limit-cpu")
     if limits.memory_bytes and reservations.memory_bytes > limits.memory_bytes:
         raise InvalidSpec("--reserve-memory: is above --limit-memory")
+    if resources.cpuset_cpus and not _CPU_SET.fullmatch(resources.cpuset_cpus):
+        raise InvalidSpec("--cpuset-cpus: expected numbers and ranges, such as 0-2,4")
+    checks.between("--cpu-shares", resources.cpu_shares, 0, 2**18)
     _swap(spec.task)
 
 

@@ -61,6 +61,7 @@ HONOURED_SERVICE = frozenset(
     task.resources.limits task.resources.reservations.nano_cpus
     task.resources.reservations.memory_bytes task.resources.reservations.generic
     task.resources.memory_swap_bytes task.resources.memory_swappiness
+    task.resources.cpuset_cpus task.resources.cpu_shares
     task.restart task.placement task.log_driver task.networks.target task.networks.aliases
     task.networks.addresses
     task.networks.driver_attachment_opts

@@ -17,11 +17,16 @@ REFUSED = {
     "volume_driver": "set the driver in the volumes at the top of the file",
     "volumes_from": "name a volume in both services",
     "cpu_quota": "use deploy.resources.limits.cpus",
-    "cpu_shares": "use deploy.resources.reservations.cpus",
-    "cpuset": "use deploy.resources",
     "memswap_limit": "use deploy.resources",
 }
 """Keys of a service that are errors, each with what to write."""
+
+NOT_IN_A_SWARM = (
+    "blkio_config", "cpu_count", "cpu_percent", "cpu_period", "cpu_rt_period", "cpu_rt_runtime",
+    "device_cgroup_rules", "gpus", "label_file", "models", "oom_kill_disable", "post_start",
+    "pre_stop", "provider", "storage_opt", "use_api_socket",
+)  # fmt: skip
+"""Keys of the compose specification that are kept as they are written, and ignored by a line."""
 
 
 def service(node: Node, where: Where) -> Node | None:
@@ -403,8 +408,10 @@ def _env_file_names(node: Node, where: Where) -> Node | None:
 
 
 _TEXT = (
-    "cgroup_parent", "cgroupns_mode", "container_name", "domainname", "hostname", "image", "ipc",
-    "isolation", "mac_address", "network_mode", "pid", "pull_policy", "restart", "userns_mode",
+    "cgroup", "cgroup_parent", "cgroupns_mode", "container_name", "cpuset", "domainname",
+    "hostname", "image", "ipc",
+    "isolation", "mac_address", "network_mode", "pid", "platform", "pull_policy", "restart",
+    "runtime", "userns_mode",
     "uts", "working_dir",
 )  # fmt: skip
 _TEXTS = (
@@ -415,6 +422,7 @@ _SERVICE: Table = {
     **dict.fromkeys(_TEXT, values.text),
     **dict.fromkeys(_TEXTS, values.texts),
     **dict.fromkeys(("annotations", "attach", "credential_spec", "develop"), values.same),
+    **dict.fromkeys(NOT_IN_A_SWARM, values.same),
     **dict.fromkeys(("privileged", "read_only", "stdin_open", "tty"), values.flag),
     **dict.fromkeys(("dns", "dns_search", "tmpfs"), values.text_or_texts),
     **dict.fromkeys(("stop_signal", "user"), values.scalar),
@@ -434,6 +442,8 @@ _SERVICE: Table = {
     "init": values.said_flag,
     "logging": _LOGGING,
     "networks": _networks,
+    "cpu_shares": values.whole(0, 2**18, said=False),
+    "mem_swappiness": values.whole(0, 100, said=True),
     "oom_score_adj": values.whole(-1000, 1000, said=False),
     "ports": values.flattened(_port),
     "shm_size": values.written_size,

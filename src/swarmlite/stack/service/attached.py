@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from swarmlite.model.references import BRIDGE_NETWORK, HOST_NETWORK, NO_NETWORK
+from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import FileTarget, Mount
 from swarmlite.stack import read
 from swarmlite.stack.read import Handler
 from swarmlite.stack.syntax import files, mounts, ports, small
 from swarmlite.stack.tree import Node
-from swarmlite.stack.world import DEFAULT_NETWORK, NAMESPACE_LABEL, Definition, Draft
+from swarmlite.stack.world import (
+    DEFAULT_NETWORK,
+    NAMESPACE_LABEL,
+    Definition,
+    Draft,
+    Link,
+    World,
+)
 
 
 # Ports
@@ -57,7 +66,7 @@ def single(draft: Draft) -> None:
         if draft.spec.replicated.replicas > 1 or not draft.spec.HasField("replicated"):
             for address in network.addresses:
                 six = ":" in address
-                draft.world.ignored.add(f"networks.ipv{6 if six else 4}_address")
+                draft.world.ignore(f"networks.ipv{6 if six else 4}_address", draft.node)
             del network.addresses[:]
 
 
@@ -67,7 +76,7 @@ def _driver_opts(node: Node, draft: Draft) -> None:
 
 def _priority(node: Node, draft: Draft) -> None:
     read.integer(node, -(2**31))
-    draft.world.ignored.add("networks.priority")
+    draft.world.ignore("networks.priority", node)
 
 
 _NETWORK: dict[str, Handler[Draft]] = {
@@ -77,6 +86,48 @@ _NETWORK: dict[str, Handler[Draft]] = {
     "driver_opts": _driver_opts,
     "priority": _priority,
 }
+
+
+MODES = {"host": HOST_NETWORK, "none": NO_NETWORK, "bridge": BRIDGE_NETWORK}
+
+
+def _network_mode(node: Node, draft: Draft) -> None:
+    """The host's network, none, or each host's own bridge; the rest is of one host only."""
+    text = read.line(node)
+    if text not in MODES:
+        draft.world.ignore("network_mode", node)
+        return
+    if "networks" in read.mapping(draft.node):
+        raise node.error("cannot be combined with networks")
+    draft.spec.task.networks.add(target=MODES[text])
+
+
+# Links
+def _links(node: Node, draft: Draft) -> None:
+    for item in read.items(node):
+        target, _, alias = read.line(item).partition(":")
+        if target not in draft.world.service_keys:
+            raise item.error(f"there is no service {target!r} here")
+        draft.world.links.append(Link(draft.key, target, alias or target, item))
+
+
+def link(services: Sequence[ServiceSpec], world: World) -> None:
+    """Let linked services answer to the names that others know them by, on networks of both.
+
+    Others on these networks find them by those names too. Raises InvalidSpec where there is none.
+    """
+    known = {spec.annotations.name: spec for spec in services}
+    for each in world.links:
+        own, other = (known.get(world.scoped(key)) for key in (each.service, each.target))
+        if own is None or other is None:
+            continue  # it has errors of its own
+        mine = {network.target for network in own.task.networks}
+        shared = [network for network in other.task.networks if network.target in mine]
+        if not shared:
+            raise each.node.error(f"{each.service} and {each.target} are on no network together")
+        for network in shared:
+            if each.alias not in network.aliases:
+                network.aliases.append(each.alias)
 
 
 # Names
@@ -281,6 +332,8 @@ def _file(
 KEYS: dict[str, Handler[Draft]] = {
     "ports": _ports,
     "networks": _networks,
+    "network_mode": _network_mode,
+    "links": _links,
     "extra_hosts": _extra_hosts,
     "dns": _dns,
     "dns_search": _dns_search,

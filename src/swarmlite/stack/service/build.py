@@ -222,7 +222,7 @@ def _secrets(node: Node, build: Build) -> None:
 def _ignore(key: str) -> Handler[Build]:
     def handle(node: Node, build: Build) -> None:
         if str(node.value).lower() not in _OFF:
-            build.world.ignored.add(f"build.{key}")
+            build.world.ignore(f"build.{key}", node)
 
     return handle
 

@@ -28,7 +28,7 @@ def section(node: Node, draft: Draft) -> None:
         dependency = Dependency()
         read.fields(item, _KEYS, dependency)
         if "restart" in read.mapping(item):
-            draft.world.ignored.add("depends_on.restart")
+            draft.world.ignore("depends_on.restart", item)
         _add(draft, name, dependency, item)
 
 

@@ -115,6 +115,27 @@ def _stop_signal(node: Node, draft: Draft) -> None:
     draft.spec.task.container.stop_signal = read.scalar(node)
 
 
+def _cpuset(node: Node, draft: Draft) -> None:
+    draft.spec.task.resources.cpuset_cpus = read.line(node)
+
+
+def _cpu_shares(node: Node, draft: Draft) -> None:
+    draft.spec.task.resources.cpu_shares = read.integer(node, 0, 2**18)
+
+
+def _swappiness(node: Node, draft: Draft) -> None:
+    draft.spec.task.resources.memory_swappiness = read.integer(node, 0, 100)
+
+
+PINNED = ("always", "missing", "if_not_present", "build")
+"""What comes to the same here: the image is pinned as it is deployed, and nodes get that one."""
+
+
+def _pull_policy(node: Node, draft: Draft) -> None:
+    if read.line(node) not in PINNED:
+        draft.world.ignore("pull_policy", node)
+
+
 def _grace(node: Node, draft: Draft) -> None:
     draft.spec.task.container.stop_grace_period.CopyFrom(read.duration(node))
 
@@ -235,6 +256,10 @@ KEYS: dict[str, Handler[Draft]] = {
     "ipc": _namespace("ipc"),
     "uts": _namespace("uts"),
     "userns_mode": _namespace("userns"),
+    "cpuset": _cpuset,
+    "cpu_shares": _cpu_shares,
+    "mem_swappiness": _swappiness,
+    "pull_policy": _pull_policy,
     "read_only": _read_only,
     "stop_signal": _stop_signal,
     "stop_grace_period": _grace,

@@ -114,8 +114,8 @@ def _reserve(field: str) -> Callable[[ServiceSpec, int], None]:
     return apply
 
 
-def _resource(field: str) -> Callable[[ServiceSpec, int], None]:
-    def apply(spec: ServiceSpec, value: int) -> None:
+def _resource(field: str) -> Callable[[ServiceSpec, Any], None]:
+    def apply(spec: ServiceSpec, value: int | str) -> None:
         setattr(spec.task.resources, field, value)
 
     return apply
@@ -268,6 +268,8 @@ SCALARS = [
         SWAPPINESS,
         "Swappiness (0-100)",
     ),
+    Scalar(("--cpuset-cpus",), _resource("cpuset_cpus"), help="CPUs to run on (0-3, 0,1)"),
+    Scalar(("--cpu-shares",), _resource("cpu_shares"), COUNT, "CPU shares (relative weight)"),
     Scalar(("--log-driver",), _log_driver, help="Logging driver for service"),
 ]
 """In this order they are applied: --no-healthcheck after the other health flags."""
