@@ -18,7 +18,7 @@ help:
 	@echo "make demo      three hosts on this machine, the voting example on them, a worker killed (root)"
 	@echo "make test      lint, types and all tests (root)"
 	@echo "make debian13  the same in a tree of Debian 13 (root, debootstrap)"
-	@echo "make engines   the integration tests on hosts in Docker engines, ours and Debian's (root)"
+	@echo "make engines   the integration tests on hosts in Docker engines, ours and Debian's; builds beside it (root)"
 	@echo "make clients   clients of npm, Ansible and compose, fetched once (root)"
 	@echo "make deb       dist/swarmlite_VERSION_amd64.deb and _arm64.deb, for Debian 12 and 13"
 	@echo "make packages  these, installed and upgraded in bare trees of both (root, debootstrap)"
@@ -76,7 +76,7 @@ chaos: root
 engines: root
 	@deploy/packages.sh run test bench
 	@$(MAKE) --no-print-directory venv
-	$(BIN)/python -m pytest -m engines tests/testing
+	$(BIN)/python -m pytest -m engines tests/testing tests/build/test_beside_docker.py
 	SWARMLITE_TEST_CLUSTER=swarmlite $(BIN)/python -m pytest tests/integration
 	SWARMLITE_TEST_CLUSTER=dockerd $(BIN)/python -m pytest tests/integration
 

@@ -1,4 +1,4 @@
-"""Images beside Docker's engine, in parts: `python -m benchmarks pull push build carry large`."""
+"""Images beside Docker's engine, in parts: `python -m benchmarks pull push build carry layer`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .swarmlite_host import SwarmliteHost
 from .table import Row
 
 BESIDE_DOCKER = ("pull", "push", "build")
-PARTS = (*BESIDE_DOCKER, "carry", "large")
+PARTS = (*BESIDE_DOCKER, "carry", "layer")
 ROUNDS = int(os.environ.get("SWARMLITE_BENCH_ROUNDS", "3"))
 
 
@@ -32,6 +32,6 @@ def measure(
                 rows += transfers.measure(docker, ours, image, Path(folder), parts, ROUNDS)
             if "build" in parts:
                 rows += builds.measure(docker, ours, ROUNDS)
-        if {"carry", "large"} & set(parts):
-            rows += carrying.measure(image, large="large" in parts)
+        if {"carry", "layer"} & set(parts):
+            rows += carrying.measure(image, large="layer" in parts)
     return rows

@@ -35,8 +35,17 @@ CLASSIC, BUILDKIT = "0", "1"
 WAIT_S = 120.0
 OF_CLASSIC = ("arguments", "configuration", "whiteouts")
 OF_BUILDKIT = ("add-archives", "copy-files", "copy-owners", "modes", "stages")
-"""Of the reference's. Debian's 20.10 lacks here-documents, --link, --parents, --exclude, --network
-and secrets in the environment, and fetches what a `# syntax` names."""
+MORE_OF_CLASSIC = (
+    "copy-from", "copy-links", "empty-changes", "entrypoint-and-command",
+    "entrypoint-resets-command", "escape", "run-forms", "scratch",
+)  # fmt: skip
+MORE_OF_BUILDKIT = (
+    "configuration", "copy-from", "copy-links", "empty-changes", "entrypoint-and-command",
+    "escape", "platform-arguments", "run-forms", "run-user-workdir", "scratch", "whiteouts",
+)  # fmt: skip
+"""Of the reference's. Debian's 20.10 lacks here-documents, --link, --parents, --exclude, --network,
+secrets in the environment, and # and % in variables, and fetches what a `# syntax` names; with its
+classic builder WORKDIR belongs to root whoever USER is."""
 OF_CONTAINERS = {"", "dev", "proc", "sys", "etc", ".dockerenv"}
 """What an export shows of a container, and no image has; the Dockerfiles put nothing there."""
 OTHERWISE = {
@@ -47,6 +56,7 @@ CONFIG_OTHERWISE: set[Any] = {
     "Hostname",  # of a container of the build
     "Image",  # the one before the last step
     "ArgsEscaped",  # means something on Windows only
+    ("scratch", CLASSIC, "WorkingDir"),  # "/" here and with BuildKit, nothing there
 }
 
 
@@ -127,14 +137,31 @@ def said(created_by: str) -> str:
     return word if word in ("EXPOSE", "HEALTHCHECK") else text
 
 
-@pytest.mark.parametrize(("name", "kind"), [*((n, CLASSIC) for n in OF_CLASSIC),
-                                            *((n, BUILDKIT) for n in OF_BUILDKIT)])  # fmt: skip
+def each(classic: tuple[str, ...], buildkit: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [*((name, CLASSIC) for name in classic), *((name, BUILDKIT) for name in buildkit)]
+
+
+@pytest.mark.parametrize(("name", "kind"), each(OF_CLASSIC, OF_BUILDKIT))
 async def test_docker_s_builders_come_to_the_same(
     docker: DockerPeer, builder: BuildHost, name: str, kind: str
 ) -> None:
+    await compare(docker, builder, name, kind)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize(("name", "kind"), each(MORE_OF_CLASSIC, MORE_OF_BUILDKIT))
+async def test_docker_s_builders_come_to_the_same_of_the_rest(
+    docker: DockerPeer, builder: BuildHost, name: str, kind: str
+) -> None:
+    """Of all that both of them can build."""
+    await compare(docker, builder, name, kind)
+
+
+async def compare(docker: DockerPeer, builder: BuildHost, name: str, kind: str) -> None:
     tree, config, history = theirs(docker, name, kind)
     options = json.loads((FOLDER / f"{name}.json").read_text()).get("options", {})
     built = await builder.build(files=FOLDER / name, tree=True, **options)
+    assert built.result
     own = tree_of(built.output(1))
     different = {
         path
