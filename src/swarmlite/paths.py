@@ -87,6 +87,11 @@ class Paths:
         return self.state_dir / "manager"
 
     @property
+    def external_etcd_dir(self) -> Path:
+        """ca.crt, node.crt, node.key for an etcd that is not the managers' own."""
+        return self.manager_dir / "etcd"
+
+    @property
     def store_keys_file(self) -> Path:
         """The keys that open what lies sealed in etcd; to be kept apart from its backups."""
         return self.manager_dir / "store.keys"

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import ipaddress
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -113,7 +114,12 @@ def unix_channel(path: Path | str) -> grpc.aio.Channel:
 
 
 def target(addresses: Sequence[str]) -> str:
-    """gRPC's target for "HOST:PORT" addresses: all of one IP family, or one name."""
+    """gRPC's target for "HOST:PORT" addresses: all of one IP family, or one name.
+
+    Several names are resolved here and now: gRPC takes several addresses, but one name only.
+    """
+    if len(addresses) > 1:
+        addresses = [each for address in addresses for each in _resolved(address)] or addresses
     hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
     try:
         versions = {ipaddress.ip_address(host).version for host in hosts}
@@ -128,9 +134,32 @@ def target(addresses: Sequence[str]) -> str:
     )
 
 
-def credentials(certificates_dir: Path) -> grpc.ChannelCredentials:
-    """A node's own: ca.crt, node.crt and node.key. Raises FailedPrecondition without them."""
+def _resolved(address: str) -> list[str]:
+    """The name's address, as HOST:PORT; an IP address itself; nothing for what has none now."""
+    host, _, port = address.rpartition(":")
     try:
+        ipaddress.ip_address(host.strip("[]"))
+        return [address]
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        log.warning("%s has no address now: %s", host, error)
+        return []
+    ip = str(found[0][4][0])
+    return [f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"]
+
+
+def credentials(certificates_dir: Path) -> grpc.ChannelCredentials:
+    """A node's own: ca.crt, node.crt and node.key. Raises FailedPrecondition without them.
+
+    An empty node.crt is no certificate: a server that asks for one refuses that.
+    """
+    try:
+        if not (certificates_dir / "node.crt").read_bytes():
+            roots = (certificates_dir / "ca.crt").read_bytes()
+            return grpc.ssl_channel_credentials(root_certificates=roots)
         return grpc.ssl_channel_credentials(
             root_certificates=(certificates_dir / "ca.crt").read_bytes(),
             private_key=(certificates_dir / "node.key").read_bytes(),
@@ -145,6 +174,12 @@ def secure_channel(
 ) -> grpc.aio.Channel:
     """mTLS to any of `addresses`, in turn; the peer's certificate must bear `role_name`."""
     return channel_with(addresses, credentials(certificates_dir), role_name)
+
+
+def plain_channel(addresses: Sequence[str]) -> grpc.aio.Channel:
+    """To any of `addresses` without TLS: for what listens on this host's loopback only."""
+    options = [*CHANNEL_OPTIONS, ("grpc.lb_policy_name", "round_robin")]
+    return grpc.aio.insecure_channel(target(addresses), options=options)
 
 
 def channel_with(

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from api_world import Agent, Manager, cluster, node, task, until
 
-from swarmlite.errors import Unavailable
+from swarmlite.errors import FailedPrecondition, Unavailable
 from swarmlite.manager.dispatcher.liveness import Liveness
 from swarmlite.model import task_states
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
@@ -238,3 +239,24 @@ async def test_after_a_start_of_the_managers_every_node_has_its_time_to_come_bac
         world.clock.advance(29)
         await world.check()
         assert world.state("n1") == NodeStatus.READY
+
+
+async def test_a_copy_of_a_state_directory_is_refused_while_the_node_runs() -> None:
+    """A restart, and a boot, are the node's own; a copy elsewhere waits for the node to be down."""
+    async with World() as world:
+        world.manager.put(node("n1"))
+        original = world.dispatcher.open("n1", "192.0.2.7", Hello(instance="a", place="here"))
+        await asyncio.sleep(0.15)
+        with pytest.raises(FailedPrecondition, match=r"n1 runs at 192\.0\.2\.7 already: .* a copy"):
+            world.dispatcher.open("n1", "192.0.2.8", Hello(instance="b", place="there"))
+        assert not original.ended.done()
+        again = world.dispatcher.open("n1", "192.0.2.7", Hello(instance="c", place="here"))
+        booted = world.dispatcher.open("n1", "192.0.2.7", Hello(instance="d", place="booted"))
+        assert original.ended.done() and again.ended.done()
+        await asyncio.sleep(0.15)
+        world.clock.advance(16)
+        await world.check()
+        assert world.state("n1") == NodeStatus.DOWN and booted.ended.done()
+        world.dispatcher.open("n1", "192.0.2.8", Hello(instance="e", place="moved"))
+        older = Hello(instance="f")  # of a release that does not say
+        world.dispatcher.open("n1", "192.0.2.9", older)

@@ -12,25 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from etcd_world import KEYS
+from etcd_world import KEYS, certify
 
 from swarmlite.ids import new_id
-from swarmlite.manager.ca.root import MANAGER, RootCA, Subject, new_request
+from swarmlite.manager.ca.root import MANAGER, RootCA, Subject
 from swarmlite.manager.store.etcd import open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.node import etcdcmd
 from swarmlite.testing import reserved
-
-
-def certify(root: RootCA, folder: Path, subject: Subject) -> Path:
-    """A folder as a node's `certificates`, signed by `root`."""
-    folder.mkdir(parents=True)
-    key, csr = new_request()
-    (folder / "ca.crt").write_bytes(root.cert)
-    (folder / "node.key").write_bytes(key)
-    (folder / "node.crt").write_bytes(root.issue(csr, subject))
-    return folder
 
 
 @dataclass

@@ -26,6 +26,7 @@ from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
 from swarmlite.agent.observed import AgentObserved
 from swarmlite.agent.payloads import PayloadFiles, Payloads
+from swarmlite.agent.place import place_of
 from swarmlite.agent.reaching.tunnels import Tunnels
 from swarmlite.agent.reporter import Reporter
 from swarmlite.agent.session import Session
@@ -204,6 +205,7 @@ class Agent:
             fetch=images.fetch,
             tunnel=tunnels.asked,
             measure=usage.asked,
+            place=place_of(self._config.paths.state_dir),
         )
         renewing = group.create_task(renewal.run())
         try:

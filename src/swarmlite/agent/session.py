@@ -83,13 +83,15 @@ class Session:
         fetch: Callable[[FetchImage], None] = lambda _: None,
         tunnel: Callable[[OpenTunnel], None] = lambda _: None,
         measure: Callable[[Measure], None] = lambda _: None,
+        place: str = "",
     ) -> None:
         """`channel` opens a connection with mutual TLS to an address.
 
         `outgoing` give messages of one session each, without end; `fetch` is told of images that
         managers want here, `tunnel` of tunnels that they want to tasks, `measure` of
         tasks whose use they want to know.
-        `attachments` are the places of plain containers that managers are to keep.
+        `attachments` are the places of plain containers that managers are to keep. `place` is
+        as Hello has it.
         """
         self._managers = managers
         self._channel = channel
@@ -100,6 +102,7 @@ class Session:
         self._outgoing, self._fetch, self._tunnel = outgoing, fetch, tunnel
         self._measure = measure
         self._instance = secrets.token_hex(16)
+        self._place = place
         self._session_id = ""
         self._period_s = DEFAULT_PERIOD_S
         self._delay_s = FIRST_DELAY_S
@@ -154,6 +157,7 @@ class Session:
             session_id=self._session_id,
             instance=self._instance,
             attachments=self._attachments(),
+            place=self._place,
         )
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):

@@ -13,8 +13,9 @@ from swarmlite.cli.output.gotemplate import Template
 from swarmlite.cli.output.omitted import OMITTED
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import info as shapes
+from swarmlite.errors import SwarmliteError
 from swarmlite.model import units
-from swarmlite.proto.control_pb2 import Empty
+from swarmlite.proto.control_pb2 import Empty, StoreHealth, StoreHealthRequest
 from swarmlite.proto.host_pb2 import HostInfo
 
 
@@ -30,8 +31,38 @@ def command(session: Session, form: str) -> None:
         click.echo(Template(form, omitted=OMITTED).render(shapes.info(info)))
     else:
         click.echo("\n".join(_lines(info)))
+        if info.manager:
+            _store(session, info)
     for warning in info.warnings:
         click.echo(f"WARNING: {warning}", err=True)
+
+
+def _store(session: Session, info: HostInfo) -> None:
+    """The managers' store, as this manager finds it now."""
+    try:
+        health: StoreHealth = client.call(session.control.GetStoreHealth, StoreHealthRequest())
+    except SwarmliteError as error:
+        info.warnings.append(f"the store's health is not known: {error}")
+        return
+    click.echo("\n".join(store_lines(health)))
+    info.warnings.extend(health.warnings)
+
+
+def store_lines(health: StoreHealth) -> Iterator[str]:
+    """A section: etcd's members one by one."""
+    quota = f", quota {units.format_bytes(health.quota_bytes)}" if health.quota_bytes else ""
+    below = f", keys below {health.prefix}" if health.prefix else ""
+    yield f"Store: {'external etcd' if health.external else 'etcd'}{quota}{below}"
+    for member in health.members:
+        who = member.endpoint if health.external else member.name
+        if member.error:
+            yield f" {who}: does not answer ({member.error})"
+            continue
+        role = "learner" if member.learner else "leader" if member.leader else "follower"
+        line = f" {who}: {'' if health.external else role + ', '}etcd {member.version}"
+        line += f", {units.format_bytes(member.size_bytes)} on disk"
+        line += f" ({units.format_bytes(member.used_bytes)} used)"
+        yield line + (f", syncs in {1000 * member.sync_s:.0f} ms" if member.sync_s else "")
 
 
 def _lines(info: HostInfo) -> Iterator[str]:

@@ -12,7 +12,12 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.swarm.values import passphrase_of, passphrase_option
+from swarmlite.cli.swarm.values import (
+    etcd_options,
+    etcd_values,
+    passphrase_of,
+    passphrase_option,
+)
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.control_pb2 import GetRequest, UpdateClusterRequest
 from swarmlite.proto.objects_pb2 import Cluster
@@ -31,6 +36,7 @@ tasks once their nodes are back. To have them removed, and end this:
 @click.option("--advertise-addr", help="Advertised address (format: <ip|interface>[:port]).")
 @click.option("--listen-addr", help="Listen address (0.0.0.0:2377).")
 @click.option("--data-path-addr", help="Address or interface to use for data path traffic.")
+@etcd_options
 @flag("--settle", help="What nodes run and the restored store does not know is removed.")
 @click.argument("path", metavar="FILE", required=False)
 @pass_session
@@ -41,6 +47,7 @@ def command(session: Session, /, path: str | None, settle: bool, **values: Any) 
     if settle:
         _settle(session)
         return
+    values.update(etcd_values(values))
     message = {key: value for key, value in values.items() if value and key != "passphrase_file"}
     reply = session.request(
         {

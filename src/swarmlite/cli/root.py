@@ -52,6 +52,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "ca": "Display and rotate the root CA",
             "unlock": "Unlock swarm",
             "unlock-key": "Manage the unlock key",
+            "upgrade": "Check the way to another release",
         },
     ),
     "node": (

@@ -130,12 +130,16 @@ class Identity:
 
     # the role
     def change_role(
-        self, role: str, etcd: Mapping[str, str] | None = None, etcd_endpoints: Sequence[str] = ()
+        self,
+        role: str,
+        etcd: Mapping[str, str] | None = None,
+        etcd_endpoints: Sequence[str] = (),
+        external_etcd: Mapping[str, str] | None = None,
     ) -> bool:
         """Take another role in the same cluster; False when it is this node's already.
 
-        `etcd` and its endpoints are a manager's, as node.json says. Raises FailedPrecondition
-        outside of a swarm. Whoever follows `changes` sees it.
+        `etcd`, its endpoints and `external_etcd` are a manager's, as node.json says. Raises
+        FailedPrecondition outside of a swarm. Whoever follows `changes` sees it.
         """
         known = self.read()
         if known is None:
@@ -147,6 +151,7 @@ class Identity:
             role=role,
             etcd=etcd,
             etcd_endpoints=tuple(etcd_endpoints),
+            external_etcd=external_etcd,
             promoted=False,
             hindrance="",
         )

@@ -68,6 +68,7 @@ class KeyLock:
         self._places = {
             "node.key": paths.certificates_dir / "node.key",
             "store.keys": paths.store_keys_file,
+            "etcd.key": paths.external_etcd_dir / "node.key",
         }
 
     @property

@@ -37,6 +37,9 @@ class NodeIdentity:
     """Of a worker that the cluster wants as a manager: the daemon makes one of it."""
     hindrance: str = ""
     """Why that does not work so far."""
+    external_etcd: Mapping[str, str] | None = None
+    """Of a manager whose store is an etcd that is not the managers' own: the prefix of its keys
+    there, and the server_name that its members' certificates bear, empty without TLS."""
 
     @property
     def manager(self) -> bool:
@@ -65,7 +68,7 @@ def parse(content: Mapping[str, Any]) -> NodeIdentity:
     if role not in (MANAGER, WORKER) or not node_id:
         raise ValueError("role or node_id is missing")
     own = str(content.get("advertise_addr") or "")
-    etcd = content.get("etcd")
+    etcd, external = content.get("etcd"), content.get("external_etcd")
     if role == MANAGER:
         content["listen_addr"], content["etcd_endpoints"]  # it starts nothing without
     return NodeIdentity(
@@ -82,4 +85,7 @@ def parse(content: Mapping[str, Any]) -> NodeIdentity:
         etcd_endpoints=tuple(str(each) for each in content.get("etcd_endpoints") or ()),
         promoted=content.get("promoted") is True,
         hindrance=str(content.get("hindrance") or ""),
+        external_etcd={key: str(external[key]) for key in ("prefix", "server_name")}
+        if external
+        else None,
     )

@@ -51,7 +51,9 @@ class Renewal:
     ) -> None:
         """`next_manager` is the address to ask; `channel` connects to it as this node.
 
-        `renewed` is called once something new is in place that connections are to be made with.
+        `renewed` is called once connections have to be made again: other roots are trusted, or the
+        certificate is of another root or role. A certificate that only lasts longer is for those
+        that come; what stands goes on with the one before.
         """
         self._identity = identity
         self._next_manager = next_manager
@@ -121,7 +123,7 @@ class Renewal:
         """A new key and certificate, now; with `follow_role` of the role that is desired of this
         node. Raises SwarmliteError, OSError; the old one stays.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key, before = ec.generate_private_key(ec.SECP256R1()), self._certificate()
         response = await self._issue(
             IssueNodeCertificateRequest(csr=_request(key), follow_role=follow_role)
         )
@@ -136,7 +138,12 @@ class Renewal:
         log.info("certificate renewed node=%s", response.node_id)
         if role_of(response.role) == WORKER and self._identity.change_role(WORKER):
             log.warning("this node is no manager any more node=%s", response.node_id)
-        self._renewed()
+        if self._certificate() != before:
+            self._renewed()
+
+    def _certificate(self) -> tuple[str, str]:
+        """What others tell this node's certificate by: its root, and the role in it."""
+        return issuer_of(self._identity.certificates.certificate), self._certified_as()
 
     async def _issue(self, request: IssueNodeCertificateRequest) -> IssueNodeCertificateResponse:
         address = self._next_manager()

@@ -93,6 +93,20 @@ class EtcdMembers:
         return left
 
 
+class NoMembers:
+    """Implements ca.service.Members where the store is an etcd that was there before."""
+
+    async def add(self, node_id: str, peer_url: str) -> AddMemberResponse:
+        """Only a node of a release that does not know of such a store asks for it."""
+        raise FailedPrecondition(
+            "the cluster's store is an etcd of its own, which this node's release of swarmlite does"
+            " not know: install the managers' release on it"
+        )
+
+    async def remove(self, node_id: str, member_id: str = "") -> None:
+        """A manager has none to take out."""
+
+
 def _checked(peer_url: str) -> str:
     scheme, _, rest = peer_url.partition("://")
     if scheme != "https":

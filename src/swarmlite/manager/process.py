@@ -36,6 +36,9 @@ from .controlapi.service import ControlService
 from .dispatcher import Dispatcher, DispatcherService
 from .dispatcher.carrying import Carrying
 from .election import Election, run_leader
+from .etcdcare.care import Care
+from .etcdcare.health import Health
+from .etcdcare.restarts import Restarts
 from .isolation import kept_up
 from .locking import Locking
 from .logbroker import LogBroker
@@ -44,6 +47,7 @@ from .loop import Tally
 from .loops import leader_loops
 from .observed import ManagerObserved
 from .server import Register, serving
+from .store import place
 from .store.api import Fence
 from .store.etcd import EtcdStore, open_store
 from .store.etcd_client import EtcdClient
@@ -61,20 +65,23 @@ class ManagerConfig:
     paths: Paths
     node_id: str
     listen_addr: str
-    etcd_endpoints: tuple[str, ...]
-    embedded: bool
-    """Whether this node runs a member of etcd, so that the managers keep the membership."""
+    node: identity.NodeIdentity
+    etcd_quota_bytes: int = 0
+    """Of the own member; 0: not known."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this node runs a member of etcd, so that the managers keep the membership."""
+        return self.node.external_etcd is None
 
 
-def read_config(paths: Paths) -> ManagerConfig:
+def read_config(paths: Paths, etcd_quota_bytes: int = 0) -> ManagerConfig:
     """From node.json. Raises FailedPrecondition when this node is no manager."""
     node = identity.read(paths.node_file)
     if node is None or not node.manager:
         raise FailedPrecondition("this node is not a swarm manager")
     logs.node_id = node.node_id
-    return ManagerConfig(
-        paths, node.node_id, node.listen_addr, node.etcd_endpoints, node.etcd is not None
-    )
+    return ManagerConfig(paths, node.node_id, node.listen_addr, node, etcd_quota_bytes)
 
 
 class Leading:
@@ -95,7 +102,7 @@ class Leading:
 async def run(config: ManagerConfig) -> None:
     """Serve and lead until cancelled."""
     paths = config.paths
-    client = EtcdClient(config.etcd_endpoints, paths.certificates_dir)
+    client = place.client_of(config.node, paths)
     lock = KeyLock(paths)
     kept = storekeys.KeptKeys(paths.store_keys_file, partial(lock.write, "store.keys"))
     managers = storekeys.Managers(client, kept, config.node_id, paths.certificates_dir)
@@ -129,31 +136,41 @@ async def _serve_and_lead(
     dispatcher.logs = broker
     certificates = Certificates(paths.certificates_dir)
     dispatcher.carrying = Carrying(store, dispatcher.sessions, certificates)
-    etcd_members = members.EtcdMembers(client)
+    etcd_members = members.EtcdMembers(client) if config.embedded else None
     presence = members.Presence(client)
 
     def channel(address: str) -> grpc.aio.Channel:
         return rpc.secure_channel([address], paths.certificates_dir)
 
     dispatcher.tunnels = tunnels = Tunnels(store, dispatcher.sessions, config.node_id, channel)
+    health = Health(
+        client, store, config.node, config.etcd_quota_bytes, channel, paths.certificates_dir
+    )
     control = ControlService(
         store,
         config.node_id,
         broker,
-        members=etcd_members if config.embedded else None,
+        members=etcd_members,
         carrier=dispatcher.carrying,
         channel=channel,
         rotate=rotate,
         locked=locking.follow,
         tunnels=tunnels,
+        health=health,
+    )
+    ca = CAService(
+        store,
+        etcd_members or members.NoMembers(),
+        kept,
+        external_etcd=partial(place.to_message, config.node, paths),
     )
     tallies: defaultdict[str, Tally] = defaultdict(Tally)
     observed = ManagerObserved(store, dispatcher, tallies, lambda: leading.now)
     services: list[Register] = [
         partial(add_ControlServicer_to_server, control),
         partial(add_DispatcherServicer_to_server, DispatcherService(dispatcher)),
-        partial(add_CAServicer_to_server, CAService(store, etcd_members, kept)),
         partial(add_ObservedServicer_to_server, observed),
+        partial(add_CAServicer_to_server, ca),
     ]
     duties: list[Callable[[Fence], Awaitable[None]]] = [
         leading.duty,
@@ -161,7 +178,7 @@ async def _serve_and_lead(
         partial(rotation.keep, store),
         partial(
             members.keep,
-            etcd_members if config.embedded else None,
+            etcd_members,
             presence,
             store,
             config.node_id,
@@ -175,6 +192,9 @@ async def _serve_and_lead(
         group.create_task(kept_up("locking", locking.run), name="locking")
         announcing = partial(presence.announce, config.node_id)
         group.create_task(kept_up("presence", announcing), name="presence")
+        if config.embedded:
+            care = Care(health, store, config.node_id, Restarts(paths.daemon_socket))
+            group.create_task(kept_up("etcd's care", care.run), name="etcd's care")
         async with serving(
             services,
             lambda: store.view,
@@ -185,16 +205,17 @@ async def _serve_and_lead(
             log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
             leading_on = partial(run_leader, store, election, leader_loops, duties, tallies=tallies)
             group.create_task(kept_up("leader", leading_on), name="leader")
-            await kept_up("certificate", partial(_follow_certificate, client, certificates))
+            await kept_up("certificate", partial(_follow_certificate, client, config))
 
 
-async def _follow_certificate(client: EtcdClient, certificates: Certificates) -> None:
-    """A new connection to etcd whenever the node's certificate was renewed; never returns."""
-    seen = certificates.stamp()
+async def _follow_certificate(client: EtcdClient, config: ManagerConfig) -> None:
+    """A new connection to etcd whenever the certificate for it was renewed; never returns."""
+    stamp = partial(place.stamp, config.node, config.paths)
+    seen = stamp()
     while True:
         await asyncio.sleep(CERTIFICATE_CHECK_S)
         try:
-            found = certificates.stamp()
+            found = stamp()
         except OSError:
             continue
         if found != seen:
@@ -228,5 +249,7 @@ def parse_arguments(arguments: list[str] | None = None) -> ManagerConfig:
     parser = argparse.ArgumentParser(prog="swarmlite-manager", description=__doc__)
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--etcd-quota-bytes", type=int, default=0)
     options = parser.parse_args(arguments)
-    return read_config(Paths(options.state_dir.absolute(), options.run_dir.absolute()))
+    paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
+    return read_config(paths, options.etcd_quota_bytes)

@@ -62,10 +62,11 @@ def encoded(keys: StoreKeys) -> bytes:
 
 def save(path: Path, keys: StoreKeys) -> None:
     """Bring the keys to the disk, 0600."""
-    _written(path, encoded(keys))
+    write_private(path, encoded(keys))
 
 
-def _written(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Bring a secret file to the disk, 0600, with its folder."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     durable.write(path, content)
 
@@ -76,7 +77,7 @@ class KeptKeys:
     def __init__(self, path: Path, write: Callable[[bytes], None] | None = None) -> None:
         """`write` puts a new content in the file's place; absent, it is written as it is."""
         self._path = path
-        self._write = write or partial(_written, path)
+        self._write = write or partial(write_private, path)
         self.keys = load(path)
         self.changed = asyncio.Event()
         """Set when there is a new key; whoever waits for the next one clears it."""
@@ -110,9 +111,16 @@ def from_messages(messages: Sequence[pb.StoreKey]) -> list[StoreKey]:
 # Other managers
 async def fetched(address: str, certificates_dir: Path) -> list[StoreKey]:
     """The keys of the manager at `address`. Raises swarmlite's errors."""
+    return from_messages((await asked(address, certificates_dir)).keys)
+
+
+async def asked(address: str, certificates_dir: Path) -> pb.GetStoreKeysResponse:
+    """What the manager at `address` opens the store with. Raises swarmlite's errors."""
     async with _ca(address, certificates_dir) as ca:
-        answer = await ca.GetStoreKeys(pb.GetStoreKeysRequest(), timeout=CALL_TIMEOUT_S)
-    return from_messages(answer.keys)
+        answer: pb.GetStoreKeysResponse = await ca.GetStoreKeys(
+            pb.GetStoreKeysRequest(), timeout=CALL_TIMEOUT_S
+        )
+    return answer
 
 
 @asynccontextmanager

@@ -25,6 +25,11 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from swarmlite.errors import InvalidSpec
 from swarmlite.kernel import durable
 
+CONTENTS = "store.kv"
+FILES = (CONTENTS, "store.keys", "identity.json")
+"""Of a whole backup; see backup.py."""
+OLD_CONTENTS = "snapshot.db"
+"""In earlier ones in the place of CONTENTS: etcd's own snapshot, which only its tool opens."""
 MAGIC = b"swarmlite backup 1\n"
 PIECE_BYTES = 1024 * 1024
 _SCRYPT = {"n": 2**15, "r": 8, "p": 1}

@@ -1,11 +1,12 @@
-"""`swarmlite backup`, as a one-shot on a manager: etcd's own snapshot, and what opens it.
+"""`swarmlite backup`, as a one-shot on a manager: what the store holds, and what opens it.
 
-In the file: `snapshot.db` (consistent: one revision of etcd's), `store.keys` (opens what lies
-sealed in it) and `identity.json` (the CA, and which manager this is).
+In the file: `store.kv` (consistent: one revision of etcd's; contents.py), `store.keys` (opens what
+lies sealed in it) and `identity.json` (the CA, and which manager this is).
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -15,19 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite import __version__
-from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, Unavailable
+from swarmlite.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidSpec,
+    SwarmliteError,
+    Unavailable,
+)
 from swarmlite.identity.files import Identity
+from swarmlite.identity.node import NodeIdentity
 from swarmlite.manager import storekeys
+from swarmlite.manager.store import place
+from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.etcd import open_store
-from swarmlite.manager.store.etcd_client import EtcdClient
+from swarmlite.manager.store.etcd_client import Compacted
+from swarmlite.model.timestamps import set_now
 from swarmlite.paths import Paths
 from swarmlite.proto.objects_pb2 import Cluster
 from swarmlite.storage import trees
 
-from . import archive, oneshot
+from . import archive, contents, oneshot
 
-FILES = ("snapshot.db", "store.keys", "identity.json")
 SCRATCH = "backup"
+NOTE_S = 10.0
 
 
 async def backup(
@@ -49,13 +60,15 @@ async def backup(
     trees.sweep(folder)
     folder.mkdir(mode=0o700)
     try:
-        client = EtcdClient(node.etcd_endpoints, paths.certificates_dir)
+        client = place.client_of(node, paths)
         try:
-            progress("taking a snapshot of the store")
-            await client.snapshot(folder / "snapshot.db")
+            progress("reading the store")
+            revision = await contents.save(client, folder / archive.CONTENTS)
             keys = storekeys.load(paths.store_keys_file)  # after it: they open all that is in it
             async with open_store(client, keys) as store:
-                cluster, revision = store.view.cluster, store.view.revision
+                cluster = store.view.cluster
+        except Compacted as error:
+            raise Unavailable("the store changed too much meanwhile: try again") from error
         finally:
             await client.close()
         if cluster is None:
@@ -70,11 +83,31 @@ async def backup(
         }
         progress(f"writing {target}")
         archive.write(target, about, folder, str(request.get("passphrase") or ""))
+        await _noted(node, paths, progress)
     except OSError as error:
         raise InvalidSpec(f"{target} was not written: {error.strerror}") from error
     finally:
         trees.sweep(folder)
     return {"size": target.stat().st_size, **about}
+
+
+async def _noted(node: NodeIdentity, paths: Paths, progress: oneshot.Progress) -> None:
+    """The cluster knows when it was saved last; a store that takes no writes was saved as well."""
+    client = place.client_of(node, paths)
+    try:
+        async with (
+            asyncio.timeout(NOTE_S),
+            open_store(client, storekeys.load(paths.store_keys_file)) as store,
+        ):
+            cluster = Cluster()
+            if store.view.cluster is not None:
+                cluster.CopyFrom(store.view.cluster)
+                set_now(cluster.last_backup)
+                await store.commit([Put(cluster)])
+    except (SwarmliteError, TimeoutError) as error:
+        progress(f"the cluster does not know of this backup: {error}")
+    finally:
+        await client.close()
 
 
 def _identity(node_id: str, cluster: Cluster) -> dict[str, str]:

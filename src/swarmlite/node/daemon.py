@@ -11,7 +11,6 @@ import dataclasses
 import fcntl
 import logging
 import os
-import random
 import signal
 import socket
 import sys
@@ -24,7 +23,7 @@ from swarmlite.client.membership import LOCKED
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.identity.files import LOOK_EVERY_S, Identity
 from swarmlite.identity.node import NodeIdentity
-from swarmlite.model import permission_words, resource_words
+from swarmlite.model import permission_words, resource_words, units
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
@@ -39,7 +38,7 @@ from .unlocking import Unlocking
 log = logging.getLogger(__name__)
 
 READY_S = 30.0
-RESTART_ETCD_S = (2.0, 60.0)
+SMALLEST_QUOTA_BYTES = 16 * 1024**2
 
 
 class Daemon:
@@ -61,6 +60,8 @@ class Daemon:
         agent += [f"--label={text}" for text in options.node_label]
         agent += [f"--allow={options.node_allow}"]
         manager = [*python, "swarmlite.manager", *places]
+        manager += [f"--etcd-quota-bytes={options.etcd_quota}"]
+        self._etcd_restart_wanted = False
         self._supervisor = SupervisorKeeper(paths, external=options.supervisor == "external")
         self._children = {
             "etcd": Child("etcd", self._etcd_command, paths.logs_dir, options.debug),
@@ -87,6 +88,7 @@ class Daemon:
             "unlock": self.unlock,
             "backup": self.backup,
             "restore": self.restore,
+            "restart_etcd": self.restart_etcd,
         }
         # A loop that dies takes the daemon down, so that it is seen and whoever runs it starts it.
         async with asyncio.TaskGroup() as group:
@@ -125,6 +127,7 @@ class Daemon:
             node.etcd,
             self._paths.etcd_dir,
             self._paths.certificates_dir,
+            quota_bytes=self._options.etcd_quota,
         )
 
     def _start_children(self) -> None:
@@ -158,20 +161,15 @@ class Daemon:
                 await self._become()
 
     async def _follow_roots(self) -> None:
-        """etcd reads its roots only when it starts: after a rotation of the CA it starts again, at
-        a time of its own, so that the managers' members do not all do so at once.
+        """etcd reads its roots only when it starts: after a rotation of the CA it is to start
+        again. The managers say when: one member at a time (manager/etcdcare).
         """
         known = self._roots()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             found = self._roots()
             if found and 0 < known > found and self._children["etcd"].pid:
-                await asyncio.sleep(random.uniform(*RESTART_ETCD_S))
-                async with self._changing:
-                    if self._children["etcd"].pid:
-                        log.info("the CA was rotated: etcd starts again with the new root")
-                        await self._children["etcd"].stop()
-                        self._children["etcd"].start()
+                self._etcd_restart_wanted = True
             known = found
 
     def _roots(self) -> int:
@@ -235,6 +233,7 @@ class Daemon:
             "addr": node.advertise_addr if node else "",
             "error": self._error,
             "changing": self._changing.locked(),
+            "etcd_restart_wanted": self._etcd_restart_wanted,
             "children": children,
             "pid": os.getpid(),
             "version": __version__,
@@ -243,10 +242,7 @@ class Daemon:
     async def init(self, request: Mapping[str, Any], progress: requests.Progress) -> dict[str, Any]:
         """A new cluster, or the one of this manager without the others; returns once it answers."""
         async with self._changes():
-            wrong = hostcheck.check_etcd(self._options.etcd_binary)  # no thread: see _main
-            if wrong:
-                raise FailedPrecondition(wrong)
-            asked = {**request, "etcd_binary": self._options.etcd_binary}
+            asked = self._with_etcd(request)
             if request.get("force_new_cluster"):
                 if self._identity.lock.locked:
                     raise FailedPrecondition(LOCKED.format(program="swarmlite"))
@@ -254,6 +250,14 @@ class Daemon:
             answer = await oneshot.run("init", self._paths, asked, progress)
             await self._restart(progress)
             return answer
+
+    def _with_etcd(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The request with the etcd to run. Raises FailedPrecondition where that is none."""
+        if not request.get("etcd_endpoints"):
+            wrong = hostcheck.check_etcd(self._options.etcd_binary)  # no thread: see _main
+            if wrong:
+                raise FailedPrecondition(wrong)
+        return {**request, "etcd_binary": self._options.etcd_binary}
 
     async def _recover(
         self, request: Mapping[str, Any], progress: requests.Progress
@@ -304,13 +308,22 @@ class Daemon:
     ) -> dict[str, Any]:
         """A manager out of such a file; returns once it answers."""
         async with self._changes():
-            wrong = hostcheck.check_etcd(self._options.etcd_binary)  # no thread: see _main
-            if wrong:
-                raise FailedPrecondition(wrong)
-            asked = {**request, "etcd_binary": self._options.etcd_binary}
+            asked = self._with_etcd(request)
             answer = await oneshot.run("restore", self._paths, asked, progress)
             await self._restart(progress)
             return answer
+
+    async def restart_etcd(
+        self, request: Mapping[str, Any], progress: requests.Progress
+    ) -> dict[str, Any]:
+        """The managers' turn for it has come; nothing where it is not called for."""
+        async with self._changing:
+            if self._etcd_restart_wanted and self._children["etcd"].pid:
+                log.info("the CA was rotated: etcd starts again with the new root")
+                await self._children["etcd"].stop()
+                self._children["etcd"].start()
+            self._etcd_restart_wanted = False
+        return {}
 
     async def unlock(
         self, request: Mapping[str, Any], progress: requests.Progress
@@ -408,6 +421,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cgroup-parent", default="/swarmlite", help="cgroup of the containers")
     parser.add_argument("--etcd-binary", default="etcd", help="managers: which etcd to run")
     parser.add_argument(
+        "--etcd-quota",
+        type=_bytes,
+        default=etcdcmd.QUOTA_BYTES,
+        metavar="SIZE",
+        help="managers: how large etcd's file may become, the same on all (4g)",
+    )
+    parser.add_argument(
         "--supervisor",
         choices=("own", "external"),
         default="own",
@@ -462,6 +482,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if not options.cgroup_parent.startswith("/") or ".." in options.cgroup_parent.split("/"):
         parser.error(f"--cgroup-parent must be a path like /swarmlite, not {options.cgroup_parent}")
     return options
+
+
+def _bytes(text: str) -> int:
+    try:
+        size = units.parse_bytes(text)
+    except InvalidSpec as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if size < SMALLEST_QUOTA_BYTES:
+        raise argparse.ArgumentTypeError(f"{text} is too little: 16m at least")
+    return size
 
 
 def main(arguments: list[str] | None = None) -> int:

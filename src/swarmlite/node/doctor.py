@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
 
-from . import etcdcmd, etcdversions, hostcheck, peerclock
+from . import etcdcmd, etcdprobe, etcdversions, hostcheck, peerclock
 
 FREE_BYTES = 2 * 1024**3
 SYNCS = 20
@@ -73,7 +74,10 @@ def host(paths: Paths, node: NodeIdentity | None, etcd_binary: str = "etcd") -> 
         yield Finding(Grade.OK, "kernel and tools", "all there")
     yield _clock()
     yield from _disk(paths.state_dir)
-    yield from _etcd(etcd_binary, node)
+    if node is not None and node.external_etcd is not None:
+        yield from _external_etcd(paths, node)
+    else:
+        yield from _etcd(etcd_binary, node)
     yield from _interfaces()
     if node is None:
         yield from _ports()
@@ -84,7 +88,7 @@ def pairs(peers: Sequence[Peer], node: NodeIdentity) -> Iterator[Finding]:
     for peer in peers:
         if peer.manager_addr:
             yield _reached(peer, "manager", peer.manager_addr)
-            if node.manager:
+            if node.etcd is not None:
                 address = f"{peer.manager_addr.rpartition(':')[0]}:{etcdcmd.PEER_PORT}"
                 yield _reached(peer, "etcd", address)
         if peer.image_port:
@@ -160,6 +164,33 @@ def _etcd(binary: str, node: NodeIdentity | None) -> Iterator[Finding]:
         yield Finding(Grade.WARNING, "etcd", known)  # it works, and is checked for these
     else:
         yield Finding(Grade.OK, "etcd", etcdversions.text(version))
+
+
+def _external_etcd(paths: Paths, node: NodeIdentity) -> Iterator[Finding]:
+    """One that was there before the cluster: each endpoint, by this manager's certificate."""
+    assert node.external_etcd is not None
+    context = None
+    if name := node.external_etcd["server_name"]:
+        folder = paths.external_etcd_dir
+        try:
+            files = [(folder / each).read_bytes() for each in ("ca.crt", "node.crt", "node.key")]
+            context = etcdprobe.context_of(*files)
+        except (OSError, InvalidSpec) as error:
+            yield Finding(Grade.WRONG, "etcd", f"its certificates in {folder}: {error}")
+            return
+    for address in node.etcd_endpoints:
+        try:
+            if context is None:
+                host_name, _, port = address.rpartition(":")
+                socket.create_connection((host_name.strip("[]"), int(port)), CONNECT_S).close()
+            elif name not in (known := etcdprobe.names(address, context)):
+                line = f"the certificate at {address} is for {', '.join(sorted(known))}, not {name}"
+                yield Finding(Grade.WRONG, "etcd", line)
+                continue
+        except (SwarmliteError, OSError) as error:
+            yield Finding(Grade.WRONG, "etcd", str(error))
+        else:
+            yield Finding(Grade.OK, "etcd", f"{address} takes this manager")
 
 
 def _interfaces() -> Iterator[Finding]:

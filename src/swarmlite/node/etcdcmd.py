@@ -17,6 +17,7 @@ def command(
     data_dir: Path,
     certificates_dir: Path,
     extra: Sequence[str] = (),
+    quota_bytes: int = QUOTA_BYTES,
 ) -> list[str]:
     """etcd's arguments for `member`, node.json's "etcd"."""
     own = str(certificates_dir / "node.crt")
@@ -42,7 +43,7 @@ def command(
         # The name above is what counts; a peer may come from any address of its host.
         "--experimental-peer-skip-client-san-verification",
         "--heartbeat-interval", "50", "--election-timeout", "500", "--pre-vote",
-        "--quota-backend-bytes", str(QUOTA_BYTES),
+        "--quota-backend-bytes", str(quota_bytes),
         "--auto-compaction-mode", "periodic", "--auto-compaction-retention", "5m",
         # Its HTTP front would dial etcd itself, as no manager; nobody here speaks to it.
         "--enable-grpc-gateway=false",

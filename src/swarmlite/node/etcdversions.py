@@ -33,7 +33,12 @@ def of_binary(binary: str) -> Version | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"etcd Version: (\d+)\.(\d+)\.(\d+)", shown.stdout)
+    return parsed(shown.stdout.partition("etcd Version: ")[2])
+
+
+def parsed(shown: str) -> Version | None:
+    """Of "3.5.16" and what may follow it; None for what is none."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", shown)
     return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
 

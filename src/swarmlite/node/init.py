@@ -1,7 +1,7 @@
 """`swarm init`, as a one-shot: everything is made in a scratch folder and renamed into place.
 
 The first objects are written by an etcd of one member that runs in the scratch folder while this
-does; the same data directory is the cluster's afterwards.
+does; the same data directory is the cluster's afterwards. Or by an etcd that was there before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import os
 import platform
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from swarmlite.kernel.processes import die_with_parent
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
-from . import addresses, etcdcmd, etcdversions, oneshot
+from . import addresses, etcdcmd, etcdversions, externaletcd, oneshot
 
 ALREADY_IN_SWARM = (
     'This node is already part of a swarm. Use "swarmlite swarm leave" to leave this swarm'
@@ -47,29 +48,18 @@ async def init(
     advertise, listen, data_path = addresses.advertised(request)
     check_free(listen)
     node_id = new_id()
-    member = first_member(node_id, advertise)
+    external = externaletcd.asked(request)
+    member = None if external else first_member(node_id, advertise)
     folder = identity.scratch()
     try:
         # gRPC is not imported before etcd runs: a process that has used it must not fork.
         progress("making the cluster's certificate authority")
-        made = _Made(request, node_id, advertise, Paths(folder, paths.run_dir))
-        binary = str(request.get("etcd_binary") or "etcd")
-        version = etcdversions.of_binary(binary)
-        known = etcdversions.known_faults(version) if version is not None else None
-        if known:
-            progress(f"warning: {known}")
-        progress("starting etcd")
-        command = etcdcmd.command(
-            binary,
-            member, folder / "etcd", folder / "certificates",
-        )  # fmt: skip
-        log = paths.logs_dir / "etcd-init.log"
-        try:
-            with running_etcd(command, log) as process:
-                await made.write(etcdcmd.client_endpoint(member), process, data_path)
-        except Unavailable as error:
-            raise Unavailable(f"{error}{_reason(log)}") from error
-        identity.put_in_place(folder, made.identity(listen, data_path, member))
+        scratch = Paths(folder, paths.run_dir)
+        made = _Made(request, node_id, advertise, scratch)
+        await made.certify()
+        async with opened_etcd(request, paths, scratch, member, external, progress) as etcd:
+            await made.write(etcd.client, data_path, embedded=member is not None)
+        identity.put_in_place(folder, made.identity(listen, data_path, member, etcd.external))
     finally:
         trees.sweep(folder)
     return {
@@ -78,6 +68,63 @@ async def init(
         "manager_addr": advertise,
         "unlock_key": made.cluster.unlock_key,
     }
+
+
+@dataclass
+class OpenedEtcd:
+    """Where the first objects go."""
+
+    client: EtcdClient
+    external: externaletcd.External | None
+
+
+@contextlib.asynccontextmanager
+async def opened_etcd(
+    request: Mapping[str, Any],
+    paths: Paths,
+    scratch: Paths,
+    member: Mapping[str, str] | None,
+    external: externaletcd.External | None,
+    progress: oneshot.Progress,
+) -> AsyncIterator[OpenedEtcd]:
+    """The new `member`, as long as inside, or the `external` etcd, which is tried first and holds
+    nothing of a cluster. Raises Unavailable, FailedPrecondition.
+    """
+    if external is not None:
+        progress("trying etcd at " + ", ".join(external.endpoints))
+        external = externaletcd.reached(external)
+        externaletcd.install(external, scratch.external_etcd_dir)
+        await externaletcd.checked(external, scratch.external_etcd_dir, progress)
+        client = externaletcd.client(external, scratch.external_etcd_dir)
+        try:
+            yield OpenedEtcd(client, external)
+        finally:
+            await client.close()
+        return
+    assert member is not None
+    binary = str(request.get("etcd_binary") or "etcd")
+    version = etcdversions.of_binary(binary)
+    known = etcdversions.known_faults(version) if version is not None else None
+    if known:
+        progress(f"warning: {known}")
+    progress("starting etcd")
+    command = etcdcmd.command(binary, member, scratch.etcd_dir, scratch.certificates_dir)
+    log = paths.logs_dir / "etcd-init.log"
+    try:
+        with running_etcd(command, log) as process:
+            from swarmlite.manager.store.etcd_client import EtcdClient
+
+            client = EtcdClient([etcdcmd.client_endpoint(member)], scratch.certificates_dir)
+            try:
+                async with asyncio.timeout(ETCD_START_S):
+                    await answers(client, process)
+                yield OpenedEtcd(client, None)
+            except TimeoutError as error:
+                raise Unavailable(f"etcd did not start within {ETCD_START_S:.0f} s") from error
+            finally:
+                await client.close()
+    except Unavailable as error:
+        raise Unavailable(f"{error}{_reason(log)}") from error
 
 
 def first_member(node_id: str, advertise: str) -> dict[str, str]:
@@ -174,37 +221,32 @@ class _Made:
     def __init__(
         self, request: Mapping[str, Any], node_id: str, advertise: str, scratch: Paths
     ) -> None:
-        from swarmlite.manager.ca.root import RootCA, new_request
-
         from . import settings
 
-        root = RootCA.create()
+        root = settings.authority(request)
         self.node_id, self.advertise = node_id, advertise
         self.cluster = settings.cluster(request, root)
         self.availability = settings.availability(request)
         self.store_keys_file = scratch.store_keys_file
-        self.certificates = certificates = scratch.certificates_dir
-        key, csr = new_request()
-        make_certificates(
-            certificates, roots=root.cert, key=key, certificate=self._certificate(root, csr)
-        )
+        self.certificates = scratch.certificates_dir
 
-    def _certificate(self, root: Any, csr: bytes) -> bytes:
-        from datetime import timedelta
-
-        from swarmlite.manager.ca.root import MANAGER, Subject
+    async def certify(self) -> None:
+        """By the root's key, or by the external CA that has it. Raises Unavailable."""
+        from swarmlite.manager.ca import issuing
+        from swarmlite.manager.ca.root import MANAGER, Subject, new_request
 
         host = addresses.split(self.advertise, "--advertise-addr")[0]
         subject = Subject(self.node_id, MANAGER, self.cluster.id, (host,))
-        life = timedelta(seconds=self.cluster.spec.ca.node_cert_expiry.seconds)
-        return bytes(root.issue(csr, subject, life))
+        key, csr = new_request()
+        certificate = await issuing.issue(self.cluster, csr, subject)
+        roots = self.cluster.root_ca.ca_cert
+        make_certificates(self.certificates, roots=roots, key=key, certificate=certificate)
 
-    async def write(self, endpoint: str, process: subprocess.Popen[bytes], data_path: str) -> None:
+    async def write(self, client: EtcdClient, data_path: str, *, embedded: bool) -> None:
         """The cluster, this node and the ingress network, in one transaction."""
         from swarmlite.manager.ca.service import new_node
         from swarmlite.manager.store.api import Object, Put
         from swarmlite.manager.store.etcd import open_store
-        from swarmlite.manager.store.etcd_client import EtcdClient
         from swarmlite.manager.store.sealing import StoreKey, StoreKeys
         from swarmlite.manager.storekeys import save
         from swarmlite.proto.types_pb2 import NodeRole
@@ -221,20 +263,19 @@ class _Made:
         objects: list[Object] = [self.cluster, node, settings.ingress(self.cluster)]
         keys = StoreKeys([StoreKey.new()])
         save(self.store_keys_file, keys)
-        client = EtcdClient([endpoint], self.certificates)
-        try:
-            async with asyncio.timeout(ETCD_START_S):
-                await answers(client, process)
-                async with open_store(client, keys) as store:
-                    members = await client.members()
-                    node.manager_status.etcd_member_id = f"{members[0].ID:x}"
-                    await store.commit([Put(thing) for thing in objects])
-        except TimeoutError as error:
-            raise Unavailable(f"etcd did not start within {ETCD_START_S:.0f} s") from error
-        finally:
-            await client.close()
+        async with asyncio.timeout(ETCD_START_S), open_store(client, keys) as store:
+            if embedded:
+                members = await client.members()
+                node.manager_status.etcd_member_id = f"{members[0].ID:x}"
+            await store.commit([Put(thing) for thing in objects])
 
-    def identity(self, listen: str, data_path: str, member: Mapping[str, str]) -> NodeIdentity:
+    def identity(
+        self,
+        listen: str,
+        data_path: str,
+        member: Mapping[str, str] | None,
+        external: externaletcd.External | None,
+    ) -> NodeIdentity:
         """What node.json is to say."""
         return NodeIdentity(
             node_id=self.node_id,
@@ -246,9 +287,23 @@ class _Made:
             data_path_addr=data_path,
             data_path_port=self.cluster.vxlan_udp_port,
             managers=(self.advertise,),
-            etcd=dict(member),
-            etcd_endpoints=(etcdcmd.client_endpoint(member),),
+            **store_of(member, external),
         )
+
+
+def store_of(
+    member: Mapping[str, str] | None, external: externaletcd.External | None
+) -> dict[str, Any]:
+    """What node.json says of where a manager's store is."""
+    if member is not None:
+        endpoint = etcdcmd.client_endpoint(member)
+        return {"etcd": dict(member), "etcd_endpoints": (endpoint,)}
+    assert external is not None
+    return {
+        "etcd": None,
+        "etcd_endpoints": external.endpoints,
+        "external_etcd": external.as_identity(),
+    }
 
 
 if __name__ == "__main__":

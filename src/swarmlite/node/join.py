@@ -33,7 +33,7 @@ from swarmlite.proto.ca_pb2_grpc import CAStub
 from swarmlite.proto.types_pb2 import NodeRole
 from swarmlite.storage import trees
 
-from . import addresses, etcdcmd, init, oneshot, settings
+from . import addresses, externaletcd, init, oneshot, settings
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 20.0
@@ -61,9 +61,9 @@ async def join(
         make_certificates(certificates, roots=root, key=key, certificate=answer.certificate)
         node = _identity(answer, remote, advertise, listen, data_path)
         if node.manager:
-            progress("adding this manager's member to etcd")
+            progress("opening the managers' store")
             scratch = Paths(folder, paths.run_dir)
-            node = await _become_member(remote, scratch, node, request.get("etcd_missing"))
+            node = await _become_manager(remote, scratch, node, request.get("etcd_missing"))
         identity.put_in_place(folder, node)
     finally:
         trees.sweep(folder)
@@ -161,23 +161,14 @@ def _identity(
     )
 
 
-async def _become_member(
+async def _become_manager(
     remote: str, scratch: Paths, node: NodeIdentity, etcd_missing: str | None
 ) -> NodeIdentity:
-    """Take over the store's keys, and add the learner that this node's etcd will be. What fails is
-    reported to the cluster.
-    """
+    """Take over what opens the store. What fails is reported to the cluster."""
     channel = rpc.secure_channel([remote], scratch.certificates_dir)
     try:
-        if etcd_missing:
-            raise FailedPrecondition(etcd_missing)
         init.check_free(node.listen_addr)
-        client, peer = init.member_urls(node.advertise_addr)
-        keys = await storekeys.fetched(remote, scratch.certificates_dir)
-        storekeys.KeptKeys(scratch.store_keys_file).add(keys)
-        request = pb.AddMemberRequest(name=node.node_id, peer_url=peer)
-        with rpc.translated(f"manager {remote}"):
-            answer = await CAStub(channel).AddMember(request, timeout=CALL_TIMEOUT_S)
+        return dataclasses.replace(node, **await opened(remote, scratch, node, etcd_missing))
     except SwarmliteError:
         # The first error is the one to tell, whether or not the cluster hears of it.
         with contextlib.suppress(SwarmliteError), rpc.translated():
@@ -187,14 +178,43 @@ async def _become_member(
         raise
     finally:
         await channel.close()
+
+
+async def opened(
+    remote: str, paths: Paths, node: NodeIdentity, etcd_missing: str | None
+) -> dict[str, Any]:
+    """The store's keys into `paths`, and what node.json is to say of the store: the learner, just
+    added, that this node's etcd will be, or the etcd that was there before the cluster.
+    """
+    answer = await storekeys.asked(remote, paths.certificates_dir)
+    storekeys.KeptKeys(paths.store_keys_file).add(storekeys.from_messages(answer.keys))
+    if answer.HasField("external_etcd"):
+        return await _external(answer.external_etcd, paths)
+    if etcd_missing:
+        raise FailedPrecondition(etcd_missing)
+    client, peer = init.member_urls(node.advertise_addr)
+    channel = rpc.secure_channel([remote], paths.certificates_dir)
+    try:
+        request = pb.AddMemberRequest(name=node.node_id, peer_url=peer)
+        with rpc.translated(f"manager {remote}"):
+            added = await CAStub(channel).AddMember(request, timeout=CALL_TIMEOUT_S)
+    finally:
+        await channel.close()
     member = {
         "name": node.node_id,
         "client_url": client,
         "peer_url": peer,
-        "initial_cluster": answer.initial_cluster,
+        "initial_cluster": added.initial_cluster,
         "initial_cluster_state": "existing",
     }
-    return dataclasses.replace(node, etcd=member, etcd_endpoints=(etcdcmd.client_endpoint(member),))
+    return init.store_of(member, None)
+
+
+async def _external(said: pb.ExternalEtcd, paths: Paths) -> dict[str, Any]:
+    external = externaletcd.of_message(said)
+    await asyncio.to_thread(externaletcd.reached, external)  # from this host, with its firewall
+    externaletcd.install(external, paths.external_etcd_dir)
+    return init.store_of(None, external)
 
 
 if __name__ == "__main__":

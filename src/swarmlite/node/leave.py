@@ -16,6 +16,8 @@ from swarmlite.errors import FailedPrecondition, SwarmliteError
 from swarmlite.identity.files import Identity
 from swarmlite.identity.lock import KeyLock
 from swarmlite.identity.node import NodeIdentity
+from swarmlite.manager.store import place
+from swarmlite.manager.store.etcd_mirror import PREFIX
 from swarmlite.paths import Paths
 from swarmlite.proto.ca_pb2 import LeaveClusterRequest
 from swarmlite.proto.ca_pb2_grpc import CAStub
@@ -55,6 +57,8 @@ async def leave(
         why = ONE_OF_MANAGERS.format(left=len(others)) if others else LAST_MANAGER
         raise FailedPrecondition(MANAGER_WARNING.format(why=why))
     if not others:
+        if node.external_etcd is not None and not KeyLock(paths).locked:
+            await _emptied(paths, node, progress)
         return {}
     if KeyLock(paths).locked:
         progress("no manager was notified: this one is locked")
@@ -74,6 +78,19 @@ async def leave(
             await channel.close()
     progress("no manager was notified: they will see this node as down")
     return {}
+
+
+async def _emptied(paths: Paths, node: NodeIdentity, progress: oneshot.Progress) -> None:
+    """Take the cluster's keys out of an etcd that goes on, for the next one to find it empty."""
+    client = place.client_of(node, paths)
+    try:
+        removed = await client.delete_all(PREFIX)
+        progress(f"removed {removed} keys from etcd at {', '.join(node.etcd_endpoints)}")
+    except SwarmliteError as error:
+        prefix = (node.external_etcd or {}).get("prefix", "") + PREFIX.decode()
+        progress(f"keys stay in etcd below {prefix}: {error}")
+    finally:
+        await client.close()
 
 
 async def other_managers(paths: Paths, node: NodeIdentity) -> list[str]:

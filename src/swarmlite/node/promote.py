@@ -16,7 +16,6 @@ from swarmlite.errors import FailedPrecondition, SwarmliteError, Unavailable
 from swarmlite.identity.files import Identity
 from swarmlite.identity.node import MANAGER, NodeIdentity
 from swarmlite.kernel import durable
-from swarmlite.manager import storekeys
 from swarmlite.manager.ca.root import new_request
 from swarmlite.paths import Paths
 from swarmlite.proto import ca_pb2 as pb
@@ -24,7 +23,7 @@ from swarmlite.proto.ca_pb2_grpc import CAStub
 from swarmlite.proto.types_pb2 import NodeRole
 from swarmlite.storage import trees
 
-from . import etcdcmd, init, leave, oneshot
+from . import init, join, leave, oneshot
 from .join import CALL_TIMEOUT_S
 
 
@@ -37,33 +36,25 @@ async def promote(
     if node is None or node.manager:
         raise FailedPrecondition("this node is not a worker of a swarm")
     init.check_free(node.listen_addr)
-    client, peer = init.member_urls(node.advertise_addr)
     failure: SwarmliteError = Unavailable("no manager is known")
     for address in await leave.other_managers(paths, node):
         try:
             progress(f"asking {address} to make this node a manager")
-            answer = await _through(address, paths, identity, node, peer)
+            store = await _through(address, paths, identity, node, request.get("etcd_missing"))
             break
         except SwarmliteError as error:
             failure = error
     else:
         raise failure
     trees.sweep(paths.etcd_dir)  # of a membership of before
-    member = {
-        "name": node.node_id,
-        "client_url": client,
-        "peer_url": peer,
-        "initial_cluster": answer.initial_cluster,
-        "initial_cluster_state": "existing",
-    }
-    identity.change_role(MANAGER, member, (etcdcmd.client_endpoint(member),))
+    identity.change_role(MANAGER, **store)
     return {}
 
 
 async def _through(
-    address: str, paths: Paths, identity: Identity, node: NodeIdentity, peer: str
-) -> pb.AddMemberResponse:
-    """A manager's certificate in place, the store's keys on the disk, and the member added."""
+    address: str, paths: Paths, identity: Identity, node: NodeIdentity, etcd_missing: str | None
+) -> dict[str, Any]:
+    """A manager's certificate in place, and the store opened as a join does."""
     key, csr = new_request()
     request = pb.IssueNodeCertificateRequest(
         csr=csr, advertise_addr=node.advertise_addr, follow_role=True
@@ -72,12 +63,8 @@ async def _through(
     if issued.role != NodeRole.MANAGER:
         raise FailedPrecondition("the cluster does not want this node as a manager any more")
     identity.replace_certificate(key=key, certificate=issued.certificate)
-    keys = await storekeys.fetched(address, paths.certificates_dir)
     durable.remove(paths.store_keys_file, sync=False)  # of a membership of before
-    storekeys.KeptKeys(paths.store_keys_file).add(keys)
-    member = pb.AddMemberRequest(name=node.node_id, peer_url=peer)
-    answer: pb.AddMemberResponse = await _call(address, paths.certificates_dir, "AddMember", member)
-    return answer
+    return await join.opened(address, paths, node, etcd_missing)
 
 
 async def _call(address: str, certificates_dir: Path, method: str, message: Any) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from swarmlite.errors import FailedPrecondition, SwarmliteError
+from swarmlite.errors import SwarmliteError
 from swarmlite.identity.files import LOOK_EVERY_S, Identity
 from swarmlite.paths import Paths
 
@@ -47,11 +47,10 @@ class Promotion:
             if not self._wanted():
                 return True
             try:
+                # Of no matter where the store is an etcd that was there before.
                 missing = hostcheck.check_etcd(self._etcd_binary)  # no thread: see daemon._main
-                if missing:
-                    raise FailedPrecondition(missing)
                 said: Callable[[str], None] = lambda line: log.info("promotion: %s", line)  # noqa: E731
-                await oneshot.run("promote", self._paths, {}, said)
+                await oneshot.run("promote", self._paths, {"etcd_missing": missing}, said)
             except SwarmliteError as error:
                 log.warning("this node does not become a manager yet: %s", error)
                 if self._wanted():

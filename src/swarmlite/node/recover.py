@@ -108,6 +108,12 @@ def _moved(node: NodeIdentity, request: Mapping[str, Any]) -> NodeIdentity:
 def _checked(node: NodeIdentity | None, request: Mapping[str, Any]) -> NodeIdentity:
     if node is None:
         raise FailedPrecondition("This node is not part of a swarm: it has no state to go on from")
+    if node.external_etcd is not None:
+        raise FailedPrecondition(
+            f"the store is in etcd at {', '.join(node.etcd_endpoints)}, which has a quorum of its"
+            " own: recover that one, and any manager that is left goes on; take those that are gone"
+            " out with `swarmlite node rm --force NODE`"
+        )
     if not node.manager or node.etcd is None:
         raise FailedPrecondition("--force-new-cluster works on a manager, and this is a worker")
     others = [

@@ -1,8 +1,9 @@
 """`swarmlite restore`, as a one-shot on a host that is in no swarm: a manager out of a backup.
 
-The host becomes the manager that the backup is of, as the only one. Everything is made in a scratch
-folder and renamed into place at the end, as by `init`. The store says from then on that it was
-restored: until somebody settles that, what nodes run and the store does not know stays as it is.
+The host becomes the manager that the backup is of, as the only one, with an etcd of its own or one
+that exists. Everything is made in a scratch folder and renamed into place at the end, as by `init`.
+The store says from then on that it was restored: until somebody settles that, what nodes run and
+the store does not know stays as it is.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from swarmlite.errors import FailedPrecondition, InvalidSpec, Unavailable
+from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.identity.files import Identity, make_certificates
 from swarmlite.identity.node import MANAGER, NodeIdentity
 from swarmlite.paths import Paths
 from swarmlite.storage import trees
 
-from . import addresses, archive, etcdcmd, init, oneshot
-from .backup import FILES
+from . import addresses, archive, externaletcd, init, oneshot
+from .archive import CONTENTS, FILES, OLD_CONTENTS
+
+if TYPE_CHECKING:
+    from swarmlite.manager.store.etcd_client import EtcdClient
 
 RESTORE_S = 120
 
@@ -52,6 +56,7 @@ async def restore(
         raise FailedPrecondition(init.ALREADY_IN_SWARM)
     path = Path(str(request.get("path") or ""))
     advertise, listen, data_path = addresses.advertised(request)
+    external = externaletcd.asked(request)
     init.check_free(listen)
     folder = identity.scratch()
     try:
@@ -60,22 +65,27 @@ async def restore(
         progress(f"reading {path}")
         said = archive.read(path, unpacked, str(request.get("passphrase") or ""))
         saved = _saved(path, unpacked, said)
-        member = init.first_member(saved.node_id, advertise)
-        _etcd_of(path, unpacked / "snapshot.db", member, folder / "etcd")
-        (folder / "manager").mkdir(mode=0o700)
-        shutil.move(unpacked / "store.keys", folder / "manager" / "store.keys")
-        trees.sweep(unpacked)
         scratch = Paths(folder, paths.run_dir)
-        node = _node(saved, member, advertise, listen, data_path)
-        command = etcdcmd.command(
-            str(request.get("etcd_binary") or "etcd"),
-            member, scratch.etcd_dir, scratch.certificates_dir,
-        )  # fmt: skip
-        _certified(saved, scratch, advertise)
-        progress("starting etcd")
+        scratch.manager_dir.mkdir(mode=0o700)
+        shutil.move(unpacked / "store.keys", scratch.store_keys_file)
+        member = None if external else init.first_member(saved.node_id, advertise)
+        old = unpacked / OLD_CONTENTS
+        if old.exists():
+            if member is None:
+                raise InvalidSpec(f"{path} is of an older release: restore it without an etcd")
+            _etcd_of(path, old, member, scratch.etcd_dir)
+        await _certified(saved, scratch, advertise)
         # gRPC is not imported before etcd runs: a process that has used it must not fork.
-        with init.running_etcd(command, paths.logs_dir / "etcd-restore.log") as process:
-            node = await _marked(scratch, node, process)
+        async with init.opened_etcd(request, paths, scratch, member, external, progress) as etcd:
+            if not old.exists():
+                from . import contents
+
+                progress("writing the store")
+                await contents.load(etcd.client, unpacked / CONTENTS)
+            node = _node(saved, advertise, listen, data_path)
+            node = dataclasses.replace(node, **init.store_of(member, etcd.external))
+            node = await _marked(scratch, node, etcd.client, int(said.get("revision") or 0))
+        trees.sweep(unpacked)
         identity.put_in_place(folder, node)
     except OSError as error:
         raise InvalidSpec(f"{path} was not restored: {error}") from error
@@ -86,7 +96,8 @@ async def restore(
 
 def _saved(path: Path, unpacked: Path, said: Mapping[str, Any]) -> _Saved:
     try:
-        if sorted(each.name for each in unpacked.iterdir()) != sorted(FILES):
+        names = {each.name for each in unpacked.iterdir()}
+        if names not in (set(FILES), {*FILES, OLD_CONTENTS} - {CONTENTS}):
             raise ValueError
         content = json.loads((unpacked / "identity.json").read_bytes())
         return _Saved(
@@ -122,9 +133,7 @@ def _etcd_of(path: Path, snapshot: Path, member: Mapping[str, str], data: Path) 
         raise InvalidSpec(f"{path} was not restored by {tool}: {lines[-1][:500]}")
 
 
-def _node(
-    saved: _Saved, member: Mapping[str, str], advertise: str, listen: str, data_path: str
-) -> NodeIdentity:
+def _node(saved: _Saved, advertise: str, listen: str, data_path: str) -> NodeIdentity:
     return NodeIdentity(
         node_id=saved.node_id,
         cluster_id=saved.cluster_id,
@@ -135,14 +144,13 @@ def _node(
         data_path_addr=data_path,
         data_path_port=0,  # the store knows it
         managers=(advertise,),
-        etcd=dict(member),
-        etcd_endpoints=(etcdcmd.client_endpoint(member),),
+        etcd=None,
+        etcd_endpoints=(),
     )
 
 
-def _certified(saved: _Saved, scratch: Paths, advertise: str) -> None:
-    from swarmlite.manager.ca import rotation
-    from swarmlite.manager.ca.issuing import life_in
+async def _certified(saved: _Saved, scratch: Paths, advertise: str) -> None:
+    from swarmlite.manager.ca import issuing, rotation
     from swarmlite.manager.ca.root import MANAGER as ROLE
     from swarmlite.manager.ca.root import Subject, new_request
     from swarmlite.proto.objects_pb2 import Cluster, RootCA
@@ -151,11 +159,6 @@ def _certified(saved: _Saved, scratch: Paths, advertise: str) -> None:
     cluster = Cluster(
         root_ca=RootCA.FromString(saved.root), spec=ClusterSpec.FromString(saved.spec)
     )
-    root, cross_signed = rotation.signer(cluster)
-    if not root.key:
-        raise FailedPrecondition(
-            "the backup is of a cluster whose CA is an external one: not supported yet"
-        )
     host = addresses.split(advertise, "--advertise-addr")[0]
     key, csr = new_request()
     subject = Subject(saved.node_id, ROLE, saved.cluster_id, (host,))
@@ -163,44 +166,49 @@ def _certified(saved: _Saved, scratch: Paths, advertise: str) -> None:
         scratch.certificates_dir,
         roots=rotation.trusted(cluster),
         key=key,
-        certificate=root.issue(csr, subject, life_in(cluster)) + cross_signed,
+        certificate=await issuing.issue(cluster, csr, subject),
     )
 
 
 async def _marked(
-    scratch: Paths, node: NodeIdentity, process: subprocess.Popen[bytes]
+    scratch: Paths, node: NodeIdentity, client: EtcdClient, revision: int
 ) -> NodeIdentity:
     """The store says that it was restored, and where its manager is now."""
     from swarmlite.manager import storekeys
-    from swarmlite.manager.store.api import Put
+    from swarmlite.manager.store.api import Change, Put
     from swarmlite.manager.store.etcd import open_store
-    from swarmlite.manager.store.etcd_client import EtcdClient
     from swarmlite.model.timestamps import set_now
-    from swarmlite.proto.objects_pb2 import Cluster, Node
+    from swarmlite.proto.objects_pb2 import Cluster, Node, Service
 
-    client = EtcdClient(node.etcd_endpoints, scratch.certificates_dir)
-    try:
-        async with asyncio.timeout(init.ETCD_START_S):
-            await init.answers(client, process)
-            async with open_store(client, storekeys.load(scratch.store_keys_file)) as store:
-                cluster, own = Cluster(), Node()
-                found = store.view.nodes.get(node.node_id)
-                if store.view.cluster is None or found is None:
-                    raise InvalidSpec("the backup's snapshot does not have the cluster")
-                cluster.CopyFrom(store.view.cluster)
-                own.CopyFrom(found)
-                set_now(cluster.restored.at)
-                cluster.restored.revision = store.view.revision
-                own.manager_status.addr = node.advertise_addr
-                own.description.data_path_addr = node.data_path_addr
-                members = await client.members()
-                own.manager_status.etcd_member_id = f"{members[0].ID:x}"
-                await store.commit([Put(cluster), Put(own)])
-                return dataclasses.replace(node, data_path_port=cluster.vxlan_udp_port)
-    except TimeoutError as error:
-        raise Unavailable(f"etcd did not start within {init.ETCD_START_S:.0f} s") from error
-    finally:
-        await client.close()
+    async with (
+        asyncio.timeout(init.ETCD_START_S),
+        open_store(client, storekeys.load(scratch.store_keys_file)) as store,
+    ):
+        cluster, own = Cluster(), Node()
+        found = store.view.nodes.get(node.node_id)
+        if store.view.cluster is None or found is None:
+            raise InvalidSpec("the backup's contents do not have the cluster")
+        cluster.CopyFrom(store.view.cluster)
+        own.CopyFrom(found)
+        set_now(cluster.restored.at)
+        cluster.restored.revision = revision or store.view.revision
+        own.manager_status.addr = node.advertise_addr
+        own.description.data_path_addr = node.data_path_addr
+        own.manager_status.ClearField("etcd_member_id")
+        if node.etcd is not None:
+            members = await client.members()
+            own.manager_status.etcd_member_id = f"{members[0].ID:x}"
+        changes: list[Change] = [Put(cluster), Put(own)]
+        await store.commit(changes)
+        # What was read before is of revisions that this etcd has not come to.
+        services: list[Change] = []
+        for each in store.view.services:
+            service = Service()
+            service.CopyFrom(each)
+            service.ClearField("spec_read_at")
+            services.append(Put(service))
+        await store.commit_many(services)
+        return dataclasses.replace(node, data_path_port=cluster.vxlan_udp_port)
 
 
 if __name__ == "__main__":

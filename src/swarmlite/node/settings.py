@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from swarmlite.errors import InvalidSpec
 from swarmlite.identity.lock import new_key
 from swarmlite.ids import new_id
-from swarmlite.manager.ca import tokens
+from swarmlite.manager.ca import external, tokens
 from swarmlite.manager.ca.root import RootCA
 from swarmlite.model.defaults import fill_cluster
 from swarmlite.proto.objects_pb2 import Cluster, Network
-from swarmlite.proto.specs_pb2 import NodeSpec
+from swarmlite.proto.specs_pb2 import ExternalCA, NodeSpec
 
 DATA_PATH_PORT = 4789
 DEFAULT_POOL = "10.0.0.0/8"
 DEFAULT_SUBNET_SIZE = 24
 MINIMUM_EXPIRY_S = 3600
-_LATER = {
-    "etcd_endpoints": "--etcd-endpoints",
-}
 
 
 def cluster(request: Mapping[str, Any], root: RootCA) -> Cluster:
     """The cluster object. Raises InvalidSpec naming the flag that is wrong."""
-    for key, flag in _LATER.items():
-        if request.get(key):
-            raise InvalidSpec(f"{flag} is not supported yet")
     made = Cluster(id=new_id())
     spec = made.spec
     spec.annotations.name = "default"
@@ -42,6 +39,7 @@ def cluster(request: Mapping[str, Any], root: RootCA) -> Cluster:
     spec.ca.node_cert_expiry.seconds = expiry_s
     # The root is new: whatever rotation is asked for has taken place.
     spec.ca.force_rotate = _number(request, "ca_force_rotate", 0)
+    spec.ca.external_cas.extend(external_cas(request))
     spec.encryption.auto_lock_managers = bool(request.get("autolock"))
     if spec.encryption.auto_lock_managers:
         made.unlock_key = new_key()
@@ -52,6 +50,37 @@ def cluster(request: Mapping[str, Any], root: RootCA) -> Cluster:
     made.default_address_pool.extend(pools)
     made.subnet_size = size
     return made
+
+
+def authority(request: Mapping[str, Any]) -> RootCA:
+    """The root that the flags bring, or a new one. Raises InvalidSpec."""
+    cert, key = (str(request.get(name) or "").encode() for name in ("ca_cert", "ca_key"))
+    if key and not cert:
+        raise InvalidSpec("--ca-key is only valid with --ca-cert")
+    if not cert:
+        if request.get("external_ca"):
+            raise InvalidSpec(
+                "--external-ca needs --ca-cert: the certificate of the root whose key it has"
+            )
+        return RootCA.create()
+    root = RootCA.given(cert, key)
+    if not key and not request.get("external_ca"):
+        raise InvalidSpec("--ca-cert needs --ca-key, or the --external-ca that has the key")
+    return root
+
+
+def external_cas(request: Mapping[str, Any]) -> list[ExternalCA]:
+    """--external-ca, as base64 of its messages. Raises InvalidSpec."""
+    try:
+        found = [
+            ExternalCA.FromString(base64.b64decode(each))
+            for each in request.get("external_ca") or ()
+        ]
+    except (ValueError, TypeError, DecodeError) as error:
+        raise InvalidSpec("--external-ca is malformed") from error
+    for each in found:
+        external.check(each)
+    return found
 
 
 def _authorize(made: Cluster, root: RootCA) -> None:

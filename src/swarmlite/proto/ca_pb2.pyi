@@ -266,16 +266,64 @@ class GetStoreKeysResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: builtins.int
+    EXTERNAL_ETCD_FIELD_NUMBER: builtins.int
     @property
-    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StoreKey]: ...
+    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StoreKey]:
+        """oldest first; the last one seals"""
+
+    @property
+    def external_etcd(self) -> Global___ExternalEtcd:
+        """where the store is; unset: in the managers' own etcd, which a member is added to"""
+
     def __init__(
         self,
         *,
         keys: collections.abc.Iterable[Global___StoreKey] | None = ...,
+        external_etcd: Global___ExternalEtcd | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["external_etcd", b"external_etcd"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["external_etcd", b"external_etcd", "keys", b"keys"]) -> None: ...
 
 Global___GetStoreKeysResponse: typing_extensions.TypeAlias = GetStoreKeysResponse
+
+@typing.final
+class ExternalEtcd(google.protobuf.message.Message):
+    """An etcd that was there before the cluster."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENDPOINTS_FIELD_NUMBER: builtins.int
+    PREFIX_FIELD_NUMBER: builtins.int
+    SERVER_NAME_FIELD_NUMBER: builtins.int
+    CA_CERT_FIELD_NUMBER: builtins.int
+    CERT_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    prefix: builtins.str
+    """before the store's keys"""
+    server_name: builtins.str
+    """that each member's certificate bears; empty: without TLS"""
+    ca_cert: builtins.bytes
+    """PEM, these three"""
+    cert: builtins.bytes
+    """empty: no client certificate"""
+    key: builtins.bytes
+    @property
+    def endpoints(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """HOST:PORT"""
+
+    def __init__(
+        self,
+        *,
+        endpoints: collections.abc.Iterable[builtins.str] | None = ...,
+        prefix: builtins.str = ...,
+        server_name: builtins.str = ...,
+        ca_cert: builtins.bytes = ...,
+        cert: builtins.bytes = ...,
+        key: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "cert", b"cert", "endpoints", b"endpoints", "key", b"key", "prefix", b"prefix", "server_name", b"server_name"]) -> None: ...
+
+Global___ExternalEtcd: typing_extensions.TypeAlias = ExternalEtcd
 
 @typing.final
 class TakeStoreKeysRequest(google.protobuf.message.Message):

@@ -255,6 +255,117 @@ class CarryImageResponse(google.protobuf.message.Message):
 Global___CarryImageResponse: typing_extensions.TypeAlias = CarryImageResponse
 
 @typing.final
+class StoreHealthRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OWN_FIELD_NUMBER: builtins.int
+    own: builtins.bool
+    """by another manager: of this one's own member only"""
+    def __init__(
+        self,
+        *,
+        own: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["own", b"own"]) -> None: ...
+
+Global___StoreHealthRequest: typing_extensions.TypeAlias = StoreHealthRequest
+
+@typing.final
+class StoreMember(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    ENDPOINT_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    USED_BYTES_FIELD_NUMBER: builtins.int
+    LEADER_FIELD_NUMBER: builtins.int
+    LEARNER_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    SYNC_S_FIELD_NUMBER: builtins.int
+    BUSY_FIELD_NUMBER: builtins.int
+    RESTART_WANTED_FIELD_NUMBER: builtins.int
+    DEFRAGMENT_WANTED_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    name: builtins.str
+    """its host's"""
+    endpoint: builtins.str
+    """HOST:PORT"""
+    version: builtins.str
+    """of etcd"""
+    size_bytes: builtins.int
+    """of its file"""
+    used_bytes: builtins.int
+    """inside of it"""
+    leader: builtins.bool
+    learner: builtins.bool
+    error: builtins.str
+    """why nothing is known of it"""
+    sync_s: builtins.float
+    """in which nine of ten syncs of its disk were done lately; 0: not known"""
+    busy: builtins.bool
+    """being defragmented or restarted"""
+    restart_wanted: builtins.bool
+    """it still trusts a root that the cluster does not"""
+    defragment_wanted: builtins.bool
+    """its file is to be written again without its holes"""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        name: builtins.str = ...,
+        endpoint: builtins.str = ...,
+        version: builtins.str = ...,
+        size_bytes: builtins.int = ...,
+        used_bytes: builtins.int = ...,
+        leader: builtins.bool = ...,
+        learner: builtins.bool = ...,
+        error: builtins.str = ...,
+        sync_s: builtins.float = ...,
+        busy: builtins.bool = ...,
+        restart_wanted: builtins.bool = ...,
+        defragment_wanted: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["busy", b"busy", "defragment_wanted", b"defragment_wanted", "endpoint", b"endpoint", "error", b"error", "leader", b"leader", "learner", b"learner", "name", b"name", "node_id", b"node_id", "restart_wanted", b"restart_wanted", "size_bytes", b"size_bytes", "sync_s", b"sync_s", "used_bytes", b"used_bytes", "version", b"version"]) -> None: ...
+
+Global___StoreMember: typing_extensions.TypeAlias = StoreMember
+
+@typing.final
+class StoreHealth(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: builtins.int
+    QUOTA_BYTES_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
+    EXTERNAL_FIELD_NUMBER: builtins.int
+    PREFIX_FIELD_NUMBER: builtins.int
+    quota_bytes: builtins.int
+    """of each member's file; 0: not the managers' to say"""
+    external: builtins.bool
+    """an etcd that was there before the cluster"""
+    prefix: builtins.str
+    """before the keys there"""
+    @property
+    def members(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StoreMember]: ...
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """one line each: what is wrong, and what is to be done"""
+
+    def __init__(
+        self,
+        *,
+        members: collections.abc.Iterable[Global___StoreMember] | None = ...,
+        quota_bytes: builtins.int = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
+        external: builtins.bool = ...,
+        prefix: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["external", b"external", "members", b"members", "prefix", b"prefix", "quota_bytes", b"quota_bytes", "warnings", b"warnings"]) -> None: ...
+
+Global___StoreHealth: typing_extensions.TypeAlias = StoreHealth
+
+@typing.final
 class Empty(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -361,18 +472,24 @@ class ListNodesResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NODES_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
     STALE_FIELD_NUMBER: builtins.int
     stale: builtins.bool
     """the managers have no quorum: it may be old, and nobody leads as far as is known"""
     @property
     def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.objects_pb2.Node]: ...
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """of the store's health, as GetStoreHealth says them"""
+
     def __init__(
         self,
         *,
         nodes: collections.abc.Iterable[swarmlite.proto.objects_pb2.Node] | None = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
         stale: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["nodes", b"nodes", "stale", b"stale"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nodes", b"nodes", "stale", b"stale", "warnings", b"warnings"]) -> None: ...
 
 Global___ListNodesResponse: typing_extensions.TypeAlias = ListNodesResponse
 

@@ -175,6 +175,11 @@ class ControlStub(object):
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyResponse.FromString,
                 _registered_method=True)
+        self.GetStoreHealth = channel.unary_unary(
+                '/swarmlite.Control/GetStoreHealth',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.StoreHealthRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.StoreHealth.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/swarmlite.Control/Watch',
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.WatchRequest.SerializeToString,
@@ -379,6 +384,13 @@ class ControlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStoreHealth(self, request, context):
+        """The store's members, their disks, and what is wrong with it; answered without a quorum too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Events of objects from now on, batched; a client that falls behind is ended with RESOURCE_EXHAUSTED and starts again.
         """
@@ -565,6 +577,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.GetUnlockKey,
                     request_deserializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyResponse.SerializeToString,
+            ),
+            'GetStoreHealth': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStoreHealth,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.StoreHealthRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.StoreHealth.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -1353,6 +1370,33 @@ class Control(object):
             '/swarmlite.Control/GetUnlockKey',
             swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.GetUnlockKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStoreHealth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Control/GetStoreHealth',
+            swarmlite_dot_proto_dot_control__pb2.StoreHealthRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.StoreHealth.FromString,
             options,
             channel_credentials,
             insecure,

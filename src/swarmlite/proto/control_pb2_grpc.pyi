@@ -477,6 +477,22 @@ _ControlGetUnlockKeyType = typing_extensions.TypeVar(
     ],
 )
 
+_ControlGetStoreHealthType = typing_extensions.TypeVar(
+    '_ControlGetStoreHealthType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.StoreHealthRequest,
+        swarmlite.proto.control_pb2.StoreHealth,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.StoreHealthRequest,
+        swarmlite.proto.control_pb2.StoreHealth,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.StoreHealthRequest,
+        swarmlite.proto.control_pb2.StoreHealth,
+    ],
+)
+
 _ControlWatchType = typing_extensions.TypeVar(
     '_ControlWatchType',
     grpc.UnaryStreamMultiCallable[
@@ -573,7 +589,7 @@ _ControlTaskTunnelType = typing_extensions.TypeVar(
     ],
 )
 
-class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
+class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlGetStoreHealthType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
     @typing.overload
     def __init__(self: ControlStub[
         grpc.UnaryUnaryMultiCallable[
@@ -687,6 +703,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.GetUnlockKeyRequest,
             swarmlite.proto.control_pb2.GetUnlockKeyResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.StoreHealthRequest,
+            swarmlite.proto.control_pb2.StoreHealth,
         ],
         grpc.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.WatchRequest,
@@ -828,6 +848,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
             swarmlite.proto.control_pb2.GetUnlockKeyRequest,
             swarmlite.proto.control_pb2.GetUnlockKeyResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.StoreHealthRequest,
+            swarmlite.proto.control_pb2.StoreHealth,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.WatchRequest,
             swarmlite.proto.control_pb2.WatchResponse,
@@ -910,6 +934,9 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
 
     GetUnlockKey: _ControlGetUnlockKeyType
     """What unlocks a manager after its restart; empty without autolock."""
+
+    GetStoreHealth: _ControlGetStoreHealthType
+    """The store's members, their disks, and what is wrong with it; answered without a quorum too."""
 
     Watch: _ControlWatchType
     """Events of objects from now on, batched; a client that falls behind is ended with RESOURCE_EXHAUSTED and starts again."""
@@ -1045,6 +1072,10 @@ ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.control_pb2.GetUnlockKeyRequest,
         swarmlite.proto.control_pb2.GetUnlockKeyResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.StoreHealthRequest,
+        swarmlite.proto.control_pb2.StoreHealth,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         swarmlite.proto.control_pb2.WatchRequest,
@@ -1269,6 +1300,14 @@ class ControlServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.control_pb2.GetUnlockKeyResponse, collections.abc.Awaitable[swarmlite.proto.control_pb2.GetUnlockKeyResponse]]:
         """What unlocks a manager after its restart; empty without autolock."""
+
+    @abc.abstractmethod
+    def GetStoreHealth(
+        self,
+        request: swarmlite.proto.control_pb2.StoreHealthRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.control_pb2.StoreHealth, collections.abc.Awaitable[swarmlite.proto.control_pb2.StoreHealth]]:
+        """The store's members, their disks, and what is wrong with it; answered without a quorum too."""
 
     @abc.abstractmethod
     def Watch(

@@ -344,10 +344,13 @@ class Hello(google.protobuf.message.Message):
     SESSION_ID_FIELD_NUMBER: builtins.int
     INSTANCE_FIELD_NUMBER: builtins.int
     ATTACHMENTS_FIELD_NUMBER: builtins.int
+    PLACE_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     """of the session before, if any"""
     instance: builtins.str
     """random, one a start of the agent: tells a restart from a node id used twice"""
+    place: builtins.str
+    """Of this boot of the host and its state directory: tells a restart from a copy of the directory that runs elsewhere."""
     @property
     def description(self) -> swarmlite.proto.types_pb2.NodeDescription: ...
     @property
@@ -363,9 +366,10 @@ class Hello(google.protobuf.message.Message):
         session_id: builtins.str = ...,
         instance: builtins.str = ...,
         attachments: collections.abc.Iterable[Global___HeldAttachment] | None = ...,
+        place: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["description", b"description"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attachments", b"attachments", "description", b"description", "instance", b"instance", "session_id", b"session_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attachments", b"attachments", "description", b"description", "instance", b"instance", "place", b"place", "session_id", b"session_id"]) -> None: ...
 
 Global___Hello: typing_extensions.TypeAlias = Hello
 

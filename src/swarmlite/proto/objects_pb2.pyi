@@ -633,6 +633,7 @@ class Cluster(google.protobuf.message.Message):
     UNLOCK_KEY_FIELD_NUMBER: builtins.int
     RESTORED_FIELD_NUMBER: builtins.int
     USERS_FIELD_NUMBER: builtins.int
+    LAST_BACKUP_FIELD_NUMBER: builtins.int
     id: builtins.str
     subnet_size: builtins.int
     """prefix length of the subnets cut from the pool"""
@@ -660,6 +661,8 @@ class Cluster(google.protobuf.message.Message):
     def users(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___User]:
         """by the id in their certificates; who is not here is refused"""
 
+    @property
+    def last_backup(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -674,9 +677,10 @@ class Cluster(google.protobuf.message.Message):
         unlock_key: builtins.str = ...,
         restored: Global___Restored | None = ...,
         users: collections.abc.Mapping[builtins.str, Global___User] | None = ...,
+        last_backup: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "users", b"users", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["last_backup", b"last_backup", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "last_backup", b"last_backup", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "users", b"users", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
 
 Global___Cluster: typing_extensions.TypeAlias = Cluster
 

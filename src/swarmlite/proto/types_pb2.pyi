@@ -314,12 +314,15 @@ class NodeStatus(google.protobuf.message.Message):
     ADDR_FIELD_NUMBER: builtins.int
     SINCE_FIELD_NUMBER: builtins.int
     MANAGER_ID_FIELD_NUMBER: builtins.int
+    PLACE_FIELD_NUMBER: builtins.int
     state: Global___NodeStatus.State.ValueType
     message: builtins.str
     addr: builtins.str
     """the address that the manager saw the session come from"""
     manager_id: builtins.str
     """node id of the manager that holds, or held last, its session"""
+    place: builtins.str
+    """Hello.place of its session"""
     @property
     def since(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
@@ -330,9 +333,10 @@ class NodeStatus(google.protobuf.message.Message):
         addr: builtins.str = ...,
         since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         manager_id: builtins.str = ...,
+        place: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["since", b"since"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["addr", b"addr", "manager_id", b"manager_id", "message", b"message", "since", b"since", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "manager_id", b"manager_id", "message", b"message", "place", b"place", "since", b"since", "state", b"state"]) -> None: ...
 
 Global___NodeStatus: typing_extensions.TypeAlias = NodeStatus
 

@@ -39,6 +39,8 @@ def command(session: Session, filters: Any, form: str, quiet: bool) -> None:
     """List nodes in the swarm."""
     request = ListRequest(filters=filters_of(filters))
     reply: ListNodesResponse = client.call(session.control.ListNodes, request)
+    for warning in reply.warnings:
+        click.echo(f"WARNING: {warning}", err=True)
     if reply.stale:
         click.echo(
             "warning: the managers have no quorum: this may be old; if the others are gone for"

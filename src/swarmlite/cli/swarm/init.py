@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from typing import Any
 
 import click
 
-from swarmlite.cli.lazy import INTEGER, Command, flag, refused
+from swarmlite.cli.lazy import INTEGER, Command, flag
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.swarm.values import AVAILABILITY, how_to_unlock, seconds_option
+from swarmlite.cli.swarm.values import (
+    AVAILABILITY,
+    etcd_options,
+    etcd_values,
+    external_ca,
+    external_ca_option,
+    file_of,
+    how_to_unlock,
+    seconds_option,
+)
 
 _TEXT = """Swarm initialized: current node ({node_id}) is now a manager.
 
@@ -38,19 +48,27 @@ the instructions.
 @seconds_option("--cert-expiry", "Validity period for node certificates (2160h0m0s).")
 @seconds_option("--dispatcher-heartbeat", "Dispatcher heartbeat period (5s).")
 @click.option("--task-history-limit", type=INTEGER, help="Task history retention limit (5).")
-@refused("--external-ca")
+@external_ca_option
+@click.option("--ca-cert", metavar="FILE", help="The PEM-formatted root CA certificate to use.")
+@click.option("--ca-key", metavar="FILE", help="The PEM-formatted root CA key to use.")
 @flag("--force-new-cluster", help="Force create a new cluster from current state.")
-@click.option("--etcd-endpoints", multiple=True, help="An etcd cluster that exists: URL[,URL].")
+@etcd_options
 @pass_session
 def command(session: Session, /, **values: Any) -> None:
     """Initialize a swarm."""
+    values.update(etcd_values(values))
+    for name in ("ca_cert", "ca_key"):
+        if values[name]:
+            values[name] = file_of(f"--{name.replace('_', '-')}", values[name]).decode("latin-1")
+    values["external_ca"] = [
+        base64.b64encode(external_ca(text).SerializeToString()).decode()
+        for text in values["external_ca"]
+    ]
     names = {"cert_expiry": "cert_expiry_s", "dispatcher_heartbeat": "dispatcher_heartbeat_s"}
     message: dict[str, Any] = {"op": "init"}
     for key, value in values.items():
-        if value not in (None, (), False):
+        if value not in (None, (), [], False):
             message[names.get(key, key)] = list(value) if isinstance(value, tuple) else value
-    if "etcd_endpoints" in message:
-        message["etcd_endpoints"] = [e for v in message["etcd_endpoints"] for e in v.split(",")]
     reply = session.request(message, progress=lambda line: click.echo(line, file=sys.stderr))
     click.echo(_TEXT.format(**reply))
     if reply.get("unlock_key"):

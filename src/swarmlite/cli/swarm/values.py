@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +65,29 @@ def file_of(flag: str, path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise InvalidSpec(f"{flag}: {path}: {error.strerror}") from error
+
+
+def etcd_options(command: F) -> F:
+    """--etcd-endpoints and what goes with it: `etcd_values` reads them."""
+    for name, help, others in (
+        ("--etcd-key", "The certificate's key.", {"metavar": "FILE"}),
+        ("--etcd-cert", "A client certificate for that etcd.", {"metavar": "FILE"}),
+        ("--etcd-ca-cert", "The CA of that etcd's certificates.", {"metavar": "FILE"}),
+        ("--etcd-prefix", "Before every key there (/NAME).", {}),
+        ("--etcd-endpoints", "An etcd that exists: URL[,URL].", {"multiple": True}),
+    ):
+        command = click.option(name, help=help, **others)(command)
+    return command
+
+
+def etcd_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The request's part: URLs one by one, and the files' contents. Raises InvalidSpec."""
+    urls = [url for text in values["etcd_endpoints"] for url in text.split(",") if url]
+    made: dict[str, Any] = {"etcd_endpoints": urls or None}
+    for key in ("etcd_ca_cert", "etcd_cert", "etcd_key"):
+        if values[key]:
+            made[key] = file_of(f"--{key.replace('_', '-')}", values[key]).decode("latin-1")
+    return made
 
 
 def passphrase_option(help: str) -> Callable[[F], F]:

@@ -61,10 +61,13 @@ class CAService(CAServicer):
         members: Members,
         kept: storekeys.KeptKeys,
         clock: Callable[[], float] = time.monotonic,
+        external_etcd: Callable[[], pb.ExternalEtcd | None] = lambda: None,
     ) -> None:
+        """`external_etcd` is what place.to_message answers for this manager."""
         self._store = store
         self._members = members
         self._kept = kept
+        self._external_etcd = external_etcd
         self._failures = Failures(clock)
 
     async def GetRootCertificate(
@@ -162,7 +165,9 @@ class CAService(CAServicer):
     ) -> pb.GetStoreKeysResponse:
         """See ca.proto."""
         log.info("store keys were handed to node=%s", auth.caller(context).node_id)
-        return pb.GetStoreKeysResponse(keys=storekeys.to_messages(self._kept.keys))
+        return pb.GetStoreKeysResponse(
+            keys=storekeys.to_messages(self._kept.keys), external_etcd=self._external_etcd()
+        )
 
     async def TakeStoreKeys(
         self, request: pb.TakeStoreKeysRequest, context: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -66,9 +66,16 @@ class Members(Protocol):
 class Nodes:
     """The calls on nodes."""
 
-    def __init__(self, api: Api, members: Members | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        members: Members | None = None,
+        warnings: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """`warnings`: of the store's health, as they are known."""
         self._api = api
         self._members = members
+        self._warnings = warnings
 
     def get(self, request: GetRequest) -> Node:
         """One node; "self" is this manager's."""
@@ -78,7 +85,8 @@ class Nodes:
         """Nodes that pass the filters."""
         matches = compile_filters("nodes", request.filters, FILTERS)
         found = [self._as_known(n) for n in self._api.view.nodes if matches(n)]
-        return ListNodesResponse(nodes=found, stale=not self._api.store.connected)
+        stale = not self._api.store.connected
+        return ListNodesResponse(nodes=found, stale=stale, warnings=self._warnings())
 
     def _as_known(self, node: Node) -> Node:
         """Without a quorum nobody leads, and of the other managers nothing is known."""

@@ -43,6 +43,15 @@ class Reaching(Protocol):
         """A client's call, for as long as its tunnel lasts."""
 
 
+class Health(Protocol):
+    """Who answers GetStoreHealth: etcdcare.health."""
+
+    warnings: list[str]
+
+    async def whole(self, request: pb.StoreHealthRequest) -> pb.StoreHealth:
+        """Raises nothing: what does not answer says why."""
+
+
 class ControlService(ControlServicer):
     """Control of control.proto. Raises swarmlite's errors; the server's interceptor translates."""
 
@@ -58,13 +67,15 @@ class ControlService(ControlServicer):
         rotate: Rotate | None = None,
         locked: Callable[[], None] | None = None,
         tunnels: Reaching | None = None,
+        health: Health | None = None,
     ) -> None:
         """`members`: of the embedded etcd, where there is one; `channel` leads to a manager;
-        `rotate` and `locked`: as Clusters.
+        `rotate` and `locked`: as Clusters; `health` is the store's.
         """
         self._api = Api(store, node_id, now)
         self._logs = logs
-        self._nodes = Nodes(self._api, members)
+        self._health = health
+        self._nodes = Nodes(self._api, members, lambda: health.warnings if health else ())
         self._services = Services(self._api)
         self._tasks = Tasks(self._api)
         self._networks = Networks(self._api)
@@ -224,6 +235,12 @@ class ControlService(ControlServicer):
         """See control.proto."""
         await users.remove(self._api.store, request.ref)
         return pb.Empty()
+
+    async def GetStoreHealth(
+        self, request: pb.StoreHealthRequest, context: Context
+    ) -> pb.StoreHealth:
+        """See control.proto."""
+        return await self._health.whole(request) if self._health else pb.StoreHealth()
 
     async def Watch(
         self, request: pb.WatchRequest, context: Context

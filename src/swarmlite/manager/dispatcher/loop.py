@@ -38,6 +38,7 @@ from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
 from . import assignments
 from .attachments import Attachments, stale
 from .carrying import Carrying
+from .copies import check_place
 from .judging import NodeJudge
 from .liveness import Liveness
 from .measuring import Measuring
@@ -136,6 +137,7 @@ class Dispatcher:
         """
         check_hello(hello)
         node = self._known(node_id)
+        check_place(node, address, hello)
         session = Session(node_id, hello.instance)
         old = self.sessions.add(session)
         if old is not None:
@@ -148,7 +150,7 @@ class Dispatcher:
         session.assign(complete, complete=True, keep_unknown=self._restored())
         self.sessions.opened(session)
         self._liveness.heard(node_id, self._clock())
-        self._report_ready(node_id, address)
+        self._report_ready(node_id, address, hello.place)
         self._describe(node, hello)
         self._reports.released(stale(self._store.view, node_id, hello.attachments))
         log.info("session began node=%s session=%s", node_id, session.id)
@@ -216,8 +218,10 @@ class Dispatcher:
             raise Unavailable(f"node {node_id} is not known here yet")
         return node
 
-    def _report_ready(self, node_id: str, address: str) -> None:
-        status = NodeStatus(state=NodeStatus.READY, addr=address, manager_id=self._node_id)
+    def _report_ready(self, node_id: str, address: str, place: str) -> None:
+        status = NodeStatus(
+            state=NodeStatus.READY, addr=address, manager_id=self._node_id, place=place
+        )
         self._reports.node_status(node_id, status)
         self._writer.wake()
 
@@ -232,7 +236,7 @@ class Dispatcher:
             since = self._now() - node.status.since.ToDatetime(UTC)
             # Ahead of now by a clock that stepped: the node talks, and nothing is known against it.
             if not timedelta() <= since <= timedelta(seconds=REPAIR_S):
-                self._report_ready(node.id, node.status.addr)
+                self._report_ready(node.id, node.status.addr, node.status.place)
 
     def _info(self, node: Node) -> SessionInfo:
         view = self._store.view

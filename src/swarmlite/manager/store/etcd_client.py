@@ -28,9 +28,20 @@ from swarmlite.errors import (
 )
 from swarmlite.tallies import Outcomes
 
+from .prefixed import Prefix
+
 CALL_TIMEOUT_S = 5.0
+MANAGERS_NAME = "swarm-manager"
+"""In the certificates of the managers' own etcd."""
 PAGE = 1000
 _METADATA = (("hasleader", "true"),)
+
+
+FULL = (
+    "the cluster's store is full and takes no writes: remove services, secrets or configs that are"
+    " not needed, or start every manager's swarmlited with a greater --etcd-quota; managers then"
+    " make room and take writes again by themselves, within a minute"
+)
 
 
 class Compacted(Exception):
@@ -47,7 +58,7 @@ def _translate(error: grpc.aio.AioRpcError) -> SwarmliteError | Compacted:
     if "compacted" in details:
         return Compacted(details)
     if "database space exceeded" in details:
-        return ResourceExhausted("the cluster's store is full: raise etcd's quota or remove some")
+        return ResourceExhausted(FULL)
     if "request is too large" in details or "grpc: received message larger" in details:
         return ResourceExhausted("the change is larger than the store takes at once (1.5 MiB)")
     if "no leader" in details or "leader changed" in details or "timed out" in details:
@@ -84,16 +95,33 @@ def _translated() -> Iterator[None]:
 class EtcdClient:
     """One channel to all members. Methods raise Unavailable, ResourceExhausted and so on."""
 
-    def __init__(self, endpoints: Sequence[str], certificates_dir: Path) -> None:
-        """`endpoints` are "HOST:PORT". Connects at the first call."""
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        certificates_dir: Path,
+        *,
+        server_name: str = MANAGERS_NAME,
+        prefix: bytes = b"",
+    ) -> None:
+        """`endpoints` are "HOST:PORT". Connects at the first call.
+
+        `server_name` is what the members' certificates bear, empty without TLS; `prefix` comes
+        before every key, for an etcd that others use too.
+        """
         self.calls: defaultdict[str, Outcomes] = defaultdict(Outcomes)
         """How calls ended and how long they took, by kind: txn, range, put."""
         self._endpoints = list(endpoints)
         self._certificates_dir = certificates_dir
+        self._server_name = server_name
+        self._prefix = Prefix(prefix)
         self._connect()
 
     def _connect(self) -> None:
-        self._channel = rpc.secure_channel(self._endpoints, self._certificates_dir)
+        self._channel = (
+            rpc.secure_channel(self._endpoints, self._certificates_dir, self._server_name)
+            if self._server_name
+            else rpc.plain_channel(self._endpoints)
+        )
         self._kv = etcd.KVStub(self._channel)
         self._watch = etcd.WatchStub(self._channel)
         self._lease = etcd.LeaseStub(self._channel)
@@ -127,16 +155,35 @@ class EtcdClient:
         self, request: etcd.TxnRequest, timeout_s: float = CALL_TIMEOUT_S
     ) -> etcd.TxnResponse:
         """One transaction. Not repeated: after Unavailable it may have been written."""
-        return await self._call(self._kv.Txn, request, timeout_s)
+        answer = await self._call(self._kv.Txn, self._prefix.asked(request), timeout_s)
+        return self._prefix.answered(answer)
 
     async def get(self, key: bytes) -> tuple[etcd.KeyValue | None, int]:
         """A key's value and the revision that it was read at."""
-        answer = await self._call(self._kv.Range, etcd.RangeRequest(key=key))
-        return (answer.kvs[0] if answer.kvs else None), answer.header.revision
+        answer = await self._call(self._kv.Range, etcd.RangeRequest(key=self._prefix(key)))
+        kvs = self._prefix.found(answer.kvs)
+        return (kvs[0] if kvs else None), answer.header.revision
 
     async def put(self, key: bytes, value: bytes, lease: int = 0) -> None:
         """Write a key without comparing."""
-        await self._call(self._kv.Put, etcd.PutRequest(key=key, value=value, lease=lease))
+        request = etcd.PutRequest(key=self._prefix(key), value=value, lease=lease)
+        await self._call(self._kv.Put, request)
+
+    async def any_of(self, prefixes: Sequence[bytes]) -> bytes | None:
+        """A key under one of the prefixes, or None: nothing is there."""
+        for prefix in prefixes:
+            async for _, kvs in self.pages(prefix, limit=1):
+                if kvs:
+                    return bytes(kvs[0].key)
+                break
+        return None
+
+    async def delete_all(self, prefix: bytes) -> int:
+        """Remove everything under `prefix`; how many keys that were."""
+        request = etcd.DeleteRangeRequest(
+            key=self._prefix(prefix), range_end=self._prefix(prefix_end(prefix))
+        )
+        return int((await self._call(self._kv.DeleteRange, request)).deleted)
 
     async def compact(self, revision: int) -> None:
         """Forget what was before the revision; that it was done already is no error."""
@@ -144,12 +191,14 @@ class EtcdClient:
         with contextlib.suppress(Compacted):
             await self._call(self._kv.Compact, request)
 
-    async def pages(self, prefix: bytes) -> AsyncIterator[tuple[int, Sequence[etcd.KeyValue]]]:
+    async def pages(
+        self, prefix: bytes, limit: int = PAGE
+    ) -> AsyncIterator[tuple[int, Sequence[etcd.KeyValue]]]:
         """Everything under `prefix` at one revision, page by page. Raises Compacted."""
-        key, revision, limit = prefix, 0, PAGE
+        key, revision, end = prefix, 0, self._prefix(prefix_end(prefix))
         while True:
             request = etcd.RangeRequest(
-                key=key, range_end=prefix_end(prefix), limit=limit, revision=revision
+                key=self._prefix(key), range_end=end, limit=limit, revision=revision
             )
             try:
                 answer = await self._call(self._kv.Range, request, timeout_s=4 * CALL_TIMEOUT_S)
@@ -160,10 +209,11 @@ class EtcdClient:
                 limit = max(1, limit // 8)
                 continue
             revision = revision or answer.header.revision
-            yield revision, answer.kvs
+            kvs = self._prefix.found(answer.kvs)
+            yield revision, kvs
             if not answer.more:
                 return
-            key = answer.kvs[-1].key + b"\0"
+            key = kvs[-1].key + b"\0"
 
     async def watch(
         self, key: bytes, revision: int, range_end: bytes = b"", *, fragment: bool = False
@@ -176,7 +226,10 @@ class EtcdClient:
         call = self._watch.Watch(metadata=_METADATA, wait_for_ready=True)
         try:
             create = etcd.WatchCreateRequest(
-                key=key, range_end=range_end, start_revision=revision, fragment=fragment
+                key=self._prefix(key),
+                range_end=self._prefix(range_end),
+                start_revision=revision,
+                fragment=fragment,
             )
             # Driven by write(): an iterator that never ends keeps the call from being closed.
             with _translated():
@@ -191,7 +244,7 @@ class EtcdClient:
                 if answer.canceled:
                     raise Unavailable(f"etcd ended the watch: {answer.cancel_reason}")
                 if answer.created or answer.events:
-                    yield answer.events
+                    yield self._prefix.happened(answer.events)
         finally:
             call.cancel()
 
@@ -265,12 +318,24 @@ class EtcdClient:
         request = etcd.MemberUpdateRequest(ID=member_id, peerURLs=[peer_url])
         await self._call(self._cluster.MemberUpdate, request)
 
-    async def snapshot(self, path: Path) -> None:
-        """A snapshot of a member's store, with its digest behind it, in a file. Raises OSError."""
-        call = self._maintenance.Snapshot(etcd.SnapshotRequest(), metadata=_METADATA)
-        with path.open("xb") as output, _translated():
-            async for part in call:
-                output.write(part.blob)
+    async def alarms(self) -> Sequence[etcd.AlarmMember]:
+        """What members raised: NOSPACE (1) of one that is full, CORRUPT (2)."""
+        answer = await self._call(self._maintenance.Alarm, etcd.AlarmRequest(action=0))
+        return list(answer.alarms)
+
+    async def disarm(self, alarm: etcd.AlarmMember) -> None:
+        """Take an alarm back."""
+        request = etcd.AlarmRequest(action=2, memberID=alarm.memberID, alarm=alarm.alarm)
+        await self._call(self._maintenance.Alarm, request)
+
+    async def defragment(self, timeout_s: float) -> None:
+        """Write the connected member's file without its holes; it answers nobody meanwhile."""
+        await self._call(self._maintenance.Defragment, etcd.DefragmentRequest(), timeout_s)
+
+    async def move_leader(self, member_id: int) -> None:
+        """From the connected member, which leads, to another one."""
+        request = etcd.MoveLeaderRequest(targetID=member_id)
+        await self._call(self._maintenance.MoveLeader, request)
 
     async def status(self) -> etcd.StatusResponse:
         """One member's own account: version, size, leader."""

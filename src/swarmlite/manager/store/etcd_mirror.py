@@ -42,6 +42,11 @@ def key_of(kind: str, object_id: str) -> bytes:
     return b"%s%s/%s" % (PREFIX, kind.encode(), object_id.encode())
 
 
+def objects_prefixes() -> list[bytes]:
+    """Below which a cluster's objects and their names lie."""
+    return [*(key_of(kind, "") for kind in type_of_kind), PREFIX + b"names/"]
+
+
 def decode(kv: etcd.KeyValue, keys: StoreKeys) -> tuple[str, Object] | None:
     """A key's kind and object with its version; None for keys that are not objects, and for what
     cannot be read, which is logged. Raises UnknownKey.
