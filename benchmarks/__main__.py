@@ -27,11 +27,12 @@ from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
 PARTS = (
-    "start", "engine", "commands", "images", "replicas", "api", "control-plane", "progress",
+    "start", "calls", "engine", "commands", "images", "replicas", "api", "control-plane",
+    "progress",
 )  # fmt: skip
 LONG = ("large", "idle", "network")
 """Parts that take minutes: only when they are named."""
-ON_OUR_HOST = {"engine", "commands", "replicas", "api", *images.BESIDE_DOCKER}
+ON_OUR_HOST = {"calls", "engine", "commands", "replicas", "api", *images.BESIDE_DOCKER}
 
 
 def _ended(number: int, frame: object) -> None:
@@ -65,6 +66,8 @@ def main() -> int:
                 rows += network.measure(docker, "bench")
             if parts & ON_OUR_HOST:
                 with SwarmliteHost() as ours:
+                    if "calls" in parts:
+                        rows += engine.measure_calls(docker, ours, "bench")
                     if "engine" in parts:
                         rows += engine.measure(docker, ours, "bench")
                     if "commands" in parts:

@@ -30,7 +30,7 @@ from swarmlite.proto.control_pb2 import LogOptions
 
 from .docker_peer import DockerPeer, pss_bytes
 from .swarmlite_host import SwarmliteHost
-from .table import Row, alone_row, median, ratio_row, watched_row
+from .table import Row, alone_row, median, ratio_row, spread_row, watched_row
 
 ROUNDS = 40
 MANY = 5000
@@ -149,19 +149,44 @@ def timed(work: Callable[[], object], rounds: int) -> list[float]:
     return samples[3:]
 
 
+def in_turn(
+    mine: Callable[[], object], theirs: Callable[[], object], rounds: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of each round of both, A B A B, the first few left out."""
+    samples: tuple[list[float], list[float]] = [], []
+    for _ in range(rounds):
+        for work, kept in zip((mine, theirs), samples, strict=True):
+            started = time.perf_counter()
+            work()
+            kept.append((time.perf_counter() - started) * 1e3)
+    return samples[0][3:], samples[1][3:]
+
+
 def measure(peer: DockerPeer, host: SwarmliteHost, image: str) -> list[Row]:
-    """Every row; both sides one after the other."""
+    """Every row but those of `measure_calls`; both sides one after the other."""
     ours, docker = Ours(host), Docker(peer, image)
     try:
-        return [*_runs(ours, docker), *_execs(ours, docker), *_logs(ours, docker), *_many(ours)]
+        return [*_command(ours, docker), *_logs(ours, docker), *_many(ours)]
+    finally:
+        ours.channel.close()
+
+
+def measure_calls(peer: DockerPeer, host: SwarmliteHost, image: str) -> list[Row]:
+    """A run and an exec of `true`, in turn with Docker's."""
+    ours, docker = Ours(host), Docker(peer, image)
+    try:
+        return [*_runs(ours, docker), *_execs(ours, docker)]
     finally:
         ours.channel.close()
 
 
 def _runs(ours: Ours, docker: Docker) -> Iterator[Row]:
-    mine, theirs = median(timed(ours.run, ROUNDS)), median(timed(docker.run, 10))
-    yield ratio_row("run of `true` on the default bridge, create to removed", "ms",
-                    mine * 1e3, theirs * 1e3, at_most=0.08)  # fmt: skip
+    mine, theirs = in_turn(ours.run, docker.run, ROUNDS)
+    yield spread_row("run of `true` on the default bridge, create to removed", "ms",
+                     mine, theirs, at_most=0.08)  # fmt: skip
+
+
+def _command(ours: Ours, docker: Docker) -> Iterator[Row]:
     command = ("run", "--rm", ours.host.image, "true")
     mine = median(timed(lambda: ours.host.cli(*command), 10))
     theirs = median(timed(lambda: docker.peer.cli("run", "--rm", docker.image, "true"), 10))
@@ -171,11 +196,8 @@ def _runs(ours: Ours, docker: Docker) -> Iterator[Row]:
 def _execs(ours: Ours, docker: Docker) -> Iterator[Row]:
     mine, theirs = ours.start(ours.config("sleep", "600")), docker.start("sleep", "600")
     try:
-        yield ratio_row(
-            "exec of `true`", "ms",
-            median(timed(lambda: ours.exec(mine), ROUNDS)) * 1e3,
-            median(timed(lambda: docker.exec(theirs), ROUNDS)) * 1e3, at_most=0.15,
-        )  # fmt: skip
+        samples = in_turn(lambda: ours.exec(mine), lambda: docker.exec(theirs), 2 * ROUNDS)
+        yield spread_row("exec of `true`", "ms", *samples, at_most=0.12)
     finally:
         ours.remove(mine)
         docker.remove(theirs)
