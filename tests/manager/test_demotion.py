@@ -9,6 +9,8 @@ from swarmlite.manager.ca.service import new_node
 from swarmlite.manager.roles import LostLearners, demote, stands
 from swarmlite.manager.store.api import Fence, Fenced, Put
 from swarmlite.manager.store.memory import MemoryStore
+from swarmlite.manager.store.tables import Tables
+from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import MANAGER, WORKER, NodeStatus
 
 FENCE = Fence(1)
@@ -103,3 +105,16 @@ async def test_what_an_interrupted_join_left_is_taken_out_after_a_while() -> Non
     await lost.look(etcd, store, FENCE)
     assert etcd.removed == [("", "e3")]
     assert set(roles(store)) == {"m1", "m2"}
+
+
+def test_managers_are_found_by_their_present_role() -> None:
+    view = Tables()
+    node = Node(id="n1", role=MANAGER)
+    view.nodes.put(node)
+    view.nodes.put(Node(id="n2", role=WORKER))
+    assert [found.id for found in view.nodes.managers()] == ["n1"]
+    view.nodes.put(Node(id="n2", role=MANAGER))
+    view.nodes.put(Node(id="n1", role=WORKER))
+    assert [found.id for found in view.nodes.managers()] == ["n2"]
+    view.nodes.pop("n2")
+    assert not view.nodes.managers()

@@ -17,7 +17,7 @@ from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Un
 from swarmlite.model.validate.checks import host_port
 from swarmlite.proto.ca_pb2 import AddMemberResponse
 from swarmlite.proto.objects_pb2 import Node
-from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole
+from swarmlite.proto.types_pb2 import ManagerStatus
 
 from . import roles
 from .store.api import Fence, Fenced, Put, Store
@@ -165,9 +165,7 @@ def manager_statuses(
 ) -> list[Put]:
     """What to write so that only this node leads, and who does not answer unreachable."""
     changes = []
-    for node in store.view.nodes:
-        if node.role != NodeRole.MANAGER:
-            continue
+    for node in store.view.nodes.managers():
         copy = Node()
         copy.CopyFrom(node)
         copy.manager_status.leader = node.id == node_id

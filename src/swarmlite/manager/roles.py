@@ -40,7 +40,8 @@ def stands(view: Tables, node_id: str) -> bool:
     own = view.nodes.get(node_id)
     if own is None or own.spec.desired_role == NodeRole.MANAGER:
         return True
-    return not any(node.role == node.spec.desired_role == NodeRole.MANAGER for node in view.nodes)
+    managers = view.nodes.managers()
+    return not any(node.spec.desired_role == NodeRole.MANAGER for node in managers)
 
 
 async def demote(
@@ -55,7 +56,7 @@ async def demote(
     Raises Fenced when it is this manager itself: another leads from then on, and takes it out.
     """
     view = store.view
-    managers = [node for node in view.nodes if node.role == NodeRole.MANAGER]
+    managers = view.nodes.managers()
     for node in managers:
         if node.spec.desired_role != NodeRole.WORKER:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from swarmlite.proto.objects_pb2 import (
@@ -16,7 +16,7 @@ from swarmlite.proto.objects_pb2 import (
     Task,
     Volume,
 )
-from swarmlite.proto.types_pb2 import TaskState
+from swarmlite.proto.types_pb2 import NodeRole, TaskState
 
 if TYPE_CHECKING:
     from .api import Object
@@ -95,6 +95,32 @@ class Table(Generic[T]):
                 del self._ids_by_name[name]
         return old
 
+
+class NodeTable(Table[Node]):
+    """Nodes; the managers among thousands are found without a look at each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._managers: dict[str, Node] = {}
+
+    def managers(self) -> Sequence[Node]:
+        """Those whose role it is now."""
+        return list(self._managers.values())
+
+    def put(self, obj: Node) -> Node | None:
+        """As Table.put."""
+        old = super().put(obj)
+        if obj.role == _MANAGER:
+            self._managers[obj.id] = obj
+        return old
+
+    def pop(self, object_id: str) -> Node | None:
+        """As Table.pop."""
+        self._managers.pop(object_id, None)
+        return super().pop(object_id)
+
+
+_MANAGER = NodeRole.MANAGER  # an enumeration's own look-up costs more than the comparison
 
 Tally = tuple[TaskState.ValueType, TaskState.ValueType, int]
 """What the tasks of a service are counted by: observed state, desired state, job iteration."""
@@ -187,7 +213,7 @@ class Tables:
     def __init__(self) -> None:
         self.revision = 0
         self.clusters: Table[Cluster] = Table()
-        self.nodes: Table[Node] = Table()
+        self.nodes = NodeTable()
         self.networks: Table[Network] = Table()
         self.services: Table[Service] = Table()
         self.tasks = TaskTable()
