@@ -83,6 +83,7 @@ class Agent:
         self._cgroup = "unknown"
         self._warnings: list[str] = []
         self._session: Session | None = None
+        self._wiring: NodeNetwork | None = None
         self._error = ""
         self._image_port = 0
         self._assignments: AssignmentSet | None = None
@@ -100,7 +101,7 @@ class Agent:
         for warning in self._warnings:
             log.warning("this host lacks something: %s", warning)
         node = self._config.node
-        network = self._network(node)
+        network = self._wiring = self._network(node)
         await network.start()
         engine = Engine(
             self._config.paths,
@@ -248,6 +249,8 @@ class Agent:
                 certificate = Certificates(self._config.paths.certificates_dir).certificate
                 described.certificate_issuer = issuer_of(certificate)
         described.warnings.extend(self._hindrances())
+        if self._wiring is not None:
+            described.warnings.extend(self._wiring.warnings())
         return described
 
     def _hindrances(self) -> list[str]:

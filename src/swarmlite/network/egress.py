@@ -246,6 +246,8 @@ class Egress:
                 link = links.get(port.name)
                 if link is None:
                     continue
+                if link.mtu != self.mtu:
+                    messages.append(netlink.set_link(link.index, mtu=self.mtu))
                 if link.master != self.index or not link.up:
                     messages.append(netlink.set_link(link.index, master=self.index))
                     messages.append(netlink.set_port(link.index, PORT))

@@ -82,7 +82,24 @@ class HostWiring:
         if any(not record.host for record in adopted):
             await self.prepare()
 
+    async def follow_mtu(self) -> bool:
+        """Take the size of the data path's interface as it is now; whether that changed it.
+
+        Raises OSError.
+        """
+        size = await self._threads.run(self._data_path_mtu)
+        if size == self.mtu:
+            return False
+        log.info("the data path has %d bytes a packet now, %d before", size, self.mtu)
+        self.mtu, self.egress.mtu = size, min(size, 9000)
+        return True
+
     def _start(self, reserved: Sequence[ipaddress.IPv4Network]) -> None:
+        self.mtu = self._data_path_mtu()
+        self.egress = Egress(min(self.mtu, 9000), reserved)
+        self.ingress = Ingress(self._threads.host)
+
+    def _data_path_mtu(self) -> int:
         channel = netlink.Socket()
         try:
             links = {link.index: link for link in channel.links().values()}
@@ -92,9 +109,7 @@ class HostWiring:
         finally:
             channel.close()
         sizes = [links[index].mtu for index in indexes if index in links]
-        self.mtu = min(max(sizes, default=DEFAULT_MTU), 65535)
-        self.egress = Egress(min(self.mtu, 9000), reserved)
-        self.ingress = Ingress(self._threads.host)
+        return min(max(sizes, default=DEFAULT_MTU), 65535)
 
     async def prepare(self, ours: Collection[str] = ()) -> None:
         """Make the host fit to forward for containers, once. `ours`: names of our bridges.

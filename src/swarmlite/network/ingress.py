@@ -120,7 +120,7 @@ class Ingress:
         elif old is None:
             overlay.expect_port(Port(PORT, wanted.address, wanted.mac, HOST_PORT))
         index = self._netlink.index(INGRESS)
-        self._netlink.send(self._addressing(index, wanted), ignore=[errno.EEXIST])
+        self._netlink.send(self._addressing(index, wanted, overlay.mtu), ignore=[errno.EEXIST])
         known, neighbours = self._netlink.neighbours(index), dict(wanted.neighbours)
         self._has_six = self.six and overlay.mtu >= ipv6.SMALLEST_MTU and ipv6.enabled()
         if self._has_six:
@@ -153,10 +153,10 @@ class Ingress:
         ):
             netns.write_sysctl(name.format(INGRESS), value)
 
-    def _addressing(self, index: int, wanted: IngressPlan) -> list[netlink.Message]:
+    def _addressing(self, index: int, wanted: IngressPlan, mtu: int) -> list[netlink.Message]:
         subnet = (str(wanted.subnet.network_address), wanted.subnet.prefixlen)
         return [
-            netlink.set_link(index),
+            netlink.set_link(index, mtu=mtu),
             netlink.add_address(index, wanted.address, wanted.subnet.prefixlen),
             netlink.neighbour(index, _NEXT_HOP, _NEXT_HOP_MAC),
             netlink.add_route(None, 0, oif=index, gateway=_NEXT_HOP, table=TABLE_ID, on_link=True),

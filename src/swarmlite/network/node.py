@@ -26,6 +26,7 @@ from swarmlite.network.remembered import Remembered
 from swarmlite.network.resolvers import FdStore, Resolvers
 from swarmlite.network.sandboxes import Sandboxes
 from swarmlite.network.state import AttachmentRecord, SandboxRecord
+from swarmlite.network.tracked import TrackedConnections
 from swarmlite.network.view import Touched, View, made_by_hosts
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
@@ -114,6 +115,10 @@ class NodeNetwork:
         self._informed = False
         self._doubt_until = 0.0
         self._ingress_lock = asyncio.Lock()
+        self._connections = TrackedConnections()
+        self._exhaustion = ""
+        self._resizing = False
+        """Whether sandboxes have yet to hear of the data path's new size."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -399,6 +404,10 @@ class NodeNetwork:
         """Services (ids) whose published ports are left out on this host, and why."""
         return self._host.refused_services()
 
+    def warnings(self) -> list[str]:
+        """What of the host's networks is about to fail, a line each."""
+        return [self._exhaustion] if self._exhaustion else []
+
     # repairs
     async def _repair_next(self) -> None:
         await asyncio.sleep(RECONCILE_S)
@@ -406,6 +415,10 @@ class NodeNetwork:
 
     async def reconcile(self) -> None:
         """Repair what someone deleted by hand; every 5 s too. Raises OSError, SwarmliteError."""
+        if await self._host.follow_mtu():
+            self._resizing = True
+            self._local.mtu, self._overlays.mtu = min(self._host.mtu, 9000), self._host.mtu
+        self._exhaustion = await self._threads.run(self._connections.look)
         for line in await self._local.reconcile():
             log.warning("network repaired: %s", line)
         if not self._informed or self._doubts():
@@ -420,6 +433,9 @@ class NodeNetwork:
         overlay = self._overlays.held(network.id) if network else None
         for line in await self._host.reconcile(overlay):
             log.warning("network repaired: %s", line)
+        if self._resizing:
+            await self._sandboxes.resize()
+            self._resizing = False
         for line in await self._sandboxes.reconcile():
             log.warning("network repaired: %s", line)
 

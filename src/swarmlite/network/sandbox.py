@@ -105,6 +105,16 @@ class SandboxWiring:
         finally:
             channel.close()
 
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Give interfaces (by name) other sizes. Raises OSError."""
+        with netns.inside(self.namespace, self._host):
+            channel = netlink.Socket()
+        try:
+            messages = [netlink.set_link(name, up=False, mtu=mtu) for name, mtu in sizes.items()]
+            channel.send(messages, ignore=[errno.ENODEV])
+        finally:
+            channel.close()
+
     def balances(self, vips: Mapping[str, Sequence[str]]) -> bool:
         """Whether these are loaded, for all that is known."""
         return vips == self._loaded

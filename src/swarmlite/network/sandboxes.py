@@ -428,6 +428,32 @@ class Sandboxes:
                 repairs.append(f"sandbox {sandbox_id}: VIP table loaded again")
         return repairs
 
+    async def resize(self) -> None:
+        """Give their interfaces the sizes that networks of the managers and the way out have now.
+
+        Raises OSError.
+        """
+        async for group in self._in_turn(list(self._held.values())):
+            wired = [(h.wiring, self._sizes(h.record)) for h in group if h.wiring is not None]
+
+            def work(wired: Sequence[tuple[SandboxWiring, Mapping[str, int]]] = wired) -> None:
+                for wiring, sizes in wired:
+                    wiring.resize(sizes)
+
+            await self._threads.run(work)
+
+    def _sizes(self, record: SandboxRecord) -> dict[str, int]:
+        sizes = {
+            place.interface: mtu
+            for place in record.attachments
+            if not place.local
+            and place.interface
+            and (mtu := self._overlays.mtu_of(place.network_id)) is not None
+        }
+        if record.egress_port:
+            sizes[egress_interface(record)] = self._host.egress.mtu
+        return sizes
+
     # letting go
     async def delete(self, sandbox_id: str) -> None:
         """Let one go; safe to repeat. Raises FailedPrecondition when nft refuses."""

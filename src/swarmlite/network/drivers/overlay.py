@@ -359,6 +359,9 @@ class Overlay:
             self._build()
             repairs.append("bridge or VXLAN device made again")
         messages = []
+        if resized := self._resized():
+            repairs.append(f"its interfaces have {self.mtu} bytes a packet now")
+            messages += resized
         for name, port in self._ports.items():
             link = links.get(name)
             if link is None:
@@ -372,6 +375,16 @@ class Overlay:
             messages += self._entries(port, link.index)
         self._netlink.send(messages)
         return repairs
+
+    def _resized(self) -> list[netlink.Message]:
+        """Give what has another size the network's, as after a change of the data path's."""
+        links = self._netlink.links()
+        ordered = [*self._ports, VXLAN, BRIDGE]  # a bridge is no larger than its ports
+        return [
+            netlink.set_link(links[name].index, mtu=self.mtu)
+            for name in ordered
+            if name in links and links[name].mtu != self.mtu
+        ]
 
     @property
     def ports(self) -> Iterable[Port]:

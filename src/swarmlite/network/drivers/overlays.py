@@ -114,10 +114,17 @@ class Overlays:
             pin = self._directory / f"{PREFIX}{network_id}"
             await self._threads.run(overlay.destroy if overlay else lambda: netns.unpin(pin))
 
+    def mtu_of(self, network_id: str) -> int | None:
+        """A network's size; None where it is not held."""
+        overlay = self._overlays.get(network_id)
+        return overlay.mtu if overlay is not None else None
+
     async def reconcile(self) -> list[str]:
         """Repair all; one line for each repair. Raises OSError, FailedPrecondition."""
         repairs = []
         for network_id, overlay in list(self._overlays.items()):
+            if (network := self._view.networks.get(network_id)) is not None:
+                overlay.mtu = _mtu(network, self.mtu)
             for line in await self._threads.run(overlay.reconcile):
                 repairs.append(f"network {network_id}: {line}")
         return repairs
