@@ -80,3 +80,26 @@ async def test_a_users_own_rules_count_and_stay(world: World) -> None:
         assert (await client.ask("tcp", one.address, 8080))[0].startswith("error")
         assert await client.ask("tcp", one.address, 8081) == ["web8081 192.168.77.99"]
     assert await one.arun("nft", "list", "table", "inet", "mine") == before
+
+
+async def test_the_chain_for_a_users_rules_is_there_and_left_alone(world: World) -> None:
+    """By what arrives after the translation; kept through repairs, a new agent and the end."""
+    await published(world)
+    one, two = world.hosts
+    client = await outside(world)
+    assert (await client.ask("tcp", one.address, 8080))[0].startswith("web8080")
+    rule = "ip saddr 192.168.77.99 meta l4proto tcp ct original proto-dst 8080 drop"
+    await one.arun("nft", "add", "rule", "inet", "swarmlite-user", "forward", rule)
+    before = await one.arun("nft", "list", "table", "inet", "swarmlite-user")
+    await one.arun("nft", "delete", "table", "ip", "swarmlite")
+    await one.network.reconcile()
+    await one.network.close()
+    await one.start()
+    await world.tell()
+    assert (await client.ask("tcp", one.address, 8080))[0].startswith("error")
+    assert await client.ask("tcp", one.address, 8081) == ["web8081 192.168.77.99"]
+    for host in (one, two):
+        host.stop()
+        await host.network.teardown()
+    assert await one.arun("nft", "list", "table", "inet", "swarmlite-user") == before
+    assert "swarmlite" not in await two.arun("nft", "list", "tables")  # nobody used it

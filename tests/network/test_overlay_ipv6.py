@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from network_world import World, resolve
 
-from swarmlite.network import host_table
+from swarmlite.network import host_table, ipv6
 from swarmlite.network.dns import packet
 from swarmlite.network.drivers import overlay
 from swarmlite.network.ruleset import Members
@@ -152,7 +152,7 @@ def test_rules_need_no_names_that_only_a_file_of_the_host_has(rules: str) -> Non
     text = {
         "overlay": overlay._GUARD % {"elements": "", "elements6": ""},
         "host": host_table.table(subnet, 4789, (2377, 2378)).load(Members()),
-        "host6": host_table.table6(4789, (2377, 2378)).load(Members()),
+        "host6": host_table.table6(ipv6.egress_subnet(subnet), 4789, (2377, 2378)).load(Members()),
     }[rules]
     hide = "mount --bind /dev/null /etc/protocols && mount --bind /dev/null /etc/services"
     done = subprocess.run(

@@ -14,7 +14,16 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from swarmlite.errors import FailedPrecondition
-from swarmlite.network import beside, conntrack, host_table, ipv6, netlink, netns, nft
+from swarmlite.network import (
+    beside,
+    conntrack,
+    host_table,
+    ipv6,
+    netlink,
+    netns,
+    nft,
+    users_rules,
+)
 from swarmlite.network.drivers.overlay import Overlay
 from swarmlite.network.egress import BRIDGE, Egress, EgressPort
 from swarmlite.network.host_table import INGRESS, SANDBOX, SERVICE, BridgeRule, HostState
@@ -122,10 +131,17 @@ class HostWiring:
                 if self.egress.six and not await self._threads.run(lambda: _takes(self._table6)):
                     self.egress.six = self.ingress.six = False
                 await self._admit()
+                await self._offer()
                 self._prepared = True
 
     def _interfaces(self) -> frozenset[str]:
         return frozenset({BRIDGE, INGRESS, *(bridge.interface for bridge in self._bridges())})
+
+    async def _offer(self) -> None:
+        try:
+            await self._threads.run(users_rules.offer)
+        except FailedPrecondition as error:
+            log.warning("there is no chain for the user's own rules: %s", error)
 
     async def _admit(self) -> None:
         """Where Docker forwards for this host too, have it let our containers' packets by."""
@@ -250,6 +266,7 @@ class HostWiring:
         repairs = await self._threads.run(work)
         if changed:
             await self._admit()
+            await self._offer()
         lost = changed or self.rules.lost
         await self.refresh(force=lost)
         if lost:
@@ -269,6 +286,7 @@ class HostWiring:
             self.ingress.destroy()
             self.egress.destroy()
             beside.withdraw()
+            users_rules.withdraw()
 
         await self.rules.remove([self._table])
         with contextlib.suppress(FailedPrecondition):  # a kernel without IPv6 has none of it
