@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from network_world import World, outside
 
 from swarmlite.proto.types_pb2 import PortConfig
@@ -30,8 +31,11 @@ async def published(world: World) -> None:
         await world.task(host, f"web{port}", place, service=service, serve=80)
 
 
-async def test_what_docker_would_drop_is_let_by_wherever_it_started_first(world: World) -> None:
+async def test_what_docker_would_drop_is_let_by_wherever_it_started_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From outside to a task here and elsewhere, and out; its own rules stay as they are."""
+    monkeypatch.setattr("swarmlite.network.node.RECONCILE_S", 3600.0)  # only when it is asked
     await published(world)
     one, two = world.hosts
     client = await outside(world)

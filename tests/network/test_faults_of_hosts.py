@@ -46,6 +46,7 @@ async def test_the_size_of_packets_follows_the_data_path(world: World) -> None:
 async def test_connection_tracking_that_fills_is_told_once(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr("swarmlite.network.node.RECONCILE_S", 3600.0)  # only when it is asked
     one = await world.add_host()
     await world.container(one, "plain", "bridge")
     await one.network.reconcile()
