@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 FLAKES ?= 0
 TRIES ?= 2
 
-.PHONY: help root venv demo test debian13 lint bench chaos engines clients deb packages vm-test stubs lock clean
+.PHONY: help root venv demo test debian13 lint bench chaos soak engines clients deb packages vm-test stubs lock clean
 
 help:
 	@echo "make demo      three hosts on this machine, the voting example on them, a worker killed (root)"
@@ -66,6 +66,13 @@ test: root
 # In a tree of Debian 13, on a host of another release.
 debian13: root
 	deploy/debian13.sh make test
+
+# Until something fails or somebody ends it; the seed that is said replays what was found.
+soak: root
+	@deploy/packages.sh run test
+	@$(MAKE) --no-print-directory venv
+	seed=100; while SWARMLITE_CHAOS_SEEDS=$$seed $(BIN)/python -m pytest -q -m chaos; do seed=$$((seed + 1)); \
+		echo "seed $$seed"; done; echo "failed with SWARMLITE_CHAOS_SEEDS=$$seed"; exit 1
 
 chaos: root
 	@deploy/packages.sh run test

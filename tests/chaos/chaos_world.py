@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import threading
@@ -132,6 +133,12 @@ def no_leaks(cluster: Cluster, timeout_s: float = 10) -> None:
         if not found or time.monotonic() > deadline:
             return checkers.none(found, "left behind:")
         time.sleep(0.3)
+
+
+def seeds(*usual: int) -> tuple[int, ...]:
+    """The schedules to play; SWARMLITE_CHAOS_SEEDS names others, to play one again or go on."""
+    named = os.environ.get("SWARMLITE_CHAOS_SEEDS", "")
+    return tuple(int(word) for word in named.split(",")) if named else usual
 
 
 def moments(seed: int, count: int, longest_s: float) -> list[float]:

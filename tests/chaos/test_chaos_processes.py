@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 
 import pytest
-from chaos_world import Prober, ask, converged, moments, no_leaks, served, vip, web
+from chaos_world import Prober, ask, converged, moments, no_leaks, seeds, served, vip, web
 
 from swarmlite.testing import Cluster, checkers, sampler
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 World = tuple[Cluster, str]
-SEEDS = (1, 7)
+SEEDS = seeds(1, 7)
 
 
 def test_containers_outlive_every_process_of_their_node(world: Callable[..., World]) -> None:
