@@ -48,7 +48,7 @@ async def tasks(call: Call) -> web.Response:
         for task, place in zip(tasks, places, strict=True)
     )
     text = array(texts)
-    if not networks:  # which change by themselves
+    if tag and not networks:  # which change by themselves
         call.backends.last_tasks = tag, text
     return call.json_text(text)
 
