@@ -67,6 +67,14 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "demote": "Demote one or more nodes from manager in the swarm",
         },
     ),
+    "ui": (
+        "Manage the page of a manager",
+        {
+            "enable": "Serve the page on this manager",
+            "disable": "Serve the page no more",
+            "open": "Print a link that signs in once",
+        },
+    ),
     "service": (
         "Manage Swarm services",
         {

@@ -30,6 +30,7 @@ from swarmlite.storage import trees
 from . import dockersocket, etcdcmd, hostcheck, metrics, oneshot, requests
 from .children import Child
 from .dockersocket import DockerSocket
+from .page import Page
 from .promotion import Promotion
 from .rotation import LogRotation
 from .supervision import SupervisorKeeper
@@ -70,6 +71,7 @@ class Daemon:
         }
 
         self._docker = DockerSocket(paths, dockersocket.options_of(options), debug=options.debug)
+        self._page = Page(paths, debug=options.debug)
         self._metrics = metrics.Metrics(paths, metrics.options_of(options), debug=options.debug)
 
     async def run(self) -> None:
@@ -89,6 +91,7 @@ class Daemon:
             "backup": self.backup,
             "restore": self.restore,
             "restart_etcd": self.restart_etcd,
+            "ui": self._page.operation,
         }
         # A loop that dies takes the daemon down, so that it is seen and whoever runs it starts it.
         async with asyncio.TaskGroup() as group:
@@ -142,6 +145,7 @@ class Daemon:
             if node.etcd:
                 self._children["etcd"].start()
             self._children["manager"].start()
+            self._page.start()
         self._children["agent"].start()
 
     def _who(self) -> NodeIdentity | None:
@@ -195,6 +199,7 @@ class Daemon:
         self._start_children()
 
     async def _stop_children(self) -> None:
+        await self._page.stop()
         # etcd last: the manager gives up its leadership there.
         await asyncio.gather(self._children["agent"].stop(), self._children["manager"].stop())
         await self._children["etcd"].stop()
@@ -212,7 +217,11 @@ class Daemon:
             swarm = "locked"
         children: dict[str, Any] = {
             name: {"pid": child.pid, "restarts": child.restarts, "last_exit": child.last_exit}
-            for name, child in {**self._children, "exporter": self._metrics.child}.items()
+            for name, child in {
+                **self._children,
+                "exporter": self._metrics.child,
+                "ui": self._page.child,
+            }.items()
             if child is not None and (child.pid or child.restarts)
         }
         if self._docker.starts:

@@ -1,0 +1,1 @@
+"""`swarmlite ui`: one file a verb."""

@@ -1,0 +1,102 @@
+"""`python -m swarmlite.ui --state-dir D --run-dir R --listen-fd N`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from swarmlite import logs
+from swarmlite.client import membership
+from swarmlite.errors import FailedPrecondition, SwarmliteError
+from swarmlite.identity.certificates import CERTIFICATE, KEY, ROOTS, Certificates
+from swarmlite.paths import Paths
+from swarmlite.ui.cluster import Cluster
+from swarmlite.ui.server import Server
+from swarmlite.ui.signing import Sessions
+
+LOOK_S = 30.0
+
+
+class Tls:
+    """The node's own certificate; users of its cluster may show theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises FailedPrecondition while the node has none."""
+        self._certificates = Certificates(folder)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.verify_mode = ssl.CERT_OPTIONAL
+        self._load()
+
+    def _load(self) -> None:
+        folder = self._certificates.folder
+        try:
+            self._stamp = self._certificates.stamp()
+            self.context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
+            self.context.load_verify_locations(folder / ROOTS)
+        except OSError as error:
+            raise FailedPrecondition(f"this node has no certificate: {error}") from error
+
+    async def follow(self) -> None:
+        """New connections have the certificate that was renewed. Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(SwarmliteError, OSError):
+                if self._certificates.stamp() != self._stamp:
+                    self._load()
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Until SIGTERM or SIGINT."""
+    paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
+    logs.node_id = membership.self_node_id(paths)
+    tls = Tls(paths.certificates_dir)
+    cluster = Cluster(paths)
+    server = Server(paths, cluster, Sessions(paths.run_dir / "ui"))
+    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    following = [asyncio.create_task(each) for each in (server.live.run(), tls.follow())]
+    try:
+        listening = socket.socket(fileno=os.dup(options.listen_fd))
+        await web.SockSite(runner, listening, ssl_context=tls.context).start()
+        await stop.wait()
+    finally:
+        for each in following:
+            each.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+        await runner.cleanup()
+        await cluster.close()
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="swarmlite-ui", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True)
+    options = parser.parse_args()
+    logs.begin()
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    try:
+        asyncio.run(run(options))
+    except SwarmliteError as error:
+        print(f"swarmlite-ui: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
