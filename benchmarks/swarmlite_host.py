@@ -52,9 +52,8 @@ class SwarmliteHost:
         return 0
 
     def containers(self) -> int:
-        """How many containers exist, in any state."""
-        folder = self.cluster.manager.paths.containers_dir
-        return sum((path / "config.json").exists() for path in folder.iterdir())
+        """How many containers run, or are about to."""
+        return len(self.cluster.manager.containers())
 
     def daemon_pids(self, names: tuple[str, ...] = ("swarmlite", "python", "etcd")) -> list[int]:
         """swarmlited, agent, manager, etcd and the supervisor, as the machine sees them."""

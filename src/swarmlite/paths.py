@@ -65,6 +65,11 @@ class Paths:
         """Network namespaces of sandboxes and overlay networks, bound to files."""
         return self.run_dir / "netns"
 
+    @property
+    def bundles_dir(self) -> Path:
+        """A tmpfs of the engine's: one folder a container that runs."""
+        return self.run_dir / "bundles"
+
     # state
     @property
     def node_file(self) -> Path:
@@ -118,7 +123,7 @@ class Paths:
 
     @property
     def containers_dir(self) -> Path:
-        """One bundle a container: config.json, upper, work, logs."""
+        """One folder a container: its record and logs."""
         return self.state_dir / "containers"
 
     @property

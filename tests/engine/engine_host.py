@@ -189,6 +189,8 @@ class EngineHost:
         paths = self.node.paths
         found = [f"supervised {state.id[:12]}" for state in await self.node.containers()]
         found += [f"folder {path.name}" for path in paths.containers_dir.iterdir()]
+        bundles = Path(f"/proc/{self.node.init}/root{paths.bundles_dir}")
+        found += [f"bundle {path.name}" for path in bundles.iterdir()]
         found += [f"netns {path.name}" for path in paths.netns_dir.iterdir() if path.name != "host"]
         found += [
             f"snapshot {path.name}"

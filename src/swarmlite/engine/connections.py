@@ -194,7 +194,7 @@ def _remove_host(record: Record, state: EndpointState) -> None:
 
 
 def _rewrite(record: Record, change: Callable[[list[str]], list[str]]) -> None:
-    path = f"{record.folder}/hosts"
+    path = record.message.hosts_path
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(fd, "r+", encoding="utf-8", errors="surrogateescape") as file:
         lines = change(file.readlines())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swarmlite.engine.bundles import read_spec
+from swarmlite.engine import bundles
 from swarmlite.engine.cluster_networks import ClusterNetworks, NoCluster
 from swarmlite.engine.connections import Connections
 from swarmlite.engine.container_events import ContainerEvents
@@ -58,7 +58,7 @@ class Engine:
         self.cluster: ClusterNetworks = NoCluster()
         """Set by the agent while its node is in a swarm."""
         self.events = Events()
-        self.records = Records(paths.containers_dir)
+        self.records = Records(paths.containers_dir, paths.bundles_dir)
         self._roots = Roots(storage.images, storage.snapshots, paths.run_dir / "empty")
         self._shm = SharedMemory(paths.run_dir / "shm", self.records)
         self._mounts = ContainerMounts(storage.volumes, storage.leases)
@@ -152,7 +152,7 @@ class Engine:
     async def _probe(
         self, record: Record, command: Sequence[str], timeout_s: float
     ) -> tuple[int, str]:
-        spec = await asyncio.to_thread(read_spec, record.folder)
+        spec = await asyncio.to_thread(bundles.read_spec, bundles.of(record))
         process: dict[str, Any] = spec.get("process", {})
         process.update(args=list(command), terminal=False)
         events = ExecEvents(self._tell, record.id, command)
@@ -165,6 +165,7 @@ class Engine:
     # life
     async def start(self) -> None:
         """Take up what an earlier process left. Raises Unavailable, OSError."""
+        bundles.mount(self.records.bundles)
         await self._recovery.start()
 
     async def run(self) -> None:

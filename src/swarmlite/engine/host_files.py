@@ -37,8 +37,8 @@ def hosts(
 
 def write(
     folder: Path, *, hosts_content: str, hostname: str, resolv_conf: str
-) -> list[dict[str, Any]]:
-    """Write the three files below `folder` and return the OCI mounts of them."""
+) -> tuple[str, list[dict[str, Any]]]:
+    """Write the three files below `folder` and return it and their OCI mounts. Raises OSError."""
     for name, content in zip(NAMES, (hosts_content, f"{hostname}\n", resolv_conf), strict=True):
         path = f"{folder}/{name}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -47,10 +47,10 @@ def write(
             os.fchmod(fd, 0o644)  # whatever the umask
         finally:
             os.close(fd)
-    return mounts(folder)
+    return str(folder), mounts(folder)
 
 
-def mounts(folder: Path) -> list[dict[str, Any]]:
+def mounts(folder: Path | str) -> list[dict[str, Any]]:
     """The OCI mounts of the three files of `folder`."""
     return [
         {

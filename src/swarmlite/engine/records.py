@@ -41,10 +41,11 @@ OWNER = "container/"
 class Record:
     """One container. Change `message` only with `lock` held, then `Records.save` it."""
 
-    def __init__(self, message: Container, folder: Path) -> None:
-        """`folder` is the container's own, and its bundle."""
+    def __init__(self, message: Container, folder: Path, bundle: Path | None = None) -> None:
+        """`folder` is the container's own; `bundle` the one of a run, `folder` when None."""
         self.message = message
         self.folder = folder
+        self.bundle = bundle or folder
         self.lock = asyncio.Lock()
         self.removed = False
         self.prepared = False
@@ -122,9 +123,10 @@ ACTIVE = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerStat
 class Records:
     """The index by id and name; one event loop's."""
 
-    def __init__(self, directory: Path) -> None:
-        """Nothing is read before `load`."""
+    def __init__(self, directory: Path, bundles: Path | None = None) -> None:
+        """Nothing is read before `load`. `bundles` is where bundles are, `directory` when None."""
         self.directory = directory
+        self.bundles = bundles or directory
         self._by_id: dict[str, Record] = {}
         self._by_name: dict[str, Record] = {}
         self.transient: set[str] = set()
@@ -144,7 +146,7 @@ class Records:
             if message.id != folder.name:
                 without.append(folder.name)
                 continue
-            self._index(Record(message, folder))
+            self._index(self._record(message, folder))
         return without
 
     # looking up
@@ -196,9 +198,12 @@ class Records:
             config.name = names.generate(self._by_name)
         if message.id in self._by_id:
             raise AlreadyExists(f"container {message.id} exists")
-        record = Record(message, self.directory / message.id)
+        record = self._record(message, self.directory / message.id)
         self._index(record)
         return record
+
+    def _record(self, message: Container, folder: Path) -> Record:
+        return Record(message, folder, self.bundles / folder.name)
 
     def rename(self, record: Record, name: str) -> None:
         """In memory only. Raises AlreadyExists, InvalidSpec."""

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from swarmlite.engine import bundles
 from swarmlite.engine.container_mounts import ContainerMounts
 from swarmlite.engine.events import moment, nanoseconds
 from swarmlite.engine.exits import LOST_CODE, Exit, SupervisorLink, exit_of
@@ -133,9 +135,11 @@ class Recovery:
         spared.
         """
         listed = await self._supervisor.client.list()
-        folders = await asyncio.to_thread(_folders, self._records)
+        folders = await asyncio.to_thread(_names, self._records.directory)
+        made = await asyncio.to_thread(_names, self._records.bundles)
+        ours = (self._records.directory, self._records.bundles)
         for state in listed:
-            if state.bundle.parent == self._records.directory and state.id not in self._records:
+            if state.bundle.parent in ours and state.id not in self._records:
                 log.info("removing a stray container id=%s", state.id)
                 with contextlib.suppress(NotFound, SwarmliteError):
                     await self._supervisor.client.delete(state.id, force=True)
@@ -154,6 +158,9 @@ class Recovery:
                 await asyncio.to_thread(trees.remove, self._records.directory / name)
             except (SwarmliteError, OSError) as error:
                 log.warning("a stray folder stays name=%s error=%s", name, error)
+        for name in self._strays(made):
+            with contextlib.suppress(OSError):
+                bundles.discard(self._records.bundles / name)
         for owner in leases.owners(OWNER):
             if owner.removeprefix(OWNER) not in self._records:
                 leases.release(owner)
@@ -179,8 +186,8 @@ class Recovery:
                         await undo(self._steps.run, record)
 
 
-def _folders(records: Records) -> list[str]:
-    return [path.name for path in records.directory.iterdir()]
+def _names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()] if directory.is_dir() else []
 
 
 def _end(record: Record, found: State | None) -> Exit:

@@ -67,7 +67,7 @@ def leaks(host: Host) -> list[str]:
     ]
     found += [
         f"bundle {path.parent.name} of no container"
-        for path in host.paths.containers_dir.glob("*/config.json")
+        for path in host.bundles().glob("*/config.json")
         if path.parent.name not in running
     ]
     found += [

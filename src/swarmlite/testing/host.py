@@ -77,8 +77,12 @@ class Host:
         return self.machine is not None
 
     def containers(self) -> list[str]:
-        """The containers of this host that were not removed yet, by the bundles on its disk."""
-        return [path.parent.name for path in self.paths.containers_dir.glob("*/config.json")]
+        """The containers of this host that run, by their bundles; none while it is off."""
+        return [p.parent.name for p in self.bundles().glob("*/config.json")] if self.on else []
+
+    def bundles(self) -> Path:
+        """Where the bundles are: on a tmpfs of the host's, as this machine sees it."""
+        return Path(f"/proc/{self.pid}/root{self.paths.bundles_dir}")
 
     # power
     def boot(self, *, wait: bool = True) -> None:

@@ -77,7 +77,7 @@ def start_ticks(pid: int) -> int:
 
 def _task(host: Host, container_id: str) -> str:
     try:
-        config = json.loads((host.paths.containers_dir / container_id / "config.json").read_text())
+        config = json.loads((host.bundles() / container_id / "config.json").read_text())
         return str(config["annotations"]["swarmlite.name"])
     except (OSError, ValueError, KeyError):
         return container_id

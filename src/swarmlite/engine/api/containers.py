@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 from swarmlite import rpc
@@ -38,12 +37,11 @@ class ContainersService(  # type: ignore[misc]  # Run writes its replies by its 
         """`engine` has the containers."""
         RunService.__init__(self, engine)
         self._records, self._lifecycle = engine.records, engine.lifecycle
-        StreamsService.__init__(self, engine.streams, self._find_folder)
+        StreamsService.__init__(self, engine.streams, self._find_record)
         FilesService.__init__(self, engine.files, engine.records, engine.told)
 
-    async def _find_folder(self, ref: str) -> tuple[pb.Container, Path]:
-        record = self._records.find(ref)
-        return record.message, record.folder
+    async def _find_record(self, ref: str) -> Record:
+        return self._records.find(ref)
 
     # changes
     async def Create(

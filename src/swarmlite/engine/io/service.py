@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from swarmlite import rpc
+from swarmlite.engine import bundles
 from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.io import console, logs
 from swarmlite.engine.io.attach import Attachments
 from swarmlite.engine.io.exec import Execs
 from swarmlite.engine.io.exec_events import Tell
+from swarmlite.engine.records import Record
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.control_pb2 import Empty, LogsResponse
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 
-Find = Callable[[str], Awaitable[tuple[pb.Container, Path]]]
-"""A container and its folder, by a user's reference; raises NotFound, InvalidSpec."""
+Find = Callable[[str], Awaitable[Record]]
+"""A container, by a user's reference; raises NotFound, InvalidSpec."""
 
 
 class Streams:
@@ -57,7 +58,8 @@ class StreamsService:
         if first is None or not first.HasField("start"):
             raise InvalidSpec("the first message says what to attach to")
         start = first.start
-        container, folder = await self._find(start.ref)
+        record = await self._find(start.ref)
+        container, folder = record.message, record.folder
 
         async def attached() -> None:
             self._streams.tell(container.id, "attach")
@@ -74,15 +76,17 @@ class StreamsService:
     async def Resize(self, request: pb.ResizeRequest, context: Context) -> Empty:
         """The container's terminal."""
         console.check_size(request.height, request.width)
-        container, _ = await self._find(request.ref)
+        container = (await self._find(request.ref)).message
         client = self._streams.supervisor.client
         await client.resize(container.id, request.width, request.height)
         return Empty()
 
     async def CreateExec(self, request: pb.ExecConfig, context: Context) -> pb.ExecRef:
         """Nothing runs yet."""
-        container, folder = await self._find(request.container)
-        return pb.ExecRef(id=self._streams.execs.create(container, folder, request))
+        record = await self._find(request.container)
+        return pb.ExecRef(
+            id=self._streams.execs.create(record.message, bundles.of(record), request)
+        )
 
     async def Exec(
         self, request: AsyncIterator[pb.ExecInput], context: Context
@@ -91,11 +95,12 @@ class StreamsService:
         first = await anext(request, None)
         execs = self._streams.execs
         if first is not None and first.HasField("config"):
-            container, folder = await self._find(first.config.container)
-            exec_id = execs.create(container, folder, first.config)
+            record = await self._find(first.config.container)
+            container = record.message
+            exec_id = execs.create(container, bundles.of(record), first.config)
         elif first is not None and first.exec_id:
             exec_id = first.exec_id
-            container, _ = await self._find(execs.container_of(exec_id))
+            container = (await self._find(execs.container_of(exec_id))).message
         else:
             raise InvalidSpec("the first message names an exec, or a container and the command")
         await context.send_initial_metadata(rpc.BEGUN)
@@ -117,14 +122,16 @@ class StreamsService:
         self, request: pb.ContainerLogsRequest, context: Context
     ) -> AsyncIterator[LogsResponse]:
         """What it wrote, and writes."""
-        container, folder = await self._find(request.ref)
+        record = await self._find(request.ref)
         supervisor = self._streams.supervisor
 
         async def begun() -> None:
             await context.send_initial_metadata(rpc.BEGUN)
 
         follows = begun if request.options.follow else None
-        found = logs.read(lambda: supervisor.client, container, folder, request, follows)
+        found = logs.read(
+            lambda: supervisor.client, record.message, record.folder, request, follows
+        )
         async with contextlib.aclosing(found):
             async for response in found:
                 yield response

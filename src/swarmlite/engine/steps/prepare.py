@@ -6,15 +6,12 @@ The list is done at each start, all but the process ahead of it for a task, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from swarmlite.engine import host_files, id_ranges, links, network_plan, oci_spec
+from swarmlite.engine import bundles, host_files, id_ranges, links, network_plan, oci_spec
 from swarmlite.engine.cluster_networks import ClusterNetworks
 from swarmlite.engine.container_events import NetworkEvent
 from swarmlite.engine.container_mounts import ContainerMounts, OCIMount
@@ -186,9 +183,9 @@ class HostFiles:
         record, sandbox = job.record, job.sandbox
         assert sandbox is not None
         mode = network_plan.mode_of(record.config)
-        folder = record.folder
         if mode.startswith(network_plan.JOINED) and not record.of_task:
-            folder = network_plan.joined(mode, self._records.find).folder
+            other = network_plan.joined(mode, self._records.find)
+            folder = other.message.hosts_path.removesuffix("/hosts")
             files = host_files.mounts(folder)
         else:
             extra = self._with_gateway(record.config, [e.gateway for e in sandbox.endpoints])
@@ -199,11 +196,14 @@ class HostFiles:
                 domain=record.config.spec.domainname,
                 base=_host_hosts() if mode == HOST else host_files.LOOPBACK,
             )
-            files = host_files.write(
-                folder,
-                hosts_content=content,
-                hostname=job.hostname,
-                resolv_conf=sandbox.resolv_conf,
+            folder, files = bundles.put(
+                record,
+                partial(
+                    host_files.write,
+                    hosts_content=content,
+                    hostname=job.hostname,
+                    resolv_conf=sandbox.resolv_conf,
+                ),
             )
         taken = {mount["destination"] for mount in job.mounts}
         job.mounts += [mount for mount in files if mount["destination"] not in taken]
@@ -228,7 +228,9 @@ class HostFiles:
         return lines
 
     async def undo(self, record: Record) -> None:
-        """They go with the folder."""
+        """Those on the container's own folder go with that."""
+        if record.bundle != record.folder:
+            bundles.discard(record.bundle)
 
 
 def _host_hosts() -> str:
@@ -279,11 +281,7 @@ class Bundle:
             made = await asyncio.to_thread(oci_spec.build, inputs)
         else:
             made = oci_spec.build(inputs)
-        data = json.dumps(made, separators=(",", ":")).encode()
-        path = f"{record.folder}/config.json"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
+        bundles.put(record, partial(bundles.write_spec, made))
 
     def _joins(self, record: Record) -> Joins:
         paths = {}
@@ -302,8 +300,9 @@ class Bundle:
 
     async def undo(self, record: Record) -> None:
         """It is written again at the next start."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{record.folder}/config.json")  # noqa: PTH108
+        bundles.remove(record.bundle, bundles.CONFIG)
+        if record.bundle != record.folder:
+            bundles.remove(record.folder, bundles.CONFIG)
 
 
 class Process:
@@ -329,7 +328,7 @@ class Process:
         try:
             job.state = await client.create(
                 record.id,
-                record.folder,
+                bundles.of(record),
                 log=await log_of(record.message, record.folder),
                 stdin=spec.open_stdin,
                 stdin_once=record.config.stdin_once,

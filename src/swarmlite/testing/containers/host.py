@@ -180,8 +180,8 @@ class ContainerHost:
         return f"{self.container.get_container_host_ip()}:{self.container.get_exposed_port(port)}"
 
     def containers(self) -> list[str]:
-        """The containers of this host that were not removed yet, by the bundles on its disk."""
-        shown = f"ls -d {self.inside.containers_dir}/*/config.json"
+        """The containers of this host that were not removed yet, by their bundles."""
+        shown = f"ls -d {self.inside.bundles_dir}/*/config.json"
         found = self.run("sh", "-c", shown, check=False).stdout
         return [Path(line).parent.name for line in found.splitlines()]
 
