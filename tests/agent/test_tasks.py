@@ -229,8 +229,8 @@ async def test_secrets_are_on_a_tmpfs_with_their_mode_and_never_on_disk(node: Ag
     configured = task.spec.container.configs.add(config_id="c1", config_name="cfg")
     configured.file.name = "/cfg"
     node.manager.assign(task)
-    await asyncio.sleep(0.3)
-    assert node.manager.history[task.id][-1].state == task_states.PREPARING  # it waits
+    status = await node.manager.status(task.id, task_states.PREPARING)
+    assert status.state == task_states.PREPARING  # it waits
     config = Config(id="c1", spec={"data": b"hello {{.Service.Name}}\n"})
     config.spec.templating.name = "golang"
     node.manager.assign(Secret(id="s1", spec={"data": needle + b"\n"}), config)

@@ -145,8 +145,9 @@ class Controller:
             self._report(task_states.ACCEPTED, "accepted")
         self._report(max(self._state, task_states.PREPARING), "preparing")
         await self._workload.prepare()
-        self._report(task_states.READY, "prepared")
-        await self._go.wait()
+        if not self._go.is_set():
+            self._report(task_states.READY, "prepared")
+            await self._go.wait()
         self._report(task_states.STARTING, "starting")
         self._pid = await self._workload.start()
 

@@ -1,6 +1,8 @@
 """Statuses on their way to the managers: the newest of each task, in batches, again after a break.
 
-A task's observed state only rises; what would lower it is dropped here and said in the log.
+A task's observed state only rises; what would lower it is dropped here and said in the log. A state
+that a task only passes through is not worth a transaction of the managers: it is sent once a task
+has stayed in it for a while.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from swarmlite.model.task_states import ACCEPTED, PREPARING, STARTING
 from swarmlite.proto.dispatcher_pb2 import TaskStatusUpdate
 from swarmlite.proto.types_pb2 import TaskStatus
 
@@ -16,6 +19,8 @@ log = logging.getLogger(__name__)
 
 BATCH_S = 0.02
 BATCH_TASKS = 500
+PASSING = frozenset({ACCEPTED, PREPARING, STARTING})
+PASSING_S = 0.5
 
 
 class Reporter:
@@ -48,7 +53,14 @@ class Reporter:
             return
         self._last[task_id] = status
         self._persist(task_id, status)
-        self._enqueue(task_id, status)
+        if status.state in PASSING:
+            asyncio.get_running_loop().call_later(PASSING_S, self._stays, task_id, status)
+        else:
+            self._enqueue(task_id, status)
+
+    def _stays(self, task_id: str, status: TaskStatus) -> None:
+        if self._last.get(task_id) is status:
+            self._enqueue(task_id, status)
 
     def managers_have(self, task_id: str, status: TaskStatus) -> None:
         """What a COMPLETE assignment says of a task: ours is sent again when it is newer."""
