@@ -13,6 +13,7 @@ from . import (
     api,
     commands,
     control_plane,
+    crowd,
     engine,
     idle,
     images,
@@ -21,18 +22,28 @@ from . import (
     progress,
     replicas,
     start_latency,
+    updates,
 )
 from .docker_peer import DockerPeer
 from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
 PARTS = (
-    "start", "calls", "engine", "commands", "images", "replicas", "api", "control-plane",
-    "progress",
+    "start", "calls", "engine", "commands", "images", "replicas", "updates", "api",
+    "control-plane", "progress",
 )  # fmt: skip
-LONG = ("large", "idle", "network")
+LONG = ("large", "idle", "network", "crowd")
 """Parts that take minutes: only when they are named."""
-ON_OUR_HOST = {"calls", "engine", "commands", "replicas", "api", *images.BESIDE_DOCKER}
+ON_OUR_HOST = {
+    "calls",
+    "engine",
+    "commands",
+    "replicas",
+    "updates",
+    "crowd",
+    "api",
+    *images.BESIDE_DOCKER,
+}
 
 
 def _ended(number: int, frame: object) -> None:
@@ -76,6 +87,10 @@ def main() -> int:
                         rows += images.measure(docker, ours, beside)
                     if "replicas" in parts:
                         rows += replicas.measure(docker, ours, "bench")
+                    if "updates" in parts:
+                        rows += updates.measure(docker, ours, "bench")
+                    if "crowd" in parts:
+                        rows += crowd.measure(ours)
                     if "api" in parts:
                         rows += api.measure(docker, ours, "bench")
     if alone := parts & (set(images.PARTS) - set(images.BESIDE_DOCKER)):

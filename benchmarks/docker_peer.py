@@ -160,6 +160,11 @@ class DockerPeer:
                 return int(found["ServiceStatus"]["RunningTasks"])
         return 0
 
+    def updated(self, service: str) -> bool:
+        """Whether the last update of a service has come to its end."""
+        found = self.request("GET", f"/v1.41/services/{service}")
+        return bool(found.get("UpdateStatus", {}).get("State") == "completed")
+
     def containers(self) -> int:
         """How many containers exist, in any state."""
         return len(self.request("GET", "/v1.41/containers/json?all=true"))

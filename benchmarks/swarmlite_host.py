@@ -9,6 +9,7 @@ import grpc
 
 from swarmlite.proto.control_pb2 import ListRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.types_pb2 import UpdateStatus
 from swarmlite.testing import Cluster
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
@@ -50,6 +51,15 @@ class SwarmliteHost:
             if found.spec.annotations.name == service:
                 return int(answer.status[found.id].running_tasks)
         return 0
+
+    def updated(self, service: str) -> bool:
+        """Whether the last update of a service has come to its end."""
+        answer = self.control.ListServices(ListRequest())
+        return any(
+            found.update_status.state == UpdateStatus.COMPLETED
+            for found in answer.services
+            if found.spec.annotations.name == service
+        )
 
     def containers(self) -> int:
         """How many containers run, or are about to."""

@@ -38,16 +38,25 @@ def watched_row(what: str, unit: str, ours: float, peer: float) -> Row:
     return Row(what, f"{ours:.4g} {unit}", f"{peer:.4g} {unit}", ours / peer, "", None)
 
 
+NOISE = 0.2
+"""Single values that differ by more of their median say more of the machine than of the sides."""
+
+
 def spread_row(what: str, unit: str, ours: Sequence[float], peer: Sequence[float], *,
-               at_most: float | None = None) -> Row:  # fmt: skip
+               at_least: float | None = None, at_most: float | None = None) -> Row:  # fmt: skip
     """A row of medians, with the least and the most of each side behind them."""
     ratio = median(ours) / median(peer) if median(peer) else float("inf")
-    goal, met = ("", None) if at_most is None else (f"<= {at_most:g}", ratio <= at_most)
+    goal, met = "", None
+    if at_most is not None:
+        goal, met = f"<= {at_most:g}", ratio <= at_most
+    if at_least is not None:
+        goal, met = f">= {at_least:g}", ratio >= at_least
     return Row(what, _spread(ours, unit), _spread(peer, unit), ratio, goal, met)
 
 
 def _spread(values: Sequence[float], unit: str) -> str:
-    return f"{median(values):.3g} {unit} ({min(values):.3g}-{max(values):.3g})"
+    noisy = ", noisy" if max(values) - min(values) > NOISE * median(values) else ""
+    return f"{median(values):.3g} {unit} ({min(values):.3g}-{max(values):.3g}{noisy})"
 
 
 def alone_row(what: str, unit: str, ours: float, *, at_most: float | None = None) -> Row:
