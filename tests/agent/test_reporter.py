@@ -17,7 +17,9 @@ async def test_a_state_that_a_task_only_passes_through_is_not_sent() -> None:
     """All are kept on disk; managers hear of RUNNING once, and of nothing after it."""
     kept: list[int] = []
     reporter = Reporter(lambda _, status: kept.append(status.state))
-    passed = [task_states.ACCEPTED, task_states.PREPARING, task_states.STARTING]
+    passed = [
+        task_states.ACCEPTED, task_states.PREPARING, task_states.READY, task_states.STARTING,
+    ]  # fmt: skip
     for state in (*passed, task_states.RUNNING):
         reporter.report("one", status(state))
     assert [u.status.state for u in await reporter.batch()] == [task_states.RUNNING]

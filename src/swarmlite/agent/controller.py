@@ -145,9 +145,8 @@ class Controller:
             self._report(task_states.ACCEPTED, "accepted")
         self._report(max(self._state, task_states.PREPARING), "preparing")
         await self._workload.prepare()
-        if not self._go.is_set():
-            self._report(task_states.READY, "prepared")
-            await self._go.wait()
+        self._report(task_states.READY, "prepared")
+        await self._go.wait()
         self._report(task_states.STARTING, "starting")
         self._pid = await self._workload.start()
 
@@ -187,6 +186,8 @@ class Controller:
             self._report(task_states.RUNNING, self._how_started())
         elif self._state < task_states.STARTING:
             self._report(task_states.STARTING, "starting")
+        if health is None:
+            return await self._workload.exited()
         exited = asyncio.ensure_future(self._workload.exited())
         sick = asyncio.ensure_future(self._until_unhealthy())
         try:

@@ -54,6 +54,7 @@ class Reporter:
         self._last[task_id] = status
         self._persist(task_id, status)
         if status.state in PASSING:
+            self._waiting.pop(task_id, None)  # READY, say, which it has passed through by now
             asyncio.get_running_loop().call_later(PASSING_S, self._stays, task_id, status)
         else:
             self._enqueue(task_id, status)
@@ -83,8 +84,12 @@ class Reporter:
 
         Cancelled: nothing is lost.
         """
-        await self._ready.wait()
-        await asyncio.sleep(BATCH_S)
+        while True:
+            await self._ready.wait()
+            await asyncio.sleep(BATCH_S)
+            if self._waiting:
+                break
+            self._ready.clear()  # what waited was passed through meanwhile
         chosen = list(self._waiting)[:BATCH_TASKS]
         updates = [
             TaskStatusUpdate(task_id=task_id, status=self._waiting.pop(task_id))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import functools
 import logging
 import os
 import socket
@@ -81,6 +80,8 @@ class Sandboxes:
         self._overlays, self._local, self._resolvers = overlays, local, resolvers
         self._held: dict[str, _Held] = {}
         self._informed = False
+        self._vips_known: dict[tuple[str, ...], Mapping[str, Sequence[str]]] = {}
+        self._vips_version = -1
 
     def __contains__(self, sandbox_id: str) -> bool:
         return sandbox_id in self._held
@@ -154,7 +155,7 @@ class Sandboxes:
             return
         await self._host.prepare(self._local.known_interfaces())
         drivers = {a.port: await self._driver(a) for a in held.record.attachments}
-        vips = load_balancer.vips(self._view, held.record.networks())
+        vips = self._vips(held.record.networks())
         await self._threads.run(lambda: self._wire(held, drivers, vips))
         assert held.wiring is not None and held.sockets is not None
         self._host.hold(held.record, held.record.ports())
@@ -226,7 +227,7 @@ class Sandboxes:
 
     async def _join(self, held: _Held, wiring: SandboxWiring, place: AttachmentRecord) -> None:
         driver, record = await self._driver(place), held.record
-        vips = load_balancer.vips(self._view, record.networks())
+        vips = self._vips(record.networks())
 
         def work() -> None:
             driver.attach(place.plug(), namespace=wiring.namespace, index=0)
@@ -253,7 +254,7 @@ class Sandboxes:
     ) -> None:
         held.record = record
         driver = self._held_driver(place)
-        vips = load_balancer.vips(self._view, record.networks())
+        vips = self._vips(record.networks())
 
         def work() -> None:
             if driver is not None:
@@ -360,13 +361,12 @@ class Sandboxes:
     # changes
     async def flush(self, touched: Touched) -> None:
         """Balance again, and cut connections to what is gone, where a change concerns it."""
-        vips = self._all_vips()
 
         def change(held: _Held) -> _Change | None:
             networks = held.record.networks()
             gone = sorted(address for network, address in touched.gone if network in networks)
             assert held.wiring is not None
-            wanted = vips(networks)
+            wanted = self._vips(networks)
             if not gone and held.wiring.balances(wanted):
                 return None
             return _Change(held.wiring, wanted, gone)
@@ -406,20 +406,20 @@ class Sandboxes:
                 if there:
                     yield there
 
-    def _all_vips(self) -> Callable[[tuple[str, ...]], dict[str, Sequence[str]]]:
-        """The VIPs of some networks as they are now, computed once for all sandboxes on them.
-
-        For a flush: what changes while it lasts is followed by another.
-        """
-        return functools.cache(lambda networks: load_balancer.vips(self._view, networks))
+    def _vips(self, networks: tuple[str, ...]) -> Mapping[str, Sequence[str]]:
+        """The VIPs of some networks as they are now, computed once for all sandboxes on them."""
+        if self._vips_version != self._view.version:
+            self._vips_known, self._vips_version = {}, self._view.version
+        if (found := self._vips_known.get(networks)) is None:
+            found = self._vips_known[networks] = load_balancer.vips(self._view, networks)
+        return found
 
     async def reconcile(self) -> list[str]:
         """Repair VIP tables; one line for each repair. Raises OSError, SwarmliteError."""
         repairs = []
         async for group in self._in_turn(list(self._held.values())):
-            # Computed for each group: what a flush has loaded meanwhile must not be taken back.
-            vips = self._all_vips()
-            wired = [(h.record.id, h.wiring, vips(h.record.networks())) for h in group]
+            # Looked up for each group: what a flush has loaded meanwhile must not be taken back.
+            wired = [(h.record.id, h.wiring, self._vips(h.record.networks())) for h in group]
 
             def work(wired: Sequence[_Wired] = wired) -> list[str]:
                 return [sandbox_id for sandbox_id, wiring, vips in wired if _repair(wiring, vips)]

@@ -67,6 +67,8 @@ class View:
 
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
+        self.version = 0
+        """Another one whenever anything may have changed."""
         self.networks: dict[str, Network] = {}
         self.services: dict[str, VirtualService] = {}
         self._endpoints: dict[str, Endpoint] = {}
@@ -79,6 +81,7 @@ class View:
     # changes
     def take(self, changes: Iterable[AssignmentChange]) -> Touched:
         """Apply changes in order."""
+        self.version += 1
         touched = Touched()
         for change in changes:
             item = change.WhichOneof("item")
@@ -98,6 +101,7 @@ class View:
         services: Mapping[str, VirtualService],
     ) -> Touched:
         """Make this the whole truth; what did not change touches nothing."""
+        self.version += 1
         touched = Touched()
         for old_service in [s for i, s in self.services.items() if i not in services]:
             self._service(old_service, True, touched)

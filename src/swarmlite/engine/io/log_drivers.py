@@ -7,6 +7,7 @@ to addresses only.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import socket
 from pathlib import Path
@@ -33,8 +34,11 @@ async def log_of(container: Container, folder: Path) -> Log:
     Raises InvalidSpec for a wrong driver or option, FailedPrecondition for a host without address.
     """
     driver = container.config.log_driver
-    config = log_drivers.parse(driver.name, driver.options)
-    tag = log_drivers.expand_tag(config.tag, _tag_fields(container))
+    config = _parsed(driver.name, tuple(sorted(driver.options.items())))
+    far = config.name == "journald" or config.syslog is not None
+    tag = ""
+    if config.tag or far:
+        tag = log_drivers.expand_tag(config.tag, _tag_fields(container))
     chosen = _chosen(config, container)
     remote: dict[str, object] | None = None
     if config.name == "journald":
@@ -56,6 +60,12 @@ async def log_of(container: Container, folder: Path) -> Log:
     )
 
 
+@functools.lru_cache(64)
+def _parsed(name: str, options: tuple[tuple[str, str], ...]) -> LogConfig:
+    """A service's tasks have the same ones."""
+    return log_drivers.parse(name, dict(options))
+
+
 def _tag_fields(container: Container) -> dict[str, str]:
     image = container.image_id.removeprefix("sha256:")
     return {
@@ -72,6 +82,8 @@ def _tag_fields(container: Container) -> dict[str, str]:
 
 def _chosen(config: LogConfig, container: Container) -> dict[str, str]:
     """The labels and variables that the options name."""
+    if not (config.labels or config.env or config.labels_regex or config.env_regex):
+        return {}
     variables = dict(entry.partition("=")[::2] for entry in container.env)
     result: dict[str, str] = {}
     for names, pattern, values in (
