@@ -196,6 +196,7 @@ async def test_exec_runs_as_asked_and_its_exit_code_can_be_asked_for(engine: Eng
     seen = engine.exec(
         message, bundle, typed,
         command=["sh", "-c", script], env=["WORD=yes"], user="redis", dir="/data",
+        attach_stdin=True,
     )  # fmt: skip
     typed.type(b"typed\n")
     await seen.until(b"typed\n")
@@ -234,7 +235,7 @@ async def test_an_exec_with_a_terminal_knows_its_size_and_kind_and_follows_resiz
     script = "trap 'stty size' WINCH; stty size; echo $TERM; while :; do sleep 0.05; done"
     seen = engine.exec(
         message, bundle, typed, command=["sh", "-c", script], tty=True,
-        console_height=31, console_width=97,
+        console_height=31, console_width=97, attach_stdin=True,
     )  # fmt: skip
     await seen.until(b"31 97\r\nxterm\r\n")
     engine.execs.resize(seen.exec_id, 40, 80)
