@@ -187,6 +187,13 @@ def test_a_browser_signs_in_scales_and_sees_it_live(
     cluster.wait(lambda: tiles() == 3, WAIT_S, "three tiles, without loading the page again")
     cluster.manager.cli("service", "scale", "-d", "web=1")
     cluster.wait(lambda: tiles() == 1, WAIT_S, "one tile, without loading the page again")
+    cluster.manager.freeze("etcd")
+    try:
+        lost = "The managers have no quorum"
+        cluster.wait(lambda: any(lost in text for text in texts(".banner")), WAIT_S, "the banner")
+    finally:
+        cluster.manager.thaw("etcd")
+    cluster.wait(lambda: not texts(".banner"), WAIT_S, "the banner to go")
     browser.set_window_size(360, 800)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= max(
         360, browser.execute_script("return window.innerWidth")
