@@ -49,8 +49,8 @@ def test_keys_without_meaning_in_a_swarm_are_ignored_by_a_line() -> None:
         "    networks: {default: {ipv4_address: 10.0.0.5}}\n    deploy: {replicas: 2}\n"
     )
     assert made.warnings == [
-        "Ignoring unsupported options: mac_address (c.yml:4), networks.ipv4_address (c.yml:2),"
-        " pull_policy (c.yml:5)"
+        "Ignoring unsupported options: mac_address (c.yml:4:18), networks.ipv4_address (c.yml:2:3),"
+        " pull_policy (c.yml:5:18)"
     ]
     assert not made.services[0].task.networks[0].addresses
     one = stack("services: {a: {image: x, networks: {default: {ipv4_address: 10.0.0.5}}}}\n")
@@ -78,7 +78,7 @@ def test_an_unknown_key_guesses_only_what_is_close_and_lists_only_what_is_short(
     """The list of all keys of a service floods the screen; a far guess misleads."""
     with pytest.raises(InvalidSpec) as raised:
         stack("services: {a: {image: x, wholly: y}}")
-    assert str(raised.value) == "c.yml:1: services.a.wholly: unknown key"
+    assert str(raised.value) == "c.yml:1:34: services.a.wholly: unknown key"
     with pytest.raises(InvalidSpec) as raised:
         stack("services: {a: {image: x, enviroment: []}}")
     assert str(raised.value).endswith("unknown key; did you mean 'environment'?")

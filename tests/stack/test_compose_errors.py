@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def fails(text: str, *, namespace: str = "s") -> str:
     with pytest.raises(InvalidSpec) as raised:
         load([("c.yml", text)], namespace, folder=Path("/srv"), environment={})
     assert "\n" not in str(raised.value)
-    return str(raised.value)
+    return re.sub(r"(\.yml:\d+):\d+(?=: )", r"\1", str(raised.value))
 
 
 @pytest.mark.parametrize(
@@ -120,3 +121,21 @@ def test_deep_merge_keys_are_bounded() -> None:
 @pytest.mark.parametrize("name", ["", "-x", "a b", "../x", "a/b", "é", "a\n"])
 def test_stack_names_that_cannot_begin_a_name(name: str) -> None:
     assert "invalid stack name" in fails(BODY, namespace=name).replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (BODY + "    tty: maybe\n", "c.yml:4:10: services.web.tty: "),
+        (BODY + "    imge: {}\n", "c.yml:4:5: services.web.imge: "),
+        (BODY + "    ports: ['80', x:80]\n", "c.yml:4:19: services.web.ports[1]: "),
+        (BODY + "    image: y\n", "c.yml:4:5: services.web: the key 'image' is repeated"),
+        ("a:\n  - [\n", "c.yml:3:1: "),
+        ("a:  !!str x\n", "c.yml:1:5: tags are not allowed"),
+        (BODY + '    "a\\nb\\e[1m": {}\n', "c.yml:4:5: services.web.a\\nb\\x1b[1m: unknown key"),
+    ],
+)
+def test_an_error_names_the_column_too(text: str, place: str) -> None:
+    with pytest.raises(InvalidSpec) as raised:
+        load([("c.yml", text)], "s", folder=Path("/srv"), environment={})
+    assert str(raised.value).startswith(place)

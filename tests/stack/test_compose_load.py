@@ -346,7 +346,7 @@ def test_unset_variables_and_ignored_keys_warn() -> None:
     made = stack("services: {web: {image: 'x${TAG}', expose: [1], mac_address: x}}")
     assert made.warnings == [
         "the variable TAG is not set; it is empty",
-        "Ignoring unsupported options: expose (0.yml:1), mac_address (0.yml:1)",
+        "Ignoring unsupported options: expose (0.yml:1:36), mac_address (0.yml:1:62)",
     ]
 
 
@@ -376,7 +376,7 @@ services:
 
 
 def test_a_namespace_of_another_container_is_refused_where_it_stands() -> None:
-    with pytest.raises(InvalidSpec, match=r"0.yml:1: services.web.pid: expected host"):
+    with pytest.raises(InvalidSpec, match=r"0.yml:1:\d+: services.web.pid: expected host"):
         stack("services: {web: {image: x, pid: 'service:db'}}")
 
 

@@ -45,7 +45,7 @@ def test_conditions_are_kept_and_services_come_behind_what_they_wait_for() -> No
     ]
     assert [*specs] == ["s_db", "s_migrate", "s_cache", "s_web", "s_worker"]
     assert made.warnings == [
-        "f:16: services.worker.depends_on[1]: ignored: there is no service 'nobody' here"
+        "f:16:44: services.worker.depends_on[1]: ignored: there is no service 'nobody' here"
     ]
 
 
@@ -73,7 +73,7 @@ def test_what_others_wait_to_complete_is_a_job_unless_its_mode_is_said() -> None
 def test_what_contradicts_itself_is_said_where_it_stands(text: str, words: str) -> None:
     with pytest.raises(InvalidSpec, match=words) as caught:
         stack(text)
-    assert str(caught.value).startswith("f:1: ")
+    assert str(caught.value).startswith("f:1:")
 
 
 def test_a_chain_as_long_as_a_file_may_be_is_put_in_order() -> None:

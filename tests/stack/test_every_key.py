@@ -148,12 +148,13 @@ def test_a_key_that_is_honoured_makes_another_stack(key: str, plain: Stack, tmp_
 def test_a_key_that_changes_nothing_is_named_once_with_its_line(key: str, plain: Stack) -> None:
     made = stack(f"    {key}: {NAMED[key]}\n")
     assert made.services == plain.services
-    assert made.warnings == [f"Ignoring unsupported options: {key} (c.yml:4)"]
+    [warning] = made.warnings
+    assert warning.startswith(f"Ignoring unsupported options: {key} (c.yml:4:")
 
 
 @pytest.mark.parametrize("key", REFUSED)
 def test_a_key_that_is_refused_is_named_with_what_to_write(key: str) -> None:
-    with pytest.raises(InvalidSpec, match=rf"c\.yml:4: services\.web\.{key}: not supported"):
+    with pytest.raises(InvalidSpec, match=rf"c\.yml:4:\d+: services\.web\.{key}: not supported"):
         stack(f"    {key}: {REFUSED[key]}\n")
 
 

@@ -132,7 +132,7 @@ services:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("services: {a: {image: x, extends: b}}", "1: services.a.extends: there is no service 'b'"),
+        ("services: {a: {image: x, extends: b}}", "services.a.extends: there is no service 'b'"),
         ("services: {a: {extends: b}, b: {extends: a}}", "a extends b extends a"),
         ("services: {a: {extends: {file: no.yml, service: b}}}", "no.yml: No such file"),
         ("services: {a: {extends: {file: self.yml, service: a}}}", "more than 16 deep"),

@@ -175,8 +175,11 @@ def test_where_docker_refuses_or_drops_it_is_kept(text: str, expected: dict[str,
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("services: {web: {imagee: a}}", "0.yml:1: services.web.imagee: unknown key; did you mean"),
-        ("foo: 1", "0.yml:1: foo: unknown key"),
+        (
+            "services: {web: {imagee: a}}",
+            "0.yml:1:26: services.web.imagee: unknown key; did you mean",
+        ),
+        ("foo: 1", "0.yml:1:1: foo: unknown key"),
         ("version: '3.99'\n", "version: unsupported version '3.99'; expected 3.0 to 3.13, or none"),
         (OWN % "cpu_quota: 5", "services.web.cpu_quota: not supported in a stack"),
         (OWN % "env_file: nothere", "services.web.env_file: env_file 'nothere' is not there"),

@@ -97,7 +97,7 @@ def _beside(tree: Node, other: Node, place: Node) -> Node:
         own = read.mapping(keys[section]) if section in keys else {}
         for name, item in read.mapping(node).items():
             if name in own and not _same(own[name], item):
-                raise own[name].error(f"{place.file}:{place.line} includes another {name!r}")
+                raise own[name].error(f"{place.place} includes another {name!r}")
         merged = {**read.mapping(node), **own}
         keys[section] = replace(keys.get(section, node), value=merged)
     return replace(tree, value=keys)

@@ -144,7 +144,7 @@ def load(
     stack.builds = list(world.builds.values())
     stack.warnings += world.warnings
     if world.ignored:
-        named = (f"{key} ({node.file}:{node.line})" for key, node in sorted(world.ignored.items()))
+        named = (f"{key} ({node.place})" for key, node in sorted(world.ignored.items()))
         stack.warnings.append(f"Ignoring unsupported options: {', '.join(named)}")
     return stack
 

@@ -34,7 +34,7 @@ def _merge(base: Node, over: Node) -> Node:
         items = dict(base.value)
         for name, node in over.value.items():
             items[name] = _merge(items[name], node) if name in items else node
-        return replace(over, value=items, line=base.line, file=base.file)
+        return replace(over, value=items, line=base.line, column=base.column, file=base.file)
     if isinstance(base.value, list) and isinstance(over.value, list):
         return replace(over, value=_lists(base.value, over.value, _IDENTITIES.get(key)))
     return over

@@ -41,11 +41,18 @@ class Node:
     line: int
     path: str = ""
     text: str = ""
+    column: int = 0
+    """From 1; 0 where it is not known."""
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`."""
+        return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
 
     def error(self, problem: str) -> InvalidSpec:
-        """`file:line: path: problem`, to raise."""
+        """`file:line:column: path: problem`, to raise."""
         where = f"{self.path}: " if self.path else ""
-        return InvalidSpec(f"{self.file}:{self.line}: {where}{problem}")
+        return InvalidSpec(_one_line(f"{self.place}: {where}{problem}"))
 
     @property
     def kind(self) -> str:
@@ -67,6 +74,13 @@ class Node:
         return replace(self, value=text, text=text)
 
 
+def _one_line(text: str) -> str:
+    """Keys of a file may hold anything, line ends and a terminal's orders too."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
@@ -84,7 +98,7 @@ def parse(text: str | bytes, file: str) -> Node:
         root = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
+        line = f"{mark.line + 1}:{mark.column + 1}" if mark else "1"
         problem = " ".join(filter(None, [error.problem, error.context])) or "not YAML"
         raise InvalidSpec(f"{file}:{line}: {problem}") from error
     except yaml.YAMLError as error:
@@ -133,40 +147,43 @@ class _Converter:
 
     def node(self, source: Any, path: str) -> Node:
         """One node and all below it."""
-        line = source.start_mark.line + 1
+        line, column = source.start_mark.line + 1, source.start_mark.column + 1
         self._count += 1
         if self._count > MAX_NODES:
             problem = f"more than {MAX_NODES} values once its aliases are written out"
-            raise InvalidSpec(f"{self._file}:{line}: {problem}")
+            raise InvalidSpec(f"{self._file}:{line}:{column}: {problem}")
         if isinstance(source, yaml.ScalarNode):
             value = source.value if source.style else plain(source.value)
-            return Node(value, self._file, line, path, source.value)
+            return Node(value, self._file, line, path, source.value, column)
         if id(source) in self._open:
-            raise InvalidSpec(f"{self._file}:{line}: an alias that holds itself")
+            raise InvalidSpec(f"{self._file}:{line}:{column}: an alias that holds itself")
         self._open.add(id(source))
         if isinstance(source, yaml.SequenceNode):
             value = [self.node(item, f"{path}[{n}]") for n, item in enumerate(source.value)]
         else:
             value = self._mapping(source, path)
         self._open.discard(id(source))
-        return Node(value, self._file, line, path)
+        return Node(value, self._file, line, path, column=column)
 
     def _mapping(self, source: Any, path: str) -> dict[str, Node]:
         own: dict[str, Node] = {}
         merged: dict[str, Node] = {}
         for key, item in source.value:
-            line = key.start_mark.line + 1
+            line, column = key.start_mark.line + 1, key.start_mark.column + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise InvalidSpec(f"{self._file}:{line}: {path}: a key is a string")
+                raise InvalidSpec(f"{self._file}:{line}:{column}: {path}: a key is a string")
             if key.value == "<<" and not key.style:
                 for name, node in self._merged(item, path).items():
                     merged.setdefault(name, node)
                 continue
             if key.value in own:
                 where = f"{path}: " if path else ""
-                raise InvalidSpec(f"{self._file}:{line}: {where}the key {key.value!r} is repeated")
+                problem = f"{_one_line(where)}the key {key.value!r} is repeated"
+                raise InvalidSpec(f"{self._file}:{line}:{column}: {problem}")
             node = self.node(item, f"{path}.{key.value}" if path else key.value)
-            own[key.value] = node if isinstance(node.value, str) else replace(node, line=line)
+            if not isinstance(node.value, str):
+                node = replace(node, line=line, column=column)
+            own[key.value] = node
         return {**merged, **own}
 
     def _merged(self, item: Any, path: str) -> dict[str, Node]:

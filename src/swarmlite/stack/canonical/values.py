@@ -43,7 +43,8 @@ Table = Mapping[str, Convert]
 def child(node: Node, key: str, value: object) -> Node:
     """What stands for `value` (None, bool, int, str, list or dict of nodes) below `node`."""
     text = "" if isinstance(value, list | dict) or value is None else str(value)
-    return Node(value, node.file, node.line, f"{node.path}.{key}" if node.path else key, text)
+    path = f"{node.path}.{key}" if node.path else key
+    return Node(value, node.file, node.line, path, text, node.column)
 
 
 def made(node: Node, values: Mapping[str, object]) -> Node:

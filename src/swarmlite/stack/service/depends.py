@@ -39,7 +39,7 @@ def _add(draft: Draft, key: str, dependency: Dependency, node: Node) -> None:
     if key not in world.service_keys:
         if not dependency.optional:
             world.warnings.append(
-                f"{node.file}:{node.line}: {node.path}: ignored: there is no service {key!r} here"
+                f"{node.place}: {node.path}: ignored: there is no service {key!r} here"
             )
         return
     dependency.service = world.scoped(key)
