@@ -1,7 +1,7 @@
 """A chain for the user's own rules, which swarmlite makes and never changes.
 
 Every packet that is forwarded passes it before swarmlite's own table, translated already: what it
-drops is dropped. It is a table of its own, so that ours may be loaded anew without touching it.
+drops is dropped. It is a table of its own, so that ours may be loaded again without touching it.
 """
 
 from __future__ import annotations
