@@ -88,7 +88,7 @@ def pairs(peers: Sequence[Peer], node: NodeIdentity) -> Iterator[Finding]:
     for peer in peers:
         if peer.manager_addr:
             yield _reached(peer, "manager", peer.manager_addr)
-            if node.etcd is not None:
+            if node.manager and node.external_etcd is None:
                 address = f"{peer.manager_addr.rpartition(':')[0]}:{etcdcmd.PEER_PORT}"
                 yield _reached(peer, "etcd", address)
         if peer.image_port:
