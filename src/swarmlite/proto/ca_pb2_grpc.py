@@ -91,14 +91,15 @@ class CAServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def IssueUserCertificate(self, request, context):
-        """A node that leaves says so: it is DOWN at once; force takes a manager out as well.
+        """A user's certificate, by a token of Control.MakeLoginToken, once. PERMISSION_DENIED, RESOURCE_EXHAUSTED as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LeaveCluster(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A node that leaves says so: it is DOWN at once; force takes a manager out as well.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -212,9 +212,10 @@ class CAStub(typing.Generic[_CAGetRootCertificateType, _CAIssueNodeCertificateTy
     """
 
     IssueUserCertificate: _CAIssueUserCertificateType
-    """A node that leaves says so: it is DOWN at once; force takes a manager out as well."""
+    """A user's certificate, by a token of Control.MakeLoginToken, once. PERMISSION_DENIED, RESOURCE_EXHAUSTED as above."""
 
     LeaveCluster: _CALeaveClusterType
+    """A node that leaves says so: it is DOWN at once; force takes a manager out as well."""
 
     AddMember: _CAAddMemberType
     """A joining manager's member of the embedded etcd, added as a learner; the caller starts etcd with what it gets."""
@@ -282,14 +283,15 @@ class CAServicer(metaclass=abc.ABCMeta):
         request: swarmlite.proto.ca_pb2.IssueUserCertificateRequest,
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.ca_pb2.IssueUserCertificateResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.IssueUserCertificateResponse]]:
-        """A node that leaves says so: it is DOWN at once; force takes a manager out as well."""
+        """A user's certificate, by a token of Control.MakeLoginToken, once. PERMISSION_DENIED, RESOURCE_EXHAUSTED as above."""
 
     @abc.abstractmethod
     def LeaveCluster(
         self,
         request: swarmlite.proto.ca_pb2.LeaveClusterRequest,
         context: _ServicerContext,
-    ) -> typing.Union[swarmlite.proto.ca_pb2.LeaveClusterResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.LeaveClusterResponse]]: ...
+    ) -> typing.Union[swarmlite.proto.ca_pb2.LeaveClusterResponse, collections.abc.Awaitable[swarmlite.proto.ca_pb2.LeaveClusterResponse]]:
+        """A node that leaves says so: it is DOWN at once; force takes a manager out as well."""
 
     @abc.abstractmethod
     def AddMember(
