@@ -116,10 +116,11 @@ def _checked(who: Caller, view: Tables) -> Caller:
     if who.cluster_id != cluster.id:
         raise PermissionDenied("the certificate is of another cluster")
     if who.role in USERS:
-        if who.node_id not in cluster.users:
+        known = cluster.users.get(who.node_id)
+        if known is None or known.role not in USERS:
             raise PermissionDenied(f"user {who.node_id} was removed from the cluster: log in again")
         # What the managers say, should they ever change it, counts and not the certificate.
-        return replace(who, role=cluster.users[who.node_id].role)
+        return replace(who, role=known.role)
     if who.node_id in cluster.blacklisted_certificates:
         raise PermissionDenied(f"node {who.node_id} was removed from the cluster")
     node = view.nodes.get(who.node_id)

@@ -659,7 +659,7 @@ class Cluster(google.protobuf.message.Message):
 
     @property
     def users(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, Global___User]:
-        """by the id in their certificates; who is not here is refused"""
+        """by the id in their certificates; who is not here, or has no role, is refused"""
 
     @property
     def last_backup(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
@@ -696,7 +696,7 @@ class User(google.protobuf.message.Message):
     name: builtins.str
     role: swarmlite.proto.options_pb2.Role.ValueType
     token: builtins.str
-    """digest of the token that it was got with: no token serves twice"""
+    """digest of the token that it was got with: no token serves twice, so that of a removed user stays here for a week"""
     @property
     def issued_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property

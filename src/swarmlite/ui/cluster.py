@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from swarmlite import rpc
@@ -19,10 +20,11 @@ from swarmlite.proto.control_pb2 import (
     UpdateServiceRequest,
 )
 from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.objects_pb2 import Node, Service, Task
+from swarmlite.proto.objects_pb2 import Node, Service, Task, User
+from swarmlite.proto.options_pb2 import Role
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import NodeRole, NodeStatus, UpdateStatus
-from swarmlite.ui.signing import Session
+from swarmlite.ui.signing import ROLES, Session
 
 CALL_S = 10.0
 ACT_AS = "act-as"
@@ -101,10 +103,7 @@ class Cluster:
         """What the managers let a user do now; nothing for one who was removed."""
         look = Session("reader", "")
         cluster = await self.call(look, "GetCluster", GetRequest(ref="default"))
-        user = cluster.users.get(user_id)
-        from swarmlite.proto.options_pb2 import Role
-
-        return Role.Name(user.role).removeprefix("ROLE_").lower() if user is not None else ""
+        return role_word(cluster.users.get(user_id), datetime.now(UTC))
 
     async def overview(self, session: Session) -> Overview:
         """Nodes with their live tasks, and services."""
@@ -131,6 +130,14 @@ class Cluster:
     async def remove(self, session: Session, service_id: str) -> None:
         """Remove a service."""
         await self.call(session, "RemoveService", RemoveRequest(ref=service_id))
+
+
+def role_word(user: User | None, now: datetime) -> str:
+    """As sessions have it; nothing for who was removed, and once the certificate has ended."""
+    if user is None or user.expires_at.ToDatetime(UTC) < now:
+        return ""
+    word = Role.Name(user.role).removeprefix("ROLE_").lower()
+    return word if word in ROLES else ""
 
 
 def _picture(nodes: Any, tasks: Any, services: Any) -> Overview:

@@ -35,7 +35,8 @@ _WORDS = {number: word for word, number in logins.ROLES.items()}
 def command(session: Session, form: str, quiet: bool) -> None:
     """List users: who has logged in, with which role, and until when that holds."""
     cluster: Cluster = client.call(session.control.GetCluster, GetRequest(ref="default"))
-    ordered = sorted(cluster.users.items(), key=lambda item: (item[1].name, item[0]))
+    users = [(key, user) for key, user in cluster.users.items() if user.role in _WORDS]
+    ordered = sorted(users, key=lambda item: (item[1].name, item[0]))
     LISTING.print([_row(key, user) for key, user in ordered], form, quiet=quiet)
 
 
@@ -43,7 +44,7 @@ def _row(user_id: str, user: User) -> dict[str, Any]:
     return {
         "ID": user_id,
         "Name": user.name,
-        "Role": _WORDS.get(user.role, "?"),
+        "Role": _WORDS[user.role],
         "IssuedAt": human.ago(user.issued_at),
         "ExpiresAt": f"{user.expires_at.ToDatetime():%Y-%m-%d %H:%M} UTC",
     }

@@ -1,9 +1,12 @@
-"""Users, as the cluster's object keeps them: who has a certificate, of which role, until when."""
+"""Users, as the cluster's object keeps them: who has a certificate, of which role, until when.
+
+One who was removed stays without a role while the token that he came by could serve again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from swarmlite.errors import (
     Conflict,
@@ -15,6 +18,7 @@ from swarmlite.errors import (
 )
 from swarmlite.model.timestamps import set_now
 from swarmlite.proto.objects_pb2 import Cluster
+from swarmlite.proto.options_pb2 import ROLE_NONE
 
 from ..store.api import Put, Store
 from . import logins
@@ -22,6 +26,7 @@ from .root import life_of
 
 MAX_USERS = 1000
 WRITES = 20
+LONGEST = timedelta(seconds=logins.LONGEST_S)
 
 
 async def add(
@@ -31,10 +36,10 @@ async def add(
     used = logins.fingerprint(token)
 
     def change(cluster: Cluster) -> None:
-        _forget_expired(cluster)
+        _forget(cluster, datetime.now(UTC))
         if any(user.token == used for user in cluster.users.values()):
             raise PermissionDenied("the login token was used already: ask for another one")
-        if len(cluster.users) >= MAX_USERS:
+        if sum(user.role != ROLE_NONE for user in cluster.users.values()) >= MAX_USERS:
             raise ResourceExhausted(f"there are {MAX_USERS} users: remove some first")
         user = cluster.users[user_id]
         user.name, user.role, user.token = login.name, login.role, used
@@ -48,23 +53,22 @@ async def remove(store: Store, ref: str) -> None:
     """By id, or by a name that one of them has. Raises NotFound, InvalidSpec."""
 
     def change(cluster: Cluster) -> None:
-        found = [key for key, user in cluster.users.items() if ref in (key, user.name)]
-        if ref in cluster.users:
-            found = [ref]
+        known = {key: user for key, user in cluster.users.items() if user.role != ROLE_NONE}
+        found = [ref] if ref in known else [key for key in known if known[key].name == ref]
         if not found:
             raise NotFound(f"user {ref} not found")
         if len(found) > 1:
             raise InvalidSpec(f"user {ref} is ambiguous ({len(found)} have this name): give the id")
-        del cluster.users[found[0]]
+        cluster.users[found[0]].role = ROLE_NONE
 
     await _changed(store, change)
 
 
-def _forget_expired(cluster: Cluster) -> None:
-    """A token is void long before the certificate that it gave."""
-    now = datetime.now(UTC)
+def _forget(cluster: Cluster, now: datetime) -> None:
+    """Who has no certificate any more, once no token can be as old as his is."""
     for user_id, user in list(cluster.users.items()):
-        if user.expires_at.ToDatetime(UTC) < now:
+        expired = user.role == ROLE_NONE or user.expires_at.ToDatetime(UTC) < now
+        if expired and user.issued_at.ToDatetime(UTC) + LONGEST < now:
             del cluster.users[user_id]
 
 
