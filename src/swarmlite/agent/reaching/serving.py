@@ -22,7 +22,7 @@ from swarmlite.engine.records import Record, Records
 from swarmlite.errors import NotFound, PermissionDenied
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.containers_pb2_grpc import add_ContainersServicer_to_server
-from swarmlite.proto.control_pb2 import TunnelTo
+from swarmlite.proto.control_pb2 import Empty, TunnelTo
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 
@@ -87,6 +87,20 @@ class TaskContainers(ContainersService):
         async for output in super().Exec(_again(first, request), context):
             yield output
 
+    async def InspectExec(self, request: pb.ExecRef, context: Context) -> pb.ExecState:
+        """See ContainersService."""
+        self._check_exec(request.id)
+        return await super().InspectExec(request, context)
+
+    async def ResizeExec(self, request: pb.ResizeRequest, context: Context) -> Empty:
+        """See ContainersService."""
+        self._check_exec(request.ref)
+        return await super().ResizeExec(request, context)
+
+    def _check_exec(self, exec_id: str) -> None:
+        """Raises NotFound for one of a container that is no task's."""
+        self._records.find(self._streams.execs.container_of(exec_id))
+
     def _check(self, config: pb.ExecConfig) -> None:
         record = self._records.find(config.container)
         if config.privileged and not record.config.spec.privileged:
@@ -139,23 +153,26 @@ async def serving(
     engine: Engine, sockets: Mapping[TunnelTo.Access.ValueType, Path]
 ) -> AsyncIterator[None]:
     """Serve at a socket for each TunnelTo.Access until leaving."""
-    servers = []
-    mask = os.umask(0o177)
+    servers = [_bound(engine, access, path) for access, path in sockets.items()]
     try:
-        for access, path in sockets.items():
-            server = grpc.aio.server(
-                interceptors=[rpc.TranslateErrors(), _Only(METHODS[access])],
-                options=rpc.SERVER_OPTIONS,
-            )
-            add_ContainersServicer_to_server(TaskContainers(engine), server)
-            path.unlink(missing_ok=True)
-            server.add_insecure_port(f"unix:{path}")
-            servers.append(server)
+        for server in servers:
             await server.start()
-    finally:
-        os.umask(mask)
-    try:
         yield
     finally:
         for server in servers:
             await server.stop(STOP_S)
+
+
+def _bound(engine: Engine, access: TunnelTo.Access.ValueType, path: Path) -> grpc.aio.Server:
+    """Its socket is there, 0600. No await while the umask is changed: it is the whole process's."""
+    server = grpc.aio.server(
+        interceptors=[rpc.TranslateErrors(), _Only(METHODS[access])], options=rpc.SERVER_OPTIONS
+    )
+    add_ContainersServicer_to_server(TaskContainers(engine), server)
+    path.unlink(missing_ok=True)
+    mask = os.umask(0o177)
+    try:
+        server.add_insecure_port(f"unix:{path}")
+    finally:
+        os.umask(mask)
+    return server
