@@ -22,7 +22,8 @@ def shown(answer: M) -> M:
     copy = type(answer)()
     copy.CopyFrom(answer)
     for spec in _specs(copy):
-        spec.container.pull_options.ClearField("registry_auth")
+        if spec.container.pull_options.registry_auth:  # what is not there is not to appear
+            spec.container.pull_options.ClearField("registry_auth")
     return copy
 
 
