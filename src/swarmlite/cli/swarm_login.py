@@ -29,7 +29,7 @@ def login(server: str, token: str, name: str) -> None:
     address.check(server)
     digest = logins.ca_digest_of(token)
     contexts = Contexts()
-    if name and name in contexts.names():
+    if name and check_name(name) in contexts.names():
         raise AlreadyExists(f'context "{name}" already exists')
     [(host, port), *_] = parse(server.removeprefix("swarm://"))
     remote = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -37,7 +37,7 @@ def login(server: str, token: str, name: str) -> None:
     managers = [peer.addr for peer in answer.managers if peer.addr and peer.addr != remote]
     role = {number: word for word, number in logins.ROLES.items()}[answer.role]
     made = Context(
-        name=check_name(name or _free(answer.name.replace("@", "_"), contexts)),
+        name=name or _free(answer.name.replace("@", "_"), contexts),
         host="swarm://" + ",".join([remote, *managers]),
         description=f"{answer.name}, {role}",
         pem={"ca": root, "cert": answer.certificate, "key": key},

@@ -46,14 +46,14 @@ class Managers(Reach):
                 " and volumes of a node are reached by a context with ssh:// or tcp://"
             )
         said = []
-        for address in list(self._addresses):
+        for address in self._addresses:
             try:
                 plain = socket.create_connection(address, CONNECT_S)
             except OSError as error:
                 said.append(f"{_joined(address)}: {error.strerror or error}")
                 continue
-            self._addresses.remove(address)
-            self._addresses.insert(0, address)
+            # Another list: other threads may be at this one.
+            self._addresses = [address, *(each for each in self._addresses if each != address)]
             return self._secured(plain, address)
         raise Unavailable(f"no manager can be reached ({'; '.join(said)})")
 
