@@ -40,23 +40,28 @@ class Tls:
     def _load(self) -> None:
         folder = self._certificates.folder
         try:
-            self._stamp = self._certificates.stamp()
+            self._stamp, self._roots = self._certificates.stamp(), self._certificates.roots
             self.context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
             self.context.load_verify_locations(folder / ROOTS)
         except OSError as error:
             raise FailedPrecondition(f"this node has no certificate: {error}") from error
 
     async def follow(self) -> None:
-        """New connections have the certificate that was renewed. Until cancelled."""
+        """New connections have the certificate that was renewed. Returns once other roots are to be
+        trusted: whoever has a certificate of the old ones is taken by this context for good.
+        """
         while True:
             await asyncio.sleep(LOOK_S)
             with contextlib.suppress(SwarmliteError, OSError):
-                if self._certificates.stamp() != self._stamp:
-                    self._load()
+                if self._certificates.stamp() == self._stamp:
+                    continue
+                if self._certificates.roots != self._roots:
+                    return
+                self._load()
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Until SIGTERM or SIGINT, or until other roots are to be trusted: it is started again then."""
     paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
     logs.node_id = membership.self_node_id(paths)
     tls = Tls(paths.certificates_dir)
@@ -68,15 +73,17 @@ async def run(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    following = [asyncio.create_task(each) for each in (server.live.run(), tls.follow())]
     try:
         listening = socket.socket(fileno=os.dup(options.listen_fd))
         await web.SockSite(runner, listening, ssl_context=tls.context).start()
-        await stop.wait()
+        # A loop that dies takes the page down, so that it is seen and begun again.
+        async with asyncio.TaskGroup() as group:
+            ends = [group.create_task(stop.wait()), group.create_task(tls.follow())]
+            live = group.create_task(server.live.run())
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for each in (*ends, live):
+                each.cancel()
     finally:
-        for each in following:
-            each.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
         await runner.cleanup()
         await cluster.close()
 

@@ -15,7 +15,7 @@ from swarmlite.errors import Conflict, InvalidSpec
 from swarmlite.model import task_states
 from swarmlite.proto.control_pb2 import GetRequest, ListRequest, UpdateServiceRequest
 from swarmlite.proto.objects_pb2 import Service
-from swarmlite.ui.server import Server, set_cookie
+from swarmlite.ui.server import Server
 from swarmlite.ui.signing import Session
 
 KEPT = ("do", "replicas", "image", "version")
@@ -42,10 +42,7 @@ class Pages:
         """The cluster as a picture."""
         session: Session = request["session"]
         view = await self._cluster.overview(session)
-        answer = self._server.page("overview.html", session, view=view, error="")
-        if "cookie" in request:
-            set_cookie(answer, request["cookie"])
-        return answer
+        return self._server.page("overview.html", session, view=view, error="")
 
     async def service(self, request: web.Request) -> web.Response:
         """One service: its tasks and their history, and its spec."""

@@ -104,15 +104,21 @@ class Server:
             raise
         if not answer.prepared:
             answer.headers.update(HEADERS)
+            if "cookie" in request:
+                set_cookie(answer, request["cookie"])
         return answer
 
     async def _who(self, request: web.Request) -> Session:
-        """Raises PermissionDenied for who is not signed in."""
-        session = self._sessions.get(request.cookies.get(COOKIE))
+        """Raises PermissionDenied for who is not signed in.
+
+        Who shows a certificate and no cookie gets one with the answer.
+        """
+        value = request.get("cookie") or request.cookies.get(COOKIE)
+        session = self._sessions.get(value)
         user_id = _user_of(request)
         if session is None and user_id:
             session = Session("reader", user_id, user_id)
-            request["cookie"] = self._sessions.keep(session)
+            value = request["cookie"] = self._sessions.keep(session)
         if session is None:
             raise PermissionDenied(
                 "Not signed in. `swarmlite ui open` on a manager prints a link that signs in once;"
@@ -121,7 +127,8 @@ class Server:
         if session.user_id:
             session.role = await self.cluster.role_of(session.user_id)
             if not session.role:
-                self._sessions.end(request.cookies.get(COOKIE))
+                self._sessions.end(value)
+                request.pop("cookie", None)
                 raise PermissionDenied("this user was removed from the cluster")
         return session
 
@@ -164,7 +171,7 @@ async def _home(request: web.Request) -> web.StreamResponse:
     return web.Response(status=303, headers={"Location": "/ui/"})
 
 
-def set_cookie(answer: web.Response, value: str) -> None:
+def set_cookie(answer: web.StreamResponse, value: str) -> None:
     """Sent back to this origin only, and shown to no script."""
     answer.set_cookie(
         COOKIE, value, path="/", secure=True, httponly=True, samesite="Strict",

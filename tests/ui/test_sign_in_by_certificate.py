@@ -1,0 +1,139 @@
+"""Signing in by a user's certificate, and which roots such a certificate may be of."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from swarmlite.identity.certificates import CERTIFICATE, KEY, ROOTS
+from swarmlite.kernel import durable
+from swarmlite.manager.ca.root import MANAGER, RootCA, Subject, new_request
+from swarmlite.paths import Paths
+from swarmlite.proto.control_pb2 import ListNodesResponse
+from swarmlite.proto.objects_pb2 import Service
+from swarmlite.ui import __main__ as process
+from swarmlite.ui import server as server_room
+from swarmlite.ui.cluster import Cluster
+from swarmlite.ui.live import Live
+from swarmlite.ui.server import Server
+from swarmlite.ui.signing import Session, Sessions
+
+pytestmark = pytest.mark.filterwarnings("ignore:It is recommended to use web.RequestKey")
+
+
+class OneService:
+    """A cluster with a service, whose users are all of one role."""
+
+    role = "operator"
+
+    async def role_of(self, user_id: str) -> str:
+        return self.role
+
+    async def service(self, session: Session, ref: str) -> Any:
+        found = Service(id="s")
+        found.spec.replicated.replicas = 2
+        return found, [], {}
+
+    async def call(self, session: Session, method: str, request: Any) -> Any:
+        assert method == "ListNodes"
+        return ListNodesResponse()
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects shows the certificate of one."""
+    monkeypatch.setattr(server_room, "_user_of", lambda _: "u")
+
+
+def server_of(cluster: OneService, tmp_path: Path) -> tuple[Server, Sessions]:
+    sessions = Sessions(tmp_path)
+    paths = Paths(tmp_path / "state", tmp_path / "run")
+    return Server(paths, cast(Cluster, cluster), sessions), sessions
+
+
+def certify(folder: Path, root: RootCA, roots: bytes) -> None:
+    """Certificates of a manager, who trusts these roots."""
+    key, csr = new_request()
+    certificate = root.issue(csr, Subject("m1", MANAGER, "c"))
+    folder.mkdir(exist_ok=True)
+    for name, content in ((ROOTS, roots), (KEY, key), (CERTIFICATE, certificate)):
+        durable.write(folder / name, content)
+
+
+async def test_any_page_may_be_the_first_one_and_its_forms_are_taken(
+    user: None, tmp_path: Path
+) -> None:
+    server, sessions = server_of(OneService(), tmp_path)
+    async with TestClient(TestServer(server.app())) as client:
+        page = await client.get("/ui/service/s")
+        text, cookie = await page.text(), page.headers["Set-Cookie"].partition(";")[0]
+        token = re.search(r'name="token" value="([^"]+)"', text)
+        assert token is not None
+        form = {"do": "scale", "replicas": "3", "token": token[1]}
+        plan = await client.post("/ui/service/s/plan", data=form, headers={"Cookie": cookie})
+        assert (plan.status, "from 2 to 3 replicas" in await plan.text()) == (200, True)
+        assert "Set-Cookie" not in plan.headers
+    assert len(sessions._sessions) == 1
+
+
+async def test_a_stream_is_one_session_however_long_and_a_removed_users_is_none(
+    user: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = OneService()
+    server, sessions = server_of(cluster, tmp_path)
+    monkeypatch.setattr(server_room, "PING_S", 0.0)
+    async with TestClient(TestServer(server.app())) as client:
+        stream = await client.get("/ui/live")
+        for _ in range(3):
+            assert (await stream.content.readline()) == b": still there\n"
+            await stream.content.readline()
+        assert len(sessions._sessions) == 1
+        cluster.role = ""
+        while (line := await stream.content.readline()) != b"event: end\n":
+            assert line
+        refused = await client.get("/ui/service/s")
+        assert (refused.status, "Set-Cookie" in refused.headers) == (403, False)
+    assert not sessions._sessions
+
+
+async def test_another_certificate_is_shown_and_other_roots_begin_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A context only ever learns roots: one that was given up has to go with it."""
+    monkeypatch.setattr(process, "LOOK_S", 0.0)
+    root, folder = RootCA.create(), tmp_path / "certificates"
+    certify(folder, root, root.cert)
+    tls = process.Tls(folder)
+    before, following = tls._stamp, asyncio.create_task(tls.follow())
+    certify(folder, root, root.cert)
+    while tls._stamp == before:
+        assert not following.done()
+        await asyncio.sleep(0)
+    certify(folder, root, root.cert + RootCA.create().cert)
+    await following
+
+
+async def test_a_loop_that_dies_takes_the_page_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is begun again by who keeps it; a page that no longer changes would look well."""
+
+    async def died(_: Live) -> None:
+        raise RuntimeError("died")
+
+    monkeypatch.setattr(Live, "run", died)
+    root = RootCA.create()
+    certify(Paths(tmp_path, tmp_path).certificates_dir, root, root.cert)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        options = argparse.Namespace(
+            state_dir=tmp_path, run_dir=tmp_path, listen_fd=listening.fileno()
+        )
+        with pytest.raises(ExceptionGroup):
+            await process.run(options)
