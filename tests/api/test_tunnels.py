@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -18,8 +19,13 @@ from swarmlite.errors import (
     InvalidSpec,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
     Unavailable,
 )
+from swarmlite.manager.dispatcher.sessions import Sessions
+from swarmlite.manager.store.api import Put
+from swarmlite.manager.store.memory import MemoryStore
+from swarmlite.manager.tunnels import Tunnels
 from swarmlite.model import task_states
 from swarmlite.proto.control_pb2 import TunnelData, TunnelTo
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub
@@ -126,6 +132,31 @@ async def test_a_tunnel_is_answered_by_the_node_that_was_asked_and_once(
     again: Any = DispatcherStub(agent.channel).Tunnel(metadata=(("node", "n1"),))
     await again.write(TunnelData(id=order.id))
     assert isinstance(await failure(again), NotFound)
+
+
+async def test_tunnels_that_another_manager_carries_on_are_counted_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Client:
+        async def read(self) -> TunnelData:
+            return TunnelData(to=TunnelTo(task="web.1", port=80))
+
+        async def write(self, message: TunnelData) -> None:
+            raise AssertionError
+
+    over = asyncio.Event()
+    monkeypatch.setattr("swarmlite.manager.tunnels.MAX_TUNNELS", 1)
+    monkeypatch.setattr(Tunnels, "_there", lambda *_: over.wait())
+    store = MemoryStore()
+    store.commit_now([Put(task("n1"))])
+    tunnels = Tunnels(store, Sessions(), "m1", None)
+    first = asyncio.create_task(tunnels.serve(Client()))
+    await asyncio.sleep(0)
+    with pytest.raises(ResourceExhausted):
+        await tunnels.serve(Client())
+    over.set()
+    await first
+    await tunnels.serve(Client())
 
 
 async def test_a_first_message_that_names_nothing_is_refused(managers: Managers) -> None:

@@ -73,6 +73,8 @@ class Tunnels:
         self._store, self._sessions, self._node_id = store, sessions, node_id
         self._channel = channel
         self._awaited: dict[str, _Awaited] = {}
+        self._open = 0
+        """Of clients, whichever manager holds the node's session."""
 
     async def serve(self, client: Stream) -> None:
         """A client's end, until the tunnel is over. Raises swarmlite's errors before it stands."""
@@ -87,12 +89,16 @@ class Tunnels:
         to = TunnelTo()
         to.CopyFrom(first.to)
         to.task = task.id
-        if len(self._awaited) >= MAX_TUNNELS:
+        if self._open >= MAX_TUNNELS:
             raise ResourceExhausted(f"{MAX_TUNNELS} tunnels are open at this manager; close some")
-        if to.forwarded or self._sessions.get(task.node_id) is not None:
-            await self._here(client, task, to)
-        else:
-            await self._there(client, task, to)
+        self._open += 1
+        try:
+            if to.forwarded or self._sessions.get(task.node_id) is not None:
+                await self._here(client, task, to)
+            else:
+                await self._there(client, task, to)
+        finally:
+            self._open -= 1
 
     async def accept(self, node_id: str, node: Stream) -> None:
         """A node's end, until the tunnel is over. Raises NotFound for what nobody waits for."""
