@@ -318,6 +318,7 @@ class Supervisor:
             end.cancel()
             raise
         if not answer.get("waits"):  # a supervisor that is older than this agent
+            end.cancel()  # it never comes
             _, end = self._send("exec_wait", [], exec_id=answer["exec_id"])
         return Exec(answer["exec_id"], answer["pid"], fds[0] if fds else None, self, end)
 
