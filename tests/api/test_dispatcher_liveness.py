@@ -54,6 +54,14 @@ class World:
         self.dispatcher.judge.check_nodes(self.clock())
         await asyncio.sleep(0.15)
 
+    async def placed(self, node_id: str, place: str) -> None:
+        """Until the store says where the node's session is from."""
+        while True:
+            stored = self.manager.store.view.nodes.get(node_id)
+            if stored is not None and stored.status.place == place:
+                return
+            await asyncio.sleep(0.01)
+
     def state(self, node_id: str) -> int:
         stored = self.manager.store.view.nodes.get(node_id)
         assert stored is not None
@@ -246,14 +254,14 @@ async def test_a_copy_of_a_state_directory_is_refused_while_the_node_runs() -> N
     async with World() as world:
         world.manager.put(node("n1"))
         original = world.dispatcher.open("n1", "192.0.2.7", Hello(instance="a", place="here"))
-        await asyncio.sleep(0.15)
+        await world.placed("n1", "here")
         with pytest.raises(FailedPrecondition, match=r"n1 runs at 192\.0\.2\.7 already: .* a copy"):
             world.dispatcher.open("n1", "192.0.2.8", Hello(instance="b", place="there"))
         assert not original.ended.done()
         again = world.dispatcher.open("n1", "192.0.2.7", Hello(instance="c", place="here"))
         booted = world.dispatcher.open("n1", "192.0.2.7", Hello(instance="d", place="booted"))
         assert original.ended.done() and again.ended.done()
-        await asyncio.sleep(0.15)
+        await world.placed("n1", "booted")
         world.clock.advance(16)
         await world.check()
         assert world.state("n1") == NodeStatus.DOWN and booted.ended.done()
