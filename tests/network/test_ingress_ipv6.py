@@ -178,3 +178,20 @@ async def test_ipv6_is_repaired_and_leaves_nothing(world: World) -> None:
         assert "fd53" not in left
         assert "swarmlite" not in left
         assert await asyncio.to_thread(host.run, "ip", "-6", "rule")
+
+
+async def test_a_task_of_a_release_without_ipv6_takes_connections_once_its_host_was_upgraded(
+    world: World,
+) -> None:
+    """Every node leads them there as soon as it is of this release itself."""
+    (one, two), ingress = await two_nodes(world)
+    inside = await serve(world, one, "web", ingress, 1)
+    await world.tell()
+    await one.network.settled()
+    await one.arun("ip", "-6", "addr", "flush", "scope", "global", netns=inside)
+    await one.arun("ip", "-6", "route", "flush", "table", "main", netns=inside)
+    await one.network.close()
+    await one.start()
+    await world.tell()
+    (said,) = await two.ask("tcp", "fd77::1", 8081)
+    assert said.startswith("web ")

@@ -94,6 +94,20 @@ class SandboxWiring:
         finally:
             channel.close()
 
+    def reach6(self, record: SandboxRecord, gateway: str) -> None:
+        """Have IPv6 by the way out, in a stack that a release without it may have made.
+
+        Raises OSError.
+        """
+        with netns.inside(self.namespace, self._host):
+            channel = netlink.Socket()
+        try:
+            batch = _way_out6(record, channel.index(egress_interface(record)), gateway)
+            batch += _default_routes(record, channel.index)
+            channel.send(batch, ignore=[errno.EEXIST, errno.EAFNOSUPPORT])
+        finally:
+            channel.close()
+
     def remove(self, place: AttachmentRecord, record: SandboxRecord) -> None:
         """Take an interface away; the routes of what is left, `record`. Raises OSError."""
         with netns.inside(self.namespace, self._host):

@@ -327,7 +327,18 @@ class Sandboxes:
                     held.sockets = await self._threads.run(held.wiring.dns_sockets)
                     await self._resolvers.keep(record.id, held.sockets)
         for held in list(self._held.values()):
+            await self._reach6(held)
             await self._adopt_local(held)
+
+    async def _reach6(self, held: _Held) -> None:
+        """Nodes lead connections by IPv6 to every task, whichever release made its stack."""
+        wiring, record, egress = held.wiring, held.record, self._host.egress
+        if wiring is None or not record.egress_port or not egress.six:
+            return
+        try:
+            await self._threads.run(lambda: wiring.reach6(record, egress.gateway))
+        except OSError as error:
+            log.warning("a container has no IPv6 by its host sandbox=%s error=%s", record.id, error)
 
     async def _adopt_local(self, held: _Held) -> None:
         """Places on networks of this host wait for no manager's word."""
