@@ -24,6 +24,8 @@ from swarmlite.errors import SwarmliteError
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, WatchRequest
 from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 
+AGAIN_S = 1.0
+
 
 @click.command("events", cls=Command)
 @filter_option
@@ -48,7 +50,7 @@ def _all(session: Session, request: EventsRequest) -> Iterator[HostEvent]:
         return
     queue: Queue[HostEvent | BaseException | None] = Queue()
     _begin(lambda: client.stream(session.host.Events(request)), queue)
-    _begin(lambda: _of_swarm(manager, request, kinds), queue)
+    _begin(lambda: _kept_up(manager, request, kinds), queue)
     while (one := queue.get()) is not None:
         if isinstance(one, BaseException):
             raise one
@@ -80,10 +82,20 @@ def _begin(
     Thread(target=work, daemon=True).start()
 
 
+def _kept_up(manager: Any, request: EventsRequest, kinds: Sequence[str]) -> Iterator[HostEvent]:
+    """The swarm's without end: a manager that starts again is watched again."""
+    while True:
+        try:
+            yield from _of_swarm(manager, request, kinds)
+        except SwarmliteError as error:
+            click.echo(f"events of the swarm are left out meanwhile: {error}", err=True)
+        time.sleep(AGAIN_S)
+
+
 def _of_swarm(manager: Any, request: EventsRequest, kinds: Sequence[str]) -> Iterator[HostEvent]:
     told = SwarmEvents()
     watching = client.stream(manager.Watch(WatchRequest(kinds=kinds)))
-    next(watching)  # the watch is in place
+    next(watching, None)  # the watch is in place
     for node in client.call(manager.ListNodes, ListRequest()).nodes:
         told.seen(node)
     for task in client.call(manager.ListTasks, ListTasksRequest()).tasks:
