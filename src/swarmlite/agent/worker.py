@@ -251,7 +251,10 @@ class Worker:
             await asyncio.sleep(SWEEP_S if self._complete_seen else 1.0)
             if not self._complete_seen:  # the managers may know tasks that the journal lost
                 continue
-            await self._remove_unowned()
+            try:
+                await self._remove_unowned()
+            except OSError as error:  # too many open files, say: the next one does it
+                log.warning("sweep not complete error=%s", error)
 
     async def _remove_unowned(self) -> None:
         """Containers and secrets of tasks that are not known here."""

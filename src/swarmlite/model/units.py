@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-
-from google.protobuf.duration_pb2 import Duration
+from typing import TYPE_CHECKING
 
 from swarmlite.errors import InvalidSpec
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
 
 SECOND = 1_000_000_000
 _NANOSECONDS = {
@@ -67,6 +69,10 @@ def format_duration(nanoseconds: int) -> str:
 
 def duration(nanoseconds: int) -> Duration:
     """The message of a number of nanoseconds."""
+    from google.protobuf.duration_pb2 import (
+        Duration,
+    )  # not above: the daemon reads sizes, and has none
+
     message = Duration()
     message.FromNanoseconds(nanoseconds)
     return message
