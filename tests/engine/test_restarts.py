@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from engine_host import SLEEP, EngineHost, until
 
@@ -138,3 +140,24 @@ async def test_a_supervisor_that_was_killed_costs_its_containers_which_come_back
         return state.status == ContainerState.RUNNING and state.pid != first
 
     await until(returned)
+
+
+async def test_a_container_whose_restart_finds_no_supervisor_waits_for_one(
+    host: EngineHost,
+) -> None:
+    returns = await host.run(SLEEP, restart=ALWAYS)
+    first = (await host.inspect(returns)).state.pid
+    host.node.end("supervisor", signal.SIGTERM)  # which tells its containers' ends first
+
+    async def tried() -> bool:
+        return "does not answer" in (await host.inspect(returns)).state.error
+
+    await until(tried)
+    host.node.start_supervisor()
+
+    async def returned() -> bool:
+        state = (await host.inspect(returns)).state
+        return state.status == ContainerState.RUNNING and state.pid != first
+
+    await until(returned)
+    assert (await host.inspect(returns)).state.restart_count == 1

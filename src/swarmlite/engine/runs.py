@@ -17,7 +17,7 @@ from swarmlite.engine.events import moment, nanoseconds
 from swarmlite.engine.exits import LOST_CODE, Exit, SupervisorLink
 from swarmlite.engine.health import HealthMonitor
 from swarmlite.engine.records import Record
-from swarmlite.errors import SwarmliteError
+from swarmlite.errors import SwarmliteError, Unavailable
 from swarmlite.proto.containers_pb2 import ContainerState
 
 log = logging.getLogger(__name__)
@@ -111,26 +111,36 @@ class Runs:
         return again
 
     async def _start_again(self, record: Record, delay_s: float, *, counted: bool) -> bool:
-        """After a pause; false when it was stopped or removed meanwhile, or could not be."""
+        """After a pause; false when it was stopped or removed meanwhile, or could not be.
+
+        What it needs and is away for a while (the supervisor, a container whose network it joins
+        and that is restarted itself) is no fault of its own: it is tried again.
+        """
 
         def gone() -> bool:
             return record.removed or record.state.status != ContainerState.RESTARTING
 
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay_s):
-                await record.until(gone)
-        async with record.lock:
-            if gone():
-                return False
-            record.state.restart_count += counted
-            try:
-                await self._changes.begin(record)
-            except SwarmliteError as error:
-                log.warning("not restarted container=%s error=%s", record.id, error)
-                if not record.removed:
-                    await self.give_up(record)
-                return False
-            return True
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await record.until(gone)
+            async with record.lock:
+                if gone():
+                    return False
+                record.state.restart_count += counted
+                counted = False
+                try:
+                    await self._changes.begin(record)
+                except Unavailable as error:
+                    log.warning("not restarted yet container=%s error=%s", record.id, error)
+                except SwarmliteError as error:
+                    log.warning("not restarted container=%s error=%s", record.id, error)
+                    if not record.removed:
+                        await self.give_up(record)
+                    return False
+                else:
+                    return True
+            delay_s = restart.next_delay_s(delay_s, 0.0)
 
     async def give_up(self, record: Record) -> None:
         """It is not started again; the lock is the caller's."""
