@@ -230,7 +230,7 @@ class HostWiring:
         """Cut connections to ingress addresses that are gone. Raises OSError."""
         gone = sorted(addresses)
         if self.egress.six:
-            gone += map(ipv6.ingress_address, gone)
+            gone += [ipv6.ingress_address(address) for address in gone]
         if gone:
             await self._threads.run(lambda: conntrack.forget(gone))
 
