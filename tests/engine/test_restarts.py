@@ -161,3 +161,19 @@ async def test_a_container_whose_restart_finds_no_supervisor_waits_for_one(
 
     await until(returned)
     assert (await host.inspect(returns)).state.restart_count == 1
+
+
+async def test_a_container_in_the_network_of_one_that_is_restarted_too_comes_back_after_it(
+    host: EngineHost,
+) -> None:
+    owner = await host.run(SLEEP, restart=ALWAYS)
+    joins = await host.run(SLEEP, restart=ALWAYS, network_mode=f"container:{owner}")
+    pids = {ref: (await host.inspect(ref)).state.pid for ref in (owner, joins)}
+    host.node.end("supervisor", signal.SIGTERM)
+    host.node.start_supervisor()
+
+    async def returned() -> bool:
+        states = [(ref, (await host.inspect(ref)).state) for ref in pids]
+        return all(s.status == ContainerState.RUNNING and s.pid != pids[r] for r, s in states)
+
+    await until(returned)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from swarmlite.engine.records import SHORT, Record
-from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.errors import FailedPrecondition, InvalidSpec, Unavailable
 from swarmlite.network.api import (
     BRIDGE,
     CONTAINER,
@@ -107,8 +107,13 @@ def _service_of(record: Record) -> list[str]:
 
 
 def joined(mode: str, find: Callable[[str], Record]) -> Record:
-    """The running container that `container:REF` names. Raises NotFound, FailedPrecondition."""
+    """The running container that `container:REF` names.
+
+    Raises NotFound, FailedPrecondition; Unavailable while its restart policy brings it back.
+    """
     other = find(mode.removeprefix(JOINED))
+    if other.state.status == ContainerState.RESTARTING:
+        raise Unavailable(f"cannot join network of a restarting container: {other.id}")
     if other.state.status not in (ContainerState.RUNNING, ContainerState.PAUSED):
         raise FailedPrecondition(f"cannot join network of a non running container: {other.id}")
     return other
