@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from swarmlite.errors import InvalidSpec
 from swarmlite.model import upgrading
 from swarmlite.proto.objects_pb2 import Cluster, Node, Service
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus, UpdateStatus
@@ -82,7 +83,7 @@ def test_what_is_under_way_or_away_hinders_it() -> None:
     ):
         assert part in text, part
     assert len(found.hindrances) == 8, text
-    assert "there is no backup" in upgrading.check(Cluster(), [], [], "1", NOW).hindrances[0]
+    assert "there is no backup" in upgrading.check(Cluster(), [], [], "1.5", NOW).hindrances[0]
 
 
 def test_few_managers_are_remarked() -> None:
@@ -91,3 +92,8 @@ def test_few_managers_are_remarked() -> None:
     assert "containers run on" in one.remarks[0] and not one.hindrances
     two = [node(name, role=NodeRole.MANAGER) for name in "ab"]
     assert "promote a third" in upgrading.check(saved(), two, [], "1.5.0", NOW).hindrances[0]
+
+
+def test_what_is_no_release_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="'garbage' is no release"):
+        upgrading.check(Cluster(), nodes(), [], "garbage", NOW)

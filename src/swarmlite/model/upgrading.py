@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from swarmlite.errors import InvalidSpec
 from swarmlite.proto.objects_pb2 import Cluster, Node, Service
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeRole, NodeStatus, UpdateStatus
@@ -39,7 +40,12 @@ def check(
     now: datetime,
     warnings: Iterable[str] = (),
 ) -> Check:
-    """For an upgrade to `target`; `warnings` are of the store's health."""
+    """For an upgrade to `target`; `warnings` are of the store's health.
+
+    Raises InvalidSpec where `target` is no release.
+    """
+    if not _VERSION.match(target):
+        raise InvalidSpec(f"{target!r} is no release: expected one like 0.2.0")
     known = sorted(nodes, key=_turn)
     hindrances = [
         *_of_versions(known, target),
