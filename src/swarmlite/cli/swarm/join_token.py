@@ -7,6 +7,7 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag, one_of
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import PermissionDenied
 from swarmlite.proto.control_pb2 import (
     GetRequest,
     ListNodesResponse,
@@ -37,6 +38,8 @@ def command(session: Session, role: str, rotate: bool, quiet: bool) -> None:
         )
         cluster = client.call(session.control.UpdateCluster, request)
     token = getattr(cluster.root_ca.join_tokens, role)
+    if not token:  # the managers leave it out for who may not see it
+        raise PermissionDenied("join tokens are for an admin of the swarm")
     if quiet:
         click.echo(token)
         return
