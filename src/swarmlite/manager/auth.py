@@ -5,11 +5,12 @@ knows, is refused to everyone. The caller's role is the OU of its certificate, L
 socket, ANYONE with the well-known certificate. A removed node is refused at each call, whatever
 its certificate says, and a manager that was demoted counts as a worker from then on.
 Users' certificates name their role too; an RPC names the least of those roles that may call it, and
-a user who was removed is refused.
+a user who was removed is refused, and loses the streams that are open.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -101,15 +102,13 @@ def identify(context: Any, view: Tables) -> Caller:
     except InvalidSpec as error:
         raise PermissionDenied(str(error)) from error
     who = replace(who, address=rpc.peer_address(context))
-    if who.role == options_pb2.ROLE_ANYONE:
-        return who
-    # The handshake looked at the dates, but a connection can outlive its certificate.
-    if who.expires is not None and who.expires < datetime.now(UTC):
-        raise PermissionDenied("the certificate has expired")
-    return _checked(who, view)
+    return who if who.role == options_pb2.ROLE_ANYONE else _checked(who, view)
 
 
 def _checked(who: Caller, view: Tables) -> Caller:
+    # The handshake looked at the dates, but a connection can outlive its certificate.
+    if who.expires is not None and who.expires < datetime.now(UTC):
+        raise PermissionDenied("the certificate has expired")
     cluster = view.cluster
     if cluster is None:
         raise Unavailable("this manager does not know its cluster yet")
@@ -151,15 +150,56 @@ class Authorize(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has n
 
         @asynccontextmanager
         async def guard(context: Any) -> AsyncIterator[None]:
+            def check(who: Caller) -> None:
+                if not may_call(who, allowed):
+                    raise PermissionDenied(
+                        f"{_name(who)} may not call {method.rpartition('/')[2]}{_hint(allowed)}"
+                    )
+
             who = _lowered(context) if self._local else identify(context, self._view())
-            if not may_call(who, allowed):
-                raise PermissionDenied(
-                    f"{_name(who)} may not call {method.rpartition('/')[2]}{_hint(allowed)}"
-                )
+            check(who)
             _caller.set(who)
-            yield
+            if self._local or who.role not in USERS or not handler.response_streaming:
+                yield
+                return
+            # A user's shell or log may be open for days.
+            async with _while_it_holds(lambda: check(_checked(who, self._view()))):
+                yield
 
         return rpc.guarded(handler, guard)
+
+
+RECHECK_S = 1.0
+
+
+@asynccontextmanager
+async def _while_it_holds(check: Callable[[], None]) -> AsyncIterator[None]:
+    """Ends what runs inside by what `check` raises, PermissionDenied; asked each second."""
+    task = asyncio.current_task()
+    assert task is not None
+    refused: list[PermissionDenied] = []
+
+    async def look() -> None:
+        while not refused:
+            await asyncio.sleep(RECHECK_S)
+            try:
+                check()
+            except PermissionDenied as error:
+                refused.append(error)
+            except Unavailable:
+                continue
+        task.cancel()
+
+    watcher = asyncio.create_task(look())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not refused:
+            raise
+        task.uncancel()
+        raise refused[0] from None
+    finally:
+        watcher.cancel()
 
 
 ACT_AS = "act-as"

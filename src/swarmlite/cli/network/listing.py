@@ -13,7 +13,7 @@ from swarmlite.cli.session import Session
 from swarmlite.docker import network as shapes
 from swarmlite.docker.networksides import Sides
 from swarmlite.docker.values import Json
-from swarmlite.errors import NotFound, SwarmliteError, Unavailable
+from swarmlite.errors import FailedPrecondition, NotFound, SwarmliteError, Unavailable
 from swarmlite.proto.control_pb2 import GetRequest, ListNetworksResponse, ListRequest
 from swarmlite.proto.hostnetworks_pb2 import HostNetwork, ListHostNetworksResponse
 from swarmlite.proto.objects_pb2 import Network
@@ -67,7 +67,7 @@ def every(session: Session, filters: Iterable[tuple[str, str]]) -> list[Found]:
         swarm = {network.id: network for network in reply.networks}
     try:
         local: ListHostNetworksResponse = client.call(session.host_networks.List, request)
-    except Unavailable as error:
+    except (Unavailable, FailedPrecondition) as error:  # of a context that leads to managers
         if session.manager is None:
             raise
         click.echo(f"only the swarm's networks are shown: {error}", err=True)

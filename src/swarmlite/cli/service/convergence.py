@@ -83,6 +83,14 @@ def finished_update(service: Service, before: UpdateStatus) -> tuple[str, bool] 
     return None
 
 
+def stands_at_canaries(service: Service, before: UpdateStatus) -> str:
+    """What an update says that waits for `service promote`; empty while it does not."""
+    status = service.update_status
+    if status == before or status.state != UpdateStatus.UPDATING or status.promoted:
+        return ""
+    return status.message.partition("; canary: ")[2] if service.spec.update.canary_by_hand else ""
+
+
 def _look_at_job(service: Service, tasks: Sequence[Task]) -> View:
     iteration = service.job_status.job_iteration
     mine = [t for t in tasks if t.job_iteration.index == iteration]

@@ -103,6 +103,9 @@ class _Follower:
             raise FailedPrecondition(ended[0])
         view = convergence.look(service, tasks, down_nodes, rolling)
         self._show(view)
+        if waits := convergence.stands_at_canaries(service, self._old):
+            self._display.show([("canary", waits)])
+            return True
         if not view.converged:
             if self._converged_at is not None:
                 self._display.show([("verify", "Detected task failure")])

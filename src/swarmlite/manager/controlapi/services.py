@@ -244,6 +244,10 @@ def _change(service: Service, spec: ServiceSpec, now: datetime) -> None:
     service.previous_spec_version.index = old_version
     if spec.replicated != service.spec.replicated or not spec.HasField("autoscale"):
         service.ClearField("autoscaling")  # it begins with the number that somebody chose
+    # An update that stands is taken up again by the same spec; one that goes on keeps what it has,
+    # its canaries' promotion too.
+    going = service.update_status.state == UpdateStatus.UPDATING
+    if not going or spec != service.spec:
+        service.ClearField("update_status")
     service.spec.CopyFrom(spec)
     service.spec_version.index = newest + 1
-    service.ClearField("update_status")
