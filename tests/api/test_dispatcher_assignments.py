@@ -170,6 +170,8 @@ def step(world: World, what: tuple[Any, ...]) -> None:
         world.put(Secret(id="key", spec={"data": arguments[0]}))
     elif kind == "unsecret":
         world.delete("secret", "key")
+    elif kind == "unnetwork" and arguments[0] == "ing" and _is_used(world, "ing"):
+        pass  # refused by the managers
     elif kind == "untask":
         name = f"t{arguments[0]}"
         world.delete("task", world.id_of(name))
@@ -178,8 +180,20 @@ def step(world: World, what: tuple[Any, ...]) -> None:
         world.delete(kind.removeprefix("un"), arguments[0])
 
 
+def _is_used(world: World, network_id: str) -> bool:
+    tasks = world.store.view.tasks
+    return any(attached.network_id == network_id for task in tasks for attached in task.networks)
+
+
 def _put_task(world: World, made: Task) -> None:
-    """As the store sees it: what a task names and its node never change, its state only rises."""
+    """As the store sees it: what a task names and its node never change, its state only rises.
+
+    Nobody is attached to an ingress network that is not there.
+    """
+    if world.store.view.networks.get("ing") is None:
+        kept = [one for one in made.networks if one.network_id != "ing"]
+        del made.networks[:]
+        made.networks.extend(kept)
     made.id = world.id_of(made.id)
     stored = world.store.view.tasks.get(made.id)
     if stored is not None:

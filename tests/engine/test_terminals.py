@@ -107,9 +107,11 @@ async def test_exec_on_a_terminal(host: EngineHost) -> None:
     await shell.until(b"# ")
     shell.type(b"stty size; echo $TERM\r")
     await shell.until(b"33 77\r\nxterm\r\n")
-    shell.type(b"sleep 100\r")
-    await shell.until(b"sleep 100\r\n")
+    shell.type(b"echo g''o; sleep 100\r")  # what is typed is shown at once, what is said is not
+    await shell.until(b"go\r\n")
+    shell.seen = b""
     shell.type(b"\x03")
+    await shell.until(b"# ")  # the key also drops what was typed before it is read
     shell.type(b"exit 5\r")
     assert await shell.end() == 5
 
