@@ -200,6 +200,12 @@ def test_what_is_for_deploy_is_not_asked() -> None:
     assert printed(text)["services"]["a"]["secrets"] == [{"source": "s"}]
 
 
+@pytest.mark.parametrize("kind", ["secrets", "configs", "networks", "volumes"])
+def test_an_external_object_with_a_dot_in_its_key_has_the_whole_key_for_a_name(kind: str) -> None:
+    text = f"services: {{a: {{image: a}}}}\n{kind}: {{site.pem: {{external: true}}}}\n"
+    assert printed(text)[kind] == {"site.pem": {"external": True, "name": "site.pem"}}
+
+
 def test_without_interpolation_what_holds_a_variable_stays() -> None:
     text = OWN % "ports: ['${P}:80'], deploy: {replicas: '${N}'}, shm_size: $S"
     tree, _ = combine([("c.yml", text)], {}, FOLDER, interpolated=False)

@@ -76,7 +76,7 @@ def _object(table: Table) -> Convert:
             if "name" in external.value:
                 found["name"] = external.value["name"]
             external = replace(external, value=True, text="true")
-        key = node.path.rpartition(".")[2]
+        key = node.path.partition(".")[2]  # behind "secrets."; it may hold dots itself
         found.setdefault("name", values.child(node, "name", key))
         order = ("name", *(k for k in found if k.startswith("x-")))
         return replace(node, value={**{k: found[k] for k in order}, "external": external}, text="")
