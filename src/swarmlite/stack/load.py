@@ -17,7 +17,7 @@ from swarmlite.stack.interpolate import interpolate
 from swarmlite.stack.merge import merge
 from swarmlite.stack.problems import Problems
 from swarmlite.stack.read import Handler
-from swarmlite.stack.service import attached, build, depends, deploy, process
+from swarmlite.stack.service import attached, beyond, build, depends, deploy, process
 from swarmlite.stack.tree import Node, parse
 from swarmlite.stack.world import (
     DEFAULT_NETWORK,
@@ -181,6 +181,9 @@ def _service(key: str, node: Node, world: World) -> ServiceSpec:
     if "x-schedule" in keys:
         with problems.gather(), read.placed(keys["x-schedule"]):
             depends.scheduled(draft, read.line(keys["x-schedule"]))
+    if beyond.KEY in keys:
+        with problems.gather():
+            beyond.section(keys[beyond.KEY], draft)
     problems.settle()
     if not draft.spec.task.networks:
         attached.attach(draft, DEFAULT_NETWORK, node)
