@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from engine_cluster import KIND, EngineRegistry, docker_cluster
-from swarm_world import remove_everything
+from swarm_world import EXAMPLES, Deploy, remove_everything
 
 from swarmlite.testing import Cluster, DockerCluster
 from swarmlite.testing import images as debian_images
@@ -64,6 +64,29 @@ def swarm(shared_cluster: Cluster) -> Iterator[Cluster]:
             host.boot()
     with shared_cluster.control() as control:
         remove_everything(shared_cluster, control)
+
+
+@pytest.fixture
+def deploy(swarm: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    """Deploy examples of compose-examples/, with their images; their stacks are removed behind."""
+    if isinstance(swarm, DockerCluster):
+        pytest.skip("their variables are those of who types on a host; Docker's command is here")
+    deployed: dict[str, None] = {}
+    monkeypatch.setenv("REGISTRY", registry.address)
+
+    def deploy(example: str, *flags: str) -> Cluster:
+        if example not in deployed:
+            debian_images.push_examples(registry.address, EXAMPLES / example, url=registry.url)
+        deployed[example] = None
+        file = str(EXAMPLES / example / "compose.yml")
+        words = ("--detach=false", *flags, "-c", file, example)
+        swarm.manager.cli("stack", "deploy", *words, timeout_s=120)
+        return swarm
+
+    yield deploy
+    for example in deployed:
+        swarm.manager.cli("stack", "rm", example)
+        assert example not in swarm.manager.cli("stack", "ls")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
@@ -10,6 +11,9 @@ from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.testing import Cluster, Host
 from swarmlite.testing.containers.host import ContainerHost
 
+EXAMPLES = Path(__file__).parents[2] / "compose-examples"
+Deploy = Callable[..., Cluster]
+"""deploy(EXAMPLE, DEPLOY_FLAG...): the example's stack, under the example's name."""
 SERVE = "mkdir -p /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"
 
 

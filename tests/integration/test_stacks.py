@@ -1,49 +1,13 @@
 """The compose examples, deployed and asked over HTTP."""
 
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from swarm_world import put
+from swarm_world import Deploy, put
 
-from swarmlite.testing import Cluster, DockerCluster, Host, demo
-from swarmlite.testing import images as debian_images
-from swarmlite.testing.registry import Registry
+from swarmlite.testing import Cluster, Host, demo
 
 pytestmark = pytest.mark.timeout(240)
-EXAMPLES = Path(__file__).parents[2] / "compose-examples"
-
-
-Deploy = Callable[[str], Cluster]
-
-
-@pytest.fixture
-def deploy(swarm: Cluster, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    if isinstance(swarm, DockerCluster):
-        pytest.skip("their variables are those of who types on a host; Docker's command is here")
-    deployed: list[str] = []
-    monkeypatch.setenv("REGISTRY", registry.address)
-
-    def deploy(example: str) -> Cluster:
-        debian_images.push_examples(registry.address, EXAMPLES / example, url=registry.url)
-        deployed.append(example)
-        swarm.manager.cli(
-            "stack",
-            "deploy",
-            "--detach=false",
-            "-c",
-            str(EXAMPLES / example / "compose.yml"),
-            example,
-            timeout_s=120,
-        )
-        return swarm
-
-    yield deploy
-    for example in deployed:
-        swarm.manager.cli("stack", "rm", example)
-        assert example not in swarm.manager.cli("stack", "ls")
-    os.environ.pop("REGISTRY", None)
 
 
 def test_web_example_answers_with_three_replicas(deploy: Deploy) -> None:

@@ -1,0 +1,1 @@
+../../voting/vote/resp.py

@@ -1,0 +1,1 @@
+INSERT INTO products VALUES ('kettle', 3900), ('teapot', 2450);
