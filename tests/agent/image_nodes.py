@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -150,3 +151,22 @@ class Endless(BlobsService):
             yield part
         for _ in range(64):
             yield BlobPart(data=bytes(1 << 20))
+
+
+class Holding(BlobsService):
+    """Holds back what it gives until `go`; `asked` counts the requests of each node."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.go = asyncio.Event()
+        self.asked: Counter[str] = Counter()
+        self.news = asyncio.Condition()
+
+    async def Fetch(self, request: FetchBlobRequest, context: Any) -> AsyncIterator[BlobPart]:
+        async with self.news:
+            self.asked[self._caller(context)] += 1
+            self.news.notify_all()
+        async for part in super().Fetch(request, context):
+            if part.data:
+                await self.go.wait()
+            yield part

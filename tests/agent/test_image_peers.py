@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from image_nodes import Cutter, Endless, HalfLiar, ImageNode, Liar, World, made
+from image_nodes import Cutter, Endless, HalfLiar, Holding, ImageNode, Liar, World, made
 from scripted_manager import certify
 
 from swarmlite import rpc
-from swarmlite.agent.carrying import finding
+from swarmlite.agent.carrying import finding, serving
 from swarmlite.agent.carrying.keeping import Keeping
 from swarmlite.errors import PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.identity import tickets
@@ -104,6 +104,28 @@ async def test_ten_nodes_at_once_get_each_byte_twice_at_most_from_any(world: Wor
     whole = sum(sent.values()) // len(nodes)
     assert sent["source"] <= 2 * whole
     assert max(sent.values()) <= 2 * whole
+
+
+async def test_nodes_that_get_it_slowly_are_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes third does not get it from the first as well, however long the others take."""
+    monkeypatch.setattr(serving, "WAIT_S", 0.05)
+    image = made("app:1")
+    origin = await world.node("source", Holding)
+    slow = origin.service
+    assert isinstance(slow, Holding)
+    ref = f"app:1@{await origin.load(image)}"
+    nodes = [await world.node(f"node-{number}") for number in range(3)]
+    pulls = [asyncio.ensure_future(node.pull(ref, [origin.candidate()])) for node in nodes]
+    async with slow.news:  # the third is sent on, waits in vain, and comes back
+        await slow.news.wait_for(lambda: max(slow.asked.values(), default=0) > 2)
+    slow.go.set()
+    await asyncio.gather(*pulls)
+    sent: Counter[str] = Counter()
+    for node in nodes:
+        sent.update(node.carrying.received)
+    assert sent["source"] == 2 * sum(sent.values()) // 3
 
 
 async def test_a_peer_that_dies_on_the_way_is_replaced_where_it_stopped(world: World) -> None:

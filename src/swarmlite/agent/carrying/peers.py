@@ -19,7 +19,13 @@ import grpc.aio
 
 from swarmlite import rpc
 from swarmlite.agent.carrying.finding import Candidate, Finder, Found
-from swarmlite.errors import InvalidSpec, SwarmliteError, Unavailable
+from swarmlite.errors import (
+    FailedPrecondition,
+    InvalidSpec,
+    ResourceExhausted,
+    SwarmliteError,
+    Unavailable,
+)
 from swarmlite.proto.blobs_pb2 import BlobPart, BlobPeer, FetchBlobRequest
 from swarmlite.proto.blobs_pb2_grpc import BlobsStub
 from swarmlite.storage.images.flight import in_thread
@@ -27,12 +33,23 @@ from swarmlite.storage.images.peers import Sink
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 24
+MAX_ATTEMPTS, MAX_SENT_ON = 24, 250
+PATIENCE_S = 60.0
+"""How long those are asked again who are slow or busy, or have yet to get it themselves."""
+PAUSE_S = 0.25
+"""Before one of these is asked again."""
 FIRST_S = 8.0
 """How long the first part is waited for, connection and all."""
 STALL_S = 25.0
 SLOW_WINDOW_S, SLOWEST_BYTES_S = 30.0, 4096
 IDLE_S, LIFE_S = 30.0, 600.0
+
+
+class Late(Unavailable):
+    """A node has not answered in time: it may be slow only."""
+
+
+_NOT_YET = (Late, FailedPrecondition, ResourceExhausted)
 
 
 class Channels:
@@ -80,7 +97,7 @@ async def _in_time(call: Any, candidate: Candidate) -> AsyncIterator[BlobPart]:
             async with asyncio.timeout(patience_s):
                 part = await call.read()
         except TimeoutError as error:
-            raise Unavailable(f"nothing came within {patience_s:g} s") from error
+            raise Late(f"nothing came within {patience_s:g} s") from error
         if part is grpc.aio.EOF:
             code = await call.code()
             if code != grpc.StatusCode.OK:
@@ -107,6 +124,40 @@ class _Search:
     """Bytes of several were wrong together: now each gives the whole."""
     begun: bool = False
     """Some of the bytes are of an earlier download."""
+    later: dict[str, Candidate] = field(default_factory=dict)
+    """Who may give it yet, by id: they are asked again once nobody else is left."""
+    waited_for: set[str] = field(default_factory=set)
+    patient_until: float = 0.0
+    attempts: int = 0
+    sent_on: int = 0
+
+    async def next(self) -> Candidate | None:
+        """Whom to ask now; None where nobody is left."""
+        if not self.ahead:
+            self.ahead, self.later = [*reversed(self.later.values())], {}
+        if not self.ahead or self.attempts >= MAX_ATTEMPTS:
+            return None
+        candidate = self.ahead.pop()
+        self.later.pop(candidate.node_id, None)
+        if candidate.node_id in self.waited_for:
+            await asyncio.sleep(PAUSE_S)
+        return candidate
+
+    def failed(self, candidate: Candidate, error: str, *, not_yet: bool) -> None:
+        """It gave nothing, and does not count as tried for as long as it may give it yet.
+
+        Whoever sends others on gives the blob himself, once more than his share, to those who have
+        tried them all.
+        """
+        self.said[candidate.name] = error
+        now = time.monotonic()
+        self.patient_until = self.patient_until or now + PATIENCE_S
+        if not_yet and now < self.patient_until:
+            self.later[candidate.node_id] = candidate
+            self.waited_for.add(candidate.node_id)
+        else:
+            self.tried.add(candidate.node_id)
+            self.attempts += 1
 
 
 class NodePeers:
@@ -125,10 +176,8 @@ class NodePeers:
             raise Unavailable("no other node has it or expects it")
         search = _Search(list(reversed(found.candidates)), begun=sink.have > 0)
         try:
-            for _ in range(MAX_ATTEMPTS):
-                if not search.ahead:
-                    break
-                if await self._from(search.ahead.pop(), sink, search):
+            while (candidate := await search.next()) is not None:
+                if await self._from(candidate, sink, search):
                     return
         finally:
             self._carrying.coming.pop(sink.digest, None)
@@ -149,13 +198,13 @@ class NodePeers:
             sink.restart()
         before = sink.have
         self._carrying.coming[sink.digest] = candidate.node_id
-        why, instead = "it sent too little", []
+        why, instead, not_yet = "it sent too little", [], False
         try:
             instead = await self._receive(candidate, sink, search)
         except OSError:
             raise
         except SwarmliteError as error:
-            why = str(error)
+            why, not_yet = str(error), isinstance(error, _NOT_YET)
         if sink.have > before:
             search.gave.append(candidate)
         if instead:
@@ -166,8 +215,7 @@ class NodePeers:
                 return True
             self._damaged(sink, search)
             return False
-        search.tried.add(candidate.node_id)
-        search.said[candidate.name] = why
+        search.failed(candidate, why, not_yet=not_yet)
         return False
 
     async def _receive(self, candidate: Candidate, sink: Sink, search: _Search) -> list[BlobPeer]:
@@ -202,9 +250,9 @@ class NodePeers:
             if one.node_id not in search.tried and one.addr
         ]
         random.shuffle(others)
-        if not others:
-            search.tried.add(candidate.node_id)
-            search.said[candidate.name] = "it sends us to others only"
+        search.sent_on += 1
+        if not others or search.sent_on > MAX_SENT_ON:
+            search.failed(candidate, "it sends us to others only", not_yet=False)
             return
         search.ahead += [candidate, *others]
 
@@ -215,6 +263,7 @@ class NodePeers:
         log.warning(
             "a blob arrived damaged digest=%s from=%s", sink.digest, [one.name for one in gave]
         )
+        search.attempts += 1
         begun, search.begun = search.begun, False
         if begun or len({one.node_id for one in gave}) != 1:
             search.unmixed = True

@@ -47,6 +47,8 @@ class Catalog:
         self.index = ImageIndex(root / "images.json")
         self.locks = Locks()
         self.arrivals = Arrivals()
+        self.pulling: Counter[str] = Counter()
+        """Images that are on their way here, by the digest that they were asked for by."""
         self.uses_changed = False
         self._held: Counter[str] = Counter()
         self._holding = threading.Lock()  # archives are written by threads

@@ -9,7 +9,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlite.errors import InvalidSpec, NotFound, PermissionDenied, Unavailable
+from swarmlite.errors import (
+    FailedPrecondition,
+    InvalidSpec,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from swarmlite.storage.images.arriving import Arrival
 from swarmlite.storage.images.catalog import Catalog
 from swarmlite.storage.images.flight import in_thread
@@ -30,11 +36,14 @@ class Given:
     arrival: Arrival | None
 
     async def pieces(self, offset: int) -> AsyncIterator[bytes]:
-        """Its bytes from `offset` on. Raises Unavailable where what is on its way does not come."""
+        """Its bytes from `offset` on.
+
+        Raises FailedPrecondition where they may come yet, Unavailable where they do not.
+        """
         try:
             fd = await in_thread(os.open, self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise Unavailable("it was kept or given up just now: ask again") from error
+            raise FailedPrecondition("it was kept or given up just now: ask again") from error
         try:
             while offset < self.size:
                 end = await self._end(offset)
@@ -52,7 +61,9 @@ class Given:
         if arrival is None:
             return self.size
         if not await arrival.beyond(offset, STALL_S):
-            raise Unavailable("what is on its way here does not come")
+            if not arrival.ended:
+                raise FailedPrecondition("what is on its way here is slow to come: ask again")
+            raise Unavailable("what was on its way here does not come")
         return arrival.have
 
 
@@ -65,7 +76,8 @@ class Giving:
     async def find(self, image: str, digest: str, wait_s: float) -> Given:
         """A blob of the image with this index or manifest; waits for one that is to come.
 
-        Raises NotFound, and PermissionDenied where it is not that image's.
+        Raises FailedPrecondition where the image is being pulled and it may come yet, NotFound, and
+        PermissionDenied where it is not that image's.
         """
         deadline = time.monotonic() + wait_s
         while True:
@@ -77,6 +89,8 @@ class Giving:
             await asyncio.sleep(_LOOK_S)
         if given is not None and self._catalog.content.has(image):
             raise PermissionDenied(f"blob {digest[:19]} is not of the image {image[:19]}")
+        if wait_s and self._catalog.pulling[image]:
+            raise FailedPrecondition(f"blob {digest[:19]} has yet to come here: ask again")
         raise NotFound(f"blob {digest[:19]} is not here")
 
     def _given(self, digest: str) -> Given | None:

@@ -151,6 +151,7 @@ class Pulling:
             return image
         owners = self._owners.setdefault(wanted, Counter())
         owners.update([owner] if owner else [])
+        self._catalog.pulling[reference.digest] += 1
         try:
             while True:
                 image = await self._flights.run(wanted, lambda: self._pull(wanted, report, owners))
@@ -158,6 +159,8 @@ class Pulling:
                     self._hold(owner, image)
                     return image
         finally:
+            self._catalog.pulling[reference.digest] -= 1
+            self._catalog.pulling += Counter()
             owners.subtract([owner] if owner else [])
             if not +owners and self._owners.get(wanted) is owners:
                 del self._owners[wanted]
