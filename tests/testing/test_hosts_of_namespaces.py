@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from swarmlite.testing import reserved
+from swarmlite.testing.host import outermost
 from swarmlite.testing.namespaces import Lan, Machine
 
 
@@ -59,6 +60,18 @@ def test_lans_that_are_made_at_once_have_different_subnets_and_names() -> None:
     finally:
         for lan in lans:
             lan.close()
+
+
+def test_of_processes_with_one_command_line_the_parent_is_meant() -> None:
+    """A supervisor and the process that forks for it look the same; either has the lower pid."""
+    forks = "import os; pid = os.fork(); pid and print(pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", forks], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert outermost([child, parent.pid]) == outermost([parent.pid, child]) == parent.pid
+        parent.communicate("\n\n")
 
 
 def test_a_port_is_given_to_one_process_only_until_it_is_given_back(

@@ -203,11 +203,16 @@ class Host:
         }[name]
         if self.machine is None:
             raise RuntimeError(f"host {self.name} is off")
-        for pid in pids_inside(self.pid):
-            words = _command_line(pid)
-            if words and (mark == words[0] or mark in words[1:]) and words[0] != "nsenter":
-                return pid
-        raise CommandFailed(f"{name} of {self.name} does not run")
+        found = [
+            pid
+            for pid in pids_inside(self.pid)
+            if (words := _command_line(pid))
+            and (mark == words[0] or mark in words[1:])
+            and words[0] != "nsenter"
+        ]
+        if not found:
+            raise CommandFailed(f"{name} of {self.name} does not run")
+        return outermost(found)
 
     def signal_process(self, name: str, number: signal.Signals) -> int:
         """Signal one of the node's processes, as `node_pid` names them; its pid."""
@@ -294,6 +299,22 @@ class Host:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://{self.addr}:{port}{path}", timeout=timeout_s) as answer:
             return str(answer.read().decode())
+
+
+def outermost(pids: Sequence[int]) -> int:
+    """The first of `pids` that is no child of another one.
+
+    A child that was forked and runs no other program has its parent's command line: so has the
+    supervisor's forking process.
+    """
+    return next((pid for pid in pids if _parent(pid) not in pids), pids[0])
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return pid  # gone: nobody's parent, and nobody to be named
 
 
 def _command_line(pid: int) -> list[str]:
