@@ -170,3 +170,16 @@ class Holding(BlobsService):
             if part.data:
                 await self.go.wait()
             yield part
+
+
+class Silent(BlobsService):
+    """Takes questions, and never answers one."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.asked = 0
+
+    async def Fetch(self, request: FetchBlobRequest, context: Any) -> AsyncIterator[BlobPart]:
+        self.asked += 1
+        await asyncio.Event().wait()
+        yield BlobPart()

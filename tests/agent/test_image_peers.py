@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from image_nodes import Cutter, Endless, HalfLiar, Holding, ImageNode, Liar, World, made
+from image_nodes import Cutter, Endless, HalfLiar, Holding, ImageNode, Liar, Silent, World, made
 from scripted_manager import certify
 
 from swarmlite import rpc
-from swarmlite.agent.carrying import finding, serving
+from swarmlite.agent.carrying import finding, peers, serving
 from swarmlite.agent.carrying.keeping import Keeping
 from swarmlite.errors import PermissionDenied, SwarmliteError, Unavailable
 from swarmlite.identity import tickets
@@ -126,6 +126,21 @@ async def test_nodes_that_get_it_slowly_are_waited_for(
     for node in nodes:
         sent.update(node.carrying.received)
     assert sent["source"] == 2 * sum(sent.values()) // 3
+
+
+async def test_a_node_that_never_answers_is_asked_twice_and_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its power may be cut, and the registry is there."""
+    monkeypatch.setattr(peers, "FIRST_S", 0.2)
+    image = made("app:1")
+    silent = await world.node("silent", Silent)
+    digest = await silent.load(image)
+    node = await world.node("node")
+    with pytest.raises(Unavailable, match="silent \\(nothing came within"):
+        await node.pull(f"app:1@{digest}", [silent.candidate()])
+    assert isinstance(silent.service, Silent)
+    assert silent.service.asked == 2
 
 
 async def test_a_peer_that_dies_on_the_way_is_replaced_where_it_stopped(world: World) -> None:

@@ -49,9 +49,6 @@ class Late(Unavailable):
     """A node has not answered in time: it may be slow only."""
 
 
-_NOT_YET = (Late, FailedPrecondition, ResourceExhausted)
-
-
 class Channels:
     """Connections to other nodes, kept while they are used."""
 
@@ -143,13 +140,16 @@ class _Search:
             await asyncio.sleep(PAUSE_S)
         return candidate
 
-    def failed(self, candidate: Candidate, error: str, *, not_yet: bool) -> None:
+    def failed(self, candidate: Candidate, error: str | SwarmliteError) -> None:
         """It gave nothing, and does not count as tried for as long as it may give it yet.
 
         Whoever sends others on gives the blob himself, once more than his share, to those who have
-        tried them all.
+        tried them all. Who is late twice has most likely no power.
         """
-        self.said[candidate.name] = error
+        self.said[candidate.name] = str(error)
+        not_yet = isinstance(error, FailedPrecondition | ResourceExhausted) or (
+            isinstance(error, Late) and candidate.node_id not in self.waited_for
+        )
         now = time.monotonic()
         self.patient_until = self.patient_until or now + PATIENCE_S
         if not_yet and now < self.patient_until:
@@ -198,13 +198,14 @@ class NodePeers:
             sink.restart()
         before = sink.have
         self._carrying.coming[sink.digest] = candidate.node_id
-        why, instead, not_yet = "it sent too little", [], False
+        why: str | SwarmliteError = "it sent too little"
+        instead: list[BlobPeer] = []
         try:
             instead = await self._receive(candidate, sink, search)
         except OSError:
             raise
         except SwarmliteError as error:
-            why, not_yet = str(error), isinstance(error, _NOT_YET)
+            why = error
         if sink.have > before:
             search.gave.append(candidate)
         if instead:
@@ -215,7 +216,7 @@ class NodePeers:
                 return True
             self._damaged(sink, search)
             return False
-        search.failed(candidate, why, not_yet=not_yet)
+        search.failed(candidate, why)
         return False
 
     async def _receive(self, candidate: Candidate, sink: Sink, search: _Search) -> list[BlobPeer]:
@@ -252,7 +253,7 @@ class NodePeers:
         random.shuffle(others)
         search.sent_on += 1
         if not others or search.sent_on > MAX_SENT_ON:
-            search.failed(candidate, "it sends us to others only", not_yet=False)
+            search.failed(candidate, "it sends us to others only")
             return
         search.ahead += [candidate, *others]
 

@@ -160,7 +160,7 @@ class Pulling:
                     return image
         finally:
             self._catalog.pulling[reference.digest] -= 1
-            self._catalog.pulling += Counter()
+            self._catalog.pulling += Counter()  # which drops those at 0
             owners.subtract([owner] if owner else [])
             if not +owners and self._owners.get(wanted) is owners:
                 del self._owners[wanted]
