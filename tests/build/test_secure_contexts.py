@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import io
-import ipaddress
 import os
 import shutil
 import socket
@@ -19,13 +17,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from swarmlite.build.context.sources import Sources
 from swarmlite.errors import Unavailable
+from swarmlite.testing.registry import make_certificates
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 SSHD = Path("/usr/sbin/sshd")
@@ -70,34 +65,6 @@ class Quiet(SimpleHTTPRequestHandler):
         return
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """Of 127.0.0.1, signed by itself; and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "contexts")])
-    now, address = datetime.datetime.now(datetime.UTC), ipaddress.ip_address("127.0.0.1")
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(address)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "ca.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "ca.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return folder / "ca.crt", folder / "ca.key"
-
-
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """An https server of `served`, and the CA that it is known by."""
@@ -106,9 +73,10 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     with tarfile.open(served / "context.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "Dockerfile", "Dockerfile")
-    ca, key = certificate(tmp_path)
+    ca, shown, key = (tmp_path / name for name in ("ca.crt", "site.crt", "site.key"))
+    make_certificates("127.0.0.1", ca, shown, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca, key)
+    context.load_cert_chain(shown, key)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served))) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         serving = threading.Thread(target=server.serve_forever, daemon=True)

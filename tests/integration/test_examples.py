@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import ssl
 import urllib.request
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from swarm_world import EXAMPLES, Deploy
 
 from swarmlite.testing import Cluster, Host
+from swarmlite.testing.registry import make_certificates
 
 pytestmark = pytest.mark.timeout(300)
 LATER = ("--detach=true",)
@@ -111,30 +107,11 @@ def test_the_proxy_speaks_tls_for_the_web_servers_behind_it(
 
 
 def certificate(folder: Path) -> ssl.SSLContext:
-    """site.pem in the folder, of a key and a certificate of its own; who trusts just that."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "site.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    shown = made.public_bytes(serialization.Encoding.PEM).decode()
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
-    (folder / "site.pem").write_text(shown + private)
-    context = ssl.create_default_context(cadata=shown)
+    """site.pem in the folder, a certificate and its key; who trusts its CA."""
+    ca, shown, key = (folder / name for name in ("ca.crt", "site.crt", "site.key"))
+    make_certificates("site.example", ca, shown, key)
+    (folder / "site.pem").write_text(shown.read_text() + key.read_text())
+    context = ssl.create_default_context(cafile=str(ca))
     context.check_hostname = False  # it is asked by the hosts' addresses
     return context
 
@@ -181,8 +158,11 @@ def test_a_page_of_the_static_site_that_is_changed_is_deployed_again(
     cluster.wait(lambda: host.get(8083) == "another page\n", NEAR, "the new page")
 
 
-def test_a_cron_job_runs_when_it_is_told_to(deploy: Deploy) -> None:
+def test_a_cron_job_runs_when_it_is_told_to(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not at the deployment, but when it is due, or by --force."""
+    monkeypatch.setenv("BACKUP_AT", "0 0 29 2 *")
     cluster = deploy("cron", *LATER)
     cluster.wait_running("cron_app", 1, NEAR)
     assert cluster.manager.cli("service", "ps", "-q", "cron_backup") == ""
@@ -207,8 +187,11 @@ def test_a_canary_is_one_task_until_it_is_promoted(
         return str((json.loads(text) or {}).get("Message", ""))
 
     cluster.wait(lambda: "the rest waits for `service promote`" in message(), NEAR, "the canary")
-    pages = [cluster.manager.get(8084) for _ in range(3)]
-    assert sorted(pages) == ["release 1\n", "release 1\n", "release 2\n"]
+
+    def three() -> list[str]:
+        return sorted(cluster.manager.get(8084) for _ in range(3))
+
+    cluster.wait(lambda: three() == ["release 1\n", "release 1\n", "release 2\n"], NEAR, "one of 3")
     cluster.manager.cli("service", "promote", "canary_web")
     cluster.wait(lambda: message() == "update completed", NEAR, "the rest")
-    assert {cluster.manager.get(8084) for _ in range(3)} == {"release 2\n"}
+    cluster.wait(lambda: three() == ["release 2\n"] * 3, NEAR, "all to be of it")

@@ -1,14 +1,13 @@
 """A web server that counts what it is asked, for Prometheus at /metrics."""
 
-import signal
-import sys
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from pages import Pages, serve
 
 asked: Counter[str] = Counter()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Pages):
     """/metrics tells the numbers of requests; every other path says hello."""
 
     def do_GET(self) -> None:
@@ -19,14 +18,8 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/metrics":
             lines = ["# TYPE web_requests_total counter\n"]
             lines += [f'web_requests_total{{path="{p}"}} {n}\n' for p, n in asked.items()]
-        body = "".join(lines).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(200, "".join(lines), "text/plain; version=0.0.4")
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+    serve(Handler, 8000)

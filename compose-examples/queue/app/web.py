@@ -1,15 +1,13 @@
 """Takes jobs (POST /?jobs=10) and says how many wait, how many are done, and by whom (GET /)."""
 
 import os
-import signal
-import sys
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from pages import Pages, serve
 from resp import Redis, RedisError
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Pages):
     """See above."""
 
     def do_POST(self) -> None:
@@ -29,12 +27,7 @@ class Handler(BaseHTTPRequestHandler):
                 status, text = 200, f"{ask(redis)}\n"
         except (OSError, RedisError) as error:
             status, text = 503, f"Redis does not answer yet: {error}\n"
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, text)
 
 
 def state(redis: Redis) -> str:
@@ -45,5 +38,4 @@ def state(redis: Redis) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+    serve(Handler, 8000)

@@ -1,14 +1,11 @@
 """Lists the products. It trusts that the tables are there: it starts behind the migration."""
 
-import signal
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import psycopg2
 from database import connect
+from pages import Pages, serve
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Pages):
     """Every path answers with the products."""
 
     def do_GET(self) -> None:
@@ -22,16 +19,6 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.answer(200, "".join(rows))
 
-    def answer(self, status: int, text: str) -> None:
-        """Send a page of plain text."""
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+    serve(Handler, 8000)

@@ -1,18 +1,16 @@
 """Counts its visitors in Redis, and waits for Redis as long as it must."""
 
 import os
-import signal
 import socket
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from pages import Pages, serve
 from resp import Redis, RedisError
 
 REDIS_HOST = os.environ.get("REDIS_HOST", "redis")
 PORT = int(os.environ.get("PORT", "8000"))
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Pages):
     """`/` counts a visit, `/health` asks Redis whether it is there."""
 
     def do_GET(self) -> None:
@@ -29,16 +27,6 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.answer(200, text)
 
-    def answer(self, status: int, text: str) -> None:
-        """Send a page of plain text."""
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ThreadingHTTPServer(("", PORT), Handler).serve_forever()
+    serve(Handler, PORT)

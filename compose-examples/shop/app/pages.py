@@ -1,0 +1,1 @@
+../../webapp-redis/app/pages.py
