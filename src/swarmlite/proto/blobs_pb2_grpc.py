@@ -47,7 +47,8 @@ class BlobsServicer(object):
     def Fetch(self, request, context):
         """A manifest, config or layer of the image that the ticket is for, from an offset on; also of one that is on its way here,
         as it comes. PERMISSION_DENIED: the ticket does not hold, or the blob is not that image's. NOT_FOUND: it is not here.
-        RESOURCE_EXHAUSTED: too many ask at once. UNAVAILABLE: what was on its way here did not come.
+        RESOURCE_EXHAUSTED: too many ask at once. FAILED_PRECONDITION: it is to come here: ask again.
+        UNAVAILABLE: what was on its way here did not come.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

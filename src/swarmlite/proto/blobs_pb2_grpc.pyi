@@ -61,7 +61,8 @@ class BlobsStub(typing.Generic[_BlobsFetchType]):
     Fetch: _BlobsFetchType
     """A manifest, config or layer of the image that the ticket is for, from an offset on; also of one that is on its way here,
     as it comes. PERMISSION_DENIED: the ticket does not hold, or the blob is not that image's. NOT_FOUND: it is not here.
-    RESOURCE_EXHAUSTED: too many ask at once. UNAVAILABLE: what was on its way here did not come.
+    RESOURCE_EXHAUSTED: too many ask at once. FAILED_PRECONDITION: it is to come here: ask again.
+    UNAVAILABLE: what was on its way here did not come.
     """
 
 BlobsAsyncStub: typing_extensions.TypeAlias = BlobsStub[
@@ -80,7 +81,8 @@ class BlobsServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.blobs_pb2.BlobPart], collections.abc.AsyncIterator[swarmlite.proto.blobs_pb2.BlobPart]]:
         """A manifest, config or layer of the image that the ticket is for, from an offset on; also of one that is on its way here,
         as it comes. PERMISSION_DENIED: the ticket does not hold, or the blob is not that image's. NOT_FOUND: it is not here.
-        RESOURCE_EXHAUSTED: too many ask at once. UNAVAILABLE: what was on its way here did not come.
+        RESOURCE_EXHAUSTED: too many ask at once. FAILED_PRECONDITION: it is to come here: ask again.
+        UNAVAILABLE: what was on its way here did not come.
         """
 
 def add_BlobsServicer_to_server(servicer: BlobsServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
