@@ -28,7 +28,10 @@ async def test_an_exec_is_waited_for_by_a_call_of_its_own_and_nothing_is_left_of
                 answer: dict[str, Any] = {"id": message["id"], "ok": ANSWERS[message["op"]]}
                 writer.write(protocol.encode(answer))
         writer.close()
+        await writer.wait_closed()
+        ended.set()
 
+    ended = asyncio.Event()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     async with await asyncio.start_unix_server(serve, tmp_path / "s.sock"):
         supervisor = await Supervisor.connect(tmp_path / "s.sock")
@@ -43,3 +46,4 @@ async def test_an_exec_is_waited_for_by_a_call_of_its_own_and_nothing_is_left_of
         finally:
             await supervisor.close()
             os.close(null)
+            await ended.wait()  # a server that closes leaves its connections
