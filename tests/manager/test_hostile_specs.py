@@ -104,7 +104,8 @@ def test_a_spec_is_refused_in_one_line_or_served(spec: ServiceSpec) -> None:
         assert str(error) and "\n" not in str(error)
         assert str(error).isprintable()
         return
-    if filled.replicated.replicas > 3 or filled.replicated_job.total_completions > 3:
+    most = max(filled.replicated.replicas, filled.autoscale.min)
+    if most > 3 or filled.replicated_job.total_completions > 3:
         return  # as sound as fewer of them, and slower
     service_id = world.create_service(filled)
     world.settle()
@@ -125,3 +126,12 @@ def test_a_spec_is_refused_in_one_line_or_served(spec: ServiceSpec) -> None:
 def test_what_hurts_is_refused_in_a_name(text: str) -> None:
     with pytest.raises(SwarmliteError):
         validate_service(service_spec(text))
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\nb", "\u202e"])
+def test_what_hurts_is_written_out_in_the_error(text: str) -> None:
+    spec = service_spec("web")
+    spec.task.log_driver.name = text
+    with pytest.raises(SwarmliteError, match="unknown log driver") as refused:
+        validate_service(spec)
+    assert str(refused.value).isprintable()

@@ -49,7 +49,8 @@ def labels(texts: Iterable[str]) -> dict[str, str]:
 
 
 def _one(text: str) -> tuple[str, str]:
-    kind, equals, value = text.partition("=")
-    if not equals or not kind or not value or len(text) > MAX_WORD or "," in value:
+    kind, _, value = text.partition("=")
+    long = len(text) > MAX_WORD
+    if not kind or not value or long or "," in value or not text.isprintable():
         raise InvalidSpec(f"{text[:60]!r}: expected KIND=COUNT or KIND=NAME, for example gpu=2")
     return kind, value

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import yaml
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.validate.checks import one_line
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
@@ -52,7 +53,7 @@ class Node:
     def error(self, problem: str) -> InvalidSpec:
         """`file:line:column: path: problem`, to raise."""
         where = f"{self.path}: " if self.path else ""
-        return InvalidSpec(_one_line(f"{self.place}: {where}{problem}"))
+        return InvalidSpec(one_line(f"{self.place}: {where}{problem}"))
 
     @property
     def kind(self) -> str:
@@ -72,13 +73,6 @@ class Node:
     def with_text(self, text: str) -> Node:
         """The same scalar saying something else."""
         return replace(self, value=text, text=text)
-
-
-def _one_line(text: str) -> str:
-    """Keys of a file may hold anything, line ends and a terminal's orders too."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _shown(text: str) -> str:
@@ -178,7 +172,7 @@ class _Converter:
                 continue
             if key.value in own:
                 where = f"{path}: " if path else ""
-                problem = f"{_one_line(where)}the key {key.value!r} is repeated"
+                problem = f"{one_line(where)}the key {key.value!r} is repeated"
                 raise InvalidSpec(f"{self._file}:{line}:{column}: {problem}")
             node = self.node(item, f"{path}.{key.value}" if path else key.value)
             if not isinstance(node.value, str):

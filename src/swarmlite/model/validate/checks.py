@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import PurePosixPath
+from typing import ParamSpec
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -20,11 +22,32 @@ MAX_SPEC_BYTES = 600 * 1024
 """Of a spec: the store takes 1.4 MB, and a service has the spec before it with it."""
 MAX_USER = 256
 MAX_DURATION_S = 10 * 365 * 24 * 3600
+P = ParamSpec("P")
 _DNS_LABEL = re.compile(r"[A-Za-z0-9](?:[-_]*[A-Za-z0-9]+)*")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PAYLOAD_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_.\-$]+(:[A-Za-z0-9_.\-$]+)?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*")
+
+
+def one_line(text: str) -> str:
+    """Text of a user's, for a message: line ends and a terminal's orders are written out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def in_one_line(validate: Callable[P, None]) -> Callable[P, None]:
+    """The rules of an object, whose errors may name anything that stands in its spec."""
+
+    @wraps(validate)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            validate(*args, **kwargs)
+        except InvalidSpec as error:
+            raise InvalidSpec(one_line(str(error))) from error
+
+    return checked
 
 
 def text(where: str, value: str, *, lines: bool = False) -> None:

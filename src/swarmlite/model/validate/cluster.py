@@ -15,6 +15,7 @@ MIN_HEARTBEAT_S = 0.1
 MAX_HEARTBEAT_S = 3600
 
 
+@checks.in_one_line
 def validate_cluster(spec: ClusterSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks. Defaults need not be filled in."""
     check_cluster(spec)

@@ -41,6 +41,7 @@ _IPC_SYSCTLS = frozenset(
 _HEALTH_TESTS = ("NONE", "CMD", "CMD-SHELL")
 
 
+@checks.in_one_line
 def validate_container(spec: ContainerSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks."""
     for rule in RULES:

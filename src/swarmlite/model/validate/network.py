@@ -16,6 +16,7 @@ Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_MTU, MIN_MTU6 = 576, 1280
 
 
+@checks.in_one_line
 def validate_network(spec: NetworkSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks."""
     name = spec.annotations.name

@@ -10,6 +10,7 @@ from swarmlite.proto.types_pb2 import NodeRole
 from . import checks
 
 
+@checks.in_one_line
 def validate_node(spec: NodeSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks."""
     checks.member("--role", spec.desired_role, NodeRole)

@@ -14,6 +14,7 @@ MAX_CONFIG_BYTES = 1000 * 1024
 MAX_NAME = 64
 
 
+@checks.in_one_line
 def validate_secret(spec: SecretSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks; no error shows the data."""
     checks.payload_name("secret name", spec.annotations.name, MAX_NAME)
@@ -23,6 +24,7 @@ def validate_secret(spec: SecretSpec) -> None:
     _template("secret", spec.annotations.name, spec.templating.name, spec.data)
 
 
+@checks.in_one_line
 def validate_config(spec: ConfigSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks."""
     checks.payload_name("config name", spec.annotations.name, MAX_NAME)

@@ -39,6 +39,7 @@ NAMESPACES = {
 }
 
 
+@checks.in_one_line
 def validate_service(spec: ServiceSpec) -> None:
     """Raise InvalidSpec for the first rule that `spec` breaks. Defaults need not be filled in."""
     checks.dns_name("service name", spec.annotations.name)
@@ -52,6 +53,7 @@ def validate_service(spec: ServiceSpec) -> None:
         rule(spec)
 
 
+@checks.in_one_line
 def validate_change(old: ServiceSpec, new: ServiceSpec) -> None:
     """Raise InvalidSpec for a change that no update may make."""
     if old.annotations.name != new.annotations.name:
@@ -115,6 +117,8 @@ def _generic(reserved: Iterable[GenericResource]) -> None:
     for one in reserved:
         if not one.kind:
             raise InvalidSpec("--generic-resource: one of them names no kind: expected gpu=2")
+        checks.text("--generic-resource", one.kind)
+        checks.text("--generic-resource", one.named)
         if len(one.kind) > MAX_WORD or len(one.named) > MAX_WORD:
             raise InvalidSpec(f"--generic-resource: a word has more than {MAX_WORD} characters")
         if not one.named and not 0 < one.discrete < 2**53:
