@@ -3,81 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import ssl
 import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_client import MARKUP, WAIT_S, ask, base, signed_in, token_of
 
 from swarmlite.testing import Cluster
-from swarmlite.testing import images as debian_images
-from swarmlite.testing.registry import Registry
 
 pytestmark = pytest.mark.timeout(600)
-WAIT_S = 120
-MARKUP = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """One manager with its page enabled and a service of two tasks, with markup in a label."""
-    with Cluster(1, 0) as made:
-        assert made.lan is not None
-        with Registry(made.lan.gateway) as registry:
-            registry.push(debian_images.busybox())
-            made.manager.cli("ui", "enable")
-            made.manager.cli(
-                "service", "create", "-q", "--name", "web", "--replicas", "2",
-                "--label", f"note={MARKUP}", f"{registry.address}/busybox:latest", "sleep", "1000",
-                timeout_s=180,
-            )  # fmt: skip
-            yield made
-
-
-def opener(cluster: Cluster, *handlers: Any) -> urllib.request.OpenerDirector:
-    """A client that trusts the cluster's authority, follows no redirects and keeps no cookies."""
-    roots = cluster.manager.paths.certificates_dir / "ca.crt"
-    context = ssl.create_default_context(cafile=str(roots))
-
-    class Stay(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: Any, **__: Any) -> None:
-            return None
-
-    return urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), Stay()
-    )
-
-
-def ask(cluster: Cluster, url: str, cookie: str = "", form: dict[str, str] | None = None) -> Any:
-    """Status, headers and text of an answer."""
-    data = urllib.parse.urlencode(form).encode() if form is not None else None
-    request = urllib.request.Request(url, data, {"Cookie": cookie} if cookie else {})
-    try:
-        with opener(cluster).open(request, timeout=60) as answer:
-            return answer.status, answer.headers, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.headers, error.read().decode()
-
-
-def base(cluster: Cluster) -> str:
-    return f"https://{cluster.manager.addr}:2376/ui"
-
-
-def signed_in(cluster: Cluster, role: str) -> str:
-    """A cookie of this role."""
-    link = cluster.manager.cli("ui", "open", "--role", role).strip()
-    status, headers, _ = ask(cluster, link)
-    assert status == 303
-    cookie = str(headers["Set-Cookie"])
-    assert {"HttpOnly", "Secure", "SameSite=Strict"} <= set(cookie.split("; "))
-    assert ask(cluster, link)[0] == 403, "a link signs in once"
-    return cookie.partition(";")[0]
 
 
 def test_nobody_sees_anything_without_signing_in(cluster: Cluster) -> None:
@@ -95,9 +30,7 @@ def test_a_reader_looks_and_changes_nothing(cluster: Cluster) -> None:
     assert "Remove" not in text
     assert MARKUP not in text
     assert "&lt;script&gt;alert(1)" in text
-    token = re.search(r'name="token" value="([^"]+)"', text)
-    assert token is not None
-    form = {"do": "scale", "replicas": "5", "token": token[1]}
+    form = {"do": "scale", "replicas": "5", "token": token_of(text)}
     _, _, plan = ask(cluster, f"{base(cluster)}/service/web/plan", cookie, form)
     version = re.search(r'name="version" value="(\d+)"', plan)
     assert version is not None
@@ -110,44 +43,18 @@ def test_a_reader_looks_and_changes_nothing(cluster: Cluster) -> None:
 
 def test_a_form_without_its_token_or_of_an_older_version_changes_nothing(cluster: Cluster) -> None:
     cookie = signed_in(cluster, "admin")
-    form = {"do": "remove", "version": "1"}
+    form = {"do": "remove", "version": "0"}
     for token in ({}, {"token": "x"}):
         status, _, text = ask(cluster, f"{base(cluster)}/service/web/do", cookie, form | token)
         assert (status, "not of this page" in text) == (403, True)
     _, _, text = ask(cluster, f"{base(cluster)}/service/web", cookie)
-    token = re.search(r'name="token" value="([^"]+)"', text)
-    assert token is not None
-    form["token"] = token[1]
+    form["token"] = token_of(text)
     status, _, text = ask(cluster, f"{base(cluster)}/service/web/do", cookie, form)
     assert (status, "somebody else changed" in text) == (409, True)
-    wrong = {"do": "scale", "replicas": "-1", "token": token[1]}
+    wrong = {"do": "scale", "replicas": "-1", "token": form["token"]}
     status, _, text = ask(cluster, f"{base(cluster)}/service/web/plan", cookie, wrong)
     assert (status, "expected a number" in text) == (400, True)
     assert "web" in cluster.manager.cli("service", "ls")
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """Debian's chromium, without a window."""
-    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-        pytest.skip("chromium is not installed (Debian: chromium, chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (
-        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
-        "--ignore-certificate-errors", "--no-proxy-server", f"--user-data-dir={tmp_path}/profile",
-        "--window-size=1200,900",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    driver.set_page_load_timeout(WAIT_S)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def test_a_browser_signs_in_scales_and_sees_it_live(
@@ -187,6 +94,8 @@ def test_a_browser_signs_in_scales_and_sees_it_live(
     cluster.wait(lambda: tiles() == 3, WAIT_S, "three tiles, without loading the page again")
     cluster.manager.cli("service", "scale", "-d", "web=1")
     cluster.wait(lambda: tiles() == 1, WAIT_S, "one tile, without loading the page again")
+    cluster.manager.cli("service", "scale", "-d", "web=2")
+    cluster.wait(lambda: tiles() == 2, WAIT_S, "two tiles, without loading the page again")
     cluster.manager.freeze("etcd")
     try:
         lost = "The managers have no quorum"

@@ -39,7 +39,7 @@ class OneService:
     async def service(self, session: Session, ref: str) -> Any:
         found = Service(id="s")
         found.spec.replicated.replicas = 2
-        return found, [], {}
+        return found, []
 
     async def call(self, session: Session, method: str, request: Any) -> Any:
         assert method == "ListNodes"

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from swarmlite import rpc
-from swarmlite.docker.services import service as service_body
 from swarmlite.model import task_states
 from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2 import (
@@ -16,6 +15,7 @@ from swarmlite.proto.control_pb2 import (
     GetRequest,
     ListRequest,
     ListTasksRequest,
+    LogsRequest,
     RemoveRequest,
     UpdateServiceRequest,
 )
@@ -105,6 +105,14 @@ class Cluster:
         cluster = await self.call(look, "GetCluster", GetRequest(ref="default"))
         return role_word(cluster.users.get(user_id), datetime.now(UTC))
 
+    def logs(self, session: Session, request: LogsRequest) -> Any:
+        """Responses of ServiceLogs, as this user."""
+        return self._control.ServiceLogs(request, metadata=((ACT_AS, session.role),))
+
+    def tunnel(self, session: Session) -> Any:
+        """A call of TaskTunnel, as this user."""
+        return self._control.TaskTunnel(metadata=((ACT_AS, session.role),))
+
     async def overview(self, session: Session) -> Overview:
         """Nodes with their live tasks, and services."""
         nodes = await self.call(session, "ListNodes", ListRequest())
@@ -112,13 +120,13 @@ class Cluster:
         services = await self.call(session, "ListServices", ListRequest())
         return _picture(nodes, tasks, services)
 
-    async def service(self, session: Session, ref: str) -> tuple[Service, list[Task], Any]:
-        """One, its tasks (the newest first), and its description as `inspect` has it."""
+    async def service(self, session: Session, ref: str) -> tuple[Service, list[Task]]:
+        """One, and its tasks, the newest first."""
         found = await self.call(session, "GetService", GetRequest(ref=ref))
         filters = [Filter(key="service", values=[found.id])]
         tasks = await self.call(session, "ListTasks", ListTasksRequest(filters=filters))
         newest = sorted(tasks.tasks, key=lambda t: -t.meta.created_version.index)
-        return found, newest, service_body(found)["Spec"]
+        return found, newest
 
     async def update(self, session: Session, found: Service, spec: Any, **more: Any) -> None:
         """Write a service, if nobody else did since it was looked at."""
@@ -153,11 +161,19 @@ def _picture(nodes: Any, tasks: Any, services: Any) -> Overview:
     return Overview(columns, sorted(rows, key=lambda row: row.name), nodes.stale)
 
 
+def task_name(task: Task) -> str:
+    """As users know it: its service and its place, or the name that it has."""
+    if not task.service_annotations.name:
+        return task.annotations.name or task.id
+    return f"{task.service_annotations.name}.{task.slot or task.node_id}"
+
+
 def tile(task: Task) -> Tile:
     """What is said of a task at a glance."""
     status = task.status
-    name = f"{task.service_annotations.name}.{task.slot or task.node_id}"
-    return Tile(task.id, name, task_states.name(status.state), status.err or status.message)
+    return Tile(
+        task.id, task_name(task), task_states.name(status.state), status.err or status.message
+    )
 
 
 def _column(node: Node, tiles: list[Tile]) -> Column:

@@ -15,6 +15,7 @@ import grpc
 from swarmlite.errors import SwarmliteError
 from swarmlite.proto.control_pb2 import WatchRequest
 from swarmlite.ui.cluster import Cluster
+from swarmlite.ui.events import Events
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Live:
         self._cluster, self._picture = cluster, picture
         self._changed = asyncio.Event()
         self._told = asyncio.Condition()
+        self.events = Events()
         self.number = 0
         self.shown = ""
 
@@ -50,7 +52,9 @@ class Live:
     async def _watch(self) -> None:
         while True:
             with contextlib.suppress(grpc.RpcError):
-                async for _ in self._cluster.watch(WatchRequest(kinds=KINDS)):
+                async for response in self._cluster.watch(WatchRequest(kinds=KINDS)):
+                    for event in response.events:
+                        self.events.happened(event)
                     self._changed.set()
             self._changed.set()  # what the page then says is why
             await asyncio.sleep(AGAIN_S)

@@ -23,6 +23,7 @@ from swarmlite.ui.signing import COOKIE, SESSION_S, Session, Sessions
 ROOM = Path(__file__).parent
 MAX_BODY_BYTES = 1 << 20
 PING_S = 15.0
+STATIC = ("page.css", "page.js", "logs.js", "shell.js")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -30,7 +31,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-OPEN = ("/ui/signin", "/ui/static/page.css", "/ui/static/page.js")
+OPEN = ("/ui/signin", *(f"/ui/static/{name}" for name in STATIC))
 """What is answered to anybody: nothing of the cluster."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,10 +52,15 @@ class Server:
             loader=FileSystemLoader(ROOM / "templates"), autoescape=True, undefined=StrictUndefined
         )
         self.live = Live(cluster, self._picture)
+        self.tunnels = paths.run_dir / "ui"
 
     def app(self) -> web.Application:
         """With every route of the page."""
+        from swarmlite.ui.lines import LogPages
+        from swarmlite.ui.nodes import NodePages
         from swarmlite.ui.pages import Pages
+        from swarmlite.ui.services import ServicePages
+        from swarmlite.ui.tasks import TaskPages
 
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._guarded])
         app.router.add_get("/ui", _home)
@@ -62,7 +68,8 @@ class Server:
         app.router.add_post("/ui/signout", self._sign_out)
         app.router.add_get("/ui/live", self._stream)
         app.router.add_static("/ui/static", ROOM / "static")
-        Pages(self).add_to(app.router)
+        for pages in (Pages, ServicePages, NodePages, TaskPages, LogPages):
+            pages(self).add_to(app.router)
         return app
 
     # answers
@@ -93,7 +100,7 @@ class Server:
         session: Session | None = None
         try:
             if request.path not in OPEN:
-                session = request["session"] = await self._who(request)
+                session = request["session"] = await self.who(request)
                 if request.method == "POST":
                     await _check_token(request, session)
             answer = await handler(request)
@@ -108,7 +115,7 @@ class Server:
                 set_cookie(answer, request["cookie"])
         return answer
 
-    async def _who(self, request: web.Request) -> Session:
+    async def who(self, request: web.Request) -> Session:
         """Raises PermissionDenied for who is not signed in.
 
         Who shows a certificate and no cookie gets one with the answer.
@@ -155,7 +162,7 @@ class Server:
             except TimeoutError:
                 await answer.write(b": still there\n\n")
             try:
-                await self._who(request)
+                await self.who(request)
             except PermissionDenied:
                 await answer.write(b"event: end\ndata: signed out\n\n")
                 return answer

@@ -1,0 +1,64 @@
+"""What happened lately, as `swarmlite events` tells it: the last of it, in memory."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from swarmlite.docker.swarmevent import SwarmEvents
+from swarmlite.proto.control_pb2 import WatchResponse
+from swarmlite.proto.objects_pb2 import Node, Task
+
+KEPT = 2000
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One line; `ids` are the objects that it is of."""
+
+    at: str
+    kind: str
+    name: str
+    what: str
+    ids: frozenset[str]
+
+
+class Events:
+    """Of the whole cluster, since this process began."""
+
+    def __init__(self) -> None:
+        """Nothing happened yet."""
+        self._told = SwarmEvents()
+        self._kept: deque[Happened] = deque(maxlen=KEPT)
+
+    def seen(self, values: Iterable[Node | Task]) -> None:
+        """How things are before the first event."""
+        self._told = SwarmEvents()
+        for value in values:
+            self._told.seen(value)
+
+    def happened(self, event: WatchResponse.Event) -> None:
+        """One event of a watch."""
+        body = self._told.body(event, time.time_ns())
+        if body is None:
+            return
+        attributes = body["Actor"]["Attributes"]
+        changes = [f"{key.removesuffix('.new')} {value}" for key, value in attributes.items()
+                   if key.endswith(".new")]  # fmt: skip
+        ids = {body["Actor"]["ID"], attributes.get("service", ""), attributes.get("node", "")}
+        self._kept.append(Happened(
+            f"{datetime.fromtimestamp(body['time'], UTC):%Y-%m-%d %H:%M:%S}",
+            body["Type"],
+            attributes["name"],
+            ", ".join([body["Action"], *changes]),
+            frozenset(ids - {""}),
+        ))  # fmt: skip
+
+    def of(self, object_id: str) -> list[Happened]:
+        """The last ones of a service, a node or a task, the newest first."""
+        found = [each for each in reversed(self._kept) if object_id in each.ids]
+        return found[:SHOWN]

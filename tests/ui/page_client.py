@@ -1,0 +1,70 @@
+"""A client of the page without a browser, and what the tests of the page ask it."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from swarmlite.testing import Cluster
+
+WAIT_S = 120
+MARKUP = "<script>alert(1)</script>"
+
+
+def opener(cluster: Cluster, *handlers: Any) -> urllib.request.OpenerDirector:
+    """A client that trusts the cluster's authority, follows no redirects and keeps no cookies."""
+    roots = cluster.manager.paths.certificates_dir / "ca.crt"
+    context = ssl.create_default_context(cafile=str(roots))
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: Any, **__: Any) -> None:
+            return None
+
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), Stay()
+    )
+
+
+def ask(cluster: Cluster, url: str, cookie: str = "", form: dict[str, str] | None = None) -> Any:
+    """Status, headers and text of an answer."""
+    data = urllib.parse.urlencode(form).encode() if form is not None else None
+    request = urllib.request.Request(url, data, {"Cookie": cookie} if cookie else {})
+    try:
+        with opener(cluster).open(request, timeout=60) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read().decode()
+
+
+def base(cluster: Cluster) -> str:
+    return f"https://{cluster.manager.addr}:2376/ui"
+
+
+def signed_in(cluster: Cluster, role: str) -> str:
+    """A cookie of this role."""
+    link = cluster.manager.cli("ui", "open", "--role", role).strip()
+    status, headers, _ = ask(cluster, link)
+    assert status == 303
+    cookie = str(headers["Set-Cookie"])
+    assert {"HttpOnly", "Secure", "SameSite=Strict"} <= set(cookie.split("; "))
+    assert ask(cluster, link)[0] == 403, "a link signs in once"
+    return cookie.partition(";")[0]
+
+
+def token_of(text: str) -> str:
+    """Of the forms of a page."""
+    found = re.search(r'name="token" value="([^"]+)"', text)
+    assert found is not None, text
+    return found[1]
+
+
+def field_of(text: str, name: str) -> str:
+    """A hidden field of a plan."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', text)
+    assert found is not None, text
+    return found[1]
