@@ -19,6 +19,7 @@ from swarmlite.model import task_states
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.containers_pb2_grpc import ContainersServicer, ContainersStub
 from swarmlite.proto.control_pb2 import TunnelTo
+from swarmlite.proto.objects_pb2 import Config, Secret
 from swarmlite.proto.specs_pb2 import ContainerSpec
 
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -49,6 +50,33 @@ async def test_commands_of_plain_containers_are_not_found_by_way_of_a_manager(
                 await call
             assert refused.value.code() == grpc.StatusCode.NOT_FOUND
     await here.Remove(pb.RemoveContainerRequest(ref=plain, force=True))
+
+
+async def test_who_only_reads_inspects_the_spec_and_never_a_payload_or_a_registrys_credentials(
+    node: AgentNode,
+) -> None:
+    """The environment is of the spec, which the managers show to readers too."""
+    task = node.task(SLEEP)
+    container = task.spec.container
+    container.env.append("COLOUR=red")
+    container.pull_options.registry_auth = "bmVlZGxlOm5lZWRsZQ=="
+    for kind, reference in (("s", container.secrets.add()), ("c", container.configs.add())):
+        reference.file.name = f"/run/{kind}"
+    container.secrets[0].secret_id = container.secrets[0].secret_name = "s1"
+    container.configs[0].config_id = container.configs[0].config_name = "c1"
+    data = {"data": b"needle"}
+    node.manager.assign(task, Secret(id="s1", spec=data), Config(id="c1", spec=data))
+    await node.manager.status(task.id, task_states.RUNNING)
+    async with rpc.unix_channel(node.paths.run_dir / "tasks-read.sock") as channel:
+        there: Any = ContainersStub(channel)
+        found = await there.Inspect(pb.InspectContainerRequest(ref=task.id))
+        assert "COLOUR=red" in found.env
+        for needle in (b"needle", b"bmVlZGxl"):
+            assert needle not in found.SerializeToString()
+        exec_config = pb.ExecConfig(container=task.id, command=["cat", "/run/s"])
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await there.CreateExec(exec_config)
+    assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_what_is_made_meanwhile_has_the_modes_of_the_process(

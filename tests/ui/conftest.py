@@ -35,6 +35,7 @@ def cluster(image: list[str]) -> Iterator[Cluster]:
             made.manager.cli(
                 "service", "create", "-q", "--name", "web", "--replicas", "2",
                 "--label", f"note={MARKUP}", "--health-cmd", "echo fit", "--health-interval", "1s",
+                "--stop-grace-period", "1s",
                 image[0], "sh", "-c", SCRIPT,
                 timeout_s=180,
             )  # fmt: skip

@@ -68,3 +68,18 @@ def field_of(text: str, name: str) -> str:
     found = re.search(rf'name="{name}" value="([^"]*)"', text)
     assert found is not None, text
     return found[1]
+
+
+def tasks(cluster: Cluster) -> list[str]:
+    """The ids of the tasks of web that run."""
+    lines = cluster.manager.cli(
+        "service", "ps", "-q", "--no-trunc", "--filter", "desired-state=running", "web"
+    )
+    return lines.split()
+
+
+def texts(browser: Any, selector: str) -> list[str]:
+    """What each such element of the page that is open says."""
+    script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
+    found: list[str] = browser.execute_script(script, selector)
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_client import MARKUP, WAIT_S, ask, base, signed_in, token_of
+from page_client import MARKUP, WAIT_S, ask, base, signed_in, texts, token_of
 
 from swarmlite.testing import Cluster
 
@@ -63,18 +63,15 @@ def test_a_browser_signs_in_scales_and_sees_it_live(
     """In one life: the link, two tiles, a plan, its confirmation, and the third tile by itself."""
     from selenium.webdriver.common.by import By
 
-    def texts(selector: str) -> list[str]:
-        script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
-        found: list[str] = browser.execute_script(script, selector)
-        return found
-
     def tiles() -> int:
-        return len(texts(".tile.running"))
+        return len(texts(browser, ".tile.running"))
 
     browser.get(cluster.manager.cli("ui", "open").strip())
     cluster.wait(lambda: tiles() == 2, WAIT_S, "two tiles")
     cluster.wait(
-        lambda: texts("[data-service=web] .replicas") == ["2/2"], WAIT_S, "two of two replicas"
+        lambda: texts(browser, "[data-service=web] .replicas") == ["2/2"],
+        WAIT_S,
+        "two of two replicas",
     )
     browser.save_screenshot(str(tmp_path / "overview.png"))
     # The overview may be drawn again at any moment: its links are followed by their address.
@@ -86,8 +83,8 @@ def test_a_browser_signs_in_scales_and_sees_it_live(
     field.send_keys("3")
     browser.find_element(By.XPATH, "//button[text()='Scale…']").click()
     cluster.wait(lambda: browser.current_url == f"{service}/plan", WAIT_S, "the plan")
-    cluster.wait(lambda: texts("#confirm"), WAIT_S, "its button")
-    assert any("from 2 to 3 replicas" in text for text in texts("main li"))
+    cluster.wait(lambda: texts(browser, "#confirm"), WAIT_S, "its button")
+    assert any("from 2 to 3 replicas" in text for text in texts(browser, "main li"))
     browser.find_element(By.ID, "confirm").click()
     cluster.wait(lambda: browser.current_url == service, WAIT_S, "the service again")
     browser.get(f"{base(cluster)}/")
@@ -99,10 +96,12 @@ def test_a_browser_signs_in_scales_and_sees_it_live(
     cluster.manager.freeze("etcd")
     try:
         lost = "The managers have no quorum"
-        cluster.wait(lambda: any(lost in text for text in texts(".banner")), WAIT_S, "the banner")
+        cluster.wait(
+            lambda: any(lost in text for text in texts(browser, ".banner")), WAIT_S, "the banner"
+        )
     finally:
         cluster.manager.thaw("etcd")
-    cluster.wait(lambda: not texts(".banner"), WAIT_S, "the banner to go")
+    cluster.wait(lambda: not texts(browser, ".banner"), WAIT_S, "the banner to go")
     browser.set_window_size(360, 800)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= max(
         360, browser.execute_script("return window.innerWidth")

@@ -42,6 +42,21 @@ for (const part of document.querySelectorAll("[data-shell]")) {
   const past = [];
   let back = 0;
   let socket = null;
+  const size = () => {
+    const probe = document.createElement("span");
+    probe.textContent = "0".repeat(20);
+    place.append(probe);
+    const width = probe.getBoundingClientRect().width / 20 || 9;
+    probe.remove();
+    return { rows: 24, columns: Math.max(20, Math.floor((place.clientWidth - 20) / width)) };
+  };
+  let columns = 0;
+  new ResizeObserver(() => {
+    const now = size();
+    if (!socket || socket.readyState !== 1 || now.columns === columns) return;
+    columns = now.columns;
+    socket.send(JSON.stringify(now));
+  }).observe(place);
   const send = (text) => { if (socket && socket.readyState === 1) socket.send(new TextEncoder().encode(text)); };
   opening.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -55,8 +70,9 @@ for (const part of document.querySelectorAll("[data-shell]")) {
     screen.draw();
     socket.addEventListener("open", () => {
       said.textContent = "Open.";
-      const columns = Math.max(20, Math.floor(place.clientWidth / 9));
-      socket.send(JSON.stringify({ token: part.dataset.token, command: opening.elements.command.value, rows: 24, columns }));
+      const now = size();
+      columns = now.columns;
+      socket.send(JSON.stringify({ token: part.dataset.token, command: opening.elements.command.value, ...now }));
       line.focus();
     });
     socket.addEventListener("message", (event) => {
