@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -166,6 +167,23 @@ def test_a_new_release_is_pulled_from_its_registry_once(clean: Cluster) -> None:
         asked = [len(registry.requests("GET", one.digest)) for one in noise]
     assert asked == [1] * len(noise)
     assert all(kept(host, image) for host in clean.hosts)
+
+
+def test_a_restarted_manager_hears_again_who_has_an_image(clean: Cluster, tmp_path: Path) -> None:
+    """What it knew of images was in its memory: every node tells its new session all it holds."""
+    image = made("again:1")
+    first, second = clean.workers[:2]
+    load(clean.manager, image, tmp_path)
+    clean.manager.cli("image", "push", "--quiet", "--nodes", first.name, "again:1")
+    (digest,) = set(
+        first.cli("image", "ls", "--digests", "--format", "{{.Digest}}", "again").split()
+    )
+    clean.manager.cli("image", "rm", "again:1")  # now it is the first worker's alone
+    clean.manager.signal_process("manager", signal.SIGKILL)
+    there = ("--constraint", f"node.hostname=={second.name}")
+    create(clean, "--name", "again", *there, f"again:1@{digest}", *SLEEP)
+    clean.wait_running("again", 1)
+    assert kept(second, image)
 
 
 def test_an_image_that_nobody_has_says_who_was_asked(clean: Cluster, tmp_path: Path) -> None:
