@@ -132,15 +132,18 @@ def test_a_label_filter_holds_with_any_characters(host: RawHost, value: str) -> 
         assert removed["ContainersDeleted"] == [mine]
 
 
-def test_an_agent_that_is_killed_in_mid_exec_ends_the_stream_and_no_container(
+def test_an_agent_that_is_killed_in_mid_exec_ends_neither_the_command_nor_its_container(
     host: RawHost,
 ) -> None:
+    """The stream is the command's own, and ends with it."""
     with container(host) as identity:
-        run = execute(host, identity, "sh", "-c", "echo begun; sleep 600")
+        script = "echo begun; read line; echo $line"
+        run = execute(host, identity, "sh", "-c", script, AttachStdin=True)
         with host.hijack(f"/exec/{run}/start", {}) as stream:
             stream.until(b"begun")
             host.replace_agent()
-            stream.raw()  # to its end
+            stream.send(b"typed later\n")
+            assert stream.raw().endswith(b"typed later\n")  # to its end
         assert host.ok_api("GET", f"/containers/{identity}/json")["State"]["Running"] is True
 
 

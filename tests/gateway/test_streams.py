@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -402,3 +403,41 @@ def test_who_hangs_up_before_the_start_leaves_a_container_that_starts(host: RawH
     host.ok_api("POST", f"/containers/{made}/start")
     assert host.ok_api("POST", f"/containers/{made}/wait")["StatusCode"] == 0
     host.ok_api("DELETE", f"/containers/{made}")
+
+
+def test_what_an_exec_writes_is_dropped_once_its_client_has_gone(host: RawHost) -> None:
+    """It neither waits for somebody to read nor dies of it, and comes to its end."""
+    with container(host) as identity:
+        script = "echo here; read x; yes | head -c 5000000; exit 7"
+        run = execute(host, identity, "sh", "-c", script, AttachStdin=True)
+        with host.hijack(f"/exec/{run}/start", {}) as stream:
+            stream.until(b"here")
+        shown = until(
+            lambda: (s := host.ok_api("GET", f"/exec/{run}/json")) and not s["Running"] and s
+        )
+        assert shown["ExitCode"] == 7
+
+
+def test_no_descriptors_of_execs_are_left(host: RawHost) -> None:
+    """Of clients that stay to the end, that vanish, and of commands that cannot be run."""
+    with container(host) as identity:
+
+        def go(*command: str, leave: bool = False) -> None:
+            run = execute(host, identity, *command, AttachStdin=True)
+            with host.hijack(f"/exec/{run}/start", {}) as stream:
+                if not leave:
+                    stream.half_close()
+                    stream.raw()
+
+        def held() -> list[int]:
+            pids = (host._node.pid("agent"), host.gateway_pid, host._node.pid("supervisor"))
+            return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids]
+
+        go("cat")
+        before = held()
+        for _ in range(10):
+            go("cat")
+            go("cat", leave=True)
+            go("/nothing/there")
+        # A channel of gRPC or a parked child may come or go; thirty execs held ninety.
+        until(lambda: all(now <= was + 8 for now, was in zip(held(), before, strict=True)))

@@ -140,7 +140,7 @@ class Engine:
 
     def handing(self, path: Path) -> Handing:
         """Descriptors of containers, for who asks on this socket; to be run."""
-        return Handing(path, self.streams, lambda ref: self.records.find(ref).message)
+        return Handing(path, self.streams, self.records.find)
 
     def _tell(self, container_id: str, action: str, /, **attributes: str) -> None:
         if (record := self.records.get(container_id)) is not None:

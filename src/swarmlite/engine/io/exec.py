@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from swarmlite.proto.containers_pb2 import (
     ExecState,
     StreamOutput,
 )
-from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT
+from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogStream
 from swarmlite.runtime.client import Exec, Supervisor
 
 MAX_PER_CONTAINER = 1000  # execs that have not ended
@@ -109,6 +111,25 @@ class Execution:
         )
 
 
+@dataclass(frozen=True)
+class Opened:
+    """One that runs, with our ends of its streams, which do not block; `end` comes after its exit.
+
+    `streams` are to be read from; `stdin` is there where its input is open.
+    """
+
+    execution: Execution
+    owned: Owned
+    streams: dict[int, LogStream.ValueType]
+    stdin: int | None
+    end: asyncio.Future[None]
+
+    def feed(self, inputs: AsyncIterator[ExecInput]) -> asyncio.Future[None]:
+        """Hand input on until its end."""
+        assert self.stdin is not None
+        return asyncio.ensure_future(feed(self.owned, self.stdin, inputs))
+
+
 class Execs:
     """The execs of this host's containers."""
 
@@ -173,37 +194,53 @@ class Execs:
     ) -> AsyncGenerator[StreamOutput, None]:
         """Output as it comes; the last message carries the exit code. Detached: nothing comes.
 
-        Raises SwarmliteError when it cannot be run; its exit code is then 126 or 127. Closed: what
-        it runs goes on, its input ended, its output read and dropped.
+        Raises and leaves what it runs as `opened` does.
         """
+        if detach or self._get(exec_id).config.detach:
+            execution, process = self._begin(exec_id, container)
+            with Owned() as owned:
+                await self._run(execution, process, owned, {})
+            return
+        async with self.opened(exec_id, container) as made:
+            feeding = [] if made.stdin is None else [made.feed(inputs)]
+            try:
+                async with contextlib.aclosing(outputs(made.streams)) as messages:
+                    async for message in messages:
+                        yield message
+                await asyncio.shield(made.end)
+                yield StreamOutput(exit_code=made.execution.exit_code)
+            finally:
+                await ended(*feeding)
+
+    @asynccontextmanager
+    async def opened(self, exec_id: str, container: Container) -> AsyncIterator[Opened]:
+        """It runs, and what it reads and writes is here until the end of the block.
+
+        Raises SwarmliteError when it cannot be run; its exit code is then 126 or 127. At the end of
+        the block what it runs goes on, its input ended, its output read and dropped.
+        """
+        execution, process = self._begin(exec_id, container)
+        with Owned() as owned:
+            made = await self._open(execution, process, owned)
+            try:
+                yield made
+            finally:
+                if execution.exit_code is None:
+                    self._watch_over(_discard(owned.release(*made.streams), made.streams))
+
+    def _begin(self, exec_id: str, container: Container) -> tuple[Execution, dict[str, Any]]:
         execution = self._get(exec_id)
         if execution.started:
             raise Conflict(f"exec {exec_id[:12]} has already been started")
         execution.started = True
         try:
-            process = process_of(container, execution.bundle, execution.config)
+            return execution, process_of(container, execution.bundle, execution.config)
         except SwarmliteError:
             execution.exit_code = NOT_RUN
             raise
-        with Owned() as owned:
-            if detach or execution.config.detach:
-                await self._run(execution, process, owned, {})
-                return
-            async with contextlib.aclosing(
-                self._attached(execution, process, owned, inputs)
-            ) as messages:
-                async for message in messages:
-                    yield message
 
-    async def _attached(
-        self,
-        execution: Execution,
-        process: dict[str, Any],
-        owned: Owned,
-        inputs: AsyncIterator[ExecInput],
-    ) -> AsyncGenerator[StreamOutput, None]:
+    async def _open(self, execution: Execution, process: dict[str, Any], owned: Owned) -> Opened:
         config = execution.config
-        attended = config.attach_stdin
         stdin: int | None = None
         theirs = {}
         streams = {}
@@ -211,7 +248,7 @@ class Execs:
             for name, kind in (("stdout", LOG_STDOUT), ("stderr", LOG_STDERR)):
                 ours, theirs[name] = owned.pipe()
                 streams[ours] = kind
-            if attended:
+            if config.attach_stdin:
                 theirs["stdin"], stdin = owned.pipe()
         running, end = await self._run(execution, process, owned, theirs)
         owned.close(*theirs.values())
@@ -219,22 +256,12 @@ class Execs:
             output = os.dup(running.console)
             owned.add(output)
             streams = {output: LOG_STDOUT}
-            if attended:
+            if config.attach_stdin:
                 stdin = os.dup(running.console)
                 owned.add(stdin)
         for descriptor in (*streams, *([] if stdin is None else [stdin])):
             os.set_blocking(descriptor, False)
-        feeding = [] if stdin is None else [asyncio.ensure_future(feed(owned, stdin, inputs))]
-        try:
-            async with contextlib.aclosing(outputs(streams)) as messages:
-                async for message in messages:
-                    yield message
-            await asyncio.shield(end)
-            yield StreamOutput(exit_code=execution.exit_code)
-        finally:
-            await ended(*feeding)
-            if execution.exit_code is None:
-                self._watch_over(_discard(owned.release(*streams), streams))
+        return Opened(execution, owned, streams, stdin, end)
 
     def _watch_over(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
         future = asyncio.ensure_future(work)

@@ -7,15 +7,19 @@ from aiohttp import web
 from swarmlite import rpc
 from swarmlite.docker import exec as shapes
 from swarmlite.docker.reading import container as reading
+from swarmlite.errors import Conflict, NotFound, SwarmliteError
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.routes.terminals import resizing
 from swarmlite.gateway.streams.connection import Hijacked, head
 from swarmlite.gateway.streams.converse import converse
-from swarmlite.gateway.streams.frames import content_type
+from swarmlite.gateway.streams.conversing import Conversation
+from swarmlite.gateway.streams.frames import content_type, frame
+from swarmlite.gateway.streams.handed import Handed
 from swarmlite.model import detach_keys
 from swarmlite.proto import containers_pb2 as pb
+from swarmlite.proto.control_pb2 import LOG_STDOUT
 
 
 async def inspect(call: Call) -> web.Response:
@@ -33,10 +37,48 @@ async def resize(call: Call) -> web.Response:
 async def start(call: Call) -> web.StreamResponse:
     """Run it: detached, or with its streams on this connection."""
     body = await call.body()
-    found = await call.backends.containers.InspectExec(pb.ExecRef(id=call.params["id"]))
+    identity, tty = call.params["id"], body.flag("Tty")
+    if not body.flag("Detach"):
+        try:
+            handed = await Handed.run(call.backends.paths.attach_socket, identity)
+        except Conflict as error:
+            raise Refused(409, f"exec command {identity} has already run") from error
+        except NotFound:
+            raise
+        except SwarmliteError as error:
+            return await _said(call, str(error), tty=tty)
+        if handed is not None:
+            return await _handed(call, handed, tty=tty)
+    return await _called(call, identity, detach=body.flag("Detach"), tty=tty)
+
+
+async def _said(call: Call, text: str, *, tty: bool) -> web.StreamResponse:
+    """What cannot be run says so in the stream, as in Docker."""
+    client = Hijacked(call.http)
+    client.take(head(call.http, content_type(call.version, tty=tty)))
+    await client.write(frame(LOG_STDOUT, f"{text}\r\n".encode(), tty=tty))
+    return client
+
+
+async def _handed(call: Call, handed: Handed, *, tty: bool) -> web.StreamResponse:
+    try:
+        keys = detach_keys.parse(handed.detach_keys or detach_keys.DEFAULT)
+        client = Hijacked(call.http)
+        conversation = Conversation(client, handed, keys if handed.tty else None)
+        # Whether there are frames is said at the start, whatever the creation said of a terminal.
+        handed.tty = tty
+        client.take(head(call.http, content_type(call.version, tty=tty)), conversation)
+        await conversation.run()
+    finally:
+        handed.close()
+    return client
+
+
+async def _called(call: Call, identity: str, *, detach: bool, tty: bool) -> web.StreamResponse:
+    """By a call of the engine's: what has no streams, or no way for descriptors."""
+    found = await call.backends.containers.InspectExec(pb.ExecRef(id=identity))
     if found.running or found.HasField("exit_code"):
         raise Refused(409, f"exec command {found.id} has already run")
-    detach, config = body.flag("Detach"), found.config
     running = call.backends.containers.Exec()
     try:
         await running.write(pb.ExecInput(exec_id=found.id, detach=detach))
@@ -45,7 +87,7 @@ async def start(call: Call) -> web.StreamResponse:
             await running.done_writing()
             await running.read()
             return call.empty(200)
-        return await _attached(call, running, config, tty=body.flag("Tty"))
+        return await _attached(call, running, found.config, tty=tty)
     finally:
         running.cancel()
 
@@ -53,7 +95,6 @@ async def start(call: Call) -> web.StreamResponse:
 async def _attached(
     call: Call, running: object, config: pb.ExecConfig, *, tty: bool
 ) -> web.StreamResponse:
-    # Whether there are frames is said at the start, whatever the creation said of a terminal.
     keys = detach_keys.parse(config.detach_keys or detach_keys.DEFAULT)
     client = Hijacked(call.http)
     client.take(head(call.http, content_type(call.version, tty=tty)))

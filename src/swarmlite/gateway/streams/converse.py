@@ -1,4 +1,4 @@
-"""A hijacked connection and a call of the engine's, joined: attach and exec.
+"""A hijacked connection and a call of the engine's, joined: where descriptors are not handed over.
 
 Input goes up as the engine takes it, output comes down as the client takes it: neither is kept
 here. A client that stops writing ends the container's input only; one that vanishes ends the call.

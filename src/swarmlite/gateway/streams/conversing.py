@@ -1,4 +1,4 @@
-"""A hijacked connection and a container's own descriptors, joined: attach.
+"""A hijacked connection and a container's own descriptors, joined: attach and exec.
 
 Callbacks and no tasks: what one piece of a stream costs is one wake-up, a read and a write.
 """
@@ -32,6 +32,7 @@ class Conversation:
         self._input: int | None = None
         self._typed = bytearray()
         self._no_more = self._leaves = self._waits = False
+        self._ready = False  # the process is there, and `_input` says whether it reads
 
     async def run(self) -> None:
         """Until the container's output ends or the keys that detach are typed.
@@ -126,7 +127,7 @@ class Conversation:
             self._tell(frame(LOG_STDOUT, f"{error}\r\n".encode(), tty=self._handed.tty))
             self._end()
             return
-        self._input = connected.result()
+        self._input, self._ready = connected.result(), True
         self._hand_on()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
@@ -148,14 +149,14 @@ class Conversation:
         """What the container takes of it; the rest waits, and with it the client."""
         if self._done.done():
             return
-        if not self._waits and self._handed.connected.done():
+        if not self._waits and self._ready:
             self._write()
         if self._typed:
             if len(self._typed) > HIGH_BYTES:
                 self._client.hold()
             return
         self._client.go_on()
-        if not self._handed.connected.done():
+        if not self._ready:
             return
         if self._leaves:
             self._end()

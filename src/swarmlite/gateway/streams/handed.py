@@ -1,4 +1,4 @@
-"""A container's own descriptors, handed over by the engine; see engine/io/handing.py.
+"""A container's or an exec's own descriptors, handed over by the engine; see engine/io/handing.py.
 
 What flows between them and a client goes through this process only, and is no message on the way.
 """
@@ -24,11 +24,11 @@ WHEN_IT_ENDS = b"?"
 
 
 class Handed:
-    """One attachment; `close` ends it."""
+    """One attachment or exec; `close` ends it."""
 
-    def __init__(self, engine: socket.socket) -> None:
+    def __init__(self, engine: socket.socket, *, of_exec: bool = False) -> None:
         """`engine` is the connection that it comes by."""
-        self._engine, self._owned = engine, Owned()
+        self._engine, self._owned, self._of_exec = engine, Owned(), of_exec
         self._loop = asyncio.get_running_loop()
         self._begun: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
         self.connected: asyncio.Future[int | None] = self._loop.create_future()
@@ -36,6 +36,8 @@ class Handed:
         self.over: asyncio.Future[None] = self._loop.create_future()
         """After `ask_for_the_end`, once the process has ended, or the engine has."""
         self.tty = False
+        self.detach_keys = ""
+        """As an exec's creation names them."""
         self.streams: dict[int, LogStream.ValueType] = {}
 
     @classmethod
@@ -44,29 +46,59 @@ class Handed:
 
         Raises swarmlite's errors.
         """
+        wanted: dict[str, Any] = {"ref": start.ref, "stdin": start.stdin}
+        wanted |= {"stdout": start.stdout, "stderr": start.stderr}
+        return await cls._made(path, wanted, of_exec=False)
+
+    @classmethod
+    async def run(cls, path: Path, exec_id: str) -> Handed | None:
+        """An exec that was created, and runs now. None where no engine answers.
+
+        Raises swarmlite's errors: NotFound, Conflict where it was started before, and others for
+        what cannot be run.
+        """
+        return await cls._made(path, {"exec": exec_id}, of_exec=True)
+
+    @classmethod
+    async def _made(cls, path: Path, wanted: dict[str, Any], *, of_exec: bool) -> Handed | None:
         engine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         engine.setblocking(False)
-        made = cls(engine)
+        made = cls(engine, of_exec=of_exec)
         try:
-            await made._begin(path, start)
+            await made._connect(path)
         except (FileNotFoundError, ConnectionError):
             made.close()
             return None
         except BaseException:
             made.close()
             raise
+        try:
+            await made._begin(wanted)
+        except ConnectionError as error:
+            made.close()
+            if of_exec:  # it may run: asking once more would run it twice
+                raise errors.Unavailable(f"the engine of this node has ended: {error}") from error
+            return None
+        except BaseException:
+            made.close()
+            raise
         return made
 
-    async def _begin(self, path: Path, start: AttachInput.Start) -> None:
+    async def _connect(self, path: Path) -> None:
         await self._loop.sock_connect(self._engine, str(path))
-        wanted: dict[str, Any] = {"ref": start.ref, "stdin": start.stdin}
-        wanted |= {"stdout": start.stdout, "stderr": start.stderr}
+
+    async def _begin(self, wanted: dict[str, Any]) -> None:
         self._engine.send(json.dumps(wanted).encode())  # which an empty buffer takes whole
         self._loop.add_reader(self._engine.fileno(), self._heard)
         answer, descriptors = await self._begun
         self.tty = answer["tty"]
-        for name, descriptor in zip(answer["streams"], descriptors, strict=True):
+        self.detach_keys = answer.get("detach_keys", "")
+        names: list[str] = answer["streams"]
+        for name, descriptor in zip(names, descriptors, strict=False):
             self.streams[descriptor] = LOG_STDOUT if name == "stdout" else LOG_STDERR
+        if self._of_exec:
+            rest = descriptors[len(names) :]
+            self.connected.set_result(rest[0] if rest else None)
 
     def _heard(self) -> None:
         """Of each thing that is to be said the next one."""
@@ -79,6 +111,8 @@ class Handed:
             return
         if not self._begun.done():
             self._begun.set_result((answer, descriptors))
+        elif "exit_code" in answer:
+            self._ended()
         elif not self.connected.done():
             self.connected.set_result(descriptors[0] if descriptors else None)
 
@@ -100,11 +134,16 @@ class Handed:
             if not waited.done():
                 waited.set_exception(error)
                 waited.exception()  # nobody may wait for it
+        self._ended()
+
+    def _ended(self) -> None:
         if not self.over.done():
             self.over.set_result(None)
 
     def ask_for_the_end(self) -> None:
         """Once all of the streams are at theirs: who closes its output has not ended."""
+        if self._of_exec:
+            return  # it is told in any case
         with contextlib.suppress(OSError):
             self._engine.send(WHEN_IT_ENDS)
 
