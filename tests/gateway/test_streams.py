@@ -171,17 +171,22 @@ def test_wait_sends_its_head_before_the_end(host: RawHost) -> None:
 
 
 def test_logs_are_framed_cut_stamped_and_followed(host: RawHost) -> None:
-    script = "for i in 1 2 3; do echo out$i; echo err$i >&2; sleep 0.01; done; read x; echo end"
+    # One stream after the other: what order two pipes are read in is nobody's to say.
+    lines = "for i in 1 2 3; do echo {}$i; done"
+    script = f"({lines.format('err')}) >&2; read x; {lines.format('out')}; read x; echo end"
     with container(host, Cmd=["sh", "-c", script], OpenStdin=True) as identity:
         path = f"/containers/{identity}/logs"
-        until(lambda: b"err3" in host.api("GET", path, stdout="1", stderr="1").body)
-        assert host.api("GET", path).status == 400
-        only = host.api("GET", path, stderr="1", tail="4").body
-        assert b"out" not in only and b"err2" in only and b"err1" not in only
-        stamped = host.api("GET", path, stdout="1", timestamps="1").body
-        assert stamped[8:12].isdigit() and b"Z out1\n" in stamped
-        assert host.api("GET", path, stdout="1", since=str(int(time.time()) + 60)).body == b""
         with host.hijack(f"/containers/{identity}/attach", stream="1", stdin="1") as stdin:
+            until(lambda: b"err3" in host.api("GET", path, stderr="1").body)
+            stdin.send(b"\n")
+            until(lambda: b"out3" in host.api("GET", path, stdout="1").body)
+            assert host.api("GET", path).status == 400
+            only = host.api("GET", path, stderr="1", tail="4").body
+            assert only == b"\x02\0\0\0\0\0\0\x05err3\n"
+            stamped = host.api("GET", path, stdout="1", timestamps="1").body
+            assert stamped[8:12].isdigit() and b"Z out1\n" in stamped
+            later = str(int(time.time()) + 60)
+            assert host.api("GET", path, stdout="1", since=later).body == b""
             # From the first line on: what is written before the log is read is no new line of it.
             follow = host.open_get(path, stdout="1", follow="1")
             stdin.send(b"\n")
