@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -10,6 +11,11 @@ import time
 from types import TracebackType
 from typing import Self
 
+import grpc
+
+from swarmlite.proto.control_pb2 import CreateConfigRequest, ListRequest
+from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.specs_pb2 import ConfigSpec
 from swarmlite.testing import Cluster, Host, checkers, sampler
 from swarmlite.testing.sampler import Seen
 
@@ -109,6 +115,52 @@ class Prober:
         self._thread.join()
 
 
+class Writer:
+    """Creates configs through whichever manager answers; `gap_s` is the longest time without."""
+
+    def __init__(self, managers: list[Host]) -> None:
+        self.gap_s = 0.0
+        self.written: list[str] = []
+        self._managers = managers
+        self._stop = threading.Event()
+        self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        turn = itertools.cycle(self._managers)
+        for number in itertools.count():
+            while not self._stop.is_set() and not self._wrote(f"c{number}", next(turn)):
+                self._stop.wait(0.02)
+            if self._stop.is_set():
+                return
+            self._stop.wait(0.05)
+
+    def _wrote(self, name: str, host: Host) -> bool:
+        spec = ConfigSpec(data=b"x")
+        spec.annotations.name = name
+        options = [("grpc.default_authority", "localhost")]
+        with grpc.insecure_channel(f"unix:{host.paths.manager_socket}", options=options) as channel:
+            try:
+                ControlStub(channel).CreateConfig(CreateConfigRequest(spec=spec), timeout=1.5)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.ALREADY_EXISTS:  # type: ignore[attr-defined]
+                    return False
+        now = time.monotonic()
+        self.gap_s = max(self.gap_s, now - self._last)
+        self._last = now
+        self.written.append(name)
+        return True
+
+    def __enter__(self) -> Self:
+        self._last = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
 def converged(cluster: Cluster, service: str, count: int, timeout_s: float = 30) -> float:
     """Wait until as many tasks run, as pids, as are desired; the seconds it took."""
     begun = time.monotonic()
@@ -145,3 +197,11 @@ def moments(seed: int, count: int, longest_s: float) -> list[float]:
     """Random moments, the same for the same seed."""
     chance = random.Random(seed)
     return [chance.uniform(0.02, longest_s) for _ in range(count)]
+
+
+def forget(cluster: Cluster, names: list[str]) -> None:
+    """What was acknowledged is there; then it is removed."""
+    found = {c.spec.annotations.name for c in cluster.ask("ListConfigs", ListRequest()).configs}
+    lost = [name for name in names if name not in found]
+    checkers.none(lost, "acknowledged writes were lost:")
+    cluster.manager.cli("config", "rm", *names)

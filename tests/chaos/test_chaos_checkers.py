@@ -1,4 +1,4 @@
-"""The checkers are proved: a bug put into the agents on purpose turns each of them red."""
+"""The checkers are proved: a bug put in on purpose turns each of them red."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos_world import converged, no_leaks, web
+from chaos_world import Writer, converged, forget, no_leaks, web
 
 from swarmlite.testing import Cluster, CommandFailed, checkers, sampler
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 World = tuple[Cluster, str]
 
-# Run by every Python process of a host at its start; it changes the agent only.
+# Run by every Python process of a host at its start; it changes the one module that it names.
 PLANT = """
 import sys, importlib.abc, importlib.util
 
@@ -71,6 +71,25 @@ FORGETS_ITS_CONTAINERS = (
     module.Worker.start = start
 """,
 )
+LOSES_WRITES = (
+    "swarmlite.manager.controlapi.payloads",
+    """
+    from swarmlite.manager.store.api import Delete
+    old = module.Configs.create
+    async def create(self, request):
+        made = await old(self, request)
+        if made.spec.annotations.name.endswith("3"):
+            await self._api.store.commit([Delete(made)])
+        return made
+    module.Configs.create = create
+""",
+)
+LETS_THE_DEAD_BE = (
+    "swarmlite.manager.dispatcher.judging",
+    """
+    module.NodeJudge.check_nodes = lambda self, now: None
+""",
+)
 
 
 def plant(folder: Path, monkeypatch: pytest.MonkeyPatch, bug: tuple[str, str]) -> None:
@@ -117,3 +136,25 @@ def test_a_container_begun_again_is_seen_as_touched(
     cluster.workers[0].signal_process("agent", signal.SIGKILL)
     touched = lambda: checkers.untouched(before, sampler.containers(cluster.hosts))  # noqa: E731
     assert cluster.wait(touched, 30, "the agent that forgets to begin again")
+
+
+def test_a_write_that_is_lost_after_it_was_acknowledged_is_seen(
+    world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, monkeypatch, LOSES_WRITES)
+    cluster, _ = world(1, 0)
+    with Writer(cluster.managers) as writer:
+        cluster.wait(lambda: len(writer.written) > 5, 60, "writes")
+    with pytest.raises(CommandFailed, match=r"acknowledged writes were lost:\nc3"):
+        forget(cluster, writer.written)
+
+
+def test_a_dead_worker_that_nobody_misses_is_seen(
+    world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, monkeypatch, LETS_THE_DEAD_BE)
+    cluster, image = world(1, 2)
+    web(cluster, image, 2, "--constraint", "node.role==worker")
+    cluster.workers[1].kill()
+    with pytest.raises(CommandFailed, match=r"waited 25 s for 2 containers of web"):
+        converged(cluster, "web", 2, 25)
