@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from api_world import Manager, node, task
 from test_control_services import ask, refused
 
+from swarmlite import rpc
 from swarmlite.errors import Conflict, FailedPrecondition
+from swarmlite.manager.server import serving
 from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import MANAGER, WORKER, ManagerStatus
+from swarmlite.proto.types_pb2 import MANAGER, WORKER, ManagerStatus, NodeStatus
 
 
 async def test_availability_and_labels_are_updated_against_the_version_read(
@@ -145,6 +148,32 @@ async def test_a_dead_manager_is_removed_by_force_with_its_member_of_etcd(
     view = manager.store.view
     assert members.removed == [("m2", "ab12")] and "m2" not in view.nodes
     assert view.cluster is not None and "m2" in view.cluster.blacklisted_certificates
+
+
+async def test_a_manager_that_etcd_lost_sight_of_is_not_removed_while_it_or_its_agent_answers(
+    control: ControlStub, manager: Manager, socket_path: Path
+) -> None:
+    """By force neither; what listens at its address under another name is not it."""
+    members, busy = Members(), Manager(manager.store, "m2")
+    place = socket_path.with_name("busy.sock")
+    manager.control._nodes._members = members
+    manager.control._nodes._channel = lambda address: rpc.unix_channel(place)
+    nodes = [node(i, manager=True) for i in (manager.node_id, "m2", "m3", "m4")]
+    for each in nodes:
+        each.manager_status.reachability = ManagerStatus.UNREACHABLE
+        each.manager_status.addr = "127.0.0.77:2377"  # a kernel that answers
+    nodes[3].status.state = NodeStatus.READY
+    manager.put(*nodes)
+    register = [busy.register]
+    options: dict[str, Any] = {"listen_addr": None, "certificates_dir": place.parent}
+    async with serving(register, lambda: busy.store.view, socket_path=place, **options):
+        for ref in ("m2", "m4"):  # the one answers itself, the other's agent has a session
+            request = pb.RemoveNodeRequest(ref=ref, force=True)
+            line = "is a cluster manager that runs: demote it before its removal"
+            await refused(control.RemoveNode(request), FailedPrecondition, line)
+        await ask(control.RemoveNode(pb.RemoveNodeRequest(ref="m3", force=True)))
+    await ask(control.RemoveNode(pb.RemoveNodeRequest(ref="m2", force=True)))
+    assert [node_id for node_id, _ in members.removed] == ["m3", "m2"]
 
 
 async def test_without_a_quorum_the_list_says_that_it_may_be_old_and_nobody_leads(

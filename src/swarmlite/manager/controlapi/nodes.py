@@ -25,6 +25,7 @@ from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 from .api import Api, check_version, copy_of, resolve_node
 from .filters import Holds, compile_filters, has_label, one_of
+from .living import Channel, lives
 
 BLACKLIST_MARGIN = timedelta(days=7)
 DRAIN_DEADLINE = timedelta(minutes=5)
@@ -71,8 +72,10 @@ class Nodes:
         api: Api,
         members: Members | None = None,
         warnings: Callable[[], Iterable[str]] = tuple,
+        channel: Channel | None = None,
     ) -> None:
-        """`warnings`: of the store's health, as they are known."""
+        """`warnings`: of the store's health, as they are known; `channel` leads to a manager."""
+        self._channel = channel
         self._api = api
         self._members = members
         self._warnings = warnings
@@ -124,7 +127,7 @@ class Nodes:
         again is safe: each step is left out where it is done already.
         """
         node = resolve_node(self._api, request.ref)
-        self._check_removal(node, request.force)
+        await self._check_removal(node, request.force)
         if _is_manager(node) and self._members is not None:
             await self._members.remove(node.id, node.manager_status.etcd_member_id)
             node = resolve_node(self._api, node.id)
@@ -137,21 +140,23 @@ class Nodes:
         await self._api.store.commit_many([c for t in tasks for c in self._orphaned(t)])
         return Empty()
 
-    def _check_removal(self, node: Node, force: bool) -> None:
+    async def _check_removal(self, node: Node, force: bool) -> None:
         name = node.description.hostname or node.id
         if not _is_manager(node):
             if node.status.state == NodeStatus.READY and not force:
                 raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
             return
-        if node.id == self._api.node_id or _answers(node):
-            raise FailedPrecondition(
-                f"node {name} is a cluster manager that runs: demote it before its removal"
-                f" (swarmlite node demote {name})"
-            )
-        if not force:
+        runs = node.id == self._api.node_id or _answers(node)
+        if not force and not runs:
             raise FailedPrecondition(
                 f"node {name} is a cluster manager: if it is gone for good, take it out of the"
                 " managers with --force"
+            )
+        # Not to be seen in etcd for some seconds is no death: it, and its agent, are asked.
+        if runs or await lives(node, self._channel):
+            raise FailedPrecondition(
+                f"node {name} is a cluster manager that runs: demote it before its removal"
+                f" (swarmlite node demote {name})"
             )
 
     def _blacklisted(self, cluster: Cluster, node_id: str) -> Cluster:

@@ -75,7 +75,8 @@ class ControlService(ControlServicer):
         self._api = Api(store, node_id, now)
         self._logs = logs
         self._health = health
-        self._nodes = Nodes(self._api, members, lambda: health.warnings if health else ())
+        warnings = lambda: health.warnings if health else ()  # noqa: E731
+        self._nodes = Nodes(self._api, members, warnings, channel)
         self._services = Services(self._api)
         self._tasks = Tasks(self._api)
         self._networks = Networks(self._api)
