@@ -134,6 +134,7 @@ class Presence:
         self._client = client
         self._clock = clock
         self._seen: dict[str, float] = {}
+        self._announced = clock()
 
     async def announce(self, node_id: str) -> None:
         """Keep this manager's key, until cancelled, through every failure of etcd."""
@@ -141,11 +142,19 @@ class Presence:
             try:
                 lease = await self._client.grant(PRESENCE_TTL_S)
                 await self._client.put(PRESENCE + node_id.encode(), b"", lease)
-                while await self._client.keep_alive(lease, PRESENCE_TTL_S / 2):  # noqa: ASYNC110
+                while True:
+                    asked = self._clock()
+                    if not await self._client.keep_alive(lease, PRESENCE_TTL_S / 2):
+                        break
+                    self._announced = asked
                     await asyncio.sleep(PRESENCE_TTL_S / 3)
             except SwarmliteError as error:
                 log.info("presence: %s", error)
                 await asyncio.sleep(PROMOTE_S)
+
+    def announced(self) -> bool:
+        """Whether this manager's own key is kept: else others take it for dead, or soon will."""
+        return self._clock() - self._announced < PRESENCE_TTL_S
 
     async def refresh(self) -> None:
         """Read who is there now."""

@@ -144,8 +144,15 @@ async def _serve_and_lead(
 
     dispatcher.tunnels = tunnels = Tunnels(store, dispatcher.sessions, config.node_id, channel)
     health = Health(
-        client, store, config.node, config.etcd_quota_bytes, channel, paths.certificates_dir
+        client,
+        store,
+        config.node,
+        config.etcd_quota_bytes,
+        channel,
+        paths.certificates_dir,
+        presence.announced,
     )
+    dispatcher.hand_over(presence.announced, channel)
     control = ControlService(
         store,
         config.node_id,

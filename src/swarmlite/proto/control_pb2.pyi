@@ -287,6 +287,7 @@ class StoreMember(google.protobuf.message.Message):
     BUSY_FIELD_NUMBER: builtins.int
     RESTART_WANTED_FIELD_NUMBER: builtins.int
     DEFRAGMENT_WANTED_FIELD_NUMBER: builtins.int
+    SEEN_FIELD_NUMBER: builtins.int
     node_id: builtins.str
     name: builtins.str
     """its host's"""
@@ -310,6 +311,8 @@ class StoreMember(google.protobuf.message.Message):
     """it still trusts a root that the cluster does not"""
     defragment_wanted: builtins.bool
     """its file is to be written again without its holes"""
+    seen: builtins.bool
+    """its manager keeps its key in the store: others see that it lives"""
     def __init__(
         self,
         *,
@@ -326,8 +329,9 @@ class StoreMember(google.protobuf.message.Message):
         busy: builtins.bool = ...,
         restart_wanted: builtins.bool = ...,
         defragment_wanted: builtins.bool = ...,
+        seen: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["busy", b"busy", "defragment_wanted", b"defragment_wanted", "endpoint", b"endpoint", "error", b"error", "leader", b"leader", "learner", b"learner", "name", b"name", "node_id", b"node_id", "restart_wanted", b"restart_wanted", "size_bytes", b"size_bytes", "sync_s", b"sync_s", "used_bytes", b"used_bytes", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["busy", b"busy", "defragment_wanted", b"defragment_wanted", "endpoint", b"endpoint", "error", b"error", "leader", b"leader", "learner", b"learner", "name", b"name", "node_id", b"node_id", "restart_wanted", b"restart_wanted", "seen", b"seen", "size_bytes", b"size_bytes", "sync_s", b"sync_s", "used_bytes", b"used_bytes", "version", b"version"]) -> None: ...
 
 Global___StoreMember: typing_extensions.TypeAlias = StoreMember
 

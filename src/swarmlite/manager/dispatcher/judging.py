@@ -50,6 +50,8 @@ class NodeJudge:
         self._is_leader, self._clock, self._reported = is_leader, clock, reported
         self._led = False
         self._again = False
+        self.away: Callable[[], bool] = lambda: False
+        """Whether this manager gives its nodes away, and so judges none."""
         self.silent: set[str] = set()
         """Managers that answered while this one ran, and no longer do."""
 
@@ -66,6 +68,11 @@ class NodeJudge:
         adopted_at, listened_at = float("-inf"), time.monotonic()
         while True:
             now = self._clock()
+            if self.away():
+                self._liveness.forget_all()
+                adopted_at, listened_at = float("-inf"), time.monotonic()
+                await asyncio.sleep(CHECK_S)
+                continue
             if now - adopted_at >= ADOPT_S or self._led != self._is_leader() or self._again:
                 self._again = False
                 self.adopt(now)

@@ -65,6 +65,11 @@ class Liveness:
         for node_id in node_ids:
             self._deadlines.setdefault(node_id, now + patience_s)
 
+    def forget_all(self) -> None:
+        """They are others' to watch."""
+        self._deadlines.clear()
+        self._ended.clear()
+
     def forget(self, node_id: str) -> None:
         """The node was removed, or is another manager's to watch."""
         self._deadlines.pop(node_id, None)

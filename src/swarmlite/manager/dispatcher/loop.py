@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
+import grpc.aio
+
 from swarmlite.errors import Conflict, InvalidSpec, PermissionDenied, ResourceExhausted, Unavailable
 from swarmlite.manager.ca import rotation
 from swarmlite.manager.isolation import apart, kept_up
@@ -39,6 +41,7 @@ from . import assignments
 from .attachments import Attachments, stale
 from .carrying import Carrying
 from .copies import check_place
+from .handover import Handover
 from .judging import NodeJudge
 from .liveness import Liveness
 from .measuring import Measuring
@@ -102,6 +105,7 @@ class Dispatcher:
         self.logs: LogSink | None = None
         self.carrying: Carrying | None = None
         self.tunnels: Accepting | None = None
+        self.handover: Handover | None = None
         self.attachments = Attachments(store)
         self.measuring = Measuring(store, self.sessions, now)
         self._store = store
@@ -136,6 +140,8 @@ class Dispatcher:
         the node, or has started.
         """
         check_hello(hello)
+        if self.handover is not None:
+            self.handover.check()
         node = self._known(node_id)
         check_place(node, address, hello)
         session = Session(node_id, hello.instance)
@@ -155,6 +161,16 @@ class Dispatcher:
         self._reports.released(stale(self._store.view, node_id, hello.attachments))
         log.info("session began node=%s session=%s", node_id, session.id)
         return session
+
+    def hand_over(
+        self, has_store: Callable[[], bool], channel: Callable[[str], grpc.aio.Channel]
+    ) -> None:
+        """Let nodes go to other managers while this one has lost the store; see handover.py."""
+        self.handover = Handover(
+            self._store, self._node_id, self.sessions, self._reports, has_store, channel
+        )
+        handover = self.handover
+        self.judge.away = lambda: handover.away
 
     def close(self, session: Session) -> None:
         """The stream is over; the node has a moment to come back before it is DOWN."""
@@ -287,6 +303,8 @@ class Dispatcher:
                     partial(kept_up, "measuring", self.measuring.run),
                 ):
                     group.create_task(loop())
+                if self.handover is not None:
+                    group.create_task(kept_up("handing over", self.handover.run))
         finally:
             self._subscription = None
             for session in self.sessions:

@@ -98,6 +98,11 @@ class Reports:
         """What the dispatcher decided of a node."""
         self._nodes.setdefault(node_id, NodeReport()).status = status
 
+    def forget_statuses(self) -> None:
+        """Nodes are others' to judge: what was decided of them is not written any more."""
+        for report in (*self._nodes.values(), *self._nodes_in_flight.values()):
+            report.status = None
+
     def node_description(self, node_id: str, description: NodeDescription) -> None:
         """What a node says of itself."""
         kept = bounded_description(description)

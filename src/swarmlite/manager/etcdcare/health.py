@@ -39,8 +39,12 @@ class Health:
         quota_bytes: int,
         channel: Channel,
         certificates_dir: Path,
+        seen: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`channel` leads to the manager at an address."""
+        """`channel` leads to the manager at an address; `seen`: whether others see in the store
+        that this manager lives.
+        """
+        self._seen = seen
         self.client, self.quota_bytes = client, quota_bytes
         self.busy = False
         """This manager's own member is being defragmented or restarted."""
@@ -63,6 +67,7 @@ class Health:
             restart_wanted=self.restart_wanted,
             defragment_wanted=self.defragment_wanted,
             sync_s=self._sync_s,
+            seen=self._seen(),
         )
         try:
             status = await self.client.status()

@@ -1,0 +1,91 @@
+"""A manager that lost the store lets its nodes go to one that has it.
+
+Its own member stands still, or it is cut off from the others: it can neither write what agents
+report nor hear what is new, and the leader takes it for dead and judges its nodes. Agents cannot
+see that: their sessions live. Where no manager has the store all sessions stay: there is nowhere to
+go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import grpc.aio
+
+from swarmlite import rpc
+from swarmlite.errors import SwarmliteError, Unavailable
+from swarmlite.manager.store.api import Store
+from swarmlite.proto.control_pb2 import StoreHealthRequest
+from swarmlite.proto.control_pb2_grpc import ControlStub
+from swarmlite.proto.objects_pb2 import Node
+
+from .reports import Reports
+from .sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+ASK_S = 2.0
+
+
+class Handover:
+    """Whether this manager gives its sessions away; `away` while it does."""
+
+    def __init__(
+        self,
+        store: Store,
+        node_id: str,
+        sessions: Sessions,
+        reports: Reports,
+        has_store: Callable[[], bool],
+        channel: Callable[[str], grpc.aio.Channel],
+    ) -> None:
+        """`has_store`: whether others see in the store that this manager lives; `channel` leads to
+        a manager's address. Sessions and reports are the dispatcher's own.
+        """
+        self.away = False
+        self._store, self._node_id = store, node_id
+        self._sessions, self._reports = sessions, reports
+        self._has_store, self._channel = has_store, channel
+
+    def check(self) -> None:
+        """Raises Unavailable for a session that is to begin elsewhere."""
+        if self.away:
+            raise Unavailable("this manager has lost the store: another one has it")
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """End every session while another manager has the store and this one does not."""
+        if self._has_store():
+            self.away = False
+        elif not self.away and await self._another_has_it() and not self._has_store():
+            log.warning("the store is lost: nodes go to the managers that have it")
+            self.away = True
+            self._reports.forget_statuses()
+        if self.away:
+            for session in self._sessions:
+                session.end(Unavailable("this manager has lost the store: another one has it"))
+
+    async def _another_has_it(self) -> bool:
+        others = [n for n in self._store.view.nodes.managers() if n.id != self._node_id]
+        return any(await asyncio.gather(*(self._has_it(node) for node in others)))
+
+    async def _has_it(self, node: Node) -> bool:
+        address = node.manager_status.addr
+        channel = self._channel(address)
+        try:
+            with rpc.translated(f"manager {address}"):
+                request = StoreHealthRequest(own=True)
+                answer = await ControlStub(channel).GetStoreHealth(request, timeout=ASK_S)
+            return any(member.seen for member in answer.members)
+        except SwarmliteError:
+            return False
+        finally:
+            await channel.close()
