@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -13,10 +14,15 @@ from typing import Self
 
 import grpc
 
-from swarmlite.proto.control_pb2 import CreateConfigRequest, ListRequest
+from swarmlite.proto.control_pb2 import (
+    CreateConfigRequest,
+    ListRequest,
+    ListTasksRequest,
+    RemoveRequest,
+)
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import ConfigSpec
-from swarmlite.testing import Cluster, Host, checkers, sampler
+from swarmlite.testing import Cluster, CommandFailed, Host, checkers, sampler
 from swarmlite.testing.sampler import Seen
 
 SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -p 80 -h /w"
@@ -161,6 +167,39 @@ class Writer:
         self._thread.join()
 
 
+class Stated:
+    """Polls what the store has of tasks: `seen` has states and desired states by id and version."""
+
+    def __init__(self, cluster: Cluster, every_s: float = 0.2) -> None:
+        self.seen: dict[str, dict[int, tuple[int, int]]] = {}
+        self.rounds = 0
+        self._cluster, self._every_s = cluster, every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            with contextlib.suppress(CommandFailed, OSError):
+                for task in self._cluster.ask("ListTasks", ListTasksRequest()).tasks:
+                    known = self.seen.setdefault(task.id, {})
+                    known[task.meta.version.index] = (task.status.state, task.desired_state)
+                self.rounds += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def used(cluster: Cluster) -> list[sampler.Use]:
+    """What the node's processes hold on every host that is on."""
+    on = [host for host in cluster.hosts if host.machine is not None]
+    return sampler.uses(on, ("daemon", "agent", "manager", "etcd", "supervisor"))
+
+
 def converged(cluster: Cluster, service: str, count: int, timeout_s: float = 30) -> float:
     """Wait until as many tasks run, as pids, as are desired; the seconds it took."""
     begun = time.monotonic()
@@ -199,9 +238,27 @@ def moments(seed: int, count: int, longest_s: float) -> list[float]:
     return [chance.uniform(0.02, longest_s) for _ in range(count)]
 
 
-def forget(cluster: Cluster, names: list[str]) -> None:
-    """What was acknowledged is there; then it is removed."""
-    found = {c.spec.annotations.name for c in cluster.ask("ListConfigs", ListRequest()).configs}
-    lost = [name for name in names if name not in found]
-    checkers.none(lost, "acknowledged writes were lost:")
-    cluster.manager.cli("config", "rm", *names)
+def forget(cluster: Cluster, names: list[str], patience_s: float = 10) -> None:
+    """What was acknowledged is there, as the first manager says that answers (one that was killed
+    starts again); then it is removed. Raises CommandFailed.
+    """
+
+    def stored() -> dict[str, str]:
+        configs = cluster.ask("ListConfigs", ListRequest()).configs
+        return {config.spec.annotations.name: config.id for config in configs}
+
+    # A view that is behind is no loss: etcd's watch brings the rest.
+    lost = lambda: [name for name in names if name not in stored()]  # noqa: E731
+    with contextlib.suppress(CommandFailed):
+        cluster.wait(lambda: not lost(), patience_s, "what was acknowledged")
+    checkers.none(cluster.wait(lambda: (lost(),), 60, "a manager that answers")[0],
+                  "acknowledged writes were lost:")  # fmt: skip
+
+    def removed() -> bool:
+        known = stored()
+        left = [known[name] for name in names if name in known]
+        for config in left:
+            cluster.ask("RemoveConfig", RemoveRequest(ref=config))
+        return not left
+
+    cluster.wait(removed, 60, "the removal of what was written")

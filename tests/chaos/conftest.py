@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -25,9 +25,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         item.failed = True  # type: ignore[attr-defined]
 
 
-@pytest.fixture
-def world(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
-    """Makes a cluster and a registry beside it; the cluster and an image of busybox."""
+@contextmanager
+def _making(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
     if os.geteuid() != 0:
         pytest.skip("a cluster of namespaces needs root")
     with ExitStack() as stack:
@@ -43,6 +42,21 @@ def world(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
 
         clusters: list[Cluster] = []
         yield make
-        if getattr(request.node, "failed", False):
+        nodes = request.session.items if request.scope == "module" else [request.node]
+        if any(getattr(node, "failed", False) for node in nodes):
             for cluster in clusters:
                 print(f"what it left: {cluster.collect()}")
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
+    """Makes a cluster and a registry beside it; the cluster and an image of busybox."""
+    with _making(request) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def worlds(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
+    """As `world`, for all tests of a module."""
+    with _making(request) as make:
+        yield make

@@ -13,7 +13,7 @@ from chaos_world import Writer, ask, converged, forget, no_leaks, served, web
 
 from swarmlite.proto.control_pb2 import ListRequest
 from swarmlite.proto.types_pb2 import ManagerStatus
-from swarmlite.testing import Cluster, CommandFailed, Host, checkers, sampler
+from swarmlite.testing import Cluster, Host, checkers, sampler
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -22,12 +22,14 @@ GAP_S = 10.0
 """What `faults.md` allows; the figure aimed at, 3 s, is of an idle machine: it is printed."""
 
 
-def leader(cluster: Cluster) -> Host:
-    """The host whose manager leads, as any manager says."""
-    for node in cluster.ask("ListNodes", ListRequest()).nodes:
-        if node.manager_status.leader:
-            return cluster.host(node.description.hostname)
-    raise CommandFailed("nobody leads")
+def leads(cluster: Cluster) -> Host:
+    """The host whose manager leads, once one does and the first manager says so."""
+
+    def leader() -> list[Host]:
+        nodes = cluster.ask("ListNodes", ListRequest()).nodes
+        return [cluster.host(n.description.hostname) for n in nodes if n.manager_status.leader]
+
+    return cluster.wait(leader, 60, "a leader")[0]
 
 
 def reachable(cluster: Cluster) -> int:
@@ -46,7 +48,7 @@ def test_writes_go_on_and_no_container_notices_whoever_of_the_managers_dies(
     kept: list[str] = []
 
     def survived(what: str, fault: Callable[[], object]) -> None:
-        cluster.wait(lambda: reachable(cluster) == 3 and leader(cluster), 120, "three managers")
+        cluster.wait(lambda: reachable(cluster) == 3, 120, "three managers")
         with Writer(cluster.managers) as writer:
             cluster.wait(lambda: len(writer.written) > 10, 60, "writes")
             fault()
@@ -58,9 +60,9 @@ def test_writes_go_on_and_no_container_notices_whoever_of_the_managers_dies(
         checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)), what)
 
     survived("the leader's manager was killed",
-             lambda: leader(cluster).signal_process("manager", signal.SIGKILL))  # fmt: skip
+             lambda: leads(cluster).signal_process("manager", signal.SIGKILL))  # fmt: skip
     survived("a member of etcd was killed",
-             lambda: leader(cluster).signal_process("etcd", signal.SIGKILL))  # fmt: skip
+             lambda: leads(cluster).signal_process("etcd", signal.SIGKILL))  # fmt: skip
     frozen = cluster.managers[2]
     survived("a member of etcd stood still", lambda: frozen.freeze("etcd"))
     frozen.thaw("etcd")

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import stat
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from .host import CommandFailed, Host
-from .sampler import CGROUPS, Seen, cgroups, containers
+from .sampler import CGROUPS, Seen, Use, cgroups, containers
 
 Samples = Sequence[tuple[float, frozenset[Seen]]]
+MORE_DESCRIPTORS = 40
+MORE_BYTES = 100 * 1024**2
+"""What a process may have more after a fault than before it."""
 
 
 def untouched(before: Iterable[Seen], after: Collection[Seen]) -> list[str]:
@@ -41,6 +45,38 @@ def one_a_place(samples: Samples, grace_s: float) -> list[str]:
                 found[place] = f"{place} is filled {len(where)} times for {at - begun:.1f} s"
                 found[place] += f": {', '.join(where)}"
     return list(found.values())
+
+
+def monotonic(seen: Mapping[str, Mapping[int, tuple[int, int]]]) -> list[str]:
+    """A task's state and desired state only rise: `seen` is, by task, both at each version."""
+    found = []
+    for task, versions in seen.items():
+        ordered = sorted(versions.items())
+        for (_, before), (version, after) in pairwise(ordered):
+            if after[0] < before[0] or after[1] < before[1]:
+                found.append(f"task {task} fell from {before} to {after} at version {version}")
+    return found
+
+
+def bounded(before: Iterable[Use], after: Iterable[Use]) -> list[str]:
+    """Descriptors and memory of no process of a node have grown by more than a few."""
+    known = {(use.host, use.process): use for use in before}
+    found = []
+    for use in after:
+        old = known.get((use.host, use.process))
+        if old is None:
+            continue
+        if use.descriptors > old.descriptors + MORE_DESCRIPTORS:
+            found.append(
+                f"{use.process} of {use.host} had {old.descriptors} descriptors and has"
+                f" {use.descriptors}"
+            )
+        if use.memory_bytes > old.memory_bytes + MORE_BYTES:
+            found.append(
+                f"{use.process} of {use.host} had {old.memory_bytes >> 20} MiB and has"
+                f" {use.memory_bytes >> 20}"
+            )
+    return found
 
 
 def leaks(host: Host) -> list[str]:

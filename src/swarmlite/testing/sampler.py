@@ -6,18 +6,21 @@ the bundles on the hosts' disks, so that a host that is frozen, cut off or lying
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .host import Host
+from .host import CommandFailed, Host
 
 CGROUPS = Path("/sys/fs/cgroup")
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,30 @@ def _task(host: Host, container_id: str) -> str:
         return str(config["annotations"]["swarmlite.name"])
     except (OSError, ValueError, KeyError):
         return container_id
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one process of a node holds."""
+
+    host: str
+    process: str
+    descriptors: int
+    memory_bytes: int
+    """Resident."""
+
+
+def uses(hosts: Iterable[Host], processes: Sequence[str]) -> list[Use]:
+    """Of those of `processes` that run, as `Host.node_pid` names them."""
+    found = []
+    for host in hosts:
+        for process in processes:
+            with contextlib.suppress(CommandFailed, OSError):
+                folder = Path(f"/proc/{host.node_pid(process)}")
+                pages = int((folder / "statm").read_text().split()[1])
+                count = len(list((folder / "fd").iterdir()))
+                found.append(Use(host.name, process, count, pages * PAGE_BYTES))
+    return found
 
 
 class Sampler:
