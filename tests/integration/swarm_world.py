@@ -14,6 +14,11 @@ from swarmlite.testing.containers.host import ContainerHost
 EXAMPLES = Path(__file__).parents[2] / "compose-examples"
 Deploy = Callable[..., Cluster]
 """deploy(EXAMPLE, DEPLOY_FLAG...): the example's stack, under the example's name."""
+GET = """
+import sys, urllib.request
+open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+sys.stdout.write(open_(sys.argv[1], timeout=5).read().decode())
+"""
 SERVE = "mkdir -p /tmp/w; hostname > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"
 
 
@@ -43,6 +48,11 @@ def fetch(host: Host, service: str, target: str) -> str:
     """What http://TARGET/ answers a container; by nc, since a static busybox's wget crashes."""
     ask = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {target} 80"
     return in_container(host, service, "sh", "-c", ask).rpartition("\n\n")[2]
+
+
+def answered(host: Host | ContainerHost, url: str) -> str:
+    """The body that a host gets of a URL, empty for none: Python is on hosts of every kind."""
+    return host.run("python3", "-I", "-c", GET, url, check=False, timeout_s=60).stdout
 
 
 def remove_everything(cluster: Cluster, control: ControlStub) -> None:

@@ -1,7 +1,7 @@
 """Overlays, names, VIPs, ingress and egress across three hosts."""
 
 import pytest
-from swarm_world import SERVE, create, in_container
+from swarm_world import SERVE, answered, create, in_container
 
 from swarmlite.testing import Cluster, Host
 
@@ -17,8 +17,7 @@ def test_published_port_answers_on_every_host(swarm: Cluster, busybox: str) -> N
             swarm.wait(lambda h=host: h.get(8080), 60, f"{host.name}:8080") for _ in range(8)
         }
         assert len(answers) == 2, f"{host.name} reached {answers}"
-        local = host.run("curl", "-s", "-m", "3", "http://127.0.0.1:8080/").stdout
-        assert local in answers
+        assert answered(host, "http://127.0.0.1:8080/") in answers
 
 
 @pytest.mark.machine
@@ -44,8 +43,7 @@ def test_nodes_and_their_containers_reach_each_others_published_ports(
         for target in swarm.hosts:
             for _ in range(6):
                 url = f"http://{target.addr}:8080/"
-                said = caller.run("curl", "-s", "-m", "5", url)
-                assert said.returncode == 0, f"{caller.name} to {target.name}: {said.stderr}"
+                assert answered(caller, url), f"{caller.name} to {target.name}"
             ask = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {target.addr} 8080"
             assert in_container(caller, "site.", "sh", "-c", ask), f"{caller.name}'s task"
 
@@ -108,9 +106,7 @@ def test_a_node_is_answered_for_a_task_elsewhere_by_a_node_that_does_not_know_it
     manager, asking = swarm.manager, swarm.workers[0]
     for target in (manager, asking, swarm.workers[1]):
         url = f"http://{target.addr}:8087/"
-        assert swarm.wait(
-            lambda u=url: asking.run("curl", "-s", "-m", "5", u, check=False).stdout, 60, url
-        )
+        assert swarm.wait(lambda u=url: answered(asking, u), 60, url)
 
 
 def test_an_ipv6_address_to_publish_on_is_refused_and_breaks_nothing(
@@ -173,7 +169,7 @@ def test_plain_containers_of_a_host_have_networks_names_and_ports(
              "sh", "-c", SERVE)  # fmt: skip
     host.cli("run", "-d", "--name", "client", busybox, "sleep", "3600")
     assert swarm.wait(lambda: host.get(9090), 60, "port 9090")
-    assert swarm.manager.run("curl", "-s", "-m", "5", f"http://{host.addr}:9090/").returncode == 0
+    assert answered(swarm.manager, f"http://{host.addr}:9090/")
     ask = ("exec", "client", "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 web 80")
     assert host.try_cli(*ask).stdout == ""
     host.cli("network", "connect", "local", "client")
