@@ -15,6 +15,7 @@ from network_world import Host, World, resolve
 from swarmlite.network import nft
 from swarmlite.network.api import Sandbox, SandboxRequest
 from swarmlite.network.records import Records
+from swarmlite.paths import Paths
 from swarmlite.proto.types_pb2 import NetworkAttachment, PortConfig
 
 
@@ -85,6 +86,45 @@ async def test_repairs_come_by_themselves(world: World) -> None:
         return "10.1.0.2" in await one.arun("nft", "list", "ruleset", netns=client.netns)
 
     await until(repaired)
+
+
+async def test_a_container_that_is_a_host_itself_and_its_host_change_rules_in_peace(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has its tables in one namespace, and loads them again for damage only."""
+    await build(world)
+    one = world.hosts[0]
+    _, client = world.sandboxes["client"]
+    root = world.directory / "inner"
+    inner = Host("inner", "10.1.0.11", client.netns, Paths(root / "state", root / "run"))
+    await inner.start(in_swarm=False)
+    world.hosts.insert(0, inner)  # let go of before the stack that it is in
+    port = PortConfig(protocol=PortConfig.TCP, target_port=80, published_port=8081)
+    await world.container(inner, "nested", "bridge", ports=[port], serve=80)
+
+    async def both_work() -> None:
+        (said,) = await one.ask("tcp", "10.1.0.2", 80, netns=client.netns)
+        assert said in ("web0 10.1.0.11", "web1 10.1.0.11")
+        assert (await inner.ask("tcp", "10.1.0.11", 8081))[0].startswith("nested")
+
+    async def repairs() -> list[str]:
+        caplog.clear()
+        for host in (one, inner, one, inner):
+            await host.network.reconcile()
+        return [line for line in caplog.messages if "repaired" in line]
+
+    await both_work()
+    await repairs()  # either may have seen the other's tables for the first time
+    assert await repairs() == []
+    net = world.networks["front-id"]
+    await world.task(world.hosts[2], "web1", (net, "10.1.0.13/24"),
+                     service=world.services["web-id"], serve=80)  # fmt: skip
+    await repairs()
+    assert await repairs() == []
+    await both_work()
+    await one.arun("nft", "flush", "table", "ip", "swarmlite-sandbox", netns=client.netns)
+    assert await repairs()
+    await both_work()
 
 
 async def addresses(host: Host, sandbox: Sandbox) -> str:

@@ -21,7 +21,7 @@ VIPS = {
 }
 PORTS = (4153, 4154)
 TABLE = """
-table ip swarmlite {
+table ip swarmlite-sandbox {
   set vips { type ipv4_addr; }
   map balance { type ipv4_addr : verdict; }
   chain resolver {
@@ -56,17 +56,17 @@ def by_nft(vips: vip_table.Vips, start: int) -> str:
     lines = [TABLE]
     for vip, backends in vips.items():
         chain = chain_name(vip)
-        lines.append(f"add chain ip swarmlite {chain}")
+        lines.append(f"add chain ip swarmlite-sandbox {chain}")
         turn = start % len(backends) if backends else 0
         ordered = [*backends[turn:], *backends[:turn]]
         choices = ", ".join(f"{n} : {address}" for n, address in enumerate(ordered))
         if len(backends) == 1:
-            lines.append(f"add rule ip swarmlite {chain} dnat to {backends[0]}")
+            lines.append(f"add rule ip swarmlite-sandbox {chain} dnat to {backends[0]}")
         elif backends:
             turns = f"numgen inc mod {len(backends)} map {{ {choices} }}"
-            lines.append(f"add rule ip swarmlite {chain} dnat ip to {turns}")
-        lines.append(f"add element ip swarmlite balance {{ {vip} : goto {chain} }}")
-        lines.append(f"add element ip swarmlite vips {{ {vip} }}")
+            lines.append(f"add rule ip swarmlite-sandbox {chain} dnat ip to {turns}")
+        lines.append(f"add element ip swarmlite-sandbox balance {{ {vip} : goto {chain} }}")
+        lines.append(f"add element ip swarmlite-sandbox vips {{ {vip} }}")
     return "\n".join(lines)
 
 
@@ -151,5 +151,35 @@ def test_a_change_that_the_kernel_refuses_is_an_error_and_changes_nothing() -> N
         with pytest.raises(FailedPrecondition, match="nftables refused a change"):
             nft.transact(wrong)
         assert listed() == before
+
+    in_new_namespace(work)
+
+
+def test_the_table_of_a_release_before_goes_and_a_hosts_of_that_name_stays() -> None:
+    """Both were named swarmlite; a container that is a host has the latter."""
+    kinds = ("ip", "ip6")
+    host = "".join(
+        f"add table {kind} swarmlite\nadd chain {kind} swarmlite leaving\n" for kind in kinds
+    )
+
+    def drop() -> list[bool]:
+        done = []
+        for messages in vip_table.older():
+            try:
+                nft.transact(messages)
+                done.append(True)
+            except FailedPrecondition:
+                done.append(False)
+        return done
+
+    def work() -> None:
+        before = TABLE.replace(vip_table.NAME, "swarmlite")
+        before += "add table ip6 swarmlite\nadd chain ip6 swarmlite unbalanced\n"
+        nft_command("-f", "-", text=before)
+        assert drop() == [True, True]
+        assert nft_command("list", "ruleset") == ""
+        nft_command("-f", "-", text=host)
+        assert drop() == [False, False]
+        assert nft_command("list", "ruleset").count("chain leaving") == len(kinds)
 
     in_new_namespace(work)

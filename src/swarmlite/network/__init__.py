@@ -1,8 +1,9 @@
 """One host's wiring: networks, containers' sandboxes, load balancing, published ports and DNS.
 
 Owns, in the kernel: the network namespaces under `Paths.netns_dir`, the bridges of this host, the
-ingress interface, and the nftables tables `ip swarmlite` and `ip6 swarmlite` of the host. The table
-`inet swarmlite-user` is made here, and what is in it is the user's. On disk:
+ingress interface, the nftables tables `ip swarmlite` and `ip6 swarmlite` of the host, and
+`swarmlite-sandbox` of each container. The table `inet swarmlite-user` is made here, and what is in
+it is the user's. On disk:
 `networks/` in the state directory (this host's own networks), `agent/networks` (what the managers
 said last) and `network/` in the run directory (the sandboxes). It consumes the managers' messages
 `Network`, `Endpoint` and `VirtualService` and never asks anyone; it knows containers by a sandbox

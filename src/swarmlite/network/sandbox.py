@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from swarmlite.errors import FailedPrecondition
 from swarmlite.network import conntrack, ipv6, netlink, netns, nft, vip_table
 from swarmlite.network.drivers.api import NEXT_HOP6, NEXT_HOP_MAC
 from swarmlite.network.state import AttachmentRecord, SandboxRecord
@@ -32,6 +33,10 @@ class SandboxWiring:
         self._loaded: vip_table.Vips | None = None
         """What its table holds; None for one that is not known."""
         self._generation = -1
+        self._shown = ""
+        """The table as nft lists it, once anybody else has changed rules here."""
+        self._older = True
+        """Whether a release before may have made its table, under another name."""
         self._channel: netlink.Socket | None = None
         self._rules: nft.Rules | None = None
         """Kept: making and closing one for each change cost as much as the change."""
@@ -61,7 +66,7 @@ class SandboxWiring:
                     channel.close()
                 wiring.close()
                 raise
-        wiring._loaded = vips
+        wiring._loaded, wiring._older = vips, False
         return wiring, sockets
 
     def configure(self, record: SandboxRecord, gateway: str, *, six: bool) -> None:
@@ -144,8 +149,16 @@ class SandboxWiring:
             messages = vip_table.change(loaded, vips, start=self._start)
         self._loaded = None  # unknown, should it fail
         self._load(messages)
+        self._drop_older()
         self._loaded = vips
         return True
+
+    def _drop_older(self) -> None:
+        if self._older:
+            self._older = False
+            for messages in vip_table.older():
+                with contextlib.suppress(FailedPrecondition):
+                    self._load(messages)
 
     def _whole(
         self, vips: Mapping[str, Sequence[str]], *, fresh: bool = False
@@ -153,13 +166,39 @@ class SandboxWiring:
         return vip_table.load(vips, start=self._start, ports=self.dns_ports, fresh=fresh)
 
     def repair(self) -> bool:
-        """Load all again if anyone else changed the rules. Raises FailedPrecondition."""
+        """Load all again if anyone else changed the rules; whether it did.
+
+        An engine in the container changes rules of its own all the time, and may watch for changes
+        as we do: from the second time on the table is looked at first. Raises FailedPrecondition.
+        """
         if self._loaded is None:
             return False
-        if self._ask(nft.Rules.generation) == self._generation:
+        generation = self._ask(nft.Rules.generation)
+        if generation == self._generation:
+            return False
+        if self._shown and self._shown == self._look():
+            self._generation = generation
             return False
         self._load(self._whole(self._loaded))
+        self._remember()
         return True
+
+    def _remember(self) -> None:
+        """What the table is as it was just loaded."""
+        shown = self._look()
+        unchanged = self._ask(nft.Rules.generation) == self._generation
+        self._shown = shown if unchanged else ""
+
+    def _look(self) -> str:
+        """What the kernel has of the table, its words sorted; empty where it cannot be told."""
+        with netns.inside(self.namespace, self._host):
+            try:
+                shown = nft.ask(f"list table ip {vip_table.NAME}")
+            except FailedPrecondition:
+                return ""
+            with contextlib.suppress(FailedPrecondition):  # there as long as there are VIPs of it
+                shown += nft.ask(f"list table ip6 {vip_table.NAME}")
+        return " ".join(sorted(shown.split()))
 
     def forget(self, addresses: Sequence[str]) -> None:
         """Cut the connections to addresses that are gone. Raises OSError."""
@@ -168,6 +207,8 @@ class SandboxWiring:
 
     def _load(self, messages: Sequence[netlink.Message]) -> None:
         self._generation = self._ask(lambda rules: rules.transact(messages))
+        if self._shown:
+            self._remember()
 
     def _ask(self, question: Callable[[nft.Rules], int]) -> int:
         if self._rules is None:

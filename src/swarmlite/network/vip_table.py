@@ -1,11 +1,13 @@
 """A sandbox's table in the kernel: its VIPs, each with a chain that hands out backends, and the
 rules of its resolver. Pure: what is desired as messages of one transaction.
 
+It has a name of its own: a container may be a host itself, with a host's tables of ours beside it.
+
 Balancing in the sandbox keeps the source address and needs no hop through the host. What is still
 addressed to a VIP after it has no backend: refused at once, rather than a silent wait. As nft says
 it:
 
-    table ip swarmlite {
+    table ip swarmlite-sandbox {
       chain names { type filter hook output priority -300;
         ip daddr 127.0.0.11 goto resolver
         ip saddr 127.0.0.11 goto resolver }
@@ -39,8 +41,10 @@ Vips = Mapping[str, Sequence[str]]
 RESOLVER = "127.0.0.11"
 _VIPS, _BALANCE, _FIRST = 1, 2, 3
 _VIPS6, _BALANCE6, _FIRST6 = (1 << 24) + 1, (1 << 24) + 2, (1 << 24) + 3
-_TABLE = netfilter.Packer("swarmlite")
-_TABLE6 = netfilter.Packer("swarmlite", socket.AF_INET6)
+NAME = "swarmlite-sandbox"
+_TABLE = netfilter.Packer(NAME)
+_TABLE6 = netfilter.Packer(NAME, socket.AF_INET6)
+_OLDER = netfilter.Packer("swarmlite"), netfilter.Packer("swarmlite", socket.AF_INET6)
 
 
 def load(vips: Vips, *, start: int, ports: tuple[int, int], fresh: bool = False) -> list[Message]:
@@ -66,6 +70,18 @@ def change(old: Vips, wanted: Vips, *, start: int) -> list[Message]:
         return [*messages, *([_TABLE6.delete_table()] if old6 else [])]
     made = [] if old6 else _skeleton6()
     return [*messages, *made, *_change(_TABLE6, old6, wanted6, start, _FIRST6)]
+
+
+def older() -> tuple[list[Message], list[Message]]:
+    """Two transactions that take away what releases before named as a host's tables.
+
+    Each is refused where there is no such table, or it is a host's: that has no such chain.
+    """
+    four, six = _OLDER
+    return (
+        [four.flush("names"), four.delete_table()],
+        [six.flush("unbalanced"), six.delete_table()],
+    )
 
 
 def _apart(vips: Vips) -> tuple[Vips, Vips]:
