@@ -150,26 +150,31 @@ def test_nothing_stays_behind(node: str, engine_host: Host) -> None:
 
 INI = """
 [pytest]
-swarmlite_managers = 1
-swarmlite_workers = 0
+swarmlite_managers = {managers}
+swarmlite_workers = {workers}
 swarmlite_publish = 8080
 swarmlite_images = busybox:latest
 """
 SUITE = """
 def test_a_service_runs(swarmlite_docker_cluster):
-    manager = swarmlite_docker_cluster.manager
-    create = ("service", "create", "--detach", "--quiet", "--name", "web")
-    manager.cli(*create, "busybox:latest", "sleep", "600")
-    assert swarmlite_docker_cluster.wait_running("web", 1, 60) == ["manager1"]
-    assert manager.endpoint(8080).partition(":")[2].isdigit()
+    hosts = swarmlite_docker_cluster.hosts
+    create = ("service", "create", "--detach", "--quiet", "--name", "web", "--mode", "global")
+    swarmlite_docker_cluster.manager.cli(*create, "busybox:latest", "sleep", "600")
+    runs = swarmlite_docker_cluster.wait_running("web", len(hosts), 120)
+    assert sorted(runs) == sorted(host.name for host in hosts)
+    for host in hosts:
+        assert host.endpoint(8080).partition(":")[2].isdigit()
 """
 
 
+@pytest.mark.parametrize(
+    ("managers", "workers"), [(1, 0), pytest.param(3, 2, marks=pytest.mark.engines)]
+)
 def test_a_project_s_own_pytest_has_the_cluster_as_a_fixture(
-    node: str, engine_host: Host, tmp_path: Path
+    node: str, engine_host: Host, tmp_path: Path, managers: int, workers: int
 ) -> None:
     """Its configuration says how many hosts, their ports and images; nothing stays behind."""
-    (tmp_path / "pytest.ini").write_text(INI)
+    (tmp_path / "pytest.ini").write_text(INI.format(managers=managers, workers=workers))
     (tmp_path / "test_own.py").write_text(SUITE)
     client = engine()
     try:
