@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.testing import Cluster, Host
+from swarmlite.testing import Cluster, Host, sampler
 from swarmlite.testing.containers.host import ContainerHost
 
 EXAMPLES = Path(__file__).parents[2] / "compose-examples"
@@ -59,7 +62,7 @@ def remove_everything(cluster: Cluster, control: ControlStub) -> None:
     """Services first, then what they used, once their containers are gone."""
     for service in control.ListServices(ListRequest()).services:
         control.RemoveService(RemoveRequest(ref=service.id))
-    cluster.wait(lambda: not any(map(containers_of, cluster.hosts)), 60, "containers to go")
+    cluster.wait(lambda: not any(map(_ended, cluster.hosts)), 60, "containers to go")
     cluster.wait(lambda: not control.ListTasks(ListTasksRequest()).tasks, 60, "tasks to go")
     for network in control.ListNetworks(ListRequest()).networks:
         if not network.spec.ingress:
@@ -71,6 +74,14 @@ def remove_everything(cluster: Cluster, control: ControlStub) -> None:
     for node in control.ListNodes(ListRequest()).nodes:
         if node.spec.availability != NodeSpec.ACTIVE:
             cluster.manager.cli("node", "update", "--availability", "active", node.id)
+
+
+def _ended(host: Host) -> list[str]:
+    """The containers that were not removed yet; nobody waits for the grace of those that run."""
+    for running in sampler.containers([host] if isinstance(host, Host) else []):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.pid, signal.SIGKILL)
+    return containers_of(host)
 
 
 def containers_of(host: Host) -> list[str]:
