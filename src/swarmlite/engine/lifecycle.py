@@ -23,6 +23,7 @@ from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.records import ACTIVE, SHORT, Record, Records
 from swarmlite.engine.runs import Runs
 from swarmlite.engine.steps import Job, Step, carry_out, finished, kill_point, undo
+from swarmlite.engine.turns import Stage, Turns
 from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError
 from swarmlite.model import defaults
 from swarmlite.model.signals import signal_number
@@ -76,7 +77,7 @@ class Lifecycle:
         self._supervisor, self._events = supervisor, events
         self._anonymous_gone = remove_anonymous
         self._checked = Checked()
-        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE)
         self.background = Background()
         self.starts = Outcomes(LONG_S)
         """Of containers, in this process's life."""
@@ -115,7 +116,7 @@ class Lifecycle:
         async with record.lock:
             try:
                 self._images.use(image.id, record.owner)
-                async with self._at_once:
+                async with self._turns.one(Stage.CREATE):
                     await carry_out(self._steps.create, job)
                 record.state.status = ContainerState.CREATED
                 if not record.of_task:  # a task's is written once, by `prepare`
@@ -210,7 +211,7 @@ class Lifecycle:
         async with record.lock:
             self._check_there(record)
             record.at_rest = False
-            async with self._at_once:
+            async with self._turns.one(Stage.PREPARE):
                 await carry_out(self._steps.prepare, self._job(record))
             record.prepared = True
             try:
@@ -254,7 +255,7 @@ class Lifecycle:
             with self.starts.one():
                 job = self._job(record)
                 record.at_rest = False
-                async with self._at_once:
+                async with self._turns.one(Stage.START):
                     steps = self._steps.process if record.prepared else self._steps.run
                     await carry_out(steps, job)
                     record.prepared = True

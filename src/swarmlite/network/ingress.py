@@ -97,17 +97,21 @@ class Ingress:
         self._lock = threading.RLock()
         self._netlink = netlink.Socket()
         self._plan: IngressPlan | None = None
+        self._applied: tuple[IngressPlan, Overlay, int, bool] | None = None
+        """What the kernel was brought to, unless that failed half-way."""
         self._loaded = False
         self.six = True
         """Whether to have IPv6 where the host has it."""
         self._has_six = False
 
     def apply(self, wanted: IngressPlan, overlay: Overlay) -> None:
-        """Bring the kernel there. Safe to repeat: all of it is set again. Raises OSError."""
+        """Bring the kernel there, unless that was done: see `reconcile`. Raises OSError."""
         with self._lock:
-            self._apply(wanted, overlay)
+            if self._applied != (wanted, overlay, overlay.mtu, self.six):
+                self._apply(wanted, overlay)
 
     def _apply(self, wanted: IngressPlan, overlay: Overlay) -> None:
+        self._applied = None
         overlay.set_peers(wanted.peers)
         old = self._plan
         links = self._netlink.links()
@@ -133,7 +137,7 @@ class Ingress:
             nodes = {f"{mark:#x}": mac_text(mac) for mac, mark in wanted.marks.items()}
             nft.run(RETURN.load(Members(maps={"nodes": nodes})))
             self._loaded = True
-        self._plan = wanted
+        self._plan, self._applied = wanted, (wanted, overlay, overlay.mtu, self.six)
 
     def _make(self, wanted: IngressPlan, overlay: Overlay) -> None:
         overlay.detach(PORT)
@@ -219,7 +223,7 @@ class Ingress:
         gone.append(netlink.delete_link(INGRESS))
         self._netlink.send(gone, ignore=[errno.ENOENT, errno.ENODEV])
         nft.run(RETURN.remove())
-        self._plan, self._loaded = None, False
+        self._plan, self._applied, self._loaded = None, None, False
 
 
 def _rules6(to: tuple[str, int], *, delete: bool = False) -> list[netlink.Message]:
