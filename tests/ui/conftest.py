@@ -32,10 +32,15 @@ def cluster(image: list[str]) -> Iterator[Cluster]:
             registry.push(debian_images.busybox())
             image.append(f"{registry.address}/busybox:latest")
             made.manager.cli("ui", "enable")
+            made.manager.cli("network", "create", "-d", "overlay", "backbone")
+            for kind, name in (("secret", "word"), ("config", "rules")):
+                made.manager.cli(kind, "create", name, "-", input="the-needle")
             made.manager.cli(
                 "service", "create", "-q", "--name", "web", "--replicas", "2",
                 "--label", f"note={MARKUP}", "--health-cmd", "echo fit", "--health-interval", "1s",
-                "--stop-grace-period", "1s",
+                "--stop-grace-period", "1s", "--network", "backbone",
+                "--mount", "type=volume,source=kept,target=/kept",
+                "--secret", "word", "--config", "rules",
                 image[0], "sh", "-c", SCRIPT,
                 timeout_s=180,
             )  # fmt: skip

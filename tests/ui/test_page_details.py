@@ -151,3 +151,35 @@ async def test_a_shell_runs_commands_and_a_reader_gets_none(cluster: Cluster) ->
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await told("operator", "https://elsewhere.example")
         assert refused.value.status == 403
+
+
+def test_networks_volumes_secrets_and_configs_are_listed_and_what_they_hold_is_not(
+    cluster: Cluster,
+) -> None:
+    cookie = signed_in(cluster, "reader")
+    networks = page(cluster, "/networks", cookie)
+    network = re.search(r'href="/ui(/network/[^"]+)">backbone', networks)
+    assert network is not None
+    assert "<line " in networks
+    of_one = page(cluster, network[1], cookie)
+    assert all(f">web.{slot}</a>" in of_one for slot in (1, 2))
+    volumes = page(cluster, "/volumes", cookie)
+    assert "<td>kept</td>" in volumes
+    assert "web.1, web.2" in volumes
+    for kind, name in (("secrets", "word"), ("configs", "rules")):
+        text = page(cluster, f"/{kind}", cookie)
+        assert f"<td>{name}</td>" in text
+        assert "<td>web</td>" in text
+        assert "needle" not in text
+    assert "None." in page(cluster, "/stacks", cookie)
+
+
+def test_a_service_shows_what_its_tasks_used_lately(cluster: Cluster) -> None:
+    """A minute after the first of them began at the latest."""
+    cookie = signed_in(cluster, "reader")
+
+    def lines() -> int:
+        text = page(cluster, "/service/web", cookie)
+        return text.count("<polyline") if "Memory: " in text else 0
+
+    cluster.wait(lambda: lines() >= 4, WAIT_S, "figures")

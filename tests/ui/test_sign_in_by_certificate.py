@@ -41,6 +41,9 @@ class OneService:
         found.spec.replicated.replicas = 2
         return found, []
 
+    async def plots(self, session: Session, tasks: Any) -> list[Any]:
+        return []
+
     async def call(self, session: Session, method: str, request: Any) -> Any:
         assert method == "ListNodes"
         return ListNodesResponse()

@@ -202,7 +202,7 @@ class Agent:
             reporter=self._reporter,
             handler=Membership(around, worker, renewal.heard, images),
             attachments=places.held,
-            outgoing=(*images.outgoing, usage.messages),
+            outgoing=(*images.outgoing, usage.messages, usage.figures),
             fetch=images.fetch,
             tunnel=tunnels.asked,
             measure=usage.asked,

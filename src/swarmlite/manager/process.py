@@ -164,6 +164,7 @@ async def _serve_and_lead(
         locked=locking.follow,
         tunnels=tunnels,
         health=health,
+        figures=dispatcher.figures,
     )
     ca = CAService(
         store,

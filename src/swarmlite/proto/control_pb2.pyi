@@ -370,6 +370,94 @@ class StoreHealth(google.protobuf.message.Message):
 Global___StoreHealth: typing_extensions.TypeAlias = StoreHealth
 
 @typing.final
+class FiguresRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASK_IDS_FIELD_NUMBER: builtins.int
+    OWN_FIELD_NUMBER: builtins.int
+    own: builtins.bool
+    """by another manager: only what this one was told"""
+    @property
+    def task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """up to 1,000"""
+
+    def __init__(
+        self,
+        *,
+        task_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        own: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["own", b"own", "task_ids", b"task_ids"]) -> None: ...
+
+Global___FiguresRequest: typing_extensions.TypeAlias = FiguresRequest
+
+@typing.final
+class FiguresResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: builtins.int
+    @property
+    def tasks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TaskFigures]: ...
+    def __init__(
+        self,
+        *,
+        tasks: collections.abc.Iterable[Global___TaskFigures] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["tasks", b"tasks"]) -> None: ...
+
+Global___FiguresResponse: typing_extensions.TypeAlias = FiguresResponse
+
+@typing.final
+class TaskFigures(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: builtins.int
+    FIGURES_FIELD_NUMBER: builtins.int
+    task_id: builtins.str
+    @property
+    def figures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """the oldest first"""
+
+    def __init__(
+        self,
+        *,
+        task_id: builtins.str = ...,
+        figures: collections.abc.Iterable[Global___Figure] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["figures", b"figures", "task_id", b"task_id"]) -> None: ...
+
+Global___TaskFigures: typing_extensions.TypeAlias = TaskFigures
+
+@typing.final
+class Figure(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MINUTES_AGO_FIELD_NUMBER: builtins.int
+    CPUS_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: builtins.int
+    SENT_BYTES_FIELD_NUMBER: builtins.int
+    minutes_ago: builtins.int
+    cpus: builtins.float
+    """of which it kept busy"""
+    memory_bytes: builtins.int
+    received_bytes: builtins.int
+    """a second"""
+    sent_bytes: builtins.int
+    def __init__(
+        self,
+        *,
+        minutes_ago: builtins.int = ...,
+        cpus: builtins.float = ...,
+        memory_bytes: builtins.int = ...,
+        received_bytes: builtins.int = ...,
+        sent_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cpus", b"cpus", "memory_bytes", b"memory_bytes", "minutes_ago", b"minutes_ago", "received_bytes", b"received_bytes", "sent_bytes", b"sent_bytes"]) -> None: ...
+
+Global___Figure: typing_extensions.TypeAlias = Figure
+
+@typing.final
 class Empty(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -180,6 +180,11 @@ class ControlStub(object):
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.StoreHealthRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.StoreHealth.FromString,
                 _registered_method=True)
+        self.GetFigures = channel.unary_unary(
+                '/swarmlite.Control/GetFigures',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.FiguresRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.FiguresResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/swarmlite.Control/Watch',
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.WatchRequest.SerializeToString,
@@ -391,6 +396,13 @@ class ControlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFigures(self, request, context):
+        """What tasks used in the last hour, a figure a minute, as managers keep it in memory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """Events of objects from now on, batched; a client that falls behind is ended with RESOURCE_EXHAUSTED and starts again.
         """
@@ -582,6 +594,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.GetStoreHealth,
                     request_deserializer=swarmlite_dot_proto_dot_control__pb2.StoreHealthRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.StoreHealth.SerializeToString,
+            ),
+            'GetFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFigures,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.FiguresRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.FiguresResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -1397,6 +1414,33 @@ class Control(object):
             '/swarmlite.Control/GetStoreHealth',
             swarmlite_dot_proto_dot_control__pb2.StoreHealthRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.StoreHealth.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Control/GetFigures',
+            swarmlite_dot_proto_dot_control__pb2.FiguresRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.FiguresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -493,6 +493,22 @@ _ControlGetStoreHealthType = typing_extensions.TypeVar(
     ],
 )
 
+_ControlGetFiguresType = typing_extensions.TypeVar(
+    '_ControlGetFiguresType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.FiguresRequest,
+        swarmlite.proto.control_pb2.FiguresResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.FiguresRequest,
+        swarmlite.proto.control_pb2.FiguresResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.FiguresRequest,
+        swarmlite.proto.control_pb2.FiguresResponse,
+    ],
+)
+
 _ControlWatchType = typing_extensions.TypeVar(
     '_ControlWatchType',
     grpc.UnaryStreamMultiCallable[
@@ -589,7 +605,7 @@ _ControlTaskTunnelType = typing_extensions.TypeVar(
     ],
 )
 
-class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlGetStoreHealthType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
+class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlGetStoreHealthType, _ControlGetFiguresType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
     @typing.overload
     def __init__(self: ControlStub[
         grpc.UnaryUnaryMultiCallable[
@@ -707,6 +723,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.StoreHealthRequest,
             swarmlite.proto.control_pb2.StoreHealth,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.FiguresRequest,
+            swarmlite.proto.control_pb2.FiguresResponse,
         ],
         grpc.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.WatchRequest,
@@ -852,6 +872,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
             swarmlite.proto.control_pb2.StoreHealthRequest,
             swarmlite.proto.control_pb2.StoreHealth,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.FiguresRequest,
+            swarmlite.proto.control_pb2.FiguresResponse,
+        ],
         grpc.aio.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.WatchRequest,
             swarmlite.proto.control_pb2.WatchResponse,
@@ -937,6 +961,9 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
 
     GetStoreHealth: _ControlGetStoreHealthType
     """The store's members, their disks, and what is wrong with it; answered without a quorum too."""
+
+    GetFigures: _ControlGetFiguresType
+    """What tasks used in the last hour, a figure a minute, as managers keep it in memory."""
 
     Watch: _ControlWatchType
     """Events of objects from now on, batched; a client that falls behind is ended with RESOURCE_EXHAUSTED and starts again."""
@@ -1076,6 +1103,10 @@ ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.control_pb2.StoreHealthRequest,
         swarmlite.proto.control_pb2.StoreHealth,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.FiguresRequest,
+        swarmlite.proto.control_pb2.FiguresResponse,
     ],
     grpc.aio.UnaryStreamMultiCallable[
         swarmlite.proto.control_pb2.WatchRequest,
@@ -1308,6 +1339,14 @@ class ControlServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.control_pb2.StoreHealth, collections.abc.Awaitable[swarmlite.proto.control_pb2.StoreHealth]]:
         """The store's members, their disks, and what is wrong with it; answered without a quorum too."""
+
+    @abc.abstractmethod
+    def GetFigures(
+        self,
+        request: swarmlite.proto.control_pb2.FiguresRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.control_pb2.FiguresResponse, collections.abc.Awaitable[swarmlite.proto.control_pb2.FiguresResponse]]:
+        """What tasks used in the last hour, a figure a minute, as managers keep it in memory."""
 
     @abc.abstractmethod
     def Watch(

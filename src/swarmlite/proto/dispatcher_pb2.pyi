@@ -174,6 +174,7 @@ class AgentMessage(google.protobuf.message.Message):
     IMAGES_FIELD_NUMBER: builtins.int
     FETCH_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    FIGURES_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> Global___Hello:
         """first only"""
@@ -200,6 +201,10 @@ class AgentMessage(google.protobuf.message.Message):
     def usage(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TaskUsage]:
         """of the tasks that the last `measure` named"""
 
+    @property
+    def figures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TaskUsage]:
+        """of every task that runs, after a `measure` of all"""
+
     def __init__(
         self,
         *,
@@ -210,9 +215,10 @@ class AgentMessage(google.protobuf.message.Message):
         images: Global___HeldImages | None = ...,
         fetch: Global___FetchReport | None = ...,
         usage: collections.abc.Iterable[Global___TaskUsage] | None = ...,
+        figures: collections.abc.Iterable[Global___TaskUsage] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images", "logs", b"logs", "statuses", b"statuses", "usage", b"usage"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "figures", b"figures", "hello", b"hello", "images", b"images", "logs", b"logs", "statuses", b"statuses", "usage", b"usage"]) -> None: ...
 
 Global___AgentMessage: typing_extensions.TypeAlias = AgentMessage
 
@@ -223,18 +229,25 @@ class TaskUsage(google.protobuf.message.Message):
     TASK_ID_FIELD_NUMBER: builtins.int
     NANO_CPUS_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: builtins.int
+    SENT_BYTES_FIELD_NUMBER: builtins.int
     task_id: builtins.str
     nano_cpus: builtins.int
     """since the reading before"""
     memory_bytes: builtins.int
+    received_bytes: builtins.int
+    """a second, on all networks; in `figures` only, as what follows"""
+    sent_bytes: builtins.int
     def __init__(
         self,
         *,
         task_id: builtins.str = ...,
         nano_cpus: builtins.int = ...,
         memory_bytes: builtins.int = ...,
+        received_bytes: builtins.int = ...,
+        sent_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["memory_bytes", b"memory_bytes", "nano_cpus", b"nano_cpus", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory_bytes", b"memory_bytes", "nano_cpus", b"nano_cpus", "received_bytes", b"received_bytes", "sent_bytes", b"sent_bytes", "task_id", b"task_id"]) -> None: ...
 
 Global___TaskUsage: typing_extensions.TypeAlias = TaskUsage
 
@@ -484,14 +497,18 @@ class Measure(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     TASK_IDS_FIELD_NUMBER: builtins.int
+    ALL_FIELD_NUMBER: builtins.int
+    all: builtins.bool
+    """in place of task_ids: every task that runs, their networks too, into `figures`"""
     @property
     def task_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
         task_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        all: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["task_ids", b"task_ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["all", b"all", "task_ids", b"task_ids"]) -> None: ...
 
 Global___Measure: typing_extensions.TypeAlias = Measure
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from swarmlite import rpc
+from swarmlite.errors import SwarmliteError
 from swarmlite.model import task_states
 from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2 import (
+    FiguresRequest,
     Filter,
     GetRequest,
     ListRequest,
@@ -24,10 +27,12 @@ from swarmlite.proto.objects_pb2 import Node, Service, Task, User
 from swarmlite.proto.options_pb2 import Role
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import NodeRole, NodeStatus, UpdateStatus
+from swarmlite.ui.plots import Plot, plots
 from swarmlite.ui.signing import ROLES, Session
 
 CALL_S = 10.0
 ACT_AS = "act-as"
+MAX_FIGURES = 1000
 
 
 @dataclass
@@ -74,6 +79,7 @@ class Overview:
     columns: list[Column]
     rows: list[Row]
     stale: bool
+    warnings: list[str] = field(default_factory=list)
 
 
 class Cluster:
@@ -128,6 +134,16 @@ class Cluster:
         newest = sorted(tasks.tasks, key=lambda t: -t.meta.created_version.index)
         return found, newest
 
+    async def plots(self, session: Session, tasks: Iterable[Task]) -> list[Plot]:
+        """What these used in the last hour; nothing where the managers do not say."""
+        names = {task.id: task_name(task) for task in tasks}
+        asked = FiguresRequest(task_ids=list(names)[:MAX_FIGURES])
+        try:
+            answer = await self.call(session, "GetFigures", asked)
+        except SwarmliteError:
+            return []
+        return plots(answer.tasks, names)
+
     async def update(self, session: Session, found: Service, spec: Any, **more: Any) -> None:
         """Write a service, if nobody else did since it was looked at."""
         request = UpdateServiceRequest(
@@ -158,7 +174,9 @@ def _picture(nodes: Any, tasks: Any, services: Any) -> Overview:
     if waiting := of_node.pop("", []):
         columns.append(Column("", "not placed yet", "pending", "", "", [], waiting))
     rows = [_row(service, services.status[service.id]) for service in services.services]
-    return Overview(columns, sorted(rows, key=lambda row: row.name), nodes.stale)
+    return Overview(
+        columns, sorted(rows, key=lambda row: row.name), nodes.stale, list(nodes.warnings)
+    )
 
 
 def task_name(task: Task) -> str:

@@ -58,6 +58,7 @@ class Server:
         """With every route of the page."""
         from swarmlite.ui.lines import LogPages
         from swarmlite.ui.nodes import NodePages
+        from swarmlite.ui.objects import ObjectPages
         from swarmlite.ui.pages import Pages
         from swarmlite.ui.services import ServicePages
         from swarmlite.ui.tasks import TaskPages
@@ -68,7 +69,7 @@ class Server:
         app.router.add_post("/ui/signout", self._sign_out)
         app.router.add_get("/ui/live", self._stream)
         app.router.add_static("/ui/static", ROOM / "static")
-        for pages in (Pages, ServicePages, NodePages, TaskPages, LogPages):
+        for pages in (Pages, ServicePages, NodePages, TaskPages, LogPages, ObjectPages):
             pages(self).add_to(app.router)
         return app
 

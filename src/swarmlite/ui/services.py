@@ -58,6 +58,7 @@ class ServicePages:
             revisions=list(_revisions(found)),
             tasks=[task_row(task, names) for task in tasks[:MAX_TASKS]],
             left=max(0, len(tasks) - MAX_TASKS),
+            plots=await self._cluster.plots(session, tasks),
             events=self._server.live.events.of(found.id),
         )  # fmt: skip
 

@@ -68,6 +68,7 @@ class TaskPages:
             messages=[text for text in (found.status.err, found.status.message) if text],
             runs=runs,
             health=health,
+            plots=await self._cluster.plots(session, [found]),
             events=self._server.live.events.of(found.id),
             body=json.dumps(task_body(found), indent=2),
         )  # fmt: skip

@@ -17,6 +17,7 @@ from swarmlite.proto.control_pb2_grpc import ControlServicer
 
 from .api import Api, utc_now
 from .clusters import Clusters, Rotate
+from .figures import AllFigures, Figures
 from .images import Carrier, Images
 from .networks import Networks
 from .nodes import Members, Nodes
@@ -68,6 +69,7 @@ class ControlService(ControlServicer):
         locked: Callable[[], None] | None = None,
         tunnels: Reaching | None = None,
         health: Health | None = None,
+        figures: Figures | None = None,
     ) -> None:
         """`members`: of the embedded etcd, where there is one; `channel` leads to a manager;
         `rotate` and `locked`: as Clusters; `health` is the store's.
@@ -85,6 +87,7 @@ class ControlService(ControlServicer):
         self._clusters = Clusters(self._api, rotate, locked)
         self._images = Images(self._api, carrier, channel)
         self._tunnels = tunnels
+        self._figures = AllFigures(self._api, figures, channel) if figures else None
 
     async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:
         """See control.proto."""
@@ -242,6 +245,10 @@ class ControlService(ControlServicer):
     ) -> pb.StoreHealth:
         """See control.proto."""
         return await self._health.whole(request) if self._health else pb.StoreHealth()
+
+    async def GetFigures(self, request: pb.FiguresRequest, context: Context) -> pb.FiguresResponse:
+        """See control.proto."""
+        return await self._figures.get(request) if self._figures else pb.FiguresResponse()
 
     async def Watch(
         self, request: pb.WatchRequest, context: Context

@@ -41,6 +41,7 @@ from . import assignments
 from .attachments import Attachments, stale
 from .carrying import Carrying
 from .copies import check_place
+from .figures import Figures
 from .handover import Handover
 from .judging import NodeJudge
 from .liveness import Liveness
@@ -108,6 +109,7 @@ class Dispatcher:
         self.handover: Handover | None = None
         self.attachments = Attachments(store)
         self.measuring = Measuring(store, self.sessions, now)
+        self.figures = Figures(store, self.sessions, clock)
         self._store = store
         self._node_id = node_id
         self._is_leader = is_leader
@@ -218,6 +220,8 @@ class Dispatcher:
                 apart("report of node", node_id, self.carrying.reported, node_id, message.fetch)
         if message.usage:
             apart("usage of node", node_id, self.measuring.told, node_id, message.usage)
+        if message.figures:
+            apart("figures of node", node_id, self.figures.told, node_id, message.figures)
         for chunk in message.logs:
             if self.logs is not None:
                 apart("log of node", node_id, self.logs.received, node_id, chunk)
@@ -301,6 +305,7 @@ class Dispatcher:
                     partial(kept_up, "asking hosts", self.judge.ask_forever),
                     partial(kept_up, "orphaning", self._orphan_forever),
                     partial(kept_up, "measuring", self.measuring.run),
+                    partial(kept_up, "figures", self.figures.run),
                 ):
                     group.create_task(loop())
                 if self.handover is not None:
