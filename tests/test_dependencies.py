@@ -25,12 +25,13 @@ STUBS = re.compile(r"types-.*")
 
 
 def declared() -> dict[str, list[Requirement]]:
-    """Of pyproject.toml: "" has the product's own, "dev" those of the extra."""
+    """Of pyproject.toml: "" has the product's own, the others are those of the extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     return {
         "": [Requirement(line) for line in project["dependencies"]],
         "dev": [Requirement(line) for line in extras["dev"]],
+        "top": [Requirement(line) for line in extras["top"]],
     }
 
 
@@ -78,14 +79,19 @@ def product_files() -> list[Path]:
 
 
 def test_the_product_imports_what_it_declares_and_nothing_else() -> None:
-    assert imported(product_files()) == names(declared()[""])
+    """An extra's in its own room only."""
+    files = product_files()
+    extra = {path for path in files if path.parent == PRODUCT / "cli" / "dashboard"}
+    own, top = names(declared()[""]), names(declared()["top"])
+    assert imported(path for path in files if path not in extra) == own
+    assert imported(extra) == top
 
 
 def test_tests_and_tools_import_what_is_declared() -> None:
     wanted = imported(
         p for folder in ("src", "tests", "benchmarks") for p in (ROOT / folder).rglob("*.py")
     )
-    own, dev = (names(requirements) for requirements in declared().values())
+    own, dev = names(declared()[""]), names(declared()["dev"])
     assert wanted - own - dev - {"packaging"} == set()  # pytest's own
     unused = {name for name in dev - wanted - TOOLS if not STUBS.fullmatch(name)}
     assert unused == set()

@@ -38,7 +38,7 @@ CONTAINER = {
     "update": "Update configuration of one or more containers",
     "wait": "Block until one or more containers stop, then print their exit codes",
 }
-"""The verbs of `container`; but for inspect, ls and prune each is a command of its own too."""
+"""The verbs of `container`; but for inspect, ls, prune and top each is a command of its own too."""
 
 _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "swarm": (
@@ -228,7 +228,7 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
     **{
         verb: (f"swarmlite.cli.container.{verb}", line)
         for verb, line in CONTAINER.items()
-        if verb not in ("inspect", "ls", "prune")
+        if verb not in ("inspect", "ls", "prune", "top")
     },
     "build": ("swarmlite.cli.image.build", "Build an image from a Dockerfile"),
     "backup": ("swarmlite.cli.backup", "Save the cluster's state and its CA to a file"),
@@ -251,6 +251,7 @@ _SHORTCUTS: dict[str, tuple[str | click.Command, str]] = {
     "rmi": ("swarmlite.cli.image.rm", "Remove one or more images"),
     "save": ("swarmlite.cli.image.save", "Save one or more images to a tar archive"),
     "tag": ("swarmlite.cli.image.tag", "Create a tag that refers to an image"),
+    "top": ("swarmlite.cli.top", "Show the cluster live, or the processes of a container"),
     "info": ("swarmlite.cli.host_info", "Display information about this host and its swarm"),
     "version": ("swarmlite.cli.host_version", "Show the version"),
 }

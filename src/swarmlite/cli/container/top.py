@@ -1,4 +1,4 @@
-"""`swarmlite container top` and `swarmlite top`."""
+"""`swarmlite container top`, and `swarmlite top` of a container."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ MIN_WIDTH = 20
 @pass_session
 def command(session: Session, container: str, ps_args: tuple[str, ...]) -> None:
     """Display the running processes of a container, or of a task of the swarm on any node."""
+    show(session, container, ps_args)
+
+
+def show(session: Session, container: str, ps_args: tuple[str, ...]) -> None:
+    """Print the table."""
 
     def ask(there: Session, ref: str) -> TopResponse:
         found: TopResponse = client.call(there.containers.Top, TopRequest(ref=ref, ps_args=ps_args))
