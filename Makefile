@@ -57,7 +57,7 @@ test: root
 	@# Tests that pass only at a further try fail the run: more than FLAKES besides known_flakes.txt.
 	@# Clusters wait, the rest computes: both together take little more than one of them.
 	$(BIN)/python -m swarmlite.testing.retry --allow $(FLAKES) --tries $(TRIES) --durations=40 --durations-min=3 \
-		--beside tests/cluster --beside tests/integration
+		--beside tests/testing --beside tests/cluster --beside tests/integration
 	@# pytest keeps its scratch folders; those of this run, which passed, are of no more use.
 	@if cd /tmp/pytest-of-root 2>/dev/null; then \
 		find . -mindepth 1 -maxdepth 1 -newer $(CURDIR)/.venv/started -exec rm -rf {} +; \
