@@ -159,9 +159,10 @@ class BuildHost:
 
         outcome = Outcome()
         try:
-            async for event in self.stub.Build(requests(), timeout=TIMEOUT_S):
-                outcome.events.append(event)
-                heard(event)
+            async for message in self.stub.Build(requests(), timeout=TIMEOUT_S):
+                for event in (message, *message.more):
+                    outcome.events.append(event)
+                    heard(event)
         except grpc.aio.AioRpcError as error:
             outcome.error = error
         return outcome

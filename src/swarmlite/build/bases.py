@@ -51,7 +51,7 @@ async def of_layout(build: Build, name: str, platform: Platform) -> Image:
     Raises InvalidSpec, FailedPrecondition where it has none for the platform.
     """
     images = build.engine.storage.images
-    path = await build.incoming.context(name)
+    path = await (await build.incoming.context(name)).path()
     try:
         with path.open("rb") as file:
             found = await images.load(file, platform=platform)

@@ -8,7 +8,6 @@ import itertools
 import logging
 import os
 import secrets
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from swarmlite.build.dockerfile.problems import BadDockerfile, Problem
 from swarmlite.build.export import export
 from swarmlite.build.progress import Report
 from swarmlite.build.request import Incoming, taken_in
+from swarmlite.build.sent import Dockerfiles
 from swarmlite.build.stage import unused
 from swarmlite.build.upkeep import Upkeep
 from swarmlite.engine.engine import Engine
@@ -61,6 +61,7 @@ class Builder:
             asyncio.Semaphore(MAX_STEPS),
             CacheMounts(folder / "mounts"),
             _tmpfs(paths.run_dir / "build"),
+            Dockerfiles(),
         )
         self.upkeep = Upkeep(self.cache, self._around.mounts, engine.storage.images)
         self._numbers = itertools.count(1)
@@ -73,10 +74,10 @@ class Builder:
         Problems of the Dockerfile are told, each as an event, before BadDockerfile is raised.
         Cancelled: nothing of it stays.
         """
-        folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._scratch))
+        name = f"{next(self._numbers)}-{secrets.token_hex(4)}"
+        folder, owner = self._scratch / f"build-{name}", f"{OWNER}{name}"
         limits = self._engine.storage.images.limits
         incoming = Incoming(messages, folder, limits.archive_bytes)
-        owner = f"{OWNER}{next(self._numbers)}-{secrets.token_hex(4)}"
         try:
             options = await incoming.options()
             async with taken_in(incoming):
@@ -98,7 +99,8 @@ class Builder:
             raise _translated(error, self._scratch) from error
         finally:
             self._engine.storage.images.leases.release(owner)
-            trees.discard(folder)
+            if folder.exists():
+                trees.discard(folder)
             self.upkeep.wake()
 
     async def _carried_out(self, build: Build) -> pb.BuildResult | None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import posixpath
-import stat
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +13,16 @@ from swarmlite.build import archives
 from swarmlite.build.cache import Cache, Pins
 from swarmlite.build.cache_mounts import CacheMounts
 from swarmlite.build.dockerfile.parsing import Dockerfile, Stage, parse
-from swarmlite.build.ignored import drop_ignored
 from swarmlite.build.progress import Report, Step, platform_message
-from swarmlite.build.request import MAIN, Incoming
-from swarmlite.build.sources import opened_file
+from swarmlite.build.request import Incoming
+from swarmlite.build.sent import Dockerfiles, Sent
 from swarmlite.build.ssh import Channels
 from swarmlite.build.state import State
-from swarmlite.build.trees import looked, opened
 from swarmlite.build.variables import EPOCH, platform_arguments
 from swarmlite.engine.engine import Engine
-from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.errors import InvalidSpec
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.storage.images.types import Image, Platform
-
-MAX_DOCKERFILE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,7 @@ class Surroundings:
     mounts: CacheMounts
     secrets: Path
     """A folder on a tmpfs."""
+    dockerfiles: Dockerfiles
 
 
 class Build:
@@ -58,7 +52,7 @@ class Build:
         folder: Path,
         owner: str,
     ) -> None:
-        """`folder` is its own, for scratch; `owner` holds its images."""
+        """`folder` is its own, for scratch, once it needs one; `owner` holds its images."""
         self.around, self.options, self.report = around, options, report
         self.engine, self.cache, self.pins = around.engine, around.cache, pins
         self.incoming, self.folder, self.owner = incoming, folder, owner
@@ -72,7 +66,7 @@ class Build:
         self.epoch = self._epoch()
         self.used_arguments: set[str] = set()
         self._stages: dict[int, asyncio.Task[State]] = {}
-        self._contexts: dict[str, asyncio.Task[Path]] = {}
+        self.sent = Sent(self)
         self._images: dict[tuple[str, Platform], asyncio.Task[Image]] = {}
         self._layouts: dict[tuple[str, Platform], asyncio.Task[Image]] = {}
         self._entered = contextlib.AsyncExitStack()
@@ -92,13 +86,11 @@ class Build:
 
     def beside(self, platform: Platform) -> Build:
         """The same for another platform: Dockerfile, contexts and ssh agents are shared."""
-        folder = self.new()
-        folder.mkdir(mode=0o700)
         other = Build(
-            self.around, self.options, self.incoming, self.report, self.pins, folder, self.owner
+            self.around, self.options, self.incoming, self.report, self.pins, self.new(), self.owner
         )
         other.platform, other.label = platform, str(platform)
-        other.dockerfile, other._contexts = self.dockerfile, self._contexts
+        other.dockerfile, other.sent = self.dockerfile, self.sent
         other.ssh = self.ssh
         self.incoming.ssh = self.ssh.heard
         return other
@@ -119,12 +111,7 @@ class Build:
     # reading
     async def read(self) -> Dockerfile:
         """The Dockerfile, of the options or the context. Raises BadDockerfile, NotFound."""
-        text = self.options.dockerfile_inline
-        if not self.options.HasField("dockerfile_inline"):
-            tree = await self.context()
-            text = await asyncio.to_thread(_read_dockerfile, tree, self.options.dockerfile)
-            if self.options.drop_ignored:
-                await asyncio.to_thread(drop_ignored, tree, self.options.dockerfile)
+        text = await self.sent.dockerfile()
         try:
             self.dockerfile = await asyncio.to_thread(parse, text.decode(), self.file_name)
         except UnicodeDecodeError as error:
@@ -173,29 +160,6 @@ class Build:
             task = self._stages[number] = asyncio.create_task(work)
         return task
 
-    async def context(self, name: str = MAIN) -> Path:
-        """The files of a context."""
-        task = self._contexts.get(name)
-        if task is None:
-            task = self._contexts[name] = asyncio.create_task(self._context(name))
-        return await asyncio.shield(task)
-
-    async def _context(self, name: str) -> Path:
-        title = f"load build context {name}".strip() if name else "load build context"
-        step = self.report.begin(pb.BuildStep(name=f"[internal] {title}"))
-        try:
-            path = await self.incoming.context(name)
-            size = path.stat().st_size
-            step.status("transferring context", current=size, total=size, done=True)
-            tree = await self.unpacked(path, title.removeprefix("load ")) if size else self.new()
-        except BaseException as error:
-            step.done(error=str(error), canceled=isinstance(error, asyncio.CancelledError))
-            raise
-        step.done()
-        if not size:
-            tree.mkdir(mode=0o755)
-        return tree
-
     async def unpacked(self, path: Path, name: str) -> Path:
         """The files of an archive, until the build ends."""
         layers = self.engine.storage.images.layers
@@ -204,6 +168,7 @@ class Build:
 
     def new(self) -> Path:
         """A new name in the build's folder."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self._scratch += 1
         return self.folder / f"scratch-{self._scratch}"
 
@@ -238,8 +203,9 @@ class Build:
         try:
             yield
         finally:
-            begun = (self._stages, self._contexts, self._images, self._layouts)
+            begun = (self._stages, self._images, self._layouts)
             tasks: list[asyncio.Task[Any]] = [task for kind in begun for task in kind.values()]
+            tasks += self.sent.tasks
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -273,24 +239,3 @@ def _platform(options: pb.BuildOptions) -> Platform | None:
     if not (wanted.os or wanted.architecture):
         return None
     return Platform(wanted.os or "linux", wanted.architecture, wanted.variant)
-
-
-def _read_dockerfile(tree: Path, name: str) -> bytes:
-    path = posixpath.normpath("/" + (name or "Dockerfile"))
-    name = name or "Dockerfile"
-    with opened(tree) as root:
-        try:
-            with looked(root, path) as fd:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise InvalidSpec(f"failed to read dockerfile: {name} is no file")
-                with opened_file(fd) as file:
-                    data = os.pread(file, MAX_DOCKERFILE_BYTES + 1, 0)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFound(
-                f"failed to read dockerfile: open {name}: no such file or directory"
-            ) from error
-        except OSError as error:
-            raise InvalidSpec(f"failed to read dockerfile: {name}: {error.strerror}") from error
-    if len(data) > MAX_DOCKERFILE_BYTES:
-        raise InvalidSpec(f"{name}: it is longer than {MAX_DOCKERFILE_BYTES} bytes")
-    return data

@@ -69,6 +69,8 @@ class Cache:
         self._contents: dict[str, str] = {}
         self._pins: list[Pins] = []
         self._size = 0
+        self.grown = False
+        """Whether entries came; whoever keeps it within its bounds takes that back."""
         if remember:
             self._load()
 
@@ -117,6 +119,7 @@ class Cache:
             self.drop(min(self.entries.values(), key=lambda one: one.used).key)
         entry = Entry(key, tuple(chain), created, size, text, time.time())
         self.entries[key] = entry
+        self.grown = True
         self._append(asdict(entry))
         return entry
 

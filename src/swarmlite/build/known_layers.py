@@ -53,7 +53,7 @@ async def _of_registry(build: Build, reference: str) -> None:
 
 async def _of_archive(build: Build, name: str) -> None:
     images = build.engine.storage.images
-    path = await build.incoming.context(name)
+    path = await (await build.incoming.context(name)).path()
     with path.open("rb") as file:
         for image in await images.load(file, platform=build.platform):
             images.use(image.id, build.owner)

@@ -45,14 +45,14 @@ async def origin_of(
 ) -> Origin:
     """What a name stands for, in a stage: empty is the build context. Raises what a pull raises."""
     if not name:
-        return Origin("", folder=await build.context())
+        return Origin("", folder=await build.sent.tree())
     named = build.named_context(name)
     if named is None:
         number = _stage(build, name, before)
         if number is not None:
             return Origin(name, chain=(await build.stage(number)).chain)
     elif not named:
-        return Origin(name, folder=await build.context(name))
+        return Origin(name, folder=await build.sent.tree(name))
     elif named == _LAYOUT:
         return _of_image(build, name, await build.layout_image(name, platform))
     elif not named.startswith(_IMAGE):
@@ -61,6 +61,13 @@ async def origin_of(
         return Origin(name)
     reference = named.removeprefix(_IMAGE) if named else name
     return _of_image(build, reference, await build.image(reference, platform, step))
+
+
+async def context_of(build: Build, name: str) -> str:
+    """What the files behind such a name are a function of, where they are a context's; or empty."""
+    if not name or build.named_context(name) == "":
+        return await build.sent.digest(name)
+    return ""
 
 
 def _of_image(build: Build, name: str, image: Image) -> Origin:

@@ -14,6 +14,7 @@ from swarmlite.proto.types_pb2 import Platform as PlatformMessage
 from swarmlite.storage.images.types import Platform
 
 _WAITING = 256
+_TOGETHER_BYTES = 64 << 10
 
 
 class Report:
@@ -40,8 +41,16 @@ class Report:
         self._queue.put_nowait(None)
 
     async def next(self) -> pb.BuildEvent | None:
-        """The next event; None at the end."""
+        """The next event, and in its `more` what else was told meanwhile; None at the end."""
         event = await self._queue.get()
+        size = 0 if event is None else event.ByteSize()
+        while event is not None and size < _TOGETHER_BYTES and not self._queue.empty():
+            other = self._queue.get_nowait()
+            if other is None:
+                self._queue.put_nowait(None)
+                break
+            event.more.append(other)
+            size += other.ByteSize()
         self._taken.set()
         return event
 

@@ -7,12 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+from swarmlite.build.arrived import Context
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.storage.images.layers import os_error
 
 MAIN = ""
 """The name of the context that COPY takes from without --from."""
+IN_MEMORY_BYTES = 2 << 20
+"""Of all contexts of a build: what goes beyond is on the disk as it comes."""
 
 
 class Incoming:
@@ -21,10 +24,10 @@ class Incoming:
     def __init__(
         self, messages: AsyncIterator[pb.BuildRequest], folder: Path, max_bytes: int
     ) -> None:
-        """Contexts are kept in `folder`, as they come."""
+        """Contexts are kept in `folder`, as they come, and short ones in memory."""
         self._messages, self._folder, self._max_bytes = messages, folder, max_bytes
-        self._ends: dict[str, asyncio.Future[Path]] = {}
-        self._files: dict[str, Path] = {}
+        self._ends: dict[str, asyncio.Future[Context]] = {}
+        self._contexts: dict[str, Context] = {}
         self._bytes = 0
         self._failure: Exception | None = None
         self.ssh: Callable[[pb.SshData], Awaitable[None]] | None = None
@@ -36,11 +39,11 @@ class Incoming:
             raise InvalidSpec("the first message of a build says its options")
         return first.options
 
-    async def context(self, name: str = MAIN) -> Path:
-        """The tar of a context, once it is whole; an empty file for none."""
+    async def context(self, name: str = MAIN) -> Context:
+        """One, once it is whole; empty where nothing came."""
         return await asyncio.shield(self._end(name))
 
-    def _end(self, name: str) -> asyncio.Future[Path]:
+    def _end(self, name: str) -> asyncio.Future[Context]:
         if name not in self._ends:
             future = self._ends[name] = asyncio.get_running_loop().create_future()
             if self._failure is not None:  # nothing comes any more
@@ -87,24 +90,18 @@ class Incoming:
             raise ResourceExhausted(f"the build context is longer than {self._max_bytes} bytes")
         if self._end(name).done():
             raise InvalidSpec("a build context goes on after its end")
-        path = self._path(name)
-        await asyncio.to_thread(_append, path, data)
+        await self._context(name).add(data, keep=self._bytes <= IN_MEMORY_BYTES)
 
-    def _path(self, name: str) -> Path:
-        if name not in self._files:
-            self._files[name] = self._folder / f"context-{len(self._files)}"
-            self._files[name].touch(mode=0o600, exist_ok=False)
-        return self._files[name]
+    def _context(self, name: str) -> Context:
+        if name not in self._contexts:
+            path = self._folder / f"context-{len(self._contexts)}"
+            self._contexts[name] = Context(path)
+        return self._contexts[name]
 
     def _finish(self, name: str) -> None:
         future = self._end(name)
         if not future.done():
-            future.set_result(self._path(name))
-
-
-def _append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
+            future.set_result(self._context(name))
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from swarmlite.model.units import parse_bytes, parse_duration
 from swarmlite.proto.control_pb2 import Filter
 from swarmlite.storage.images.store import ImageStore
 
+_SAVE_S = 60.0
 KEEP = "SWARMLITE_BUILD_CACHE"
 """How much of the cache is kept, such as 20g; by default a tenth of its disk."""
 REGULAR, MOUNT = "regular", "exec.cachemount"
@@ -49,12 +50,21 @@ class Upkeep:
         self._woken.set()
 
     async def run(self) -> None:
-        """Keep the cache within its bound; ends only by cancellation."""
+        """Keep the cache within its bound; ends only by cancellation.
+
+        Of builds that found all of their steps there, only when these were used is news, which is
+        written once a minute.
+        """
+        saved = 0.0
         while True:
             await self._woken.wait()
             self._woken.clear()
-            await asyncio.to_thread(self._cache.save)
-            await self.prune(keep_bytes=self.bound())
+            grown, self._cache.grown = self._cache.grown, False
+            if grown or time.monotonic() - saved > _SAVE_S:
+                await asyncio.to_thread(self._cache.save)
+                saved = time.monotonic()
+            if grown:
+                await self.prune(keep_bytes=self.bound())
 
     def bound(self) -> int:
         """In bytes. Raises InvalidSpec."""

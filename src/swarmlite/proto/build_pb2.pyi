@@ -455,6 +455,7 @@ class BuildEvent(google.protobuf.message.Message):
     OUTPUT_FIELD_NUMBER: builtins.int
     SSH_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
     @property
     def plan(self) -> Global___BuildPlan:
         """once, before the first step"""
@@ -485,6 +486,10 @@ class BuildEvent(google.protobuf.message.Message):
     def failure(self) -> Global___BuildFailure:
         """the last one of a build that fails: what the call's status says too, whole"""
 
+    @property
+    def more(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BuildEvent]:
+        """what else had happened when this one left, in its order; theirs is empty"""
+
     def __init__(
         self,
         *,
@@ -499,9 +504,10 @@ class BuildEvent(google.protobuf.message.Message):
         output: Global___BuildOutputData | None = ...,
         ssh: Global___SshData | None = ...,
         failure: Global___BuildFailure | None = ...,
+        more: collections.abc.Iterable[Global___BuildEvent] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["event", b"event", "failure", b"failure", "log", b"log", "output", b"output", "plan", b"plan", "problem", b"problem", "result", b"result", "ssh", b"ssh", "status", b"status", "step", b"step", "step_done", b"step_done", "warning", b"warning"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event", "failure", b"failure", "log", b"log", "output", b"output", "plan", b"plan", "problem", b"problem", "result", b"result", "ssh", b"ssh", "status", b"status", "step", b"step", "step_done", b"step_done", "warning", b"warning"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "failure", b"failure", "log", b"log", "more", b"more", "output", b"output", "plan", b"plan", "problem", b"problem", "result", b"result", "ssh", b"ssh", "status", b"status", "step", b"step", "step_done", b"step_done", "warning", b"warning"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["plan", "step", "step_done", "log", "status", "problem", "warning", "result", "output", "ssh", "failure"] | None: ...
 
 Global___BuildEvent: typing_extensions.TypeAlias = BuildEvent

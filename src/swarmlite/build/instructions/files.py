@@ -18,7 +18,7 @@ from swarmlite.build.dockerfile.instructions import Copy
 from swarmlite.build.dockerfile.problems import Wrong
 from swarmlite.build.instructions.metadata import workdir_of
 from swarmlite.build.layers import layer
-from swarmlite.build.origins import Origin, origin_of
+from swarmlite.build.origins import Origin, context_of, origin_of
 from swarmlite.build.owners import mode_of, owner_of
 from swarmlite.build.patterns import Excluded, is_pattern
 from swarmlite.build.progress import Step
@@ -30,6 +30,9 @@ from swarmlite.storage.images.flight import in_thread
 
 if TYPE_CHECKING:
     from swarmlite.build.stage import StageBuild
+
+
+_SEVERAL = "several "  # stands before the digest of what a pattern found, where that is several
 
 
 @dataclass
@@ -46,17 +49,22 @@ class Taken:
 async def copy(stage: StageBuild, state: State, step: Copy, told: Step) -> bool:
     """Carry it out; whether the cache had it. Raises Wrong, NotFound, FailedPrecondition."""
     plan = _Plan(stage, state, step)
-    taken = await plan.take(told)
-    content = await in_thread(plan.content, taken)
+    taken: list[Taken] = []
+    content = await plan.known()
+    if not content:
+        taken = await plan.take(told)
+        content = await in_thread(plan.content, taken)
+        await plan.remember(content)
     key = key_of(
         "ADD" if step.add else "COPY", state.top, content, plan.target, plan.into, plan.chown,
         plan.chmod, step.link, plan.exclude, stage.build.epoch,
     )  # fmt: skip
 
     async def work(name: str) -> None:
-        for one in taken:
+        found = taken or await plan.take(told)
+        for one in found:
             await plan.unpack(one)
-        await in_thread(plan.copy, name, taken)
+        await in_thread(plan.copy, name, found)
 
     return await layer(
         stage.build, state, key, plan.text, work, no_cache=stage.no_cache, alone=step.link
@@ -70,6 +78,7 @@ class _Plan:
         """Raises Wrong."""
         self.stage, self.build, self.step = stage, stage.build, step
         self._state = state
+        self._several = False
 
         def expanded(text: str) -> str:
             return words.expand(text, state.variables, stage.escape)
@@ -170,10 +179,34 @@ class _Plan:
             if self.step.add and self.step.unpack is not False:
                 taken.archives = [i for i, s in enumerate(sources) if _holds_archive(root, s)]
         if len(sources) > 1 and any(is_pattern(word) for word in local):
-            self.into = True
+            self.into = self._several = True
         return taken
 
     # what it comes to
+    async def known(self) -> str:
+        """What `remember` was told of the same files of the same context; empty: not known."""
+        key = await self._known_as()
+        found = self.build.cache.content(key) if key else ""
+        if found.startswith(_SEVERAL):
+            self.into = True
+        return found.removeprefix(_SEVERAL)
+
+    async def remember(self, content: str) -> None:
+        """All of it was found and comes to this."""
+        key = await self._known_as()
+        if key:
+            several = _SEVERAL if self._several else ""
+            self.build.cache.remember_content(key, f"{several}{content}")
+
+    async def _known_as(self) -> str:
+        """Empty where it is not of a context only."""
+        if self.checksum or self.step.documents or any(map(self._is_remote, self.sources)):
+            return ""
+        context = await context_of(self.build, self.origin)
+        step = self.step
+        said = (self.sources, self.exclude, step.parents, step.add, step.unpack)
+        return key_of("context", context, *said) if context else ""
+
     def content(self, taken: Sequence[Taken]) -> str:
         """A digest of all that is copied. Blocks."""
         found = []

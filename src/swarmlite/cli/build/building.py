@@ -39,8 +39,9 @@ def build(
     following = _Following(progress, sinks, agents, file)
     failed = True
     try:
-        for event in client.stream(call):
-            following.hear(event)
+        for message in client.stream(call):
+            for event in (message, *message.more):
+                following.hear(event)
         failed = False
     except SwarmliteError as lost:
         error = following.failure or lost  # a status may be lost on its way

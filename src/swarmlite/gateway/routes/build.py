@@ -22,7 +22,6 @@ from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call, encoded
 from swarmlite.gateway.routes.image_streams import (
-    CHUNK_BYTES,
     image_id,
     platform,
     reference_of,
@@ -37,6 +36,8 @@ from swarmlite.proto.control_pb2 import Empty
 from swarmlite.proto.images_pb2 import CommitRequest
 
 log = logging.getLogger(__name__)
+PIECE_BYTES = 64 * 1024
+"""Of a context, at least, as it goes on to the engine."""
 
 
 async def build(call: Call) -> web.StreamResponse:
@@ -63,8 +64,15 @@ async def build(call: Call) -> web.StreamResponse:
 
 async def _sent(options: BuildOptions, call: Call) -> AsyncIterator[BuildRequest]:
     yield BuildRequest(options=options)
-    async for chunk in call.http.content.iter_chunked(CHUNK_BYTES):
-        yield BuildRequest(context=chunk)
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in call.http.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size >= PIECE_BYTES:
+            yield BuildRequest(context=b"".join(pieces) if len(pieces) > 1 else piece)
+            pieces, size = [], 0
+    yield BuildRequest(context=b"".join(pieces))
     yield BuildRequest(context_end=Empty())
 
 
@@ -106,15 +114,19 @@ async def _streamed(call: Call, events: Any, *, cache: bool) -> web.StreamRespon
     failure: SwarmliteError | None = None
     exit_code = 0
     try:
-        async for event in events:
-            if event.HasField("problem"):
-                problems.append(_problem(event.problem))
-            if event.HasField("failure"):
-                failure = rpc_errors.from_status(event.failure.code, event.failure.text, "the node")
-            exit_code = exit_code or event.step_done.exit_code
-            for line in lines.of(event):
+        async for message in events:
+            text = b""
+            for event in (message, *message.more):
+                if event.HasField("problem"):
+                    problems.append(_problem(event.problem))
+                if event.HasField("failure"):
+                    said = event.failure
+                    failure = rpc_errors.from_status(said.code, said.text, "the node")
+                exit_code = exit_code or event.step_done.exit_code
+                text += b"".join(encoded(line) for line in lines.of(event))
+            if text:
                 response = response or await call.stream()
-                await response.write(encoded(line))
+                await response.write(text)
     except grpc.aio.AioRpcError as error:
         failed = failure or rpc.translate(error, "the node")
         message = "\n".join(problems) or str(failed)
