@@ -69,7 +69,14 @@ class Manager:
         """Join clients to tasks; `channel` leads to another manager."""
         tunnels = Tunnels(self.store, self.dispatcher.sessions, self.node_id, channel)
         self.dispatcher.tunnels = tunnels
-        self.control = ControlService(self.store, self.node_id, self.broker, tunnels=tunnels)
+        self.control = ControlService(
+            self.store,
+            self.node_id,
+            self.broker,
+            tunnels=tunnels,
+            channel=channel,
+            checks=self.dispatcher.checks,
+        )
 
     def carry(
         self,
@@ -162,6 +169,7 @@ class Agent:
         self.report_again: list[str] = []
         self.fetches: list[Any] = []
         self.tunnels: list[Any] = []
+        self.checks: list[Any] = []
         self.info: Any = None
         self.changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -197,6 +205,8 @@ class Agent:
             self.fetches.append(message.fetch_image)
         if message.HasField("open_tunnel"):
             self.tunnels.append(message.open_tunnel)
+        if message.HasField("check_network"):
+            self.checks.append(message.check_network)
         self.report_again.extend(message.report_again)
         if message.HasField("assignments"):
             self._assigned(message.assignments)

@@ -1,4 +1,4 @@
-"""`network diagram` and `network trace`: what the managers know, drawn and explained."""
+"""`network diagram`, `trace` and `check`: what the managers know and nodes find, explained."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from swarmlite.cli.network.check import judge
 from swarmlite.cli.network.diagram import draw
 from swarmlite.cli.network.seen import Seen
 from swarmlite.cli.network.trace import trace
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.model.task_states import RUNNING
+from swarmlite.proto.control_pb2 import CheckNetworkResponse, NetworkFindings, PeerFinding
 from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
 
 
@@ -71,6 +73,46 @@ def test_a_name_is_followed_to_the_tasks_behind_it(seen: Seen) -> None:
             "  10.1.0.1 is web.1.t1 on host1, on the same host",
             "  10.1.0.2 is web.2.t2 on host2, by VXLAN 4097 to 192.0.2.2, at 02:42:0a:01:00:02",
         ]
+
+
+def checked(name: str, *peers: PeerFinding, **found: Any) -> CheckNetworkResponse:
+    made = CheckNetworkResponse(hostname=name, findings=NetworkFindings(peers=peers, **found))
+    made.node.node_id, made.node.addr = name, f"192.0.2.{name[-1]}"
+    return made
+
+
+def test_a_check_says_which_way_fails_where_and_why() -> None:
+    """A rule on either side, a packet too large, what nobody sees, a node without a word."""
+
+    def heard(node: str, size: int = 1450, **more: Any) -> PeerFinding:
+        return PeerFinding(node_id=node, heard_bytes=size, **more)
+
+    well = [checked("w1", heard("w2"), mtu=1450), checked("w2", heard("w1"), mtu=1450)]
+    assert list(judge("front", well)) == [
+        ("front: all 2 nodes hear each other, packets of 1450 bytes", False)
+    ]
+    alone = "front is on node w1 only: there is nothing to probe between nodes"
+    assert list(judge("front", well[:1])) == [(alone, False)]
+    faults = [
+        checked("w1", heard("w2", 1250), heard("w3", 0, sending="rule a"), mtu=1450),
+        checked("w2", heard("w1", 0, arriving="rule b"), heard("w3", 0, arrived=True), mtu=1450),
+        checked("w3", heard("w1", 0), heard("w2", 0), mtu=1400, repairs=["port joined again"]),
+        checked("w4", error="it has no session with a manager"),
+    ]
+    assert [line for line, _ in judge("front", faults)] == [
+        "w3: repaired just now: port joined again",
+        "w4: cannot be probed: it has no session with a manager",
+        "the nodes differ in the bytes of a packet: 1450 on w1, 1450 on w2, 1400 on w3",
+        "w1 to w2: nothing gets in at w2: rule b",
+        "w1 to w3: nothing leaves w1: rule a",
+        "w2 to w1: packets above 1250 bytes are lost: some link on the way takes less than w2's"
+        " (make the network with -o com.docker.network.driver.mtu=1250, or mend the link)",
+        "w2 to w3: nothing arrives at w3 (192.0.2.3): between the hosts something drops UDP of the"
+        " data path's port",
+        "w3 to w1: nothing arrives at w1 (192.0.2.1): between the hosts something drops UDP of the"
+        " data path's port",
+        "w3 to w2: packets reach w2, and no rule of nftables drops them there",
+    ]
 
 
 def test_what_is_on_no_network_is_said(seen: Seen) -> None:

@@ -21,6 +21,31 @@ def test_published_port_answers_on_every_host(swarm: Cluster, busybox: str) -> N
 
 
 @pytest.mark.machine
+def test_a_network_is_probed_between_its_nodes(swarm: Cluster, busybox: str) -> None:
+    """All is well; then one host's own firewall takes what another one sends, and is named."""
+    swarm.manager.cli("network", "create", "-d", "overlay", "front")
+    create(swarm, "--name", "here", "--network", "front", "--mode", "global",
+           busybox, "sleep", "3600")  # fmt: skip
+    swarm.wait_running("here", 3)
+    well = swarm.manager.cli("network", "check", "front")
+    assert "all 3 nodes hear each other, packets of" in well
+    one, two = swarm.workers[:2]
+    table = "table inet mine"
+    two.run("nft", f"{table} {{ chain in {{ type filter hook input priority 10; ip saddr "
+            f"{one.addr} udp dport 4789 drop; }}; }}")  # fmt: skip
+    try:
+        said = swarm.manager.try_cli("network", "check", "front")
+    finally:
+        two.run("nft", f"delete {table}")
+    assert said.returncode == 1
+    assert said.stdout.splitlines() == [
+        f"{one.name} to {two.name}: nothing gets in at {two.name}: dropped by a rule of table inet"
+        f" mine, chain in: ip saddr {one.addr} udp dport 4789 drop"
+    ]
+    assert "network front: 1 fault between its nodes" in said.stderr
+
+
+@pytest.mark.machine
 def test_egress_reaches_what_the_host_reaches(swarm: Cluster, busybox: str) -> None:
     swarm.manager.cli("network", "create", "-d", "overlay", "front")
     create(swarm, "--name", "out", "--network", "front", "--constraint", "node.hostname==worker1",

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from swarmlite.agent.carrying.node import NodeImages
+from swarmlite.agent.network_checks import NetworkChecks
 from swarmlite.agent.task_workload import Surroundings
 from swarmlite.agent.worker import Worker
 from swarmlite.proto.dispatcher_pb2 import Assignments, LogChunk, LogSubscription, SessionInfo
@@ -22,9 +23,10 @@ class Membership:
         worker: Worker,
         heard: Callable[[SessionInfo], None],
         images: NodeImages,
+        checks: NetworkChecks,
     ) -> None:
         """All are the node's own, for all sessions; `heard` is its identity's."""
-        self._images = images
+        self._images, self._checks = images, checks
         self._around = around
         self._worker = worker
         self._heard = heard
@@ -42,6 +44,7 @@ class Membership:
         """Containers run on; who reads logs has to ask again."""
         self._worker.contact.lost()
         self._images.lost()
+        self._checks.lost()
         self._worker.assignments.restart()
         self._worker.logs.reset()
 

@@ -24,6 +24,7 @@ from swarmlite.agent.disk import DiskWatch
 from swarmlite.agent.journal import Journal
 from swarmlite.agent.managers import ManagerList
 from swarmlite.agent.membership import Membership
+from swarmlite.agent.network_checks import NetworkChecks
 from swarmlite.agent.observed import AgentObserved
 from swarmlite.agent.payloads import PayloadFiles, Payloads
 from swarmlite.agent.place import place_of
@@ -195,17 +196,24 @@ class Agent:
         around.images.peers = images.peers
         tunnels = Tunnels(engine, self._config.paths.run_dir, self._connected_to, channel)
         usage = Usage(engine.stats, engine.records)
+        checks = NetworkChecks(engine.network)
         self._session = session = Session(
             managers=managers,
             channel=channel,
             description=self._describe,
             reporter=self._reporter,
-            handler=Membership(around, worker, renewal.heard, images),
+            handler=Membership(around, worker, renewal.heard, images, checks),
             attachments=places.held,
-            outgoing=(*images.outgoing, usage.messages, usage.figures),
+            outgoing=(
+                *images.outgoing,
+                usage.messages,
+                usage.figures,
+                checks.messages,
+            ),
             fetch=images.fetch,
             tunnel=tunnels.asked,
             measure=usage.asked,
+            check=checks.asked,
             place=place_of(self._config.paths.state_dir),
         )
         renewing = group.create_task(renewal.run())

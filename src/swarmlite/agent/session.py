@@ -24,6 +24,7 @@ from swarmlite.errors import Conflict, PermissionDenied, SwarmliteError, Unavail
 from swarmlite.proto.dispatcher_pb2 import (
     AgentMessage,
     Assignments,
+    CheckNetwork,
     FetchImage,
     HeldAttachment,
     Hello,
@@ -83,13 +84,14 @@ class Session:
         fetch: Callable[[FetchImage], None] = lambda _: None,
         tunnel: Callable[[OpenTunnel], None] = lambda _: None,
         measure: Callable[[Measure], None] = lambda _: None,
+        check: Callable[[CheckNetwork], None] = lambda _: None,
         place: str = "",
     ) -> None:
         """`channel` opens a connection with mutual TLS to an address.
 
         `outgoing` give messages of one session each, without end; `fetch` is told of images that
         managers want here, `tunnel` of tunnels that they want to tasks, `measure` of
-        tasks whose use they want to know.
+        tasks whose use they want to know, `check` of networks that they want probed.
         `attachments` are the places of plain containers that managers are to keep. `place` is
         as Hello has it.
         """
@@ -100,7 +102,7 @@ class Session:
         self._handler = handler
         self._attachments = attachments
         self._outgoing, self._fetch, self._tunnel = outgoing, fetch, tunnel
-        self._measure = measure
+        self._measure, self._check = measure, check
         self._instance = secrets.token_hex(16)
         self._place = place
         self._session_id = ""
@@ -219,6 +221,8 @@ class Session:
             self._tunnel(message.open_tunnel)
         if message.HasField("measure"):
             self._measure(message.measure)
+        if message.HasField("check_network"):
+            self._check(message.check_network)
         for task_id in message.report_again:
             self._reporter.again(task_id)
 

@@ -118,6 +118,7 @@ _NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     "network": (
         "Manage networks",
         {
+            "check": "Probe a network of the swarm between all its nodes",
             "connect": "Connect a container to a network",
             "create": "Create a network",
             "diagram": "Draw networks of the swarm: their services, tasks and nodes",

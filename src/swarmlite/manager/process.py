@@ -165,6 +165,7 @@ async def _serve_and_lead(
         tunnels=tunnels,
         health=health,
         figures=dispatcher.figures,
+        checks=dispatcher.checks,
     )
     ca = CAService(
         store,

@@ -32,6 +32,7 @@ _BRIDGE_FAMILY = 7
 QUIET_S = 1.0
 PAUSE_S = 0.001
 _INPUT_NO_DNS = 1
+_OUTPUT_HANDLE = 1 << 3
 """What is not an address is a mistake, never a name to look up."""
 
 # The library keeps some of its tables in globals; calls are short, one at a time is enough.
@@ -104,6 +105,7 @@ def load() -> ctypes.CDLL | None:
     loaded.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
     with contextlib.suppress(AttributeError):  # before 1.0.7
         loaded.nft_ctx_input_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+    loaded.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     loaded.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     return loaded
 
@@ -116,16 +118,22 @@ def run(text: str) -> None:
     ask(text, what="a change")
 
 
-def ask(text: str, *, what: str = "a question") -> str:
-    """As `run`, for what has an answer: a list command's. Raises FailedPrecondition."""
+def ask(text: str, *, what: str = "a question", handles: bool = False) -> str:
+    """As `run`, for what has an answer: a list command's, perhaps with the rules' handles.
+
+    Raises FailedPrecondition.
+    """
     loaded = load()
-    failure, said = _by_command(text) if loaded is None else _by_library(loaded, text)
+    if loaded is None:
+        failure, said = _by_command(text, handles)
+    else:
+        failure, said = _by_library(loaded, text, handles)
     if failure is not None:
         raise FailedPrecondition(f"nftables refused {what}: {failure.strip() or 'no reason given'}")
     return said
 
 
-def _by_library(loaded: ctypes.CDLL, text: str) -> tuple[str | None, str]:
+def _by_library(loaded: ctypes.CDLL, text: str, handles: bool) -> tuple[str | None, str]:
     """What went wrong, if anything did, and what was said."""
     with _lock:
         context = loaded.nft_ctx_new(0)
@@ -136,6 +144,8 @@ def _by_library(loaded: ctypes.CDLL, text: str) -> tuple[str | None, str]:
             loaded.nft_ctx_buffer_output(context)
             if hasattr(loaded, "nft_ctx_input_set_flags"):
                 loaded.nft_ctx_input_set_flags(context, _INPUT_NO_DNS)
+            if handles:
+                loaded.nft_ctx_output_set_flags(context, _OUTPUT_HANDLE)
             if loaded.nft_run_cmd_from_buffer(context, text.encode()) == 0:
                 answer: bytes = loaded.nft_ctx_get_output_buffer(context) or b""
                 return None, answer.decode(errors="replace")
@@ -145,10 +155,11 @@ def _by_library(loaded: ctypes.CDLL, text: str) -> tuple[str | None, str]:
             later.put(functools.partial(loaded.nft_ctx_free, context))
 
 
-def _by_command(text: str) -> tuple[str | None, str]:
+def _by_command(text: str, handles: bool) -> tuple[str | None, str]:
     program = shutil.which("nft") or "/usr/sbin/nft"
     # posix_spawn, not fork: this process has threads and gRPC.
-    done = subprocess.run([program, "-f", "-"], input=text, capture_output=True, text=True)
+    command = [program, *(["-a"] if handles else []), "-f", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
     return (" ".join(done.stderr.split()) if done.returncode else None), done.stdout
 
 

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
 from swarmlite.network import layout, netns
 from swarmlite.network.api import HOST, EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
+from swarmlite.network.checking.check import Order, check
 from swarmlite.network.dns.server import Questions
 from swarmlite.network.drivers.locals import LocalDrivers
 from swarmlite.network.drivers.overlays import Overlays
@@ -29,6 +30,7 @@ from swarmlite.network.state import AttachmentRecord, SandboxRecord
 from swarmlite.network.tracked import TrackedConnections
 from swarmlite.network.view import Touched, View, made_by_hosts
 from swarmlite.paths import Paths
+from swarmlite.proto.control_pb2 import NetworkFindings, NetworkPeer
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.types_pb2 import NetworkAttachment
@@ -71,7 +73,7 @@ class NodeNetwork:
         """`host_netns`: the host's network namespace, the calling thread's own when None.
         `node_id`: empty outside of a swarm.
         """
-        self._paths = paths
+        self._paths, self._vxlan_port = paths, vxlan_port
         self._view = View(node_id)
         self._remembered = Remembered(paths.agent_dir / "networks", self._view)
         self._threads = Threads(host_netns)
@@ -407,6 +409,23 @@ class NodeNetwork:
     def warnings(self) -> list[str]:
         """What of the host's networks is about to fail, a line each."""
         return [self._exhaustion] if self._exhaustion else []
+
+    async def check(
+        self, check_id: str, network_id: str, nodes: Sequence[NetworkPeer]
+    ) -> AsyncGenerator[NetworkFindings, None]:
+        """Probe a network's tunnels between this node and others; see `checking.check`.
+
+        What of the network is not as it should be here is repaired first, and told. Raises
+        FailedPrecondition for a network that this node has no part in, OSError.
+        """
+        if self._view.node_id not in {node.node_id for node in nodes}:
+            raise FailedPrecondition("this node takes no part in the network")
+        overlay = await self._overlays.get(network_id)
+        repairs = await self._threads.run(overlay.reconcile)
+        order = Order(check_id, self._view.node_id, nodes, self._vxlan_port)
+        async with contextlib.aclosing(check(self._threads, overlay, order, repairs)) as found:
+            async for findings in found:
+                yield findings
 
     # repairs
     async def _repair_next(self) -> None:

@@ -255,6 +255,147 @@ class CarryImageResponse(google.protobuf.message.Message):
 Global___CarryImageResponse: typing_extensions.TypeAlias = CarryImageResponse
 
 @typing.final
+class CheckNetworkRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REF_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    HERE_FIELD_NUMBER: builtins.int
+    ref: builtins.str
+    id: builtins.str
+    """of a check that another manager forwards; it hears of every change until it cancels"""
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___NetworkPeer]:
+        """with it: all that take part"""
+
+    @property
+    def here(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """with it: ids of those whose sessions are with this manager"""
+
+    def __init__(
+        self,
+        *,
+        ref: builtins.str = ...,
+        id: builtins.str = ...,
+        nodes: collections.abc.Iterable[Global___NetworkPeer] | None = ...,
+        here: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["here", b"here", "id", b"id", "nodes", b"nodes", "ref", b"ref"]) -> None: ...
+
+Global___CheckNetworkRequest: typing_extensions.TypeAlias = CheckNetworkRequest
+
+@typing.final
+class CheckNetworkResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: builtins.int
+    HOSTNAME_FIELD_NUMBER: builtins.int
+    FINDINGS_FIELD_NUMBER: builtins.int
+    hostname: builtins.str
+    @property
+    def node(self) -> Global___NetworkPeer: ...
+    @property
+    def findings(self) -> Global___NetworkFindings: ...
+    def __init__(
+        self,
+        *,
+        node: Global___NetworkPeer | None = ...,
+        hostname: builtins.str = ...,
+        findings: Global___NetworkFindings | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["findings", b"findings", "node", b"node"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["findings", b"findings", "hostname", b"hostname", "node", b"node"]) -> None: ...
+
+Global___CheckNetworkResponse: typing_extensions.TypeAlias = CheckNetworkResponse
+
+@typing.final
+class NetworkPeer(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    ADDR_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    addr: builtins.str
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        addr: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "node_id", b"node_id"]) -> None: ...
+
+Global___NetworkPeer: typing_extensions.TypeAlias = NetworkPeer
+
+@typing.final
+class NetworkFindings(google.protobuf.message.Message):
+    """What a node has found so far; the first is said once it hears what others send."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    MTU_FIELD_NUMBER: builtins.int
+    PEERS_FIELD_NUMBER: builtins.int
+    REPAIRS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    error: builtins.str
+    """why it cannot look, one line; the last word then"""
+    mtu: builtins.int
+    """of the network on this node"""
+    @property
+    def peers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PeerFinding]:
+        """those that it has something to say of"""
+
+    @property
+    def repairs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """what of the network was not as it should be on this node, one line each"""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        error: builtins.str = ...,
+        mtu: builtins.int = ...,
+        peers: collections.abc.Iterable[Global___PeerFinding] | None = ...,
+        repairs: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "id", b"id", "mtu", b"mtu", "peers", b"peers", "repairs", b"repairs"]) -> None: ...
+
+Global___NetworkFindings: typing_extensions.TypeAlias = NetworkFindings
+
+@typing.final
+class PeerFinding(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    HEARD_BYTES_FIELD_NUMBER: builtins.int
+    SENDING_FIELD_NUMBER: builtins.int
+    ARRIVING_FIELD_NUMBER: builtins.int
+    ARRIVED_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    heard_bytes: builtins.int
+    """the largest packet that came from it; 0: none did"""
+    sending: builtins.str
+    """why what is sent to it does not leave this node, one line"""
+    arriving: builtins.str
+    """why what arrives from it comes no further, one line"""
+    arrived: builtins.bool
+    """with heard_bytes 0: packets of it were seen on this host"""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        heard_bytes: builtins.int = ...,
+        sending: builtins.str = ...,
+        arriving: builtins.str = ...,
+        arrived: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["arrived", b"arrived", "arriving", b"arriving", "heard_bytes", b"heard_bytes", "node_id", b"node_id", "sending", b"sending"]) -> None: ...
+
+Global___PeerFinding: typing_extensions.TypeAlias = PeerFinding
+
+@typing.final
 class StoreHealthRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

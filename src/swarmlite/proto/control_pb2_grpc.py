@@ -200,6 +200,11 @@ class ControlStub(object):
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.FromString,
                 _registered_method=True)
+        self.CheckNetwork = channel.unary_stream(
+                '/swarmlite.Control/CheckNetwork',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.CheckNetworkRequest.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.CheckNetworkResponse.FromString,
+                _registered_method=True)
         self.MakeLoginToken = channel.unary_unary(
                 '/swarmlite.Control/MakeLoginToken',
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.MakeLoginTokenRequest.SerializeToString,
@@ -425,6 +430,14 @@ class ControlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckNetwork(self, request, context):
+        """Has the nodes of an overlay network probe each other over it. One answer a node, once all is well or six seconds after all
+        have begun. FAILED_PRECONDITION: nothing is between nodes there; NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MakeLoginToken(self, request, context):
         """A token by which somebody gets a user's certificate, once, by IssueUserCertificate of ca.proto.
         """
@@ -614,6 +627,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.CarryImage,
                     request_deserializer=swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.SerializeToString,
+            ),
+            'CheckNetwork': grpc.unary_stream_rpc_method_handler(
+                    servicer.CheckNetwork,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.CheckNetworkRequest.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.CheckNetworkResponse.SerializeToString,
             ),
             'MakeLoginToken': grpc.unary_unary_rpc_method_handler(
                     servicer.MakeLoginToken,
@@ -1522,6 +1540,33 @@ class Control(object):
             '/swarmlite.Control/CarryImage',
             swarmlite_dot_proto_dot_control__pb2.CarryImageRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.CarryImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/swarmlite.Control/CheckNetwork',
+            swarmlite_dot_proto_dot_control__pb2.CheckNetworkRequest.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.CheckNetworkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -557,6 +557,22 @@ _ControlCarryImageType = typing_extensions.TypeVar(
     ],
 )
 
+_ControlCheckNetworkType = typing_extensions.TypeVar(
+    '_ControlCheckNetworkType',
+    grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CheckNetworkRequest,
+        swarmlite.proto.control_pb2.CheckNetworkResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CheckNetworkRequest,
+        swarmlite.proto.control_pb2.CheckNetworkResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CheckNetworkRequest,
+        swarmlite.proto.control_pb2.CheckNetworkResponse,
+    ],
+)
+
 _ControlMakeLoginTokenType = typing_extensions.TypeVar(
     '_ControlMakeLoginTokenType',
     grpc.UnaryUnaryMultiCallable[
@@ -605,7 +621,7 @@ _ControlTaskTunnelType = typing_extensions.TypeVar(
     ],
 )
 
-class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlGetStoreHealthType, _ControlGetFiguresType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
+class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlGetStoreHealthType, _ControlGetFiguresType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlCheckNetworkType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
     @typing.overload
     def __init__(self: ControlStub[
         grpc.UnaryUnaryMultiCallable[
@@ -739,6 +755,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
         grpc.UnaryStreamMultiCallable[
             swarmlite.proto.control_pb2.CarryImageRequest,
             swarmlite.proto.control_pb2.CarryImageResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            swarmlite.proto.control_pb2.CheckNetworkRequest,
+            swarmlite.proto.control_pb2.CheckNetworkResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.MakeLoginTokenRequest,
@@ -888,6 +908,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
             swarmlite.proto.control_pb2.CarryImageRequest,
             swarmlite.proto.control_pb2.CarryImageResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            swarmlite.proto.control_pb2.CheckNetworkRequest,
+            swarmlite.proto.control_pb2.CheckNetworkResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.MakeLoginTokenRequest,
             swarmlite.proto.control_pb2.MakeLoginTokenResponse,
@@ -974,6 +998,11 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
     CarryImage: _ControlCarryImageType
     """Brings an image that some node of the cluster has to others, which keep it under its name. A failure of a node is in its
     own last answer. NOT_FOUND, INVALID_ARGUMENT: nothing was begun.
+    """
+
+    CheckNetwork: _ControlCheckNetworkType
+    """Has the nodes of an overlay network probe each other over it. One answer a node, once all is well or six seconds after all
+    have begun. FAILED_PRECONDITION: nothing is between nodes there; NOT_FOUND.
     """
 
     MakeLoginToken: _ControlMakeLoginTokenType
@@ -1119,6 +1148,10 @@ ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryStreamMultiCallable[
         swarmlite.proto.control_pb2.CarryImageRequest,
         swarmlite.proto.control_pb2.CarryImageResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        swarmlite.proto.control_pb2.CheckNetworkRequest,
+        swarmlite.proto.control_pb2.CheckNetworkResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.control_pb2.MakeLoginTokenRequest,
@@ -1372,6 +1405,16 @@ class ControlServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.CarryImageResponse], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.CarryImageResponse]]:
         """Brings an image that some node of the cluster has to others, which keep it under its name. A failure of a node is in its
         own last answer. NOT_FOUND, INVALID_ARGUMENT: nothing was begun.
+        """
+
+    @abc.abstractmethod
+    def CheckNetwork(
+        self,
+        request: swarmlite.proto.control_pb2.CheckNetworkRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.CheckNetworkResponse], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.CheckNetworkResponse]]:
+        """Has the nodes of an overlay network probe each other over it. One answer a node, once all is well or six seconds after all
+        have begun. FAILED_PRECONDITION: nothing is between nodes there; NOT_FOUND.
         """
 
     @abc.abstractmethod

@@ -175,6 +175,7 @@ class AgentMessage(google.protobuf.message.Message):
     FETCH_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     FIGURES_FIELD_NUMBER: builtins.int
+    NETWORK_FINDINGS_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> Global___Hello:
         """first only"""
@@ -205,6 +206,10 @@ class AgentMessage(google.protobuf.message.Message):
     def figures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TaskUsage]:
         """of every task that runs, after a `measure` of all"""
 
+    @property
+    def network_findings(self) -> swarmlite.proto.control_pb2.NetworkFindings:
+        """of a CheckNetwork"""
+
     def __init__(
         self,
         *,
@@ -216,9 +221,10 @@ class AgentMessage(google.protobuf.message.Message):
         fetch: Global___FetchReport | None = ...,
         usage: collections.abc.Iterable[Global___TaskUsage] | None = ...,
         figures: collections.abc.Iterable[Global___TaskUsage] | None = ...,
+        network_findings: swarmlite.proto.control_pb2.NetworkFindings | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "figures", b"figures", "hello", b"hello", "images", b"images", "logs", b"logs", "statuses", b"statuses", "usage", b"usage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "hello", b"hello", "images", b"images", "network_findings", b"network_findings"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "fetch", b"fetch", "figures", b"figures", "hello", b"hello", "images", b"images", "logs", b"logs", "network_findings", b"network_findings", "statuses", b"statuses", "usage", b"usage"]) -> None: ...
 
 Global___AgentMessage: typing_extensions.TypeAlias = AgentMessage
 
@@ -458,6 +464,7 @@ class ManagerMessage(google.protobuf.message.Message):
     FETCH_IMAGE_FIELD_NUMBER: builtins.int
     OPEN_TUNNEL_FIELD_NUMBER: builtins.int
     MEASURE_FIELD_NUMBER: builtins.int
+    CHECK_NETWORK_FIELD_NUMBER: builtins.int
     @property
     def session(self) -> Global___SessionInfo: ...
     @property
@@ -474,6 +481,8 @@ class ManagerMessage(google.protobuf.message.Message):
     def open_tunnel(self) -> Global___OpenTunnel: ...
     @property
     def measure(self) -> Global___Measure: ...
+    @property
+    def check_network(self) -> Global___CheckNetwork: ...
     def __init__(
         self,
         *,
@@ -484,11 +493,44 @@ class ManagerMessage(google.protobuf.message.Message):
         fetch_image: Global___FetchImage | None = ...,
         open_tunnel: Global___OpenTunnel | None = ...,
         measure: Global___Measure | None = ...,
+        check_network: Global___CheckNetwork | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "measure", b"measure", "open_tunnel", b"open_tunnel", "session", b"session"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "measure", b"measure", "open_tunnel", b"open_tunnel", "report_again", b"report_again", "session", b"session"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["assignments", b"assignments", "check_network", b"check_network", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "measure", b"measure", "open_tunnel", b"open_tunnel", "session", b"session"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assignments", b"assignments", "check_network", b"check_network", "fetch_image", b"fetch_image", "log_subscription", b"log_subscription", "measure", b"measure", "open_tunnel", b"open_tunnel", "report_again", b"report_again", "session", b"session"]) -> None: ...
 
 Global___ManagerMessage: typing_extensions.TypeAlias = ManagerMessage
+
+@typing.final
+class CheckNetwork(google.protobuf.message.Message):
+    """These nodes are to probe a network's tunnels between them until it is cancelled, for a minute at most: each hears of all
+    others, and says what it found whenever that changes.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    NETWORK_ID_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    CANCEL_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    network_id: builtins.str
+    cancel: builtins.bool
+    """nobody waits for it any more"""
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.control_pb2.NetworkPeer]:
+        """those that take part, the receiver among them; the same order for all"""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        network_id: builtins.str = ...,
+        nodes: collections.abc.Iterable[swarmlite.proto.control_pb2.NetworkPeer] | None = ...,
+        cancel: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancel", b"cancel", "id", b"id", "network_id", b"network_id", "nodes", b"nodes"]) -> None: ...
+
+Global___CheckNetwork: typing_extensions.TypeAlias = CheckNetwork
 
 @typing.final
 class Measure(google.protobuf.message.Message):

@@ -10,6 +10,7 @@ import grpc.aio
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.manager.ca import users
+from swarmlite.manager.dispatcher.checking import Checks
 from swarmlite.manager.store.api import Store
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto import objects_pb2 as objects
@@ -19,6 +20,7 @@ from .api import Api, utc_now
 from .clusters import Clusters, Rotate
 from .figures import AllFigures, Figures
 from .images import Carrier, Images
+from .network_checks import NetworkChecks
 from .networks import Networks
 from .nodes import Members, Nodes
 from .payloads import Configs, Secrets
@@ -70,9 +72,11 @@ class ControlService(ControlServicer):
         tunnels: Reaching | None = None,
         health: Health | None = None,
         figures: Figures | None = None,
+        checks: Checks | None = None,
     ) -> None:
         """`members`: of the embedded etcd, where there is one; `channel` leads to a manager;
-        `rotate` and `locked`: as Clusters; `health` is the store's.
+        `rotate` and `locked`: as Clusters; `health` is the store's; `checks` asks this
+        manager's nodes.
         """
         self._api = Api(store, node_id, now)
         self._logs = logs
@@ -88,6 +92,7 @@ class ControlService(ControlServicer):
         self._images = Images(self._api, carrier, channel)
         self._tunnels = tunnels
         self._figures = AllFigures(self._api, figures, channel) if figures else None
+        self._checks = NetworkChecks(self._api, checks, channel)
 
     async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:
         """See control.proto."""
@@ -269,6 +274,13 @@ class ControlService(ControlServicer):
     ) -> AsyncIterator[pb.CarryImageResponse]:
         """See control.proto."""
         async for answer in self._images.carry(request):
+            yield answer
+
+    async def CheckNetwork(
+        self, request: pb.CheckNetworkRequest, context: Context
+    ) -> AsyncIterator[pb.CheckNetworkResponse]:
+        """See control.proto."""
+        async for answer in self._checks.check(request):
             yield answer
 
     async def TaskTunnel(  # type: ignore[override]  # grpc.aio takes a coroutine that reads and writes

@@ -40,6 +40,7 @@ from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
 from . import assignments
 from .attachments import Attachments, stale
 from .carrying import Carrying
+from .checking import Checks
 from .copies import check_place
 from .figures import Figures
 from .handover import Handover
@@ -108,6 +109,7 @@ class Dispatcher:
         self.tunnels: Accepting | None = None
         self.handover: Handover | None = None
         self.attachments = Attachments(store)
+        self.checks = Checks(self.sessions)
         self.measuring = Measuring(store, self.sessions, now)
         self.figures = Figures(store, self.sessions, clock)
         self._store = store
@@ -218,6 +220,9 @@ class Dispatcher:
                 apart("images of node", node_id, self.carrying.held, node_id, message.images)
             if message.HasField("fetch"):
                 apart("report of node", node_id, self.carrying.reported, node_id, message.fetch)
+        if message.HasField("network_findings"):
+            said = message.network_findings
+            apart("findings of node", node_id, self.checks.received, node_id, said)
         if message.usage:
             apart("usage of node", node_id, self.measuring.told, node_id, message.usage)
         if message.figures:

@@ -13,7 +13,12 @@ from collections.abc import Iterable, Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage
+from swarmlite.proto.control_pb2 import (
+    LOG_STDERR,
+    LOG_STDOUT,
+    LogMessage,
+    NetworkFindings,
+)
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
 from swarmlite.proto.types_pb2 import (
     ContainerStatus,
@@ -46,6 +51,8 @@ MAX_LINES = 50_000
 """Of one message."""
 MAX_LINE_BYTES = 1024 * 1024
 MAX_NUMBER = 2**62
+MAX_PEERS = 10_000
+MAX_MTU = 65535
 _FIRST_S, _LAST_S = 0, 253_402_300_799  # the years that can be written
 _HEALTH = frozenset({"", "starting", "healthy", "unhealthy"})
 
@@ -168,6 +175,25 @@ def _engine(engine: EngineDescription) -> EngineDescription:
 
 def _words(values: Sequence[str]) -> list[str]:
     return [one_line(value, MAX_WORD) for value in values[:MAX_WORDS]]
+
+
+def bounded_findings(findings: NetworkFindings) -> NetworkFindings:
+    """What is kept of what a node found of a network."""
+    kept = NetworkFindings(
+        id=findings.id,
+        error=one_line(findings.error),
+        mtu=min(findings.mtu, MAX_MTU),
+        repairs=[one_line(text) for text in findings.repairs[:MAX_WORDS]],
+    )
+    for peer in findings.peers[:MAX_PEERS]:
+        kept.peers.add(
+            node_id=one_line(peer.node_id, MAX_ID),
+            heard_bytes=min(peer.heard_bytes, MAX_MTU),
+            sending=one_line(peer.sending),
+            arriving=one_line(peer.arriving),
+            arrived=peer.arrived,
+        )
+    return kept
 
 
 def check_hello(hello: Hello) -> None:

@@ -387,6 +387,11 @@ class Overlay:
         ]
 
     @property
+    def vni(self) -> int:
+        """The network's number in its tunnels."""
+        return self._vni
+
+    @property
     def ports(self) -> Iterable[Port]:
         """What is attached."""
         return self._ports.values()

@@ -44,6 +44,8 @@ from swarmlite.network.netlink.routing import (
     delete_route,
     forward,
     neighbour,
+    probed,
+    route_to,
     rule,
 )
 
@@ -77,6 +79,8 @@ __all__ = [
     "neighbour",
     "nested",
     "no_ipv6",
+    "probed",
+    "route_to",
     "rule",
     "set_link",
     "set_port",

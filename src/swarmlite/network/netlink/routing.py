@@ -167,3 +167,17 @@ def forward(
     body = head + attribute(NDA_LLADDR, mac)
     body += attribute(NDA_DST, address_bytes(to)) if to else b""
     return (DELNEIGH, 0, body) if delete else (NEWNEIGH, CREATE | REPLACE, body)
+
+
+def probed(index: int, mac: bytes, *, to: str, delete: bool = False) -> Message:
+    """As `forward`, in the VXLAN device's own table, and gone by its age if nobody deletes it."""
+    head = struct.pack("=BxHiHBB", AF_BRIDGE, 0, index, NUD_REACHABLE, NTF_SELF, 0)
+    body = head + attribute(NDA_LLADDR, mac) + attribute(NDA_DST, address_bytes(to))
+    return (DELNEIGH, 0, body) if delete else (NEWNEIGH, CREATE | REPLACE, body)
+
+
+def route_to(address: str) -> bytes:
+    """The body of a question (GETROUTE) by which way an address is reached."""
+    packed, family = address_bytes(address), family_of(address)
+    head = struct.pack("=BBBBBBBBI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+    return head + attribute(RTA_DST, packed)
