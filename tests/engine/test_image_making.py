@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
+import os
+import signal
 import tarfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 from engine_host import SLEEP, TIMEOUT_S, EngineHost
 
+from swarmlite.proto import containers_pb2 as containers_pb
 from swarmlite.proto import images_pb2 as pb
+from swarmlite.proto.containers_pb2 import ContainerState
 from swarmlite.proto.control_pb2 import GetRequest
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.storage.images.auth import RegistryAuth
@@ -61,13 +68,48 @@ async def test_a_container_is_committed_and_what_it_changed_runs(host: EngineHos
 
 
 async def test_a_container_that_ends_while_it_is_committed_is_no_error(host: EngineHost) -> None:
-    images = host.node.engine.images
-    for _ in range(8):  # it ends before, while or after it is paused
-        container = await host.run("touch /made")
-        made = await images.Commit(pb.CommitRequest(container=container), timeout=TIMEOUT_S)
-        await host.wait(container)
-        await host.call("Remove", container)
-        await images.Remove(pb.RemoveImageRequest(ref=made.id, force=True))
+    """Its end is with the supervisor, which is as slow as it can be: it stands still."""
+    images, node = host.node.engine.images, host.node
+    spec = ContainerSpec(image=host.image, command=["sleep", "98764"])
+    request = containers_pb.CreateContainerRequest(config=containers_pb.ContainerConfig(spec=spec))
+    container = (await host.containers.Create(request, timeout=TIMEOUT_S)).id
+    await host.call("Start", container)
+    (process,) = processes_of("98764")
+
+    async def commit() -> pb.Image:
+        return await images.Commit(pb.CommitRequest(container=container), timeout=TIMEOUT_S)
+
+    async def begun() -> None:
+        """What was asked for before is: later questions are answered."""
+        for _ in range(5):
+            assert (await host.inspect(container)).state.status == ContainerState.RUNNING
+
+    node.send_signal("supervisor", signal.SIGSTOP)
+    try:
+        # It has the container's lock, so that the commit comes next and the end's record after it.
+        changes = containers_pb.ContainerResources(memory_bytes=64 << 20)
+        changing = asyncio.ensure_future(host.call("Update", container, resources=changes))
+        await begun()
+        os.kill(process, signal.SIGKILL)
+        while b"State:\tZ" not in Path(f"/proc/{process}/status").read_bytes():
+            await asyncio.sleep(0.01)
+        made = asyncio.ensure_future(commit())
+        await begun()
+    finally:
+        node.send_signal("supervisor", signal.SIGCONT)
+    await asyncio.wait((changing,))
+    await images.Remove(pb.RemoveImageRequest(ref=(await made).id, force=True))
+    await host.wait(container)
+    await host.call("Remove", container)
+
+
+def processes_of(word: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and word.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
 
 
 async def test_bad_changes_and_containers_are_refused(host: EngineHost) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 
 import pytest
@@ -167,3 +170,41 @@ def test_a_process_that_is_killed_loses_no_write_that_was_answered(host: RawHost
             host.api("DELETE", f"/containers/{identity}", force="1")
         for number in range(5):
             host.api("DELETE", f"/volumes/kept{number}")
+
+
+def test_a_process_that_is_killed_in_mid_write_leaves_no_half_of_it(host: RawHost) -> None:
+    """What was being made is there as a whole or not at all, and all that was answered is."""
+    body = {"Image": host.image, "Cmd": ["true"], "Labels": {"written": "1"}}
+    told: list[str] = []
+
+    def write() -> None:
+        with contextlib.suppress(OSError, HTTPException):
+            while True:
+                told.append(host.ok_api("POST", "/containers/create", body)["Id"])
+
+    with ThreadPoolExecutor(3) as writers:
+        done = [writers.submit(write) for _ in range(3)]
+        try:
+            deadline = time.monotonic() + WAIT_S
+            while len(told) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            host.end_gateway(signal.SIGKILL)
+    assert all(each.result() is None for each in done)
+    host.start_gateway()
+    found = host.ok_api("GET", "/containers/json", all="1", filters={"label": {"written=1": True}})
+    assert set(told) <= {each["Id"] for each in found}
+    for each in found:
+        path = f"/containers/{each['Id']}"
+        host.ok_api("POST", f"{path}/start")
+        assert host.ok_api("POST", f"{path}/wait")["StatusCode"] == 0
+        host.ok_api("DELETE", path)
+
+
+def test_a_query_as_long_as_a_whole_spec_is_taken(host: RawHost) -> None:
+    """dockerode repeats the spec of an update in the query; so does whoever is built on it."""
+    long = {f"E{number}": "x" * 100 for number in range(2000)}
+    assert host.api("GET", "/containers/json", **long).status == 200
+    headers = {"X-Registry-Config": "e30=", "X-Long": "x" * 200_000}
+    assert host.api("GET", "/containers/json", headers=headers).status == 200
