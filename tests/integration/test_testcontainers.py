@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
-from gateway_host import GatewayHost, gateway_host
+from client_node import ClientNode
+from client_node import node as node_of_the_cluster
 
 from swarmlite.testing import images, oci
 from swarmlite.testing.containers.leading import leading_to
 
+__all__ = ["node_of_the_cluster"]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.machine]
 EXAMPLES = Path(__file__).parents[2] / "compose-examples" / "voting"
 
 
@@ -24,32 +26,29 @@ def postgres() -> oci.BuiltImage:
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[GatewayHost]:
+def node(node_of_the_cluster: ClientNode) -> Iterator[ClientNode]:
     pytest.importorskip("testcontainers")
-    with gateway_host("gwt") as found:
-        client = docker.DockerClient(base_url=found.url)
-        client.images.pull(found.image("busybox:latest"))
-        for image in (postgres(), images.build(EXAMPLES / "redis")):
-            client.images.pull(found.registry.push(image))
-        client.close()
-        with leading_to(found.url, found.host.addr):
-            yield found
+    found = node_of_the_cluster
+    for image in (postgres(), images.build(EXAMPLES / "redis")):
+        found.push(image)
+    with leading_to(found.url, found.addr):
+        yield found
 
 
-def test_a_postgres_is_ready_when_it_answers_queries(node: GatewayHost) -> None:
+def test_a_postgres_is_ready_when_it_answers_queries(node: ClientNode) -> None:
     """Its module waits by psql in the container, and knows the published port."""
     from testcontainers.community.postgres import PostgresContainer
 
     image = node.image("examples/postgres:latest")
     with PostgresContainer(image, username="postgres", dbname="postgres") as database:
         url = database.get_connection_url(driver=None)
-        assert url.startswith(f"postgresql://postgres:test@{node.host.addr}:")
+        assert url.startswith(f"postgresql://postgres:test@{node.addr}:")
         ask = ["sh", "-c", "PGPASSWORD=test psql -h 127.0.0.1 -U postgres -Atc 'select 6 * 7'"]
         answer = database.exec(ask)
         assert (answer.exit_code, answer.output) == (0, b"42\n")
 
 
-def test_a_redis_is_waited_for_by_port_by_command_and_by_both(node: GatewayHost) -> None:
+def test_a_redis_is_waited_for_by_port_by_command_and_by_both(node: ClientNode) -> None:
     """Strategies of its own kinds, one after the other."""
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.network import Network
@@ -83,7 +82,7 @@ def test_a_redis_is_waited_for_by_port_by_command_and_by_both(node: GatewayHost)
             assert b"Ready to accept connections" in logs
 
 
-def test_http_health_and_files_are_waited_for(node: GatewayHost, tmp_path: Path) -> None:
+def test_http_health_and_files_are_waited_for(node: ClientNode, tmp_path: Path) -> None:
     """A server that is healthy, answers, and has written its file; the file is copied out."""
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import HealthcheckWaitStrategy, HttpWaitStrategy
