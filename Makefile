@@ -91,7 +91,7 @@ engines: root
 clients: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
-	$(BIN)/python -m pytest -m clients tests/clients
+	$(BIN)/python -m pytest -m clients tests/clients tests/integration/test_docker_commands.py
 
 deb:
 	deploy/deb/build.sh

@@ -170,6 +170,8 @@ def _rule(key: str, values: Sequence[str]) -> Callable[[Kept], bool]:
         return lambda kept: any(
             value in (kept.text if key == "description" else kept.parent) for value in values
         )
+    if key in ("label", "label!"):  # of `docker system prune`, which asks for all kinds alike
+        return lambda kept: key == "label!"  # a cache's parts have no labels
     raise InvalidSpec(
         f"invalid filter {key[:40]!r}: use id, inuse, shared, type, until, unused-for"
     )
