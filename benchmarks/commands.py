@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import swarmlite
 from swarmlite.proto.control_pb2 import CreateServiceRequest
 from swarmlite.proto.specs_pb2 import ServiceSpec
 
@@ -18,8 +19,17 @@ from .swarmlite_host import SwarmliteHost
 from .table import Row, spread_row
 
 SERVICES, ROUNDS = 100, 20
-LAUNCHER = f"#!{sys.executable}\nfrom swarmlite.cli import main\n\nmain()\n"
-"""As the Debian package's: pip's own also loads `re`."""
+LIBRARY = Path(swarmlite.__file__).parent.parent
+LAUNCHER = f"""\
+#!{sys.executable} -IS
+import sys
+
+sys.path.append("{LIBRARY}")
+from swarmlite.cli import main
+
+sys.exit(main())
+"""
+"""As the Debian package's and install.sh's; pip's own would load `site` and `re` first."""
 
 
 def measure(peer: DockerPeer, host: SwarmliteHost, image: str) -> list[Row]:

@@ -58,6 +58,16 @@ unpack() {
     done
 }
 
+# launcher COMMAND MODULE: most of a short command's time is the interpreter's own start, so that of
+# swarmlite starts bare (-IS) and completes itself where it has to (cli/__init__.py)
+launcher() {
+    case $1 in
+        swarmlite) printf '#!/opt/swarmlite/bin/python3 -IS\nimport sys\n\nsys.path.append("/opt/swarmlite/lib/common")\n' ;;
+        *) printf '#!/opt/swarmlite/bin/python3\nimport sys\n\n' ;;
+    esac
+    printf 'from %s import main\n\nsys.exit(main())\n' "$2"
+}
+
 environment() {
     prefix=$root/opt/swarmlite
     mkdir -p "$prefix/bin" "$prefix/lib/common" "$root/usr/bin"
@@ -85,8 +95,7 @@ environment() {
     done
     for command in $COMMANDS; do
         name=${command%%=*}
-        printf '#!/opt/swarmlite/bin/python3\nimport sys\n\nfrom %s import main\n\nsys.exit(main())\n' \
-            "${command#*=}" >"$prefix/bin/$name"
+        launcher "$name" "${command#*=}" >"$prefix/bin/$name"
         chmod 755 "$prefix/bin/$name"
         ln -s "/opt/swarmlite/bin/$name" "$root/usr/bin/$name"
     done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ def test_the_first_help_is_kept_for_the_next_one_while_its_sources_are_the_same(
     """The same text as click's, at each width; what is damaged is made again."""
     monkeypatch.setattr(kepthelp, "_path", lambda: str(tmp_path / f"help-{kepthelp.width()}"))
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(os, "_exit", sys.exit)  # its way out when there is nothing to take down
 
     def shown(*words: str) -> str:
         monkeypatch.setattr(sys, "argv", ["swarmlite", *words])

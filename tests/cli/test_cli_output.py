@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from swarmlite.cli.output import human
 from swarmlite.cli.output.gotemplate import Template
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.output.omitted import OMITTED
 from swarmlite.cli.output.table import render
 from swarmlite.cli.output.tasks import LISTING, rows
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import task_states
+from swarmlite.model.naturally import naturally
 from swarmlite.proto.objects_pb2 import Task
 
 

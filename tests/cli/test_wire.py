@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
+from swarmlite.cli.wire import prepared
 from swarmlite.cli.wire.call import WINDOW, Call, CallFailed
 from swarmlite.cli.wire.stubs import Stub
 from swarmlite.client.reach.local import unix
@@ -53,6 +54,9 @@ class Server(ContainersServicer):
                 return
             self.sent += 1
             yield LogsResponse(messages=[LogMessage(data=b"x" * 100_000)])
+
+    def Stats(self, request: Any, context: Any) -> Iterator[pb.ContainerRef]:
+        yield from [pb.ContainerRef(ref="a"), pb.ContainerRef(ref="b")]
 
     def Attach(self, request: Iterator[pb.AttachInput], context: Any) -> Iterator[pb.StreamOutput]:
         if next(request).start.ref == "refused":
@@ -220,3 +224,17 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
 
 def _logs(ref: str) -> pb.ContainerLogsRequest:
     return pb.ContainerLogsRequest(ref=ref)
+
+
+@pytest.mark.parametrize("method", ["Containers/Start", "Containers/Nothing", "Nothing/Inspect"])
+def test_a_prepared_call_that_fails_is_no_text(server: tuple[Server, Path], method: str) -> None:
+    with pytest.raises(ValueError, match="failed with status"):
+        prepared.text(str(server[1]), f"/swarmlite.{method}")
+
+
+def test_a_prepared_call_takes_an_empty_message_and_refuses_one_of_several(
+    server: tuple[Server, Path],
+) -> None:
+    assert prepared.text(str(server[1]), "/swarmlite.Containers/Inspect") == ""
+    with pytest.raises(ValueError, match="one whole message"):
+        prepared.text(str(server[1]), "/swarmlite.Containers/Stats")

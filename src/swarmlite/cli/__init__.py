@@ -4,12 +4,11 @@ It parses, calls (`manager.sock`, `agent.sock`, `swarmlited.sock`) and prints; i
 about the cluster, and what it refuses it refuses only because it cannot be said in a message.
 One folder a noun and one file a verb (`service/create.py` is `swarmlite service create`); a verb's
 file is imported when it is called, so that `--help` loads no protobuf. `wire/` speaks gRPC: its
-library, slow to load, is not used here.
+library, slow to load, is not used here. What is typed most does not even load that (`light.py`).
 """
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 
@@ -20,6 +19,11 @@ def main() -> None:
         _dial()  # once for each connection by ssh: the tree of commands is not needed for it
     if sys.argv[1:] in (["--help"], ["-h"]):
         _help()
+    if sys.argv[-1] in ("ls", "list"):
+        _list()
+    _complete()
+    import io
+
     from swarmlite.cli.app import run
 
     for stream in (sys.stdout, sys.stderr):
@@ -34,20 +38,44 @@ def _help() -> None:
 
     text = kepthelp.read()
     if text is None:
+        _complete()
         import click
 
         from swarmlite.cli.root import root
 
         text = root.get_help(click.Context(root, info_name="swarmlite", **root.context_settings))
         kepthelp.write(text)
+    _print(f"{text}\n")
+
+
+def _list() -> None:
+    from swarmlite.cli import light
+
+    text = light.listed(sys.argv[1:])
+    if text is not None:
+        _print(text)
+
+
+def _print(text: str) -> None:
+    """All that this process was to do."""
     try:
-        print(text, flush=True)
+        sys.stdout.write(text)
+        sys.stdout.flush()
     except OSError:  # who reads it has seen enough
         os._exit(1)
-    sys.exit(0)
+    os._exit(0)  # there is nothing to take down, which would take longer than to be ended
+
+
+def _complete() -> None:
+    """The paths of a whole interpreter, where the launcher started a bare one (`python -IS`)."""
+    if sys.flags.no_site:
+        import site
+
+        site.main()
 
 
 def _dial() -> None:
+    _complete()
     from swarmlite.client import dialling
     from swarmlite.errors import SwarmliteError
     from swarmlite.paths import Paths

@@ -767,6 +767,24 @@ class ListServicesResponse(google.protobuf.message.Message):
 Global___ListServicesResponse: typing_extensions.TypeAlias = ListServicesResponse
 
 @typing.final
+class Rows(google.protobuf.message.Message):
+    """of a list, for who loads no more than it takes to print them"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: builtins.int
+    text: builtins.str
+    """a line each, its cells separated by tabs"""
+    def __init__(
+        self,
+        *,
+        text: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["text", b"text"]) -> None: ...
+
+Global___Rows: typing_extensions.TypeAlias = Rows
+
+@typing.final
 class ServiceStatus(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -65,6 +65,11 @@ class ControlStub(object):
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.ListRequest.SerializeToString,
                 response_deserializer=swarmlite_dot_proto_dot_control__pb2.ListServicesResponse.FromString,
                 _registered_method=True)
+        self.ServiceRows = channel.unary_unary(
+                '/swarmlite.Control/ServiceRows',
+                request_serializer=swarmlite_dot_proto_dot_control__pb2.Empty.SerializeToString,
+                response_deserializer=swarmlite_dot_proto_dot_control__pb2.Rows.FromString,
+                _registered_method=True)
         self.CreateService = channel.unary_unary(
                 '/swarmlite.Control/CreateService',
                 request_serializer=swarmlite_dot_proto_dot_control__pb2.CreateServiceRequest.SerializeToString,
@@ -256,6 +261,12 @@ class ControlServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListServices(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ServiceRows(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -492,6 +503,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.ListServices,
                     request_deserializer=swarmlite_dot_proto_dot_control__pb2.ListRequest.FromString,
                     response_serializer=swarmlite_dot_proto_dot_control__pb2.ListServicesResponse.SerializeToString,
+            ),
+            'ServiceRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ServiceRows,
+                    request_deserializer=swarmlite_dot_proto_dot_control__pb2.Empty.FromString,
+                    response_serializer=swarmlite_dot_proto_dot_control__pb2.Rows.SerializeToString,
             ),
             'CreateService': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateService,
@@ -811,6 +827,33 @@ class Control(object):
             '/swarmlite.Control/ListServices',
             swarmlite_dot_proto_dot_control__pb2.ListRequest.SerializeToString,
             swarmlite_dot_proto_dot_control__pb2.ListServicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ServiceRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/swarmlite.Control/ServiceRows',
+            swarmlite_dot_proto_dot_control__pb2.Empty.SerializeToString,
+            swarmlite_dot_proto_dot_control__pb2.Rows.FromString,
             options,
             channel_credentials,
             insecure,

@@ -125,6 +125,22 @@ _ControlListServicesType = typing_extensions.TypeVar(
     ],
 )
 
+_ControlServiceRowsType = typing_extensions.TypeVar(
+    '_ControlServiceRowsType',
+    grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.Empty,
+        swarmlite.proto.control_pb2.Rows,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.Empty,
+        swarmlite.proto.control_pb2.Rows,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.Empty,
+        swarmlite.proto.control_pb2.Rows,
+    ],
+)
+
 _ControlCreateServiceType = typing_extensions.TypeVar(
     '_ControlCreateServiceType',
     grpc.UnaryUnaryMultiCallable[
@@ -621,7 +637,7 @@ _ControlTaskTunnelType = typing_extensions.TypeVar(
     ],
 )
 
-class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlGetStoreHealthType, _ControlGetFiguresType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlCheckNetworkType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
+class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _ControlUpdateNodeType, _ControlRemoveNodeType, _ControlGetServiceType, _ControlListServicesType, _ControlServiceRowsType, _ControlCreateServiceType, _ControlUpdateServiceType, _ControlRemoveServiceType, _ControlGetTaskType, _ControlListTasksType, _ControlGetNetworkType, _ControlListNetworksType, _ControlCreateNetworkType, _ControlRemoveNetworkType, _ControlGetSecretType, _ControlListSecretsType, _ControlCreateSecretType, _ControlUpdateSecretType, _ControlRemoveSecretType, _ControlGetConfigType, _ControlListConfigsType, _ControlCreateConfigType, _ControlUpdateConfigType, _ControlRemoveConfigType, _ControlGetClusterType, _ControlUpdateClusterType, _ControlGetUnlockKeyType, _ControlGetStoreHealthType, _ControlGetFiguresType, _ControlWatchType, _ControlServiceLogsType, _ControlCarryImageType, _ControlCheckNetworkType, _ControlMakeLoginTokenType, _ControlRemoveUserType, _ControlTaskTunnelType]):
     @typing.overload
     def __init__(self: ControlStub[
         grpc.UnaryUnaryMultiCallable[
@@ -647,6 +663,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.ListRequest,
             swarmlite.proto.control_pb2.ListServicesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.Empty,
+            swarmlite.proto.control_pb2.Rows,
         ],
         grpc.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.CreateServiceRequest,
@@ -801,6 +821,10 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
             swarmlite.proto.control_pb2.ListServicesResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            swarmlite.proto.control_pb2.Empty,
+            swarmlite.proto.control_pb2.Rows,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             swarmlite.proto.control_pb2.CreateServiceRequest,
             swarmlite.proto.objects_pb2.Service,
         ],
@@ -938,6 +962,8 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
 
     ListServices: _ControlListServicesType
 
+    ServiceRows: _ControlServiceRowsType
+
     CreateService: _ControlCreateServiceType
 
     UpdateService: _ControlUpdateServiceType
@@ -1040,6 +1066,10 @@ ControlAsyncStub: typing_extensions.TypeAlias = ControlStub[
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.control_pb2.ListRequest,
         swarmlite.proto.control_pb2.ListServicesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        swarmlite.proto.control_pb2.Empty,
+        swarmlite.proto.control_pb2.Rows,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         swarmlite.proto.control_pb2.CreateServiceRequest,
@@ -1209,6 +1239,13 @@ class ControlServicer(metaclass=abc.ABCMeta):
         request: swarmlite.proto.control_pb2.ListRequest,
         context: _ServicerContext,
     ) -> typing.Union[swarmlite.proto.control_pb2.ListServicesResponse, collections.abc.Awaitable[swarmlite.proto.control_pb2.ListServicesResponse]]: ...
+
+    @abc.abstractmethod
+    def ServiceRows(
+        self,
+        request: swarmlite.proto.control_pb2.Empty,
+        context: _ServicerContext,
+    ) -> typing.Union[swarmlite.proto.control_pb2.Rows, collections.abc.Awaitable[swarmlite.proto.control_pb2.Rows]]: ...
 
     @abc.abstractmethod
     def CreateService(

@@ -10,8 +10,8 @@ from swarmlite.cli import client
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.output import human
 from swarmlite.cli.output.listing import Listing, filters_of, list_options
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.model.naturally import naturally
 from swarmlite.proto.control_pb2 import ListConfigsResponse, ListRequest
 from swarmlite.proto.objects_pb2 import Config
 

@@ -14,9 +14,9 @@ from typing import Any
 from swarmlite.cli.dashboard.rates import Readings, Usage, total
 from swarmlite.cli.node.ls import row as node_row
 from swarmlite.cli.output import human
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.service.ls import row as service_row
 from swarmlite.model import task_states, units
+from swarmlite.model.naturally import naturally
 from swarmlite.proto.control_pb2 import REMOVE, ServiceStatus, WatchResponse
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.types_pb2 import UpdateStatus

@@ -8,9 +8,9 @@ import click
 
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import Unavailable
+from swarmlite.model.naturally import naturally
 from swarmlite.proto.control_pb2 import CheckNetworkRequest, CheckNetworkResponse, PeerFinding
 
 

@@ -8,9 +8,9 @@ import click
 
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.network.seen import Seen, see
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.model.names import short_task_name
+from swarmlite.model.naturally import naturally
 from swarmlite.network.view import View, host_of
 from swarmlite.proto.dispatcher_pb2 import Endpoint
 from swarmlite.proto.objects_pb2 import Network

@@ -16,9 +16,9 @@ from swarmlite.cli.output.listing import (
     list_options,
     no_trunc_option,
 )
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import values
+from swarmlite.model.naturally import naturally
 
 LISTING = Listing(
     "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",

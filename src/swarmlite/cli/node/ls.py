@@ -9,8 +9,8 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.output.listing import Listing, filters_of, list_options
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.model.naturally import naturally
 from swarmlite.proto.control_pb2 import ListNodesResponse, ListRequest
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.specs_pb2 import NodeSpec

@@ -7,22 +7,9 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.docker.words import ago, duration
+from swarmlite.model.service_rows import familiar_image, short_id
 
-__all__ = ["ago", "duration"]
-
-SHORT_ID = 12
-
-
-def short_id(identity: str) -> str:
-    """The 12 characters that tables show of an id, its "sha256:" left out."""
-    return identity.rpartition(":")[2][:SHORT_ID]
-
-
-def familiar_image(image: str) -> str:
-    """An image's name as lists show it: the digest left out when there is a tag."""
-    name, at, _ = image.partition("@")
-    tagged = ":" in name.rpartition("/")[2]
-    return name if at and tagged else image
+__all__ = ["ago", "duration", "familiar_image", "short_id"]
 
 
 def local_time(timestamp: Timestamp) -> str:

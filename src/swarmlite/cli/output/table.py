@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+TYPE_CHECKING = False  # `typing` and `collections` take longer to load than this module
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MIN_WIDTH, PADDING = 10, 3
 

@@ -9,9 +9,9 @@ from typing import Any
 from swarmlite.cli import client
 from swarmlite.cli.output import human
 from swarmlite.cli.output.listing import Listing
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session
 from swarmlite.model import task_states
+from swarmlite.model.naturally import naturally
 from swarmlite.proto.control_pb2 import (
     ListNodesResponse,
     ListRequest,

@@ -9,9 +9,9 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.output.listing import Listing, filters_of, format_option
-from swarmlite.cli.output.naturally import naturally
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.stack import members
+from swarmlite.model.naturally import naturally
 from swarmlite.proto.control_pb2 import ListRequest, ListServicesResponse
 from swarmlite.stack.world import NAMESPACE_LABEL
 

@@ -5,7 +5,9 @@ We ask the server for a table of size 0, so that each header block stands by its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+TYPE_CHECKING = False  # `typing` and `collections` take longer to load than this module
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 Header = tuple[bytes, bytes]
 

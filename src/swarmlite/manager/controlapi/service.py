@@ -120,6 +120,10 @@ class ControlService(ControlServicer):
         """See control.proto."""
         return shown(self._services.list(request))
 
+    async def ServiceRows(self, request: pb.Empty, context: Context) -> pb.Rows:
+        """See control.proto."""
+        return self._services.rows()
+
     async def CreateService(
         self, request: pb.CreateServiceRequest, context: Context
     ) -> objects.Service:

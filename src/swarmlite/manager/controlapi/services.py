@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec
@@ -23,6 +23,7 @@ from swarmlite.proto.control_pb2 import (
     ServiceStatus,
     UpdateServiceRequest,
 )
+from swarmlite.proto.control_pb2 import Rows as RowsAnswer
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import NodeSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import NodeStatus, TaskState, UpdateStatus, Version
@@ -31,6 +32,7 @@ from .api import AGAIN_S, WRITES, Api, check_free, copy_of, resolve
 from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
 from .ports import check_ports
 from .references import resolve_references
+from .rows import Rows
 
 MODES = ("replicated", "global", "replicated-job", "global-job")
 
@@ -54,6 +56,7 @@ class Services:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._rows = Rows()
 
     def get(self, request: GetRequest) -> Service:
         """One service."""
@@ -63,6 +66,14 @@ class Services:
         """Services that pass the filters, with the counts of their tasks."""
         matches = compile_filters("services", request.filters, FILTERS)
         services = [s for s in self._api.view.services if matches(s)]
+        status = {service.id: status for service, status in self._with_status(services)}
+        return ListServicesResponse(services=services, status=status)
+
+    def rows(self) -> RowsAnswer:
+        """The list of all services as it is printed."""
+        return RowsAnswer(text=self._rows.text(self._with_status(self._api.view.services)))
+
+    def _with_status(self, services: Iterable[Service]) -> Iterator[tuple[Service, ServiceStatus]]:
         down = [n.id for n in self._api.view.nodes if n.status.state == NodeStatus.DOWN]
         lost = Counter(
             task.service_id
@@ -70,8 +81,8 @@ class Services:
             for task in self._api.view.tasks.of_node(node_id).values()
             if _runs(task.status.state, task.desired_state)
         )
-        status = {service.id: self._status(service, lost[service.id]) for service in services}
-        return ListServicesResponse(services=services, status=status)
+        for service in services:
+            yield service, self._status(service, lost[service.id])
 
     async def create(self, request: CreateServiceRequest) -> Service:
         """A new service, which the allocator and the orchestrators take up; or only its checks."""
