@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 FLAKES ?= 0
 TRIES ?= 2
 
-.PHONY: help root venv demo test debian13 lint bench chaos soak engines clients deb packages vm-test stubs lock clean
+.PHONY: help root venv demo test debian13 lint bench chaos soak engines clients deb packages vm-test stubs reference lock clean
 
 help:
 	@echo "make demo      three hosts on this machine, the voting example on them, a worker killed (root)"
@@ -25,6 +25,7 @@ help:
 	@echo "make vm-test   the package on three virtual machines with Debian's kernel (root, qemu)"
 	@echo "make bench     against Docker's engine, in the same run (root)"
 	@echo "make stubs     the protobuf stubs"
+	@echo "make reference docs/reference, from the commands' own help"
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "swarmlite makes namespaces: run this as root, or with sudo make" >&2; exit 1; }
@@ -114,6 +115,9 @@ bench: root
 
 stubs: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m swarmlite.proto.generate
+
+reference: venv
+	$(BIN)/python -m swarmlite.cli.reference docs/reference
 
 # The newest versions within the ranges of pyproject.toml, and just what these need.
 lock:

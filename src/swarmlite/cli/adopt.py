@@ -32,7 +32,12 @@ DEFAULT = "unix:///var/run/docker.sock"
 @flag("-f", "--force", help="Do not prompt for confirmation.")
 @pass_session
 def command(session: Session, /, source: str | None, **values: Any) -> None:
-    """Make what a Docker Swarm has here: networks, secrets, configs, services, node labels."""
+    """Make what a Docker Swarm has here: networks, secrets, configs, services, node labels.
+
+    \b
+    Example:
+      swarmlite adopt --from ssh://root@192.0.2.30 --dry-run
+    """
     address = source or os.environ.get("DOCKER_HOST") or DEFAULT
     secure = os.environ.get("DOCKER_TLS_VERIFY") and os.environ.get("DOCKER_CERT_PATH")
     other = Source.at(address, values["tls"] or secure or None)

@@ -18,7 +18,12 @@ from swarmlite.cli.swarm.values import passphrase_of, passphrase_option
 @click.argument("path", metavar="FILE")
 @pass_session
 def command(session: Session, path: str, passphrase_file: str | None, force: bool) -> None:
-    """Save the cluster's state and its CA to a file, on a manager."""
+    """Save the cluster's state and its CA to a file, on a manager.
+
+    \b
+    Example:
+      swarmlite backup --passphrase-file /root/phrase /var/backups/swarm
+    """
     passphrase = passphrase_of(passphrase_file)
     reply = session.request(
         {

@@ -14,8 +14,13 @@ VARIABLE = "_SWARMLITE_COMPLETE"
 def command(shell: str) -> None:
     """Print what makes a shell complete commands, flags, and names of the cluster.
 
-    bash: source <(swarmlite completion bash); zsh the same; fish: swarmlite completion fish |
-    source. In the shell's start file it holds for every session.
+    In the shell's start file it holds for every session.
+
+    \b
+    Examples:
+      source <(swarmlite completion bash)
+      source <(swarmlite completion zsh)
+      swarmlite completion fish | source
     """
     from click.shell_completion import get_completion_class
 

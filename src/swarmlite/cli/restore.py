@@ -41,7 +41,12 @@ tasks once their nodes are back. To have them removed, and end this:
 @click.argument("path", metavar="FILE", required=False)
 @pass_session
 def command(session: Session, /, path: str | None, settle: bool, **values: Any) -> None:
-    """Make this host the manager of a cluster that `backup` has saved."""
+    """Make this host the manager of a cluster that `backup` has saved.
+
+    \b
+    Example:
+      swarmlite restore --passphrase-file /root/phrase /var/backups/swarm
+    """
     if settle == bool(path):
         raise InvalidSpec("expected a FILE, or --settle on a manager that was restored")
     if settle:

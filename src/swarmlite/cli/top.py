@@ -28,6 +28,12 @@ def command(
     """Show the cluster live, or the processes of a container or of a task on any node.
 
     Without CONTAINER: nodes, services and tasks with what they use, and keys to logs and a shell.
+
+    \b
+    Examples:
+      swarmlite top
+      swarmlite top web.1
+      swarmlite top web -o pid,args
     """
     if container is not None:
         show(session, container, ps_args)

@@ -26,7 +26,13 @@ from swarmlite.stack.syntax import fields
 @click.argument("file", metavar="file|-", required=False)
 @pass_session
 def command(session: Session, /, name: str, file: str | None, **values: Any) -> None:
-    """Create a config from a file or STDIN as content."""
+    """Create a config from a file or STDIN as content.
+
+    \b
+    Examples:
+      swarmlite config create nginx.conf ./nginx.conf
+      swarmlite config create --template-driver golang app.toml app.toml.tmpl
+    """
     data = sys.stdin.buffer.read() if file in (None, "-") else Path(str(file)).read_bytes()
     spec = ConfigSpec(data=data)
     spec.annotations.name = name

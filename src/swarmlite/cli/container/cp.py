@@ -51,6 +51,11 @@ def command(
 
     A source of "-" reads a tar archive from standard input and extracts it to a directory of the
     container; a destination of "-" writes a tar archive to standard output.
+
+    \b
+    Examples:
+      swarmlite cp web.1:/etc/nginx/nginx.conf .
+      swarmlite cp ./page.html web:/usr/share/nginx/html/
     """
     start, end = copyrules.parse(source), copyrules.parse(destination)
     if start.container and end.container:

@@ -27,7 +27,13 @@ from swarmlite.proto.control_pb2 import LOG_STDERR, LogOptions
 @click.argument("container")
 @pass_session
 def command(session: Session, /, container: str, **values: Any) -> None:
-    """Fetch the logs of a container of this host, or of a task of the swarm on any node."""
+    """Fetch the logs of a container of this host, or of a task of the swarm on any node.
+
+    \b
+    Examples:
+      swarmlite logs -f --tail 100 web
+      swarmlite logs --since 10m web.1
+    """
     options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
     for name in ("since", "until"):
         if values[name] is not None:

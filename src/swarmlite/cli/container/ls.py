@@ -25,7 +25,13 @@ from swarmlite.proto.containers_pb2 import ListContainersRequest, ListContainers
 @flag("-s", "--size", help="Display total file sizes.")
 @pass_session
 def command(session: Session, /, filters: Any, form: str, quiet: bool, **values: Any) -> None:
-    """List containers."""
+    """List containers.
+
+    \b
+    Examples:
+      swarmlite ps -a --filter status=exited
+      swarmlite ps --format '{{.Names}} {{.Status}}'
+    """
     last = 1 if values["latest"] and values["last"] < 0 else values["last"]
     if last > 2**31:
         raise InvalidSpec("--last: expected a number of containers")

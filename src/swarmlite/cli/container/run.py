@@ -50,7 +50,14 @@ GONE = (
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG...]")
 @pass_session
 def command(session: Session, /, image: str, args: tuple[str, ...], **values: Any) -> int:
-    """Create and run a new container from an image."""
+    """Create and run a new container from an image.
+
+    \b
+    Examples:
+      swarmlite run -it --rm alpine sh
+      swarmlite run -d --name web --publish 8080:80 -v data:/data nginx
+      swarmlite run --memory 256m --cpus 0.5 --read-only worker:1
+    """
     try:
         config = build(image, args, values)
         attach_to(config, values, detach=values["detach"])

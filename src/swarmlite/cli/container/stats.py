@@ -41,7 +41,13 @@ def command(
     no_trunc: bool,
     form: str,
 ) -> None:
-    """Display a live stream of container(s) resource usage statistics."""
+    """Display a live stream of container(s) resource usage statistics.
+
+    \b
+    Examples:
+      swarmlite stats
+      swarmlite stats --no-stream web.1 web.2
+    """
     request = StatsRequest(refs=containers, stream=not no_stream, all=all)
     replies = _measured(session, request)
     if no_stream:

@@ -21,7 +21,13 @@ from swarmlite.errors import InvalidSpec
 def command(
     name: str, description: str | None, endpoint: Mapping[str, str] | None, source: str
 ) -> None:
-    """Create a context."""
+    """Create a context.
+
+    \b
+    Examples:
+      swarmlite context create far --docker "host=ssh://admin@192.0.2.20"
+      swarmlite context use far
+    """
     contexts = Contexts()
     said = dict(endpoint or {})
     if source:

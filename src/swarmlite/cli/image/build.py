@@ -29,7 +29,14 @@ from swarmlite.proto.images_pb2 import PushImageRequest
 @click.argument("context", metavar="PATH|URL|-")
 @pass_session
 def command(session: Session, /, context: str, **values: Any) -> None:
-    """Build an image from a Dockerfile."""
+    """Build an image from a Dockerfile.
+
+    \b
+    Examples:
+      swarmlite build -t shop/web:2 .
+      swarmlite build -f Dockerfile.prod --build-arg VERSION=2 --target release -t web:2 --push .
+      swarmlite build --platform linux/amd64,linux/arm64 -t registry.example/web:2 --push .
+    """
     options = options_of(values)
     found = [outputs.parse(text) for text in values["output"]]
     outputs.check(found)

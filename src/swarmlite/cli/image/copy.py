@@ -53,6 +53,11 @@ def command(
     node, which keeps it too, oci:FOLDER[:TAG], oci-archive:FILE[:NAME] or
     docker-archive:FILE[:NAME:TAG]. All platforms of an index are copied unless one is asked for;
     a node and a docker-archive take one, this machine's by default.
+
+    \b
+    Examples:
+      swarmlite image copy nginx:1.27 registry.example/nginx:1.27
+      swarmlite image copy node:web:2 oci-archive:web.tar
     """
     origin, goal = places.parse(source), places.parse(target)
     if origin.node:

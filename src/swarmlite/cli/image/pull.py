@@ -30,7 +30,13 @@ def command(
     platform: Platform | None,
     all_platforms: bool,
 ) -> None:
-    """Download an image from a registry."""
+    """Download an image from a registry.
+
+    \b
+    Examples:
+      swarmlite pull nginx:1.27
+      swarmlite pull --all-platforms registry.example/web:2
+    """
     ref = name if all_tags else with_tag(name)
     if all_tags and with_tag(name) == name:
         raise InvalidSpec("tag can't be used with --all-tags/-a")

@@ -34,7 +34,14 @@ def command(
     platform: Platform | None,
     all_platforms: bool,
 ) -> None:
-    """Upload an image to a registry, or with --nodes to nodes of the swarm."""
+    """Upload an image to a registry, or with --nodes to nodes of the swarm.
+
+    \b
+    Examples:
+      swarmlite push registry.example/web:2
+      swarmlite image push --nodes web:2
+      swarmlite image push --nodes node2 node3 web:2
+    """
     name = names[-1]
     if nodes:
         if all_tags or all_platforms or platform is not None:

@@ -62,7 +62,14 @@ def _cidr(text: str) -> str:
 @click.argument("name")
 @pass_session
 def command(session: Session, /, name: str, **values: Any) -> None:
-    """Create a network: an overlay spans the swarm, a bridge is this host's own."""
+    """Create a network: an overlay spans the swarm, a bridge is this host's own.
+
+    \b
+    Examples:
+      swarmlite network create -d overlay back
+      swarmlite network create -d overlay --attachable --subnet 10.9.0.0/24 -o encrypted inner
+      swarmlite network create local
+    """
     spec = network_spec(name, values)
     if is_swarm(spec):
         made: Network = client.call(session.control.CreateNetwork, CreateNetworkRequest(spec=spec))

@@ -23,7 +23,12 @@ from swarmlite.proto.objects_pb2 import Network, Task
 @click.argument("name")
 @pass_session
 def command(session: Session, task: str, name: str) -> None:
-    """Show how a name or an address is resolved and routed for a task."""
+    """Show how a name or an address is resolved and routed for a task.
+
+    \b
+    Example:
+      swarmlite network trace web.1 db
+    """
     seen = see(session)
     for line in trace(seen, seen.task(task), name):
         click.echo(line)

@@ -36,7 +36,13 @@ LISTING = Listing(
 @list_options
 @pass_session
 def command(session: Session, filters: Any, form: str, quiet: bool) -> None:
-    """List nodes in the swarm."""
+    """List nodes in the swarm.
+
+    \b
+    Examples:
+      swarmlite node ls --filter role=manager
+      swarmlite node ls --format '{{.Hostname}} {{.Status}}'
+    """
     request = ListRequest(filters=filters_of(filters))
     reply: ListNodesResponse = client.call(session.control.ListNodes, request)
     for warning in reply.warnings:

@@ -31,7 +31,13 @@ def command(
     no_trunc: bool,
     no_resolve: bool,
 ) -> int:
-    """List tasks running on one or more nodes, defaults to current node."""
+    """List tasks running on one or more nodes, defaults to current node.
+
+    \b
+    Examples:
+      swarmlite node ps
+      swarmlite node ps --filter desired-state=running node2
+    """
     ids, status = [], 0
     for ref in nodes or ("self",):
         try:

@@ -41,7 +41,14 @@ from swarmlite.stack.syntax import fields
 @click.argument("node")
 @pass_session
 def command(session: Session, /, node: str, **values: Any) -> None:
-    """Update a node."""
+    """Update a node.
+
+    \b
+    Examples:
+      swarmlite node update --label-add zone=east node2
+      swarmlite node update --availability drain --drain-deadline 10m node2
+      swarmlite node update --allow privileged,devices node3
+    """
 
     def edit(spec: NodeSpec) -> bool:
         if values["availability"] is not None:

@@ -27,7 +27,13 @@ from swarmlite.stack.syntax import fields
 @refused("--driver")
 @pass_session
 def command(session: Session, /, name: str, file: str | None, **values: Any) -> None:
-    """Create a secret from a file or STDIN as content."""
+    """Create a secret from a file or STDIN as content.
+
+    \b
+    Examples:
+      swarmlite secret create db_password password.txt
+      openssl rand -base64 32 | swarmlite secret create session_key -
+    """
     data = sys.stdin.buffer.read() if file in (None, "-") else Path(str(file)).read_bytes()
     spec = SecretSpec(data=data)
     spec.annotations.name = name

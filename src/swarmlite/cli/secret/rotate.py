@@ -23,6 +23,10 @@ def command(session: Session, /, name: str, file: str | None, detach: bool) -> N
 
     It is called NAME.v2, NAME.v3 and so on; services find it under the same target as before. The
     older ones stay, for rollbacks, until they are removed.
+
+    \b
+    Example:
+      swarmlite secret rotate db_password new-password.txt
     """
 
     def create(called: str, data: bytes, labels: dict[str, str], before: Secret) -> Secret:

@@ -37,7 +37,16 @@ from swarmlite.proto.objects_pb2 import Service
 @refused("--credential-spec")
 @pass_session
 def command(session: Session, /, image: str, args: tuple[str, ...], **values: Any) -> None:
-    """Create a new service."""
+    """Create a new service.
+
+    \b
+    Examples:
+      swarmlite service create --name web --replicas 3 --publish 8080:80 nginx:1.27
+      swarmlite service create --name agent --mode global -e LEVEL=info agent:4
+      swarmlite service create --name api --network back --secret db_password api:2
+      swarmlite service create --name nightly --mode cron --schedule '30 4 * * *' backup:1
+      swarmlite service create --replicas-min 2 --replicas-max 20 --scale-cpu 70 worker:1
+    """
     wanted = specs.created(image, args, values)
     if not wanted.annotations.name:
         wanted.annotations.name = _free_name()

@@ -40,6 +40,11 @@ def command(session: Session, service: str, form: str, no_trunc: bool, quiet: bo
     """Show the revisions of a service, the newest first.
 
     `swarmlite service rollback --to REVISION SERVICE` goes back to one of them.
+
+    \b
+    Examples:
+      swarmlite service history web
+      swarmlite service rollback --to 3 web
     """
     found = changing.get(session, service)
     LISTING.print(list(_rows(found, no_trunc))[::-1], form, quiet=quiet)

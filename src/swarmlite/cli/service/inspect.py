@@ -23,7 +23,13 @@ from swarmlite.proto.control_pb2 import ListNetworksResponse, ListRequest
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @pass_session
 def command(session: Session, services: tuple[str, ...], form: str, pretty: bool) -> int:
-    """Display detailed information on one or more services."""
+    """Display detailed information on one or more services.
+
+    \b
+    Examples:
+      swarmlite service inspect --pretty web
+      swarmlite service inspect --format '{{json .Spec.TaskTemplate.Placement}}' web
+    """
     if pretty or form == "pretty":
         return _print_pretty(session, services)
 

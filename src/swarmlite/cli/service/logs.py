@@ -44,7 +44,14 @@ from swarmlite.proto.objects_pb2 import Task
 @click.argument("ref", metavar="SERVICE|TASK")
 @pass_session
 def command(session: Session, /, ref: str, **values: Any) -> None:
-    """Fetch the logs of a service or task."""
+    """Fetch the logs of a service or task.
+
+    \b
+    Examples:
+      swarmlite service logs -f --tail 100 web
+      swarmlite service logs --since 10m --timestamps web
+      swarmlite service logs --raw --no-task-ids web.1
+    """
     selector, tasks = _select(session, ref)
     options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
     options.plain = not values["timestamps"]

@@ -34,7 +34,13 @@ LISTING = Listing(
 @list_options
 @pass_session
 def command(session: Session, filters: Any, form: str, quiet: bool) -> None:
-    """List services."""
+    """List services.
+
+    \b
+    Examples:
+      swarmlite service ls --filter mode=global
+      swarmlite service ls --format '{{.Name}}: {{.Replicas}}'
+    """
     LISTING.print(rows(session, filters), form, quiet=quiet)
 
 

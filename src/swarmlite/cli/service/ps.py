@@ -31,7 +31,14 @@ def command(
     no_trunc: bool,
     no_resolve: bool,
 ) -> int:
-    """List the tasks of one or more services."""
+    """List the tasks of one or more services.
+
+    \b
+    Examples:
+      swarmlite service ps web
+      swarmlite service ps --no-trunc --filter desired-state=running web api
+      swarmlite service ps --format '{{.Name}} {{.Node}} {{.Error}}' web
+    """
     ids, status = [], 0
     for ref in services:
         try:

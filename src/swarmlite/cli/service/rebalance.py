@@ -19,6 +19,10 @@ def command(session: Session, services: tuple[str, ...]) -> int:
     """Move tasks of one or more replicated services to nodes that have fewer of them.
 
     One task at a time, and only as many as stand on nodes with more than their part.
+
+    \b
+    Example:
+      swarmlite service rebalance web
     """
     status = 0
     for name in services:

@@ -15,7 +15,12 @@ from swarmlite.proto.control_pb2 import RemoveRequest
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @pass_session
 def command(session: Session, services: tuple[str, ...]) -> int:
-    """Remove one or more services."""
+    """Remove one or more services.
+
+    \b
+    Example:
+      swarmlite service rm web api
+    """
     control = session.control
     return remove_each(
         services, lambda ref: client.call(control.RemoveService, RemoveRequest(ref=ref))

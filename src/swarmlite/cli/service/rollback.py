@@ -17,7 +17,13 @@ from swarmlite.cli.session import Session, pass_session
 @click.argument("service")
 @pass_session
 def command(session: Session, service: str, detach: bool, quiet: bool, to: int | None) -> None:
-    """Revert changes to a service's configuration."""
+    """Revert changes to a service's configuration.
+
+    \b
+    Examples:
+      swarmlite service rollback web
+      swarmlite service rollback --to 3 web
+    """
     before = changing.roll_back(session, service, to or 0)
     click.echo(service)
     if not detach:

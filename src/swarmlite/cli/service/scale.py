@@ -27,7 +27,12 @@ def _scale(text: str) -> tuple[str, int]:
 @click.argument("scales", nargs=-1, required=True, type=parsed(_scale), metavar="SERVICE=REPLICAS")
 @pass_session
 def command(session: Session, scales: tuple[tuple[str, int], ...], detach: bool) -> int:
-    """Scale one or multiple replicated services."""
+    """Scale one or multiple replicated services.
+
+    \b
+    Example:
+      swarmlite service scale web=5 worker=0
+    """
     status, scaled = 0, []
     for name, replicas in scales:
         try:

@@ -14,5 +14,11 @@ from swarmlite.cli.session import Session, pass_session
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @pass_session
 def command(session: Session, services: tuple[str, ...], detach: bool) -> int:
-    """End the tasks of one or more services, and keep all else of them."""
+    """End the tasks of one or more services, and keep all else of them.
+
+    \b
+    Examples:
+      swarmlite service stop web
+      swarmlite service start web
+    """
     return set_stopped(session, services, True, wait=not detach)

@@ -39,7 +39,16 @@ from swarmlite.proto.specs_pb2 import ServiceSpec
 @refused("--credential-spec")
 @pass_session
 def command(session: Session, /, service: str, **values: Any) -> None:
-    """Update a service."""
+    """Update a service.
+
+    \b
+    Examples:
+      swarmlite service update --image web:2 --update-order start-first web
+      swarmlite service update --env-add LEVEL=debug --publish-add 9090:90 web
+      swarmlite service update --secret-rm old_key --secret-add source=new_key,target=key web
+      swarmlite service update --image web:3 --update-canary 1 --update-canary-promote manual web
+      swarmlite service update --force web
+    """
     if values["rollback"]:
         before = changing.roll_back(session, service)
     else:

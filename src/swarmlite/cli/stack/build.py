@@ -32,7 +32,13 @@ def command(
     stack: str,
     services: tuple[str, ...],
 ) -> None:
-    """Build the images of a stack's services."""
+    """Build the images of a stack's services.
+
+    \b
+    Examples:
+      swarmlite stack build -c compose.yml shop
+      swarmlite stack build -c compose.yml --no-cache shop web
+    """
     builds = files.stack(paths, stack).builds
     for name in services:
         if name not in {one.service for one in builds}:

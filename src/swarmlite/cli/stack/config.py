@@ -16,7 +16,14 @@ from swarmlite.stack.tree import to_yaml
 @files.profile_option
 @flag("--skip-interpolation", help="Skip interpolation and output only merged config.")
 def command(paths: tuple[str, ...], skip_interpolation: bool) -> None:
-    """Outputs the final config file, after doing merges and interpolations."""
+    """Outputs the final config file, after doing merges and interpolations.
+
+    \b
+    Examples:
+      swarmlite stack config -c compose.yml
+      swarmlite stack config -c compose.yml -c production.yml
+      swarmlite stack config --skip-interpolation -c compose.yml
+    """
     texts, folder = files.read(paths), files.folder(paths)
     filled_in = not skip_interpolation
     known = files.environment(paths)

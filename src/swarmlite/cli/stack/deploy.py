@@ -35,7 +35,15 @@ RESOLVE_IMAGE = click.option(
 @click.argument("stack")
 @pass_session
 def command(session: Session, /, stack: str, paths: tuple[str, ...], **values: Any) -> None:
-    """Deploy a new stack or update an existing stack."""
+    """Deploy a new stack or update an existing stack.
+
+    \b
+    Examples:
+      swarmlite stack deploy -c compose.yml shop
+      swarmlite stack deploy -c compose.yml -c production.yml --prune --detach=false shop
+      swarmlite stack deploy -c compose.yml --dry-run shop
+      docker compose config | swarmlite stack deploy -c - shop
+    """
     loaded = files.stack(paths, stack)
     deployment = Deployment(
         session,

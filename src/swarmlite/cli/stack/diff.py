@@ -30,7 +30,13 @@ _SIGNS = {"Creating": "+", "Updating": "~", "Removing": "-"}
 @click.argument("stack")
 @pass_session
 def command(session: Session, /, stack: str, paths: tuple[str, ...], **values: Any) -> int:
-    """Show what a deployment of the stack would make, change and remove."""
+    """Show what a deployment of the stack would make, change and remove.
+
+    \b
+    Examples:
+      swarmlite stack diff -c compose.yml shop
+      swarmlite stack diff --exit-code --prune -c compose.yml shop
+    """
     loaded = files.stack(paths, stack)
     deployment = Deployment(session, loaded, resolve=values["resolve_image"], send_auth=False)
     deployment.check()

@@ -29,7 +29,13 @@ def command(
     no_trunc: bool,
     no_resolve: bool,
 ) -> int:
-    """List the tasks in the stack."""
+    """List the tasks in the stack.
+
+    \b
+    Examples:
+      swarmlite stack ps shop
+      swarmlite stack ps --filter desired-state=running shop
+    """
     request = ListTasksRequest(filters=filters_of([*filters, ("stack", stack)]))
     reply: ListTasksResponse = client.call(session.control.ListTasks, request)
     if not reply.tasks and not filters:

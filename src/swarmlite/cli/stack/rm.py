@@ -30,7 +30,12 @@ RETRY_S = 0.5
 @click.argument("stacks", nargs=-1, required=True, metavar="STACK...")
 @pass_session
 def command(session: Session, stacks: tuple[str, ...], detach: bool) -> int:
-    """Remove one or more stacks."""
+    """Remove one or more stacks.
+
+    \b
+    Example:
+      swarmlite stack rm shop
+    """
     status = 0
     for stack in stacks:
         found = members.of(session, stack)

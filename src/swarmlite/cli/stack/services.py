@@ -18,7 +18,12 @@ from swarmlite.cli.stack import members
 @click.argument("stack")
 @pass_session
 def command(session: Session, stack: str, filters: Any, form: str, quiet: bool) -> int:
-    """List the services in the stack."""
+    """List the services in the stack.
+
+    \b
+    Example:
+      swarmlite stack services shop
+    """
     found = rows(session, [members.label(stack), *filters])
     if not found and not filters:
         click.echo(f"Nothing found in stack: {stack}", err=True)

@@ -55,7 +55,14 @@ the instructions.
 @etcd_options
 @pass_session
 def command(session: Session, /, **values: Any) -> None:
-    """Initialize a swarm."""
+    """Initialize a swarm.
+
+    \b
+    Examples:
+      swarmlite swarm init --advertise-addr 192.0.2.10
+      swarmlite swarm init --advertise-addr eth0 --autolock
+      swarmlite swarm init --default-addr-pool 10.20.0.0/16 --default-addr-pool-mask-length 26
+    """
     values.update(etcd_values(values))
     for name in ("ca_cert", "ca_key"):
         if values[name]:

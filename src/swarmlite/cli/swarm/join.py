@@ -21,7 +21,12 @@ from swarmlite.cli.swarm.values import AVAILABILITY, warn_of_quorum
 @click.argument("remote", metavar="HOST:PORT")
 @pass_session
 def command(session: Session, /, remote: str, **values: Any) -> None:
-    """Join a swarm as a node and/or manager."""
+    """Join a swarm as a node and/or manager.
+
+    \b
+    Example:
+      swarmlite swarm join --token SWMTKN-1-... 192.0.2.10:2377
+    """
     if ":" not in remote or remote.endswith("]"):
         remote += ":2377"
     given = {key: value for key, value in values.items() if value is not None}

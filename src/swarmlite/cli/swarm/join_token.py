@@ -28,7 +28,13 @@ _TEXT = """To add a {role} to this swarm, run the following command:
 @click.argument("role", type=one_of(worker="worker", manager="manager"), metavar="(worker|manager)")
 @pass_session
 def command(session: Session, role: str, rotate: bool, quiet: bool) -> None:
-    """Manage join tokens."""
+    """Manage join tokens.
+
+    \b
+    Examples:
+      swarmlite swarm join-token worker
+      swarmlite swarm join-token --rotate -q manager
+    """
     cluster: Cluster = client.call(session.control.GetCluster, GetRequest(ref="default"))
     if rotate:
         request = UpdateClusterRequest(

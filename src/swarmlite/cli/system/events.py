@@ -34,7 +34,13 @@ AGAIN_S = 1.0
 @click.option("--format", "form", default="", help="'json' or a Go template.")
 @pass_session
 def command(session: Session, filters: Any, since: Any, until: Any, form: str) -> None:
-    """Get real time events from this host and, on a manager, from the swarm."""
+    """Get real time events from this host and, on a manager, from the swarm.
+
+    \b
+    Examples:
+      swarmlite events --filter type=service
+      swarmlite events --since 10m --until 0m --format '{{json .}}'
+    """
     request = EventsRequest(since=since, until=until, filters=filters_of(filters))
     template = Template(form) if form and form != "json" else None
     for one in _all(session, request):

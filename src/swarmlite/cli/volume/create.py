@@ -22,7 +22,13 @@ from swarmlite.stack.syntax import fields
 @click.argument("name", required=False)
 @pass_session
 def command(session: Session, /, name: str | None, **values: Any) -> None:
-    """Create a volume."""
+    """Create a volume.
+
+    \b
+    Examples:
+      swarmlite volume create data
+      swarmlite volume create -o type=nfs -o o=addr=192.0.2.5,rw -o device=:/export/data shared
+    """
     volume = LocalVolume(name=name or "", driver=values["driver"])
     volume.labels.update(dict(values["label"]))
     volume.options.update(dict(values["opt"]))
