@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import pty
+import shutil
+import struct
+import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -16,7 +23,7 @@ from swarmlite.proto.control_pb2_grpc import ControlStub
 pytestmark = pytest.mark.timeout(600)  # each command is a process of its own
 
 
-async def completed(folder: Path, line: str) -> list[str]:
+async def completed(folder: Path, line: str, *, kinds: bool = False) -> list[str]:
     """As click's script for bash asks, at the end of a line."""
     words = line.split(" ")
     environment = {
@@ -31,7 +38,8 @@ async def completed(folder: Path, line: str) -> list[str]:
         sys.executable, "-m", "swarmlite.cli", env=environment, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await process.communicate()
-    return [text.partition(",")[2] for text in out.decode().splitlines() if text]
+    lines = [text for text in out.decode().splitlines() if text]
+    return lines if kinds else [text.partition(",")[2] for text in lines]
 
 
 @pytest.fixture
@@ -53,3 +61,84 @@ async def test_names_commands_and_flags_are_completed(folder: Path) -> None:
 
 async def test_where_no_manager_answers_nothing_is_completed(tmp_path: Path) -> None:
     assert await completed(tmp_path, "swarmlite service rm w") == []
+
+
+async def test_values_of_flags_tasks_and_files_are_completed(
+    folder: Path, manager: Manager, control: ControlStub
+) -> None:
+    from swarmlite.model import task_states
+    from swarmlite.proto.control_pb2 import CreateNetworkRequest, CreateSecretRequest
+    from swarmlite.proto.objects_pb2 import Task
+
+    secret = CreateSecretRequest()
+    secret.spec.annotations.name, secret.spec.data = "key", b"x"
+    await control.CreateSecret(secret)
+    network = CreateNetworkRequest()
+    network.spec.annotations.name, network.spec.driver.name = "front", "overlay"
+    await control.CreateNetwork(network)
+    one = Task(id="t1", service_id="s1", slot=1, desired_state=task_states.RUNNING)
+    one.service_annotations.name = "web"
+    manager.put(one)
+    assert await completed(folder, "swarmlite service update --secret-add ") == ["key"]
+    assert "front" in await completed(folder, "swarmlite service create --network f")
+    assert await completed(folder, "swarmlite exec we") == ["web.1"]
+    assert await completed(folder, "swarmlite port-forward ") == ["web.1"]
+    file = await completed(folder, "swarmlite stack deploy -c comp", kinds=True)
+    assert file == ["file,comp"]
+
+
+START = {
+    "bash": (["bash", "--norc", "-i"], "source <(swarmlite completion bash)"),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        "autoload -U compinit; compinit -u -D; source <(swarmlite completion zsh)",
+    ),
+    "fish": (["fish", "--no-config", "-i"], "swarmlite completion fish | source"),
+}
+
+
+@pytest.mark.parametrize("shell", START)
+async def test_a_real_shell_completes_names_and_flags(shell: str, folder: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    await asyncio.to_thread(typed, *START[shell], folder)
+
+
+def typed(command: list[str], setup: str, folder: Path) -> None:
+    """On a terminal, with the key Tab; returns once the shell has written what was missing."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 40, 160, 0, 0))
+    environment = {
+        **{key: os.environ[key] for key in ("LANG",) if key in os.environ},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "TERM": "dumb",
+        "SWARMLITE_RUN_DIR": str(folder),
+        "SWARMLITE_STATE_DIR": str(folder / "state"),
+    }
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env=environment, cwd=folder,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+
+    def until(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            shown += os.read(ours, 65536)
+        shown = shown.partition(text)[2]
+
+    try:
+        os.write(ours, f"{setup}; echo rea''dy\n".encode())
+        until(b"ready")
+        os.write(ours, b"swarmlite service rm wo\t")
+        until(b"rker")
+        os.write(ours, b"\x15swarmlite service ps --no-tr\t")
+        until(b"unc")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+        os.close(ours)

@@ -147,24 +147,20 @@ class Command(_WithFlags):
         return [item for item in super().shell_complete(ctx, incomplete) if not _is_no(item.value)]
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """As click; for a shell that completes, arguments know what they name."""
+        """As click; for a shell that completes, arguments and options know what they name."""
         if kwargs.get("resilient_parsing"):
             self._name_arguments()
         return super().make_context(*args, **kwargs)
 
     def _name_arguments(self) -> None:
-        from click.shell_completion import CompletionItem
-
         from swarmlite.cli import completing
 
         def complete_as(kind: str) -> Callable[[click.Context, str], list[Any]]:
-            return lambda ctx, begun: [
-                CompletionItem(name) for name in completing.names(ctx, kind, begun)
-            ]
+            return lambda ctx, begun: completing.complete(ctx, kind, begun)
 
         for param in self.params:
-            if isinstance(param, click.Argument) and (kind := completing.kind_of(param)):
-                param.shell_complete = complete_as(kind)  # type: ignore[assignment]
+            if kind := completing.kind_of(param):
+                param.shell_complete = complete_as(kind)  # type: ignore[method-assign, assignment]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options by their long names."""

@@ -304,6 +304,12 @@ root = Group(
 )
 
 
+def _contexts(ctx: click.Context, param: click.Parameter, begun: str) -> list[Any]:
+    from swarmlite.cli import completing
+
+    return completing.complete(ctx, "CONTEXT", begun)
+
+
 def _begin(**options: Any) -> None:
     choice = choose(options)
     click.get_current_context().obj = Session(
@@ -320,7 +326,11 @@ root.params = [
         metavar="ADDRESS",
         help="The node: unix://DIR, tcp://HOST:PORT or ssh://USER@HOST ($SWARMLITE_HOST).",
     ),
-    click.Option(["-c", "--context"], help="The node, by a context's name ($SWARMLITE_CONTEXT)."),
+    click.Option(
+        ["-c", "--context"],
+        help="The node, by a context's name ($SWARMLITE_CONTEXT).",
+        shell_complete=_contexts,
+    ),
     *tls_options(),
     click.Option(["-D", "--debug"], is_flag=True, help="Show where an unexpected error arose."),
 ]
