@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from api_world import Agent, Manager, cluster, node, task, until
 
 from swarmlite.errors import FailedPrecondition, Unavailable
+from swarmlite.manager.dispatcher import hosts, silence
 from swarmlite.manager.dispatcher.liveness import Liveness
 from swarmlite.model import task_states
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeStatus
+from swarmlite.testing import reserved
 
 
 class Clock:
@@ -121,6 +125,58 @@ async def test_an_agent_that_starts_slowly_on_a_host_that_lives_is_waited_for() 
         world.clock.advance(2)
         await world.check()
         assert world.state("n1") == NodeStatus.DOWN
+
+
+async def test_a_late_node_whose_host_falls_silent_is_down_before_the_third_heartbeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not one whose host never answered, nor where nobody else is heard."""
+    port = reserved.port()
+    monkeypatch.setattr(hosts, "PORT", port)
+    monkeypatch.setattr(silence, "LOOK_S", 3600)  # the test says when
+    try:
+        async with World() as world:
+            await _one_host_falls_silent(world, port)
+    finally:
+        reserved.release(port)
+
+
+async def _one_host_falls_silent(world: World, port: int) -> None:
+    names = ("dead", "late", "walled", "heard")
+    addresses = {"dead": "127.0.0.78", "late": "127.0.0.79", "walled": "127.0.0.80", "heard": ""}
+    world.manager.put(*(node(name) for name in names))
+    sessions = {name: world.dispatcher.open(name, addresses[name], Hello()) for name in names}
+    await until(lambda: all(world.state(name) == NodeStatus.READY for name in names))
+    with silent_listener("127.0.0.80", port):
+        await world.dispatcher.judge.look_at_silence()  # learns who answers
+        with silent_listener("127.0.0.78", port):
+            world.clock.advance(6)
+            for _ in range(3):  # nobody is heard: it may be this manager's own network
+                await world.dispatcher.judge.look_at_silence()
+            await world.check()
+            assert world.state("dead") == NodeStatus.READY
+            world.dispatcher.received(sessions["heard"], AgentMessage())
+            await world.dispatcher.judge.look_at_silence()
+            world.dispatcher.judge.check_nodes(world.clock())
+            await until(lambda: world.state("dead") == NodeStatus.DOWN)
+    assert [world.state(name) for name in names[1:]] == [NodeStatus.READY] * 3
+    world.dispatcher.received(sessions["late"], AgentMessage())
+    world.clock.advance(10)
+    world.dispatcher.judge.check_nodes(world.clock())
+    await until(lambda: world.state("walled") == NodeStatus.DOWN)
+
+
+@contextlib.contextmanager
+def silent_listener(address: str, port: int) -> Iterator[None]:
+    """Nothing is answered there: its queue is full, so that the kernel drops who knocks."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((address, port), backlog=0))
+        assert listener.getsockname()[1] == port
+        for _ in range(3):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((address, port))
+        yield
 
 
 async def test_after_a_start_nodes_have_six_periods_to_come_back() -> None:

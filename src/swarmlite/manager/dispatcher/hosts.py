@@ -15,21 +15,23 @@ TIMEOUT_S = 1.0
 AT_ONCE = 64
 
 
-async def alive(addresses: Iterable[tuple[str, str]]) -> Collection[str]:
-    """The ids, of pairs of a node's id and its IP address, whose hosts answer within TIMEOUT_S."""
+async def alive(
+    addresses: Iterable[tuple[str, str]], timeout_s: float = TIMEOUT_S
+) -> Collection[str]:
+    """The ids, of pairs of a node's id and its IP address, whose hosts answer in time."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def ask(node_id: str, address: str) -> str:
         async with slots:
-            return node_id if await _answers(address) else ""
+            return node_id if await _answers(address, timeout_s) else ""
 
     asked = [ask(node_id, address) for node_id, address in addresses if address]
     return set(await asyncio.gather(*asked)) - {""}
 
 
-async def _answers(address: str) -> bool:
+async def _answers(address: str, timeout_s: float) -> bool:
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             _, writer = await asyncio.open_connection(address, PORT)
     except ConnectionRefusedError:
         return True

@@ -12,7 +12,7 @@ from swarmlite.manager.store.api import Store
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.types_pb2 import ManagerStatus, NodeStatus
 
-from . import hosts
+from . import hosts, silence
 from .liveness import Liveness
 from .reports import Reports
 from .sessions import Sessions
@@ -48,6 +48,7 @@ class NodeJudge:
         self._store, self._node_id = store, node_id
         self._sessions, self._liveness, self._reports = sessions, liveness, reports
         self._is_leader, self._clock, self._reported = is_leader, clock, reported
+        self._silence = silence.Silence(liveness, sessions, node_id, clock)
         self._led = False
         self._again = False
         self.away: Callable[[], bool] = lambda: False
@@ -81,6 +82,18 @@ class NodeJudge:
             listened_at = time.monotonic()
             self.check_nodes(now)
             await asyncio.sleep(CHECK_S)
+
+    async def watch_silence(self) -> None:
+        """Give up nodes whose hosts are silent too, until cancelled."""
+        while True:
+            await asyncio.sleep(silence.LOOK_S)
+            await self.look_at_silence()
+
+    async def look_at_silence(self) -> None:
+        """See silence.py."""
+        for node_id in await self._silence.look(self._store.view):
+            log.warning("host silent node=%s", node_id)
+            self._liveness.give_up(node_id, self._clock())
 
     async def ask_forever(self) -> None:
         """Ask the hosts of nodes that are not heard, until cancelled."""

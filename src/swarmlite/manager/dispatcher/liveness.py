@@ -7,6 +7,9 @@ from collections.abc import Iterable
 MISSED_PERIODS = 3
 """Heartbeats that a node may miss."""
 
+LATE = 1.05
+"""Periods after which a heartbeat is late: agents send theirs a little early."""
+
 START_PERIODS = 6
 """Periods that a node has to come back in after the managers started, or a leader was elected."""
 
@@ -43,6 +46,16 @@ class Liveness:
         if deadline is None or node_id in self._ended:
             return None
         return max(0.0, now + MISSED_PERIODS * self.period_s - deadline)
+
+    def late(self, now: float) -> list[str]:
+        """The nodes whose heartbeat should have come: of streams that have not ended."""
+        least = now + (MISSED_PERIODS - LATE) * self.period_s
+        return [i for i, at in self._deadlines.items() if at < least and i not in self._ended]
+
+    def give_up(self, node_id: str, now: float) -> None:
+        """The node's host is gone: its deadline is now."""
+        if node_id in self._deadlines:
+            self._deadlines[node_id] = now
 
     def unheard(self, now: float) -> list[str]:
         """The nodes whose stream ended a moment ago, and of whose hosts nothing is known since."""

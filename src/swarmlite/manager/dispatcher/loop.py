@@ -308,6 +308,7 @@ class Dispatcher:
                     partial(kept_up, "writing reports", self._writer.run),
                     partial(kept_up, "watching nodes", self.judge.run),
                     partial(kept_up, "asking hosts", self.judge.ask_forever),
+                    partial(kept_up, "watching silence", self.judge.watch_silence),
                     partial(kept_up, "orphaning", self._orphan_forever),
                     partial(kept_up, "measuring", self.measuring.run),
                     partial(kept_up, "figures", self.figures.run),
