@@ -72,13 +72,13 @@ debian13: root
 soak: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
-	seed=100; while SWARMLITE_CHAOS_SEEDS=$$seed $(BIN)/python -m pytest -q -m chaos; do seed=$$((seed + 1)); \
+	seed=100; while SWARMLITE_CHAOS_SEEDS=$$seed $(BIN)/python -m pytest -q -m chaos tests/chaos tests/cluster; do seed=$$((seed + 1)); \
 		echo "seed $$seed"; done; echo "failed with SWARMLITE_CHAOS_SEEDS=$$seed"; exit 1
 
 chaos: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
-	$(BIN)/python -m pytest -m chaos
+	$(BIN)/python -m pytest -m chaos --durations=12 --durations-min=1 tests/chaos tests/cluster
 
 # Minutes an engine: the same tests as on namespaces, with every command through its API.
 engines: root

@@ -9,19 +9,11 @@ import random
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-import grpc
-
-from swarmlite.proto.control_pb2 import (
-    CreateConfigRequest,
-    ListRequest,
-    ListTasksRequest,
-    RemoveRequest,
-)
-from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.specs_pb2 import ConfigSpec
+from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
 from swarmlite.testing import Cluster, CommandFailed, Host, checkers, sampler
 from swarmlite.testing.sampler import Seen
 
@@ -31,18 +23,23 @@ PORT = 8080
 
 def web(cluster: Cluster, image: str, replicas: int = 3, *options: str) -> None:
     """Service `web` on network `net1`, published, and a client of it on every host."""
+    cluster.manager.cli("network", "create", "-d", "overlay", "net1")
+    services(cluster, image, replicas, *options)
+    cluster.wait_running("web", replicas)
+    cluster.wait_running("client", len(cluster.hosts))
+    for host in cluster.hosts:
+        cluster.wait(lambda host=host: ask(host) and host.get(PORT), 10, f"web from {host.name}")  # type: ignore[misc]
+
+
+def services(cluster: Cluster, image: str, replicas: int, *options: str) -> None:
+    """Ask for both."""
     manager = cluster.manager
     shared = ("-d", "-q", "--network", "net1", "--stop-grace-period", "1s")
-    manager.cli("network", "create", "-d", "overlay", "net1")
     manager.cli("service", "create", *shared, "--name", "web", "--replicas", str(replicas),
                 "--restart-delay", "0s", "-p", f"{PORT}:80", *options,
                 image, "sh", "-c", SERVE)  # fmt: skip
     manager.cli("service", "create", *shared, "--name", "client", "--mode", "global",
                 image, "sleep", "36000")  # fmt: skip
-    cluster.wait_running("web", replicas)
-    cluster.wait_running("client", len(cluster.hosts))
-    for host in cluster.hosts:
-        cluster.wait(lambda host=host: ask(host) and host.get(PORT), 10, f"web from {host.name}")  # type: ignore[misc]
 
 
 def inside(seen: Seen, *command: str, timeout_s: float = 15) -> str:
@@ -86,6 +83,44 @@ def vip(host: Host) -> str:
     return inside(client_of(host), "/bin/busybox", "nslookup", "web").split()[-1]
 
 
+def named(host: Host, name: str = "web", timeout_s: int = 3) -> str:
+    """The address that a client on `host` is told for a name. Raises OSError."""
+    within = ("/bin/busybox", "timeout", str(timeout_s))
+    return inside(client_of(host), *within, "/bin/busybox", "nslookup", name).split()[-1]
+
+
+class Namer:
+    """Asks for a name from a client of each of `hosts` all the time; `failures` is what failed."""
+
+    def __init__(self, hosts: list[Host], *names: str) -> None:
+        self.failures: list[str] = []
+        self.asked = 0
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(host, names), daemon=True) for host in hosts
+        ]
+
+    def _run(self, host: Host, names: Sequence[str]) -> None:
+        for name in itertools.cycle(names):
+            if self._stop.wait(0.2):
+                return
+            self.asked += 1
+            try:
+                named(host, name)
+            except OSError as error:
+                self.failures.append(f"{name} at {host.name}: {error}")
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
 class Prober:
     """Asks the published port of a host all the time; `gaps` are what was not answered."""
 
@@ -121,50 +156,36 @@ class Prober:
         self._thread.join()
 
 
-class Writer:
-    """Creates configs through whichever manager answers; `gap_s` is the longest time without."""
+class Whole:
+    """A cluster that many tests share: `again` makes it whole, as each of them begins with it."""
 
-    def __init__(self, managers: list[Host]) -> None:
-        self.gap_s = 0.0
-        self.written: list[str] = []
-        self._managers = managers
-        self._stop = threading.Event()
-        self._last = time.monotonic()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def __init__(self, cluster: Cluster, image: str, *options: str, replicas: int = 3) -> None:
+        self.cluster = cluster
+        self._image, self._options, self._replicas = image, options, replicas
+        web(cluster, image, replicas, *options)
 
-    def _run(self) -> None:
-        turn = itertools.cycle(self._managers)
-        for number in itertools.count():
-            while not self._stop.is_set() and not self._wrote(f"c{number}", next(turn)):
-                self._stop.wait(0.02)
-            if self._stop.is_set():
-                return
-            self._stop.wait(0.05)
+    def again(self) -> None:
+        """Every host on and Ready, `web` and its clients as in the beginning, and nothing else."""
+        self.cluster.heal()
+        for host in self.cluster.hosts:
+            if host.machine is None:
+                host.boot()
+        self.cluster.wait(self.cluster._all_ready, 60, "every node to be Ready")
+        self.cluster.wait(self._asked_for, 60, "the services to be asked for")
+        converged(self.cluster, "web", self._replicas, 60)
+        converged(self.cluster, "client", len(self.cluster.hosts), 60)
+        served(self.cluster)
+        no_leaks(self.cluster, 40)
 
-    def _wrote(self, name: str, host: Host) -> bool:
-        spec = ConfigSpec(data=b"x")
-        spec.annotations.name = name
-        options = [("grpc.default_authority", "localhost")]
-        with grpc.insecure_channel(f"unix:{host.paths.manager_socket}", options=options) as channel:
-            try:
-                ControlStub(channel).CreateConfig(CreateConfigRequest(spec=spec), timeout=1.5)
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.ALREADY_EXISTS:  # type: ignore[attr-defined]
-                    return False
-        now = time.monotonic()
-        self.gap_s = max(self.gap_s, now - self._last)
-        self._last = now
-        self.written.append(name)
+    def _asked_for(self) -> bool:
+        manager = self.cluster.manager
+        shown = manager.cli("service", "ls", "--format", "{{.Name}} {{.Replicas}}")
+        known = {words[0]: words[1] for line in shown.splitlines() if (words := line.split())}
+        if not {"web", "client"} <= known.keys():
+            services(self.cluster, self._image, self._replicas, *self._options)
+        elif not known["web"].endswith(f"/{self._replicas}"):
+            manager.cli("service", "scale", "-d", f"web={self._replicas}")
         return True
-
-    def __enter__(self) -> Self:
-        self._last = time.monotonic()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 class Stated:
@@ -198,6 +219,16 @@ def used(cluster: Cluster) -> list[sampler.Use]:
     """What the node's processes hold on every host that is on."""
     on = [host for host in cluster.hosts if host.machine is not None]
     return sampler.uses(on, ("daemon", "agent", "manager", "etcd", "supervisor"))
+
+
+def leads(cluster: Cluster) -> Host:
+    """The host whose manager leads, once one does and the first manager says so."""
+
+    def leader() -> list[Host]:
+        nodes = cluster.ask("ListNodes", ListRequest()).nodes
+        return [cluster.host(n.description.hostname) for n in nodes if n.manager_status.leader]
+
+    return cluster.wait(leader, 60, "a leader")[0]
 
 
 def converged(cluster: Cluster, service: str, count: int, timeout_s: float = 30) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from chaos_world import Whole
 
 from swarmlite.testing import Cluster
 from swarmlite.testing import images as debian_images
@@ -46,6 +47,43 @@ def _making(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
         if any(getattr(node, "failed", False) for node in nodes):
             for cluster in clusters:
                 print(f"what it left: {cluster.collect()}")
+
+
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest) -> Iterator[_Shared]:
+    """The cluster of most tests: a manager and two workers."""
+    made = _Shared()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def whole(request: pytest.FixtureRequest, shared: _Shared) -> Iterator[Whole]:
+    """That cluster with `web` and its clients, whole; after a test that failed it is made anew."""
+    yield shared.whole(request)
+    if getattr(request.node, "failed", False):
+        print(f"what it left: {shared.cluster.collect()}")
+        shared.close()
+
+
+class _Shared:
+    def __init__(self) -> None:
+        self.cluster: Cluster
+        self._stack = ExitStack()
+        self._whole: Whole | None = None
+
+    def whole(self, request: pytest.FixtureRequest) -> Whole:
+        if self._whole is None:
+            make = self._stack.enter_context(_making(request))
+            self.cluster, image = make(1, 2)
+            self._whole = Whole(self.cluster, image)
+        else:
+            self._whole.again()
+        return self._whole
+
+    def close(self) -> None:
+        self._whole = None
+        self._stack.close()
 
 
 @pytest.fixture

@@ -9,27 +9,18 @@ import time
 from collections.abc import Callable
 
 import pytest
-from chaos_world import Writer, ask, converged, forget, no_leaks, served, web
+from chaos_world import ask, converged, forget, leads, no_leaks, served, web
 
 from swarmlite.proto.control_pb2 import ListRequest
 from swarmlite.proto.types_pb2 import ManagerStatus
 from swarmlite.testing import Cluster, Host, checkers, sampler
+from swarmlite.testing.writing import Writer
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 World = tuple[Cluster, str]
 GAP_S = 10.0
 """What `faults.md` allows; the figure aimed at, 3 s, is of an idle machine: it is printed."""
-
-
-def leads(cluster: Cluster) -> Host:
-    """The host whose manager leads, once one does and the first manager says so."""
-
-    def leader() -> list[Host]:
-        nodes = cluster.ask("ListNodes", ListRequest()).nodes
-        return [cluster.host(n.description.hostname) for n in nodes if n.manager_status.leader]
-
-    return cluster.wait(leader, 60, "a leader")[0]
 
 
 def reachable(cluster: Cluster) -> int:

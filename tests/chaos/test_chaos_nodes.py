@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from chaos_world import Prober, ask, converged, no_leaks, served, web
+from chaos_world import Namer, Prober, Whole, ask, converged, named, no_leaks, served, web
 
 from swarmlite.testing import Cluster, Host, checkers, sampler
 
@@ -17,11 +17,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 World = tuple[Cluster, str]
 
 
-def test_an_isolated_worker_is_replaced_and_its_copies_go_after_the_heal(
-    world: Callable[..., World],
-) -> None:
-    cluster, image = world()
-    web(cluster, image)
+def test_an_isolated_worker_is_replaced_and_its_copies_go_after_the_heal(whole: Whole) -> None:
+    cluster = whole.cluster
     worker, others = cluster.workers[1], [cluster.manager, cluster.workers[0]]
     with sampler.Sampler(cluster.hosts) as watched:
         cluster.isolate(worker)
@@ -48,9 +45,32 @@ def test_an_isolated_worker_is_replaced_and_its_copies_go_after_the_heal(
     assert ask(worker)
 
 
-def test_power_cuts_leave_the_disk_usable(world: Callable[..., World]) -> None:
-    cluster, image = world()
-    web(cluster, image)
+@pytest.mark.parametrize("cut_s", [10, 28])
+def test_names_answer_through_a_cut_of_the_network_and_at_once_after_it(
+    whole: Whole, cut_s: float
+) -> None:
+    """For the others throughout, whether the node was given up meanwhile or not; for the node too,
+    and its clients are served again as soon as the network is back.
+    """
+    cluster = whole.cluster
+    worker, others = cluster.workers[1], [cluster.manager, cluster.workers[0]]
+    with Namer(cluster.hosts, "web", "tasks.web") as namer:
+        asked = namer.asked
+        cluster.wait(lambda: namer.asked > asked + 9, 60, "questions before the cut")
+        cluster.isolate(worker)
+        time.sleep(cut_s)
+        cluster.heal()
+        assert named(worker)
+        cluster.wait(lambda: ask(worker, timeout_s=2), 10, "the service, from the node itself")
+        cluster.wait(cluster._all_ready, 60, "every node to be Ready")
+        asked = namer.asked
+        cluster.wait(lambda: namer.asked > asked + 9, 60, "questions after the cut")
+    checkers.none(namer.failures, "names were not answered:")
+    assert all(ask(host) for host in others)
+
+
+def test_power_cuts_leave_the_disk_usable(whole: Whole) -> None:
+    cluster = whole.cluster
     worker, manager = cluster.workers[0], cluster.manager
     cluster.manager.cli("volume", "ls")
     worker.restart()
@@ -74,9 +94,8 @@ def test_power_cuts_leave_the_disk_usable(world: Callable[..., World]) -> None:
     served(cluster)
 
 
-def test_a_flapping_link_and_loss_are_ridden_out(world: Callable[..., World]) -> None:
-    cluster, image = world()
-    web(cluster, image)
+def test_a_flapping_link_and_loss_are_ridden_out(whole: Whole) -> None:
+    cluster = whole.cluster
     worker, manager = cluster.workers[0], cluster.manager
     before = sampler.containers(cluster.hosts)
     chance = random.Random(3)
@@ -105,9 +124,8 @@ def test_a_flapping_link_and_loss_are_ridden_out(world: Callable[..., World]) ->
     no_leaks(cluster)
 
 
-def test_state_of_the_kernel_deleted_by_hand_is_repaired(world: Callable[..., World]) -> None:
-    cluster, image = world()
-    web(cluster, image, 3)
+def test_state_of_the_kernel_deleted_by_hand_is_repaired(whole: Whole) -> None:
+    cluster = whole.cluster
     worker = cluster.workers[0]
 
     def healthy() -> bool:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
-from chaos_world import Prober, ask, converged, moments, no_leaks, seeds, served, vip, web
+from chaos_world import Prober, Whole, ask, converged, moments, no_leaks, seeds, served, vip
 
-from swarmlite.testing import Cluster, checkers, sampler
+from swarmlite.testing import checkers, sampler
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
-World = tuple[Cluster, str]
 SEEDS = seeds(1, 7)
 
 
-def test_containers_outlive_every_process_of_their_node(world: Callable[..., World]) -> None:
-    cluster, image = world()
-    web(cluster, image)
+def test_containers_outlive_every_process_of_their_node(whole: Whole) -> None:
+    cluster = whole.cluster
     worker, manager = cluster.workers[0], cluster.manager
     before = sampler.containers(cluster.hosts)
     # Not to be refused or cut even once: what is down is the control, not the data.
@@ -47,9 +44,8 @@ def test_containers_outlive_every_process_of_their_node(world: Callable[..., Wor
     no_leaks(cluster)
 
 
-def test_names_are_answered_late_when_the_agent_was_frozen(world: Callable[..., World]) -> None:
-    cluster, image = world()
-    web(cluster, image)
+def test_names_are_answered_late_when_the_agent_was_frozen(whole: Whole) -> None:
+    cluster = whole.cluster
     worker = cluster.workers[0]
     before = sampler.containers(cluster.hosts)
     address = vip(worker)
@@ -71,11 +67,8 @@ def test_names_are_answered_late_when_the_agent_was_frozen(world: Callable[..., 
     checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)))
 
 
-def test_a_dead_supervisor_costs_its_containers_and_nothing_else(
-    world: Callable[..., World],
-) -> None:
-    cluster, image = world()
-    web(cluster, image)
+def test_a_dead_supervisor_costs_its_containers_and_nothing_else(whole: Whole) -> None:
+    cluster = whole.cluster
     worker = cluster.workers[0]
     others = [h for h in cluster.hosts if h is not worker]
     before = sampler.containers(others)
@@ -92,9 +85,8 @@ def test_a_dead_supervisor_costs_its_containers_and_nothing_else(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_agents_killed_in_every_step_leave_nothing(world: Callable[..., World], seed: int) -> None:
-    cluster, image = world(1, 1)
-    web(cluster, image, 2)
+def test_agents_killed_in_every_step_leave_nothing(whole: Whole, seed: int) -> None:
+    cluster = whole.cluster
     chance = random.Random(seed)
     with cluster.control(), sampler.Sampler(cluster.hosts) as watched:
         for pause_s in moments(seed, 8, 2.5):
@@ -117,9 +109,8 @@ def test_agents_killed_in_every_step_leave_nothing(world: Callable[..., World], 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_daemons_killed_at_random_moments_converge(world: Callable[..., World], seed: int) -> None:
-    cluster, image = world(1, 1)
-    web(cluster, image, 2)
+def test_daemons_killed_at_random_moments_converge(whole: Whole, seed: int) -> None:
+    cluster = whole.cluster
     chance = random.Random(seed)
     for pause_s in moments(seed, 6, 1.0):
         cluster.manager.cli("service", "scale", "-d", f"web={chance.choice((1, 4, 8))}")

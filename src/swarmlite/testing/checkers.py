@@ -47,6 +47,19 @@ def one_a_place(samples: Samples, grace_s: float) -> list[str]:
     return list(found.values())
 
 
+def filled(samples: Samples, places: Iterable[str], longest_s: float) -> list[str]:
+    """None of `places` is empty for longer than `longest_s`."""
+    found: dict[str, str] = {}
+    since: dict[str, float] = {}
+    for at, seen in samples:
+        live = {container.place for container in seen}
+        since = {place: since.get(place, at) for place in places if place not in live}
+        for place, begun in since.items():
+            if at - begun > longest_s:
+                found[place] = f"{place} was empty for {at - begun:.1f} s"
+    return list(found.values())
+
+
 def monotonic(seen: Mapping[str, Mapping[int, tuple[int, int]]]) -> list[str]:
     """A task's state and desired state only rise: `seen` is, by task, both at each version."""
     found = []

@@ -88,12 +88,20 @@ class Cluster(Swarm[Host]):
 
     def add(self, role: str) -> Host:
         """One more host, "manager" or "worker", booted, joined and Ready."""
-        assert self.lan is not None
         of_role = self.managers if role == "manager" else self.workers
         taken = {host.name for host in self.hosts}
         number = next(n for n in range(1, len(taken) + 2) if f"{role}{n}" not in taken)
+        host = self.booted(f"{role}{number}")
+        of_role.append(host)
+        self.join(host)
+        self.wait(lambda: f"{host.name} Ready" in self._states(), 60, f"{host.name} to be Ready")
+        return host
+
+    def booted(self, name: str) -> Host:
+        """One more host, in no swarm yet, nor one of `hosts`: the caller adds it."""
+        assert self.lan is not None
         host = Host(
-            f"{role}{number}",
+            name,
             self.lan,
             self.root,
             self.cgroup_parent,
@@ -101,9 +109,6 @@ class Cluster(Swarm[Host]):
             outlive=self._outlive,
         )
         host.boot()
-        of_role.append(host)
-        self.join(host)
-        self.wait(lambda: f"{host.name} Ready" in self._states(), 60, f"{host.name} to be Ready")
         return host
 
     def down(self) -> None:
