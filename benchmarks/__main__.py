@@ -18,6 +18,7 @@ from . import (
     idle,
     images,
     large,
+    managers,
     network,
     progress,
     replicas,
@@ -32,7 +33,7 @@ PARTS = (
     "start", "calls", "engine", "commands", "images", "replicas", "updates", "api",
     "control-plane", "progress",
 )  # fmt: skip
-LONG = ("large", "idle", "network", "crowd")
+LONG = ("large", "idle", "network", "crowd", *managers.PARTS)
 """Parts that take minutes: only when they are named."""
 ON_OUR_HOST = {
     "calls",
@@ -99,6 +100,9 @@ def main() -> int:
     for name, part in others.items():
         if name in parts:
             rows += part.measure()
+    for name, measure in managers.PARTS.items():
+        if name in parts:
+            rows += measure()
     print(render(rows))
     return 1 if any(row.met is False for row in rows) else 0
 

@@ -15,21 +15,22 @@ from swarmlite.proto.control_pb2 import CreateServiceRequest, ListRequest, Remov
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import NodeStatus
-from swarmlite.testing import Cluster
+from swarmlite.testing import Cluster, Host
 
 from .docker_peer import pids_in, pss_bytes
 
 CALL_S = 60.0
+LARGE = [("grpc.max_receive_message_length", 64 << 20)]
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class SimulatedSwarm:
     """`with SimulatedSwarm(1000) as swarm`: all agents have a session then."""
 
-    def __init__(self, agents: int, *, processes: int = 1) -> None:
-        """`processes`: among how many of Python the agents are divided."""
+    def __init__(self, agents: int, *, processes: int = 1, managers: int = 1) -> None:
+        """`processes`: among how many of Python the agents are divided, these among `managers`."""
         self.agents, self.processes = agents, processes
-        self.cluster = Cluster(1, 0, name=f"p{os.getpid()}")
+        self.cluster = Cluster(managers, 0, name=f"p{os.getpid()}")
         self._running: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> SimulatedSwarm:
@@ -43,10 +44,10 @@ class SimulatedSwarm:
 
     def _begin(self) -> None:
         manager = self.cluster.manager
-        manager.cli("node", "update", "--availability", "drain", "manager1")
+        for host in self.cluster.managers:
+            manager.cli("node", "update", "--availability", "drain", host.name)
         each = self.agents // self.processes
         options = {
-            "--address": f"{manager.addr}:2377",
             "--ca": str(manager.paths.certificates_dir / "ca.crt"),
             "--token": manager.cli("swarm", "join-token", "-q", "worker").strip(),
             "--count": str(each),
@@ -54,16 +55,14 @@ class SimulatedSwarm:
         words = [word for pair in options.items() for word in pair]
         for number in range(self.processes):
             command = [sys.executable, "-m", "benchmarks.simulated_agents", *words]
-            command += ["--first", str(number * each)]
+            asked = self.cluster.managers[number % len(self.cluster.managers)]
+            command += ["--first", str(number * each), "--address", f"{asked.addr}:2377"]
             self._running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         for process in self._running:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
                 raise RuntimeError("the simulated agents did not get their sessions")
-        self.channel = grpc.insecure_channel(
-            f"unix:{manager.paths.manager_socket}",
-            options=[("grpc.max_receive_message_length", 64 << 20)],
-        )
+        self.channel = grpc.insecure_channel(f"unix:{manager.paths.manager_socket}", options=LARGE)
         self.control = ControlStub(self.channel)
         self.pid = self._manager_pid()
 
@@ -121,6 +120,18 @@ class SimulatedSwarm:
     def running(self, service: str) -> int:
         """How many of its tasks run."""
         answer = self.control.ListServices(ListRequest(), timeout=CALL_S)
+        return int(answer.status[service].running_tasks)
+
+    @staticmethod
+    def seen_by(manager: Host, service: str) -> int:
+        """How many run as another manager knows; none while it does not answer."""
+        with grpc.insecure_channel(
+            f"unix:{manager.paths.manager_socket}", options=LARGE
+        ) as channel:
+            try:
+                answer = ControlStub(channel).ListServices(ListRequest(), timeout=CALL_S)
+            except grpc.RpcError:
+                return 0
         return int(answer.status[service].running_tasks)
 
     @staticmethod
