@@ -59,7 +59,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[_Shared]:
 
 @pytest.fixture
 def whole(request: pytest.FixtureRequest, shared: _Shared) -> Iterator[Whole]:
-    """That cluster with `web` and its clients, whole; after a test that failed it is made anew."""
+    """That cluster with `web` and its clients, whole; after a test that failed it is made again."""
     yield shared.whole(request)
     if getattr(request.node, "failed", False):
         print(f"what it left: {shared.cluster.collect()}")

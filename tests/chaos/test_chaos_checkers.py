@@ -1,6 +1,6 @@
 """The checkers are proved: a bug put in on purpose turns each of them red.
 
-One cluster serves them all. A bug is turned on and off by a file; its agents then start anew, and
+One cluster serves them all. A bug is turned on and off by a file; its agents then start again, and
 what the bug left behind is cleared up before the next one has its turn.
 """
 

@@ -26,7 +26,7 @@ async def lives(node: Node, channel: Channel | None) -> bool:
     """Whether its manager answers by its own certificate and name, or its agent has a session and
     its host answers; `channel` leads to a manager's address. Takes ASK_S and a second at most.
 
-    What else listens at its address, a host that was set up anew, is not it.
+    What else listens at its address, a host that was set up again, is not it.
     """
     if channel is not None and await _names_itself(node, channel):
         return True
