@@ -205,12 +205,16 @@ def run_until(loop: Loop, condition: Callable[[], bool]) -> None:
     loop.run()
 
 
+SOMETHING = 1  # a pid of something that is not ours
+
+
 def test_kinds_that_alternate_have_a_parked_child_each(
-    lot: tuple[Loop, parking.Parking],
+    lot: tuple[Loop, parking.Parking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(parking, "BEHIND_S", 1000.0)
     loop, made = lot
     for flags in (FLAGS, FLAGS, FLAGS, 0, FLAGS, 0):
-        made.refill(flags, None)
+        made.refill(flags, None, SOMETHING)
         run_until(loop, lambda: not made._asked)
     assert sorted(parked.flags for parked in made._parked) == [0, FLAGS]
 
@@ -218,9 +222,10 @@ def test_kinds_that_alternate_have_a_parked_child_each(
 def test_parked_children_are_few_of_one_kind_and_not_kept_for_long(
     lot: tuple[Loop, parking.Parking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(parking, "BEHIND_S", 1000.0)
     loop, made = lot
     for flags in (0, 0, 0, 0, FLAGS, FLAGS, FLAGS, FLAGS):
-        made.refill(flags, [])
+        made.refill(flags, [], SOMETHING)
         run_until(loop, lambda: not made._asked)
     kept = list(made._parked)
     assert [parked.flags for parked in kept] == [FLAGS] * parking.MAX_PARKED
@@ -229,6 +234,35 @@ def test_parked_children_are_few_of_one_kind_and_not_kept_for_long(
     assert not made._parked
     for parked in kept:  # children of our parent: its ends are not ours to wait for
         run_until(loop, lambda pid=parked.pid: not is_parked(pid))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_start_by_itself_has_the_next_child_made_behind_it(
+    lot: tuple[Loop, parking.Parking], monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Once what was started has ended, or after a while: it would take the processor from it."""
+    monkeypatch.setattr(parking, "BEHIND_S", 1000.0 if ends else 0.0)
+    loop, made = lot
+    for _ in range(2):  # the first one is not known to be followed by another
+        made.refill(FLAGS, [], SOMETHING)
+        assert not made._asked and not made._parked
+    if ends:
+        assert not made.reaped(SOMETHING)
+    run_until(loop, lambda: bool(made._parked))
+    assert [parked.flags for parked in made._parked] == [FLAGS]
+    assert not made._asked and not made._behind
+
+
+def test_starts_side_by_side_have_the_next_children_made_at_once(
+    lot: tuple[Loop, parking.Parking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "BEHIND_S", 1000.0)
+    loop, made = lot
+    for started in range(10, 13):
+        made.refill(FLAGS, [], started)
+    assert [asked.flags for asked in made._asked] == [FLAGS]
+    assert [*made._behind] == [11]
+    run_until(loop, lambda: not made._asked)
 
 
 def test_a_kit_is_taken_once_and_only_for_the_very_same() -> None:
@@ -260,7 +294,7 @@ async def test_file_systems_that_were_made_ahead_are_the_containers_own(
             ]
 
     script = (
-        "ls -l /dev/null /dev/ptmx; ls /dev; touch /dev/mine /dev/shm/mine; "
+        "stat -c '%A %t,%T %N' /dev/null /dev/ptmx; ls /dev; touch /dev/mine /dev/shm/mine; "
         "grep -E ' (/dev|/dev/shm|/dev/pts|/proc/acpi) ' /proc/mounts"
     )
     seen = [await own.containers.run("sh", "-c", script, change=change) for _ in range(4)]

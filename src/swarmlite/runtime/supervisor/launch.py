@@ -105,7 +105,7 @@ def _given_away(
         if directory >= 0:
             os.close(directory)
     if directory < 0:
-        parking.refill(ahead, kit)
+        parking.refill(ahead, kit, parked.pid)
     return parked
 
 

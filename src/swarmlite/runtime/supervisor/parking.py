@@ -20,9 +20,18 @@ from swarmlite.runtime.supervisor.kits import Key
 from swarmlite.runtime.supervisor.logfiles import say
 from swarmlite.runtime.supervisor.loop import Loop
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAX_PARKED = 2
 PARKED_FOR_S = 20.0
 PATIENCE_S = 10  # a fork takes milliseconds
+BEHIND_S, SETTLED_S = 0.025, 0.002
+"""Behind a start that is the only one on its way the next child is made once what was started has
+ended (and a little later), or after so long: a fork with its copies takes as much of the processor
+as what it would compete with.
+"""
 CHANNEL = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
@@ -51,6 +60,7 @@ class Parking:
         self._parked: list[Parked] = []
         self._asked: list[Parked] = []  # in the order of the answers to come
         self._last_start, self._last_flags = 0.0, -1
+        self._behind: dict[int, Callable[[], None]] = {}  # by the pid of what was started
         self._looks_again = False
         limit = struct.pack("ll", PATIENCE_S, 0)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -73,13 +83,28 @@ class Parking:
         self._parked.remove(found)
         return found
 
-    def refill(self, flags: int, kit: list[Key] | None) -> None:
-        """After a start: where starts follow one another, have a child ready for the next."""
+    def refill(self, flags: int, kit: list[Key] | None, started: int) -> None:
+        """After a start: where starts follow one another, have a child ready for the next.
+
+        `started` is the pid of what was started just now, by such a child.
+        """
         now = time.monotonic()
         before, self._last_start = self._last_start, now
         again, self._last_flags = flags == self._last_flags, flags
         if self._channel is None or now - before > PARKED_FOR_S:
             return
+        if self._behind:  # starts side by side wait for children more than for the processor
+            self._have_ready(flags, kit, again=again)
+            return
+        self._behind[started] = lambda: self._have_ready(flags, kit, again=again)
+        self._loop.later(BEHIND_S, lambda: self._settle(started))
+
+    def _settle(self, started: int) -> None:
+        have_ready = self._behind.pop(started, None)
+        if have_ready is not None:
+            have_ready()
+
+    def _have_ready(self, flags: int, kit: list[Key] | None, *, again: bool) -> None:
         others = [parked for parked in self._parked if parked.flags != flags]
         if not again and (len(others) < MAX_PARKED or self._with(flags)):
             others = []  # kinds that alternate have one each
@@ -104,6 +129,8 @@ class Parking:
         for parked in [p for p in self._parked if p.pid == pid]:
             self._dismiss(parked)
             return True
+        if (have_ready := self._behind.pop(pid, None)) is not None:
+            self._loop.later(SETTLED_S, have_ready)
         return False
 
     def _with(self, flags: int) -> Parked | None:
