@@ -170,10 +170,16 @@ def credentials(certificates_dir: Path) -> grpc.ChannelCredentials:
 
 
 def secure_channel(
-    addresses: Sequence[str], certificates_dir: Path, role_name: str = "swarm-manager"
+    addresses: Sequence[str],
+    certificates_dir: Path,
+    role_name: str = "swarm-manager",
+    more: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
-    """mTLS to any of `addresses`, in turn; the peer's certificate must bear `role_name`."""
-    return channel_with(addresses, credentials(certificates_dir), role_name)
+    """mTLS to any of `addresses`, in turn; the peer's certificate must bear `role_name`.
+
+    `more` options are gRPC's.
+    """
+    return channel_with(addresses, credentials(certificates_dir), role_name, more)
 
 
 def plain_channel(addresses: Sequence[str]) -> grpc.aio.Channel:
@@ -186,10 +192,12 @@ def channel_with(
     addresses: Sequence[str],
     channel_credentials: grpc.ChannelCredentials,
     role_name: str = "swarm-manager",
+    more: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
     """As secure_channel, with credentials that the caller made."""
     options = [
         *CHANNEL_OPTIONS,
+        *more,
         ("grpc.ssl_target_name_override", role_name),
         ("grpc.lb_policy_name", "round_robin"),
         # Channels of one process must not share a connection made with an older certificate.

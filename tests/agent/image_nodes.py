@@ -13,10 +13,9 @@ from typing import Any
 
 from scripted_manager import certify
 
-from swarmlite import rpc
 from swarmlite.agent.carrying import serving
 from swarmlite.agent.carrying.finding import Candidate, Finder, Found
-from swarmlite.agent.carrying.peers import Carrying, Channels
+from swarmlite.agent.carrying.peers import Carrying, Channels, channel_to
 from swarmlite.agent.carrying.serving import BlobsService
 from swarmlite.identity import tickets
 from swarmlite.identity.certificates import Certificates
@@ -72,7 +71,7 @@ class ImageNode(Finder):
         self.store = ImageStore(world.root / f"{name}-images", settings=FAST)
         self.managers = {"manager-1"}
         self.candidates: list[Candidate] = []
-        channels = Channels(lambda addr, node: rpc.secure_channel([addr], self.folder, node))
+        channels = Channels(lambda addr, node: channel_to(addr, node, self.folder))
         self.carrying = Carrying(self, channels)
         self.service = service(
             self.store.giving,

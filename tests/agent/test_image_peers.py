@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -141,6 +142,24 @@ async def test_a_node_that_never_answers_is_asked_twice_and_no_more(
         await node.pull(f"app:1@{digest}", [silent.candidate()])
     assert isinstance(silent.service, Silent)
     assert silent.service.asked == 2
+
+
+async def test_memory_stays_flat_while_a_long_blob_is_taken(world: World) -> None:
+    """Of the process that takes it: what came and nobody has read yet is for us to bound."""
+    origin = await world.node("source")
+    image = made("long:1", layer_bytes=96 << 20)
+    await origin.load(image)
+    node = await world.node("node")
+    ticket = (await node.find(origin.store.get(image.name).manifest)).ticket
+    peer = origin.candidate()
+    said = (peer.addr, peer.node_id, image.layers[0].digest, ticket.hex())
+    taker = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(__file__).with_name("blob_taker.py")), str(node.folder), *said,
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    grown, _ = await taker.communicate()
+    assert taker.returncode == 0
+    assert int(grown) < 10 << 10, f"{int(grown) >> 10} MiB"
 
 
 async def test_a_peer_that_dies_on_the_way_is_replaced_where_it_stopped(world: World) -> None:

@@ -10,7 +10,7 @@ from swarmlite.agent.carrying import serving
 from swarmlite.agent.carrying.finding import Finder
 from swarmlite.agent.carrying.holding import Holding
 from swarmlite.agent.carrying.keeping import Keeping
-from swarmlite.agent.carrying.peers import Carrying, Channels
+from swarmlite.agent.carrying.peers import Carrying, Channels, channel_to
 from swarmlite.identity.certificates import Certificates
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, FetchImage, SessionInfo
 from swarmlite.storage.images.peers import Peers
@@ -33,7 +33,7 @@ class NodeImages:
         self._store, self._certificates = store, certificates
         self._managers: frozenset[str] = frozenset()
         finder = Finder(managers, lambda address: rpc.secure_channel([address], folder))
-        channels = Channels(lambda address, node: rpc.secure_channel([address], folder, node))
+        channels = Channels(lambda address, node: channel_to(address, node, folder))
         self._carrying = Carrying(finder, channels)
         self._keeping = Keeping(store, self._carrying)
         self.outgoing: tuple[Stream, ...] = (Holding(store).messages, self._keeping.messages)

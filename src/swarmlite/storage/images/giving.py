@@ -21,7 +21,7 @@ from swarmlite.storage.images.catalog import Catalog
 from swarmlite.storage.images.flight import in_thread
 from swarmlite.storage.images.manifest import Index, parse
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 256 << 10
 STALL_S = 20.0
 _LOOK_S = 0.05
 _MAX_DOCUMENTS = 250
