@@ -17,7 +17,8 @@ from swarmlite.manager.store.api import Change, Fence
 from swarmlite.model import task_states
 from swarmlite.model.validate import reports as bounds
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, HeldAttachment, TaskStatusUpdate
-from swarmlite.proto.types_pb2 import NodeDescription, NodeStatus, TaskStatus
+from swarmlite.proto.objects_pb2 import Task
+from swarmlite.proto.types_pb2 import NodeDescription, NodeStatus, TaskState, TaskStatus
 
 Agents = Callable[[str], Agent]
 BIG = "x" * 3_000_000
@@ -165,6 +166,32 @@ def test_what_is_remembered_of_early_reports_is_bounded() -> None:
     assert len(reports._early) == 10_000 and max(map(len, reports._early)) <= 64
     assert not reports.again(manager.store.view, now + timedelta(minutes=2))
     assert not reports._early
+
+
+def test_what_is_reported_again_while_its_batch_is_decided_is_for_the_next_batch() -> None:
+    """A batch has each task once: the store would refuse the second write of one."""
+    manager, now, tasks = Manager(), datetime.now(UTC), [task("n1") for _ in range(3)]
+    manager.put(node("n1"), *tasks)
+    reports, view = Reports(), manager.store.view
+
+    def report(number: int, state: TaskState.ValueType) -> None:
+        update = TaskStatusUpdate(task_id=tasks[number].id)
+        update.status.state = state
+        reports.task("n1", update, view, now)
+
+    for number in range(3):
+        report(number, task_states.STARTING)
+    changes = reports.take(view, now, 2)
+    report(0, task_states.RUNNING)
+    assert reports.has_more
+    changes += reports.take_more(view, now, 2)
+    assert [change.obj.id for change in changes] == [one.id for one in tasks]
+    assert not reports.has_more and reports
+    reports.failed()  # all of them, with what came since
+    again = {c.obj.id: c.obj for c in reports.take(view, now)}
+    first = again[tasks[0].id]
+    assert isinstance(first, Task) and first.status.state == task_states.RUNNING
+    assert len(again) == 3
 
 
 async def test_a_hello_out_of_bounds_ends_its_session_only(

@@ -92,18 +92,22 @@ async def _drive(
     tally: Tally,
 ) -> None:
     async with store.subscribe(*loop.kinds) as subscription:
-        loop.reset(store.view)
+        async with store.slices.one():
+            loop.reset(store.view)
         events = aiter(subscription)
+        seen: Sequence[Event] = ()
         pending: asyncio.Future[Sequence[Event]] | None = None
         try:
             while True:
                 # Each plan knows all that the view shows: no event of it is left unread.
-                try:
-                    loop.observe(subscription.drain())
-                except Resync:
-                    loop.reset(store.view)
-                with tally.plans.timed():
-                    changes = loop.plan(store.view, clock())
+                async with store.slices.one():
+                    try:
+                        loop.observe([*seen, *subscription.drain()])
+                    except Resync:
+                        loop.reset(store.view)
+                    seen = ()
+                    with tally.plans.timed():
+                        changes = loop.plan(store.view, clock())
                 if changes:
                     with tally.commits.timed():
                         refused = await store.commit_many(changes, fence)
@@ -120,10 +124,11 @@ async def _drive(
                 await asyncio.wait([pending], timeout=timeout)
                 if pending.done():
                     try:
-                        loop.observe(pending.result())
+                        seen = pending.result()
                     except Resync:
                         events = aiter(subscription)
-                        loop.reset(store.view)
+                        async with store.slices.one():
+                            loop.reset(store.view)
                     pending = None
                     if settle_s:
                         await asyncio.sleep(settle_s)

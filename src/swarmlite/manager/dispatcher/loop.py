@@ -352,8 +352,10 @@ class Dispatcher:
             self.sessions.send(node_id, ManagerMessage(report_again=task_ids))
 
     async def _take(self) -> None:
-        while self._set.take(self._store.view, CHUNK):  # noqa: ASYNC110
-            await asyncio.sleep(0)  # gives way to other work
+        more = True
+        while more:
+            async with self._store.slices.one():
+                more = self._set.take(self._store.view, CHUNK)
 
     def _catch_up(self) -> None:
         """Deliver all that has happened: what is answered next follows on it."""
@@ -432,12 +434,13 @@ class Dispatcher:
 
         A session that begins meanwhile has the rest delivered at once, so that order is kept.
         """
-        self._render()
-        reached = len(self._undelivered)
+        async with self._store.slices.one():
+            self._render()
+            reached = len(self._undelivered)
         while self._undelivered:
-            for _ in range(min(MESSAGES, len(self._undelivered))):
-                self._assign(*self._undelivered.popitem())
-            await asyncio.sleep(0)
+            async with self._store.slices.one():
+                for _ in range(min(MESSAGES, len(self._undelivered))):
+                    self._assign(*self._undelivered.popitem())
         return reached
 
     def _render(self) -> None:

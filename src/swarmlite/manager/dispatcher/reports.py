@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -121,8 +121,7 @@ class Reports:
         `own_id` is this manager's: of a node whose session is with another by now, reports may be
         late. Then commit, then `refused` or `failed`, then the next.
         """
-        taken = list(itertools.islice(self._tasks, limit))
-        self._tasks_in_flight = {task_id: self._tasks.pop(task_id) for task_id in taken}
+        self._tasks_in_flight = {}
         self._nodes, self._nodes_in_flight = {}, self._nodes
         self._released, self._released_in_flight = {}, self._released
         gone = map(view.tasks.get, self._released_in_flight)
@@ -131,13 +130,28 @@ class Reports:
             node = _node_with(view.nodes.get(node_id), node_report, now, view)
             if node is not None:
                 changes.append(Put(node))
-        for task_id, task_report in self._tasks_in_flight.items():
-            node = view.nodes.get(task_report.node_id)
+        return changes + self.take_more(view, now, limit, own_id)
+
+    def take_more(self, view: Tables, now: datetime, limit: int, own_id: str = "") -> list[Change]:
+        """As `take`, of `limit` more tasks, for the same commit."""
+        changes: list[Change] = []
+        for task_id in list(itertools.islice(self._further(), limit)):
+            report = self._tasks_in_flight[task_id] = self._tasks.pop(task_id)
+            node = view.nodes.get(report.node_id)
             late = node is not None and node.status.manager_id not in ("", own_id)
-            task = _task_with(view.tasks.get(task_id), task_report, task_id, now, late)
+            task = _task_with(view.tasks.get(task_id), report, task_id, now, late)
             if task is not None:
                 changes.append(Put(task))
         return changes
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `take_more` has anything to take."""
+        return next(self._further(), None) is not None
+
+    def _further(self) -> Iterator[str]:
+        """What is on its way already and was reported again is for the next commit."""
+        return (task_id for task_id in self._tasks if task_id not in self._tasks_in_flight)
 
     def refused(self, changes: Iterable[Change]) -> None:
         """These conflicted: they are merged with what came since, and taken again."""

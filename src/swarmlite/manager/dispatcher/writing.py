@@ -24,6 +24,9 @@ PERIOD_S = 0.06
 REPORTS = 1000
 """Tasks written at a time: enough for all the transactions that the store has under way at once."""
 
+CHUNK = 100
+"""Of them that are decided before other work has its turn."""
+
 RETRY_S = 0.5
 
 
@@ -49,10 +52,21 @@ class ReportWriter:
             await asyncio.sleep(max(SETTLE_S, written_at + PERIOD_S - time.monotonic()))
             self._reported.clear()
             while self._reports:
-                changes = self._reports.take(self._store.view, self._now(), REPORTS, self._node_id)
-                if not await self._write(changes):
+                if not await self._write(await self._take()):
                     break
             written_at = time.monotonic()
+
+    async def _take(self) -> list[Change]:
+        """The changes of one batch, decided a few at a time."""
+        slices, reports, changes = self._store.slices, self._reports, list[Change]()
+        async with slices.one():
+            changes += reports.take(self._store.view, self._now(), CHUNK, self._node_id)
+        for _ in range(CHUNK, REPORTS, CHUNK):
+            if not reports.has_more:
+                break
+            async with slices.one():
+                changes += reports.take_more(self._store.view, self._now(), CHUNK, self._node_id)
+        return changes
 
     async def _write(self, changes: list[Change]) -> bool:
         """False when it is to be tried again later."""

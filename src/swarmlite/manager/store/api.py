@@ -25,6 +25,7 @@ from swarmlite.proto.objects_pb2 import (
     Volume,
 )
 
+from .slices import Slices
 from .tables import Tables, name_of
 
 type_of_kind = {
@@ -159,6 +160,10 @@ class Store(Protocol):
     @property
     def view(self) -> Tables:
         """The mirror as of now. It changes under the reader's feet at every await."""
+
+    @property
+    def slices(self) -> Slices:
+        """What the manager's own long pieces of work take turns by."""
 
     @property
     def connected(self) -> bool:

@@ -38,6 +38,7 @@ from .etcd_client import EtcdClient
 from .etcd_mirror import GUARDS, PREFIX, RELIST_S, Learn, Mirror, key_of
 from .sealing import StoreKeys, is_sealed
 from .selfcheck import CHECK_S, LATE_S, SelfCheck
+from .slices import Slices
 from .tables import Tables, name_of
 
 log = logging.getLogger(__name__)
@@ -166,6 +167,11 @@ class EtcdStore:
     def view(self) -> Tables:
         """As api.Store.view."""
         return self._mirror.view
+
+    @property
+    def slices(self) -> Slices:
+        """As api.Store.slices."""
+        return self._mirror.slices
 
     @property
     def connected(self) -> bool:

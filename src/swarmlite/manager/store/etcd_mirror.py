@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from aetcd import rpc as etcd
 from google.protobuf.message import DecodeError
@@ -22,6 +22,7 @@ from .api import Action, Event, Object, type_of_kind
 from .etcd_client import Compacted, EtcdClient, prefix_end
 from .feed import Feed
 from .sealing import StoreKeys, UnknownKey, Unreadable
+from .slices import Slices
 from .tables import Tables
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ RETRY_S = (0.05, 2.0)
 GUARDS = PREFIX + b"guards/"
 CHECKS = PREFIX + b"checks/"
 _DELETE = 1
+CHUNK = 100
+"""Objects that are read before other work has its turn."""
 
 Learn = Callable[[], Awaitable[None]]
 """Adds the keys that other managers have and this one lacks. Raises swarmlite's errors."""
@@ -81,6 +84,7 @@ class Mirror:
     ) -> None:
         self.view = Tables()
         self.feed = Feed()
+        self.slices = Slices()
         self.listed = asyncio.Event()
         """Set once the view is whole for the first time."""
         self.connected = False
@@ -195,6 +199,14 @@ class Mirror:
         self._advance(revision)
         return len(events)
 
+    def has(self, change: etcd.Event) -> bool:
+        """Whether the view surely has an object as of this change, or as it was written later."""
+        kind, object_id = _place(change.kv.key)
+        if change.type == _DELETE or kind not in type_of_kind:
+            return False
+        known = self.view.table(kind).get(object_id)
+        return known is not None and known.meta.version.index >= change.kv.mod_revision
+
     def _check(self, revision: int) -> None:
         self.checked = revision
         self._removed_at = {k: at for k, at in self._removed_at.items() if at > revision}
@@ -225,8 +237,9 @@ class Mirror:
                 except TimeoutError:
                     return
                 self.connected = True
-                if events:
-                    self._apply(events)
+                for part in _parts(events):
+                    async with self.slices.one():
+                        self._apply(part)
         finally:
             await watch.aclose()  # type: ignore[attr-defined]
 
@@ -326,6 +339,17 @@ class Mirror:
             self.feed.resync()
         elif events:
             self.feed.publish(events)
+
+
+def _parts(events: Sequence[etcd.Event]) -> Iterator[Sequence[etcd.Event]]:
+    """A few events each; those of one revision, which were written together, stay together."""
+    first = 0
+    for at in range(1, len(events)):
+        if at - first >= CHUNK and events[at].kv.mod_revision != events[at - 1].kv.mod_revision:
+            yield events[first:at]
+            first = at
+    if first < len(events):
+        yield events[first:]
 
 
 def _place(key: bytes) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from .api import (
     kind_of,
 )
 from .feed import Feed
+from .slices import Slices
 from .tables import Tables, name_of
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class MemoryStore:
         self._now = now
         self.epoch = 0
         self.connected = True
+        self.slices = Slices()
 
     @property
     def view(self) -> Tables:
