@@ -20,6 +20,7 @@ from . import (
     large,
     managers,
     network,
+    page,
     progress,
     replicas,
     start_latency,
@@ -31,7 +32,7 @@ from .table import Row, render
 
 PARTS = (
     "start", "calls", "engine", "commands", "images", "replicas", "updates", "api",
-    "control-plane", "progress",
+    "control-plane", "progress", "page",
 )  # fmt: skip
 LONG = ("large", "idle", "network", "crowd", *managers.PARTS)
 """Parts that take minutes: only when they are named."""
@@ -96,7 +97,13 @@ def main() -> int:
                         rows += api.measure(docker, ours, "bench")
     if alone := parts & (set(images.PARTS) - set(images.BESIDE_DOCKER)):
         rows += images.measure(None, None, alone)
-    others = {"control-plane": control_plane, "progress": progress, "large": large, "idle": idle}
+    others = {
+        "control-plane": control_plane,
+        "progress": progress,
+        "page": page,
+        "large": large,
+        "idle": idle,
+    }
     for name, part in others.items():
         if name in parts:
             rows += part.measure()
