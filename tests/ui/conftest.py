@@ -70,3 +70,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def admin(cluster: Cluster, browser: Any) -> Any:
+    """The browser, signed in, with a window of a usual size."""
+    browser.set_window_size(1200, 900)
+    browser.get(cluster.manager.cli("ui", "open").strip())
+    return browser

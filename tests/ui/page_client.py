@@ -7,11 +7,15 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from swarmlite.testing import Cluster
 
 WAIT_S = 120
+SCREENSHOTS = Path(__file__).parents[2] / ".cache" / "screenshots"
 MARKUP = "<script>alert(1)</script>"
 
 
@@ -83,3 +87,24 @@ def texts(browser: Any, selector: str) -> list[str]:
     script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
     found: list[str] = browser.execute_script(script, selector)
     return found
+
+
+def page(cluster: Cluster, path: str, cookie: str) -> str:
+    status, _, text = ask(cluster, f"{base(cluster)}{path}", cookie)
+    assert status == 200, text
+    return str(text)
+
+
+def session(cluster: Cluster, cookie: str) -> aiohttp.ClientSession:
+    context = ssl.create_default_context(
+        cafile=str(cluster.manager.paths.certificates_dir / "ca.crt")
+    )
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context), headers={"Cookie": cookie}
+    )
+
+
+def keep_screenshot(browser: Any, name: str) -> None:
+    """What the browser shows now, in .cache/screenshots of this clone; docs/ has some of them."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    assert browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))

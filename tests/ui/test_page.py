@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import urllib.error
-from pathlib import Path
 from typing import Any
 
 import pytest
-from page_client import MARKUP, WAIT_S, ask, base, signed_in, texts, token_of
+from page_client import MARKUP, WAIT_S, ask, base, keep_screenshot, signed_in, texts, token_of
 
 from swarmlite.testing import Cluster
 
@@ -57,9 +56,7 @@ def test_a_form_without_its_token_or_of_an_older_version_changes_nothing(cluster
     assert "web" in cluster.manager.cli("service", "ls")
 
 
-def test_a_browser_signs_in_scales_and_sees_it_live(
-    cluster: Cluster, browser: Any, tmp_path: Path
-) -> None:
+def test_a_browser_signs_in_scales_and_sees_it_live(cluster: Cluster, browser: Any) -> None:
     """In one life: the link, two tiles, a plan, its confirmation, and the third tile by itself."""
     from selenium.webdriver.common.by import By
 
@@ -73,7 +70,7 @@ def test_a_browser_signs_in_scales_and_sees_it_live(
         WAIT_S,
         "two of two replicas",
     )
-    browser.save_screenshot(str(tmp_path / "overview.png"))
+    keep_screenshot(browser, "overview")
     # The overview may be drawn again at any moment: its links are followed by their address.
     script = "return document.querySelector('[data-service=web] a').href"
     service = browser.execute_script(script)
@@ -103,6 +100,7 @@ def test_a_browser_signs_in_scales_and_sees_it_live(
         cluster.manager.thaw("etcd")
     cluster.wait(lambda: not texts(browser, ".banner"), WAIT_S, "the banner to go")
     browser.set_window_size(360, 800)
+    keep_screenshot(browser, "narrow")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= max(
         360, browser.execute_script("return window.innerWidth")
     )

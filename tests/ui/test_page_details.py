@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import ssl
 from typing import Any
 
 import aiohttp
 import pytest
-from page_client import WAIT_S, ask, base, field_of, signed_in, tasks, token_of
+from page_client import WAIT_S, ask, base, field_of, page, session, signed_in, tasks, token_of
 
 from swarmlite.testing import Cluster
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def page(cluster: Cluster, path: str, cookie: str) -> str:
-    status, _, text = ask(cluster, f"{base(cluster)}{path}", cookie)
-    assert status == 200, text
-    return str(text)
 
 
 def do(cluster: Cluster, path: str, cookie: str, **fields: str) -> tuple[str, int, str]:
@@ -31,15 +24,6 @@ def do(cluster: Cluster, path: str, cookie: str, **fields: str) -> tuple[str, in
     fields["version"] = field_of(plan, "version")
     status, _, text = ask(cluster, f"{base(cluster)}{path}/do", cookie, fields)
     return plan, status, text
-
-
-def session(cluster: Cluster, cookie: str) -> aiohttp.ClientSession:
-    context = ssl.create_default_context(
-        cafile=str(cluster.manager.paths.certificates_dir / "ca.crt")
-    )
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context), headers={"Cookie": cookie}
-    )
 
 
 async def read_log(cluster: Cluster, path: str, cookie: str, enough: Any) -> list[Any]:

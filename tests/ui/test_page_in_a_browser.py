@@ -13,14 +13,6 @@ from swarmlite.testing import Cluster
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture
-def admin(cluster: Cluster, browser: Any) -> Any:
-    """The browser, signed in, with a window of a usual size."""
-    browser.set_window_size(1200, 900)
-    browser.get(cluster.manager.cli("ui", "open").strip())
-    return browser
-
-
 def opened(browser: Any, kind: str) -> None:
     """Open a part of the page as a click on its summary does."""
     browser.execute_script(f"document.querySelector('details.{kind} > summary').click()")

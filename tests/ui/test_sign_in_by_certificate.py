@@ -6,13 +6,17 @@ import argparse
 import asyncio
 import re
 import socket
+import ssl
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from swarmlite.identity.certificates import CERTIFICATE, KEY, ROOTS
+from swarmlite.identity.subjects import OPERATOR
 from swarmlite.kernel import durable
 from swarmlite.manager.ca.root import MANAGER, RootCA, Subject, new_request
 from swarmlite.paths import Paths
@@ -106,6 +110,45 @@ async def test_a_stream_is_one_session_however_long_and_a_removed_users_is_none(
     assert not sessions._sessions
 
 
+async def test_a_certificate_that_has_ended_or_is_of_elsewhere_does_not_connect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By TLS itself; a user whose certificate was revoked connects and is shown nothing."""
+    monkeypatch.setattr("swarmlite.manager.ca.root.MINIMUM_LIFE", timedelta(hours=-1))
+    root, cluster = RootCA.create(), OneService()
+    certify(tmp_path / "own", root, root.cert)
+    server, _ = server_of(cluster, tmp_path)
+    tls = process.Tls(tmp_path / "own")
+
+    async def asked(issuer: RootCA | None, life: timedelta = timedelta(days=1)) -> int:
+        context = ssl.create_default_context(cadata=root.cert.decode())
+        context.check_hostname = False
+        if issuer is not None:
+            key, csr = new_request()
+            certificate = issuer.issue(csr, Subject("u", OPERATOR, "c"), life)
+            (tmp_path / "pair").write_bytes(certificate + key)
+            context.load_cert_chain(tmp_path / "pair")
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as client,
+            client.get(running.make_url("/ui/service/s")) as answer,
+        ):
+            return answer.status
+
+    running = TestServer(server.app())
+    await running.start_server(ssl=tls.context)
+    try:
+        assert await asked(None) == 403
+        assert await asked(root) == 200
+        ended = timedelta(minutes=-1)
+        for issuer, life in ((root, ended), (RootCA.create(), timedelta(days=1))):
+            with pytest.raises(aiohttp.ClientError):
+                await asked(issuer, life)
+        cluster.role = ""
+        assert await asked(root) == 403
+    finally:
+        await running.close()
+
+
 async def test_another_certificate_is_shown_and_other_roots_begin_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +179,7 @@ async def test_a_loop_that_dies_takes_the_page_with_it(
     certify(Paths(tmp_path, tmp_path).certificates_dir, root, root.cert)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         options = argparse.Namespace(
-            state_dir=tmp_path, run_dir=tmp_path, listen_fd=listening.fileno()
+            state_dir=tmp_path, run_dir=tmp_path, listen_fd=listening.fileno(), cert=None, key=None
         )
         with pytest.raises(ExceptionGroup):
             await process.run(options)

@@ -5,6 +5,7 @@ Blocking, since a command does one thing at a time and asyncio would only make i
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 Reply = TypeVar("Reply")
 
 CALL_TIMEOUT_S = 60.0
+ACT_AS = "SWARMLITE_ACT_AS"
+"""A user's role, of who may less than root of this host: commands that the page runs for somebody.
+"""
 STARTING_S = 15.0
 """How long a manager that should be there is waited for."""
 
@@ -45,7 +49,9 @@ def control(node: Reach) -> ControlStub:
     from swarmlite.proto.control_pb2 import DESCRIPTOR
 
     service = DESCRIPTOR.services_by_name["Control"]
-    return cast("ControlStub", Stub(lambda: node.connect("manager"), service))
+    role = os.environ.get(ACT_AS, "")
+    metadata = [(b"act-as", role.encode())] if role else []
+    return cast("ControlStub", Stub(lambda: node.connect("manager"), service, metadata))
 
 
 def engine(node: Reach) -> Callable[[], socket.socket]:

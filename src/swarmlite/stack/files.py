@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.stack import read
+from swarmlite.stack import outside, read
 from swarmlite.stack.canonical.values import Where
 from swarmlite.stack.merge import merge
 from swarmlite.stack.syntax import small
@@ -39,8 +39,7 @@ class Opener:
         if self.opened > MAX_FILES:
             raise node.error(f"more than {MAX_FILES} files are included or extended")
         try:
-            with path.open("rb") as stream:
-                text = stream.read(MAX_BYTES + 1)
+            text = outside.read(path, MAX_BYTES + 1)
         except OSError as error:
             raise node.error(f"{path}: {error.strerror}") from error
         return self.load(str(path), text, where)

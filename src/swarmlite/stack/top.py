@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec
-from swarmlite.stack import read
+from swarmlite.stack import outside, read
 from swarmlite.stack.read import Handler
 from swarmlite.stack.syntax import small
 from swarmlite.stack.tree import Node
@@ -170,11 +170,12 @@ def _data(node: Node, world: World) -> bytes:
         return world.environment[name].encode()
     path = world.path(name)
     try:
-        if path.stat().st_size > MAX_CONTENT_BYTES:
-            raise source.error(f"{name!r} is larger than {MAX_CONTENT_BYTES // 1024} KiB")
-        return path.read_bytes()
+        data = outside.read(path, MAX_CONTENT_BYTES + 1)
     except OSError as error:
         raise source.error(f"{name!r} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_CONTENT_BYTES:
+        raise source.error(f"{name!r} is larger than {MAX_CONTENT_BYTES // 1024} KiB")
+    return data
 
 
 def _payload_labels(node: Node, spec: SecretSpec | ConfigSpec) -> None:

@@ -27,24 +27,30 @@ LOOK_S = 30.0
 
 
 class Tls:
-    """The node's own certificate; users of its cluster may show theirs."""
+    """The node's own certificate, or one of its owner's; users of its cluster may show theirs."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises FailedPrecondition while the node has none."""
+    def __init__(self, folder: Path, owners: tuple[Path, Path] | None = None) -> None:
+        """`owners` are the files of a chain and its key.
+
+        Raises FailedPrecondition while the node has none, or where those cannot be used.
+        """
         self._certificates = Certificates(folder)
+        self._pair = owners or (folder / CERTIFICATE, folder / KEY)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.verify_mode = ssl.CERT_OPTIONAL
         self._load()
 
     def _load(self) -> None:
-        folder = self._certificates.folder
         try:
-            self._stamp, self._roots = self._certificates.stamp(), self._certificates.roots
-            self.context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
-            self.context.load_verify_locations(folder / ROOTS)
-        except OSError as error:
-            raise FailedPrecondition(f"this node has no certificate: {error}") from error
+            self._stamp, self._roots = self._stamps(), self._certificates.roots
+            self.context.load_cert_chain(*self._pair)
+            self.context.load_verify_locations(self._certificates.folder / ROOTS)
+        except OSError as error:  # an SSLError too
+            raise FailedPrecondition(f"{self._pair[0]} is no certificate here: {error}") from error
+
+    def _stamps(self) -> object:
+        return self._certificates.stamp(), *(path.stat().st_mtime_ns for path in self._pair)
 
     async def follow(self) -> None:
         """New connections have the certificate that was renewed. Returns once other roots are to be
@@ -53,7 +59,7 @@ class Tls:
         while True:
             await asyncio.sleep(LOOK_S)
             with contextlib.suppress(SwarmliteError, OSError):
-                if self._certificates.stamp() == self._stamp:
+                if self._stamps() == self._stamp:
                     continue
                 if self._certificates.roots != self._roots:
                     return
@@ -64,7 +70,8 @@ async def run(options: argparse.Namespace) -> None:
     """Until SIGTERM or SIGINT, or until other roots are to be trusted: it is started again then."""
     paths = Paths(options.state_dir.absolute(), options.run_dir.absolute())
     logs.node_id = membership.self_node_id(paths)
-    tls = Tls(paths.certificates_dir)
+    owners = (options.cert, options.key) if options.cert else None
+    tls = Tls(paths.certificates_dir, owners)
     cluster = Cluster(paths)
     server = Server(paths, cluster, Sessions(paths.run_dir / "ui"))
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
@@ -94,6 +101,8 @@ def main() -> int:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--cert", type=Path)
+    parser.add_argument("--key", type=Path)
     options = parser.parse_args()
     logs.begin()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -133,7 +133,7 @@ def _planned(node: Node, do: str, live: int) -> list[str]:
     if do == "remove":
         return [
             "it is taken out of the cluster: its certificate is refused from then on",
-            f"its {live} tasks are made anew on other nodes",
+            f"its {live} tasks are made again on other nodes",
             "only a worker that is down can be removed",
         ]
     if do in ROLES:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -21,9 +19,12 @@ from swarmlite.ui.live import Live
 from swarmlite.ui.signing import COOKIE, SESSION_S, Session, Sessions
 
 ROOM = Path(__file__).parent
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 4 * 1024 * 1024 + 64 * 1024
+"""A stack's file, and what comes with it."""
 PING_S = 15.0
-STATIC = ("page.css", "page.js", "logs.js", "shell.js")
+SMALL_BYTES = 4096
+"""What is sent as it is."""
+STATIC = ("page.css", "page.js", "logs.js", "shell.js", "deploy.js")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -46,7 +47,7 @@ class Server:
 
     def __init__(self, paths: Paths, cluster: Cluster, sessions: Sessions) -> None:
         """Nothing is asked yet."""
-        self.cluster, self._paths = cluster, paths
+        self.cluster, self.paths = cluster, paths
         self._sessions = sessions
         self._pages = Environment(
             loader=FileSystemLoader(ROOM / "templates"), autoescape=True, undefined=StrictUndefined
@@ -61,6 +62,7 @@ class Server:
         from swarmlite.ui.objects import ObjectPages
         from swarmlite.ui.pages import Pages
         from swarmlite.ui.services import ServicePages
+        from swarmlite.ui.stacks import StackPages
         from swarmlite.ui.tasks import TaskPages
 
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._guarded])
@@ -69,7 +71,10 @@ class Server:
         app.router.add_post("/ui/signout", self._sign_out)
         app.router.add_get("/ui/live", self._stream)
         app.router.add_static("/ui/static", ROOM / "static")
-        for pages in (Pages, ServicePages, NodePages, TaskPages, LogPages, ObjectPages):
+        pages: Any
+        for pages in (
+            Pages, ServicePages, NodePages, TaskPages, LogPages, ObjectPages, StackPages
+        ):  # fmt: skip
             pages(self).add_to(app.router)
         return app
 
@@ -79,7 +84,10 @@ class Server:
     ) -> web.Response:
         """A template, everything in it escaped."""
         text = self._pages.get_template(template).render(session=session, **said)
-        return web.Response(text=text, status=status, content_type="text/html")
+        answer = web.Response(text=text, status=status, content_type="text/html")
+        if len(text) > SMALL_BYTES:
+            answer.enable_compression()
+        return answer
 
     async def _picture(self) -> str:
         template = self._pages.get_template("picture.html")
@@ -107,6 +115,11 @@ class Server:
             answer = await handler(request)
         except SwarmliteError as error:
             answer = self.failed(session, error)
+        except web.HTTPRequestEntityTooLarge:
+            answer = self.page(
+                "message.html", session, 413, title="This did not work",
+                text="more was sent than a form may have: a stack's file has at most 4 MiB",
+            )  # fmt: skip
         except web.HTTPException as error:
             error.headers.update(HEADERS)
             raise
@@ -155,24 +168,32 @@ class Server:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await answer.prepare(request)
-        number = 0
-        while True:
-            try:
-                async with asyncio.timeout(PING_S):
-                    await self.live.after(number)
-            except TimeoutError:
-                await answer.write(b": still there\n\n")
-            try:
-                await self.who(request)
-            except PermissionDenied:
-                await answer.write(b"event: end\ndata: signed out\n\n")
-                return answer
-            except SwarmliteError:
-                pass  # the picture says so
-            if self.live.number > number:
-                number = self.live.number
-                data = json.dumps(self.live.shown)
-                await answer.write(f"event: picture\ndata: {data}\n\n".encode())
+        with self.live.viewed() as before:
+            number: int | None = before
+            while number is not None:
+                number = await self._next(request, answer, number)
+        return answer
+
+    async def _next(
+        self, request: web.Request, answer: web.StreamResponse, number: int
+    ) -> int | None:
+        """Send the picture after this one, or that there is none yet; None for who may no more."""
+        try:
+            async with asyncio.timeout(PING_S):
+                await self.live.after(number)
+        except TimeoutError:
+            await answer.write(b": still there\n\n")
+        try:
+            await self.who(request)
+        except PermissionDenied:
+            await answer.write(b"event: end\ndata: signed out\n\n")
+            return None
+        except SwarmliteError:
+            pass  # the picture says so
+        latest = self.live.number
+        if latest > number:
+            await answer.write(self.live.event)
+        return latest
 
 
 async def _home(request: web.Request) -> web.StreamResponse:
@@ -190,9 +211,7 @@ def set_cookie(answer: web.StreamResponse, value: str) -> None:
 async def _check_token(request: web.Request, session: Session) -> None:
     fields: Mapping[str, Any] = await request.post()
     token = fields.get("token", "")
-    if not isinstance(token, str) or not hmac.compare_digest(
-        token.encode(), session.token.encode()
-    ):
+    if not isinstance(token, str) or not session.knows(token):
         raise PermissionDenied("this form is not of this page or is too old: load the page again")
 
 

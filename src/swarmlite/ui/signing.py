@@ -7,7 +7,9 @@ are in memory: a restart signs everybody out.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
 import secrets
 import time
@@ -20,6 +22,11 @@ COOKIE = "__Host-swarmlite"
 SESSION_S = 12 * 3600.0
 MAX_SESSIONS = 1000
 ROLES = ("reader", "operator", "admin")
+TOKEN_BYTES = 32
+
+
+def _mixed(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
 @dataclass
@@ -31,8 +38,24 @@ class Session:
     user_id: str = ""
     """Of a certificate; the managers may remove it at any time."""
     until: float = field(default_factory=lambda: time.monotonic() + SESSION_S)
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    """What each change has to bring along."""
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(TOKEN_BYTES), repr=False)
+
+    @property
+    def token(self) -> str:
+        """What each change has to bring along. Each page has other letters of it: pages are sent
+        compressed, and how short they become must tell nothing of it (BREACH).
+        """
+        pad = secrets.token_bytes(TOKEN_BYTES)
+        return base64.urlsafe_b64encode(pad + _mixed(pad, self.secret)).decode()
+
+    def knows(self, token: str) -> bool:
+        """Whether this is one of its tokens."""
+        try:
+            data = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+        except ValueError:
+            return False
+        pad, rest = data[:TOKEN_BYTES], data[TOKEN_BYTES:]
+        return len(rest) == TOKEN_BYTES and hmac.compare_digest(_mixed(pad, rest), self.secret)
 
     def may(self, role: str) -> bool:
         """Whether this is the role or one that may more: what is offered, not what is allowed."""

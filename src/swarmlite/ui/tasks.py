@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import json
 from typing import Any
 
@@ -169,10 +168,10 @@ async def _asked(socket: web.WebSocketResponse, session: Session) -> dict[str, A
     """The first message. Raises PermissionDenied without the token, InvalidSpec for nonsense."""
     try:
         asked = json.loads(await socket.receive_str(timeout=FIRST_S))
-        token = str(asked["token"])
+        known = session.knows(str(asked["token"]))
     except (TimeoutError, TypeError, ValueError, KeyError, RecursionError) as error:
         raise InvalidSpec("the first message says what is to be run") from error
-    if not hmac.compare_digest(token.encode(), session.token.encode()):
+    if not known:
         raise PermissionDenied("this shell is not of this page or is too old: load the page again")
     found: dict[str, Any] = asked
     return found

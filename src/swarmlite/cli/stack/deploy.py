@@ -25,6 +25,7 @@ RESOLVE_IMAGE = click.option(
 @click.command("deploy", cls=Command)
 @files.compose_option
 @files.profile_option
+@files.only_option
 @flag("-d", "--detach", default=True, help="Exit immediately instead of waiting (true).")
 @flag("--build", default=True, help="Build what the build sections say first (true).")
 @flag("--dry-run", help="Print what would be made, changed and removed, and change nothing.")

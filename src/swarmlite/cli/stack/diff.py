@@ -19,6 +19,7 @@ _SIGNS = {"Creating": "+", "Updating": "~", "Removing": "-"}
 @click.command("diff", cls=Command)
 @files.compose_option
 @files.profile_option
+@files.only_option
 @flag("--exit-code", help="Exit with 1 if the deployment would change anything.")
 @flag("--prune", help="As if services that are no longer referenced were pruned.")
 @click.option(

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from swarmlite.cli.lazy import flag
 from swarmlite.cli.workdir import working_directory
 from swarmlite.errors import InvalidSpec
-from swarmlite.stack import load
+from swarmlite.stack import load, outside
 from swarmlite.stack.profiles import VARIABLE
 from swarmlite.stack.syntax import dotenv
 from swarmlite.stack.tree import MAX_BYTES
@@ -43,6 +44,19 @@ def profile_option(command: Any) -> Any:
     )(command)
 
 
+def only_option(command: Any) -> Any:
+    """--only-this-file, for who sends a file by the page: nothing of this host is read with it."""
+    return flag(
+        "--only-this-file", hidden=True, expose_value=False, callback=_close,
+        help="Read nothing but the file itself.",
+    )(command)  # fmt: skip
+
+
+def _close(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        outside.close()
+
+
 def _activate(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> None:
     named = [*filter(None, [os.environ.get(VARIABLE, "")]), *values]
     if values:
@@ -71,18 +85,20 @@ def folder(paths: Sequence[str]) -> Path:
 
 def environment(paths: Sequence[str]) -> dict[str, str]:
     """This process's, and behind it the .env beside the first file. Raises InvalidSpec."""
-    outside = dict(os.environ)
+    if outside.closed():
+        return {}
+    own = dict(os.environ)
     path = folder(paths) / ".env"
     try:
         text = path.read_bytes().decode()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return outside
+        return own
     except OSError as error:
         raise InvalidSpec(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InvalidSpec(f"{path}: not UTF-8") from error
     try:
-        return {**dotenv.variables(text, outside), **outside}
+        return {**dotenv.variables(text, own), **own}
     except InvalidSpec as error:
         raise InvalidSpec(f"{path}: {error}") from error
 
@@ -90,6 +106,11 @@ def environment(paths: Sequence[str]) -> dict[str, str]:
 def stack(paths: Sequence[str], namespace: str) -> load.Stack:
     """The stack of these files; its warnings are printed. Raises InvalidSpec."""
     loaded = load.load(read(paths), namespace, folder=folder(paths), environment=environment(paths))
+    if outside.closed() and loaded.builds:
+        raise InvalidSpec(
+            f"service {loaded.builds[0].service} has a build section: `swarmlite stack deploy`"
+            " builds it, where its folder is"
+        )
     for warning in loaded.warnings:
         click.echo(warning, err=True)
     return loaded

@@ -10,8 +10,11 @@ from swarmlite.cli.session import Session, pass_session
 
 @click.command("enable", cls=Command)
 @click.option("--addr", default="", metavar="HOST:PORT", help="Where (default 0.0.0.0:2376).")
+@click.option("--cert", default="", metavar="FILE", help="Another certificate, of the owner's.")
+@click.option("--key", default="", metavar="FILE", help="The private key of --cert.")
 @pass_session
-def command(session: Session, addr: str) -> None:
+def command(session: Session, addr: str, cert: str, key: str) -> None:
     """Serve the page on this manager."""
-    answer = session.request({"op": "ui", "action": "enable", "addr": addr})
+    asked = {"op": "ui", "action": "enable", "addr": addr, "cert": cert, "key": key}
+    answer = session.request(asked)
     click.echo(f"The page is served at {answer['addr']}; `swarmlite ui open` prints a link to it.")

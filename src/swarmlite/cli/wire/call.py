@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -23,6 +23,8 @@ SMALL = 60_000
 """What may be sent before anything is read: the window that HTTP/2 begins with is a little more."""
 _PREFIX = struct.Struct(">BI")
 _CANCEL = 8
+
+Metadata = Sequence[tuple[bytes, bytes]]
 
 
 class CallFailed(Exception):
@@ -46,6 +48,7 @@ class Call:
         method: str,
         reply: Callable[[bytes], Any],
         timeout_s: float | None = None,
+        metadata: Metadata = (),
     ) -> None:
         """`method` as /PACKAGE.SERVICE/METHOD; `reply` parses a message. Raises CallFailed, and
         what `connect` raises other than OSError.
@@ -70,12 +73,12 @@ class Call:
         try:
             self._socket.settimeout(timeout_s)
             self._frames = Frames(self._socket, WINDOW)
-            self._ask(method, timeout_s)
+            self._ask(method, timeout_s, metadata)
         except OSError as error:
             self._socket.close()
             raise CallFailed(UNAVAILABLE, f"failed to connect: {error}") from error
 
-    def _ask(self, method: str, timeout_s: float | None) -> None:
+    def _ask(self, method: str, timeout_s: float | None, metadata: Metadata) -> None:
         headers = [
             (b":method", b"POST"),
             (b":scheme", b"http"),
@@ -86,6 +89,7 @@ class Call:
         ]
         if timeout_s is not None:
             headers.append((b"grpc-timeout", b"%dm" % min(max(timeout_s * 1000, 1), 99_999_999)))
+        headers += metadata
         body = hpack.encode(headers)
         self._frames.send(frames.HEADERS, frames.END_HEADERS, body=body)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message_factory import GetMessageClass
 
-from swarmlite.cli.wire.call import SMALL, Call, Over
+from swarmlite.cli.wire.call import SMALL, Call, Metadata, Over
 
 if TYPE_CHECKING:
     import socket
@@ -25,19 +25,23 @@ class Stub:
     Where requests are a stream the method takes an iterable of them. Raises CallFailed.
     """
 
-    def __init__(self, connect: Connect, service: ServiceDescriptor) -> None:
-        """`connect` makes a connection to the server, one for each call."""
+    def __init__(
+        self, connect: Connect, service: ServiceDescriptor, metadata: Metadata = ()
+    ) -> None:
+        """`connect` makes a connection to the server, one for each call, each with `metadata`."""
         for method in service.methods:
-            setattr(self, method.name, _method(connect, service.full_name, method))
+            setattr(self, method.name, _method(connect, service.full_name, method, metadata))
 
 
-def _method(connect: Connect, service: str, method: MethodDescriptor) -> Callable[..., Any]:
+def _method(
+    connect: Connect, service: str, method: MethodDescriptor, metadata: Metadata
+) -> Callable[..., Any]:
     name = f"/{service}/{method.name}"
     parse = GetMessageClass(method.output_type).FromString
 
     def unary(request: Any, timeout: float | None = None) -> Any:
         data = request.SerializeToString()
-        call = Call(connect, name, parse, timeout)
+        call = Call(connect, name, parse, timeout, metadata)
         if method.server_streaming or len(data) > SMALL:
             call.read_behind()
         with contextlib.suppress(Over):  # its end says why
@@ -49,7 +53,7 @@ def _method(connect: Connect, service: str, method: MethodDescriptor) -> Callabl
         return call.reply()
 
     def stream(requests: Iterable[Any], timeout: float | None = None) -> Any:
-        call = Call(connect, name, parse, timeout)
+        call = Call(connect, name, parse, timeout, metadata)
         call.read_behind()
         if method.server_streaming:
             call.send_behind(requests)

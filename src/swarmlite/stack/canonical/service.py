@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.types_pb2 import Mount, PortConfig
-from swarmlite.stack import read
+from swarmlite.stack import outside, read
 from swarmlite.stack.canonical import older, values
 from swarmlite.stack.canonical.values import Convert, Table, Where, struct
 from swarmlite.stack.problems import Problems
@@ -158,6 +158,8 @@ def _volume(node: Node, where: Where) -> Node | None:
     kind = read.word(node.value["type"], mounts.TYPES)
     found = values.keys(node, _MOUNT, where)
     if kind == Mount.BIND and "source" in found:
+        with read.placed(found["source"]):
+            outside.check_bind(read.line(found["source"]))
         found["source"] = values.path(found["source"], where)
     return replace(node, value=found)
 
@@ -165,7 +167,9 @@ def _volume(node: Node, where: Where) -> Node | None:
 def _short_volume(node: Node, where: Where) -> Node:
     with read.placed(node):
         mount = volumes.parse(read.line(node))
-    bind = mount.type == Mount.BIND
+        bind = mount.type == Mount.BIND
+        if bind:
+            outside.check_bind(mount.source)
     said: dict[str, object] = {
         "type": "bind" if bind else "volume",
         "source": where.path(mount.source) if bind else mount.source,

@@ -10,6 +10,7 @@ from swarmlite.errors import InvalidSpec
 from swarmlite.model.wording import any_of
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Privileges
+from swarmlite.stack import outside
 
 MAX_PROFILE_BYTES = 1024 * 1024
 NAMESPACES = {
@@ -69,8 +70,7 @@ def _seccomp(privileges: Privileges, word: str, folder: Path) -> None:
     elif not word:
         raise InvalidSpec("--security-opt seccomp: expected seccomp=FILE or seccomp=unconfined")
     else:
-        with (folder / word).open("rb") as stream:
-            profile = stream.read(MAX_PROFILE_BYTES + 1)
+        profile = outside.read(folder / word, MAX_PROFILE_BYTES + 1)
         if len(profile) > MAX_PROFILE_BYTES:
             raise InvalidSpec(f"--security-opt seccomp={word}: larger than 1 MiB")
         check_profile(profile, word)

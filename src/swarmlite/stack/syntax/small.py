@@ -16,6 +16,7 @@ from swarmlite.proto.types_pb2 import (
     SpreadOver,
     Ulimit,
 )
+from swarmlite.stack import outside
 
 from . import fields
 
@@ -138,7 +139,7 @@ def read_env_file(path: Path) -> list[str]:
     """The variables of the file at `path`. Raises InvalidSpec, OSError."""
     try:
         # Not read_text, which takes a lone CR for the end of a line.
-        text = path.read_bytes().decode()
+        text = outside.read(path).decode()
     except UnicodeDecodeError as error:
         raise InvalidSpec("not UTF-8") from error
     return env_file(text)
