@@ -92,7 +92,7 @@ engines: root
 clients: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
-	$(BIN)/python -m pytest -m clients tests/clients tests/integration/test_docker_commands.py
+	$(BIN)/python -m pytest -m clients tests/clients tests/integration/test_docker_command_line.py
 
 deb:
 	deploy/deb/build.sh
