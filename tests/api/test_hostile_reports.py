@@ -256,6 +256,10 @@ def filled(message: Message) -> Message:
             text = field.cpp_type == field.CPPTYPE_STRING
             value: Any = "127.0.0.1" if field.name.endswith(("addr", "_ip", "addresses")) else "1"
             value = value if text else task_states.RUNNING if field.name == "state" else 1
+            if field.cpp_type == field.CPPTYPE_STRING and field.type == field.TYPE_BYTES:
+                value = bytes(32)
+            if field.name == "destination":
+                value = "192.0.2.0/24"
             if field.name == "health":
                 value = "healthy"
             if repeated:

@@ -6,9 +6,10 @@ from world import service_spec
 
 from swarmlite.manager.scheduler.filters import Filters
 from swarmlite.manager.scheduler.nodes import Demand, Nodes
+from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model.task_states import PENDING
-from swarmlite.proto.objects_pb2 import Node, Task
+from swarmlite.proto.objects_pb2 import Network, Node, Task
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import NodeStatus, PortConfig
 
@@ -93,6 +94,41 @@ def test_every_filter_explains_itself():
         " on 1 node; insufficient memory on 1 node; no image for linux/arm64 on 1 node;"
         " not available for new tasks on 1 node; not ready on 1 node)"
     )
+
+
+def test_a_task_of_an_encrypted_network_goes_where_it_can_be_encrypted(world):
+    """Elsewhere it waits, with the node's own reason; it is placed once a node can."""
+    network = world.add_network("sealed", "10.1.0.0/24")
+    world.write(Put(encrypted(world.view.networks.get(network))))
+
+    def says(reason):
+        def change(node):
+            said = node.description.encryption
+            said.public_key, said.port = b"" if reason else bytes(32), 2383
+            said.reason = reason
+
+        return change
+
+    nodes = sorted(world.agents)
+    for node_id in nodes:
+        world.change_node(node_id, says("no WireGuard"))
+    spec = service_spec("web", replicas=2)
+    spec.task.networks.add(target=network)
+    service_id = world.create_service(spec)
+    world.settle()
+    assert err(world, service_id) == (
+        "no suitable node (cannot encrypt network sealed: no WireGuard on 3 nodes)"
+    )
+    world.change_node(nodes[1], says(""))
+    world.settle()
+    assert counts(world, service_id) == {nodes[1]: 2}
+
+
+def encrypted(network):
+    made = Network()
+    made.CopyFrom(network)
+    made.spec.driver.options["encrypted"] = ""
+    return made
 
 
 def test_without_any_node_the_reason_is_short():

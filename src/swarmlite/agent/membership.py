@@ -37,6 +37,7 @@ class Membership:
             self._around.node = info.node
         self._heard(info)
         self._images.heard(info)
+        self._around.engine.network.preshare(info.network_key)
         period = info.heartbeat_period
         self._worker.contact.found(period.seconds + period.nanos / 1e9)
 

@@ -250,6 +250,8 @@ class Agent:
         if self._assignments is not None and self._assignments.unknown:
             described.warnings.append(_unknown(self._assignments.unknown))
         described.image_port = self._image_port
+        if self._wiring is not None:
+            described.encryption.CopyFrom(self._wiring.encrypting.describe())
         if node is not None:
             with contextlib.suppress(OSError):  # the next one has them
                 described.addresses.extend(own_addresses())

@@ -29,7 +29,7 @@ from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
 from swarmlite.proto.dispatcher_pb2_grpc import add_DispatcherServicer_to_server
 from swarmlite.proto.observed_pb2_grpc import add_ObservedServicer_to_server
 
-from . import members, roles, storekeys
+from . import members, networkkeys, roles, storekeys
 from .ca import rotation
 from .ca.service import CAService
 from .controlapi.service import ControlService
@@ -185,6 +185,7 @@ async def _serve_and_lead(
         leading.duty,
         sealing,
         partial(rotation.keep, store),
+        partial(networkkeys.keep, store),
         partial(
             members.keep,
             etcd_members,

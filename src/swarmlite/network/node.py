@@ -9,14 +9,18 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
+from swarmlite.model.encryption import is_encrypted
 from swarmlite.network import layout, netns
 from swarmlite.network.api import HOST, EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.checking.check import Order, check
 from swarmlite.network.dns.server import Questions
 from swarmlite.network.drivers.locals import LocalDrivers
 from swarmlite.network.drivers.overlays import Overlays
+from swarmlite.network.encryption.plan import inner_address
+from swarmlite.network.encryption.wiring import Encrypting
 from swarmlite.network.host import HostWiring
 from swarmlite.network.loops import forever
 from swarmlite.network.netns import Threads
@@ -89,12 +93,21 @@ class NodeNetwork:
             vxlan_port=vxlan_port,
             control_ports=control_ports,
         )
+        self.encrypting = Encrypting(
+            self._threads,
+            self._view,
+            paths.agent_dir / "network.keys",
+            data_path_addr=data_path_addr,
+            vxlan_port=vxlan_port,
+        )
+        """Of this node's part in encrypted networks."""
         self._overlays = Overlays(
             self._threads,
             self._view,
             paths.netns_dir,
             local=data_path_addr,
             port=vxlan_port,
+            encrypting=self.encrypting,
         )
         self._resolvers = Resolvers(self._threads, self._view, fds)
         self._sandboxes = Sandboxes(
@@ -122,6 +135,8 @@ class NodeNetwork:
         self._resizing = False
         """Whether sandboxes have yet to hear of the data path's new size."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._checks: set[asyncio.Task[Any]] = set()
+        """In which somebody checks a network: `close` ends them first."""
 
     async def start(self) -> None:
         """Take up what the directories and the fd store hold, and begin to repair.
@@ -132,6 +147,7 @@ class NodeNetwork:
         self._paths.netns_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             await self._threads.run(self._pin_host)
+            await self.encrypting.start()
             await self.networks.load()
             records = self._sandboxes.load()
             reserved = [s for s in self.networks.subnets() if isinstance(s, IPv4Network)]
@@ -182,6 +198,10 @@ class NodeNetwork:
     async def close(self) -> None:
         """Stop serving DNS; containers' wiring and their DNS sockets stay as they are."""
         await self._end_tasks()
+        checks = self._checks - {asyncio.current_task()}
+        for task in checks:
+            task.cancel()
+        await asyncio.gather(*checks, return_exceptions=True)
         await self._sandboxes.close()
         self._records.close()
         self._resolvers.close()
@@ -238,6 +258,12 @@ class NodeNetwork:
             self._remembered.changed()
             self._idle.clear()
             self._wake.set()
+
+    def preshare(self, key: bytes) -> None:
+        """Take the managers' key for encrypted networks; the kernel has it soon."""
+        if self.encrypting.preshare(key):
+            networks = self._view.networks.values()
+            self._take(Touched(networks={n.id for n in networks if is_encrypted(n)}))
 
     async def settled(self) -> None:
         """Until the kernel has what is known so far."""
@@ -422,10 +448,18 @@ class NodeNetwork:
             raise FailedPrecondition("this node takes no part in the network")
         overlay = await self._overlays.get(network_id)
         repairs = await self._threads.run(overlay.reconcile)
+        if is_encrypted(self._view.networks.get(network_id)):
+            nodes = [NetworkPeer(node_id=n.node_id, addr=inner_address(n.addr)) for n in nodes]
         order = Order(check_id, self._view.node_id, nodes, self._vxlan_port)
-        async with contextlib.aclosing(check(self._threads, overlay, order, repairs)) as found:
-            async for findings in found:
-                yield findings
+        task = asyncio.current_task()
+        assert task is not None
+        self._checks.add(task)
+        try:
+            async with contextlib.aclosing(check(self._threads, overlay, order, repairs)) as found:
+                async for findings in found:
+                    yield findings
+        finally:
+            self._checks.discard(task)
 
     # repairs
     async def _repair_next(self) -> None:
@@ -470,6 +504,7 @@ class NodeNetwork:
         self._remembered.forget()
         self._take(touched)
         await self.settled()
+        await self.encrypting.forget()
         if not self.sandboxes():
             await self._host.withdraw()
 
@@ -483,6 +518,7 @@ class NodeNetwork:
                 await self._drop(network.id)
         await self._host.withdraw()
         await self._overlays.destroy()
+        await self.encrypting.forget()
         await self._threads.run(lambda: netns.unpin(self._paths.netns_dir / HOST_PIN))
         self._records.clear()
         with contextlib.suppress(OSError):

@@ -589,12 +589,15 @@ class SessionInfo(google.protobuf.message.Message):
     VXLAN_UDP_PORT_FIELD_NUMBER: builtins.int
     CA_CERT_FIELD_NUMBER: builtins.int
     ISSUER_FIELD_NUMBER: builtins.int
+    NETWORK_KEY_FIELD_NUMBER: builtins.int
     session_id: builtins.str
     vxlan_udp_port: builtins.int
     ca_cert: builtins.bytes
     """the roots to trust, PEM"""
     issuer: builtins.str
     """key id of the root that the node's certificate is to be of: with another one, renew it"""
+    network_key: builtins.bytes
+    """as Cluster's; empty while no network is encrypted"""
     @property
     def heartbeat_period(self) -> google.protobuf.duration_pb2.Duration:
         """the agent sends something at least this often, less up to 0.5 s of jitter"""
@@ -615,9 +618,10 @@ class SessionInfo(google.protobuf.message.Message):
         vxlan_udp_port: builtins.int = ...,
         ca_cert: builtins.bytes = ...,
         issuer: builtins.str = ...,
+        network_key: builtins.bytes = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["heartbeat_period", b"heartbeat_period", "node", b"node"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "heartbeat_period", b"heartbeat_period", "issuer", b"issuer", "managers", b"managers", "node", b"node", "session_id", b"session_id", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ca_cert", b"ca_cert", "heartbeat_period", b"heartbeat_period", "issuer", b"issuer", "managers", b"managers", "network_key", b"network_key", "node", b"node", "session_id", b"session_id", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
 
 Global___SessionInfo: typing_extensions.TypeAlias = SessionInfo
 
@@ -771,6 +775,8 @@ class Endpoint(google.protobuf.message.Message):
     CONTAINER_ID_FIELD_NUMBER: builtins.int
     ADDR6_FIELD_NUMBER: builtins.int
     NODE_ADDRS_FIELD_NUMBER: builtins.int
+    NODE_KEY_FIELD_NUMBER: builtins.int
+    NODE_KEY_PORT_FIELD_NUMBER: builtins.int
     id: builtins.str
     network_id: builtins.str
     addr: builtins.str
@@ -793,6 +799,10 @@ class Endpoint(google.protobuf.message.Message):
     """once it runs; its first 12 characters are a name too"""
     addr6: builtins.str
     """CIDR, of a network with IPv6"""
+    node_key: builtins.bytes
+    """on an encrypted network: the public key of its node"""
+    node_key_port: builtins.int
+    """and where that takes what is encrypted, UDP"""
     @property
     def aliases(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -818,8 +828,10 @@ class Endpoint(google.protobuf.message.Message):
         container_id: builtins.str = ...,
         addr6: builtins.str = ...,
         node_addrs: collections.abc.Iterable[builtins.str] | None = ...,
+        node_key: builtins.bytes = ...,
+        node_key_port: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["addr", b"addr", "addr6", b"addr6", "aliases", b"aliases", "container_id", b"container_id", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "name", b"name", "network_id", b"network_id", "node_addr", b"node_addr", "node_addrs", b"node_addrs", "node_id", b"node_id", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["addr", b"addr", "addr6", b"addr6", "aliases", b"aliases", "container_id", b"container_id", "hostname", b"hostname", "id", b"id", "in_rotation", b"in_rotation", "mac", b"mac", "name", b"name", "network_id", b"network_id", "node_addr", b"node_addr", "node_addrs", b"node_addrs", "node_id", b"node_id", "node_key", b"node_key", "node_key_port", b"node_key_port", "service_id", b"service_id", "service_name", b"service_name", "task_id", b"task_id"]) -> None: ...
 
 Global___Endpoint: typing_extensions.TypeAlias = Endpoint
 

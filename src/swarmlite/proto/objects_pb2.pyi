@@ -634,11 +634,15 @@ class Cluster(google.protobuf.message.Message):
     RESTORED_FIELD_NUMBER: builtins.int
     USERS_FIELD_NUMBER: builtins.int
     LAST_BACKUP_FIELD_NUMBER: builtins.int
+    NETWORK_KEY_FIELD_NUMBER: builtins.int
+    NETWORK_KEY_AT_FIELD_NUMBER: builtins.int
     id: builtins.str
     subnet_size: builtins.int
     """prefix length of the subnets cut from the pool"""
     vxlan_udp_port: builtins.int
     unlock_key: builtins.str
+    network_key: builtins.bytes
+    """32 bytes, mixed into what encrypted networks agree on; replaced every 12 hours"""
     @property
     def meta(self) -> swarmlite.proto.types_pb2.Meta: ...
     @property
@@ -663,6 +667,8 @@ class Cluster(google.protobuf.message.Message):
 
     @property
     def last_backup(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def network_key_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -678,9 +684,11 @@ class Cluster(google.protobuf.message.Message):
         restored: Global___Restored | None = ...,
         users: collections.abc.Mapping[builtins.str, Global___User] | None = ...,
         last_backup: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        network_key: builtins.bytes = ...,
+        network_key_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["last_backup", b"last_backup", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "last_backup", b"last_backup", "meta", b"meta", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "users", b"users", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["last_backup", b"last_backup", "meta", b"meta", "network_key_at", b"network_key_at", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["blacklisted_certificates", b"blacklisted_certificates", "default_address_pool", b"default_address_pool", "id", b"id", "last_backup", b"last_backup", "meta", b"meta", "network_key", b"network_key", "network_key_at", b"network_key_at", "restored", b"restored", "root_ca", b"root_ca", "spec", b"spec", "subnet_size", b"subnet_size", "unlock_key", b"unlock_key", "users", b"users", "vxlan_udp_port", b"vxlan_udp_port"]) -> None: ...
 
 Global___Cluster: typing_extensions.TypeAlias = Cluster
 

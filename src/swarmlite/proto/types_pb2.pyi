@@ -538,6 +538,8 @@ class NodeDescription(google.protobuf.message.Message):
     IMAGE_PORT_FIELD_NUMBER: builtins.int
     CERTIFICATE_ISSUER_FIELD_NUMBER: builtins.int
     ADDRESSES_FIELD_NUMBER: builtins.int
+    ENCRYPTION_FIELD_NUMBER: builtins.int
+    ROUTES_FIELD_NUMBER: builtins.int
     hostname: builtins.str
     data_path_addr: builtins.str
     """where other nodes send VXLAN to"""
@@ -561,6 +563,14 @@ class NodeDescription(google.protobuf.message.Message):
     def addresses(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """of the host, IPv4 and IPv6: what other nodes may see its connections come from"""
 
+    @property
+    def encryption(self) -> Global___Encryption:
+        """of overlay networks"""
+
+    @property
+    def routes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___HostRoute]:
+        """what the host itself reaches by ways of its own, its default ways left out"""
+
     def __init__(
         self,
         *,
@@ -575,11 +585,56 @@ class NodeDescription(google.protobuf.message.Message):
         image_port: builtins.int = ...,
         certificate_issuer: builtins.str = ...,
         addresses: collections.abc.Iterable[builtins.str] | None = ...,
+        encryption: Global___Encryption | None = ...,
+        routes: collections.abc.Iterable[Global___HostRoute] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["engine", b"engine", "platform", b"platform", "resources", b"resources"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["addresses", b"addresses", "certificate_issuer", b"certificate_issuer", "data_path_addr", b"data_path_addr", "engine", b"engine", "hostname", b"hostname", "image_port", b"image_port", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "warnings", b"warnings"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["encryption", b"encryption", "engine", b"engine", "platform", b"platform", "resources", b"resources"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["addresses", b"addresses", "certificate_issuer", b"certificate_issuer", "data_path_addr", b"data_path_addr", "encryption", b"encryption", "engine", b"engine", "hostname", b"hostname", "image_port", b"image_port", "kernel_version", b"kernel_version", "os_name", b"os_name", "platform", b"platform", "resources", b"resources", "routes", b"routes", "warnings", b"warnings"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
+
+@typing.final
+class Encryption(google.protobuf.message.Message):
+    """Whether a node can take part in encrypted networks: it has a key, or a reason why not. Its private key never leaves it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: builtins.int
+    PORT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    public_key: builtins.bytes
+    """of WireGuard, 32 bytes"""
+    port: builtins.int
+    """UDP, at data_path_addr"""
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        public_key: builtins.bytes = ...,
+        port: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["port", b"port", "public_key", b"public_key", "reason", b"reason"]) -> None: ...
+
+Global___Encryption: typing_extensions.TypeAlias = Encryption
+
+@typing.final
+class HostRoute(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DESTINATION_FIELD_NUMBER: builtins.int
+    INTERFACE_FIELD_NUMBER: builtins.int
+    destination: builtins.str
+    interface: builtins.str
+    def __init__(
+        self,
+        *,
+        destination: builtins.str = ...,
+        interface: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["destination", b"destination", "interface", b"interface"]) -> None: ...
+
+Global___HostRoute: typing_extensions.TypeAlias = HostRoute
 
 @typing.final
 class ManagerStatus(google.protobuf.message.Message):

@@ -36,6 +36,7 @@ def without_keys(cluster: Cluster) -> Cluster:
         copy.root_ca.ClearField("rotation")
     copy.spec.ca.ClearField("signing_ca_key")
     copy.ClearField("unlock_key")
+    copy.ClearField("network_key")
     if auth.below_admin():
         copy.root_ca.ClearField("join_tokens")
     return copy

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from swarmlite.errors import AlreadyExists, FailedPrecondition
 from swarmlite.ids import new_id
 from swarmlite.manager.store.api import Resync
-from swarmlite.model import defaults, names, task_states
+from swarmlite.model import defaults, encryption, names, task_states
 from swarmlite.model.references import network_targets
 from swarmlite.model.validate import validate_network
 from swarmlite.proto.control_pb2 import (
@@ -78,6 +78,7 @@ class Networks:
         async with self._api.naming:
             check_free("network", self._api.view.networks, network.spec.annotations.name)
             self._check_subnets(network)
+            self._check_encryption(network)
             if network.spec.ingress and (other := self._ingress()):
                 raise AlreadyExists(
                     f"network {other.spec.annotations.name} is the ingress network; there is one"
@@ -116,6 +117,17 @@ class Networks:
                             f"network {name}: subnet {wanted} overlaps {taken} of network"
                             f" {other.spec.annotations.name}"
                         )
+
+    def _check_encryption(self, network: Network) -> None:
+        """Raise FailedPrecondition, with its name, for a node that cannot encrypt."""
+        if not encryption.is_encrypted(network):
+            return
+        for node in self._api.view.nodes:
+            if node.status.state == NodeStatus.READY and (reason := encryption.hindrance(node)):
+                raise FailedPrecondition(
+                    f"network {network.spec.annotations.name}: node {node.description.hostname}"
+                    f" cannot take part in an encrypted network: {reason}"
+                )
 
     def _ingress(self) -> Network | None:
         return next((n for n in self._api.view.networks if n.spec.ingress), None)

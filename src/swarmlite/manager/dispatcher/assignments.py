@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from swarmlite.manager.isolation import apart
 from swarmlite.manager.store.api import Event
 from swarmlite.manager.store.tables import Tables
+from swarmlite.model.encryption import is_encrypted
 from swarmlite.model.references import config_ids, secret_ids
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint
 from swarmlite.proto.objects_pb2 import Config, Network, Secret, Service, Task
@@ -55,6 +56,7 @@ class AssignmentSet:
         self._services: dict[str, tuple[Service, frozenset[str]]] = {}
         self._services_of: defaultdict[str, set[str]] = defaultdict(set)
         self._ingress_id = ""
+        self._encrypted: set[str] = set()
         self._standing = Standing()
         self._batch = Batch(self._standing)
 
@@ -127,6 +129,10 @@ class AssignmentSet:
             if network is not None and items.awaits_subnet(network):
                 network = None
             self._take_object(("network", network_id), network, batch)
+            if is_encrypted(network):
+                self._encrypted.add(network_id)
+            else:
+                self._encrypted.discard(network_id)
         ingress_id = next((n.id for n in view.networks if n.spec.ingress), "")
         if ingress_id != self._ingress_id:
             for node_id in self._nodes:
@@ -160,7 +166,8 @@ class AssignmentSet:
         self._put_endpoints(node_id, items.node_endpoints(node) if node else (), batch)
         for task in view.tasks.of_node(node_id).values():
             if task.networks:
-                self._put_endpoints(task.id, items.task_endpoints(task, node), batch)
+                found = items.task_endpoints(task, node, self._encrypted)
+                self._put_endpoints(task.id, found, batch)
 
     def _take_task(self, view: Tables, task_id: str, batch: Batch) -> None:
         task, old = view.tasks.get(task_id), self._tasks.get(task_id)
@@ -180,7 +187,7 @@ class AssignmentSet:
         needs = self._needs.get(task_id)
         if (needs and needs[1]) or task_id in self._endpoints_of:
             node = view.nodes.get(task.node_id) if task else None
-            endpoints = items.task_endpoints(task, node) if task else ()
+            endpoints = items.task_endpoints(task, node, self._encrypted) if task else ()
             self._put_endpoints(task_id, endpoints, batch)
 
     def _take_needs(self, task_id: str, task: Task | None, batch: Batch) -> None:

@@ -26,7 +26,7 @@ from swarmlite.ids import new_id
 from swarmlite.manager.controlapi.api import resolve
 from swarmlite.manager.store.api import Delete, Put, Resync, Store, Subscription
 from swarmlite.manager.store.tables import Tables
-from swarmlite.model import task_states
+from swarmlite.model import encryption, task_states
 from swarmlite.model.timestamps import set_now
 from swarmlite.model.validate import checks
 from swarmlite.proto.dispatcher_pb2 import (
@@ -35,7 +35,7 @@ from swarmlite.proto.dispatcher_pb2 import (
     DetachContainerRequest,
     HeldAttachment,
 )
-from swarmlite.proto.objects_pb2 import Network, Task
+from swarmlite.proto.objects_pb2 import Network, Node, Task
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,13 @@ class Attachments:
     ) -> AttachContainerResponse:
         """As dispatcher.proto says. Whatever fails, or is cancelled, leaves no attachment."""
         view = self._store.view
-        if node_id not in view.nodes:
+        node = view.nodes.get(node_id)
+        if node is None:
             raise Unavailable(f"node {node_id} is not known here yet")
         check_request(request)
         network = attachable(view, request.network)
         check_address(network, request.addresses)
+        check_encryption(network, node)
         async with self._store.subscribe("task") as events:
             known = next(of_container(view, node_id, request.container_id, network.id), None)
             if known is None:
@@ -172,6 +174,15 @@ def check_address(network: Network, addresses: Iterable[str]) -> None:
             raise InvalidSpec(f"--ip {address}: is outside of the subnet of network {name}: {of}")
         if address in (subnet.network_address, subnet.broadcast_address):
             raise InvalidSpec(f"--ip {address}: is not a host address of {subnet}")
+
+
+def check_encryption(network: Network, node: Node) -> None:
+    """Raise FailedPrecondition where the node cannot take part in the network."""
+    if encryption.is_encrypted(network) and (reason := encryption.hindrance(node)):
+        raise FailedPrecondition(
+            f"network {network.spec.annotations.name} is encrypted, and this node cannot take part:"
+            f" {reason}"
+        )
 
 
 def check_same(task: Task, request: AttachContainerRequest) -> None:

@@ -5,7 +5,8 @@ Each is made once and shared by all nodes that get it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import task_states, templates
@@ -68,8 +69,13 @@ def task_changed(old: Task, new: Task) -> bool:
     return old.desired_state != new.desired_state or old.node_id != new.node_id
 
 
-def task_endpoints(task: Task, node: Node | None) -> Iterator[Endpoint]:
-    """A live task's endpoints, one a network; none before its node has said where it is."""
+def task_endpoints(
+    task: Task, node: Node | None, encrypted: Collection[str] = ()
+) -> Iterator[Endpoint]:
+    """A live task's endpoints, one a network; none before its node has said where it is.
+
+    `encrypted`: ids of networks on which its node is to be known by its key.
+    """
     if node is None or not node.description.data_path_addr or not is_live(task):
         return
     rotation = task_states.in_rotation(task) and node.status.state != NodeStatus.DOWN
@@ -95,7 +101,13 @@ def task_endpoints(task: Task, node: Node | None) -> Iterator[Endpoint]:
                 hostname=hostname,
                 name=name,
                 container_id=container_id,
+                **(_key(node) if attachment.network_id in encrypted else {}),
             )
+
+
+def _key(node: Node) -> dict[str, Any]:
+    said = node.description.encryption
+    return {"node_key": said.public_key, "node_key_port": said.port}
 
 
 def node_endpoints(node: Node) -> Iterator[Endpoint]:

@@ -271,6 +271,7 @@ class Dispatcher:
         info.heartbeat_period.CopyFrom(units.duration(int(self._period_s() * units.SECOND)))
         info.managers.extend(self._managers())
         if view.cluster is not None:
+            info.network_key = view.cluster.network_key
             info.vxlan_udp_port = view.cluster.vxlan_udp_port
             info.ca_cert = rotation.trusted(view.cluster)
             if view.cluster.root_ca.HasField("rotation"):

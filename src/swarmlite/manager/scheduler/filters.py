@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from swarmlite.model import constraints, permissions
+from swarmlite.model import constraints, encryption, permissions
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import NodeStatus, Platform
@@ -80,6 +80,18 @@ class Allowed:
         return f"{missing} not allowed" if missing else None
 
 
+class Encrypts:
+    """The node can take part in the tasks' encrypted networks."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._names = ", ".join(networks)
+
+    def check(self, info: NodeInfo) -> str | None:
+        """As Filter.check."""
+        reason = encryption.hindrance(info.node)
+        return f"cannot encrypt network {self._names}: {reason}" if reason else None
+
+
 class Platforms:
     """The image exists for the node's platform, when it is known for which it does."""
 
@@ -132,13 +144,16 @@ class MaxReplicas:
 class Filters:
     """The rules for one group: those that a placement does not change, and those that it does."""
 
-    def __init__(self, task: Task, demand: Demand) -> None:
+    def __init__(self, task: Task, demand: Demand, encrypted: Sequence[str] = ()) -> None:
+        """`encrypted`: names of the tasks' encrypted networks."""
         placement = task.spec.placement
         self.steady: list[Filter] = [Ready()]
         if placement.constraints:
             self.steady.append(Constraints(placement.constraints))
         if needed := permissions.needed(task.spec.container):
             self.steady.append(Allowed(needed))
+        if encrypted:
+            self.steady.append(Encrypts(encrypted))
         if placement.platforms:
             self.steady.append(Platforms(placement.platforms))
         self.changing: list[Filter] = []

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from swarmlite.model import permissions
+from swarmlite.model.encryption import is_encrypted
 from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING, STARTING
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.types_pb2 import Placement
@@ -122,7 +124,9 @@ class Scheduler:
             if service is not None and (why := waiting_for(service.spec, view)):
                 self._hold(tasks, service, why, changes)
                 continue
-            apart("service", group[0][0], self._place, group, tasks, now, changes)
+            encrypted = _encrypted(view, tasks[0])
+            place = partial(self._place, encrypted=encrypted)
+            apart("service", group[0][0], place, group, tasks, now, changes)
         return changes
 
     def _take_groups(self, view: Tables) -> dict[tuple[Group, str], list[Task]]:
@@ -141,11 +145,16 @@ class Scheduler:
         return groups
 
     def _place(
-        self, key: tuple[Group, str], tasks: list[Task], now: float, changes: list[Change]
+        self,
+        key: tuple[Group, str],
+        tasks: list[Task],
+        now: float,
+        changes: list[Change],
+        encrypted: Sequence[str] = (),
     ) -> None:
         group, node_id = key
         demand = self._nodes.demand_of(tasks[0])
-        filters = Filters(tasks[0], demand)
+        filters = Filters(tasks[0], demand, encrypted)
         if node_id:
             info = self._nodes.infos.get(node_id)
             candidates = [] if info is None else [info]
@@ -269,3 +278,9 @@ class Scheduler:
 def is_schedulable(task: Task) -> bool:
     """Whether the task waits for a node."""
     return task.status.state == PENDING and task.desired_state <= RUNNING
+
+
+def _encrypted(view: Tables, task: Task) -> list[str]:
+    """The names of a task's encrypted networks."""
+    networks = (view.networks.get(place.network_id) for place in task.networks)
+    return [n.spec.annotations.name for n in networks if n is not None and is_encrypted(n)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import encryption
 from swarmlite.model.references import INGRESS_NETWORK, PREDEFINED_NETWORKS
 from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import IPAMConfig
@@ -36,6 +37,7 @@ def validate_network(spec: NetworkSpec) -> None:
     subnets = [_ipam(config) for config in spec.ipam.configs]
     six = spec.ipv6_enabled or any(subnet.version == 6 for subnet in subnets)
     _mtu(spec, MIN_MTU6 if six else MIN_MTU)
+    _encryption(spec)
     if spec.ingress and six:
         raise InvalidSpec("--ingress: it has IPv6 addresses of its own, leave out --ipv6")
     for number, subnet in enumerate(subnets):
@@ -61,6 +63,14 @@ def _made_by_hosts(spec: NetworkSpec) -> None:
             )
     elif spec.config_from:
         raise InvalidSpec("--config-from: an overlay is configured by the managers, leave it out")
+
+
+def _encryption(spec: NetworkSpec) -> None:
+    value = spec.driver.options.get(encryption.OPTION, "false")
+    if value.lower() not in encryption.VALUES:
+        raise InvalidSpec(f"-o {encryption.OPTION}: {value[:20]!r} is not true or false")
+    if spec.ingress and encryption.wanted(spec):
+        raise InvalidSpec("--ingress: the ingress network cannot be encrypted")
 
 
 def _mtu(spec: NetworkSpec, least: int) -> None:

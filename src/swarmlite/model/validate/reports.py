@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.encryption import KEY_BYTES
 from swarmlite.proto.control_pb2 import (
     LOG_STDERR,
     LOG_STDOUT,
@@ -22,6 +23,7 @@ from swarmlite.proto.control_pb2 import (
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, Hello
 from swarmlite.proto.types_pb2 import (
     ContainerStatus,
+    Encryption,
     EngineDescription,
     NodeDescription,
     PortConfig,
@@ -52,6 +54,7 @@ MAX_LINES = 50_000
 MAX_LINE_BYTES = 1024 * 1024
 MAX_NUMBER = 2**62
 MAX_PEERS = 10_000
+MAX_ROUTES = 64
 MAX_MTU = 65535
 _FIRST_S, _LAST_S = 0, 253_402_300_799  # the years that can be written
 _HEALTH = frozenset({"", "starting", "healthy", "unhealthy"})
@@ -135,6 +138,11 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
         addresses=[a for text in description.addresses[:MAX_ADDRESSES] if (a := address(text))],
         warnings=[one_line(text, MAX_WORD) for text in description.warnings[:MAX_WARNINGS]],
     )
+    for route in description.routes[:MAX_ROUTES]:
+        if destination := subnet(route.destination):
+            kept.routes.add(destination=destination, interface=one_line(route.interface, MAX_ID))
+    if description.HasField("encryption"):
+        kept.encryption.CopyFrom(_encryption(description.encryption))
     if description.HasField("platform"):
         kept.platform.architecture = one_line(description.platform.architecture, MAX_WORD)
         kept.platform.os = one_line(description.platform.os, MAX_WORD)
@@ -158,6 +166,15 @@ def _resources(resources: Resources) -> Resources:
         else:
             copy.discrete = min(max(0, resource.discrete), MAX_NUMBER)
     return kept
+
+
+def _encryption(said: Encryption) -> Encryption:
+    whole = len(said.public_key) == KEY_BYTES and 0 < said.port < 65536
+    return Encryption(
+        public_key=said.public_key if whole else b"",
+        port=said.port if whole else 0,
+        reason=one_line(said.reason, MAX_WORD),
+    )
 
 
 def _engine(engine: EngineDescription) -> EngineDescription:
@@ -232,6 +249,14 @@ def bound_line(message: LogMessage) -> None:
 def is_time(timestamp: Timestamp) -> bool:
     """Whether it is a moment between 1970 and 9999, those that can be written as a date."""
     return _FIRST_S <= timestamp.seconds <= _LAST_S and 0 <= timestamp.nanos < 1_000_000_000
+
+
+def subnet(text: str) -> str:
+    """A network in CIDR form; empty for anything else."""
+    try:
+        return str(ipaddress.ip_network(text[:64]))
+    except ValueError:
+        return ""
 
 
 def address(text: str) -> str:

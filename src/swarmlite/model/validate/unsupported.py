@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import encryption
 from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
 from swarmlite.proto.types_pb2 import Mount
 
@@ -107,7 +108,7 @@ NETWORK_DRIVERS = ("overlay", *HOST_MADE_DRIVERS)
 _MTU = "com.docker.network.driver.mtu"
 _BRIDGE = "com.docker.network.bridge."
 NETWORK_OPTIONS = {
-    "overlay": (_MTU,),
+    "overlay": (_MTU, encryption.OPTION),
     "bridge": (
         _MTU,
         f"{_BRIDGE}name",

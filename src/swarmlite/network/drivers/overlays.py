@@ -9,8 +9,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.model.encryption import is_encrypted
 from swarmlite.network import netns
 from swarmlite.network.drivers.overlay import Overlay, Peers
+from swarmlite.network.encryption import plan
+from swarmlite.network.encryption.wiring import Encrypting
 from swarmlite.network.host import DEFAULT_MTU, VXLAN_OVERHEAD
 from swarmlite.network.netlink import mac_bytes, mac_of
 from swarmlite.network.netns import Threads
@@ -25,13 +28,22 @@ class Overlays:
     """Networks by id; one event loop's."""
 
     def __init__(
-        self, threads: Threads, view: View, directory: Path, *, local: str, port: int
+        self,
+        threads: Threads,
+        view: View,
+        directory: Path,
+        *,
+        local: str,
+        port: int,
+        encrypting: Encrypting,
     ) -> None:
         self._threads, self._view, self._directory = threads, view, directory
-        self._local, self._port = local, port
+        self._local, self._port, self._encrypting = local, port, encrypting
         self._overlays: dict[str, Overlay] = {}
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._swept = False
+        self._encrypted: set[str] = set()
+        """Networks that are held and encrypted: their tunnels must not outlive the device."""
         self.mtu = DEFAULT_MTU
         self.doubt = False
         """Whether the kernel may know of endpoints that the view does not: they stay."""
@@ -50,7 +62,10 @@ class Overlays:
         network = self._view.networks.get(network_id)
         if network is None:
             raise FailedPrecondition(f"network {network_id} is not known on this node yet")
-        vni, mtu = _vni(network), _mtu(network, self.mtu)
+        vni, mtu, local = _vni(network), _mtu(network, self.mtu), self._local
+        if is_encrypted(network):
+            await self._encrypting.apply(self.mtu)
+            local = self._encrypting.inner
         pin = self._directory / f"{PREFIX}{network_id}"
         subnets6 = [s for s in subnets_of(network) if ":" in s and netns.has_ipv6()]
 
@@ -59,7 +74,7 @@ class Overlays:
                 pin,
                 self._threads.host,
                 vni=vni,
-                local=self._local,
+                local=local,
                 port=self._port,
                 mtu=mtu,
                 subnets6=subnets6,
@@ -67,12 +82,15 @@ class Overlays:
 
         overlay = await self._threads.run(work)
         self._overlays[network_id] = overlay
+        if is_encrypted(network):
+            self._encrypted.add(network_id)
         if not network.spec.ingress:
             peers = self._peers(network_id)
             await self._threads.run(lambda: overlay.adopt_peers(peers, keep=self.doubt))
 
     def _peers(self, network_id: str) -> Peers:
         neighbours, forwards = {}, {}
+        encrypted = is_encrypted(self._view.networks.get(network_id))
         for endpoint in self._view.endpoints(network_id):
             if endpoint.node_id == self._view.node_id or not endpoint.node_addr:
                 continue
@@ -81,7 +99,8 @@ class Overlays:
             neighbours[address] = mac
             if endpoint.addr6:
                 neighbours[host_of(endpoint.addr6)] = mac
-            forwards[mac] = endpoint.node_addr
+            address = endpoint.node_addr
+            forwards[mac] = plan.inner_address(address) if encrypted else address
         return Peers(neighbours, forwards)
 
     def held(self, network_id: str) -> Overlay | None:
@@ -90,6 +109,8 @@ class Overlays:
 
     async def flush(self, touched: Touched, in_use: Collection[str]) -> None:
         """Tell the kernel of endpoints elsewhere; take away what nobody knows or uses."""
+        if any(is_encrypted(self._view.networks.get(n)) for n in touched.networks):
+            await self._encrypting.apply(self.mtu)
         for network_id in touched.networks:
             overlay = self._overlays.get(network_id)
             if overlay is None or self._view.is_ingress(network_id):
@@ -113,6 +134,7 @@ class Overlays:
             overlay = self._overlays.pop(network_id, None)
             pin = self._directory / f"{PREFIX}{network_id}"
             await self._threads.run(overlay.destroy if overlay else lambda: netns.unpin(pin))
+            self._encrypted.discard(network_id)
 
     def mtu_of(self, network_id: str) -> int | None:
         """A network's size; None where it is not held."""
@@ -122,6 +144,8 @@ class Overlays:
     async def reconcile(self) -> list[str]:
         """Repair all; one line for each repair. Raises OSError, FailedPrecondition."""
         repairs = []
+        if changed := await self._encrypting.apply(self.mtu, needed=bool(self._encrypted)):
+            repairs.append(f"encryption: {changed} of the device and its peers set again")
         for network_id, overlay in list(self._overlays.items()):
             if (network := self._view.networks.get(network_id)) is not None:
                 overlay.mtu = _mtu(network, self.mtu)
@@ -155,6 +179,8 @@ def _vni(network: Network) -> int:
 def _mtu(network: Network, underlay: int) -> int:
     asked = network.spec.driver.options.get(MTU_OPTION, "")
     if not asked:
+        if is_encrypted(network):
+            return underlay - plan.OVERHEAD - plan.VXLAN_OVERHEAD
         return underlay - VXLAN_OVERHEAD
     if not asked.isdigit() or not 68 <= int(asked) <= 65485:
         raise InvalidSpec(f"{MTU_OPTION}: {asked!r} is not an MTU; a number from 68 to 65485 is")

@@ -319,7 +319,11 @@ class Socket:
             if where != index or NDA_LLADDR not in values:
                 continue
             if flags & NTF_SELF and NDA_DST in values:
-                own[values[NDA_LLADDR]] = socket.inet_ntoa(values[NDA_DST])
+                own[values[NDA_LLADDR]] = _address_text(values[NDA_DST])
             elif not state & NUD_PERMANENT:
                 bridge.add(values[NDA_LLADDR])
         return bridge, own
+
+
+def _address_text(packed: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)

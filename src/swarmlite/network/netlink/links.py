@@ -40,6 +40,7 @@ from swarmlite.network.netlink.constants import (
     IFLA_VXLAN_ID,
     IFLA_VXLAN_LEARNING,
     IFLA_VXLAN_LOCAL,
+    IFLA_VXLAN_LOCAL6,
     IFLA_VXLAN_PORT,
     IFLA_VXLAN_TTL,
     NESTED,
@@ -75,7 +76,7 @@ def make_vxlan(name: str, *, vni: int, local: str, port: int, mtu: int, namespac
     data = nested(
         IFLA_INFO_DATA,
         u32(IFLA_VXLAN_ID, vni),
-        attribute(IFLA_VXLAN_LOCAL, address_bytes(local)),
+        attribute(IFLA_VXLAN_LOCAL6 if ":" in local else IFLA_VXLAN_LOCAL, address_bytes(local)),
         u8(IFLA_VXLAN_TTL, _TUNNEL_TTL),
         u8(IFLA_VXLAN_LEARNING, 0),
         attribute(IFLA_VXLAN_PORT, struct.pack(">H", port)),
@@ -84,6 +85,16 @@ def make_vxlan(name: str, *, vni: int, local: str, port: int, mtu: int, namespac
     body += u32(IFLA_NET_NS_FD, namespace)
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "vxlan"), data)
     return NEWLINK, CREATE | EXCLUSIVE, body + info
+
+
+def make_link(name: str, kind: str, mtu: int) -> Message:
+    """A device of a kind that needs no more to be said, down yet."""
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind))
+    return (
+        NEWLINK,
+        CREATE | EXCLUSIVE,
+        link_head() + text(IFLA_IFNAME, name) + u32(IFLA_MTU, mtu) + info,
+    )
 
 
 def make_veth(
