@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from world import service_spec
+from world import copy_of, service_spec
 
+from swarmlite.manager.store.api import Put
 from swarmlite.model.task_states import FAILED
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import Placement, UpdateConfig
@@ -141,6 +142,27 @@ def test_a_node_that_joins_is_given_its_part_where_the_service_says_so(world):
     world.run(20)
     assert counts(world, ids["moves"]) == [2, 2, 2, 2]
     assert counts(world, ids["stays"])[0] == 0
+
+
+def test_a_node_that_joins_as_the_leader_changes_is_given_its_part(world):
+    """The new leader cannot know that it has just joined; nor is it lost when a write conflicts."""
+    spec = service_spec("web", replicas=6)
+    spec.rebalance_on_join = True
+    service_id = world.create_service(spec)
+    world.run(1)
+    world.add_node()
+    world.leader.elect()
+    world.run(20)
+    assert counts(world, service_id) == [1, 1, 2, 2]
+
+    def interfere(changes):
+        world.leader.interfere = None
+        world.write(Put(copy_of(world.view.services.get(service_id))))
+
+    world.add_node()
+    world.leader.interfere = interfere
+    world.run(20)
+    assert counts(world, service_id) == [1, 1, 1, 1, 2]
 
 
 def test_a_node_that_comes_back_is_given_its_part_too(world):

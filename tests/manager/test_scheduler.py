@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from world import service_spec
 
 from swarmlite.manager.scheduler.filters import Filters
@@ -11,7 +12,7 @@ from swarmlite.manager.store.tables import Tables
 from swarmlite.model.task_states import PENDING
 from swarmlite.proto.objects_pb2 import Network, Node, Task
 from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import NodeStatus, PortConfig
+from swarmlite.proto.types_pb2 import MANAGER, NodeStatus, PortConfig
 
 GIB = 1 << 30
 
@@ -187,6 +188,19 @@ def test_preferences_spread_over_values_before_nodes(world):
     )
     assert zones == {"a": 4, "b": 4}
     assert sorted(counts(world, service_id).values()) == [2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"), [("node.id", [2, 2, 2, 2]), ("node.role", [1, 1, 2, 4])]
+)
+def test_preferences_may_go_by_what_constraints_go_by(world, key, wanted):
+    manager = world.add_node()
+    world.change_node(manager, lambda node: setattr(node, "role", MANAGER))
+    spec = service_spec("web", replicas=8)
+    spec.task.placement.preferences.add().spread.spread_descriptor = key
+    service_id = world.create_service(spec)
+    world.settle()
+    assert sorted(counts(world, service_id).values()) == wanted
 
 
 def test_a_node_where_a_version_failed_often_comes_last(world):

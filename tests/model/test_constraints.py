@@ -108,5 +108,8 @@ def test_preferences_spread_over_labels() -> None:
     with pytest.raises(InvalidSpec):
         constraints.check_spread("")
     assert constraints.spread_value(node(), "node.labels.zone") == "East"
-    with pytest.raises(InvalidSpec):
-        constraints.check_spread("node.id")
+    with pytest.raises(InvalidSpec, match=r"unknown key 'node\.size'"):
+        constraints.check_spread("node.size")
+    for key in ("node.id", "node.hostname", "Node.Role", "node.platform.arch"):
+        constraints.check_spread(key)
+    assert constraints.spread_value(node(), "node.id") == node().id

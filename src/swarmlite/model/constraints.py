@@ -98,18 +98,12 @@ def spread_value(node: Node, descriptor: str) -> str:
 
 
 def check_spread(descriptor: str) -> None:
-    """Raise InvalidSpec unless a preference may spread over this.
+    """Raise InvalidSpec unless a preference may spread over this: whatever constraints go by.
 
     What is of neither nodes nor engines is taken as Docker does: no node has it, so all are alike.
     """
-    if descriptor and not descriptor.lower().startswith(_OF_NODES):
-        return
-    key = _canonical_key(descriptor, f"spread={descriptor}")
-    if not key.startswith((NODE_LABEL, ENGINE_LABEL)):
-        raise InvalidSpec(
-            f"placement preference spread={descriptor}: expected node.labels.NAME"
-            " or engine.labels.NAME"
-        )
+    if not descriptor or descriptor.lower().startswith(_OF_NODES):
+        _canonical_key(descriptor, f"spread={descriptor}")
 
 
 def _canonical_key(key: str, text: str) -> str:

@@ -63,6 +63,7 @@ class Orchestrator:
         self._forget()
         self._services = dict.fromkeys(service.id for service in view.services)
         self._dependents = {service.id for service in view.services if service.spec.depends_on}
+        self._more_nodes = True  # for all that is known: the one before may not have got to it
         for task in view.tasks:
             if task.service_id and task.service_id not in self._services:
                 self._services[task.service_id] = None
@@ -261,6 +262,8 @@ class Orchestrator:
                 self._services[change.obj.service_id] = None
             else:
                 self._services[change.obj.id] = None
+                if isinstance(change.obj, Service) and change.obj.spec.rebalance_on_join:
+                    self._to_balance.add(change.obj.id)  # what was refused may have asked for moves
 
     def wake_at(self) -> float | None:
         """As Loop.wake_at."""
