@@ -28,6 +28,13 @@ Register = Callable[[Any], None]
 """Adds one service to a server: `lambda s: add_ControlServicer_to_server(service, s)`."""
 
 STOP_GRACE_S = 2.0
+AGENTS_OPTIONS: list[tuple[str, Any]] = [
+    *rpc.SERVER_OPTIONS,
+    # gRPC else sends a ping after each heartbeat, to learn how much a stream may have under way: a
+    # seventh of what idle agents cost. So much is enough for a tunnel over a long line.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1 << 20),
+]
 
 
 def server_credentials(certificates_dir: Path) -> grpc.ServerCredentials:
@@ -38,7 +45,7 @@ def server_credentials(certificates_dir: Path) -> grpc.ServerCredentials:
 def _server(register: Sequence[Register], view: Callable[[], Tables], local: bool) -> Any:
     server = grpc.aio.server(
         interceptors=[rpc.TranslateErrors(), Authorize(view, local=local)],
-        options=rpc.SERVER_OPTIONS,
+        options=rpc.SERVER_OPTIONS if local else AGENTS_OPTIONS,
     )
     for add in register:
         add(server)

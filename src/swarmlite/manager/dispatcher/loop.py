@@ -200,6 +200,10 @@ class Dispatcher:
         if self.sessions.get(session.node_id) is not session:
             return
         node_id = session.node_id
+        if not message.ByteSize():  # it says no more than that the node is there, as most do
+            self._liveness.heard(node_id, self._clock())
+            self._repair(session)
+            return
         try:
             check_message(message)
         except InvalidSpec as error:
