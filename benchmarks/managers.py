@@ -91,12 +91,9 @@ def dead_worker() -> list[Row]:
 
 
 def _deaths(at_most_s: float, *init: str) -> list[Row]:
-    took_s = []
     with _cluster(1, 3, *init) as (cluster, image):
         _serve(cluster, image, 6, "--constraint", "node.role==worker")
-        for _ in range(DEATHS):
-            for worker in cluster.workers:
-                took_s.append(_death(cluster, worker))
+        took_s = [_death(cluster, worker) for worker in cluster.workers]
     said = " ".join(init) or "by default settings"
     spread = f"the longest of {len(took_s)} (median {median(took_s):.1f} s)"
     what = f"a dead worker's tasks run elsewhere, {said}, {spread}"
