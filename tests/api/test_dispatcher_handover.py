@@ -11,6 +11,7 @@ from api_world import Agent, Manager, node
 from swarmlite import rpc
 from swarmlite.errors import Unavailable
 from swarmlite.manager.controlapi import ControlService
+from swarmlite.manager.dispatcher.handover import GRACE_S
 from swarmlite.manager.server import serving
 from swarmlite.proto.control_pb2 import StoreHealth, StoreHealthRequest, StoreMember
 from swarmlite.proto.types_pb2 import NodeStatus
@@ -27,7 +28,7 @@ class Health:
         return StoreHealth(members=[StoreMember(seen=self.seen)])
 
 
-async def test_sessions_end_only_where_another_manager_has_the_store(
+async def test_sessions_end_for_good_only_where_another_manager_has_the_store(
     manager: Manager, agents: Callable[[str], Agent], socket_path: Path
 ) -> None:
     other, health, has_store = Manager(manager.store), Health(), [True]
@@ -39,9 +40,8 @@ async def test_sessions_end_only_where_another_manager_has_the_store(
     handover = dispatcher.handover
     assert handover is not None
     agent = await agents("n1").connect()
-    has_store[0] = False
-    await handover.look()  # the other one does not answer at all
-    assert not handover.away
+    seconds, has_store[0] = [1000.0], False
+    handover._clock = lambda: seconds[0]
     async with serving(
         [other.register],
         lambda: other.store.view,
@@ -49,8 +49,14 @@ async def test_sessions_end_only_where_another_manager_has_the_store(
         listen_addr=None,
         certificates_dir=place.parent,
     ):
-        await handover.look()  # it has lost it as well
-        assert not handover.away and len(dispatcher.sessions) == 1
+        await handover.look()  # it says that it has lost it as well: nodes may look, once
+        assert handover.away and "has lost the store" in str(await agent.ended())
+        seconds[0] += GRACE_S
+        await handover.look()
+        assert not handover.away
+        agent = await agents("n1").connect()
+        await handover.look()
+        assert not handover.away and dispatcher.sessions.get("n1") is not None
         health.seen = True
         await handover.look()
     assert handover.away

@@ -13,7 +13,7 @@ from swarmlite.testing import checkers, sampler
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
-SEEDS = seeds(1, 7)
+SEEDS = seeds(1)
 
 
 def test_containers_outlive_every_process_of_their_node(whole: Whole) -> None:

@@ -2,14 +2,15 @@
 
 Its own member stands still, or it is cut off from the others: it can neither write what agents
 report nor hear what is new, and the leader takes it for dead and judges its nodes. Agents cannot
-see that: their sessions live. Where no manager has the store all sessions stay: there is nowhere to
-go.
+see that: their sessions live. Where no manager has the store sessions stay: there is nowhere to go.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 
 import grpc.aio
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 ASK_S = 2.0
+GRACE_S = 5.0
 
 
 class Handover:
@@ -41,11 +43,13 @@ class Handover:
         reports: Reports,
         has_store: Callable[[], bool],
         channel: Callable[[str], grpc.aio.Channel],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`has_store`: whether others see in the store that this manager lives; `channel` leads to
-        a manager's address. Sessions and reports are the dispatcher's own.
+        a manager's address. Sessions, reports and clock are the dispatcher's own.
         """
-        self.away = False
+        self.away = self._tried = False
+        self._until, self._clock = 0.0, clock
         self._store, self._node_id = store, node_id
         self._sessions, self._reports = sessions, reports
         self._has_store, self._channel = has_store, channel
@@ -62,20 +66,33 @@ class Handover:
             await self.look()
 
     async def look(self) -> None:
-        """End every session while another manager has the store and this one does not."""
-        if self._has_store():
-            self.away = False
-        elif not self.away and await self._another_has_it() and not self._has_store():
-            log.warning("the store is lost: nodes go to the managers that have it")
-            self.away = True
-            self._reports.forget_statuses()
-        if self.away:
-            for session in self._sessions:
-                session.end(Unavailable("this manager has lost the store: another one has it"))
+        """End every session while another manager has the store and this one does not.
 
-    async def _another_has_it(self) -> bool:
+        Where none of the others answers either, it may be this one's network that is gone: its
+        nodes have GRACE_S to find a manager, once, and who finds none is taken back.
+        """
         others = [n for n in self._store.view.nodes.managers() if n.id != self._node_id]
-        return any(await asyncio.gather(*(self._has_it(node) for node in others)))
+        if self._has_store() or not others:
+            self.away = self._tried = False
+            return
+        if not self.away and not await self._goes(others):
+            return
+        if self._clock() >= self._until:
+            self.away = False
+            return
+        for session in self._sessions:
+            session.end(Unavailable("this manager has lost the store: another one has it"))
+
+    async def _goes(self, others: list[Node]) -> bool:
+        """Whether its nodes are to go from now on."""
+        elsewhere = any(await asyncio.gather(*(self._has_it(node) for node in others)))
+        if self._has_store() or (self._tried and not elsewhere):
+            return False
+        log.warning("the store is lost: nodes are to go to the other managers")
+        self.away = self._tried = True
+        self._until = math.inf if elsewhere else self._clock() + GRACE_S
+        self._reports.forget_statuses()
+        return True
 
     async def _has_it(self, node: Node) -> bool:
         address = node.manager_status.addr

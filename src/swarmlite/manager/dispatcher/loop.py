@@ -171,7 +171,13 @@ class Dispatcher:
     ) -> None:
         """Let nodes go to other managers while this one has lost the store; see handover.py."""
         self.handover = Handover(
-            self._store, self._node_id, self.sessions, self._reports, has_store, channel
+            self._store,
+            self._node_id,
+            self.sessions,
+            self._reports,
+            has_store,
+            channel,
+            self._clock,
         )
         handover = self.handover
         self.judge.away = lambda: handover.away
