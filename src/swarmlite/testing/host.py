@@ -163,6 +163,8 @@ class Host:
 
     def _reap_daemon(self) -> None:
         if self._daemon is not None:
+            # nsenter stops itself with its child, the daemon, and is not continued with it.
+            self._daemon.send_signal(signal.SIGCONT)
             try:
                 self._daemon.wait(DAEMON_TIMEOUT_S)
             except subprocess.TimeoutExpired:
