@@ -64,9 +64,14 @@ class BlobsService(BlobsServicer):
             return
         addr = _joined(rpc.peer_address(context), request.port) if request.port else ""
         with self._spread.giving(request.digest, BlobPeer(node_id=node_id, addr=addr)):
-            yield BlobPart(size_bytes=given.size)
-            async for piece in given.pieces(request.offset):
-                yield BlobPart(data=piece)
+            sent = 0
+            try:
+                yield BlobPart(size_bytes=given.size)
+                async for piece in given.pieces(request.offset):
+                    yield BlobPart(data=piece)
+                    sent += len(piece)
+            finally:
+                log.info("gave a blob digest=%s node=%s bytes=%d", request.digest, node_id, sent)
 
     def _caller(self, context: Context) -> str:
         """The node that calls. Raises PermissionDenied for a certificate that does not hold."""

@@ -181,12 +181,12 @@ class LayerStore:
             gone = [layer for key, layer in self._layers.items() if key not in used]
             for layer in gone:
                 del self._layers[layer.chain_id]
-        if gone:
-            trash = Path(tempfile.mkdtemp(prefix="trash-", dir=self._root / "tmp"))
-            for layer in gone:
-                (self._root / "l" / layer.short).unlink(missing_ok=True)
-                self._path(layer.chain_id).rename(trash / layer.short)
-            discard(trash)
+        trash = []
+        for layer in gone:  # by renames only: a full disk has no room for a directory of theirs
+            (self._root / "l" / layer.short).unlink(missing_ok=True)
+            target = self._root / "tmp" / f"trash-{layer.short}-{os.urandom(4).hex()}"
+            trash.append(self._path(layer.chain_id).rename(target))
+        discard(*trash)
         return gone[::-1]
 
     def used(self) -> set[str]:

@@ -38,16 +38,21 @@ class Loading:
         """See ImageStore."""
         root, limits = self._catalog.root, self._catalog.limits
         wanted = platform or Platform.of_host()
-        folder = Path(tempfile.mkdtemp(prefix="load-", dir=root / "tmp"))
         try:
-            path = folder / "archive"
-            await archive.spool(stream, path, limits)
-            found = await asyncio.to_thread(archive.read, path, wanted, limits)
-            return await self._load(found, wanted, report or ignore)
+            folder = Path(tempfile.mkdtemp(prefix="load-", dir=root / "tmp"))
+            try:
+                path = folder / "archive"
+                await archive.spool(stream, path, limits)
+                found = await asyncio.to_thread(archive.read, path, wanted, limits)
+                return await self._load(found, wanted, report or ignore)
+            finally:
+                discard(folder)
         except OSError as error:
+            self._catalog.collect()
             raise os_error(error, root) from error
-        finally:
-            discard(folder)
+        except BaseException:
+            self._catalog.collect()  # what was brought of it: nobody goes on with that
+            raise
 
     async def _load(
         self, found: Sequence[archive.Archived], wanted: Platform, report: Report

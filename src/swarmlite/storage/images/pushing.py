@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from swarmlite.storage.images.registry import Repository
 from swarmlite.storage.images.together import together
 from swarmlite.storage.images.types import Platform, Progress, Pushed
 from swarmlite.storage.images.uploads import Uploads
+
+log = logging.getLogger(__name__)
 
 _UPLOADS = 5  # blobs at a time, as Docker
 _MOUNT_SOURCES = 3
@@ -78,10 +81,17 @@ class Pushing:
                         done.append(pushed)
                         if entry.id in catalog.index.entries:
                             catalog.index.add(entry, digest=name.pinned(pushed.digest))
-                await catalog.index.save()
+                await self._save()
         except OSError as error:
             raise os_error(error, catalog.root) from error
         return done
+
+    async def _save(self) -> None:
+        """The digests that were pushed, as names; they are with the registry, room here or not."""
+        try:
+            await self._catalog.index.save()
+        except OSError as error:
+            log.warning("pushed digests are not on the disk yet error=%s", error)
 
     def _find(self, reference: Reference) -> Entry:
         try:
