@@ -1,7 +1,7 @@
-"""A build of ten steps, cold and warm, beside Docker's engine: both asked through Docker's API.
+"""A build of ten steps, cold and warm, beside both builders of Debian's docker.io.
 
-By its classic builder: BuildKit is asked by a session of its own command only, which Debian has
-in a package that is not needed here (docker-buildx).
+Beside the classic one both engines are asked through Docker's API. BuildKit is asked by a session
+of Docker's command only: there command is beside command, with what each takes to start.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import io
 import json
 import os
 import socket
+import subprocess
 import tarfile
 import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,9 +27,13 @@ from .swarmlite_host import SwarmliteHost
 from .table import Row, spread_row
 
 BASE = "bench-base:1"
+DOCKER = "/usr/bin/docker"
+"""Debian's command, which has BuildKit's session; newer ones have it in a package of its own."""
 TIMEOUT_S = 300.0
 WARM = 5  # of each round: they are short
 FILES, FILE_BYTES = 20, 50_000
+Build = Callable[[str], None]
+Daemons = Callable[[], Iterable[int]]
 DOCKERFILE = f"""FROM {BASE}
 ARG ROUND
 ENV ROUND=$ROUND
@@ -54,26 +60,59 @@ def measure(docker: DockerPeer, ours: SwarmliteHost, rounds: int) -> list[Row]:
         (ours.cluster.manager.paths.docker_socket, ours.daemon_pids),
         (docker.socket, docker.daemon_pids),
     )
-    for path, _ in sides:
-        build(path, context, os.urandom(6).hex())  # what is loaded at the first one only
+
+    def asked(path: Path) -> Build:
+        return lambda mark: build(path, context, mark)
+
+    rows = _compared(
+        "build of ten steps", [(asked(path), daemons) for path, daemons in sides], rounds
+    )
+    if not Path(DOCKER).exists():
+        return rows
+    with tempfile.TemporaryDirectory(prefix="swl-bench-context-") as name:
+        with tarfile.open(fileobj=io.BytesIO(context)) as tar:
+            tar.extractall(name, filter="data")
+        by_command: list[tuple[Build, Daemons]] = [
+            (lambda mark: _ours(ours, mark, name), ours.daemon_pids),
+            (lambda mark: _buildkit(docker, mark, name), docker.daemon_pids),
+        ]
+        return rows + _compared("the command build, beside BuildKit's", by_command, rounds)
+
+
+def _compared(what: str, sides: Sequence[tuple[Build, Daemons]], rounds: int) -> list[Row]:
+    for make, _ in sides:
+        make(os.urandom(6).hex())  # what is loaded at the first one only
     cold: list[list[Spent]] = [[], []]
     warm: list[list[Spent]] = [[], []]
     for _ in range(rounds):
-        for place, (path, daemons) in enumerate(sides):
+        for place, (make, daemons) in enumerate(sides):
             mark = os.urandom(6).hex()
             for spent_by, times in ((cold, 1), (warm, WARM)):
                 for _ in range(times):
                     with spending(daemons) as spent:
-                        build(path, context, mark)
+                        make(mark)
                     spent_by[place].append(spent)
     rows = []
-    for what, spent_by, at_most in (("cold", cold, 0.7), ("warm", warm, 0.3)):
+    for kind, spent_by, at_most in (("cold", cold, 0.7), ("warm", warm, 0.3)):
         clock = [[one.clock_s for one in side] for side in spent_by]
         cpu = [[one.cpu_s for one in side] for side in spent_by]
-        name = f"build of ten steps, {what}"
+        name = f"{what}, {kind}"
         rows.append(spread_row(name, "s", clock[0], clock[1], at_most=at_most))
-        rows.append(spread_row(f"{name}: CPU", "s", cpu[0], cpu[1]))
+        rows.append(spread_row(f"{name}: CPU of the daemons", "s", cpu[0], cpu[1]))
     return rows
+
+
+def _ours(ours: SwarmliteHost, mark: str, folder: str) -> None:
+    ours.cli("build", "-q", "-t", "bench-built:1", "--build-arg", f"ROUND={mark}", folder)
+
+
+def _buildkit(docker: DockerPeer, mark: str, folder: str) -> None:
+    words = ("build", "-q", "-t", "bench-built:1", "--build-arg", f"ROUND={mark}", folder)
+    subprocess.run(
+        [DOCKER, "-H", f"unix://{docker.socket}", *words],
+        env={**os.environ, "DOCKER_BUILDKIT": "1"},
+        capture_output=True, check=True, timeout=TIMEOUT_S,
+    )  # fmt: skip
 
 
 def build_context() -> bytes:

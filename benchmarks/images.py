@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import builds, carrying, transfers
 from .docker_peer import DockerPeer
+from .saying import say
 from .swarmlite_host import SwarmliteHost
 from .table import Row
 
@@ -25,6 +26,8 @@ def measure(
     rows: list[Row] = []
     needs_image = {"pull", "push", "carry"} & set(parts)
     with contextlib.ExitStack() as stack:
+        if needs_image:
+            say("an image of 200 MB in ten layers is made")
         image = transfers.built() if needs_image else None
         if docker is not None and ours is not None:
             if image is not None and {"pull", "push"} & set(parts):

@@ -5,8 +5,10 @@ The registry is on the loopback of whoever asks it. Both engines are asked throu
 
 from __future__ import annotations
 
+import functools
 import os
 import random
+import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -23,17 +25,21 @@ from swarmlite.testing.oci import BuiltImage, TarWriter, layer
 from swarmlite.testing.registry import Registry
 
 from .docker_peer import DockerPeer
+from .saying import say
 from .spending import Spent, spending
 from .swarmlite_host import SwarmliteHost
 from .table import Row, spread_row
 
 LAYERS, FILES, FILE_BYTES = 10, int(os.environ.get("SWARMLITE_BENCH_FILES", "400")), 50_000
-TIMEOUT_S = 600.0
+TIMEOUT_S = 240.0
+ROUNDS_S = 100.0
+"""No further round begins after that."""
 PORT, PUSH_PORT = 5000, 5001
 NAME = "bench/large:1"
 _NEWNET = 0x40000000
 
 
+@functools.cache
 def built() -> BuiltImage:
     """The image: files of text and of noise, half and half, so that it shrinks as images do."""
     noise = random.Random(7)
@@ -151,7 +157,13 @@ def measure(
     with ExitStack() as stack:
         for side in sides:
             stack.enter_context(registry_in(side.pid, PORT, folder / "content"))
+        named = " and ".join(part for part in ("pull", "push") if part in parts)
+        began = time.monotonic()
         for number in range(rounds):
+            if number and time.monotonic() - began > ROUNDS_S:
+                say(f"{named}: {number} of {rounds} rounds in {ROUNDS_S:g} s")
+                break
+            say(f"{named}: round {number + 1} of {rounds}")
             for place, side in enumerate(sides):
                 with spending(side.daemons) as spent:
                     side.pull(ref)
