@@ -43,6 +43,7 @@ from swarmlite.engine.exits import SupervisorLink
 from swarmlite.engine.images import TaskImages
 from swarmlite.engine.roots import make_init_layer
 from swarmlite.errors import PermissionDenied, SwarmliteError
+from swarmlite.identity import ageing
 from swarmlite.identity.certificates import Certificates
 from swarmlite.identity.files import Identity
 from swarmlite.identity.issuers import issuer_of
@@ -258,6 +259,7 @@ class Agent:
             with contextlib.suppress(OSError, ValueError):  # locked, or being replaced
                 certificate = Certificates(self._config.paths.certificates_dir).certificate
                 described.certificate_issuer = issuer_of(certificate)
+                described.warnings.extend(ageing.warnings(certificate))
         described.warnings.extend(self._hindrances())
         if self._wiring is not None:
             described.warnings.extend(self._wiring.warnings())
