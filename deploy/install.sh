@@ -43,18 +43,20 @@ install_package() {
     # The lock names the versions that the tests ran with; what only tests need is not installed.
     "$PREFIX/bin/python3" -m pip install --quiet --disable-pip-version-check \
         --upgrade --constraint "$SOURCE/requirements.lock" "$SOURCE"
-    # A bare interpreter (-IS) starts in two thirds of the time; the command completes it where it
-    # has to (cli/__init__.py).
+    # A bare interpreter (-IS) starts in two thirds of the time; swarmlite completes it where it has
+    # to (cli/__init__.py).
     library=$("$PREFIX/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    cat >"$PREFIX/bin/swarmlite" <<EOF
+    for command in swarmlite=swarmlite.cli swarmlite-runtime=swarmlite.runtime.cli; do
+        cat >"$PREFIX/bin/${command%%=*}" <<EOF
 #!$PREFIX/bin/python3 -IS
 import sys
 
 sys.path.append("$library")
-from swarmlite.cli import main
+from ${command#*=} import main
 
 sys.exit(main())
 EOF
+    done
     mkdir -p "$PREFIX/share"
     cp "$SOURCE/README.md" "$PREFIX/share/"
     mkdir -p /usr/local/bin

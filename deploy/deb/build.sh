@@ -58,11 +58,11 @@ unpack() {
     done
 }
 
-# launcher COMMAND MODULE: most of a short command's time is the interpreter's own start, so that of
-# swarmlite starts bare (-IS) and completes itself where it has to (cli/__init__.py)
+# launcher COMMAND MODULE: most of a short command's time is the interpreter's own start, so those of
+# users start bare (-IS), and swarmlite completes itself where it has to (cli/__init__.py)
 launcher() {
     case $1 in
-        swarmlite) printf '#!/opt/swarmlite/bin/python3 -IS\nimport sys\n\nsys.path.append("/opt/swarmlite/lib/common")\n' ;;
+        swarmlite | swarmlite-runtime) printf '#!/opt/swarmlite/bin/python3 -IS\nimport sys\n\nsys.path.append("/opt/swarmlite/lib/common")\n' ;;
         *) printf '#!/opt/swarmlite/bin/python3\nimport sys\n\n' ;;
     esac
     printf 'from %s import main\n\nsys.exit(main())\n' "$2"

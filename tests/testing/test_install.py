@@ -28,6 +28,7 @@ mkdir -p /var/lib/swarmlite/images
 echo INSTALL; sh "$2"
 echo VERSION; /opt/swarmlite/bin/python3 -c 'import swarmlite; print(swarmlite.__version__)'
 /usr/local/bin/swarmlite --help >/dev/null
+echo LEAN; /usr/local/bin/swarmlite --version; /usr/local/bin/swarmlite-runtime --version | head -1
 echo FREEZE; /opt/swarmlite/bin/python3 -m pip freeze
 echo COMPLETE; bash -c '. /usr/share/bash-completion/completions/swarmlite
 COMP_WORDS=(swarmlite servi); COMP_CWORD=1; _swarmlite_completion swarmlite; echo "${COMPREPLY[@]}"'
@@ -84,6 +85,8 @@ def test_it_installs_what_the_lock_says_and_takes_all_of_it_away(tmp_path: Path)
     said = parts(done.stdout)
     locked = {*(ROOT / "requirements.lock").read_text().split()}
     assert said["VERSION"].strip() == __version__
+    versions = [f"{name} version {__version__}" for name in ("swarmlite", "swarmlite-runtime")]
+    assert said["LEAN"].splitlines() == versions
     installed = {line for line in said["FREEZE"].split() if "==" in line}
     assert installed <= locked
     assert not any(line.startswith("pytest==") for line in installed)

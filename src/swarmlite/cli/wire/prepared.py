@@ -9,7 +9,7 @@ import _socket
 
 from swarmlite.cli.wire import hpack
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 30.0
 MOST_BYTES = 16 << 20
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _SETTINGS, _PING, _WINDOW_UPDATE = 0, 1, 4, 6, 8
