@@ -52,3 +52,13 @@ async def test_names_are_answered_after_a_restart_without_managers(node: AgentNo
             return
         await asyncio.sleep(0.2)
     pytest.fail(f"web is not answered: {output}")
+
+
+async def test_managers_are_told_of_the_hosts_routes_and_whether_it_can_encrypt(
+    node: AgentNode,
+) -> None:
+    """With the first word of a session: subnets and tasks are chosen by it."""
+    await node.manager.until(lambda: bool(node.manager.hellos), "a session")
+    said = node.manager.hellos[-1].description
+    assert [(r.destination, r.interface) for r in said.routes] == [("10.250.0.0/24", "eth0")]
+    assert len(said.encryption.public_key) == 32 or "WireGuard" in said.encryption.reason

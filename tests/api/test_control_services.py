@@ -499,6 +499,32 @@ async def test_a_watch_of_one_service_shows_no_others(
     )
 
 
+async def test_a_subnet_over_a_nodes_own_route_is_refused_with_its_name(
+    control: ControlStub, manager: Manager
+) -> None:
+    """Of any node that is known; a network of the hosts' own may have what it likes."""
+    routed = node("n1")
+    routed.description.routes.add(destination="10.20.0.0/16", interface="tun0")
+    routed.description.routes.add(destination="fd99::/64")
+    manager.put(routed)
+    for subnet, words in (
+        ("10.20.7.0/24", "subnet 10.20.7.0/24 overlaps the route to 10.20.0.0/16 by tun0 of node"),
+        ("10.0.0.0/8", "overlaps the route to 10.20.0.0/16"),
+        ("fd99::/80", "subnet fd99::/80 overlaps the route to fd99::/64 of node host-n1"),
+    ):
+        wanted = pb.CreateNetworkRequest()
+        wanted.spec.annotations.name = "front"
+        wanted.spec.ipam.configs.add(subnet=subnet)
+        await refused(control.CreateNetwork(wanted), FailedPrecondition, words)
+    assert not len(manager.store.view.networks)
+    wanted.spec.ipam.configs[0].subnet = "10.21.0.0/24"
+    await ask(control.CreateNetwork(wanted))
+    own = pb.CreateNetworkRequest()
+    own.spec.annotations.name, own.spec.driver.name = "own", "bridge"
+    own.spec.ipam.configs.add(subnet="10.20.0.0/24")
+    await ask(control.CreateNetwork(own))
+
+
 async def test_removing_a_network_waits_for_tasks_whose_service_is_gone(
     control: ControlStub, manager: Manager
 ) -> None:

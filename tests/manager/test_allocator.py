@@ -79,6 +79,42 @@ def test_a_subnet_pool_says_when_it_is_empty():
         pool.allocate()
 
 
+def test_a_subnet_that_had_better_not_be_given_is_given_last():
+    """What is to be avoided is passed over as a whole, and counts for nothing once all else is."""
+    looked = []
+
+    def avoid(subnet):
+        looked.append(subnet)
+        blocked = network("10.0.0.0/9")
+        return blocked if subnet.overlaps(blocked) else None
+
+    pool = SubnetPool([network("10.0.0.0/8"), network("172.16.0.0/16")], 24)
+    assert str(pool.allocate(avoid=avoid)) == "10.128.0.0/24"
+    assert str(pool.allocate(avoid=avoid)) == "10.128.1.0/24"
+    assert len(looked) == 3
+    small = SubnetPool([network("10.0.0.0/16"), network("172.16.0.0/23")], 24)
+    given = [str(small.allocate(avoid=avoid)) for _ in range(4)]
+    assert given == ["172.16.0.0/24", "172.16.1.0/24", "10.0.0.0/24", "10.0.1.0/24"]
+
+
+def test_automatic_subnets_keep_clear_of_the_nodes_own_routes(world):
+    """Of any node, and of what they tell that is no network nothing."""
+    nodes = sorted(world.agents)
+
+    def routed(*destinations):
+        def change(node):
+            for destination in destinations:
+                node.description.routes.add(destination=destination, interface="eth0")
+
+        return change
+
+    world.change_node(nodes[0], routed("10.0.1.0/24", "nonsense"))
+    world.change_node(nodes[2], routed("10.0.2.128/25", "fd00::/8"))
+    first = world.add_network("a")
+    world.settle()
+    assert world.view.networks.get(first).ipam.configs[0].subnet == "10.0.3.0/24"
+
+
 def test_numbers_go_round_and_skip_those_taken():
     pool = NumberPool(1, 3, "VNI")
     pool.take(2)

@@ -54,6 +54,7 @@ from swarmlite.ids import new_id
 from swarmlite.kernel import durable
 from swarmlite.network.node import NodeNetwork, probe
 from swarmlite.network.own_addresses import own_addresses
+from swarmlite.network.own_routes import own_routes
 from swarmlite.proto.host_pb2 import HostInfo
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.observed_pb2_grpc import add_ObservedServicer_to_server
@@ -256,6 +257,7 @@ class Agent:
         if node is not None:
             with contextlib.suppress(OSError):  # the next one has them
                 described.addresses.extend(own_addresses())
+                described.routes.extend(own_routes())
             with contextlib.suppress(OSError, ValueError):  # locked, or being replaced
                 certificate = Certificates(self._config.paths.certificates_dir).certificate
                 described.certificate_issuer = issuer_of(certificate)

@@ -21,13 +21,14 @@ from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
 
-from . import etcdcmd, etcdprobe, etcdversions, hostcheck, peerclock
+from . import etcdcmd, etcdprobe, etcdversions, firewalld, hostcheck, peerclock
 
 FREE_BYTES = 2 * 1024**3
 SYNCS = 20
 SLOW_SYNC_S = 0.05
 """etcd beats its heart every 50 ms: a disk that syncs slower makes it lose its leader."""
 USUAL_MTU = 1500
+DATA_PATH_PORT = 4789
 CONNECT_S = 3.0
 CLOCKS_S, CLOCKS_WRONG_S = 2.0, 1800.0
 """Two clocks may differ by; certificates begin an hour before they are made."""
@@ -79,6 +80,11 @@ def host(paths: Paths, node: NodeIdentity | None, etcd_binary: str = "etcd") -> 
     else:
         yield from _etcd(etcd_binary, node)
     yield from _interfaces()
+    for line in firewalld.look(
+        (node.data_path_port if node else 0) or DATA_PATH_PORT,
+        manager=node is None or node.manager,
+    ):
+        yield Finding(Grade.WARNING, "firewall", line)
     if node is None:
         yield from _ports()
 

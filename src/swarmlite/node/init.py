@@ -249,6 +249,7 @@ class _Made:
         from swarmlite.manager.store.etcd import open_store
         from swarmlite.manager.store.sealing import StoreKey, StoreKeys
         from swarmlite.manager.storekeys import save
+        from swarmlite.network.own_routes import own_routes
         from swarmlite.proto.types_pb2 import NodeRole
 
         from . import settings
@@ -260,6 +261,8 @@ class _Made:
         node.description.platform.architecture = architecture
         node.description.platform.os = "linux"
         node.description.data_path_addr = data_path
+        with contextlib.suppress(OSError):  # the ingress network's subnet is chosen beside them
+            node.description.routes.extend(own_routes())
         objects: list[Object] = [self.cluster, node, settings.ingress(self.cluster)]
         keys = StoreKeys([StoreKey.new()])
         save(self.store_keys_file, keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from swarmlite.errors import AlreadyExists, InvalidSpec, ResourceExhausted
 
@@ -143,23 +143,44 @@ class SubnetPool:
         """Give a subnet back; safe to repeat."""
         self._taken.pop(str(subnet), None)
 
-    def allocate(self, owner: str = "") -> Network:
-        """The next subnet that overlaps none. Raises ResourceExhausted."""
+    def allocate(
+        self, owner: str = "", avoid: Callable[[Network], Network | None] = lambda _: None
+    ) -> Network:
+        """The next subnet that overlaps none.
+
+        `avoid`: what one overlaps that had better not be overlapped; where nothing else is left it
+        is given all the same. Raises ResourceExhausted.
+        """
         total = sum(count for _, count, _ in self._blocks)
-        for _ in range(total):
-            subnet = self._nth(self._cursor % total)
-            self._cursor += 1
-            if str(subnet) not in self._taken and self.overlaps(subnet) is None:
-                self.take(subnet, owner)
-                return subnet
+        position, end = self._cursor, self._cursor + total
+        second: tuple[Network, int] | None = None
+        while position < end:
+            subnet, left = self._nth(position % total)
+            if str(subnet) in self._taken or self.overlaps(subnet) is not None:
+                position += 1
+                continue
+            blocked = avoid(subnet)
+            if blocked is None:
+                return self._given(subnet, position, owner)
+            second = second or (subnet, position)
+            beyond = int(blocked.broadcast_address) - int(subnet.network_address)
+            position += min(beyond // self._step[subnet.version] + 1, left)
+        if second is not None:
+            return self._given(*second, owner)
         pools = ", ".join(str(pool) for _, _, pool in self._blocks) or "none"
         raise ResourceExhausted(f"no subnet of /{self._length} left in the address pools ({pools})")
 
-    def _nth(self, index: int) -> Network:
+    def _given(self, subnet: Network, position: int, owner: str) -> Network:
+        self._cursor = position + 1
+        self.take(subnet, owner)
+        return subnet
+
+    def _nth(self, index: int) -> tuple[Network, int]:
+        """A subnet, and how many of its pool there are from it on."""
         for base, count, pool in self._blocks:
             if index < count:
                 first = base + index * self._step[pool.version]
-                return type(pool)((first, max(self._length, pool.prefixlen)))
+                return type(pool)((first, max(self._length, pool.prefixlen))), count - index
             index -= count
         raise IndexError(index)
 

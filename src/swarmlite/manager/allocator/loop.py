@@ -154,7 +154,7 @@ class Allocator:
         dirty.sort(key=lambda n: not any(c.subnet for c in n.spec.ipam.configs))
         for network in dirty:
             if needs_addresses(network) and not is_allocated(network):
-                allocated = self._try(network.id, allocate_network, self.state, network)
+                allocated = self._try(network.id, allocate_network, self.state, network, view.nodes)
                 if allocated is not None:
                     changes.append(Put(allocated))
 

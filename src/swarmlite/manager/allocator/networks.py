@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
-from swarmlite.proto.objects_pb2 import Network
+from swarmlite.model import routes
+from swarmlite.proto.objects_pb2 import Network, Node
 from swarmlite.proto.types_pb2 import IPAMConfig
 
+from .ipam import Network as Subnet
 from .ipam import parse_address, parse_network
 from .state import State
 
@@ -16,10 +19,12 @@ ULA_PREFIX = "fd53:4c01"
 MAX_TRIES = 100
 
 
-def allocate_network(state: State, network: Network) -> Network:
+def allocate_network(state: State, network: Network, nodes: Iterable[Node] = ()) -> Network:
     """A copy with all that was left to the allocator.
 
-    Raises AlreadyExists (its subnet overlaps), ResourceExhausted, InvalidSpec; nothing is taken.
+    A subnet that is chosen here is none that one of the `nodes` reaches by a way of its own, as
+    long as there is another. Raises AlreadyExists (its subnet overlaps), ResourceExhausted,
+    InvalidSpec; nothing is taken.
     """
     allocated = Network()
     allocated.CopyFrom(network)
@@ -30,13 +35,19 @@ def allocate_network(state: State, network: Network) -> Network:
         allocated.ipam.configs.add(subnet=_own_subnet6(state, network.id))
     name = network.spec.annotations.name
     taken = []
+    known = list(routes.of_nodes(nodes))
+
+    def avoid(subnet: Subnet) -> Subnet | None:
+        found = routes.overlapped(subnet, known)
+        return found.subnet if found is not None else None
+
     try:
         for config in allocated.ipam.configs:
             if config.subnet:
                 subnet = parse_network(config.subnet)
                 state.subnets.take(subnet, name)
             else:
-                subnet = state.subnets.allocate(name)
+                subnet = state.subnets.allocate(name, avoid)
             taken.append(subnet)
             config.subnet = str(subnet)
             config.gateway = _gateway(config)

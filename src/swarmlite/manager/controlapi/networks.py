@@ -8,8 +8,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition
 from swarmlite.ids import new_id
+from swarmlite.manager.dispatcher.items import awaits_subnet
 from swarmlite.manager.store.api import Resync
-from swarmlite.model import defaults, encryption, names, task_states
+from swarmlite.model import defaults, encryption, names, routes, task_states
 from swarmlite.model.references import network_targets
 from swarmlite.model.validate import validate_network
 from swarmlite.proto.control_pb2 import (
@@ -78,6 +79,7 @@ class Networks:
         async with self._api.naming:
             check_free("network", self._api.view.networks, network.spec.annotations.name)
             self._check_subnets(network)
+            self._check_routes(network)
             self._check_encryption(network)
             if network.spec.ingress and (other := self._ingress()):
                 raise AlreadyExists(
@@ -117,6 +119,18 @@ class Networks:
                             f"network {name}: subnet {wanted} overlaps {taken} of network"
                             f" {other.spec.annotations.name}"
                         )
+
+    def _check_routes(self, network: Network) -> None:
+        """Raise FailedPrecondition for a subnet that a node reaches by a way of its own."""
+        if not awaits_subnet(network):
+            return
+        wanted = [s for s in map(_subnet, network.spec.ipam.configs) if s is not None]
+        found = list(routes.of_nodes(self._api.view.nodes)) if wanted else []
+        for subnet in wanted:
+            if (route := routes.overlapped(subnet, found)) is not None:
+                raise FailedPrecondition(
+                    f"network {network.spec.annotations.name}: subnet {subnet} overlaps {route}"
+                )
 
     def _check_encryption(self, network: Network) -> None:
         """Raise FailedPrecondition, with its name, for a node that cannot encrypt."""
