@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from swarmlite.errors import ResourceExhausted
 from swarmlite.network import ipam, ipv6, netlink, netns
@@ -30,6 +31,19 @@ class EgressPort:
     name: str
     address: str
     extra: tuple[str, ...] = ()
+
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """(MAC, address) pairs that its container may send from, in nft's words."""
+        mac = netlink.mac_text(mac_of(self.address))
+        return frozenset(f"{mac} . {address}" for address in (self.address, *self.extra))
+
+    @cached_property
+    def sources6(self) -> frozenset[str]:
+        """As `sources`, of IPv6."""
+        mac = netlink.mac_text(mac_of(self.address))
+        own = (ipv6.egress_address(self.address), *map(ipv6.ingress_address, self.extra))
+        return frozenset(f"{mac} . {address}" for address in own)
 
 
 class Egress:
@@ -209,22 +223,11 @@ class Egress:
 
     def sources(self) -> frozenset[str]:
         """(MAC, address) pairs that containers may send from, in nft's words."""
-        return frozenset(
-            f"{netlink.mac_text(mac_of(port.address))} . {address}"
-            for port in list(self._ports.values())
-            for address in (port.address, *port.extra)
-        )
+        return frozenset[str]().union(*(port.sources for port in list(self._ports.values())))
 
     def sources6(self) -> frozenset[str]:
         """As `sources`, of IPv6."""
-        return frozenset(
-            f"{netlink.mac_text(mac_of(port.address))} . {address}"
-            for port in list(self._ports.values())
-            for address in (
-                ipv6.egress_address(port.address),
-                *map(ipv6.ingress_address, port.extra),
-            )
-        )
+        return frozenset[str]().union(*(port.sources6 for port in list(self._ports.values())))
 
     def extras(self) -> frozenset[str]:
         """The addresses, beside their own, that containers here are reached at."""

@@ -69,6 +69,8 @@ class View:
         self.node_id = node_id
         self.version = 0
         """Another one whenever anything may have changed."""
+        self._nodes_version = -1
+        self._nodes_known: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self.networks: dict[str, Network] = {}
         self.services: dict[str, VirtualService] = {}
         self._endpoints: dict[str, Endpoint] = {}
@@ -230,13 +232,24 @@ class View:
             )
         return found[six]
 
-    def peers(self) -> set[str]:
+    def peers(self) -> frozenset[str]:
         """The data path addresses of all nodes that are known from endpoints."""
-        return {e.node_addr for e in self._endpoints.values() if e.node_addr}
+        return self._of_nodes()[0]
 
-    def node_addresses(self) -> set[str]:
+    def node_addresses(self) -> frozenset[str]:
         """All addresses that the nodes said they have, of both families."""
-        return {address for e in self._endpoints.values() for address in e.node_addrs}
+        return self._of_nodes()[1]
+
+    def _of_nodes(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Looked for among all endpoints once a version, and not at each start of a container."""
+        if self._nodes_version != self.version:
+            endpoints = self._endpoints.values()
+            self._nodes_known = (
+                frozenset(e.node_addr for e in endpoints if e.node_addr),
+                frozenset(address for e in endpoints for address in e.node_addrs),
+            )
+            self._nodes_version = self.version
+        return self._nodes_known
 
     def own_endpoint(self, network_id: str) -> Endpoint | None:
         """This node's own place on a network."""
