@@ -40,8 +40,9 @@ MORE_OF_CLASSIC = (
     "entrypoint-resets-command", "escape", "run-forms", "scratch",
 )  # fmt: skip
 MORE_OF_BUILDKIT = (
-    "configuration", "copy-from", "copy-links", "empty-changes", "entrypoint-and-command",
-    "escape", "platform-arguments", "run-forms", "run-user-workdir", "scratch", "whiteouts",
+    "configuration", "copy-from", "copy-links", "copy-patterns", "empty-changes",
+    "entrypoint-and-command", "escape", "platform-arguments", "run-forms", "run-user-workdir",
+    "scratch", "whiteouts",
 )  # fmt: skip
 """Of the reference's. Debian's 20.10 lacks here-documents, --link, --parents, --exclude, --network,
 secrets in the environment, and # and % in variables, and fetches what a `# syntax` names; with its

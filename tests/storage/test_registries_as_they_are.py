@@ -322,6 +322,27 @@ async def test_layers_come_side_by_side(registry: Registry, store: ImageStore) -
     assert len(there) >= 3
 
 
+async def test_layers_go_side_by_side(registry: Registry, store: ImageStore) -> None:
+    """Three uploads are under way before any of them is taken in."""
+    ref = registry.push(image_of("goes:1", *(one_file(f"f{n}", os.urandom(9)) for n in range(6))))
+    await store.pull(ref)
+    there: set[str] = set()
+    together = asyncio.Event()
+
+    async def gather(request: web.Request, _: int) -> web.StreamResponse | None:
+        if request.method in ("PUT", "PATCH") and "/blobs/uploads/" in request.path:
+            there.add(request.path)
+            if len(there) == 3:
+                together.set()
+            await asyncio.wait_for(together.wait(), 30)
+        return None
+
+    async with Proxy(registry.url, gather).running() as proxy:
+        await store.tag(ref, target := f"{proxy.address}/other-{os.urandom(4).hex()}:1")
+        assert await store.push(target)
+    assert len(there) >= 3
+
+
 # how they are reached
 async def test_a_registry_that_wants_a_certificate_gets_it(
     pushed: str, store: ImageStore, tmp_path: Path
