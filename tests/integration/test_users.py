@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import pytest
 from swarm_world import create, remove_everything
@@ -90,6 +92,48 @@ def test_a_reader_looks_and_changes_nothing(there: Cluster, tmp_path: Path) -> N
     assert "are for an admin" in user.refused("swarm", "join-token", "-q", "manager")
     assert "leads to the managers of a swarm and to no host" in user.refused("ps")
     assert "task web.9 not found" in user.refused("logs", "web.9")
+
+
+def test_info_inspect_and_events_are_the_swarm_s(
+    there: Cluster, busybox: str, tmp_path: Path
+) -> None:
+    """Managers are asked, and what is of a host is refused by its name."""
+    user = logged_in(there, tmp_path, "ines", "operator")
+    shown = user.ok("info").splitlines()
+    assert {"Swarm: active", " Managers: 1", " Nodes: 3"} <= set(shown)
+    assert f"  {there.manager.addr}:2377" in shown
+    assert any(line.startswith("Store: etcd") for line in shown)
+    assert user.ok("info", "-f", "{{.Swarm.Nodes}} {{.Swarm.ControlAvailable}}") == "3 true\n"
+    for name, kind in {"web": "ID", "worker1": "ID", "ingress": "Id"}.items():
+        assert len(json.loads(user.ok("inspect", name))[0][kind]) == 25
+    assert "no such object: box" in user.refused("inspect", "box")
+    host_only = "leads to the managers of a swarm and to no host"
+    assert host_only in user.refused("inspect", "--type", "container", "box")
+    assert host_only in user.refused("events", "--filter", "type=container")
+    command = [sys.executable, "-m", "swarmlite.cli", "events", "--filter", "type=service"]
+    line = ("-d", "-q", "--no-resolve-image", "--replicas", "0", "--name", "told", busybox)
+    with subprocess.Popen(
+        command, env=user.environment, stdout=subprocess.PIPE, text=True
+    ) as listening:
+        heard = Queue[str]()
+        assert listening.stdout is not None
+        reader = Thread(
+            target=lambda out: [heard.put(each) for each in out], args=(listening.stdout,)
+        )
+        reader.start()
+        try:
+
+            def told() -> bool:
+                """Events are told from now on: whether it listens is seen by what it hears."""
+                user.ok("service", "create", *line)
+                user.ok("service", "rm", "told")
+                return any("name=told" in heard.get() for _ in range(heard.qsize()))
+
+            there.wait(told, 60, "an event of the service")
+        finally:
+            listening.terminate()
+            reader.join()
+    assert user.ok("events", "--until", "0s") == ""
 
 
 def test_an_operator_works_with_services_and_not_with_the_swarm(

@@ -13,28 +13,64 @@ from swarmlite.cli.output.gotemplate import Template
 from swarmlite.cli.output.omitted import OMITTED
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import info as shapes
+from swarmlite.docker.values import Json
 from swarmlite.errors import SwarmliteError
 from swarmlite.model import units
-from swarmlite.proto.control_pb2 import Empty, StoreHealth, StoreHealthRequest
+from swarmlite.proto.control_pb2 import (
+    Empty,
+    GetRequest,
+    ListNodesResponse,
+    ListRequest,
+    StoreHealth,
+    StoreHealthRequest,
+)
 from swarmlite.proto.host_pb2 import HostInfo
+from swarmlite.proto.objects_pb2 import Cluster
 
 
 @click.command("info", cls=Command)
 @click.option("-f", "--format", "form", default="", help="'json' or a Go template.")
 @pass_session
 def command(session: Session, form: str) -> None:
-    """Display information about this host and its swarm."""
-    info: HostInfo = client.call(session.host.Info, Empty())
-    if form == "json":
-        click.echo(to_json(shapes.info(info)))
-    elif form:
-        click.echo(Template(form, omitted=OMITTED).render(shapes.info(info)))
+    """Display information about this host and its swarm.
+
+    In a context that leads to managers (swarm://) about the swarm.
+    """
+    if session.node.managers_only:
+        info, shown = _of_managers(session)
+        lines = _swarm_lines(shown["Swarm"])
     else:
-        click.echo("\n".join(_lines(info)))
+        info = client.call(session.host.Info, Empty())
+        shown, lines = shapes.info(info), _lines(info)
+    if form == "json":
+        click.echo(to_json(shown))
+    elif form:
+        click.echo(Template(form, omitted=OMITTED).render(shown))
+    else:
+        click.echo("\n".join(lines))
         if info.manager:
             _store(session, info)
     for warning in info.warnings:
         click.echo(f"WARNING: {warning}", err=True)
+
+
+def _of_managers(session: Session) -> tuple[HostInfo, Json]:
+    """What managers know, of no host."""
+    cluster: Cluster = client.call(session.control.GetCluster, GetRequest(ref="default"))
+    reply: ListNodesResponse = client.call(session.control.ListNodes, ListRequest())
+    managers = [node.manager_status for node in reply.nodes if node.HasField("manager_status")]
+    info = HostInfo(swarm_state="active", manager=True, cluster_id=cluster.id, managers=managers)
+    counted = {"Managers": len(managers), "Nodes": len(reply.nodes)}
+    return info, {"Swarm": shapes.swarm(info) | counted}
+
+
+def _swarm_lines(swarm: Json) -> Iterator[str]:
+    yield f"Swarm: {swarm['LocalNodeState']}"
+    yield f" ClusterID: {swarm['Cluster']['ID']}"
+    yield f" Managers: {swarm['Managers']}"
+    yield f" Nodes: {swarm['Nodes']}"
+    yield " Manager Addresses:"
+    yield from (f"  {manager['Addr']}" for manager in swarm["RemoteManagers"] or ())
 
 
 def _store(session: Session, info: HostInfo) -> None:

@@ -22,6 +22,8 @@ from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.proto.control_pb2 import GetRequest
 
 Getter = Callable[[str], Json]
+OF_A_HOST = ("container", "image", "volume")
+"""What a context that leads to managers knows nothing of."""
 
 
 @click.command("inspect", cls=Command)
@@ -36,6 +38,8 @@ def command(session: Session, names: tuple[str, ...], form: str, size: bool, kin
     if kind and kind not in known:
         raise InvalidSpec(f"{kind!r} is not a valid value for --type: {', '.join(known)}")
     chosen = {kind: known[kind]} if kind else known
+    if not kind and session.node.managers_only:
+        chosen = {each: getter for each, getter in known.items() if each not in OF_A_HOST}
 
     def get(ref: str) -> Json:
         for getter in chosen.values():

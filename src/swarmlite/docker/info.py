@@ -94,14 +94,19 @@ def info(value: HostInfo) -> Json:
         "Labels": [f"{key}={text}" for key, text in sorted(described.engine.labels.items())],
         "Capabilities": list(described.engine.capabilities),
         "Warnings": list(value.warnings) or None,
-        "Swarm": {
-            "NodeID": value.node_id,
-            "LocalNodeState": value.swarm_state or "inactive",
-            "ControlAvailable": value.manager,
-            "Error": value.error,
-            "RemoteManagers": [{"Addr": m.addr} for m in value.managers] or None,
-            "Cluster": {"ID": value.cluster_id},
-        },
+        "Swarm": swarm(value),
+    }
+
+
+def swarm(value: HostInfo) -> Json:
+    """The place in a swarm."""
+    return {
+        "NodeID": value.node_id,
+        "LocalNodeState": value.swarm_state or "inactive",
+        "ControlAvailable": value.manager,
+        "Error": value.error,
+        "RemoteManagers": [{"Addr": m.addr} for m in value.managers] or None,
+        "Cluster": {"ID": value.cluster_id},
     }
 
 

@@ -43,6 +43,8 @@ class Found(Sides):
 
 def find(session: Session, ref: str) -> Found:
     """The network that `ref` names: of the swarm, then of this host. Raises NotFound."""
+    if session.node.managers_only:
+        return Found(client.call(session.control.GetNetwork, GetRequest(ref=ref)), None)
     swarm: Network | None = None
     if session.manager is not None:
         with suppress(NotFound):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from queue import Queue
+from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
@@ -36,6 +36,8 @@ AGAIN_S = 1.0
 def command(session: Session, filters: Any, since: Any, until: Any, form: str) -> None:
     """Get real time events from this host and, on a manager, from the swarm.
 
+    In a context that leads to managers (swarm://) from the swarm.
+
     \b
     Examples:
       swarmlite events --filter type=service
@@ -50,6 +52,9 @@ def command(session: Session, filters: Any, since: Any, until: Any, form: str) -
 def _all(session: Session, request: EventsRequest) -> Iterator[HostEvent]:
     """The host's, which end with `until`, and the swarm's between them."""
     kinds = kinds_of(request.filters, WITH_TASKS)
+    if session.node.managers_only:
+        yield from _of_managers(session, request, kinds)
+        return
     manager = _manager(session) if kinds else None
     if manager is None:
         yield from client.stream(session.host.Events(request))
@@ -61,6 +66,30 @@ def _all(session: Session, request: EventsRequest) -> Iterator[HostEvent]:
         if isinstance(one, BaseException):
             raise one
         yield one
+
+
+def _of_managers(
+    session: Session, request: EventsRequest, kinds: Sequence[str]
+) -> Iterator[HostEvent]:
+    """The swarm's from now on, until the time that is asked for."""
+    if not kinds:
+        # Of containers and all else of a host: the way there says that it leads to none.
+        yield from client.stream(session.host.Events(request))
+        return
+    queue: Queue[HostEvent | BaseException | None] = Queue()
+    manager = session.control
+    _begin(lambda: _kept_up(manager, request, kinds), queue)
+    until = request.until.ToNanoseconds() / 1e9 if request.HasField("until") else None
+    while True:
+        left_s = None if until is None else max(until - time.time(), 0.0)
+        try:
+            one = queue.get(timeout=left_s)
+        except Empty:
+            return
+        if isinstance(one, BaseException):
+            raise one
+        if one is not None:
+            yield one
 
 
 def _manager(session: Session) -> Any:
