@@ -6,6 +6,7 @@ from typing import Any
 
 from swarmlite.adopt.plan import Here, Plan, There, plan
 from swarmlite.proto.objects_pb2 import Node
+from swarmlite.proto.types_pb2 import PortConfig
 
 IMAGE = "registry:5000/a:1@sha256:" + "0" * 64
 
@@ -99,6 +100,21 @@ def test_what_is_not_honoured_here_says_so() -> None:
     assert [s.annotations.name for s in made.services] == ["ok"]
     assert made.refused["service win"] == "--isolation: not supported yet"
     assert "plugins do not run as services here" in made.refused["service plug"]
+
+
+def test_a_port_that_a_service_here_publishes_is_not_taken_from_it() -> None:
+    def published(name: str, mode: str) -> dict[str, Any]:
+        sent = service(name)
+        port = {"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": mode}
+        sent["Spec"]["EndpointSpec"] = {"Ports": [port]}
+        return sent
+
+    there = There(services=[published("web", "ingress"), published("each", "host")])
+    taken = PortConfig(published_port=8080, publish_mode=PortConfig.HOST)
+    made = decided(there, Here(ports=[(taken, "mine")]))
+    assert made.refused == {"service web": "ports that services here publish: 8080 (mine)"}
+    assert [s.annotations.name for s in made.services] == ["each"]
+    assert len(decided(there).services) == 2
 
 
 def test_what_a_person_has_to_see_to_is_said() -> None:

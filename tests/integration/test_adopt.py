@@ -54,6 +54,7 @@ def test_a_live_docker_swarm_is_adopted(
         "name=front,driver-opt=com.docker.network.odd=1",
         busybox,
     )
+    peer.cli(*create, "--name", "near", "--network", "host", "--replicas", "0", busybox)
     address = f"unix://{peer.socket}"
     words = ("adopt", "--from", address, "--secrets", str(tmp_path))
     (tmp_path / "plain").rename(tmp_path / "other")
@@ -69,7 +70,7 @@ def test_a_live_docker_swarm_is_adopted(
     assert "  service web" in shown.splitlines()
     assert swarm.manager.cli("service", "ls", "-q") == ""
 
-    swarm.manager.cli(*words, "--force")
+    assert "made service near\n" in swarm.manager.cli(*words, "--force")
     swarm.wait_running("web", 2, 60)
     swarm.wait_running("every", 3, 60)
     ours = json.loads(swarm.manager.cli("service", "inspect", "web"))[0]["Spec"]

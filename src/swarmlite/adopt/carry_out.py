@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
+from urllib.parse import quote
 
-from swarmlite.adopt.plan import Here, Plan, There
+from swarmlite.adopt.plan import Here, Json, Plan, There
 from swarmlite.adopt.source import Source
 from swarmlite.errors import FailedPrecondition, SwarmliteError
 from swarmlite.proto.control_pb2 import (
@@ -31,13 +33,30 @@ def there(source: Source) -> There:
         raise FailedPrecondition(
             f"{source.address} is not a manager of a swarm: name one of its managers"
         )
+    networks = source.get("/networks", {"scope": ["swarm"]}) or []
+    services = source.get("/services") or []
     return There(
-        networks=source.get("/networks", {"scope": ["swarm"]}) or [],
+        networks=[*networks, *_unlisted(source, services, {n.get("Id") for n in networks})],
         secrets=source.get("/secrets") or [],
         configs=source.get("/configs") or [],
-        services=source.get("/services") or [],
+        services=services,
         nodes=source.get("/nodes") or [],
     )
+
+
+def _unlisted(source: Source, services: Iterable[Json], listed: Collection[object]) -> list[Json]:
+    """Networks that services are on and no list has: Docker's lists leave out host and bridge."""
+    named: set[str] = set()
+    for service in services:
+        spec = service.get("Spec") or {}
+        places = (spec.get("TaskTemplate") or {}).get("Networks") or spec.get("Networks") or ()
+        named |= {str(place["Target"]) for place in places if place.get("Target")}
+    found = []
+    for network in sorted(named.difference(map(str, listed))):
+        # One that is gone is the service's own error, later.
+        with contextlib.suppress(FailedPrecondition):
+            found.append(source.get(f"/networks/{quote(network, safe='')}?scope=swarm"))
+    return found
 
 
 def here(control: ControlStub, call: Call) -> Here:
@@ -52,6 +71,7 @@ def here(control: ControlStub, call: Call) -> Here:
         secrets={s.spec.annotations.name for s in secrets},
         configs={c.spec.annotations.name for c in configs},
         services={s.spec.annotations.name for s in services},
+        ports=[(port, s.spec.annotations.name) for s in services for port in s.endpoint.ports],
         nodes=list(call(control.ListNodes, everything).nodes),
     )
 

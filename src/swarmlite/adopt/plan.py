@@ -19,9 +19,10 @@ from swarmlite.model.validate import (
     validate_secret,
     validate_service,
 )
+from swarmlite.model.validate.endpoint import meet
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.specs_pb2 import ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
-from swarmlite.proto.types_pb2 import Mount
+from swarmlite.proto.types_pb2 import Mount, PortConfig
 
 Json = dict[str, Any]
 Data = Callable[[str], bytes | None]
@@ -48,6 +49,8 @@ class Here:
     secrets: set[str] = field(default_factory=set)
     configs: set[str] = field(default_factory=set)
     services: set[str] = field(default_factory=set)
+    ports: list[tuple[PortConfig, str]] = field(default_factory=list)
+    """What is published, and the service that does it."""
     nodes: list[Node] = field(default_factory=list)
 
 
@@ -161,8 +164,23 @@ def _service(sent: Json, networks: Mapping[str, str], here: Here, made: Plan) ->
     if missing:
         made.refused[f"service {name}"] = f"it needs {', '.join(missing)}"
         return
+    if taken := _taken(spec, here):
+        made.refused[f"service {name}"] = f"ports that services here publish: {', '.join(taken)}"
+        return
     made.services.append(spec)
     made.notes += _look_after(spec, here.nodes)
+
+
+def _taken(spec: ServiceSpec, here: Here) -> list[str]:
+    """Ports that cannot be published a second time. In host mode both may have one."""
+    return [
+        f"{port.published_port} ({name})"
+        for port in spec.endpoint.ports
+        for other, name in here.ports
+        if port.published_port
+        and meet(port, other)
+        and PortConfig.INGRESS in (port.publish_mode, other.publish_mode)
+    ]
 
 
 def by_names(spec: ServiceSpec, networks: Mapping[str, str]) -> ServiceSpec:

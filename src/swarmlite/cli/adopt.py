@@ -92,6 +92,8 @@ def shown(wanted: Plan, address: str) -> Iterator[str]:
         *(f"service {spec.annotations.name}" for spec in wanted.services),
     ]
     yield f"Of the swarm at {address}:"
+    if not any((made, wanted.present, wanted.refused, wanted.notes)):
+        yield "  nothing: it has no services, networks, secrets, configs and labels of nodes"
     yield from _block("To be made", made)
     yield from _block("Here already, and left as it is", wanted.present)
     yield from _block("Cannot be made", [f"{what}: {why}" for what, why in wanted.refused.items()])
