@@ -27,7 +27,7 @@ from swarmlite.ui import server as server_room
 from swarmlite.ui.cluster import Cluster
 from swarmlite.ui.live import Live
 from swarmlite.ui.server import Server
-from swarmlite.ui.signing import Session, Sessions
+from swarmlite.ui.signing import COOKIE, Session, Sessions
 
 pytestmark = pytest.mark.filterwarnings("ignore:It is recommended to use web.RequestKey")
 
@@ -88,6 +88,38 @@ async def test_any_page_may_be_the_first_one_and_its_forms_are_taken(
         assert (plan.status, "from 2 to 3 replicas" in await plan.text()) == (200, True)
         assert "Set-Cookie" not in plan.headers
     assert len(sessions._sessions) == 1
+
+
+async def test_what_is_begun_is_done_also_when_its_page_is_closed(
+    user: None, tmp_path: Path
+) -> None:
+    """And what only looks ends with its page."""
+    cluster = OneService()
+    begun, go_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def update(*_: Any, **__: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        done.set()
+
+    cluster.update = update  # type: ignore[attr-defined]
+    server, sessions = server_of(cluster, tmp_path)
+    session = Session("operator", "o")
+    headers = {"Cookie": f"{COOKIE}={sessions.keep(session)}"}
+    form = {"do": "scale", "replicas": "3", "version": "0", "token": session.token}
+    async with TestClient(TestServer(server.app())) as client:
+        asked = asyncio.ensure_future(client.post("/ui/service/s/do", data=form, headers=headers))
+        await begun.wait()
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        stream = await client.get("/ui/live", headers=headers)
+        while not server.live._viewers:
+            await asyncio.sleep(0)
+        stream.close()
+        while server.live._viewers:
+            await asyncio.sleep(0)
+        go_on.set()
+        await done.wait()
 
 
 async def test_a_stream_is_one_session_however_long_and_a_removed_users_is_none(

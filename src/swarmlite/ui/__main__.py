@@ -74,7 +74,10 @@ async def run(options: argparse.Namespace) -> None:
     tls = Tls(paths.certificates_dir, owners)
     cluster = Cluster(paths)
     server = Server(paths, cluster, Sessions(paths.run_dir / "ui"))
-    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=1.0)
+    # A page that is closed ends what it followed, also where nothing is written to it.
+    runner = web.AppRunner(
+        server.app(), access_log=None, shutdown_timeout=1.0, handler_cancellation=True
+    )
     await runner.setup()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

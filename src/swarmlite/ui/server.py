@@ -112,9 +112,14 @@ class Server:
                 session = request["session"] = await self.who(request)
                 if request.method == "POST":
                     await _check_token(request, session)
-            answer = await handler(request)
+            if request.method == "POST":  # what is begun is done to its end, whoever goes
+                answer = await asyncio.shield(asyncio.ensure_future(handler(request)))
+            else:
+                answer = await handler(request)
         except SwarmliteError as error:
             answer = self.failed(session, error)
+        except ConnectionError:
+            raise asyncio.CancelledError from None  # nobody is left to be told
         except web.HTTPRequestEntityTooLarge:
             answer = self.page(
                 "message.html", session, 413, title="This did not work",
