@@ -158,3 +158,30 @@ def test_the_clock_is_asked_of_the_kernel() -> None:
     with socket.socket():
         found = doctor._clock()
     assert found.what == "clock" and found.grade in (Grade.OK, Grade.WARNING)
+
+
+KERNEL_KNOWS = """
+set -e
+ip link add swarmlite-in type veth peer name inside
+ip link set swarmlite-in up
+neigh() { ip neigh add "$1" lladdr "$2" dev swarmlite-in nud permanent; }
+neigh 10.0.0.5 02:42:0a:00:00:05
+neigh 10.0.0.9 02:42:0a:00:00:05
+neigh 10.0.0.6 02:42:0a:00:00:06
+touch "$1/net-one"
+unshare --net="$1/net-one" ip link add vx0 type vxlan id 7 dstport 4789
+for place in 5=192.0.2.5 6=192.0.2.6; do
+    nsenter --net="$1/net-one" \\
+        bridge fdb append "02:42:0a:00:00:0${place%=*}" dev vx0 dst "${place#*=}"
+done
+exec "$2" -c 'import sys; from pathlib import Path; from swarmlite.node import overlayplaces
+print(dict(overlayplaces.places(Path(sys.argv[1]))))' "$1"
+"""
+
+
+@needs_root
+def test_who_can_be_asked_through_the_overlay_is_known_to_the_kernel(tmp_path: Path) -> None:
+    """A node that has a task there, 10.0.0.9 behind 10.0.0.5; without one it does not know us."""
+    command = ["unshare", "-n", "-m", "sh", "-c", KERNEL_KNOWS, "sh", str(tmp_path), sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "{'192.0.2.5': '10.0.0.5'}\n", done

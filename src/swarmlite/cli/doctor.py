@@ -25,7 +25,7 @@ def command(session: Session) -> int:
     for finding in doctor.host(session.paths, node):
         wrong |= _show(finding)
     if node is not None:
-        for finding in doctor.pairs(_peers(session, node), node):
+        for finding in doctor.pairs(_peers(session, node), node, session.paths.netns_dir):
             wrong |= _show(finding)
     return int(wrong)
 

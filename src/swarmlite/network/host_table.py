@@ -89,6 +89,7 @@ _SKELETON = """
   }
   chain input {
     type filter hook input priority 0; policy accept;
+    iifname "%(ingress)s" icmp type echo-request limit rate 50/second accept
     iifname "%(ingress)s" ct state != { established, related } drop
     iifname "%(egress)s" goto from_container
     iifname @containers goto from_container

@@ -21,7 +21,8 @@ from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.identity.node import NodeIdentity
 from swarmlite.paths import Paths
 
-from . import etcdcmd, etcdprobe, etcdversions, firewalld, hostcheck, peerclock
+from . import etcdcmd, etcdprobe, etcdversions, firewalld, hostcheck, overlayplaces, peerclock
+from .overlayplaces import INGRESS
 
 FREE_BYTES = 2 * 1024**3
 SYNCS = 20
@@ -29,6 +30,7 @@ SLOW_SYNC_S = 0.05
 """etcd beats its heart every 50 ms: a disk that syncs slower makes it lose its leader."""
 USUAL_MTU = 1500
 DATA_PATH_PORT = 4789
+_NET = Path("/sys/class/net")
 CONNECT_S = 3.0
 CLOCKS_S, CLOCKS_WRONG_S = 2.0, 1800.0
 """Two clocks may differ by; certificates begin an hour before they are made."""
@@ -89,8 +91,13 @@ def host(paths: Paths, node: NodeIdentity | None, etcd_binary: str = "etcd") -> 
         yield from _ports()
 
 
-def pairs(peers: Sequence[Peer], node: NodeIdentity) -> Iterator[Finding]:
-    """The ways from here to each of `peers`."""
+def pairs(
+    peers: Sequence[Peer], node: NodeIdentity, netns_dir: Path | None = None
+) -> Iterator[Finding]:
+    """The ways from here to each of `peers`; through the overlay too, where `netns_dir` is this
+    node's and shows one.
+    """
+    through = overlayplaces.places(netns_dir) if netns_dir is not None else {}
     for peer in peers:
         if peer.manager_addr:
             yield _reached(peer, "manager", peer.manager_addr)
@@ -101,6 +108,8 @@ def pairs(peers: Sequence[Peer], node: NodeIdentity) -> Iterator[Finding]:
             host_name = f"[{peer.addr}]" if ":" in peer.addr else peer.addr
             yield _reached(peer, "images", f"{host_name}:{peer.image_port}")
         yield _large_packets(peer)
+        if peer.addr in through:
+            yield _through_vxlan(peer, through[peer.addr])
         yield _same_time(peer)
 
 
@@ -201,7 +210,7 @@ def _external_etcd(paths: Paths, node: NodeIdentity) -> Iterator[Finding]:
 
 def _interfaces() -> Iterator[Finding]:
     """Smaller packets than usual are seen by containers too: said, for it surprises."""
-    for folder in sorted(Path("/sys/class/net").iterdir()):
+    for folder in sorted(_NET.iterdir()):
         try:
             physical = (folder / "device").exists() or folder.name.startswith("eth")
             if not physical or (folder / "operstate").read_text().strip() == "down":
@@ -254,11 +263,7 @@ def _large_packets(peer: Peer) -> Finding:
     if shutil.which("ping") is None:
         return Finding(Grade.OK, "pair", f"{peer.name}: not tried for lack of ping")
     mtu = _mtu_towards(peer.addr)
-    tried = subprocess.run(
-        ["ping", "-n", "-q", "-c", "2", "-W", "2", "-M", "do", "-s", str(mtu - 28), peer.addr],
-        capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
-    if tried.returncode == 0:
+    if _pinged(peer.addr, mtu):
         return Finding(Grade.OK, "pair", f"{peer.name}: packets of {mtu} bytes arrive")
     line = (
         f"{peer.name}: packets of {mtu} bytes do not come back from {peer.addr}: a smaller MTU on"
@@ -266,6 +271,35 @@ def _large_packets(peer: Peer) -> Finding:
         " ICMP"
     )
     return Finding(Grade.WARNING, "pair", line)
+
+
+def _through_vxlan(peer: Peer, address: str) -> Finding:
+    """A packet of the overlay's full size, to the peer's own address on it and back."""
+    if shutil.which("ping") is None:
+        return Finding(Grade.OK, "pair", f"{peer.name}: VXLAN not tried for lack of ping")
+    mtu = _mtu_of(INGRESS)
+    whole, small = (_pinged(address, size, INGRESS) for size in (mtu, 64))
+    if whole:
+        return Finding(Grade.OK, "pair", f"{peer.name}: VXLAN packets of {mtu} bytes arrive")
+    if small:
+        line = (
+            f"{peer.name}: small VXLAN packets arrive, those of {mtu} bytes do not: a smaller MTU"
+            " on the way (create networks with -o com.docker.network.driver.mtu)"
+        )
+    else:
+        line = (
+            f"{peer.name}: no VXLAN packet comes back from {peer.addr}: does a firewall let UDP"
+            " 4789 (swarm init --data-path-port) pass, both ways?"
+        )
+    return Finding(Grade.WRONG, "pair", line)
+
+
+def _pinged(addr: str, size: int, device: str = "") -> bool:
+    """Whether an answer of a packet of `size` bytes, headers included, that is not to be parted."""
+    through = ("-I", device) if device else ()
+    command = ["ping", "-n", "-q", "-c", "2", "-W", "2", "-M", "do", *through]
+    command += ["-s", str(size - 28), addr]
+    return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
 
 
 def _same_time(peer: Peer, now: Callable[[], float] = time.time) -> Finding:
@@ -288,8 +322,11 @@ def _mtu_towards(addr: str) -> int:
     """Of the interface that leads there."""
     shown = subprocess.run(["ip", "-o", "route", "get", addr], capture_output=True, text=True)
     words = shown.stdout.split()
-    device = words[words.index("dev") + 1] if "dev" in words else "lo"
-    try:
-        return min(int(Path(f"/sys/class/net/{device}/mtu").read_text()), 9000)
-    except (OSError, ValueError):
-        return USUAL_MTU
+    return _mtu_of(words[words.index("dev") + 1] if "dev" in words else "lo")
+
+
+def _mtu_of(device: str) -> int:
+    """As `ip` says: /sys may be mounted of another network namespace."""
+    shown = subprocess.run(["ip", "-o", "link", "show", device], capture_output=True, text=True)
+    words = shown.stdout.split()
+    return min(int(words[words.index("mtu") + 1]), 9000) if "mtu" in words else USUAL_MTU
