@@ -23,6 +23,7 @@ from . import (
     page,
     progress,
     replicas,
+    stacks,
     start_latency,
     updates,
 )
@@ -31,7 +32,7 @@ from .swarmlite_host import SwarmliteHost
 from .table import Row, render
 
 PARTS = (
-    "start", "calls", "engine", "commands", "images", "replicas", "updates", "api",
+    "start", "calls", "engine", "commands", "images", "replicas", "stacks", "updates", "api",
     "control-plane", "progress", "page",
 )  # fmt: skip
 LONG = ("large", "idle", "network", "crowd", *managers.PARTS)
@@ -41,6 +42,7 @@ ON_OUR_HOST = {
     "engine",
     "commands",
     "replicas",
+    "stacks",
     "updates",
     "crowd",
     "api",
@@ -89,6 +91,8 @@ def main() -> int:
                         rows += images.measure(docker, ours, beside)
                     if "replicas" in parts:
                         rows += replicas.measure(docker, ours, "bench")
+                    if "stacks" in parts:
+                        rows += stacks.measure(docker, ours, "bench")
                     if "updates" in parts:
                         rows += updates.measure(docker, ours, "bench")
                     if "crowd" in parts:

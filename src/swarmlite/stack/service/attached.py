@@ -28,6 +28,8 @@ def _ports(node: Node, draft: Draft) -> None:
         flags = (f"{key}={values[key].text}" for key in ports.LONG if key in values)
         with read.placed(item):
             draft.spec.endpoint.ports.extend(ports.parse_long(",".join(flags)))
+        for key in values.keys() - set(ports.LONG):
+            draft.world.ignore(f"ports.{key}", values[key])
 
 
 # Networks
