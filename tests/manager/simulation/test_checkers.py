@@ -71,6 +71,7 @@ BUGS = [
 ]
 
 
+@pytest.mark.timeout(600)  # the rarest takes half a minute of computing
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_a_bug_put_in_on_purpose_is_found(bug, monkeypatch):
     """Each bug breaks an invariant in one of the examples."""
