@@ -79,11 +79,14 @@ def start_ticks(pid: int) -> int:
 
 
 def _task(host: Host, container_id: str) -> str:
-    try:
-        config = json.loads((host.bundles() / container_id / "config.json").read_text())
-        return str(config["annotations"]["swarmlite.name"])
-    except (OSError, ValueError, KeyError):
-        return container_id
+    # Where the tmpfs is full, as in releases before it, a bundle is the container's own folder.
+    for place in (host.bundles(), host.paths.containers_dir):
+        try:
+            config = json.loads((place / container_id / "config.json").read_text())
+            return str(config["annotations"]["swarmlite.name"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return container_id
 
 
 @dataclass(frozen=True)
