@@ -76,15 +76,16 @@ class Plan:
 def plan(there: There, here: Here, data: Data) -> Plan:
     """Everything that `here` lacks. Raises nothing: what cannot be made says why in the plan."""
     made = Plan()
+    # By name: Docker's lists have no order.
     _labels(there.nodes, here.nodes, made)
-    for sent in there.networks:
+    for sent in sorted(there.networks, key=lambda sent: str(sent.get("Name"))):
         _network(sent, here, made)
-    for sent in there.secrets:
+    for sent in sorted(there.secrets, key=_name):
         _secret(sent, here, made, data)
-    for sent in there.configs:
+    for sent in sorted(there.configs, key=_name):
         _config(sent, here, made)
     names = {n["Id"]: n["Name"] for n in there.networks if "Id" in n and "Name" in n}
-    for sent in there.services:
+    for sent in sorted(there.services, key=_name):
         _service(sent, names, here, made)
     return made
 

@@ -68,7 +68,8 @@ class Source:
             answer = connection.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"{self.address}: {error or 'no answer'}") from error
+            said = getattr(error, "strerror", None) or error or "no answer"
+            raise Unavailable(f"{self.address}: {said}") from error
         finally:
             connection.close()
         return self._parsed(path, answer.status, body)

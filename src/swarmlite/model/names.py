@@ -43,3 +43,12 @@ def container_labels(task: Task) -> dict[str, str]:
         }
     )
     return labels
+
+
+def free_service_name() -> str:
+    """For who gives a service none; two words and a number, so that people can say it."""
+    import secrets
+
+    first = ("able", "brisk", "calm", "deft", "eager", "fair", "keen", "merry", "quick", "sunny")
+    second = ("auk", "bee", "crane", "dove", "finch", "heron", "lark", "otter", "swan", "wren")
+    return f"{secrets.choice(first)}_{secrets.choice(second)}{secrets.randbelow(1000)}"

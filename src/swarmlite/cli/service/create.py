@@ -16,6 +16,7 @@ from swarmlite.cli.service.flags.scalars import SCALARS
 from swarmlite.cli.service.flags.table import create_options
 from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.model.names import free_service_name
 from swarmlite.proto.control_pb2 import CreateServiceRequest
 from swarmlite.proto.objects_pb2 import Service
 
@@ -49,7 +50,7 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
     """
     wanted = specs.created(image, args, values)
     if not wanted.annotations.name:
-        wanted.annotations.name = _free_name()
+        wanted.annotations.name = free_service_name()
     control = session.control
     # What is wrong with the spec is said before a registry is asked, which takes its time.
     client.call(control.CreateService, CreateServiceRequest(spec=wanted, check_only=True))
@@ -63,12 +64,3 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
     click.echo(service.id)
     if not values["detach"]:
         converge(session, service.id, quiet=values["quiet"])
-
-
-def _free_name() -> str:
-    """A name for who gives none; two words and a number, so that people can say it."""
-    import secrets
-
-    first = ("able", "brisk", "calm", "deft", "eager", "fair", "keen", "merry", "quick", "sunny")
-    second = ("auk", "bee", "crane", "dove", "finch", "heron", "lark", "otter", "swan", "wren")
-    return f"{secrets.choice(first)}_{secrets.choice(second)}{secrets.randbelow(1000)}"

@@ -20,6 +20,7 @@ from swarmlite.gateway.request import Call
 from swarmlite.gateway.swarm import ask, filters, one_of_these, registry_auth, taken, version
 from swarmlite.gateway.swarmlogs import send_logs
 from swarmlite.model.defaults import update_config
+from swarmlite.model.names import free_service_name
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.proto.control_pb2 import (
     CreateServiceRequest,
@@ -90,8 +91,9 @@ async def inspect(call: Call) -> web.Response:
 
 
 async def create(call: Call) -> web.Response:
-    """A new one; answers its id."""
+    """A new one; answers its id. Who gives it no name has one chosen, as with Docker."""
     spec = service_spec(await call.body(), call.version.minor)
+    spec.annotations.name = spec.annotations.name or free_service_name()
     control = call.backends.control
     await _with_networks(call, spec)
     if auth := registry_auth(call):
