@@ -8,6 +8,7 @@ is of plugins is left out. `make clients` runs them: a minute.
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import subprocess
 import tarfile
@@ -16,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 from docker_clients import COMMANDS, Docker, docker_home
-from swarm_world import remove_everything
+from swarm_world import EXAMPLES, remove_everything
 
 from swarmlite.testing import Cluster, DockerCluster
 
@@ -26,6 +28,11 @@ pytestmark = [
     pytest.mark.clients,
     pytest.mark.skipif(not COMMANDS, reason="Docker's command is not installed"),
 ]
+NOT_OF_DOCKERS = {
+    "shop": "depends_on must be a list|unsupported Compose file version",
+    "cron": "Unknown mode: replicated-job",
+}
+"""Examples that say what the command's schema, or an old one's, does not have; its words."""
 WAITS = "sh -c 'while :; do sleep 1; done'"
 COMPOSE = """
 version: '3'
@@ -234,7 +241,9 @@ class Scene:
 
     def run(self, command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         arguments = shlex.split(command.format(**self.words))
-        return self.docker.run(*arguments, input=stdin, DOCKER_BUILDKIT="0")
+        return self.docker.run(
+            *arguments, input=stdin, DOCKER_BUILDKIT="0", REGISTRY=self.words["registry"]
+        )
 
     def must(self, command: str) -> str:
         done = self.run(command)
@@ -305,6 +314,31 @@ def test_every_command_does_what_it_does_on_docker(scene: Scene, row: Row) -> No
     finally:
         left = [done.stderr for each in row.after if (done := scene.run(each)).returncode]
     assert left == []
+
+
+@pytest.mark.parametrize(
+    "example", sorted(each.parent.name for each in EXAMPLES.glob("*/compose.yml"))
+)
+def test_docker_s_command_deploys_every_example(
+    scene: Scene, shared_cluster: Cluster, example: str
+) -> None:
+    """As far as it reads the file: the services are there, whether or not their images are."""
+    file = EXAMPLES / example / "compose.yml"
+    if example == "tls-proxy":
+        scene.must("secret create site.pem {folder}/file")
+    newest = next(iter(COMMANDS.values()))
+    there = replace(scene, docker=Docker(newest, shared_cluster.manager, scene.docker._home))
+    done = there.run(f"stack deploy --resolve-image never -c {file} {example}")
+    try:
+        if done.returncode and example in NOT_OF_DOCKERS:
+            assert re.search(NOT_OF_DOCKERS[example], done.stderr)
+            return
+        assert done.returncode == 0, done.stderr
+        names = scene.must(f"stack services -q {example}").split()
+        assert len(names) == len(yaml.safe_load(file.read_text())["services"])
+    finally:
+        scene.must(f"stack rm {example}")
+        scene.run("secret rm site.pem")
 
 
 def test_there_are_as_many_commands_as_docker_s_clients_have() -> None:
