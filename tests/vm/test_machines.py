@@ -16,6 +16,7 @@ from pathlib import Path
 import machines
 import pytest
 from machines import VirtualMachine, Wire, wait
+from wiretap import SECRET, counts, watching
 
 from swarmlite.testing import images
 from swarmlite.testing.oci import docker_archive
@@ -221,3 +222,41 @@ def test_overlays_carry_between_the_machines(hosts: list[VirtualMachine], busybo
     wait(lambda: "hello" in manager.attempt(ask)[1], LONG_S, "an answer over the overlay")
     manager.run("swarmlite service rm site")
     wait(lambda: manager.attempt("swarmlite network rm plain")[0] == 0, LONG_S, "no user of it")
+
+
+def asked(host: VirtualMachine, image: str, network: str, name: str) -> bool:
+    words = f"swarmlite run --rm --network {network} {image} wget -q -T 20 -O - http://{name}/"
+    return SECRET.decode() in host.attempt(words)[1]
+
+
+def test_what_an_encrypted_network_carries_cannot_be_read_on_the_wire(
+    hosts: list[VirtualMachine], busybox: str, wire: Wire
+) -> None:
+    """The same request over a plain network can be read."""
+    manager, far = hosts[0], hosts[-1]
+    place = f"--constraint node.hostname=={far.name}"
+    web = shlex.quote(f"echo {SECRET.decode()} >/tmp/index.html; exec httpd -f -h /tmp")
+    for name, option in (("plain", ""), ("sealed", "-o encrypted")):
+        create = f"swarmlite network create -d overlay --attachable {option} {name}"
+        wait(lambda line=create: manager.attempt(line)[0] == 0, LONG_S, f"network {name}")  # type: ignore[misc]
+        create = f"swarmlite service create -q --detach --name on-{name} --network {name} {place}"
+        manager.run(f"{create} {busybox} sh -c {web}")
+        wait(partial(running, manager, f"on-{name}"), LONG_S, f"the task on {name}")
+        ask = partial(asked, manager, busybox, name, f"on-{name}")
+        wait(ask, LONG_S, f"an answer on {name}")
+        with watching(wire, 60) as process:
+            wait(ask, LONG_S, f"an answer on {name} that is watched")
+            sealed, plain, read = counts(process)
+        if name == "plain":
+            assert plain and read
+        else:
+            assert sealed and not plain and not read
+    shown = far.run("cat /proc/net/dev")
+    assert "swarmlite-wg" in shown
+    check = manager.run("swarmlite network check sealed")
+    assert "nodes hear each other, packets of 1370 bytes" in check or "only" in check
+    for name in ("plain", "sealed"):
+        manager.run(f"swarmlite service rm on-{name}")
+        remove = f"swarmlite network rm {name}"
+        wait(lambda line=remove: manager.attempt(line)[0] == 0, LONG_S, "no user of it")  # type: ignore[misc]
+    wait(lambda: "swarmlite-wg" not in far.run("cat /proc/net/dev"), LONG_S, "the device to go")
