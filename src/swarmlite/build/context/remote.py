@@ -8,11 +8,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +36,10 @@ def is_http(address: str) -> bool:
 @contextmanager
 def download(address: str) -> Iterator[BinaryIO]:
     """What an address answers, read as it comes."""
+    import urllib.error  # here: most builds never need it, and it is half of what they load
+    import urllib.request
+    from http.client import HTTPException
+
     request = urllib.request.Request(address, headers={"User-Agent": "swarmlite"})
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
@@ -63,6 +64,8 @@ class _Whole:
         self._left: int | None = length
 
     def read(self, size: int = -1) -> bytes:
+        from http.client import HTTPException
+
         try:
             data = self._answer.read(size)
         except (OSError, HTTPException) as error:
