@@ -499,6 +499,22 @@ async def test_a_watch_of_one_service_shows_no_others(
     )
 
 
+async def test_there_is_one_ingress_network_and_one_network_of_a_name(
+    control: ControlStub, manager: Manager
+) -> None:
+    """Names by whatever case, as DNS does not tell them apart; nothing is made."""
+    manager.put(ingress())
+    for name, inward, words in (
+        ("other", True, "network ingress is the ingress network; there is one"),
+        ("ingress", True, "network ingress already exists"),
+        ("Ingress", False, "network Ingress: there is a network ingress"),
+    ):
+        wanted = pb.CreateNetworkRequest()
+        wanted.spec.annotations.name, wanted.spec.ingress = name, inward
+        await refused(control.CreateNetwork(wanted), AlreadyExists, words)
+    assert len(manager.store.view.networks) == 1
+
+
 async def test_a_subnet_over_a_nodes_own_route_is_refused_with_its_name(
     control: ControlStub, manager: Manager
 ) -> None:
