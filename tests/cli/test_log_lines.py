@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from swarmlite.cli.service import logs as service_logs
 from swarmlite.docker.loglines import MAX_JOINED_BYTES, Joiner
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.moments import moment
@@ -104,3 +105,44 @@ def test_service_logs_joins_the_parts_of_each_task(run: Any, world: Any, monkeyp
     ]  # fmt: skip
     assert len({line.partition("| ")[0] for line in result.out.splitlines()}) == 1
     assert result.err.endswith("| short\n")
+
+
+def test_service_logs_are_merged_by_time_over_nodes(run: Any, world: Any, monkeypatch: Any) -> None:
+    """A node's lines come at once; those of one moment stay as they came."""
+    sent = [(0, 1), (0, 4), (0, 5), (1, 2), (1, 3), (1, 5), (1, 6)]
+
+    async def logs(self: Any, request: Any) -> Any:
+        assert not request.options.plain
+        tasks = list(world.store.view.tasks)
+        for index, second in sent:
+            message = LogMessage(stream=LOG_STDOUT, data=f"{second} of {index}\n".encode())
+            message.timestamp.seconds = 1_700_000_000 + second
+            message.context.task_id = tasks[index].id
+            message.context.node_id = tasks[index].node_id
+            yield LogsResponse(messages=[message])
+
+    monkeypatch.setattr(type(world.lines), "logs", logs)
+    world.running = True
+    run("service", "create", "-d", "--no-resolve-image", "--replicas", "2", "--name", "web", "x")
+    import time
+
+    deadline = time.monotonic() + 60
+    while len(list(world.store.view.tasks)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    lines = run("service", "logs", "web").out.splitlines()
+    assert [line.partition("| ")[2] for line in lines] == [
+        "1 of 0", "2 of 1", "3 of 1", "4 of 0", "5 of 0", "5 of 1", "6 of 1",
+    ]  # fmt: skip
+
+
+def test_what_is_too_much_to_be_held_is_still_printed_whole(monkeypatch: Any) -> None:
+    monkeypatch.setattr(service_logs, "MOST_HELD_BYTES", 2000)
+    sent = []
+    for number in range(100):
+        line = LogMessage(data=b"x")
+        line.timestamp.seconds = number // 2 if number % 2 else number // 2 + 1
+        sent.append(line)
+    seen = [line.timestamp.seconds for line in service_logs.in_order(sent)]
+    assert sorted(seen) == seen
+    assert len(seen) == 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -18,6 +18,7 @@ from swarmlite.docker.loglines import Joiner
 from swarmlite.errors import NotFound
 from swarmlite.proto.control_pb2 import (
     LOG_STDERR,
+    Filter,
     GetRequest,
     ListNodesResponse,
     ListRequest,
@@ -29,6 +30,10 @@ from swarmlite.proto.control_pb2 import (
     LogsRequest,
 )
 from swarmlite.proto.objects_pb2 import Task
+
+MOST_HELD_BYTES = 64 << 20
+OVERHEAD_BYTES = 300
+"""Of a line, beside its text."""
 
 
 @click.command("logs", cls=Command)
@@ -54,20 +59,52 @@ def command(session: Session, /, ref: str, **values: Any) -> None:
     """
     selector, tasks = _select(session, ref)
     options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
-    options.plain = not values["timestamps"]
+    # What is read to its end is merged by time, which text without times has not.
+    merged = len(tasks) > 1 and not values["follow"]
+    options.plain = not values["timestamps"] and not merged
     if values["since"] is not None:
         options.since.CopyFrom(values["since"])
     labels = _Labels(session, tasks, values)
     request = LogsRequest(selector=selector, options=options)
+    lines = _whole(session.control.ServiceLogs(request))
+    for line in in_order(lines) if merged else lines:
+        _write(line, labels)
+
+
+def _whole(call: Any) -> Iterator[LogMessage]:
+    """Lines as they come. Those of several tasks alternate: what comes in parts waits for its last
+    one.
+    """
     joiner = Joiner()
-    for reply in client.stream(session.control.ServiceLogs(request)):
+    for reply in client.stream(call):
         for message in reply.messages:
-            # Those of several tasks alternate: what comes in parts waits for its last one.
             line = joiner.add((message.context.task_id, message.stream), message)
             if line is not None:
-                _write(line, labels)
-    for line in joiner.rest():
-        _write(line, labels)
+                yield line
+    yield from joiner.rest()
+
+
+def in_order(lines: Iterable[LogMessage]) -> Iterator[LogMessage]:
+    """The lines of all nodes by their times, those of one time as they came.
+
+    So much is held at most: of what is larger, only lines that come near each other are in order.
+    """
+    held: list[LogMessage] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line.data) + OVERHEAD_BYTES
+        if size > MOST_HELD_BYTES:
+            held.sort(key=_time)
+            half = len(held) // 2
+            yield from held[:half]
+            del held[:half]
+            size = sum(len(each.data) + OVERHEAD_BYTES for each in held)
+    yield from sorted(held, key=_time)
+
+
+def _time(line: LogMessage) -> tuple[int, int]:
+    return line.timestamp.seconds, line.timestamp.nanos
 
 
 def _write(message: LogMessage, labels: _Labels) -> None:
@@ -88,7 +125,9 @@ def _select(session: Session, ref: str) -> tuple[LogSelector, list[Task]]:
         except NotFound as error:
             raise NotFound(f"no such task or service: {ref}") from error
         return LogSelector(task_ids=[task.id]), [task]
-    return LogSelector(service_ids=[service.id]), []
+    filters = [Filter(key="service", values=[service.id])]
+    found = client.call(session.control.ListTasks, ListTasksRequest(filters=filters))
+    return LogSelector(service_ids=[service.id]), list(found.tasks)
 
 
 class _Labels:
