@@ -327,3 +327,13 @@ async def test_a_report_that_breaks_its_handling_costs_itself_only(
     await agent.report(good.id, task_states.RUNNING)
     await until(lambda: stored(manager, good.id).state == task_states.RUNNING)
     assert len(manager.dispatcher.sessions) == 1
+
+
+def test_a_route_to_everywhere_forbids_no_subnet() -> None:
+    wide = ("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "8000::/1")
+    narrow = ("10.0.0.0/8", "fc00::/7", "192.0.2.0/24")
+    description = NodeDescription()
+    for destination in (*wide, *narrow):
+        description.routes.add(destination=destination)
+    kept = bounds.bounded_description(description).routes
+    assert [route.destination for route in kept] == list(narrow)

@@ -9,15 +9,17 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from api_world import Agent, node, task
+from api_world import Agent, Manager, node, task
 from test_logs_of_managers import Managers
 
 from swarmlite import rpc
-from swarmlite.errors import FailedPrecondition, NotFound
+from swarmlite.errors import FailedPrecondition, NotFound, PermissionDenied
+from swarmlite.manager import auth
 from swarmlite.proto.control_pb2 import (
     CheckNetworkRequest,
     CheckNetworkResponse,
     NetworkFindings,
+    NetworkPeer,
     PeerFinding,
 )
 from swarmlite.proto.control_pb2_grpc import ControlStub
@@ -81,3 +83,18 @@ async def test_what_has_nothing_between_nodes_is_refused(managers: Managers) -> 
     with pytest.raises(NotFound), rpc.translated():
         async for _ in control.CheckNetwork(CheckNetworkRequest(ref="none")):
             raise AssertionError("it was checked")
+
+
+async def test_a_user_has_no_check_forwarded(managers: Managers) -> None:
+    """It would have each node send to addresses of the user's choice."""
+    control = Manager(managers.store, "m9").control
+    peers = [NetworkPeer(node_id="n1", addr="192.0.2.1")]
+    request = CheckNetworkRequest(ref="front", id="mine", nodes=peers, here=["n1"])
+    for role in auth.USERS:
+        token = auth._caller.set(auth.Caller(role, "u"))
+        try:
+            with pytest.raises(PermissionDenied, match="only managers"):
+                async for _ in control.CheckNetwork(request, None):
+                    raise AssertionError("it was checked")
+        finally:
+            auth._caller.reset(token)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from network_world import Host, World
 
-from swarmlite.errors import FailedPrecondition
+from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.network.checking.exchange import Exchange
 from swarmlite.network.checking.frames import SMALL, Frame, pack, tag_of, unpack
 from swarmlite.proto.control_pb2 import NetworkFindings, NetworkPeer, PeerFinding
@@ -28,13 +28,13 @@ async def two_hosts(world: World) -> tuple[Host, Host, Network]:
 
 
 @contextlib.asynccontextmanager
-async def checking(world: World, net: Network) -> AsyncIterator[Found]:
+async def checking(world: World, net: Network, name: str = "c1") -> AsyncIterator[Found]:
     """All hosts probe `net`; what each has said last."""
     nodes = [NetworkPeer(node_id=host.name, addr=host.address) for host in world.hosts]
     said: Found = {}
 
     async def follow(host: Host) -> None:
-        async with contextlib.aclosing(host.network.check("c1", net.id, nodes)) as found:
+        async with contextlib.aclosing(host.network.check(name, net.id, nodes)) as found:
             async for findings in found:
                 said[host.name] = findings
 
@@ -105,6 +105,37 @@ async def test_the_rule_that_drops_is_named_on_the_host_that_has_it(world: World
         await until(lambda: of(said, two, one).heard_bytes == 1450, said)
     for host in (one, two):
         assert "swarmlite-trace" not in host.run("nft", "list tables")
+
+
+async def test_two_checks_at_once_trace_beside_each_other(world: World) -> None:
+    """Each by a table of its own; one that was left is removed at the start of the next agent."""
+    one, two, net = await two_hosts(world)
+    two.run("nft", "table inet closed { chain in { type filter hook input priority 10; policy "
+            "drop; ip saddr != 192.168.77.1 accept; }; }")  # fmt: skip
+    dropped = "dropped by the policy of table inet closed, chain in"
+
+    def tables() -> int:
+        return two.run("nft", "list tables").count("swarmlite-trace-")
+
+    async with checking(world, net, "c2") as other:
+        async with checking(world, net) as said:
+            await until(lambda: of(said, two, one).arriving == dropped, said)
+            await until(lambda: of(other, two, one).arriving == dropped, other)
+            assert tables() == 2
+        assert tables() == 1
+    two.run("nft", "add table inet swarmlite-trace-left")
+    await two.network.close()
+    await two.start()
+    assert tables() == 0
+
+
+async def test_what_is_not_an_address_is_no_part_of_a_command(world: World) -> None:
+    one, two, net = await two_hosts(world)
+    for text in (f"{two.address} more", f"{two.address}\n", "host", ""):
+        peers = [NetworkPeer(node_id="n1", addr=one.address), NetworkPeer(node_id="n2", addr=text)]
+        with pytest.raises(InvalidSpec, match="is not an IP address"):
+            async for _ in one.network.check("c2", net.id, peers):
+                raise AssertionError("a check with such a peer began")
 
 
 async def test_the_largest_packet_that_gets_through_is_found(world: World) -> None:

@@ -221,6 +221,11 @@ def reads_only() -> bool:
     return _caller.get(LOCAL).role == options_pb2.ROLE_READER
 
 
+def is_user() -> bool:
+    """Whether the caller is neither a node nor on this host."""
+    return _caller.get(LOCAL).role in USERS
+
+
 def below_admin() -> bool:
     """Whether the caller is a user to whom the keys of the house are not given."""
     return _caller.get(LOCAL).role in USERS[:-1]

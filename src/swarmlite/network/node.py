@@ -15,6 +15,7 @@ from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
 from swarmlite.model.encryption import is_encrypted
 from swarmlite.network import layout, netns
 from swarmlite.network.api import HOST, EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
+from swarmlite.network.checking import tracing
 from swarmlite.network.checking.check import Order, check
 from swarmlite.network.dns.server import Questions
 from swarmlite.network.drivers.locals import LocalDrivers
@@ -147,6 +148,7 @@ class NodeNetwork:
         self._paths.netns_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             await self._threads.run(self._pin_host)
+            await self._threads.run(tracing.sweep)
             await self.encrypting.start()
             await self.networks.load()
             records = self._sandboxes.load()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import itertools
 import socket
 import struct
 from collections.abc import Iterator
@@ -34,16 +36,14 @@ def own_routes() -> list[HostRoute]:
 
     For a thread in the host's namespace: at each heartbeat. Raises OSError.
     """
-    channel = netlink.Socket()
-    try:
-        found = {
-            (subnet, name)
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for subnet, index in _read(channel, family)
-            if (name := _name(index)) not in _INNER and _matters(subnet)
-        }
-    finally:
-        channel.close()
+    found = set()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.closing(netlink.Socket()) as channel:  # which may not be read to the end
+            found |= {
+                (subnet, name)
+                for subnet, index in _read(channel, family)
+                if (name := _name(index)) not in _INNER and _matters(subnet)
+            }
     ordered = sorted(found, key=lambda route: (route[0].prefixlen, str(route[0]), route[1]))
     return [HostRoute(destination=str(subnet), interface=name) for subnet, name in ordered[:MOST]]
 
@@ -51,11 +51,11 @@ def own_routes() -> list[HostRoute]:
 def _read(channel: netlink.Socket, family: int) -> Iterator[tuple[Subnet, int]]:
     """Destination and interface's index (0: none, as of a blackhole)."""
     head = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)
-    for count, (_, body) in enumerate(channel.dump(GETROUTE, head)):
+    for _, body in itertools.islice(channel.dump(GETROUTE, head), MOST_READ):
         _, length, _, _, table, _, _, kind = struct.unpack_from("=BBBBBBBB", body)
         values = netlink.attributes(body, 12)
         table = _number(values, RTA_TABLE) or table
-        if count >= MOST_READ or table != RT_TABLE_MAIN or kind < RTN_UNICAST:
+        if table != RT_TABLE_MAIN or kind < RTN_UNICAST:
             continue
         packed = values.get(RTA_DST, b"")
         if packed:

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 import grpc.aio
 
 from swarmlite import rpc
-from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError
+from swarmlite.errors import FailedPrecondition, InvalidSpec, PermissionDenied, SwarmliteError
 from swarmlite.ids import new_id
+from swarmlite.manager import auth
 from swarmlite.manager.dispatcher import items
 from swarmlite.manager.dispatcher.checking import NO_SESSION, Checks
 from swarmlite.proto.control_pb2 import (
@@ -46,6 +47,8 @@ class NetworkChecks:
         if self._checks is None:
             raise FailedPrecondition("this manager checks no networks")
         if request.id:
+            if auth.is_user():  # whose addresses would be anybody's
+                raise PermissionDenied("only managers forward a check to each other")
             async for answer in self._forwarded(self._checks, network, request):
                 yield answer
             return

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from swarmlite.errors import FailedPrecondition
 from swarmlite.manager.dispatcher.sessions import Sessions
 from swarmlite.model.validate.reports import bounded_findings
 from swarmlite.proto.control_pb2 import NetworkFindings, NetworkPeer
@@ -44,7 +45,12 @@ class Checks:
     async def asking(
         self, check_id: str, network_id: str, nodes: Sequence[NetworkPeer], asked: Sequence[str]
     ) -> AsyncIterator[Found]:
-        """Have `asked`, of the `nodes` that take part, probe; they end when this is left."""
+        """Have `asked`, of the `nodes` that take part, probe; they end when this is left.
+
+        Raises FailedPrecondition for a check that runs already.
+        """
+        if check_id in self._checks:
+            raise FailedPrecondition(f"check {check_id} runs already")
         found: Found = asyncio.Queue()
         self._checks[check_id] = frozenset(asked), found
         order = CheckNetwork(id=check_id, network_id=network_id, nodes=nodes)

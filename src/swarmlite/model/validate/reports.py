@@ -54,6 +54,8 @@ MAX_LINES = 50_000
 MAX_LINE_BYTES = 1024 * 1024
 MAX_NUMBER = 2**62
 MAX_PEERS = 10_000
+MIN_ROUTE_BITS = 7
+"""Of the widest destinations that count: 10.0.0.0/8 is one, fc00::/7 too."""
 MAX_ROUTES = 64
 MAX_MTU = 65535
 _FIRST_S, _LAST_S = 0, 253_402_300_799  # the years that can be written
@@ -139,7 +141,7 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
         warnings=[one_line(text, MAX_WORD) for text in description.warnings[:MAX_WARNINGS]],
     )
     for route in description.routes[:MAX_ROUTES]:
-        if destination := subnet(route.destination):
+        if (destination := subnet(route.destination)) and not _too_wide(destination):
             kept.routes.add(destination=destination, interface=one_line(route.interface, MAX_ID))
     if description.HasField("encryption"):
         kept.encryption.CopyFrom(_encryption(description.encryption))
@@ -152,6 +154,11 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
     if description.HasField("engine"):
         kept.engine.CopyFrom(_engine(description.engine))
     return kept
+
+
+def _too_wide(destination: str) -> bool:
+    """Whether a route is a default one, or half of it: one node's word would forbid all subnets."""
+    return ipaddress.ip_network(destination).prefixlen < MIN_ROUTE_BITS
 
 
 def _resources(resources: Resources) -> Resources:

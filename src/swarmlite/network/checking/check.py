@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
-from swarmlite.errors import FailedPrecondition
+from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.network import netlink
 from swarmlite.network.checking.exchange import Exchange
 from swarmlite.network.checking.frames import Frame, tag_of
@@ -21,6 +23,7 @@ from swarmlite.network.netlink.constants import GETROUTE
 from swarmlite.network.netns import Threads
 from swarmlite.proto.control_pb2 import NetworkFindings, NetworkPeer, PeerFinding
 
+Made = TypeVar("Made", Wire, Trace)
 LIMIT_S = 60.0
 ROUND_S = 0.1
 PER_PEER_S = 0.002
@@ -47,13 +50,14 @@ async def check(
 ) -> AsyncGenerator[NetworkFindings, None]:
     """What is found, whenever it changes; ends after LIMIT_S.
 
-    Raises FailedPrecondition, OSError. Closed or cancelled: nothing of it is left.
+    Raises FailedPrecondition, OSError, InvalidSpec for what is not an address. Closed or cancelled:
+    nothing of it is left.
     """
     tag = tag_of(order.id)
     numbers = {peer.node_id: number for number, peer in enumerate(order.nodes)}
     me = numbers[order.node_id]
-    addresses = {n: order.nodes[n].addr for n in numbers.values() if n != me}
-    wire = await threads.run(lambda: Wire(overlay, threads.host, tag, addresses))
+    addresses = {n: _address(order.nodes[n].addr) for n in numbers.values() if n != me}
+    wire = await _kept(threads, lambda: Wire(overlay, threads.host, tag, addresses))
     part = _Part(order, Exchange(me, addresses, overlay.mtu), wire, addresses, repairs)
     loop = asyncio.get_running_loop()
     loop.add_reader(wire.socket, part.receive)
@@ -154,7 +158,8 @@ class _Part:
     @asynccontextmanager
     async def _trace(self, threads: Threads, addresses: set[str], vni: int) -> AsyncIterator[None]:
         try:
-            trace = await threads.run(lambda: Trace(addresses, self._order.port, vni))
+            name = tag_of(self._order.id).hex()
+            trace = await _kept(threads, lambda: Trace(name, addresses, self._order.port, vni))
         except (OSError, FailedPrecondition) as error:
             for number in self._exchange.silent():
                 self._say(self._arriving, number, f"the kernel cannot trace packets: {error}")
@@ -182,6 +187,25 @@ class _Part:
         if words and where.get(number) != words:
             where[number] = words
             self.news.set()
+
+
+async def _kept(threads: Threads, make: Callable[[], Made]) -> Made:
+    """What a thread makes. Cancelled meanwhile: it is closed again."""
+    making = asyncio.ensure_future(threads.run(make))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        made = await making
+        await threads.run(made.close)
+        raise
+
+
+def _address(text: str) -> str:
+    """In its usual form: it becomes part of nft's commands."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise InvalidSpec(f"a node's data path: {text!r} is not an IP address") from error
 
 
 def _no_route(address: str) -> str:

@@ -16,7 +16,7 @@ from swarmlite.errors import FailedPrecondition
 from swarmlite.network import nft
 from swarmlite.network.netlink import NETLINK_NETFILTER, attributes
 
-TABLE = "inet swarmlite-trace"
+_PREFIX = "inet swarmlite-trace-"
 _TRACE_GROUP = 9
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _TRACE_MESSAGE = 10 << 8 | 17
@@ -47,7 +47,7 @@ class Seen:
     """The rule that dropped it; empty while it goes on."""
 
 
-def table(peers: Collection[str], port: int, vni: int) -> str:
+def table(name: str, peers: Collection[str], port: int, vni: int) -> str:
     """The commands that mark what goes to and comes from `peers` in one network's tunnel."""
     family = "ip6" if any(":" in peer for peer in peers) else "ip"
     shared = {"family": family, "peers": ", ".join(sorted(peers)), "port": port, "vni": vni}
@@ -55,24 +55,33 @@ def table(peers: Collection[str], port: int, vni: int) -> str:
         _RULES % {**shared, "chain": "arriving", "hook": "prerouting", "side": "saddr"},
         _RULES % {**shared, "chain": "sending", "hook": "output", "side": "daddr"},
     ]
-    return f"{_removal()}table {TABLE} {{{''.join(chains)}}}\n"
+    return f"{_removal(name)}table {_PREFIX}{name} {{{''.join(chains)}}}\n"
 
 
-def _removal() -> str:
-    return f"table {TABLE}\ndelete table {TABLE}\n"
+def _removal(name: str) -> str:
+    return f"table {_PREFIX}{name}\ndelete table {_PREFIX}{name}\n"
+
+
+def sweep() -> None:
+    """Remove what checks of a process that was killed left in the calling thread's namespace."""
+    with contextlib.suppress(FailedPrecondition):
+        for line in nft.ask("list tables").splitlines():
+            if line.startswith(f"table {_PREFIX}"):
+                nft.run(f"delete {line}\n")
 
 
 class Trace:
     """Of the calling thread's namespace from `__init__` to `close`."""
 
-    def __init__(self, peers: Collection[str], port: int, vni: int) -> None:
-        """Raises OSError, FailedPrecondition."""
+    def __init__(self, name: str, peers: Collection[str], port: int, vni: int) -> None:
+        """`name` tells it from other checks'. Raises OSError, FailedPrecondition."""
+        self._name = name
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         try:
             self.socket.setblocking(False)
             self.socket.bind((0, 0))
             self.socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _TRACE_GROUP)
-            nft.run(table(peers, port, vni))
+            nft.run(table(name, peers, port, vni))
         except BaseException:
             self.socket.close()
             raise
@@ -102,7 +111,7 @@ class Trace:
         """On a thread in the same namespace. Nothing of it stays."""
         self.socket.close()
         with contextlib.suppress(FailedPrecondition):
-            nft.run(_removal())
+            nft.run(_removal(self._name))
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
