@@ -6,12 +6,15 @@ that the time is the control plane's and not that of 40 interfaces.
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from .commands import LAUNCHER
 from .docker_peer import DockerPeer
 from .replicas import wait
 from .swarmlite_host import SwarmliteHost
@@ -33,55 +36,74 @@ NETWORKS = "networks:\n  host: {external: true, name: host}\n"
 class Engine(Protocol):
     """What both sides answer."""
 
-    def cli(self, *args: str) -> str: ...
     def running(self, service: str) -> int: ...
     def containers(self) -> int: ...
 
 
+@dataclass(frozen=True)
+class Side:
+    """An engine, the words that its command begins with, and an image that it has."""
+
+    engine: Engine
+    command: list[str]
+    image: str
+
+    def cli(self, *words: str) -> None:
+        subprocess.run([*self.command, *words], check=True, capture_output=True)
+
+
 def measure(docker: DockerPeer, ours: SwarmliteHost, image: str) -> list[Row]:
     """Seconds of each way, in turn with Docker's."""
-    rows = []
+    paths = ours.cluster.manager.paths
     with tempfile.TemporaryDirectory() as folder:
-        ways: dict[str, Callable[[Engine, str], float]] = {
+        launcher = Path(folder) / "swarmlite"
+        launcher.write_text(LAUNCHER)
+        launcher.chmod(0o755)
+        command = [str(launcher), "--run-dir", str(paths.run_dir)]
+        mine = Side(ours, [*command, "--state-dir", str(paths.state_dir)], ours.image)
+        peer = Side(docker, ["docker", "-H", f"unix://{docker.socket}"], image)
+        file = Path(folder) / "compose.yml"
+        ways: dict[str, Callable[[Side], float]] = {
             f"`service create` of {SERVICES} services": _created,
-            f"`stack deploy` of {SERVICES} services": lambda engine, image: _deployed(
-                engine, image, Path(folder) / "compose.yml"
-            ),
+            f"`stack deploy` of {SERVICES} services": lambda side: _deployed(side, file),
         }
-        for what, way in ways.items():
-            mine, peer = [way(ours, ours.image)], []
-            for _ in range(TURNS):
-                peer.append(way(docker, image))
-                mine.append(way(ours, ours.image))
-            rows.append(spread_row(f"{what}: to all running", "s", mine, peer, at_most=0.1))
-    return rows
+        return [_row(what, way, mine, peer) for what, way in ways.items()]
 
 
-def _created(engine: Engine, image: str) -> float:
+def _row(what: str, way: Callable[[Side], float], mine: Side, peer: Side) -> Row:
+    ours, theirs = [way(mine)], []
+    for _ in range(TURNS):
+        theirs.append(way(peer))
+        ours.append(way(mine))
+    return spread_row(f"{what}: to all running", "s", ours, theirs, at_most=0.1)
+
+
+def _created(side: Side) -> float:
     names = [f"s{number}" for number in range(SERVICES)]
     started = time.monotonic()
     for name in names:
-        engine.cli(
+        side.cli(
             "service", "create", "-d", "--no-resolve-image", "--name", name, "--network", "host",
-            "--stop-grace-period", "0s", image, "sleep", "3600",
+            "--stop-grace-period", "0s", side.image, "sleep", "3600",
         )  # fmt: skip
-    return _until_all_run(engine, names, started)
+    return _until_all_run(side, names, started)
 
 
-def _deployed(engine: Engine, image: str, file: Path) -> float:
-    services = "".join(SERVICE.format(number=n, image=image) for n in range(SERVICES))
+def _deployed(side: Side, file: Path) -> float:
+    services = "".join(SERVICE.format(number=n, image=side.image) for n in range(SERVICES))
     file.write_text(f'version: "3.8"\nservices:\n{services}{NETWORKS}')
     names = [f"{STACK}_s{number}" for number in range(SERVICES)]
     started = time.monotonic()
-    engine.cli("stack", "deploy", "--resolve-image", "never", "-c", str(file), STACK)
-    return _until_all_run(engine, names, started)
+    side.cli("stack", "deploy", "--resolve-image", "never", "-c", str(file), STACK)
+    return _until_all_run(side, names, started)
 
 
-def _until_all_run(engine: Engine, names: list[str], started: float) -> float:
+def _until_all_run(side: Side, names: list[str], started: float) -> float:
     """Seconds; the services are gone afterwards."""
+    engine = side.engine
     for name in reversed(names):
         wait(lambda name=name: engine.running(name) == 1, f"{name} running")
     took = time.monotonic() - started
-    engine.cli("service", "rm", *names)
-    wait(lambda: engine.containers() == 0, "40 services gone")
+    side.cli("service", "rm", *names)
+    wait(lambda: engine.containers() == 0, f"{SERVICES} services gone")
     return took

@@ -64,6 +64,63 @@ def test_one_line_says_it(run: Any, line: str, status: int, said: str) -> None:
     assert result.out == ""
 
 
+@pytest.mark.parametrize(
+    ("flags", "field", "said"),
+    [
+        ("--mode replicated-job --update-delay 1s", "update", "a job has no update config"),
+        ("--endpoint-mode dnsrr -p 80:80", "endpoint-mode", "dnsrr"),
+        ("--mode global --replicas-max-per-node 2", "--replicas-max-per-node", "--mode global"),
+        ("--network nowhere", "nowhere", "not found"),
+        ("--secret nowhere", "nowhere", "not found"),
+        ("--config nowhere", "nowhere", "not found"),
+        ("--limit-cpu 0.0001", "cpu", "0.001"),
+        ("--limit-memory 1m", "memory", "4MiB"),
+        ("--constraint node.size==3", "node.size", "unknown key"),
+        ("--placement-pref spread=node.size", "node.size", "unknown key"),
+        ("--restart-window 1s --mode global-job --replicas 2", "--replicas", "cannot be used with"),
+        ("--schedule @daily", "--schedule", "job"),
+        ("--replicas-min 3 --replicas-max 2 --scale-cpu 50", "--replicas-m", "2"),
+        ("--update-canary-promote manual", "--update-canary-promote", "--update-canary"),
+        ("--depends-on nobody:soon", "--depends-on", "healthy"),
+        ("--hostname {{.Node", "hostname", "template"),
+        ("--mount type=volume,src=a,dst=/d --mount type=tmpfs,dst=/d", "/d", "twice"),
+        ("--stop-signal NOPE", "NOPE", "signal"),
+        ("--restart-max-attempts -1", "--restart-max-attempts", "0 or more"),
+    ],
+)
+def test_a_field_that_is_wrong_or_contradicts_another_is_named_and_nothing_is_stored(
+    run: Any, world: Any, flags: str, field: str, said: str
+) -> None:
+    line = ["service", "create", "-d", "--no-resolve-image", "--name", "web"]
+    result = run(*line, *flags.split(), "x")
+    assert result.status in (1, 125)
+    assert result.err.count("\n") == 1
+    assert field in result.err, result.err
+    assert said in result.err, result.err
+    assert run("service", "ls", "-q").out == ""
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a/b", "x" * 64, "-a", ""])
+@pytest.mark.parametrize("noun", ["service", "network", "secret", "config"])
+def test_a_name_that_is_none_is_refused_and_written_out(
+    run: Any, world: Any, noun: str, name: str
+) -> None:
+    words = {
+        "service": ["-d", "--no-resolve-image", f"--name={name}", "x"],
+        "network": ["-d", "overlay", "--", name],
+        "secret": ["--", name, "/proc/version"],
+        "config": ["--", name, "/proc/version"],
+    }[noun]
+    result = run(noun, "create", *words)
+    if not name and noun == "service":
+        return  # it is given one
+    if noun in ("secret", "config") and name == "x" * 64:
+        name = "x" * 65
+        result = run(noun, "create", "--", name, "/proc/version")
+    assert result.status in (1, 125), result.out
+    assert result.err.count("\n") == 1
+
+
 def test_a_worker_says_that_it_is_one(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
     answer = {"ok": {"swarm": "active", "role": "worker", "node_id": "n"}}
     with _daemon(tmp_path, answer):

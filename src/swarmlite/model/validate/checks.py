@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model import templates
 from swarmlite.proto.types_pb2 import Annotations
 
 MAX_LABEL_NAME = 1024
@@ -216,3 +217,11 @@ def member(where: str, number: int, enum: object) -> None:
     """A number that the enum knows."""
     if number not in enum.values():  # type: ignore[attr-defined]  # EnumTypeWrapper has no common type
         raise InvalidSpec(f"{where}: {number} is not a known value")
+
+
+def template(where: str, value: str) -> None:
+    """Text in which templates may stand."""
+    try:
+        templates.check(value)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{where}: {error}") from error

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model import templates
 from swarmlite.model.image_sources import check_sources
 from swarmlite.model.references import HOST_GATEWAY, Reference
 from swarmlite.model.signals import signal_number
@@ -67,12 +66,12 @@ def _environment(spec: ContainerSpec) -> None:
         if not name or not name.isprintable():
             raise InvalidSpec(f"--env {entry[:60]!r}: expected NAME=value")
         checks.text(f"--env {name}", value, lines=True)
-        templates.check(entry)
+        checks.template(f"--env {name}", entry)
 
 
 def _identity(spec: ContainerSpec) -> None:
     if "{{" in spec.hostname:
-        templates.check(spec.hostname)
+        checks.template("--hostname", spec.hostname)
     elif spec.hostname:
         checks.host_name("--hostname", spec.hostname, MAX_HOSTNAME)
     if spec.user:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model import templates
 from swarmlite.model.references import Reference
 from swarmlite.proto.specs_pb2 import ContainerSpec
 from swarmlite.proto.types_pb2 import Mount
@@ -52,7 +51,7 @@ def _mount(mount: Mount) -> None:
     if not mount.target:
         raise InvalidSpec(f"--mount source={mount.source[:80]}: target must be provided")
     for value in (mount.target, mount.source):
-        templates.check(value)
+        checks.template(where, value)
         checks.text(where, value)
     check_target(where, mount.target, bind=mount.type == Mount.BIND)
     _source(where, mount)
@@ -94,4 +93,4 @@ def _volume(where: str, mount: Mount) -> None:
     for values in (options.labels, options.driver_config.options):
         for value in values.values():
             checks.text(where, value, lines=True)
-            templates.check(value)
+            checks.template(where, value)

@@ -50,8 +50,11 @@ def _list(
 
     def add(spec: ServiceSpec, values: Sequence[Any]) -> None:
         target = path(spec)
-        merged = {key(item): item for item in target}
-        merged.update({key(item): item for item in values})
+        given: dict[str, Any] = {}
+        for item in values:
+            if given.setdefault(key(item), item) != item:
+                raise InvalidSpec(f"{names[0]}: {key(item)[:80]} is specified twice")
+        merged = {key(item): item for item in target} | given
         _replace(target, list(merged.values()))
 
     def remove(spec: ServiceSpec, keys: Sequence[str]) -> None:
