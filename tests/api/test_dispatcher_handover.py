@@ -67,6 +67,12 @@ async def test_sessions_end_for_good_only_where_another_manager_has_the_store(
     dispatcher._reports.node_status("n1", NodeStatus(state=NodeStatus.DOWN))
     dispatcher._reports.forget_statuses()
     assert not dispatcher._reports.take(manager.store.view, dispatcher._now())
+    await handover.look()  # who had it answers no more: there is nowhere to go again
+    assert handover.away
+    seconds[0] += GRACE_S
+    await handover.look()
+    assert not handover.away
+    await agents("n1").connect()
     has_store[0] = True
     await handover.look()
     assert not handover.away

@@ -134,6 +134,7 @@ async def test_a_late_node_whose_host_falls_silent_is_down_before_the_third_hear
     port = reserved.port()
     monkeypatch.setattr(hosts, "PORT", port)
     monkeypatch.setattr(silence, "LOOK_S", 3600)  # the test says when
+    monkeypatch.setattr(silence, "TIMEOUT_S", 3.0)
     try:
         async with World() as world:
             await _one_host_falls_silent(world, port)

@@ -77,6 +77,8 @@ class Handover:
             return
         if not self.away and not await self._goes(others):
             return
+        if math.isinf(self._until) and not await self._elsewhere(others):
+            self._until = self._clock() + GRACE_S  # who had it has lost it as well
         if self._clock() >= self._until:
             self.away = False
             return
@@ -85,7 +87,7 @@ class Handover:
 
     async def _goes(self, others: list[Node]) -> bool:
         """Whether its nodes are to go from now on."""
-        elsewhere = any(await asyncio.gather(*(self._has_it(node) for node in others)))
+        elsewhere = await self._elsewhere(others)
         if self._has_store() or (self._tried and not elsewhere):
             return False
         log.warning("the store is lost: nodes are to go to the other managers")
@@ -93,6 +95,9 @@ class Handover:
         self._until = math.inf if elsewhere else self._clock() + GRACE_S
         self._reports.forget_statuses()
         return True
+
+    async def _elsewhere(self, others: list[Node]) -> bool:
+        return any(await asyncio.gather(*(self._has_it(node) for node in others)))
 
     async def _has_it(self, node: Node) -> bool:
         address = node.manager_status.addr
