@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 World = tuple[Cluster, str]
 GAP_S = 10.0
-"""What `faults.md` allows; the figure aimed at, 3 s, is of an idle machine: it is printed."""
+"""What is allowed; the figure aimed at, 3 s, is of an idle machine: it is printed."""
 
 
 Fault = Callable[[Cluster, Host], AbstractContextManager[None]]

@@ -1,6 +1,6 @@
-"""Pages of docs/ that are made from the code: `python -m swarmlite.testing.reference` in a clone.
+"""docs/compose.md, made from the code: `python -m swarmlite.testing.reference` in a clone.
 
-`compose.md` says what becomes of each key of a compose file, `commands.md` what each command takes.
+It says what becomes of each key of a compose file. The commands' pages: swarmlite.cli.reference.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import click
-
-from swarmlite.cli.root import root
 from swarmlite.stack import load
 from swarmlite.stack.canonical import objects, older
 from swarmlite.stack.canonical import service as long_form
@@ -83,51 +80,13 @@ def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def commands() -> str:
-    """The page of commands."""
-    parts = [
-        "# Commands",
-        MADE,
-        "What differs from Docker's: [cli.md](cli.md). `swarmlite COMMAND --help` says the same.",
-    ]
-    for ctx in _contexts(click.Context(root, info_name="swarmlite")):
-        if isinstance(ctx.command, click.Group):
-            continue
-        usage = " ".join(ctx.command.collect_usage_pieces(ctx))
-        parts += [f"## {ctx.command_path}", f"`{ctx.command_path} {usage}`"]
-        if ctx.command.help:
-            parts.append(ctx.command.help.strip())
-        records = [_option(param, ctx) for param in ctx.command.params]
-        if shown := [record for record in records if record]:
-            parts.append("\n".join(f"- `{names}` {text}" for names, text in shown))
-    return "\n\n".join(parts) + "\n"
-
-
-def _option(param: click.Parameter, ctx: click.Context) -> tuple[str, str] | None:
-    return param.get_help_record(ctx) if isinstance(param, click.Option) else None
-
-
-def _contexts(ctx: click.Context) -> Iterator[click.Context]:
-    """Of a command and of all below it but hidden ones."""
-    yield ctx
-    if isinstance(ctx.command, click.Group):
-        for name in ctx.command.list_commands(ctx):
-            command = ctx.command.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                yield from _contexts(click.Context(command, info_name=name, parent=ctx))
-
-
-PAGES = {"compose.md": compose, "commands.md": commands}
-
-
 def main() -> int:
-    """Write them."""
+    """Write it."""
     folder = Path(__file__).parents[3] / "docs"
     if not folder.is_dir():
         print("this is no clone of swarmlite: there is no docs/ to write to", file=sys.stderr)
         return 1
-    for name, made in PAGES.items():
-        (folder / name).write_text(made())
+    (folder / "compose.md").write_text(compose())
     return 0
 
 

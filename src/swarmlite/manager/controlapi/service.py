@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -81,8 +81,7 @@ class ControlService(ControlServicer):
         self._api = Api(store, node_id, now)
         self._logs = logs
         self._health = health
-        warnings = lambda: health.warnings if health else ()  # noqa: E731
-        self._nodes = Nodes(self._api, members, warnings, channel)
+        self._nodes = Nodes(self._api, members, self._warnings, channel)
         self._services = Services(self._api)
         self._tasks = Tasks(self._api)
         self._networks = Networks(self._api)
@@ -93,6 +92,9 @@ class ControlService(ControlServicer):
         self._tunnels = tunnels
         self._figures = AllFigures(self._api, figures, channel) if figures else None
         self._checks = NetworkChecks(self._api, checks, channel)
+
+    def _warnings(self) -> Iterable[str]:
+        return self._health.warnings if self._health else ()
 
     async def GetNode(self, request: pb.GetRequest, context: Context) -> objects.Node:
         """See control.proto."""
