@@ -225,6 +225,8 @@ def test_what_has_a_form_is_left_out_when_it_does_not_have_it() -> None:
     known = bounds.bounded_description(description)
     assert known.hostname == "]0;owned host" and not known.data_path_addr
     assert known.addresses == ["fd00::1"]
+    description.data_path_addr = "::1"  # every other node would have to have it in its rules
+    assert not bounds.bounded_description(description).data_path_addr
     assert known.resources.memory_bytes == 0
 
 

@@ -105,6 +105,7 @@ def test_a_task_of_an_encrypted_network_goes_where_it_can_be_encrypted(world):
     def says(reason):
         def change(node):
             said = node.description.encryption
+            node.description.data_path_addr = f"192.0.2.{nodes.index(node.id)}"
             said.public_key, said.port = b"" if reason else bytes(32), 2383
             said.reason = reason
 
@@ -123,6 +124,13 @@ def test_a_task_of_an_encrypted_network_goes_where_it_can_be_encrypted(world):
     world.change_node(nodes[1], says(""))
     world.settle()
     assert counts(world, service_id) == {nodes[1]: 2}
+    # Another that says the same key can not.
+    world.change_node(nodes[2], says(""))
+    more = service_spec("more", replicas=2)
+    more.task.networks.add(target=network)
+    second = world.create_service(more)
+    world.settle()
+    assert counts(world, second) == {nodes[1]: 2}
 
 
 def encrypted(network):

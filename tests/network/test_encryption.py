@@ -8,6 +8,7 @@ and tells is encoded and decoded by pyroute2. tests/vm has the real one.
 from __future__ import annotations
 
 import asyncio
+import errno
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,9 @@ from swarmlite.errors import FailedPrecondition
 from swarmlite.network import netlink, netns
 from swarmlite.network.encryption import device, keys, plan, wiring
 from swarmlite.network.encryption.plan import DEVICE, Peer, added, changes, inner_address, peers
+from swarmlite.network.view import View
 from swarmlite.proto.control_pb2 import NetworkFindings, NetworkPeer
+from swarmlite.proto.dispatcher_pb2 import Endpoint
 from swarmlite.proto.objects_pb2 import Network
 
 A, B = bytes([1]) * 32, bytes([2]) * 32
@@ -35,9 +38,12 @@ class Kernel:
         self.private, self.port = b"", 0
         self.peers: dict[bytes, wgmsg.wgdevice_peer] = {}
         self.told = 0
+        self.refuses = False
 
     def set(self, interface: str, **values: Any) -> None:
         assert interface == DEVICE
+        if self.refuses:
+            raise OSError(errno.ENOMEM, "no memory")
         if "peer" not in values:
             self.private, self.port = b64decode(values["private_key"]), values["listen_port"]
             return
@@ -51,7 +57,10 @@ class Kernel:
 
     def info(self, interface: str) -> list[wgmsg]:
         made = wgmsg()
-        made["attrs"] = [["WGDEVICE_A_IFNAME", interface]]
+        made["attrs"] = [["WGDEVICE_A_IFNAME", interface], ["WGDEVICE_A_LISTEN_PORT", self.port]]
+        if self.private:
+            own = plan.text_of(keys.Keys(self.private).public)
+            made["attrs"].append(["WGDEVICE_A_PUBLIC_KEY", own])
         if self.peers:
             made["attrs"].append(["WGDEVICE_A_PEERS", [_again(p) for p in self.peers.values()]])
         return [_decoded(made)]
@@ -145,6 +154,17 @@ def test_keys_are_made_once_and_stay_on_the_disk(tmp_path: Path) -> None:
 def test_this_kernel_s_word_is_asked_for(threads: netns.Threads) -> None:
     said = in_thread(lambda: device.hindrance(threads.host))
     assert said == "" or said.startswith("the kernel has no WireGuard: kernel option CONFIG_WIRE")
+
+
+def test_an_address_that_is_not_ipv4_is_nobodys_place() -> None:
+    net, view = Network(id="n"), View("n1")
+    net.spec.driver.options["encrypted"] = ""
+    said = {
+        name: Endpoint(id=name, network_id="n", node_id=name, node_addr=addr, node_key=key)
+        for name, addr, key in (("a", "::1", A), ("b", "192.0.2.7", B), ("c", "", OTHER))
+    }
+    view.replace({"n": net}, said, {})
+    assert list(peers(view)) == [B]
 
 
 # two hosts
@@ -330,3 +350,81 @@ async def test_a_port_that_is_taken_is_a_reason(
     await one.network.close()
     await one.start()
     assert one.network.encrypting.describe().reason == "UDP port 2383 is taken on this host"
+
+
+async def test_a_node_without_a_place_inside_stops_nobody(world: World, kernels: Kernels) -> None:
+    """One whose key the managers leave out: nothing of it is led to whose address it says."""
+    one, two, net = await two_hosts(world, kernels)
+    theirs = two.network.encrypting.describe()
+    world.endpoints["bad"] = Endpoint(
+        id="bad", network_id=net.id, addr="10.1.0.50/24", node_id="x", node_addr=two.address
+    )
+    await world.tell()
+    await one.network.reconcile()
+    assert set(kernels(one).peers) == {theirs.public_key}
+    place = one.paths.netns_dir / f"net-{net.id}"
+    assert "02:42:0a:01:00:32" not in one.run("bridge", "fdb", "show", "dev", "vx0", netns=place)
+    assert await answers(world) == ["t2 10.1.0.11"]
+
+
+async def test_what_fails_of_encryption_stops_no_other_network(
+    world: World, kernels: Kernels
+) -> None:
+    one, two, _ = await two_hosts(world, kernels)
+    plain = world.network("plain", 4098, "10.2.0.0/24")
+    sandbox = await world.task(one, "p1", (plain, "10.2.0.11/24"))
+    kernels(one).refuses = True
+    one.network.preshare(PSK)
+    await world.task(two, "p2", (plain, "10.2.0.12/24"), serve=80)
+    await one.network.settled()
+    asked = await one.ask("tcp", "10.2.0.12", 80, netns=sandbox.netns)
+    assert asked == ["p2 10.2.0.11"]
+    one.run("ip", "link", "delete", "vx0", netns=one.paths.netns_dir / f"net-{plain.id}")
+    with pytest.raises(FailedPrecondition, match=r"encryption of networks: .*no memory"):
+        await one.network.reconcile()
+    assert await one.ask("tcp", "10.2.0.12", 80, netns=sandbox.netns) == ["p2 10.2.0.11"]
+    kernels(one).refuses = False
+    await one.network.reconcile()
+    assert kernels(one).preshared(two.network.encrypting.describe().public_key) == PSK
+
+
+async def test_a_device_that_is_half_made_is_mended(world: World, kernels: Kernels) -> None:
+    """Down, with another key, or one that could not be filled: all of it is set again."""
+    one, _, _ = await two_hosts(world, kernels)
+    kernel, own = kernels(one), inner_address(one.address)
+    private = kernel.private
+
+    def whole() -> bool:
+        shown = one.run("ip", "-6", "address", "show", "dev", DEVICE, "up")
+        return own in shown and (kernel.private, kernel.port) == (private, 2383)
+
+    one.run("ip", "link", "set", DEVICE, "down")
+    await one.network.reconcile()
+    assert whole()
+    kernel.private, kernel.port = bytes(31) + b"\1", 7
+    await one.network.reconcile()
+    assert whole()
+    one.run("ip", "link", "delete", DEVICE)
+    kernel.private, kernel.port, kernel.refuses = b"", 0, True
+    kernel.peers.clear()
+    with pytest.raises(FailedPrecondition, match="no memory"):
+        await one.network.reconcile()
+    assert DEVICE not in one.run("ip", "link")
+    kernel.refuses = False
+    await one.network.reconcile()
+    assert whole() and kernel.peers
+
+
+async def test_the_managers_key_is_not_their_word_on_networks(
+    world: World, kernels: Kernels
+) -> None:
+    """It comes before the assignments: what an earlier process left stays until these are here."""
+    one, _, _ = await two_hosts(world, kernels)
+    await one.network.close()
+    (one.paths.agent_dir / "networks").unlink(missing_ok=True)
+    await one.start()
+    one.network.preshare(PSK)
+    await one.network.settled()
+    await one.network.reconcile()
+    assert DEVICE in one.run("ip", "link")
+    assert await answers(world) == ["t2 10.1.0.11"]

@@ -1,8 +1,8 @@
 """The managers' key of encrypted networks: made with the first of them, and replaced twice a day.
 
 It is mixed into each handshake between nodes, whose own keys never leave them. Nodes hear of it by
-their sessions. A new one breaks nothing: what two nodes agreed on holds for minutes, and by then
-both have it.
+their sessions. What two nodes agreed on holds for minutes, and by then both have a new one; a node
+that has no manager all that time loses its tunnels until it hears of it.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ class NodeNetwork:
 
     def preshare(self, key: bytes) -> None:
         """Take the managers' key for encrypted networks; the kernel has it soon."""
-        if self.encrypting.preshare(key):
+        if self.encrypting.preshare(key) and self._informed:  # the first word touches all anyway
             networks = self._view.networks.values()
             self._take(Touched(networks={n.id for n in networks if is_encrypted(n)}))
 
@@ -296,6 +296,7 @@ class NodeNetwork:
         await self._sandboxes.flush(touched)
         gone = {address for network, address in touched.gone if self._view.is_ingress(network)}
         await self._host.forget(gone)
+        self._overlays.check_encryption()
 
     async def _ingress(self) -> None:
         async with self._ingress_lock:
@@ -451,7 +452,8 @@ class NodeNetwork:
         overlay = await self._overlays.get(network_id)
         repairs = await self._threads.run(overlay.reconcile)
         if is_encrypted(self._view.networks.get(network_id)):
-            nodes = [NetworkPeer(node_id=n.node_id, addr=inner_address(n.addr)) for n in nodes]
+            known = [n for n in nodes if n.addr]
+            nodes = [NetworkPeer(node_id=n.node_id, addr=inner_address(n.addr)) for n in known]
         order = Order(check_id, self._view.node_id, nodes, self._vxlan_port)
         task = asyncio.current_task()
         assert task is not None
@@ -493,6 +495,7 @@ class NodeNetwork:
             self._resizing = False
         for line in await self._sandboxes.reconcile():
             log.warning("network repaired: %s", line)
+        self._overlays.check_encryption()
 
     async def leave(self) -> None:
         """This node is in no swarm any longer: nothing of one stays in the kernel or on disk.

@@ -38,6 +38,7 @@ class Node(google.protobuf.message.Message):
     JOINED_AT_FIELD_NUMBER: builtins.int
     LEFT_FIELD_NUMBER: builtins.int
     DRAIN_BY_FIELD_NUMBER: builtins.int
+    PLACE_SINCE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """25 characters of base36, also the certificate's CN"""
     role: swarmlite.proto.types_pb2.NodeRole.ValueType
@@ -68,6 +69,10 @@ class Node(google.protobuf.message.Message):
     def drain_by(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """of a node that is drained: when the last task leaves, replaced or not"""
 
+    @property
+    def place_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """since when it says this data path address and this key: the first keeps both"""
+
     def __init__(
         self,
         *,
@@ -83,9 +88,10 @@ class Node(google.protobuf.message.Message):
         joined_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         left: builtins.bool = ...,
         drain_by: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        place_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["description", b"description", "drain_by", b"drain_by", "joined_at", b"joined_at", "manager_status", b"manager_status", "meta", b"meta", "spec", b"spec", "status", b"status", "version_lost_at", b"version_lost_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attachments", b"attachments", "description", b"description", "drain_by", b"drain_by", "id", b"id", "joined_at", b"joined_at", "left", b"left", "manager_status", b"manager_status", "meta", b"meta", "role", b"role", "spec", b"spec", "status", b"status", "version_lost_at", b"version_lost_at"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["description", b"description", "drain_by", b"drain_by", "joined_at", b"joined_at", "manager_status", b"manager_status", "meta", b"meta", "place_since", b"place_since", "spec", b"spec", "status", b"status", "version_lost_at", b"version_lost_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attachments", b"attachments", "description", b"description", "drain_by", b"drain_by", "id", b"id", "joined_at", b"joined_at", "left", b"left", "manager_status", b"manager_status", "meta", b"meta", "place_since", b"place_since", "role", b"role", "spec", b"spec", "status", b"status", "version_lost_at", b"version_lost_at"]) -> None: ...
 
 Global___Node: typing_extensions.TypeAlias = Node
 

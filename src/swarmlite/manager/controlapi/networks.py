@@ -136,8 +136,11 @@ class Networks:
         """Raise FailedPrecondition, with its name, for a node that cannot encrypt."""
         if not encryption.is_encrypted(network):
             return
+        displaced = encryption.displaced(self._api.view.nodes)
         for node in self._api.view.nodes:
-            if node.status.state == NodeStatus.READY and (reason := encryption.hindrance(node)):
+            if node.status.state != NodeStatus.READY:
+                continue
+            if reason := encryption.hindrance(node) or displaced.get(node.id):
                 raise FailedPrecondition(
                     f"network {network.spec.annotations.name}: node {node.description.hostname}"
                     f" cannot take part in an encrypted network: {reason}"

@@ -21,6 +21,7 @@ from swarmlite.proto.objects_pb2 import Config, Network, Secret, Service, Task
 
 from . import items
 from .ingress_nodes import IngressChanges, Standing, all_of, difference, node_of
+from .places import Places
 
 KINDS = ("task", "node", "network", "service", "secret", "config")
 Topic = tuple[str, str]  # ("network" | "secret" | "config", id)
@@ -57,6 +58,7 @@ class AssignmentSet:
         self._services_of: defaultdict[str, set[str]] = defaultdict(set)
         self._ingress_id = ""
         self._encrypted: set[str] = set()
+        self._places = Places()
         self._standing = Standing()
         self._batch = Batch(self._standing)
 
@@ -164,10 +166,14 @@ class AssignmentSet:
         else:
             self._nodes.add(node_id)
         self._put_endpoints(node_id, items.node_endpoints(node) if node else (), batch)
-        for task in view.tasks.of_node(node_id).values():
-            if task.networks:
-                found = items.task_endpoints(task, node, self._encrypted)
-                self._put_endpoints(task.id, found, batch)
+        for changed in (node_id, *self._places.take(node_id, node)):
+            for task in view.tasks.of_node(changed).values():
+                if task.networks:
+                    self._put_endpoints(task.id, self._endpoints_for(view, task), batch)
+
+    def _endpoints_for(self, view: Tables, task: Task) -> Iterable[Endpoint]:
+        keyed = self._encrypted if self._places.holds(task.node_id) else ()
+        return items.task_endpoints(task, view.nodes.get(task.node_id), keyed)
 
     def _take_task(self, view: Tables, task_id: str, batch: Batch) -> None:
         task, old = view.tasks.get(task_id), self._tasks.get(task_id)
@@ -186,9 +192,7 @@ class AssignmentSet:
         self._take_needs(task_id, task, batch)
         needs = self._needs.get(task_id)
         if (needs and needs[1]) or task_id in self._endpoints_of:
-            node = view.nodes.get(task.node_id) if task else None
-            endpoints = items.task_endpoints(task, node, self._encrypted) if task else ()
-            self._put_endpoints(task_id, endpoints, batch)
+            self._put_endpoints(task_id, self._endpoints_for(view, task) if task else (), batch)
 
     def _take_needs(self, task_id: str, task: Task | None, batch: Batch) -> None:
         known = self._needs.get(task_id)

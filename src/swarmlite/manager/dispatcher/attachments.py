@@ -65,7 +65,7 @@ class Attachments:
         check_request(request)
         network = attachable(view, request.network)
         check_address(network, request.addresses)
-        check_encryption(network, node)
+        check_encryption(network, node, view.nodes)
         async with self._store.subscribe("task") as events:
             known = next(of_container(view, node_id, request.container_id, network.id), None)
             if known is None:
@@ -176,9 +176,11 @@ def check_address(network: Network, addresses: Iterable[str]) -> None:
             raise InvalidSpec(f"--ip {address}: is not a host address of {subnet}")
 
 
-def check_encryption(network: Network, node: Node) -> None:
-    """Raise FailedPrecondition where the node cannot take part in the network."""
-    if encryption.is_encrypted(network) and (reason := encryption.hindrance(node)):
+def check_encryption(network: Network, node: Node, nodes: Iterable[Node] = ()) -> None:
+    """Raise FailedPrecondition where the node, one of `nodes`, cannot take part in the network."""
+    if not encryption.is_encrypted(network):
+        return
+    if reason := encryption.hindrance(node) or encryption.displaced(nodes).get(node.id):
         raise FailedPrecondition(
             f"network {network.spec.annotations.name} is encrypted, and this node cannot take part:"
             f" {reason}"

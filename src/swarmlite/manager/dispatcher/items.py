@@ -74,7 +74,8 @@ def task_endpoints(
 ) -> Iterator[Endpoint]:
     """A live task's endpoints, one a network; none before its node has said where it is.
 
-    `encrypted`: ids of networks on which its node is to be known by its key.
+    `encrypted`: ids of networks on which its node is to be known by its key; none for a node
+    whose place there is another's.
     """
     if node is None or not node.description.data_path_addr or not is_live(task):
         return

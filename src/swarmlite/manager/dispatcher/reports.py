@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from swarmlite.manager.store.api import Change, Delete, Put
 from swarmlite.manager.store.tables import Tables
-from swarmlite.model import task_states
+from swarmlite.model import encryption, task_states
 from swarmlite.model.validate.reports import MAX_ID, bounded_description, bounded_status
 from swarmlite.proto.dispatcher_pb2 import TaskStatusUpdate
 from swarmlite.proto.objects_pb2 import Node, Task
@@ -260,6 +260,8 @@ def _node_with(node: Node | None, report: NodeReport, now: datetime, view: Table
     if report.description is not None:
         copy.description.CopyFrom(report.description)
         copy.description.hostname = _host_name(node, report.description.hostname, view)
+        if encryption.claims(copy) != encryption.claims(node):
+            copy.place_since.FromDatetime(now)
     if report.status is not None:
         if _superseded(report.status, node.status):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from swarmlite.model import constraints, encryption, permissions
@@ -83,12 +83,13 @@ class Allowed:
 class Encrypts:
     """The node can take part in the tasks' encrypted networks."""
 
-    def __init__(self, networks: Sequence[str]) -> None:
-        self._names = ", ".join(networks)
+    def __init__(self, networks: Sequence[str], displaced: Mapping[str, str]) -> None:
+        """`networks`: their names; `displaced`: nodes whose place inside is another's, and why."""
+        self._names, self._displaced = ", ".join(networks), displaced
 
     def check(self, info: NodeInfo) -> str | None:
         """As Filter.check."""
-        reason = encryption.hindrance(info.node)
+        reason = encryption.hindrance(info.node) or self._displaced.get(info.node.id)
         return f"cannot encrypt network {self._names}: {reason}" if reason else None
 
 
@@ -144,16 +145,16 @@ class MaxReplicas:
 class Filters:
     """The rules for one group: those that a placement does not change, and those that it does."""
 
-    def __init__(self, task: Task, demand: Demand, encrypted: Sequence[str] = ()) -> None:
-        """`encrypted`: names of the tasks' encrypted networks."""
+    def __init__(self, task: Task, demand: Demand, encrypts: Encrypts | None = None) -> None:
+        """`encrypts`: where the tasks are on encrypted networks."""
         placement = task.spec.placement
         self.steady: list[Filter] = [Ready()]
         if placement.constraints:
             self.steady.append(Constraints(placement.constraints))
         if needed := permissions.needed(task.spec.container):
             self.steady.append(Allowed(needed))
-        if encrypted:
-            self.steady.append(Encrypts(encrypted))
+        if encrypts is not None:
+            self.steady.append(encrypts)
         if placement.platforms:
             self.steady.append(Platforms(placement.platforms))
         self.changing: list[Filter] = []

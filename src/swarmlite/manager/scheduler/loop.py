@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from swarmlite.model import permissions
-from swarmlite.model.encryption import is_encrypted
+from swarmlite.model.encryption import displaced, is_encrypted
 from swarmlite.model.task_states import ASSIGNED, PENDING, RUNNING, STARTING
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.types_pb2 import Placement
@@ -22,7 +22,7 @@ from ..isolation import apart
 from ..store.api import Action, Change, Event, Put
 from ..store.tables import Tables
 from ..times import stamp
-from .filters import Filters
+from .filters import Encrypts, Filters
 from .nodes import Demand, Group, NodeInfo, Nodes
 from .ranking import ByTotal, rank
 
@@ -124,8 +124,7 @@ class Scheduler:
             if service is not None and (why := waiting_for(service.spec, view)):
                 self._hold(tasks, service, why, changes)
                 continue
-            encrypted = _encrypted(view, tasks[0])
-            place = partial(self._place, encrypted=encrypted)
+            place = partial(self._place, encrypts=_encrypts(view, tasks[0]))
             apart("service", group[0][0], place, group, tasks, now, changes)
         return changes
 
@@ -150,11 +149,11 @@ class Scheduler:
         tasks: list[Task],
         now: float,
         changes: list[Change],
-        encrypted: Sequence[str] = (),
+        encrypts: Encrypts | None = None,
     ) -> None:
         group, node_id = key
         demand = self._nodes.demand_of(tasks[0])
-        filters = Filters(tasks[0], demand, encrypted)
+        filters = Filters(tasks[0], demand, encrypts)
         if node_id:
             info = self._nodes.infos.get(node_id)
             candidates = [] if info is None else [info]
@@ -280,7 +279,7 @@ def is_schedulable(task: Task) -> bool:
     return task.status.state == PENDING and task.desired_state <= RUNNING
 
 
-def _encrypted(view: Tables, task: Task) -> list[str]:
-    """The names of a task's encrypted networks."""
+def _encrypts(view: Tables, task: Task) -> Encrypts | None:
     networks = (view.networks.get(place.network_id) for place in task.networks)
-    return [n.spec.annotations.name for n in networks if n is not None and is_encrypted(n)]
+    names = [n.spec.annotations.name for n in networks if n is not None and is_encrypted(n)]
+    return Encrypts(names, displaced(view.nodes)) if names else None

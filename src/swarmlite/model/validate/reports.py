@@ -132,7 +132,7 @@ def bounded_description(description: NodeDescription) -> NodeDescription:
     """What is kept of a node's description of itself."""
     kept = NodeDescription(
         hostname=one_line(description.hostname, MAX_HOST_NAME),
-        data_path_addr=address(description.data_path_addr),
+        data_path_addr=_ipv4(description.data_path_addr),
         kernel_version=one_line(description.kernel_version, MAX_WORD),
         os_name=one_line(description.os_name, MAX_WORD),
         certificate_issuer=one_line(description.certificate_issuer, MAX_ID),
@@ -264,6 +264,12 @@ def subnet(text: str) -> str:
         return str(ipaddress.ip_network(text[:64]))
     except ValueError:
         return ""
+
+
+def _ipv4(text: str) -> str:
+    """What tunnels are led to; no other host's rules or tunnels would take an IPv6 one."""
+    found = address(text)
+    return "" if ":" in found else found
 
 
 def address(text: str) -> str:

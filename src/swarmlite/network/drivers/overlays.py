@@ -44,6 +44,7 @@ class Overlays:
         self._swept = False
         self._encrypted: set[str] = set()
         """Networks that are held and encrypted: their tunnels must not outlive the device."""
+        self._failure: Exception | None = None
         self.mtu = DEFAULT_MTU
         self.doubt = False
         """Whether the kernel may know of endpoints that the view does not: they stay."""
@@ -94,6 +95,8 @@ class Overlays:
         for endpoint in self._view.endpoints(network_id):
             if endpoint.node_id == self._view.node_id or not endpoint.node_addr:
                 continue
+            if encrypted and not plan.is_reached(endpoint):
+                continue
             address = host_of(endpoint.addr)
             mac = mac_bytes(endpoint.mac) if endpoint.mac else mac_of(address)
             neighbours[address] = mac
@@ -107,10 +110,25 @@ class Overlays:
         """The overlay, if it is there."""
         return self._overlays.get(network_id)
 
+    async def _encrypt(self, *, needed: bool = False) -> int:
+        """As `Encrypting.apply`; what fails of it stops no network: see `check_encryption`."""
+        self._failure = None
+        try:
+            return await self._encrypting.apply(self.mtu, needed=needed)
+        except (OSError, FailedPrecondition, ValueError) as error:
+            self._failure = error
+            return 0
+
+    def check_encryption(self) -> None:
+        """Raise FailedPrecondition for what failed of it; for the end, when all else is done."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise FailedPrecondition(f"encryption of networks: {failure}") from failure
+
     async def flush(self, touched: Touched, in_use: Collection[str]) -> None:
         """Tell the kernel of endpoints elsewhere; take away what nobody knows or uses."""
         if any(is_encrypted(self._view.networks.get(n)) for n in touched.networks):
-            await self._encrypting.apply(self.mtu)
+            await self._encrypt()
         for network_id in touched.networks:
             overlay = self._overlays.get(network_id)
             if overlay is None or self._view.is_ingress(network_id):
@@ -144,7 +162,7 @@ class Overlays:
     async def reconcile(self) -> list[str]:
         """Repair all; one line for each repair. Raises OSError, FailedPrecondition."""
         repairs = []
-        if changed := await self._encrypting.apply(self.mtu, needed=bool(self._encrypted)):
+        if changed := await self._encrypt(needed=bool(self._encrypted)):
             repairs.append(f"encryption: {changed} of the device and its peers set again")
         for network_id, overlay in list(self._overlays.items()):
             if (network := self._view.networks.get(network_id)) is not None:

@@ -55,25 +55,34 @@ class Device:
         try:
             nft.run(guard(self._vxlan_port, self._inner))  # before anything could be sent
             made = self._link(mtu)
-            with contextlib.closing(_channel()) as channel:
-                if made:
-                    private = text_of(keys.private)
-                    channel.set(DEVICE, private_key=private, listen_port=self._port)
-                known = {} if made else self._known(channel)
-                count = 0
-                for peer in changes(known, wanted, keys.preshared, again=again or made):
-                    channel.set(DEVICE, peer=peer)
-                    count += 1
-            self._told = dict(wanted)
-            if made:
-                self._address()
-            return count + made
+            try:
+                return made + self._fill(keys, wanted, again=again or made)
+            except BaseException:
+                if made:  # another time it is made as a whole
+                    with contextlib.suppress(OSError):
+                        self._delete()
+                raise
         except NetlinkError as error:
             raise OSError(error.code, f"WireGuard: {error}") from error
 
-    def _known(self, channel: Channel) -> dict[bytes, Peer]:
+    def _fill(self, keys: Keys, wanted: dict[bytes, Peer], *, again: bool) -> int:
+        """Set what differs, whoever made the device and however far they came."""
+        count = 0
+        with contextlib.closing(_channel()) as channel:
+            parts = list(channel.info(DEVICE))
+            if identity_of(parts) != (keys.public, self._port):
+                private = text_of(keys.private)
+                channel.set(DEVICE, private_key=private, listen_port=self._port)
+                count += 1
+            for peer in changes(self._known(parts), wanted, keys.preshared, again=again):
+                channel.set(DEVICE, peer=peer)
+                count += 1
+        self._told = dict(wanted)
+        return count + self._address()
+
+    def _known(self, parts: Iterable[Any]) -> dict[bytes, Peer]:
         """What the kernel has; where a node moved to by itself is not for us to take back."""
-        found = peers_of(channel.info(DEVICE))
+        found = peers_of(parts)
         for key, peer in found.items():
             told = self._told.get(key)
             if told is not None and told.inner == peer.inner:
@@ -90,10 +99,18 @@ class Device:
                 channel.send([netlink.set_link(DEVICE, mtu=mtu)])
             return link is None
 
-    def _address(self) -> None:
-        """Last of all: nothing is led to the device before it knows its peers."""
+    def _address(self) -> bool:
+        """Last of all: nothing is led to the device before it knows its peers. Whether it was due.
+
+        Raises OSError.
+        """
         with contextlib.closing(netlink.Socket()) as channel:
-            index = channel.index(DEVICE)
+            link = channel.links().get(DEVICE)
+            if link is None:
+                raise OSError(errno.ENODEV, f"{DEVICE} was deleted")
+            index = link.index
+            if link.up and (index, self._inner, PREFIX_LENGTH) in channel.addresses6():
+                return False
             with contextlib.suppress(OSError):
                 channel.send([netlink.no_ipv6(index)])
             netns.write_sysctl(f"ipv6/conf/{DEVICE}/disable_ipv6", "0")
@@ -103,18 +120,31 @@ class Device:
                     netlink.add_address(index, self._inner, PREFIX_LENGTH),
                 ]
             )
+            return True
 
     @staticmethod
-    def remove() -> None:
-        """Nothing of it stays. Raises OSError, FailedPrecondition."""
+    def _delete() -> None:
         with contextlib.closing(netlink.Socket()) as channel:
             channel.send([netlink.delete_link(DEVICE)], ignore=[errno.ENODEV])
+
+    @classmethod
+    def remove(cls) -> None:
+        """Nothing of it stays. Raises OSError, FailedPrecondition."""
+        cls._delete()
         nft.run(NO_GUARD)
 
 
 def _channel() -> Channel:
     found: Channel = WireGuard()
     return found
+
+
+def identity_of(parts: Iterable[Any]) -> tuple[bytes, int]:
+    """A device's own public key and its port; empty and 0 where it has none."""
+    for part in parts:
+        key = part.get("WGDEVICE_A_PUBLIC_KEY")
+        return b64decode(key or b""), part.get("WGDEVICE_A_LISTEN_PORT") or 0
+    return b"", 0
 
 
 def peers_of(parts: Iterable[Any]) -> dict[bytes, Peer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from swarmlite.model.encryption import is_encrypted
 from swarmlite.network.view import View
+from swarmlite.proto.dispatcher_pb2 import Endpoint
 
 DEVICE = "swarmlite-wg"
 PREFIX_LENGTH = 96
@@ -40,6 +42,13 @@ class Peer:
         return f"{inner_address(self.address)}/128" if self.address else ""
 
 
+def is_reached(endpoint: Endpoint) -> bool:
+    """Whether the node of an endpoint has a place inside: a key, and an IPv4 address."""
+    with contextlib.suppress(ValueError):
+        return bool(endpoint.node_key and ipaddress.IPv4Address(endpoint.node_addr))
+    return False
+
+
 def peers(view: View) -> dict[bytes, Peer]:
     """All nodes that share an encrypted network with this one, by public key."""
     found = {}
@@ -47,7 +56,7 @@ def peers(view: View) -> dict[bytes, Peer]:
         if not is_encrypted(network):
             continue
         for endpoint in view.endpoints(network.id):
-            if endpoint.node_id != view.node_id and endpoint.node_key and endpoint.node_addr:
+            if endpoint.node_id != view.node_id and is_reached(endpoint):
                 key = endpoint.node_key
                 found[key] = Peer(key, endpoint.node_addr, endpoint.node_key_port)
     return found
