@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_world import Agent, Manager, node, task
@@ -15,6 +17,8 @@ from test_logs_of_managers import Managers
 from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition, NotFound, PermissionDenied
 from swarmlite.manager import auth
+from swarmlite.manager.controlapi.network_checks import Heard
+from swarmlite.manager.dispatcher import items
 from swarmlite.proto.control_pb2 import (
     CheckNetworkRequest,
     CheckNetworkResponse,
@@ -23,8 +27,8 @@ from swarmlite.proto.control_pb2 import (
     PeerFinding,
 )
 from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.dispatcher_pb2 import AgentMessage
-from swarmlite.proto.objects_pb2 import Network
+from swarmlite.proto.dispatcher_pb2 import AgentMessage, Endpoint
+from swarmlite.proto.objects_pb2 import Network, Task
 
 
 @pytest.fixture
@@ -98,3 +102,51 @@ async def test_a_user_has_no_check_forwarded(managers: Managers) -> None:
                     raise AssertionError("it was checked")
         finally:
             auth._caller.reset(token)
+
+
+def test_pairs_are_counted_as_findings_come() -> None:
+    """As all of them looked at again would say, whatever comes, and comes again."""
+    chance, names = random.Random(7), ["n1", "n2", "n3"]
+    heard, latest, seen = Heard(), dict[str, NetworkFindings](), set[bool]()
+    for _ in range(3000):
+        name = chance.choice(names)
+        peers = [
+            PeerFinding(node_id=other, heard_bytes=chance.choice((0, 1450, 1450, 1450)))
+            for other in [*names, "stranger"]
+            if chance.random() < 0.9
+        ]
+        error = chance.choice(("", "", "", "gone"))
+        mtu = chance.choice((1400, 1450, 1450))
+        latest[name] = NetworkFindings(mtu=mtu, error=error, peers=peers)
+        heard.take(name, latest[name])
+        able = {each: said for each, said in latest.items() if not said.error}
+        wanted = all(
+            {peer.node_id: peer.heard_bytes for peer in said.peers}.get(other, 0) >= theirs.mtu
+            for one, said in able.items()
+            for other, theirs in able.items()
+            if one != other
+        )
+        assert heard.well == wanted
+        seen.add(wanted and len(able) == len(names))
+    assert seen == {True, False}
+
+
+def test_nodes_are_found_by_the_first_task_on_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No endpoints are made of the others."""
+    manager, made = Manager(), list[str]()
+    manager.put(node("n1", ready=True), node("n2", ready=True))
+    for number in range(1, 21):
+        placed = task(f"n{number % 2 + 1}", slot=number)
+        name = "front-id" if placed.node_id == "n1" else "other-id"
+        placed.networks.add(network_id=name, addresses=[f"10.1.0.{number}/24"])
+        manager.put(placed)
+    endpoints = items.task_endpoints
+
+    def counted(of: Task, *others: Any) -> Iterator[Endpoint]:
+        made.append(of.id)
+        return endpoints(of, *others)
+
+    monkeypatch.setattr(items, "task_endpoints", counted)
+    found = manager.control._checks._nodes(Network(id="front-id"))
+    assert [peer.node_id for peer in found] == ["n1"]
+    assert len(made) == 1

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.manager.controlapi.api import Api
-from swarmlite.manager.controlapi.figures import AllFigures, _merged
+from swarmlite.manager.controlapi.figures import AllFigures
 from swarmlite.manager.dispatcher import figures as room
 from swarmlite.manager.dispatcher.figures import Figures
 from swarmlite.manager.dispatcher.sessions import Sessions
 from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.memory import MemoryStore
-from swarmlite.proto.control_pb2 import FiguresRequest, FiguresResponse
-from swarmlite.proto.dispatcher_pb2 import TaskUsage
+from swarmlite.model.validate.reports import (
+    MAX_FIGURES,
+    MAX_NUMBER,
+    MAX_PEERS,
+    check_message,
+)
+from swarmlite.proto.control_pb2 import (
+    FiguresRequest,
+    FiguresResponse,
+    NetworkFindings,
+    PeerFinding,
+)
+from swarmlite.proto.dispatcher_pb2 import AgentMessage, TaskUsage
 from swarmlite.proto.objects_pb2 import Task
 
 
@@ -81,9 +94,45 @@ async def test_a_node_that_talked_to_two_managers_has_one_row_of_figures(hour: H
     late.tell("a", 3)
     late.now += 120
     answers = [FiguresResponse(tasks=each.figures.of("ab")) for each in (late, hour)]
-    (task,) = _merged(answers).tasks
-    assert [(one.minutes_ago, one.cpus) for one in task.figures] == [(3, 1), (2, 3), (0, 2)]
     every = AllFigures(Api(hour.store, "m"), hour.figures, None)
+    (task,) = (await every._merged(answers)).tasks
+    assert [(one.minutes_ago, one.cpus) for one in task.figures] == [(3, 1), (2, 3), (0, 2)]
     with pytest.raises(InvalidSpec, match="at most 1000"):
         await every.get(FiguresRequest(task_ids=["x"] * 1001))
     assert await every.get(FiguresRequest(task_ids="ab")) == answers[1]
+
+
+async def test_the_highest_number_is_answered_and_many_tasks_leave_turns_to_others(
+    hour: Hour,
+) -> None:
+    """As float32 it is more than an answer can have."""
+    most = 2**64 - 1
+    ids = [str(number) for number in range(1000)]
+    for begin in range(0, len(ids), 100):
+        made = [Task(id=task_id, node_id="n") for task_id in ids[begin : begin + 100]]
+        hour.store.commit_now([Put(task) for task in made])
+    hour.figures.told("n", [
+        TaskUsage(task_id=task_id, memory_bytes=most, received_bytes=most, sent_bytes=most)
+        for task_id in ids
+    ])  # fmt: skip
+    every = AllFigures(Api(hour.store, "m"), hour.figures, None)
+    asked = asyncio.ensure_future(every.get(FiguresRequest(task_ids=ids)))
+    turns = 0
+    while not asked.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 10
+    found = asked.result().tasks
+    assert [task.task_id for task in found] == ids
+    assert {one.memory_bytes for task in found for one in task.figures} == {MAX_NUMBER}
+
+
+def test_more_in_one_message_than_an_agent_says_is_refused() -> None:
+    check_message(AgentMessage(figures=[TaskUsage()] * MAX_FIGURES))
+    many = NetworkFindings(peers=[PeerFinding()] * (MAX_PEERS + 1))
+    for what, message in (
+        ("1001 figures", AgentMessage(figures=[TaskUsage()] * (MAX_FIGURES + 1))),
+        ("10001 peers", AgentMessage(network_findings=many)),
+    ):
+        with pytest.raises(InvalidSpec, match=what):
+            check_message(message)

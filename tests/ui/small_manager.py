@@ -36,8 +36,10 @@ class _NoLogs:
 class SmallPage:
     """A browser's requests, of whoever `role` is."""
 
-    def __init__(self, client: TestClient[Any, Any], sessions: Sessions, store: MemoryStore):
-        self._client, self._sessions, self.store = client, sessions, store
+    def __init__(
+        self, client: TestClient[Any, Any], sessions: Sessions, store: MemoryStore, server: Server
+    ) -> None:
+        self._client, self._sessions, self.store, self.server = client, sessions, store, server
         self._cookies: dict[str, str] = {}
         self._kept: dict[str, Session] = {}
 
@@ -90,7 +92,7 @@ async def small_page(folder: Path) -> AsyncIterator[SmallPage]:
         ),
         TestClient(TestServer(server.app())) as client,
     ):  # fmt: skip
-        yield SmallPage(client, sessions, store)
+        yield SmallPage(client, sessions, store, server)
     await asked.close()
 
 

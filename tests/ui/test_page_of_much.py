@@ -62,9 +62,11 @@ class Large:
     async def role_of(self, user_id: str) -> str:
         return "admin"
 
-    async def watch(self, request: Any) -> AsyncIterator[WatchResponse]:
-        while True:
-            yield await self.changes.get()
+    def watch(self, request: Any) -> Any:
+        return Watching(self.changes)
+
+    async def nodes_and_tasks(self, session: Session) -> list[Any]:
+        return [*self.nodes.nodes, *self.tasks]
 
     async def overview(self, session: Session) -> room.Overview:
         self.looks += 1
@@ -82,6 +84,21 @@ class Large:
     def logs(self, session: Session, request: LogsRequest) -> Any:
         self.asked = request
         return Endless()
+
+
+class Watching:
+    """A watch, which says first that it is in place."""
+
+    def __init__(self, changes: asyncio.Queue[WatchResponse]) -> None:
+        self._changes = changes
+
+    async def __aiter__(self) -> AsyncIterator[WatchResponse]:
+        yield WatchResponse()
+        while True:
+            yield await self._changes.get()
+
+    def cancel(self) -> None:
+        pass
 
 
 class Endless:

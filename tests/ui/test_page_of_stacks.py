@@ -46,6 +46,9 @@ async def test_a_file_that_is_wrong_says_where_and_no_file_of_the_host_is_read(
     assert (status, "at most 4 MiB" in text) == (413, True)
     status, text = await page.post("operator", "/deploy/plan", {"name": "-h", "file": FILE + "1"})
     assert (status, "invalid stack name" in text) == (400, True)
+    for name in ("shop\0", "s" * 200_000, "a\nb"):
+        status, text = await page.post("operator", "/deploy/plan", {"name": name, "file": FILE})
+        assert (status, "up to 256 printable characters" in text) == (400, True), name[:9]
 
 
 async def test_a_reader_deploys_and_removes_nothing(page: SmallPage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import re
 import socket
 import ssl
@@ -15,6 +16,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from swarmlite.errors import FailedPrecondition
 from swarmlite.identity.certificates import CERTIFICATE, KEY, ROOTS
 from swarmlite.identity.subjects import OPERATOR
 from swarmlite.kernel import durable
@@ -196,6 +198,40 @@ async def test_another_certificate_is_shown_and_other_roots_begin_again(
         await asyncio.sleep(0)
     certify(folder, root, root.cert + RootCA.create().cert)
     await following
+
+
+def test_a_certificate_in_the_middle_of_its_renewal_is_not_shown(tmp_path: Path) -> None:
+    """The one before is, until its key is there too, also where no file's time changes then."""
+    root, own = RootCA.create(), tmp_path / "own"
+    certify(own, root, root.cert)
+    tls = process.Tls(own)
+    shown = shown_by(tls.context)
+    key, csr = new_request()
+    durable.write(own / CERTIFICATE, root.issue(csr, Subject("m2", MANAGER, "c")))
+    before = tls._stamp
+    with pytest.raises(FailedPrecondition):
+        tls._load()
+    assert tls._stamp == before
+    assert shown_by(tls.context) == shown
+    durable.write(own / KEY, key)
+    tls._load()
+    assert tls._stamp != before
+    assert shown_by(tls.context) == (own / CERTIFICATE).read_text()
+
+
+def shown_by(context: ssl.SSLContext) -> str:
+    """The certificate that a client is shown, by a handshake in memory."""
+    asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    asking.check_hostname, asking.verify_mode = False, ssl.CERT_NONE
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = asking.wrap_bio(down, up)
+    server = context.wrap_bio(up, down, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    shown = client.getpeercert(binary_form=True)
+    assert shown is not None
+    return ssl.DER_cert_to_PEM_cert(shown)
 
 
 async def test_a_loop_that_dies_takes_the_page_with_it(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from swarmlite.docker.values import Json
-from swarmlite.model import task_states
+from swarmlite.model import enums, task_states
 from swarmlite.proto.control_pb2 import CREATE, REMOVE, Filter, WatchResponse
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.proto.specs_pb2 import NodeSpec
@@ -116,9 +116,9 @@ class SwarmEvents:
 
 def _of_node(node: Node) -> dict[str, str]:
     return {
-        "state": NodeStatus.State.Name(node.status.state).lower(),
-        "availability": NodeSpec.Availability.Name(node.spec.availability).lower(),
-        "role": NodeRole.Name(node.role).lower(),
+        "state": enums.word(NodeStatus.State, node.status.state),
+        "availability": enums.word(NodeSpec.Availability, node.spec.availability),
+        "role": enums.word(NodeRole, node.role),
         "leader": str(node.manager_status.leader).lower(),
     }
 
@@ -131,7 +131,7 @@ def _of_task(task: Task) -> dict[str, str]:
 
 
 def _of_update(status: UpdateStatus) -> dict[str, str]:
-    state = UpdateStatus.State.Name(status.state).lower() if status.state else ""
+    state = enums.word(UpdateStatus.State, status.state) if status.state else ""
     return {"updatestate": state}
 
 

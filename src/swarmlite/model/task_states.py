@@ -6,6 +6,7 @@ the managers; the observed one to the agent from ASSIGNED on, ORPHANED apart.
 
 from __future__ import annotations
 
+from swarmlite.model import enums
 from swarmlite.proto import types_pb2
 from swarmlite.proto.objects_pb2 import Task
 from swarmlite.proto.types_pb2 import TaskState
@@ -43,7 +44,7 @@ def is_terminal(state: TaskState.ValueType) -> bool:
 
 def name(state: TaskState.ValueType) -> str:
     """The name as specs and filters write it: "running"."""
-    return TaskState.Name(state).removeprefix(_PREFIX).lower()
+    return enums.word(TaskState, state, _PREFIX)
 
 
 def title(state: TaskState.ValueType) -> str:

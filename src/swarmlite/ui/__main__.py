@@ -42,12 +42,16 @@ class Tls:
         self._load()
 
     def _load(self) -> None:
+        # A key that is not the certificate's leaves a context with neither: another one tries them.
+        contexts = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context
         try:
-            self._stamp, self._roots = self._stamps(), self._certificates.roots
-            self.context.load_cert_chain(*self._pair)
-            self.context.load_verify_locations(self._certificates.folder / ROOTS)
+            stamp, roots = self._stamps(), self._certificates.roots
+            for context in contexts:
+                context.load_cert_chain(*self._pair)
+                context.load_verify_locations(self._certificates.folder / ROOTS)
         except OSError as error:  # an SSLError too
             raise FailedPrecondition(f"{self._pair[0]} is no certificate here: {error}") from error
+        self._stamp, self._roots = stamp, roots
 
     def _stamps(self) -> object:
         return self._certificates.stamp(), *(path.stat().st_mtime_ns for path in self._pair)

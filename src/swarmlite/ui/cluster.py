@@ -10,7 +10,7 @@ from typing import Any
 
 from swarmlite import rpc
 from swarmlite.errors import SwarmliteError
-from swarmlite.model import task_states
+from swarmlite.model import enums, task_states
 from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2 import (
     FiguresRequest,
@@ -126,6 +126,12 @@ class Cluster:
         services = await self.call(session, "ListServices", ListRequest())
         return _picture(nodes, tasks, services)
 
+    async def nodes_and_tasks(self, session: Session) -> list[Node | Task]:
+        """All of them, as they are now."""
+        nodes = await self.call(session, "ListNodes", ListRequest())
+        tasks = await self.call(session, "ListTasks", ListTasksRequest())
+        return [*nodes.nodes, *tasks.tasks]
+
     async def service(self, session: Session, ref: str) -> tuple[Service, list[Task]]:
         """One, and its tasks, the newest first."""
         found = await self.call(session, "GetService", GetRequest(ref=ref))
@@ -160,7 +166,7 @@ def role_word(user: User | None, now: datetime) -> str:
     """As sessions have it; nothing for who was removed, and once the certificate has ended."""
     if user is None or user.expires_at.ToDatetime(UTC) < now:
         return ""
-    word = Role.Name(user.role).removeprefix("ROLE_").lower()
+    word = enums.word(Role, user.role, "ROLE_")
     return word if word in ROLES else ""
 
 
@@ -201,9 +207,9 @@ def _column(node: Node, tiles: list[Tile]) -> Column:
     return Column(
         node.id,
         node.description.hostname or node.id,
-        NodeStatus.State.Name(node.status.state).lower(),
-        NodeRole.Name(node.role).lower(),
-        NodeSpec.Availability.Name(node.spec.availability).lower(),
+        enums.word(NodeStatus.State, node.status.state),
+        enums.word(NodeRole, node.role),
+        enums.word(NodeSpec.Availability, node.spec.availability),
         notes,
         sorted(tiles, key=lambda each: each.name),
     )
@@ -212,7 +218,7 @@ def _column(node: Node, tiles: list[Tile]) -> Column:
 def _row(service: Service, status: Any) -> Row:
     spec = service.spec
     update = service.update_status
-    said = UpdateStatus.State.Name(update.state).lower().replace("_", " ") if update.state else ""
+    said = enums.word(UpdateStatus.State, update.state).replace("_", " ") if update.state else ""
     ports = ", ".join(
         f"{port.published_port}→{port.target_port}" for port in service.endpoint.ports
     )

@@ -11,14 +11,15 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import grpc
 
 from swarmlite.errors import SwarmliteError
-from swarmlite.proto.control_pb2 import WatchRequest
+from swarmlite.proto.control_pb2 import WatchRequest, WatchResponse
 from swarmlite.ui.cluster import Cluster
 from swarmlite.ui.events import Events
+from swarmlite.ui.signing import Session
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ REST = 9.0
 LOOK_S = 10.0
 """Also without a change: whether the managers still have a quorum."""
 KINDS = ("node", "service", "task")
+LOOKING = Session("reader", "live")
 
 
 class Live:
@@ -76,13 +78,23 @@ class Live:
 
     async def _watch(self) -> None:
         while True:
-            with contextlib.suppress(grpc.RpcError):
-                async for response in self._cluster.watch(WatchRequest(kinds=KINDS)):
-                    for event in response.events:
-                        self.events.happened(event)
-                    self._changed.set()
+            call = self._cluster.watch(WatchRequest(kinds=KINDS))
+            try:
+                with contextlib.suppress(grpc.RpcError, SwarmliteError):
+                    await self._followed(aiter(call))
+            finally:
+                call.cancel()
             self._changed.set()  # what the page then says is why
             await asyncio.sleep(AGAIN_S)
+
+    async def _followed(self, watching: AsyncIterator[WatchResponse]) -> None:
+        await anext(watching, None)  # the watch is in place
+        self.events.seen(await self._cluster.nodes_and_tasks(LOOKING))
+        self._changed.set()
+        async for response in watching:
+            for event in response.events:
+                self.events.happened(event)
+            self._changed.set()
 
     async def _draw(self) -> None:
         cost_s = 0.0

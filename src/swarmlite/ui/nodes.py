@@ -13,7 +13,7 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 
 from swarmlite.errors import Conflict, InvalidSpec
-from swarmlite.model import task_states
+from swarmlite.model import enums, task_states
 from swarmlite.proto.control_pb2 import (
     Filter,
     GetRequest,
@@ -66,14 +66,14 @@ class NodePages:
         body = MessageToDict(node, preserving_proto_field_name=True)
         images = Counter(task.spec.container.image for task in tasks if task_states.is_live(task))
         manager = node.spec.desired_role == MANAGER
-        availability = NodeSpec.Availability.Name(node.spec.availability).lower()
+        availability = enums.word(NodeSpec.Availability, node.spec.availability)
         return self._server.page(
             "node.html", session,
             id=node.id,
             name=node.description.hostname or node.id,
-            state=NodeStatus.State.Name(node.status.state).lower(),
+            state=enums.word(NodeStatus.State, node.status.state),
             address=node.status.addr,
-            role=NodeRole.Name(node.role).lower(),
+            role=enums.word(NodeRole, node.role),
             availability=availability,
             notes=list(node.description.warnings),
             actions=[do for do, (value, _) in AVAILABILITY.items()

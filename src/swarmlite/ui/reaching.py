@@ -21,6 +21,7 @@ from swarmlite.ui.cluster import Cluster
 from swarmlite.ui.signing import Session
 
 CHUNK_BYTES = 64 * 1024
+CONNECT_S = 10.0
 
 
 class Reach:
@@ -47,10 +48,7 @@ class Reach:
             await _carry(call, reader, writer)
 
         try:
-            with rpc.translated("the manager"):
-                await call.write(TunnelData(to=TunnelTo(task=task_id, access=access)))
-                if await call.read() is grpc.aio.EOF:
-                    raise Unavailable("the tunnel ended at once; try again")
+            await _begin(call, TunnelTo(task=task_id, access=access))
             self._folder.mkdir(mode=0o700, exist_ok=True)
             server = await asyncio.start_unix_server(connected, path)
             channel = rpc.unix_channel(path)
@@ -65,6 +63,18 @@ class Reach:
                 task.cancel()
             await asyncio.gather(*carrying, return_exceptions=True)
             call.cancel()
+
+
+async def _begin(call: Any, to: TunnelTo) -> None:
+    """Returns once the tunnel stands."""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            with rpc.translated("the manager"):
+                await call.write(TunnelData(to=to))
+                if await call.read() is grpc.aio.EOF:
+                    raise Unavailable("the tunnel ended at once; try again")
+    except TimeoutError as error:
+        raise Unavailable(f"the task's node does not answer within {CONNECT_S:g} s") from error
 
 
 async def _carry(call: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

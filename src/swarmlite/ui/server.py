@@ -15,7 +15,7 @@ from swarmlite.errors import InvalidSpec, NotFound, PermissionDenied, SwarmliteE
 from swarmlite.identity.subjects import USERS, subject_of
 from swarmlite.paths import Paths
 from swarmlite.ui.cluster import Cluster
-from swarmlite.ui.live import Live
+from swarmlite.ui.live import LOOKING, Live
 from swarmlite.ui.signing import COOKIE, SESSION_S, Session, Sessions
 
 ROOM = Path(__file__).parent
@@ -36,7 +36,6 @@ OPEN = ("/ui/signin", *(f"/ui/static/{name}" for name in STATIC))
 """What is answered to anybody: nothing of the cluster."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LOOKING = Session("reader", "live")
 _STATUS: dict[type[SwarmliteError], int] = {
     PermissionDenied: 403, NotFound: 404, InvalidSpec: 400, Unavailable: 503,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from swarmlite.docker.services import service as service_body
 from swarmlite.errors import Conflict, InvalidSpec
-from swarmlite.model import task_states
+from swarmlite.model import enums, task_states
 from swarmlite.proto.control_pb2 import ListRequest, UpdateServiceRequest
 from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec
@@ -122,7 +122,7 @@ def _update(found: Service) -> str:
     status = found.update_status
     if not status.state:
         return ""
-    state = UpdateStatus.State.Name(status.state).lower().replace("_", " ")
+    state = enums.word(UpdateStatus.State, status.state).replace("_", " ")
     return f"{state}: {status.message}" if status.message else state
 
 

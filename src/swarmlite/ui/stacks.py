@@ -20,6 +20,7 @@ from swarmlite.ui.server import Server
 from swarmlite.ui.signing import Session
 
 OPTIONS = ("--only-this-file", "-c", "-")
+MAX_NAME = 256
 KINDS = ("Services", "Networks", "Secrets", "Configs")
 EXAMPLE = """services:
   web:
@@ -112,6 +113,7 @@ class StackPages:
         """Remove what was shown. Raises Conflict where it is another stack by now."""
         session = _deploys(request)
         name = request.match_info["name"]
+        _check_name(name)
         fields = await request.post()
         lines = await self._members(session, name)
         if _digest("\n".join(lines).encode()) != fields.get("stamp"):
@@ -148,10 +150,17 @@ async def _asked(request: web.Request) -> tuple[str, bytes]:
     name, text, sent = str(fields.get("name", "")).strip(), fields.get("file"), fields.get("sent")
     if not name:
         raise InvalidSpec("a stack has a name: it is missing")
+    _check_name(name)
     data = str(text or "").encode()
     if isinstance(sent, FileField) and sent.filename:
         data = sent.file.read(MAX_BYTES + 1)
     return name, data.replace(b"\r\n", b"\n")  # as forms send every line's end
+
+
+def _check_name(name: str) -> None:
+    """Raise InvalidSpec for what cannot be a word of a command; what a stack is called, it says."""
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidSpec(f"a stack's name: expected up to {MAX_NAME} printable characters")
 
 
 def _stamp(ran: Ran, file: bytes) -> str:

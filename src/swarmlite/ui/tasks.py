@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 from swarmlite import rpc
 from swarmlite.docker.services import task as task_body
 from swarmlite.errors import InvalidSpec, PermissionDenied, SwarmliteError
-from swarmlite.model import task_states
+from swarmlite.model import enums, task_states
 from swarmlite.proto.containers_pb2 import (
     ExecConfig,
     ExecInput,
@@ -89,7 +89,7 @@ class TaskPages:
                         health = (await containers.Inspect(asked)).state.health
         except (SwarmliteError, TimeoutError) as error:
             return [{"at": "", "code": "", "output": f"its node does not say: {error}"}]
-        state = Health.Status.Name(health.status).lower()
+        state = enums.word(Health.Status, health.status)
         found = [{"at": "now", "code": "", "output": state}]
         found += [
             {"at": moments.shown(each.start), "code": str(each.exit_code), "output": each.output}
@@ -203,17 +203,22 @@ async def _down(call: Any, socket: web.WebSocketResponse) -> int | None:
 async def _up(
     call: Any, socket: web.WebSocketResponse, containers: Any, exec_id: str
 ) -> None:  # fmt: skip
-    """What is typed; returns once the page is closed."""
+    """What is typed; returns once the page is closed.
+
+    Where the shell ends meanwhile, `_down` knows how: nothing is raised before it is told.
+    """
+    over = grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError
     async for message in socket:
-        if message.type == WSMsgType.BINARY:
-            await call.write(ExecInput(stdin=message.data))
-        elif message.type == WSMsgType.TEXT:
-            with contextlib.suppress(ValueError, AttributeError, RecursionError):
-                said = json.loads(message.data)
-                request = ResizeRequest(
-                    ref=exec_id, height=_size(said, "rows"), width=_size(said, "columns")
-                )
-                await containers.ResizeExec(request)
+        with contextlib.suppress(*over):
+            if message.type == WSMsgType.BINARY:
+                await call.write(ExecInput(stdin=message.data))
+            elif message.type == WSMsgType.TEXT:
+                with contextlib.suppress(ValueError, AttributeError, RecursionError):
+                    said = json.loads(message.data)
+                    request = ResizeRequest(
+                        ref=exec_id, height=_size(said, "rows"), width=_size(said, "columns")
+                    )
+                    await containers.ResizeExec(request)
 
 
 async def _said(socket: web.WebSocketResponse, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import grpc.aio
@@ -18,6 +18,8 @@ from .api import Api
 
 ASK_S = 2.0
 MAX_TASKS = 1000
+SLICE = 50
+"""Tasks of which the figures are made in one turn of the loop."""
 
 
 class Figures(Protocol):
@@ -40,7 +42,10 @@ class AllFigures:
         """See control.proto."""
         if len(request.task_ids) > MAX_TASKS:
             raise InvalidSpec(f"figures of at most {MAX_TASKS} tasks are answered at once")
-        own = FiguresResponse(tasks=self._own.of(request.task_ids))
+        own = FiguresResponse()
+        for part in _parts(request.task_ids):
+            async with self._api.store.slices.one():
+                own.tasks.extend(self._own.of(part))
         if request.own or self._channel is None:
             return own
         others = [
@@ -49,7 +54,18 @@ class AllFigures:
             if node.role == NodeRole.MANAGER and node.id != self._api.node_id
         ]
         answers = [own, *await asyncio.gather(*(self._of(each, request) for each in others))]
-        return _merged(answers)
+        return await self._merged(answers)
+
+    async def _merged(self, answers: Iterable[FiguresResponse]) -> FiguresResponse:
+        by_task: dict[str, list[TaskFigures]] = {}
+        for answer in answers:
+            for task in answer.tasks:
+                by_task.setdefault(task.task_id, []).append(task)
+        merged = FiguresResponse()
+        for part in _parts(list(by_task)):
+            async with self._api.store.slices.one():
+                merged.tasks.extend(_merged(by_task[task_id]) for task_id in part)
+        return merged
 
     async def _of(self, address: str, request: FiguresRequest) -> FiguresResponse:
         assert self._channel is not None
@@ -69,14 +85,16 @@ class AllFigures:
             await channel.close()
 
 
-def _merged(answers: list[FiguresResponse]) -> FiguresResponse:
-    """A node may have talked to several managers in the hour."""
-    by_task: dict[str, dict[int, Figure]] = {}
-    for answer in answers:
-        for task in answer.tasks:
-            minutes = by_task.setdefault(task.task_id, {})
-            minutes.update({-figure.minutes_ago: figure for figure in task.figures})
-    merged = FiguresResponse()
-    for task_id, minutes in by_task.items():
-        merged.tasks.add(task_id=task_id, figures=[minutes[at] for at in sorted(minutes)])
-    return merged
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for begin in range(0, len(ids), SLICE):
+        yield ids[begin : begin + SLICE]
+
+
+def _merged(told: Sequence[TaskFigures]) -> TaskFigures:
+    """Of one task: its node may have talked to several managers in the hour."""
+    if len(told) == 1:
+        return told[0]
+    minutes: dict[int, Figure] = {}
+    for each in told:
+        minutes.update({-figure.minutes_ago: figure for figure in each.figures})
+    return TaskFigures(task_id=told[0].task_id, figures=[minutes[at] for at in sorted(minutes)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 
 import grpc.aio
 
@@ -20,7 +20,8 @@ from swarmlite.proto.control_pb2 import (
     NetworkPeer,
 )
 from swarmlite.proto.control_pb2_grpc import ControlStub
-from swarmlite.proto.objects_pb2 import Network
+from swarmlite.proto.dispatcher_pb2 import Endpoint
+from swarmlite.proto.objects_pb2 import Network, Node, Task
 
 from .api import Api, resolve
 
@@ -69,10 +70,8 @@ class NetworkChecks:
         """Those that have a place on the network."""
         view, found = self._api.view, {}
         for node in view.nodes:
-            places = [*items.node_endpoints(node)]
-            for task in view.tasks.of_node(node.id).values():
-                places += items.task_endpoints(task, node)
-            if any(place.network_id == network.id for place in places):
+            tasks = view.tasks.of_node(node.id).values()
+            if any(place.network_id == network.id for place in _places(node, tasks, network.id)):
                 found[node.id] = node.description.data_path_addr
         if len(found) > MAX_NODES:
             raise InvalidSpec(f"{len(found)} nodes, {MAX_NODES} at most")
@@ -85,10 +84,12 @@ class NetworkChecks:
         if len(nodes) < 2:
             return {node_id: NetworkFindings() for node_id in found}
         latest: Findings = {}
+        heard = Heard()
         news = asyncio.Event()
 
         def take(node_id: str, findings: NetworkFindings) -> None:
             latest[node_id] = findings
+            heard.take(node_id, findings)
             news.set()
 
         tasks = [
@@ -97,7 +98,7 @@ class NetworkChecks:
         ]
         try:
             await _until(lambda: len(latest) == len(nodes), news, BEGIN_S)
-            await _until(lambda: _well(latest, len(nodes)), news, SETTLE_S)
+            await _until(lambda: heard.well and len(latest) == len(nodes), news, SETTLE_S)
         finally:
             for task in tasks:
                 task.cancel()
@@ -174,16 +175,47 @@ class NetworkChecks:
                 yield CheckNetworkResponse(node=peers[node_id], findings=findings)
 
 
-def _well(found: Mapping[str, NetworkFindings], count: int) -> bool:
-    """Whether each has heard each other one's largest packets; those that can look."""
-    able = {node_id: said for node_id, said in found.items() if not said.error}
-    for said in able.values():
-        heard = {peer.node_id: peer.heard_bytes for peer in said.peers}
-        if any(
-            heard.get(other, 0) < theirs.mtu for other, theirs in able.items() if theirs is not said
-        ):
-            return False
-    return len(found) == count
+class Heard:
+    """Whether each has heard each other one's largest packets; of those that can look."""
+
+    def __init__(self) -> None:
+        """Nobody has said anything."""
+        self._said: dict[str, tuple[int, dict[str, int]]] = {}
+        """Of each: its own largest packet, and what it heard of the others."""
+        self._pairs = 0
+        """Of them, those where the one has heard the other: counted as findings come."""
+
+    def take(self, node_id: str, findings: NetworkFindings) -> None:
+        """A node's last word."""
+        self._pairs -= self._pairs_of(node_id)
+        self._said.pop(node_id, None)
+        if not findings.error:
+            heard = {peer.node_id: peer.heard_bytes for peer in findings.peers}
+            self._said[node_id] = findings.mtu, heard
+        self._pairs += self._pairs_of(node_id)
+
+    @property
+    def well(self) -> bool:
+        """Whether all have."""
+        return self._pairs == len(self._said) * (len(self._said) - 1)
+
+    def _pairs_of(self, node_id: str) -> int:
+        if node_id not in self._said:
+            return 0
+        mtu, heard = self._said[node_id]
+        return sum(
+            (heard.get(other, 0) >= its_mtu) + (its.get(node_id, 0) >= mtu)
+            for other, (its_mtu, its) in self._said.items()
+            if other != node_id
+        )
+
+
+def _places(node: Node, tasks: Iterable[Task], network_id: str) -> Iterator[Endpoint]:
+    """One after the other: who finds one that counts makes no more."""
+    yield from items.node_endpoints(node)
+    for task in tasks:
+        if any(each.network_id == network_id for each in task.networks):
+            yield from items.task_endpoints(task, node)
 
 
 async def _until(holds: Callable[[], bool], news: asyncio.Event, limit_s: float) -> None:

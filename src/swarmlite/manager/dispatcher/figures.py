@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable
 
 from swarmlite.manager.store.api import Store
+from swarmlite.model.validate.reports import MAX_NUMBER
 from swarmlite.proto.control_pb2 import Figure, TaskFigures
 from swarmlite.proto.dispatcher_pb2 import ManagerMessage, Measure, TaskUsage
 
@@ -57,8 +58,9 @@ class Figures:
             if kept and kept[-_WIDTH] == minute:
                 del kept[-_WIDTH:]
             del kept[: -_WIDTH * (KEPT - 1)]
-            kept.extend((minute, one.nano_cpus / 1e9, one.memory_bytes))
-            kept.extend((one.received_bytes, one.sent_bytes))
+            # As float32 a number near 2**64 is one that no answer can have.
+            told = one.memory_bytes, one.received_bytes, one.sent_bytes
+            kept.extend((minute, one.nano_cpus / 1e9, *(min(each, MAX_NUMBER) for each in told)))
             self._kept[task.id] = kept
             if len(self._kept) > MAX_TASKS:
                 del self._kept[next(iter(self._kept))]

@@ -54,6 +54,7 @@ MAX_LINES = 50_000
 MAX_LINE_BYTES = 1024 * 1024
 MAX_NUMBER = 2**62
 MAX_PEERS = 10_000
+MAX_FIGURES = 1_000
 MIN_ROUTE_BITS = 7
 """Of the widest destinations that count: 10.0.0.0/8 is one, fc00::/7 too."""
 MAX_ROUTES = 64
@@ -231,13 +232,15 @@ def check_hello(hello: Hello) -> None:
 
 def check_message(message: AgentMessage) -> None:
     """Raise InvalidSpec for more in one message than an agent sends: it would keep all others
-    waiting. Agents send 500 statuses at most.
+    waiting. Agents send 500 statuses and 200 figures at most.
     """
     lines = sum(len(chunk.messages) for chunk in message.logs) + len(message.logs)
     for what, count, limit in (
         ("statuses", len(message.statuses), MAX_STATUSES),
         ("log lines", lines, MAX_LINES),
         ("images", len(message.images.added) + len(message.images.removed), MAX_IMAGES),
+        ("figures", len(message.figures), MAX_FIGURES),
+        ("peers", len(message.network_findings.peers), MAX_PEERS),
     ):
         if count > limit:
             raise InvalidSpec(f"{count} {what} in one message, {limit} at most")
