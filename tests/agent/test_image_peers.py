@@ -159,7 +159,8 @@ async def test_memory_stays_flat_while_a_long_blob_is_taken(world: World) -> Non
     )  # fmt: skip
     grown, _ = await taker.communicate()
     assert taker.returncode == 0
-    assert int(grown) < 10 << 10, f"{int(grown) >> 10} MiB"
+    # Seen: 3 to 6 MiB; 10 to 17 where gRPC chooses its windows itself, and pieces are of a MiB.
+    assert int(grown) < 8 << 10, f"{int(grown) >> 10} MiB"
 
 
 async def test_a_peer_that_dies_on_the_way_is_replaced_where_it_stopped(world: World) -> None:

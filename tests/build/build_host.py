@@ -44,6 +44,8 @@ class Outcome:
 
     events: list[pb.BuildEvent] = field(default_factory=list)
     error: grpc.aio.AioRpcError | None = None
+    together: int = 0
+    """How many of them came with another."""
 
     @property
     def result(self) -> pb.BuildResult:
@@ -138,7 +140,7 @@ class BuildHost:
         """Build a Dockerfile with a context; `tree`: its files come too, as an output."""
         if dockerfile:
             options["dockerfile_inline"] = dockerfile.encode()
-        message = pb.BuildOptions(**options)
+        message = pb.BuildOptions(**{"takes_more": True, **options})
         if tree:
             message.outputs.add(type=pb.BuildOutput.IMAGE)
             message.outputs.add(type=pb.BuildOutput.TREE)
@@ -160,6 +162,7 @@ class BuildHost:
         outcome = Outcome()
         try:
             async for message in self.stub.Build(requests(), timeout=TIMEOUT_S):
+                outcome.together += len(message.more)
                 for event in (message, *message.more):
                     outcome.events.append(event)
                     heard(event)

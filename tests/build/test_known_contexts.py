@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from build_host import BuildHost
 
+from swarmlite.build.progress import Report
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.proto.images_pb2 import RemoveImageRequest
 
@@ -53,3 +54,23 @@ async def test_the_same_context_by_other_words_comes_to_something_else(builder: 
     again = await builder.build(files=ignoring, tree=True)
     assert "Dockerfile" in whole.tree(1) and "Dockerfile" in again.tree(1)
     assert "Dockerfile" not in without.tree(1)
+
+
+async def test_events_come_one_by_one_to_a_client_that_knows_no_others(builder: BuildHost) -> None:
+    """A command of an earlier release reads nothing of `more`."""
+    text = "FROM busybox\nRUN seq 20000\n"
+    built = await builder.build(text, no_cache=True, takes_more=False)
+    assert built.result and built.together == 0
+    assert built.logs.endswith("\n20000\n")
+
+
+async def test_events_leave_together_for_a_client_that_knows_it() -> None:
+    report = Report()
+    report.together = True
+    for text in ("one", "two", "three"):
+        report.warn("Dockerfile", 1, text)
+    report.close()
+    event = await report.next()
+    assert event is not None
+    assert [each.warning.text for each in (event, *event.more)] == ["one", "two", "three"]
+    assert await report.next() is None

@@ -5,12 +5,17 @@ With nodes, usage and a shell: tests/integration/test_tasks_anywhere.py.
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from swarmlite.cli.dashboard import follow
 from swarmlite.cli.dashboard.picture import Picture
 from swarmlite.cli.dashboard.rates import Readings, Usage
 from swarmlite.cli.session import Session
@@ -139,3 +144,46 @@ async def test_tables_follow_the_cluster_and_keys_lead_to_tasks_and_logs(
         assert run("service", "rm", "api", "web-red").status == 0
         await seen.until(lambda: not seen.column("tasks", 0))
         await pilot.press("q")
+
+
+def until(probe: Callable[[], bool]) -> None:
+    while not probe():
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[follow.Follower]:
+    """It has neither descriptors nor anything else of the system, and tries again soon."""
+
+    def refused(*_: object) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(follow, "AGAIN_S", 0.01)
+    monkeypatch.setattr(follow, "TaskSession", refused)
+    made = follow.Follower(Session(Paths(tmp_path / "state", tmp_path / "run"), refused))
+    yield made
+    made.stop()
+
+
+@pytest.mark.timeout(60)
+def test_what_the_system_refuses_is_shown_and_tried_again(follower: follow.Follower) -> None:
+    follower.start()
+    until(lambda: "Too many open files" in follower.picture.troubles.get("managers", ""))
+    follower.picture.troubles.clear()
+    until(lambda: "managers" in follower.picture.troubles)
+
+
+@pytest.mark.timeout(60)
+def test_a_node_that_cannot_be_read_is_tried_again_and_forgotten_with_its_tasks(
+    follower: follow.Follower,
+) -> None:
+    follower.picture.replace([Node(id="n1")], [], [task("t1", "web", "n1", 1)])
+    follower._ask_nodes()
+    for _ in range(2):
+        until(lambda: "Too many open files" in follower.picture.troubles.get("n1", ""))
+        follower._trouble("n1", "")
+    until(lambda: "n1" in follower.picture.troubles)
+    with follower.lock:
+        follower.picture.replace([], [], [])
+    follower._ask_nodes()
+    until(lambda: not follower.picture.troubles)

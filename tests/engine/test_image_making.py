@@ -70,11 +70,12 @@ async def test_a_container_is_committed_and_what_it_changed_runs(host: EngineHos
 async def test_a_container_that_ends_while_it_is_committed_is_no_error(host: EngineHost) -> None:
     """Its end is with the supervisor, which is as slow as it can be: it stands still."""
     images, node = host.node.engine.images, host.node
-    spec = ContainerSpec(image=host.image, command=["sleep", "98764"])
+    number = f"98764{os.getpid()}"  # other runs may be on this machine
+    spec = ContainerSpec(image=host.image, command=["sleep", number])
     request = containers_pb.CreateContainerRequest(config=containers_pb.ContainerConfig(spec=spec))
     container = (await host.containers.Create(request, timeout=TIMEOUT_S)).id
     await host.call("Start", container)
-    (process,) = processes_of("98764")
+    (process,) = processes_of(number)
 
     async def commit() -> pb.Image:
         return await images.Commit(pb.CommitRequest(container=container), timeout=TIMEOUT_S)

@@ -9,18 +9,21 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import pytest
 from raw_host import WAIT_S, Unix
 
+from swarmlite.build.context.sources import Source
 from swarmlite.cli.build import building
+from swarmlite.cli.build.agents import Agents
 from swarmlite.cli.build.progress import shown_as
+from swarmlite.cli.build.sending import requests
 from swarmlite.cli.session import Session
 from swarmlite.errors import InvalidSpec
 from swarmlite.paths import Paths
-from swarmlite.proto.build_pb2 import BuildEvent, BuildFailure, BuildOptions, BuildRequest
+from swarmlite.proto.build_pb2 import BuildEvent, BuildFailure, BuildOptions
 from swarmlite.proto.build_pb2_grpc import BuildsServicer, add_BuildsServicer_to_server
 
 WHY = "COPY a b: with several sources the destination must end with /"
@@ -29,8 +32,10 @@ WHY = "COPY a b: with several sources the destination must end with /"
 class Losing(BuildsServicer):
     """Refuses, and then ends the call as grpcio was seen to end one whose client still sends."""
 
+    asked: ClassVar[list[BuildOptions]] = []
+
     def Build(self, requests: Any, context: Any) -> Iterator[BuildEvent]:
-        next(requests)
+        self.asked.append(next(requests).options)
         yield BuildEvent(failure=BuildFailure(code=3, text=WHY))
         context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 0")
 
@@ -70,6 +75,7 @@ def test_dockers_clients_hear_why_a_build_is_refused(paths: Paths) -> None:
             connection.request("POST", "/build", b"x", {"Content-Type": "application/x-tar"})
             answer = connection.getresponse()
             assert (answer.status, WHY in answer.read().decode()) == (400, True)
+            assert Losing.asked.pop().takes_more
             connection.close()
         finally:
             gateway.terminate()
@@ -77,6 +83,7 @@ def test_dockers_clients_hear_why_a_build_is_refused(paths: Paths) -> None:
 
 def test_the_command_hears_why_a_build_is_refused(paths: Paths) -> None:
     session = Session(paths)
-    requests = [BuildRequest(options=BuildOptions()), BuildRequest(context=b"x")]
+    sent = requests(BuildOptions(), Source(iter([b"x"])), {}, Agents())
     with pytest.raises(InvalidSpec, match="must end with /"):
-        building.build(session, requests, shown_as("quiet"))
+        building.build(session, sent, shown_as("quiet"))
+    assert Losing.asked.pop().takes_more

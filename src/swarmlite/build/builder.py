@@ -80,6 +80,7 @@ class Builder:
         incoming = Incoming(messages, folder, limits.archive_bytes)
         try:
             options = await incoming.options()
+            report.together = options.takes_more
             async with taken_in(incoming):
                 with self.cache.pins() as pins:
                     build = Build(self._around, options, incoming, report, pins, folder, owner)

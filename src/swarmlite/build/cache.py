@@ -69,8 +69,8 @@ class Cache:
         self._contents: dict[str, str] = {}
         self._pins: list[Pins] = []
         self._size = 0
-        self.grown = False
-        """Whether entries came; whoever keeps it within its bounds takes that back."""
+        self.grown = True
+        """Whether entries came since it was last seen within its bound; so far it was not."""
         if remember:
             self._load()
 

@@ -49,6 +49,8 @@ class CacheMounts:
             trees.discard(leftover)
         self._used: Counter[str] = Counter()
         self._locks = Locks()
+        self.grown = False
+        """Whether one was used since the cache was last seen to be within its bound."""
 
     @contextlib.asynccontextmanager
     async def taken(self, build: Build, wanted: Wanted) -> AsyncIterator[Path]:
@@ -73,6 +75,7 @@ class CacheMounts:
             yield data
 
     def _give_back(self, name: str) -> None:
+        self.grown = True
         self._used[name] -= 1
         if not self._used[name]:
             del self._used[name]

@@ -24,6 +24,8 @@ class Report:
         self._queue: asyncio.Queue[pb.BuildEvent | None] = asyncio.Queue()
         self._ids = itertools.count(1)
         self._taken = asyncio.Event()
+        self.together = False
+        """Whether the client knows that an event may have others in its `more`."""
 
     def tell(self, event: pb.BuildEvent) -> None:
         """Say it."""
@@ -41,9 +43,9 @@ class Report:
         self._queue.put_nowait(None)
 
     async def next(self) -> pb.BuildEvent | None:
-        """The next event, and in its `more` what else was told meanwhile; None at the end."""
+        """The next one, `together` with what else was told meanwhile; None at the end."""
         event = await self._queue.get()
-        size = 0 if event is None else event.ByteSize()
+        size = event.ByteSize() if event is not None and self.together else _TOGETHER_BYTES
         while event is not None and size < _TOGETHER_BYTES and not self._queue.empty():
             other = self._queue.get_nowait()
             if other is None:

@@ -59,12 +59,22 @@ class Upkeep:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            grown, self._cache.grown = self._cache.grown, False
+            grown = self._cache.grown or self._mounts.grown
             if grown or time.monotonic() - saved > _SAVE_S:
                 await asyncio.to_thread(self._cache.save)
                 saved = time.monotonic()
             if grown:
-                await self.prune(keep_bytes=self.bound())
+                await self._keep_within(self.bound())
+
+    async def _keep_within(self, bound: int) -> None:
+        """Prune; if what builds use now is more than that, the end of the next one prunes again."""
+        self._cache.grown = self._mounts.grown = False  # what comes meanwhile sets it again
+        left = None
+        try:
+            _, _, left = await self._pruned((), everything=False, keep_bytes=bound)
+        finally:
+            if left is None or left > bound:
+                self._cache.grown = True
 
     def bound(self) -> int:
         """In bytes. Raises InvalidSpec."""
@@ -120,6 +130,13 @@ class Upkeep:
 
         With `keep_bytes` only the least lately used, until no more than that is left.
         """
+        gone, freed, _ = await self._pruned(filters, everything=everything, keep_bytes=keep_bytes)
+        return gone, freed
+
+    async def _pruned(
+        self, filters: Sequence[Filter], *, everything: bool, keep_bytes: int
+    ) -> tuple[list[str], int, int]:
+        """As `prune`, and the bytes that are left."""
         kept = await self.all()
         passes = _matcher(filters)
         total = sum(one.size for one in kept if everything or not one.shared)
@@ -139,7 +156,7 @@ class Upkeep:
         if gone:
             await asyncio.to_thread(self._cache.save)
             self._images.collect()
-        return gone, freed
+        return gone, freed, total - freed
 
 
 def _seconds(text: str) -> float:

@@ -236,6 +236,7 @@ class BuildOptions(google.protobuf.message.Message):
     DROP_IGNORED_FIELD_NUMBER: builtins.int
     PLATFORMS_FIELD_NUMBER: builtins.int
     CACHE_TO_FIELD_NUMBER: builtins.int
+    TAKES_MORE_FIELD_NUMBER: builtins.int
     dockerfile: builtins.str
     """path within the context; empty = Dockerfile"""
     dockerfile_inline: builtins.bytes
@@ -258,6 +259,8 @@ class BuildOptions(google.protobuf.message.Message):
     """Once it is read, the Dockerfile leaves the context if .dockerignore names it, and so does .dockerignore: clients of Docker's
     API send both whatever is in it.
     """
+    takes_more: builtins.bool
+    """the client reads `more` of events; to others each event goes by itself"""
     @property
     def build_args(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
     @property
@@ -354,9 +357,10 @@ class BuildOptions(google.protobuf.message.Message):
         drop_ignored: builtins.bool = ...,
         platforms: collections.abc.Iterable[swarmlite.proto.types_pb2.Platform] | None = ...,
         cache_to: collections.abc.Iterable[Global___BuildCacheExport] | None = ...,
+        takes_more: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "dockerfile_inline", b"dockerfile_inline", "platform", b"platform", "resources", b"resources", "source_date_epoch", b"source_date_epoch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "annotations", b"annotations", "build_args", b"build_args", "cache_from", b"cache_from", "cache_to", b"cache_to", "check", b"check", "dockerfile", b"dockerfile", "dockerfile_inline", b"dockerfile_inline", "dockerfile_name", b"dockerfile_name", "drop_ignored", b"drop_ignored", "entitlements", b"entitlements", "extra_hosts", b"extra_hosts", "labels", b"labels", "named_contexts", b"named_contexts", "network", b"network", "no_cache", b"no_cache", "no_cache_filter", b"no_cache_filter", "outputs", b"outputs", "platform", b"platform", "platforms", b"platforms", "pull", b"pull", "registry_auths", b"registry_auths", "resources", b"resources", "secrets", b"secrets", "shm_size_bytes", b"shm_size_bytes", "source_date_epoch", b"source_date_epoch", "ssh", b"ssh", "tags", b"tags", "target", b"target", "ulimits", b"ulimits"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_dockerfile_inline", b"_dockerfile_inline", "_source_date_epoch", b"_source_date_epoch", "annotations", b"annotations", "build_args", b"build_args", "cache_from", b"cache_from", "cache_to", b"cache_to", "check", b"check", "dockerfile", b"dockerfile", "dockerfile_inline", b"dockerfile_inline", "dockerfile_name", b"dockerfile_name", "drop_ignored", b"drop_ignored", "entitlements", b"entitlements", "extra_hosts", b"extra_hosts", "labels", b"labels", "named_contexts", b"named_contexts", "network", b"network", "no_cache", b"no_cache", "no_cache_filter", b"no_cache_filter", "outputs", b"outputs", "platform", b"platform", "platforms", b"platforms", "pull", b"pull", "registry_auths", b"registry_auths", "resources", b"resources", "secrets", b"secrets", "shm_size_bytes", b"shm_size_bytes", "source_date_epoch", b"source_date_epoch", "ssh", b"ssh", "tags", b"tags", "takes_more", b"takes_more", "target", b"target", "ulimits", b"ulimits"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_dockerfile_inline", b"_dockerfile_inline"]) -> typing.Literal["dockerfile_inline"] | None: ...
     @typing.overload
@@ -488,7 +492,7 @@ class BuildEvent(google.protobuf.message.Message):
 
     @property
     def more(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BuildEvent]:
-        """what else had happened when this one left, in its order; theirs is empty"""
+        """with `takes_more`: what else had happened when this one left, in its order; theirs is empty"""
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ def requests(
     options: BuildOptions, source: Source, named: dict[str, Iterator[bytes]], agents: Agents
 ) -> Iterator[BuildRequest]:
     """All of them; what cannot be read ends the build."""
+    options.takes_more = True  # see building.build
     yield BuildRequest(options=options)
     for chunk in source.chunks:
         yield BuildRequest(context=chunk)

@@ -65,7 +65,7 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 work()
-            except SwarmliteError as error:
+            except (SwarmliteError, OSError) as error:
                 self._trouble("managers", str(error))
             self._stopping.wait(AGAIN_S)
 
@@ -127,12 +127,17 @@ class Follower:
             self._trouble("managers", "")
 
     def _ask_nodes(self) -> None:
-        """Nodes that run a task and are not asked yet, by way of one of their tasks."""
+        """Nodes that run a task and are not asked yet, by way of one of their tasks.
+
+        What was wrong with others is no trouble any more.
+        """
         with self.lock:
             there: dict[str, str] = {}
             for task in self.picture.live():
                 if task.node_id in self.picture.nodes and task_states.is_running(task):
                     there.setdefault(task.node_id, task.id)
+            for gone in self.picture.troubles.keys() - there.keys() - {"managers"}:
+                del self.picture.troubles[gone]
             fresh = {node: task for node, task in there.items() if node not in self._asked}
             room = max(0, MOST_NODES - len(self._asked))
             chosen = dict(list(fresh.items())[:room])
@@ -151,7 +156,7 @@ class Follower:
                     self.picture.readings.told(reading, self.picture.now())
         except NotFound:
             pass  # the task has just ended
-        except SwarmliteError as error:
+        except (SwarmliteError, OSError) as error:
             self._trouble(node_id, str(error))
         self._stopping.wait(AGAIN_S)
         with self.lock:

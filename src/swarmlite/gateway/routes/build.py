@@ -50,7 +50,7 @@ async def build(call: Call) -> web.StreamResponse:
     if wanted is not None:
         options.platform.CopyFrom(wanted)
     options.registry_auths.update(reading.registry_auths(call.auth_header("X-Registry-Config")))
-    options.drop_ignored = True
+    options.drop_ignored = options.takes_more = True
     await _known_caches(call, options)
     remote = call.text("remote")
     async with AsyncExitStack() as stack:

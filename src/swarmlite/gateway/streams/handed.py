@@ -94,7 +94,7 @@ class Handed:
         self.tty = answer["tty"]
         self.detach_keys = answer.get("detach_keys", "")
         names: list[str] = answer["streams"]
-        for name, descriptor in zip(names, descriptors, strict=False):
+        for name, descriptor in zip(names, descriptors[: len(names)], strict=True):
             self.streams[descriptor] = LOG_STDOUT if name == "stdout" else LOG_STDERR
         if self._of_exec:
             rest = descriptors[len(names) :]
@@ -126,6 +126,13 @@ class Handed:
         answer: dict[str, Any] = json.loads(data)
         if error := answer.get("error"):
             raise getattr(errors, error["kind"], errors.SwarmliteError)(error["message"])
+        expected = len(answer.get("streams", ())) + bool(answer.get("stdin"))
+        if len(descriptors) < expected:  # the kernel drops those that there is no room for
+            self._owned.close(*descriptors)
+            raise errors.Unavailable(
+                f"{len(descriptors)} of {expected} streams arrived: the gateway of Docker's API has"
+                " too many files open: close connections, or raise its limit of open files"
+            )
         return answer, descriptors
 
     def _fail(self, error: Exception) -> None:
