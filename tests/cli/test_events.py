@@ -39,7 +39,8 @@ def test_a_manager_that_starts_again_is_watched_again_and_the_hosts_events_go_on
     monkeypatch.setattr(events, "AGAIN_S", 0.0)
     monkeypatch.setattr(client, "stream", lambda call: call)
     host = SimpleNamespace(Events=of_host)
-    session = cast(Session, SimpleNamespace(manager=object(), host=host))
+    node = SimpleNamespace(managers_only=False)
+    session = cast(Session, SimpleNamespace(manager=object(), host=host, node=node))
     try:
         heard = {one.type for one in events._all(session, EventsRequest())}
     finally:
