@@ -257,11 +257,8 @@ async def test_a_full_disk_is_one_line_and_leaves_nothing(
         with pytest.raises(Exception, match="no space left on the disk of"):
             await store.pull(ref)
         assert store.list() == [] and left_behind(store) == []
-        assert list((store.root / "ingest").iterdir()) == []
-        for _ in range(100):
-            if not list((store.root / "tmp").iterdir()):
-                break
+        folders = [store.root / "ingest", store.root / "tmp"]
+        while [one for each in folders for one in each.iterdir()]:  # they go behind the answer
             await asyncio.sleep(0.02)
-        assert list((store.root / "tmp").iterdir()) == []
     finally:
         run("umount", "-l", folder)

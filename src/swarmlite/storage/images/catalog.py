@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from swarmlite.storage.images.layers import Layer, LayerStore, os_error
 from swarmlite.storage.images.settings import RegistrySettings
 from swarmlite.storage.images.types import Image, Limits, Progress
 from swarmlite.storage.leases import Leases
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[Progress], None]
 
@@ -124,6 +127,13 @@ class Catalog:
         blobs = {digest for entry in entries for digest in entry.blobs} | held | leased
         freed = self.content.collect(blobs)
         return layers, freed + size_of(layers)
+
+    def give_back(self) -> None:
+        """`collect` after a failure, which is what is told: of another one here the log has it."""
+        try:
+            self.collect()
+        except OSError as error:
+            log.warning("what an image had brought stays on the disk error=%s", error)
 
 
 def image_of(entry: Entry) -> Image:

@@ -48,10 +48,10 @@ class Loading:
             finally:
                 discard(folder)
         except OSError as error:
-            self._catalog.collect()
+            self._catalog.give_back()
             raise os_error(error, root) from error
         except BaseException:
-            self._catalog.collect()  # what was brought of it: nobody goes on with that
+            self._catalog.give_back()  # what was brought of it: nobody goes on with that
             raise
 
     async def _load(

@@ -72,10 +72,10 @@ class Making:
                 return await self._make(config, layer, base, tag)
             return await self._received(config, layer, base, tag)
         except OSError as error:
-            self._catalog.collect()
+            self._catalog.give_back()
             raise os_error(error, self._catalog.root) from error
         except BaseException:
-            self._catalog.collect()  # what was brought of it: nobody goes on with that
+            self._catalog.give_back()  # what was brought of it: nobody goes on with that
             raise
 
     async def _received(

@@ -190,10 +190,10 @@ class Pulling:
                     wanted.sources,
                 )
         except OSError as error:
-            self._catalog.collect()  # whole layers are kept for the next pull, if there is room
+            self._catalog.give_back()  # whole layers are kept for the next pull, if there is room
             raise os_error(error, self._catalog.root) from error
         except ResourceExhausted:
-            self._catalog.collect()
+            self._catalog.give_back()
             raise
         except InvalidSpec as error:
             raise InvalidSpec(f"image {wanted.reference}: {error}") from error
