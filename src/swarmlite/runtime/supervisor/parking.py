@@ -154,15 +154,17 @@ class Parking:
 
     def _answered(self) -> None:
         try:
-            self._hear()
+            self._hear(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return  # a start that the loop served before has taken it
         except OSError as error:
             self._lost(error)
 
-    def _hear(self) -> Parked:
+    def _hear(self, flags: int = 0) -> Parked:
         """One answer: a child, or an errno below 0 in the place of its pid. OSError: nobody."""
         if self._channel is None:
             raise OSError(errno.ENOTCONN, "there is no forking process")
-        answer = self._channel.recv(64)
+        answer = self._channel.recv(64, flags)
         if not answer or not self._asked:
             raise OSError(errno.ECONNRESET, "the forking process has ended")
         asked = self._asked.pop(0)
