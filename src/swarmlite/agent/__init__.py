@@ -8,5 +8,6 @@ host's own socket, in a swarm or not. It decides nothing about the cluster, neve
 
 `process` wires it together; `session` brings `assignments`, `worker` turns them into
 `controller`s, `workload` does what a controller decides through `engine`, and `reporter` tells the
-managers. `carrying/` gives images to other nodes and takes them from there.
+managers. `carrying/` gives images to other nodes and takes them from there; `network_checks` has
+this node probe the others of a network.
 """

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
+from swarmlite.agent.orders import Orders
 from swarmlite.errors import SwarmliteError
 from swarmlite.network.node import NodeNetwork
 from swarmlite.proto.control_pb2 import NetworkFindings
@@ -22,31 +23,21 @@ class NetworkChecks:
 
     def __init__(self, network: NodeNetwork) -> None:
         self._network = network
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._orders = Orders(MAX_CHECKS)
         self._latest: dict[str, NetworkFindings] = {}
         self._news = asyncio.Event()
 
     def asked(self, order: CheckNetwork) -> None:
         """Begin, or give up what nobody waits for."""
-        known = self._running.get(order.id)
         if order.cancel:
-            if known is not None:
-                known.cancel()
-            return
-        if known is not None:
-            return
-        if len(self._running) >= MAX_CHECKS:
+            self._orders.cancel(order.id)
+        elif not self._orders.begin(order.id, lambda: self._check(order)):
             said = f"the node takes part in {MAX_CHECKS} checks already"
             self._say(NetworkFindings(id=order.id, error=said))
-            return
-        task = asyncio.ensure_future(self._check(order))
-        self._running[order.id] = task
-        task.add_done_callback(lambda _: self._running.pop(order.id, None))
 
     def lost(self) -> None:
         """The session ended, and nobody waits any more."""
-        for task in list(self._running.values()):
-            task.cancel()
+        self._orders.cancel_all()
         self._latest.clear()
 
     async def messages(self) -> AsyncIterator[AgentMessage]:

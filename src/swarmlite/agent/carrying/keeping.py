@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 from swarmlite.agent.carrying.peers import Carrying
+from swarmlite.agent.orders import Orders
 from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
 from swarmlite.ids import new_id
 from swarmlite.model.image_sources import PEER
@@ -29,29 +30,19 @@ class Keeping:
 
     def __init__(self, store: ImageStore, carrying: Carrying) -> None:
         self._store, self._carrying = store, carrying
-        self._orders: dict[str, asyncio.Task[None]] = {}
+        self._orders = Orders(MAX_ORDERS)
         self._reports: asyncio.Queue[FetchReport] = asyncio.Queue(MAX_REPORTS)
 
     def ordered(self, order: FetchImage) -> None:
         """Begin, or give up what nobody waits for."""
-        known = self._orders.get(order.id)
         if order.cancel:
-            if known is not None:
-                known.cancel()
-            return
-        if known is not None:
-            return
-        if len(self._orders) >= MAX_ORDERS:
+            self._orders.cancel(order.id)
+        elif not self._orders.begin(order.id, lambda: self._fetch(order)):
             self._say(FetchReport(id=order.id, error="the node has too many images to fetch"))
-            return
-        task = asyncio.ensure_future(self._fetch(order))
-        self._orders[order.id] = task
-        task.add_done_callback(lambda _: self._orders.pop(order.id, None))
 
     def lost(self) -> None:
         """The session ended, and nobody waits any more."""
-        for task in list(self._orders.values()):
-            task.cancel()
+        self._orders.cancel_all()
         while not self._reports.empty():
             self._reports.get_nowait()
 
