@@ -11,6 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # So many tests may need more than one try, and each so many tries: for a machine that is shared.
 FLAKES ?= 0
 TRIES ?= 2
+LONGEST := tests/integration/ tests/cluster/ tests/testing/
 
 .PHONY: help root venv demo test debian13 lint bench chaos soak engines clients deb packages vm-test stubs reference lock clean
 
@@ -56,9 +57,9 @@ test: root
 	@$(MAKE) --no-print-directory lint
 	@touch .venv/started
 	@# Tests that pass only at a further try fail the run: more than FLAKES besides known_flakes.txt.
-	@# Clusters wait, the rest computes: both together take little more than one of them.
-	$(BIN)/python -m swarmlite.testing.retry --allow $(FLAKES) --tries $(TRIES) --durations=40 --durations-min=3 \
-		--beside tests/testing --beside tests/cluster --beside tests/integration
+	@# Clusters wait, the rest computes: three at once take all of two cores. The longest begin.
+	$(BIN)/python -m swarmlite.testing.retry --allow $(FLAKES) --tries $(TRIES) --durations=20 --durations-min=3 \
+		--at-once 3 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/[!_.]*/ tests/test_*.py))
 	@# pytest keeps its scratch folders; those of this run, which passed, are of no more use.
 	@if cd /tmp/pytest-of-root 2>/dev/null; then \
 		find . -mindepth 1 -maxdepth 1 -newer $(CURDIR)/.venv/started -exec rm -rf {} +; \

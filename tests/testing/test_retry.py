@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_loaded_is_no_success(tmp_path: Path) -> None:
     assert code != 0
 
 
-def test_a_folder_runs_beside_the_rest_and_is_judged_with_it(tmp_path: Path) -> None:
+def test_files_and_folders_run_at_once_and_are_judged_together(tmp_path: Path) -> None:
     """Each waits for the other's sign, which it would not see if one ran after the other."""
     waiting = """
 import pathlib, time
@@ -136,27 +136,36 @@ def test_both_run():
     (tmp_path / "slow").mkdir()
     (tmp_path / "test_a.py").write_text(waiting.format(mine="a", other="b"))
     (tmp_path / "slow/test_b.py").write_text(waiting.format(mine="b", other="a") + BAD)
-    code, said = retry(tmp_path, "--beside=slow")
+    code, said = retry(tmp_path, "--at-once=2", "slow", "test_a.py")
     assert code == 1
     assert "failed 2 times: slow/test_b.py::test_bad\n" in said
     assert said.count("= 1 passed in") == 1
     assert said.count("1 failed, 1 passed in") == 1
 
 
-def test_who_ends_the_run_ends_both_halves(tmp_path: Path) -> None:
+def test_who_ends_the_run_ends_all_of_it(tmp_path: Path) -> None:
     """SIGTERM to the command alone, as a supervisor sends it."""
     shutil.copy(Path(__file__).parents[1] / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").touch()
     (tmp_path / "slow").mkdir()
-    for name in ("test_a", "slow/test_b"):
+    for name in ("test_a", "slow/test_b", "test_c"):
         (tmp_path / f"{name}.py").write_text(LONG.format(mark=Path(name).name))
-    command = [sys.executable, "-m", "swarmlite.testing.retry", "--beside=slow"]
-    running = subprocess.Popen([*command, "-p", "no:cacheprovider"], cwd=tmp_path)
+    command = [sys.executable, "-m", "swarmlite.testing.retry", "--at-once=2"]
+    parts = ["slow", "test_a.py", "test_c.py"]
+    running = subprocess.Popen([*command, "-p", "no:cacheprovider", *parts], cwd=tmp_path)
     while not all((tmp_path / f"{mark}.up").exists() for mark in ("test_a", "test_b")):
         time.sleep(0.02)
     running.terminate()
     assert running.wait() == pytest.ExitCode.INTERRUPTED
     assert all((tmp_path / f"{mark}.down").exists() for mark in ("test_a", "test_b"))
+    assert not (tmp_path / "test_c.up").exists()
+
+
+def test_a_folder_without_tests_is_no_failure_beside_others(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "test_a.py").write_text(GOOD)
+    assert retry(tmp_path, "--at-once=2", "none", "test_a.py")[0] == 0
+    assert retry(tmp_path, "--at-once=2", "none")[0] == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 def test_no_tests_is_pytests_own_exit_code(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Runs pytest, and tries again what failed: what then passes is a flake, and no success.
 
-`python -m swarmlite.testing.retry [--known FILE] [--allow N] [--tries N] [--beside FOLDER]...
-[PYTEST ARGUMENT...]`. What is in the FOLDERs runs in a pytest of its own beside the rest, and is
-printed when both have ended; further tries, up to `--tries` of each test (2), run one after the
-other. The exit code is pytest's, and 1 when more than `--allow` tests (none) needed a further try,
+`python -m swarmlite.testing.retry [--known FILE] [--allow N] [--tries N] [--at-once N]
+[PYTEST ARGUMENT...]`. With `--at-once` above 1 each file and folder among the arguments has a
+pytest of its own, so many at a time, begun in their order (the longest first) and printed as they
+end; further tries, up to `--tries` of each test (2), run one after the other. The exit code is pytest's, and 1 when more than `--allow` tests (none) needed a further try,
 besides those that FILE (tests/known_flakes.txt) names. A line of FILE is a test's id and, behind
 " # ", the reason why it is not mended yet; an id without brackets stands for all its parameters.
 What was tried again is listed in any case. Both numbers are for a machine that others share, on
@@ -21,7 +21,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,28 +83,25 @@ def run(
     known: dict[str, str],
     allowed: int = 0,
     tries: int = 2,
-    beside: Sequence[str] = (),
+    at_once: int = 1,
 ) -> int:
     """Run, try again, judge; the exit code."""
-    runs = [Run([*arguments, *(f"--ignore={folder}" for folder in beside)])]
-    if beside:
-        runs.append(Run([*_options(arguments), *beside], aside=True))
-    with ending_together(runs):
-        codes = [each.wait() for each in runs]
-    failed = [test for each in runs for test in each.failed]
-    for code in codes:
-        if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            return code
+    options = _options(arguments)
+    places = [word for word in arguments if word not in options]
+    parts = [[*options, place] for place in places] if at_once > 1 else [list(arguments)]
+    codes, failed = _run(parts, at_once)
+    # A folder whose tests run only when asked for has none here.
+    codes = codes - {pytest.ExitCode.NO_TESTS_COLLECTED} or codes
+    for code in codes - {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        return code
     if not failed:
         return max(codes)
     still, flakes = failed, dict[str, int]()
     for attempt in range(2, tries + 1):
         print(f"\ntrying again what failed: {len(still)}", flush=True)
-        again = Run([*_options(arguments), *still])
-        with ending_together([again]):
-            again.wait()
-        flakes |= {test: attempt for test in still if test not in again.failed}
-        still = [test for test in still if test in again.failed]
+        again = _run([[*options, *still]])[1]
+        flakes |= {test: attempt for test in still if test not in again}
+        still = [test for test in still if test in again]
         if not still:
             break
     for test in still:
@@ -116,31 +115,54 @@ def run(
     return int(pytest.ExitCode.TESTS_FAILED) if still or len(unknown) > allowed else 0
 
 
+def _run(parts: Sequence[Sequence[str]], at_once: int = 1) -> tuple[set[int], list[str]]:
+    """A pytest for each list of arguments: their exit codes, and the ids of what failed."""
+    runs = [Run(arguments, aside=len(parts) > 1) for arguments in parts]
+    with ending_together(runs), ThreadPoolExecutor(at_once) as pool:
+        codes = set(pool.map(Run.wait, runs))
+    return codes, [test for each in runs for test in each.failed]
+
+
 class Run:
     """One pytest; `aside` keeps what it says until it has ended. `failed` are test ids, then."""
 
+    _printing = threading.Lock()
+
     def __init__(self, arguments: Sequence[str], aside: bool = False) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._record = Path(self._folder.name, "failed.json")
-        self._said = tempfile.TemporaryFile() if aside else None  # noqa: SIM115
+        self._command = [sys.executable, "-m", "pytest", "-p", "swarmlite.testing.retry"]
+        self._command += arguments
+        self._aside = aside
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
         self.failed: list[str] = []
-        command = [sys.executable, "-m", "pytest", "-p", "swarmlite.testing.retry", *arguments]
-        self.process = subprocess.Popen(
-            command, env={**os.environ, _RECORD: str(self._record)}, stdout=self._said
-        )
 
     def wait(self) -> int:
-        """pytest's exit code."""
-        code = self.process.wait()
-        if self._said is not None:
-            self._said.seek(0)
-            shutil.copyfileobj(self._said, sys.stdout.buffer)
-            self._said.close()
-            sys.stdout.flush()
-        if self._record.is_file():
-            self.failed = json.loads(self._record.read_text())
-        self._folder.cleanup()
+        """Run it; pytest's exit code."""
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
+            record = Path(folder, "failed.json")
+            if self._ended:
+                return pytest.ExitCode.INTERRUPTED
+            self._process = subprocess.Popen(
+                self._command,
+                env={**os.environ, _RECORD: str(record)},
+                stdout=said if self._aside else None,
+            )
+            if self._ended:
+                self._process.terminate()
+            code = self._process.wait()
+            if record.is_file():
+                self.failed = json.loads(record.read_text())
+            said.seek(0)
+            with self._printing:
+                shutil.copyfileobj(said, sys.stdout.buffer)
+                sys.stdout.flush()
         return code
+
+    def end(self) -> None:
+        """Let it take down what it made; if it has not begun, it never does."""
+        self._ended = True
+        if self._process is not None:
+            self._process.terminate()
 
 
 @contextlib.contextmanager
@@ -149,7 +171,7 @@ def ending_together(runs: Sequence[Run]) -> Iterator[None]:
 
     def end(_number: int, _frame: object) -> None:
         for each in runs:
-            each.process.send_signal(signal.SIGTERM)
+            each.end()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     # A terminal sends its own to all of them; to send it again would interrupt the clearing up.
@@ -172,14 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--known", type=Path, default=KNOWN)
     parser.add_argument("--allow", type=int, default=0)
     parser.add_argument("--tries", type=int, default=2)
-    parser.add_argument("--beside", action="append", default=[])
+    parser.add_argument("--at-once", type=int, default=1)
     options, rest = parser.parse_known_args(arguments)
     try:
         known = known_flakes(options.known)
     except InvalidSpec as error:
         print(error, file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
-    return run(rest, known, options.allow, options.tries, options.beside)
+    return run(rest, known, options.allow, options.tries, options.at_once)
 
 
 if __name__ == "__main__":
