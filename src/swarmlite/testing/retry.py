@@ -133,21 +133,21 @@ class Run:
         self._command += arguments
         self._aside = aside
         self._process: subprocess.Popen[bytes] | None = None
-        self._ended = False
+        self._ended = threading.Event()
         self.failed: list[str] = []
 
     def wait(self) -> int:
         """Run it; pytest's exit code."""
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
             record = Path(folder, "failed.json")
-            if self._ended:
+            if self._ended.is_set():
                 return pytest.ExitCode.INTERRUPTED
             self._process = subprocess.Popen(
                 self._command,
                 env={**os.environ, _RECORD: str(record)},
                 stdout=said if self._aside else None,
             )
-            if self._ended:
+            if self._ended.is_set():
                 self._process.terminate()
             code = self._process.wait()
             if record.is_file():
@@ -160,7 +160,7 @@ class Run:
 
     def end(self) -> None:
         """Let it take down what it made; if it has not begun, it never does."""
-        self._ended = True
+        self._ended.set()
         if self._process is not None:
             self._process.terminate()
 
