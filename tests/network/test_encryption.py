@@ -18,7 +18,7 @@ import pytest
 from network_world import Host, World, in_thread
 from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
 
-from swarmlite.errors import FailedPrecondition
+from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.network import netlink, netns
 from swarmlite.network.encryption import device, keys, plan, wiring
 from swarmlite.network.encryption.plan import DEVICE, Peer, added, changes, inner_address, peers
@@ -321,13 +321,33 @@ async def test_the_device_goes_with_the_last_encrypted_network(
 async def test_a_check_probes_through_the_device(world: World, kernels: Kernels) -> None:
     one, two, net = await two_hosts(world, kernels)
     nodes = [NetworkPeer(node_id=host.name, addr=host.address) for host in (one, two)]
-    other = two.network.check("c1", net.id, nodes)
+    other = two.network.checks.check("c1", net.id, nodes)
     await anext(other)
-    async for found in one.network.check("c1", net.id, nodes):
+    async for found in one.network.checks.check("c1", net.id, nodes):
         assert isinstance(found, NetworkFindings)
         if found.peers[0].heard_bytes:
             break
     await other.aclose()
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "error", "said"),
+    [
+        ("192.168.77.1", "fd00::2", InvalidSpec, "'fd00::2' is not an IPv4 address"),
+        ("192.168.77.1", "host", InvalidSpec, "'host' is not an IPv4 address"),
+        ("", "192.168.77.2", FailedPrecondition, "takes no part"),
+    ],
+)
+async def test_a_check_says_which_data_path_cannot_be_inside(
+    world: World, kernels: Kernels, own: str, theirs: str, error: type[Exception], said: str
+) -> None:
+    one, two, net = await two_hosts(world, kernels)
+    nodes = [
+        NetworkPeer(node_id=one.name, addr=own),
+        NetworkPeer(node_id=two.name, addr=theirs),
+    ]
+    with pytest.raises(error, match=said):
+        await anext(one.network.checks.check("c1", net.id, nodes))
 
 
 async def test_a_node_that_cannot_encrypt_sends_nothing_of_such_a_network(

@@ -34,7 +34,7 @@ async def checking(world: World, net: Network, name: str = "c1") -> AsyncIterato
     said: Found = {}
 
     async def follow(host: Host) -> None:
-        async with contextlib.aclosing(host.network.check(name, net.id, nodes)) as found:
+        async with contextlib.aclosing(host.network.checks.check(name, net.id, nodes)) as found:
             async for findings in found:
                 said[host.name] = findings
 
@@ -79,7 +79,7 @@ async def test_nodes_hear_each_other_in_full_and_nothing_stays(world: World) -> 
         assert "06:53" in entries(one)
     assert entries(one) == before
     with pytest.raises(FailedPrecondition, match="no part"):
-        async for _ in one.network.check("c2", net.id, []):
+        async for _ in one.network.checks.check("c2", net.id, []):
             raise AssertionError("a check without this node began")
 
 
@@ -134,7 +134,7 @@ async def test_what_is_not_an_address_is_no_part_of_a_command(world: World) -> N
     for text in (f"{two.address} more", f"{two.address}\n", "host", ""):
         peers = [NetworkPeer(node_id="n1", addr=one.address), NetworkPeer(node_id="n2", addr=text)]
         with pytest.raises(InvalidSpec, match="is not an IP address"):
-            async for _ in one.network.check("c2", net.id, peers):
+            async for _ in one.network.checks.check("c2", net.id, peers):
                 raise AssertionError("a check with such a peer began")
 
 

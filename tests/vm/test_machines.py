@@ -57,7 +57,7 @@ def wire() -> Iterator[Wire]:
     wire.close()
 
 
-def answers(host: VirtualMachine, command: str = "swarmlite version") -> bool:
+def works(host: VirtualMachine, command: str) -> bool:
     return host.attempt(command)[0] == 0
 
 
@@ -72,7 +72,7 @@ def hosts(
         host.wait_booted()
         host.copy(package, "/root/swarmlite.deb")
         host.run("DEBIAN_FRONTEND=noninteractive apt-get install -q -y /root/swarmlite.deb")
-        wait(partial(answers, host), LONG_S, f"{host.name}'s node")
+        wait(partial(works, host, "swarmlite version"), LONG_S, f"{host.name}'s node")
     manager = hosts[0]
     manager.run(f"swarmlite swarm init --advertise-addr {manager.address}")
     token = manager.run("swarmlite swarm join-token -q worker").strip()
@@ -238,13 +238,13 @@ def test_what_an_encrypted_network_carries_cannot_be_read_on_the_wire(
     web = shlex.quote(f"echo {SECRET.decode()} >/tmp/index.html; exec httpd -f -h /tmp")
     for name, option in (("plain", ""), ("sealed", "-o encrypted")):
         create = f"swarmlite network create -d overlay --attachable {option} {name}"
-        wait(lambda line=create: manager.attempt(line)[0] == 0, LONG_S, f"network {name}")  # type: ignore[misc]
+        wait(partial(works, manager, create), LONG_S, f"network {name}")
         create = f"swarmlite service create -q --detach --name on-{name} --network {name} {place}"
         manager.run(f"{create} {busybox} sh -c {web}")
         wait(partial(running, manager, f"on-{name}"), LONG_S, f"the task on {name}")
         ask = partial(asked, manager, busybox, name, f"on-{name}")
         wait(ask, LONG_S, f"an answer on {name}")
-        with watching(wire, 60) as process:
+        with watching(wire) as process:
             wait(ask, LONG_S, f"an answer on {name} that is watched")
             sealed, plain, read = counts(process)
         if name == "plain":
@@ -258,5 +258,5 @@ def test_what_an_encrypted_network_carries_cannot_be_read_on_the_wire(
     for name in ("plain", "sealed"):
         manager.run(f"swarmlite service rm on-{name}")
         remove = f"swarmlite network rm {name}"
-        wait(lambda line=remove: manager.attempt(line)[0] == 0, LONG_S, "no user of it")  # type: ignore[misc]
+        wait(partial(works, manager, remove), LONG_S, "no user of it")
     wait(lambda: "swarmlite-wg" not in far.run("cat /proc/net/dev"), LONG_S, "the device to go")

@@ -1,4 +1,4 @@
-"""Who looks at the packets between the machines, on their bridge."""
+"""Who looks at the packets between the machines, on their wire."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from machines import Wire
 SECRET = b"what-nobody-reads"
 ETH_P_ALL = 3
 
-# Counts, on the machines' bridge, packets of UDP by port and those that hold the words.
+# Counts, until its input ends, packets of UDP by port, and those that hold the words. It listens on
+# every interface: what a bridge passes from port to port is never seen on the bridge's own.
 WATCH = f"""
-import socket, sys, time
+import select, socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons({ETH_P_ALL}))
-s.bind(("br0", 0)); s.settimeout(0.5)
 print("ready", flush=True)
 sealed = plain = read = 0
-end = time.monotonic() + float(sys.argv[1])
-while time.monotonic() < end:
-    try:
-        data = s.recv(65535)
-    except TimeoutError:
-        continue
+while True:
+    ready, _, _ = select.select([s, sys.stdin], [], [])
+    if sys.stdin in ready:
+        break
+    data = s.recv(65535)
     if data[12:14] == b"\\x08\\x00" and data[23] == 17:
         port = int.from_bytes(data[36:38], "big")
         sealed += port == 2383
@@ -34,9 +33,10 @@ print(sealed, plain, read, flush=True)
 
 
 @contextmanager
-def watching(wire: Wire, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    command = wire.enter(["python3", "-I", "-S", "-c", WATCH, str(seconds)])
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def watching(wire: Wire) -> Iterator[subprocess.Popen[str]]:
+    """A watcher that has begun; `counts` ends it."""
+    command = wire.enter(["python3", "-I", "-S", "-c", WATCH])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None and process.stdout.readline().strip() == "ready"
         yield process
@@ -46,6 +46,7 @@ def watching(wire: Wire, seconds: float) -> Iterator[subprocess.Popen[str]]:
 
 
 def counts(process: subprocess.Popen[str]) -> tuple[int, int, int]:
-    assert process.stdout is not None
-    sealed, plain, read = map(int, process.stdout.readline().split())
+    """Packets of WireGuard, of VXLAN, and those in which the words could be read."""
+    said, _ = process.communicate()
+    sealed, plain, read = map(int, said.split())
     return sealed, plain, read

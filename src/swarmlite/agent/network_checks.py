@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from swarmlite.agent.orders import Orders
 from swarmlite.errors import SwarmliteError
-from swarmlite.network.node import NodeNetwork
+from swarmlite.network.checking.checks import Checks
 from swarmlite.proto.control_pb2 import NetworkFindings
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, CheckNetwork
 
@@ -21,8 +21,8 @@ MAX_CHECKS = 8
 class NetworkChecks:
     """Carries out CheckNetwork; one event loop's. Nothing of a check outlives its session."""
 
-    def __init__(self, network: NodeNetwork) -> None:
-        self._network = network
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
         self._orders = Orders(MAX_CHECKS)
         self._latest: dict[str, NetworkFindings] = {}
         self._news = asyncio.Event()
@@ -51,7 +51,7 @@ class NetworkChecks:
 
     async def _check(self, order: CheckNetwork) -> None:
         try:
-            checking = self._network.check(order.id, order.network_id, order.nodes)
+            checking = self._checks.check(order.id, order.network_id, order.nodes)
             async with contextlib.aclosing(checking) as found:
                 async for findings in found:
                     self._say(findings)

@@ -198,7 +198,7 @@ class Agent:
         around.images.peers = images.peers
         tunnels = Tunnels(engine, self._config.paths.run_dir, self._connected_to, channel)
         usage = Usage(engine.stats, engine.records)
-        checks = NetworkChecks(engine.network)
+        checks = NetworkChecks(engine.network.checks)
         self._session = session = Session(
             managers=managers,
             channel=channel,

@@ -32,8 +32,9 @@ _BRIDGE_FAMILY = 7
 QUIET_S = 1.0
 PAUSE_S = 0.001
 _INPUT_NO_DNS = 1
-_OUTPUT_HANDLE = 1 << 3
 """What is not an address is a mistake, never a name to look up."""
+_OUTPUT_HANDLE = 1 << 3
+"""Rules are listed with the numbers by which they are deleted."""
 
 # The library keeps some of its tables in globals; calls are short, one at a time is enough.
 _lock = threading.Lock()

@@ -6,21 +6,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
 from swarmlite.model.encryption import is_encrypted
 from swarmlite.network import layout, netns
 from swarmlite.network.api import HOST, EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.checking import tracing
-from swarmlite.network.checking.check import Order, check
+from swarmlite.network.checking.checks import Checks
 from swarmlite.network.dns.server import Questions
 from swarmlite.network.drivers.locals import LocalDrivers
 from swarmlite.network.drivers.overlays import Overlays
-from swarmlite.network.encryption.plan import inner_address
 from swarmlite.network.encryption.wiring import Encrypting
 from swarmlite.network.host import HostWiring
 from swarmlite.network.loops import forever
@@ -35,7 +33,6 @@ from swarmlite.network.state import AttachmentRecord, SandboxRecord
 from swarmlite.network.tracked import TrackedConnections
 from swarmlite.network.view import Touched, View, made_by_hosts
 from swarmlite.paths import Paths
-from swarmlite.proto.control_pb2 import NetworkFindings, NetworkPeer
 from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
 from swarmlite.proto.types_pb2 import NetworkAttachment
@@ -78,7 +75,7 @@ class NodeNetwork:
         """`host_netns`: the host's network namespace, the calling thread's own when None.
         `node_id`: empty outside of a swarm.
         """
-        self._paths, self._vxlan_port = paths, vxlan_port
+        self._paths = paths
         self._view = View(node_id)
         self._remembered = Remembered(paths.agent_dir / "networks", self._view)
         self._threads = Threads(host_netns)
@@ -121,6 +118,8 @@ class NodeNetwork:
             self._local,
             self._resolvers,
         )
+        self.checks = Checks(self._threads, self._view, self._overlays, vxlan_port=vxlan_port)
+        """Of networks, between this node and others."""
         self._known = layout.Known(
             self._view, self.networks, self._sandboxes.record, self._sandboxes.used
         )
@@ -136,8 +135,6 @@ class NodeNetwork:
         self._resizing = False
         """Whether sandboxes have yet to hear of the data path's new size."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._checks: set[asyncio.Task[Any]] = set()
-        """In which somebody checks a network: `close` ends them first."""
 
     async def start(self) -> None:
         """Take up what the directories and the fd store hold, and begin to repair.
@@ -200,10 +197,7 @@ class NodeNetwork:
     async def close(self) -> None:
         """Stop serving DNS; containers' wiring and their DNS sockets stay as they are."""
         await self._end_tasks()
-        checks = self._checks - {asyncio.current_task()}
-        for task in checks:
-            task.cancel()
-        await asyncio.gather(*checks, return_exceptions=True)
+        await self.checks.close()
         await self._sandboxes.close()
         self._records.close()
         self._resolvers.close()
@@ -438,32 +432,6 @@ class NodeNetwork:
     def warnings(self) -> list[str]:
         """What of the host's networks is about to fail, a line each."""
         return [self._exhaustion] if self._exhaustion else []
-
-    async def check(
-        self, check_id: str, network_id: str, nodes: Sequence[NetworkPeer]
-    ) -> AsyncGenerator[NetworkFindings, None]:
-        """Probe a network's tunnels between this node and others; see `checking.check`.
-
-        What of the network is not as it should be here is repaired first, and told. Raises
-        FailedPrecondition for a network that this node has no part in, OSError.
-        """
-        if self._view.node_id not in {node.node_id for node in nodes}:
-            raise FailedPrecondition("this node takes no part in the network")
-        overlay = await self._overlays.get(network_id)
-        repairs = await self._threads.run(overlay.reconcile)
-        if is_encrypted(self._view.networks.get(network_id)):
-            known = [n for n in nodes if n.addr]
-            nodes = [NetworkPeer(node_id=n.node_id, addr=inner_address(n.addr)) for n in known]
-        order = Order(check_id, self._view.node_id, nodes, self._vxlan_port)
-        task = asyncio.current_task()
-        assert task is not None
-        self._checks.add(task)
-        try:
-            async with contextlib.aclosing(check(self._threads, overlay, order, repairs)) as found:
-                async for findings in found:
-                    yield findings
-        finally:
-            self._checks.discard(task)
 
     # repairs
     async def _repair_next(self) -> None:

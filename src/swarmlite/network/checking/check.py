@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
@@ -147,12 +148,12 @@ class _Part:
         addresses = {self._addresses[number] for number in quiet}
         for number in self._exchange.unheard():
             address = self._addresses[number]
-            self._say(self._sending, number, await threads.run(lambda a=address: _no_route(a)))  # type: ignore[misc]
+            self._say(self._sending, number, await threads.run(partial(_no_route, address)))
         async with self._trace(threads, addresses, vni):
             while True:
                 await asyncio.sleep(SAY_EVERY_S)
                 for (number, sent), rule in list(self._dropped.items()):
-                    words = await threads.run(lambda r=rule: words_of(r))  # type: ignore[misc]
+                    words = await threads.run(partial(words_of, rule))
                     self._say(self._sending if sent else self._arriving, number, words)
 
     @asynccontextmanager
