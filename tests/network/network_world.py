@@ -78,6 +78,8 @@ s.bind((sys.argv[1], 53))
 print("ready", flush=True)
 while True:
     data, a = s.recvfrom(2048)
+    if len(sys.argv) > 3 and sys.argv[3].encode() in data:
+        continue
     record = b"\\xc0\\x0c\\0\\x01\\0\\x01\\0\\0\\0\\x05\\0\\x04" + socket.inet_aton(sys.argv[2])
     s.sendto(data[:2] + b"\\x81\\x80\\0\\x01\\0\\x01\\0\\0\\0\\0" + data[12:] + record, a)
 """
@@ -171,14 +173,17 @@ class Host:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "ready"
 
-    def serve_dns(self, address: str, answer: str) -> None:
-        """A resolver in the host's namespace that knows one answer to everything."""
+    def serve_dns(self, address: str, answer: str, silent: str = "") -> None:
+        """A resolver in the host's namespace that knows one answer to everything, but to names
+        with `silent` in them.
+        """
         process = subprocess.Popen(
             [
                 "nsenter",
                 f"--net={self.namespace}",
                 sys.executable,
                 *("-I", "-S", "-c", DNS_SERVER, address, answer),
+                *([silent] if silent else []),
             ],
             stdout=subprocess.PIPE,
             text=True,

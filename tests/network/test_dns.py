@@ -264,38 +264,44 @@ async def test_resolvers_are_asked_by_ipv6_too(
 
 
 FLOOD = """
-import socket
+import itertools, socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(("127.0.0.11", 53))
-query = b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3web\\0\\0\\1\\0\\1"
+name = bytes.fromhex(sys.argv[1])
 print("ready", flush=True)
-while True:
+for number in itertools.count():
+    query = (number % 65536).to_bytes(2, "big") + b"\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0" + name
     try:
-        s.send(query)
+        s.send(query + b"\\0\\1\\0\\1")
     except OSError:
         pass
 """
 
 
+@pytest.mark.parametrize("flooded", ["web", "elsewhere.example", "unanswered.example"])
 async def test_a_flood_of_questions_from_one_container_leaves_the_others_answered(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch, flooded: str
 ) -> None:
-    """Each has its turn: names of ours, by UDP and by TCP."""
+    """Each has its turn, with names of ours and with others', by UDP and by TCP."""
+    monkeypatch.setattr("swarmlite.network.resolvers.host_resolvers", lambda: ["127.0.0.54"])
     one = await world.add_host()
+    one.serve_dns("127.0.0.54", "203.0.113.1", silent="unanswered")
     net = world.network("front", 4097, "10.1.0.0/24")
     world.service("web", (net, "10.1.0.2/24"))
     noisy = await world.task(one, "noisy", (net, "10.1.0.11/24"))
     quiet = await world.task(one, "quiet", (net, "10.1.0.12/24"))
     flood = await asyncio.create_subprocess_exec(
         *("nsenter", f"--net={noisy.netns}", sys.executable, "-I", "-S", "-c", FLOOD),
+        packet.wire_name(flooded).hex(),
         stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert flood.stdout is not None
         await flood.stdout.readline()
-        for transport in ("udp", "tcp") * 5:
+        for transport in ("udp", "tcp") * 2:
             answer = await resolve(one, quiet, "web", transport=transport)
             assert answer.addresses == ["10.1.0.2"]
+            assert (await resolve(one, quiet, "other.example")).addresses == ["203.0.113.1"]
     finally:
         flood.kill()
         await flood.wait()
