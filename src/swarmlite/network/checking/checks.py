@@ -34,8 +34,8 @@ class Checks:
         """Probe a network's tunnels between this node and others; see `checking.check`.
 
         What of the network is not as it should be here is repaired first, and told. Raises
-        FailedPrecondition for a network that this node has no part in, InvalidSpec for a node whose
-        data path is no address, of IPv4 where the network is encrypted, OSError.
+        FailedPrecondition for a network that this node has no part in, InvalidSpec for a data path
+        that is not an IP address, or not one of IPv4 where the network is encrypted, OSError.
         """
         if is_encrypted(self._view.networks.get(network_id)):
             nodes = [_inside(node) for node in nodes if node.addr]
