@@ -12,21 +12,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from swarmlite.testing import Cluster, Host
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
-from . import network_load, network_scale
+from . import network_joining, network_load, network_scale
 from .docker_peer import DockerPeer
 from .table import Row, alone_row, median, ratio_row, watched_row
 
 SECONDS, ROUNDS, PORT, PUBLISHED = 3.0, 3, 9000, 9100
 PROGRAM = (sys.executable, "-I", "-S", network_load.__file__)
 WAIT_S = 60.0
+CHANGES = 7
 
 
 class Place:
@@ -77,9 +80,9 @@ class Hosts:
         self.client = Place(near, self.container(near, "client."))
         self.server = Place(far, self.container(far, "server."))
 
-    def service(self, name: str, *options: str) -> None:
+    def service(self, name: str, *options: str, command: Sequence[str] = ("sleep", "1d")) -> None:
         fixed = ("--detach", "--name", name, "--network", "bench", "--stop-grace-period", "0s")
-        self.manager.cli("service", "create", *fixed, *options, self.image, "sleep", "1d")
+        self.manager.cli("service", "create", *fixed, *options, self.image, *command)
 
     def container(self, host: Host, name: str) -> str:
         found = host.cli("container", "ls", "-q", "--no-trunc", "--filter", f"name={name}")
@@ -98,7 +101,7 @@ def measure(docker: DockerPeer, image: str) -> list[Row]:
                 rows += _paths(hosts)
             rows += _names(hosts, docker, image)
             rows += _changes(hosts)
-    return rows + network_scale.measure()
+    return rows + network_scale.measure() + network_joining.measure()
 
 
 def _paths(hosts: Hosts) -> list[Row]:
@@ -207,31 +210,66 @@ def _names(hosts: Hosts, docker: DockerPeer, image: str) -> list[Row]:
 
 
 def _changes(hosts: Hosts) -> list[Row]:
-    """From a task's start and its death until the map of a sandbox on every node has it."""
+    """From a task's start and its death until a VIP leads there, and no longer, on every node."""
     everywhere = [hosts.manager, hosts.near, hosts.far]
     hosts.service("watch", "--mode", "global")
-    hosts.service("moving", "--replicas", "1")
+    serving = ("httpd", "-f", "-p", str(PORT))
+    hosts.service("moving", "--replicas", "1", "--restart-delay", "2s", command=serving)
     hosts.cluster.wait_running("watch", 3)
     hosts.cluster.wait_running("moving", 1)
-    paths = [(host, hosts.container(host, "watch.")) for host in everywhere]
+    places = [Place(host, hosts.container(host, "watch.")) for host in everywhere]
+    vip = min(hosts_of(places[0], "moving"))
+    began, died = [], []
+    with contextlib.ExitStack() as stack:
+        watchers = [stack.enter_context(Watcher(place, vip)) for place in places]
+        for _ in range(CHANGES):
+            _until(lambda: all(w.state == "taken" for w in watchers), "answer of the VIP")
+            host, container = next(
+                (h, found) for h in everywhere if (found := _task_of(hosts, h, "moving."))
+            )
+            began.append(max(w.since for w in watchers) - _started(host, container))
+            host.cli("container", "kill", container)
+            killed = time.monotonic()
+            _until(lambda: all(w.state == "refused" for w in watchers), "refusal by the VIP")
+            died.append(max(w.since for w in watchers) - killed)
+    title = "{}, until the maps of three nodes have it, the median of {}"
+    return [
+        alone_row(title.format(what, CHANGES), "ms", median(took) * 1e3, at_most=150)
+        for what, took in (("a task's start", began), ("its death, from the end of `kill`", died))
+    ]
 
-    def backends() -> list[set[str]]:
-        name = "tasks.moving"
-        return [hosts_of(Place(*where), name) for where in paths]
 
-    died = []
-    for _ in range(ROUNDS):
-        _until(lambda: all(backends()), "backend")
-        (before,) = backends()[0]
-        host, container = next(
-            (h, found) for h in everywhere if (found := _task_of(hosts, h, "moving."))
-        )
-        host.cli("container", "kill", container)
-        began = time.monotonic()
-        _until(lambda gone=before: all(gone not in some for some in backends()), "change")  # type: ignore[misc]
-        died.append((time.monotonic() - began) * 1e3)
-    title = "a task's death, from the end of `kill`, until three nodes answer without it"
-    return [alone_row(title, "ms", median(died), at_most=150)]
+class Watcher:
+    """What connections to a VIP meet in a sandbox now, and since when."""
+
+    def __init__(self, place: Place, vip: str) -> None:
+        command = (*place.enter, *PROGRAM, "watch", vip, str(PORT))
+        self._process = place.host.popen(*command)
+        self.state, self.since = "", 0.0
+        self._thread = threading.Thread(target=self._follow)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def _follow(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            since, self.state = line.split()
+            self.since = float(since)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._thread.join()
+        self._process.communicate()
+
+
+def _started(host: Host, container: str) -> float:
+    """When its process began, on the monotonic clock, which all hosts of this machine share."""
+    said = host.cli("inspect", "--format", "{{.State.StartedAt}}", container).strip()
+    at = datetime.fromisoformat(said.partition(".")[0] + "+00:00").timestamp()
+    at += float("0." + said.partition(".")[2].rstrip("Z"))
+    return time.monotonic() - (time.time() - at)
 
 
 def _task_of(hosts: Hosts, host: Host, name: str) -> str:

@@ -2,6 +2,7 @@
 
 `server PORT` answers all of them; `throughput|requests|connections|rtt HOST PORT SECONDS` and
 `dns SERVER NAME SECONDS` print one figure: bytes, answers or connections a second, microseconds.
+`watch HOST PORT` prints a line at each change of what a connection meets, with the monotonic clock.
 The standard library only, so that it runs with `-I -S`.
 """
 
@@ -19,6 +20,7 @@ SINK, ASK, ANSWER = b"T", b"R", b"a" * 100
 BLOCK = SINK * (1 << 18)
 CONNECTIONS, WINDOW = 16, 32
 WAIT_S = 5.0
+WATCH_WAIT_S, WATCH_PAUSE_S = 0.02, 0.004
 
 
 def serve(port: int) -> None:
@@ -138,6 +140,28 @@ def resolve(name: str) -> list[str]:
     ]
 
 
+def meets(host: str, port: int) -> str:
+    """Whether a connection is taken, refused, or not answered for a moment."""
+    try:
+        with socket.create_connection((host, port), WATCH_WAIT_S):
+            return "taken"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError:
+        return "silent"
+
+
+def watch(host: str, port: int) -> None:
+    """For ever: "SECONDS STATE" at each change, at the time of its discovery."""
+    last = ""
+    while True:
+        state = meets(host, port)
+        if state != last:
+            print(time.monotonic(), state, flush=True)
+        last = state
+        time.sleep(WATCH_PAUSE_S)
+
+
 LOADS: dict[str, Callable[[str, int, float], float]] = {
     "throughput": throughput,
     "requests": requests,
@@ -150,6 +174,8 @@ def main(what: str, *arguments: str) -> None:
     """As the module's docstring says."""
     if what == "server":
         serve(int(arguments[0]))
+    elif what == "watch":
+        watch(arguments[0], int(arguments[1]))
     elif what == "resolve":
         print(*resolve(arguments[0]))
     elif what == "dns":

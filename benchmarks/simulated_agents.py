@@ -1,8 +1,8 @@
 """Agents without containers, over real mTLS streams: `python -m benchmarks.simulated_agents ...`.
 
 Each joins with the worker's token, holds a session as an agent does and begins another when it
-ends, and says RUNNING of every task that it is told to run. Once all have a session it prints
-"ready".
+ends, and says RUNNING of every task that it is told to run. Once all have a session, and were told
+what is theirs, it prints "ready" and the bytes of these messages.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class SimulatedAgent:
 
     def __init__(self, number: int, address: str, root: bytes) -> None:
         self.number, self.address, self.root = number, address, root
-        self.session = asyncio.Event()
+        self.told = asyncio.Event()
+        """Of a session and all assignments that stand at its beginning."""
+        self.told_bytes = 0
         self._writing = asyncio.Lock()
         self._key = ec.generate_private_key(ec.SECP256R1())
 
@@ -112,12 +114,19 @@ class SimulatedAgent:
         beats = asyncio.create_task(self._beat(call))
         try:
             while message is not grpc.aio.EOF:
-                self.session.set()
+                self._count(message)
                 if reply := self._react(message):
                     await self._write(call, reply)
                 message = await call.read()
         finally:
             beats.cancel()
+
+    def _count(self, message: ManagerMessage) -> None:
+        if self.told.is_set():
+            return
+        self.told_bytes += message.ByteSize()
+        if message.HasField("assignments") and not message.assignments.more:
+            self.told.set()
 
     async def _write(self, call: grpc.aio.StreamStreamCall, message: AgentMessage) -> None:
         async with self._writing:  # gRPC takes one at a time
@@ -163,8 +172,8 @@ async def main(options: argparse.Namespace) -> None:
         for agent in agents:
             group.create_task(agent.run(gate))
         for agent in agents:
-            await agent.session.wait()
-        print("ready", flush=True)
+            await agent.told.wait()
+        print("ready", sum(agent.told_bytes for agent in agents), flush=True)
 
 
 if __name__ == "__main__":

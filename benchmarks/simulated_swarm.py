@@ -47,24 +47,46 @@ class SimulatedSwarm:
         for host in self.cluster.managers:
             manager.cli("node", "update", "--availability", "drain", host.name)
         each = self.agents // self.processes
-        options = {
-            "--ca": str(manager.paths.certificates_dir / "ca.crt"),
-            "--token": manager.cli("swarm", "join-token", "-q", "worker").strip(),
-            "--count": str(each),
-        }
-        words = [word for pair in options.items() for word in pair]
-        for number in range(self.processes):
-            command = [sys.executable, "-m", "benchmarks.simulated_agents", *words]
-            asked = self.cluster.managers[number % len(self.cluster.managers)]
-            command += ["--first", str(number * each), "--address", f"{asked.addr}:2377"]
-            self._running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        for process in self._running:
-            assert process.stdout is not None
-            if process.stdout.readline().strip() != "ready":
-                raise RuntimeError("the simulated agents did not get their sessions")
+        started = [
+            self._start(n * each, each, self.cluster.managers[n % len(self.cluster.managers)])
+            for n in range(self.processes)
+        ]
+        for process in started:
+            self._ready(process)
         self.channel = grpc.insecure_channel(f"unix:{manager.paths.manager_socket}", options=LARGE)
         self.control = ControlStub(self.channel)
         self.pid = self._manager_pid()
+
+    def _start(self, first: int, count: int, asked: Host) -> subprocess.Popen[str]:
+        """More agents, that join and hold sessions from now on."""
+        manager = self.cluster.manager
+        options = {
+            "--address": f"{asked.addr}:2377",
+            "--ca": str(manager.paths.certificates_dir / "ca.crt"),
+            "--token": manager.cli("swarm", "join-token", "-q", "worker").strip(),
+            "--first": str(first),
+            "--count": str(count),
+        }
+        words = [word for pair in options.items() for word in pair]
+        command = [sys.executable, "-m", "benchmarks.simulated_agents", *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._running.append(process)
+        return process
+
+    @staticmethod
+    def _ready(process: subprocess.Popen[str]) -> int:
+        """Wait until they were told all that is theirs; how many bytes that took."""
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        if words[:1] != ["ready"]:
+            raise RuntimeError("the simulated agents did not get their sessions")
+        return int(words[1])
+
+    def grow(self, count: int) -> int:
+        """So many agents more; the bytes that they were told at the beginning of their sessions."""
+        process = self._start(self.agents, count, self.cluster.manager)
+        self.agents += count
+        return self._ready(process)
 
     def __exit__(self, *_: object) -> None:
         for process in self._running:
