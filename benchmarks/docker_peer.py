@@ -16,7 +16,6 @@ from typing import Any
 from swarmlite.testing import cgroup_sweep
 from swarmlite.testing.namespaces import Machine, ip_batch
 
-CGROUP_PARENT = f"/swarmlite-bench-docker{os.getpid()}"
 START_TIMEOUT_S = 30.0
 
 
@@ -39,6 +38,7 @@ class DockerPeer:
         """`arguments`: more flags for dockerd."""
         self.address = address
         self.arguments = arguments
+        self.cgroup_parent = f"/swarmlite-bench-docker{os.getpid()}-{address}"
         self.root = Path(tempfile.mkdtemp(prefix="swl-docker-"))
         self.socket = self.root / "docker.sock"
         self.machine: Machine | None = None
@@ -75,7 +75,7 @@ class DockerPeer:
                     f"--exec-root={self.root}/exec",
                     f"--pidfile={self.root}/docker.pid",
                     f"--host=unix://{self.socket}",
-                    f"--cgroup-parent={CGROUP_PARENT}",
+                    f"--cgroup-parent={self.cgroup_parent}",
                     "--storage-driver=overlay2",
                     *self.arguments,
                 ]
@@ -102,7 +102,7 @@ class DockerPeer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-        cgroup_sweep.remove(CGROUP_PARENT)
+        cgroup_sweep.remove(self.cgroup_parent)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def cli(self, *args: str) -> str:

@@ -22,7 +22,7 @@ from swarmlite.testing import Cluster, Host
 from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
-from . import network_joining, network_load, network_scale
+from . import docker_overlay, network_joining, network_load, network_scale
 from .docker_peer import DockerPeer
 from .table import Row, alone_row, median, ratio_row, watched_row
 
@@ -127,6 +127,7 @@ def _paths(hosts: Hosts) -> list[Row]:
     for what, goal in (("requests", 0.93), ("connections", 0.9)):
         title = f"VIP against a task's address: {what}"
         rows.append(ratio_row(title, "/s", by_vip[what], over[what], at_least=goal))
+    rows += _docker_overlay(over)
     rows += _haproxy(hosts, direct, by_vip)
     outside = Place(hosts.manager)
     for title, host in (("local", hosts.far), ("remote", hosts.near)):
@@ -138,6 +139,25 @@ def _paths(hosts: Hosts) -> list[Row]:
                 )
             )
     return rows
+
+
+def _docker_overlay(over: dict[str, float]) -> list[Row]:
+    """The same loads over Docker's overlay, between two engines, where that runs."""
+    try:
+        with docker_overlay.places() as (client, server), server.server(PORT):
+            loads = ("throughput", "requests", "rtt")
+            arguments = (server.address, PORT, SECONDS)
+            found = {what: client.load(what, arguments, ROUNDS) for what in loads}
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        print(f"no rows against Docker's overlay: it does not run here: {error}")
+        return []
+    title = "overlay against Docker's"
+    return [
+        ratio_row(f"{title}: throughput", "B/s", over["throughput"], found["throughput"],
+                  at_least=1.0),
+        ratio_row(f"{title}: requests", "/s", over["requests"], found["requests"], at_least=1.0),
+        ratio_row(f"{title}: round trip", "us", over["rtt"], found["rtt"], at_most=1.0),
+    ]  # fmt: skip
 
 
 def _haproxy(hosts: Hosts, backend: str, by_vip: dict[str, float]) -> list[Row]:

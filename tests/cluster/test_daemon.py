@@ -182,6 +182,8 @@ def test_a_cluster_is_made_restarted_and_left(make: Callable[[str], Node]) -> No
         ({"listen_addr": "9.9.9.9:2377"}, "cannot listen on 9.9.9.9:2377"),
         ({"data_path_port": 80}, "between 1024 and 49151"),
         ({"default_addr_pool": ["10.0.0.0/33"]}, "--default-addr-pool"),
+        ({"default_addr_pool": ["127.0.0.0/16"]}, "is not a range of host addresses"),
+        ({"default_addr_pool": ["fd00::/64"]}, "is not an IPv4 subnet"),
         ({"default_addr_pool": ["10.0.0.0/16"], "default_addr_pool_mask_length": 8}, "mask-length"),
         ({"availability": "lazy"}, 'invalid availability "lazy"'),
         ({"cert_expiry_s": 60}, "at least 1h"),

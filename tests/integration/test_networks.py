@@ -75,7 +75,8 @@ def test_nodes_and_their_containers_reach_each_others_published_ports(
 
 @pytest.mark.machine
 def test_published_ports_answer_by_ipv6_on_every_host(swarm: Cluster, busybox: str) -> None:
-    """From each host to each host's address, wherever the task is."""
+    """From each host to each host's address, wherever the task is; on one address only too."""
+    manager = swarm.manager
     targets = {host.name: f"fd99:7::{number}" for number, host in enumerate(swarm.hosts, 1)}
     try:
         for host in swarm.hosts:
@@ -92,6 +93,23 @@ def test_published_ports_answer_by_ipv6_on_every_host(swarm: Cluster, busybox: s
                     return all(one.returncode == 0 for one in said)
 
                 assert swarm.wait(asked, 90, f"{caller.name} to {name} by IPv6")
+        only = targets[manager.name]
+        serving = ("sh", "-c", SERVE.replace("-p 80", "-p [::]:80"))
+        here = ("--constraint", f"node.hostname=={manager.name}")
+        create(swarm, "--name", "one6", "--publish", f"[{only}]:8088:80", busybox, *serving)
+        host_mode = f"published=8089,target=80,mode=host,host_ip={only}"
+        create(swarm, "--name", "own6", *here, "--publish", host_mode, busybox, *serving)
+        swarm.wait_running("one6", 1)
+        swarm.wait_running("own6", 1)
+
+        def answers(address: str, port: int) -> bool:
+            url = f"http://[{address}]:{port}/"
+            command = ("curl", "-sg", "-m", "5", url)
+            return swarm.workers[0].run(*command, check=False).returncode == 0
+
+        for port in (8088, 8089):
+            assert swarm.wait(lambda p=port: answers(only, p), 90, f"[{only}]:{port}")  # type: ignore[misc]
+            assert not answers(targets[swarm.workers[1].name], port)
     finally:
         for host in swarm.hosts:
             address = f"{targets[host.name]}/64"

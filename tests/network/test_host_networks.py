@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 
 import pytest
 from network_world import World
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition, InvalidSpec, NotFound
-from swarmlite.network import ipam
+from swarmlite.model import subnets
+from swarmlite.network import ipam, ipv6
+from swarmlite.network.encryption import plan
 from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import IPAMConfig
 
 
-def spec(name: str, *subnets: str, driver: str = "", **options: str) -> NetworkSpec:
+def spec(name: str, *given: str, driver: str = "", **options: str) -> NetworkSpec:
     made = NetworkSpec()
     made.annotations.name, made.driver.name = name, driver
-    made.ipam.configs.extend(IPAMConfig(subnet=subnet) for subnet in subnets)
-    made.ipv6_enabled = any(":" in subnet for subnet in subnets)
+    made.ipam.configs.extend(IPAMConfig(subnet=subnet) for subnet in given)
+    made.ipv6_enabled = any(":" in subnet for subnet in given)
     made.driver.options.update(options)
     return made
 
@@ -71,6 +74,10 @@ async def test_subnets_are_chosen_apart_from_the_hosts_routes_and_each_other(wor
         (spec("a/b"), "letters, digits"),
         (spec("x", driver="weave"), "network driver 'weave'"),
         (spec("x", "10.0.0.0"), "is not a CIDR"),
+        (spec("x", "10.0.0.9/24"), "has host bits set, use 10.0.0.0/24"),
+        (spec("x", "127.0.5.0/24"), "is not a range of host addresses"),
+        (spec("x", "169.254.169.0/24"), "is not a range of host addresses"),
+        (spec("x", "fd53:4c00::/64"), "which nodes use for containers' way out of their host"),
         (spec("x", "10.0.0.0/31"), "too small"),
         (spec("x", "10.0.0.0/24", "10.1.0.0/24"), "one IPv4 subnet"),
         (spec("x", **{"com.docker.network.driver.mtu": "x"}), "is not a number"),
@@ -113,3 +120,9 @@ async def test_containers_that_start_side_by_side_keep_their_network_once(world:
     bridge = networks.get("bridge").id
     await asyncio.gather(*(networks.keep(bridge) for _ in range(8)))
     assert [path.name for path in one.paths.networks_dir.iterdir()] == [f"{bridge}.json"]
+
+
+def test_the_prefixes_of_a_nodes_own_wiring_are_those_that_no_network_may_have() -> None:
+    own = {ipaddress.ip_network(text) for text in subnets.OWN}
+    every = ipaddress.ip_network("0.0.0.0/0")
+    assert own == {ipv6.egress_subnet(every), ipv6.ingress_subnet(every), plan.SUBNET}

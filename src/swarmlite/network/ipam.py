@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
 from swarmlite.errors import AlreadyExists, InvalidSpec, ResourceExhausted
+from swarmlite.model import subnets
 from swarmlite.proto.types_pb2 import IPAMConfig
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+Subnet = subnets.Subnet
 T = TypeVar("T", ipaddress.IPv4Network, ipaddress.IPv6Network)
 
 POOLS = [f"172.{second}.0.0/16" for second in range(17, 32)] + [
@@ -46,10 +47,10 @@ def choose6(network_id: str) -> ipaddress.IPv6Network:
 
 def resolve(config: IPAMConfig) -> IPAMConfig:
     """A configuration with every part checked, and its gateway chosen. Raises InvalidSpec."""
-    subnet = _subnet("--subnet", config.subnet)
+    subnet = subnets.of_hosts(config.subnet)
     made = IPAMConfig(subnet=str(subnet), ipv6=subnet.version == 6)
     if config.range:
-        inner = _subnet("--ip-range", config.range)
+        inner = subnets.parse("--ip-range", config.range)
         if not _within(inner, subnet):
             raise InvalidSpec(f"--ip-range {config.range}: is not within --subnet {subnet}")
         made.range = str(inner)
@@ -62,15 +63,6 @@ def resolve(config: IPAMConfig) -> IPAMConfig:
     else:
         made.gateway = next_free(made, (), None)
     return made
-
-
-def _subnet(where: str, text: str) -> Subnet:
-    try:
-        if "/" not in text:
-            raise ValueError
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise InvalidSpec(f"{where}: {text[:60]!r} is not a CIDR such as 10.1.0.0/24") from None
 
 
 def _within(inner: Subnet, outer: Subnet) -> bool:

@@ -14,6 +14,7 @@ from swarmlite.identity.lock import new_key
 from swarmlite.ids import new_id
 from swarmlite.manager.ca import external, tokens
 from swarmlite.manager.ca.root import RootCA
+from swarmlite.model import subnets
 from swarmlite.model.defaults import fill_cluster
 from swarmlite.proto.objects_pb2 import Cluster, Network
 from swarmlite.proto.specs_pb2 import ExternalCA, NodeSpec
@@ -129,10 +130,9 @@ def _pools(request: Mapping[str, Any]) -> tuple[list[str], int]:
     size = _number(request, "default_addr_pool_mask_length", DEFAULT_SUBNET_SIZE)
     pools: list[ipaddress.IPv4Network] = []
     for text in texts:
-        try:
-            pool = ipaddress.IPv4Network(text)
-        except ValueError as error:
-            raise InvalidSpec(f"--default-addr-pool: {error}") from error
+        pool = subnets.of_hosts(text, "--default-addr-pool")
+        if not isinstance(pool, ipaddress.IPv4Network):
+            raise InvalidSpec(f"--default-addr-pool {pool}: is not an IPv4 subnet")
         if not pool.prefixlen <= size <= 29:
             raise InvalidSpec(
                 f"--default-addr-pool-mask-length must be between {pool.prefixlen}"

@@ -194,16 +194,6 @@ def host_port(where: str, value: str) -> str:
     return f"[{parsed}]:{int(port)}" if parsed.version == 6 else f"{parsed}:{int(port)}"
 
 
-def network(where: str, value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A CIDR whose host bits are zero."""
-    if "/" not in value:
-        raise InvalidSpec(f"{where}: {value[:60]!r} is not a CIDR such as 10.1.0.0/24")
-    try:
-        return ipaddress.ip_network(value)
-    except ValueError as error:
-        raise InvalidSpec(f"{where}: {value[:60]!r} is not a CIDR such as 10.1.0.0/24") from error
-
-
 def unique(where: str, values: Iterable[str]) -> None:
     """No value twice."""
     seen: set[str] = set()

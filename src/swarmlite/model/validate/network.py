@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from swarmlite.errors import InvalidSpec
-from swarmlite.model import encryption
+from swarmlite.model import encryption, subnets
 from swarmlite.model.references import INGRESS_NETWORK, PREDEFINED_NETWORKS
 from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import IPAMConfig
@@ -13,7 +11,6 @@ from swarmlite.proto.types_pb2 import IPAMConfig
 from . import checks
 from .unsupported import HOST_MADE_DRIVERS, check_network
 
-Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 MIN_MTU, MIN_MTU6 = 576, 1280
 
 
@@ -34,14 +31,14 @@ def validate_network(spec: NetworkSpec) -> None:
         raise InvalidSpec("--ingress: the ingress network cannot be internal")
     check_network(spec)
     _made_by_hosts(spec)
-    subnets = [_ipam(config) for config in spec.ipam.configs]
-    six = spec.ipv6_enabled or any(subnet.version == 6 for subnet in subnets)
+    given = [_ipam(config) for config in spec.ipam.configs]
+    six = spec.ipv6_enabled or any(subnet.version == 6 for subnet in given)
     _mtu(spec, MIN_MTU6 if six else MIN_MTU)
     _encryption(spec)
     if spec.ingress and six:
         raise InvalidSpec("--ingress: it has IPv6 addresses of its own, leave out --ipv6")
-    for number, subnet in enumerate(subnets):
-        for other in subnets[:number]:
+    for number, subnet in enumerate(given):
+        for other in given[:number]:
             if subnet.overlaps(other):
                 raise InvalidSpec(f"--subnet {subnet}: overlaps with {other}")
 
@@ -80,19 +77,17 @@ def _mtu(spec: NetworkSpec, least: int) -> None:
             raise InvalidSpec(f"-o {key}: {value[:20]!r} is not a number from {least} to 65535")
 
 
-def _ipam(config: IPAMConfig) -> Subnet:
+def _ipam(config: IPAMConfig) -> subnets.Subnet:
     if not config.subnet:
         raise InvalidSpec("--gateway, --ip-range and --aux-address need a --subnet")
-    subnet = checks.network("--subnet", config.subnet)
+    subnet = subnets.of_hosts(config.subnet)
     least, most = (8, 29) if subnet.version == 4 else (32, 124)
     if not least <= subnet.prefixlen <= most:
         raise InvalidSpec(
             f"--subnet {config.subnet}: expected a prefix length from {least} to {most}"
         )
-    if subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.is_unspecified:
-        raise InvalidSpec(f"--subnet {config.subnet}: is not a range of host addresses")
     if config.range:
-        inner = checks.network("--ip-range", config.range)
+        inner = subnets.parse("--ip-range", config.range)
         if inner.version != subnet.version or not _within(inner, subnet):
             raise InvalidSpec(f"--ip-range {config.range}: is not within --subnet {subnet}")
     if config.gateway:
@@ -102,11 +97,11 @@ def _ipam(config: IPAMConfig) -> Subnet:
     return subnet
 
 
-def _within(inner: Subnet, outer: Subnet) -> bool:
+def _within(inner: subnets.Subnet, outer: subnets.Subnet) -> bool:
     return inner.network_address in outer and inner.broadcast_address in outer
 
 
-def _inside(where: str, text: str, subnet: Subnet) -> None:
+def _inside(where: str, text: str, subnet: subnets.Subnet) -> None:
     address = checks.address(where, text)
     if address not in subnet:
         raise InvalidSpec(f"{where} {address}: is not within --subnet {subnet}")
