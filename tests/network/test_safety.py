@@ -7,6 +7,8 @@ import sys
 
 from network_world import World
 
+from swarmlite.network import netns
+
 FORGE = """
 import socket, struct, sys
 # A VXLAN packet that carries a UDP datagram from 10.1.0.66 to the container's port 9999.
@@ -89,6 +91,32 @@ async def test_containers_reach_the_world_but_no_control_port_and_no_other_conta
     # A node is not a router into other nodes' containers.
     await two.arun("ip", "route", "add", "172.18.9.0/24", "via", one.address)
     assert (await one.ask("tcp", "127.0.0.1", 2377)) == ["manager 127.0.0.1"]
+
+
+async def test_what_a_cloud_tells_a_host_is_not_told_to_containers_of_the_swarm(
+    world: World,
+) -> None:
+    """Its metadata, by either family; the host itself hears it, and names are asked for there."""
+    one, two = await world.add_host(), await world.add_host()
+    front = world.network("front", 4097, "10.1.0.0/24")
+    task = await world.task(one, "t1", (front, "10.1.0.11/24"))
+    addresses = ["169.254.169.254"]
+    if netns.has_ipv6():
+        addresses.append("fd00:ec2::254")
+        for host in (one, two):
+            await host.arun("ip", "addr", "add", f"fd77::{host.name[1]}/64", "dev", "eth0", "nodad")
+    for address in addresses:
+        await two.arun("ip", "addr", "add", address, "dev", "lo")
+        via = "fd77::2" if ":" in address else two.address
+        await one.arun("ip", "route", "add", address, "via", via)
+    for port in (80, 53):
+        two.serve("tcp", port, "cloud", six=len(addresses) > 1)
+    for address in addresses:
+        assert (await one.ask("tcp", address, 80))[0].startswith("cloud")
+        (said,) = await one.ask("tcp", address, 80, netns=task.netns)
+        assert said == "error ConnectionRefusedError", address
+        (said,) = await one.ask("tcp", address, 53, netns=task.netns)
+        assert said.startswith("cloud"), address
 
 
 async def test_an_internal_network_has_no_way_out(world: World) -> None:
