@@ -112,6 +112,10 @@ def test_the_package_runs_by_its_units(hosts: list[VirtualMachine]) -> None:
             assert host.run(f"systemctl is-active {unit}").strip() == "active"
         assert host.run("systemctl show -p Delegate swarmlite-supervisor").strip() == "Delegate=yes"
         assert host.run("stat -fc %T /sys/fs/cgroup").strip() == "cgroup2fs"
+        # The kernel's modules are loaded by need, the first time while swarmlited looks for them.
+        assert " no " not in host.run(
+            "journalctl -b -u swarmlited -o cat --grep '^swarmlited:' || :"
+        )
 
 
 def test_doctor_has_nothing_to_say_against_them(hosts: list[VirtualMachine]) -> None:

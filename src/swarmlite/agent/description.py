@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from swarmlite import __version__
+from swarmlite.kernel.mounting import has_filesystem
 from swarmlite.proto.types_pb2 import (
     EngineDescription,
     GenericResource,
@@ -55,8 +56,7 @@ def describe(
 
 def features() -> list[str]:
     """Kernel features that can be seen without trying them."""
-    known = _words(Path("/proc/filesystems"))
-    found = [f"filesystem.{name}" for name in FILESYSTEMS if name in known]
+    found = [f"filesystem.{name}" for name in FILESYSTEMS if has_filesystem(name)]
     if Path("/proc/sys/kernel/seccomp").is_dir():
         found.append("seccomp")
     if Path("/sys/module/apparmor").is_dir():
@@ -67,7 +67,7 @@ def features() -> list[str]:
 def warnings() -> list[str]:
     """What this host lacks, one line each."""
     missing = []
-    if "overlay" not in _words(Path("/proc/filesystems")):
+    if not has_filesystem("overlay"):
         missing.append("no overlay file system: images cannot be used (modprobe overlay)")
     if not Path("/proc/sys/kernel/seccomp").is_dir():
         missing.append("no seccomp: containers run without a system call filter")
@@ -80,10 +80,3 @@ def os_name() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     except OSError:
         return "Linux"
-
-
-def _words(path: Path) -> set[str]:
-    try:
-        return set(path.read_text().split())
-    except OSError:
-        return set()

@@ -76,6 +76,16 @@ def mount_setattr(
     call("mount_setattr", directory, path, foreign.c_uint(flags), attributes, foreign.c_size_t(32))
 
 
+def has_filesystem(kind: str) -> bool:
+    """Whether the kernel has this file system, also in a module that it loads when it is asked."""
+    try:
+        os.close(call("fsopen", kind.encode(), _FSOPEN_CLOEXEC))
+    except OSError:  # not there, or we may not ask
+        with open("/proc/filesystems") as file:  # noqa: PTH123 - imported bare by the supervisor
+            return f"\t{kind}\n" in file.read()
+    return True
+
+
 def new_filesystem(kind: bytes, options: Options, attributes: int) -> int:
     """A new, detached mount of file system `kind`.
 

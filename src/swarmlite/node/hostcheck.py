@@ -8,6 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmlite.kernel.mounting import has_filesystem
+
 from . import etcdversions
 
 NAMESPACES = ("mnt", "net", "pid", "uts", "ipc", "cgroup")
@@ -46,7 +48,7 @@ def _kernel() -> list[Missing]:
         for name in NAMESPACES
         if not Path(f"/proc/self/ns/{name}").exists()
     ]
-    if "\toverlay\n" not in Path("/proc/filesystems").read_text():
+    if not has_filesystem("overlay"):
         missing.append(Missing("no overlay file system: modprobe overlay, or CONFIG_OVERLAY_FS"))
     absent = {"cpu", "memory", "pids"} - _controllers()
     if absent:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.kernel import durable
+from swarmlite.kernel import durable, mounting
 from swarmlite.storage import trees
 from swarmlite.storage.snapshots import detached
 from swarmlite.storage.snapshots.types import Root
@@ -51,7 +51,7 @@ def works(folder: Path) -> bool:
     try:
         return _tried(folder)
     except OSError as error:
-        return durable.is_full(error) and "\toverlay\n" in Path("/proc/filesystems").read_text()
+        return durable.is_full(error) and mounting.has_filesystem("overlay")
 
 
 def _tried(folder: Path) -> bool:
