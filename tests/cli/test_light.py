@@ -1,4 +1,7 @@
-"""The list that loads nothing: the same text as the command's own, and nothing where it is not."""
+"""The list that loads nothing: the same text as the command's own, and nothing where it is not.
+
+And what other commands do without.
+"""
 
 from __future__ import annotations
 
@@ -125,3 +128,36 @@ def test_a_chosen_context_is_left_to_the_command(
     (tmp_path / "contexts").mkdir()
     (tmp_path / "contexts" / "current").write_text("far")
     assert light.listed(["service", "ls"]) is None
+
+
+SLOW = {"pickle", "google.protobuf.text_format", "_posixsubprocess", "_ctypes", "ssl", "asyncio"}
+"""What libraries would load for python_message and subprocess, and others for their own use."""
+OF_OTHERS = {
+    "swarmlite.model.templates",
+    "swarmlite.model.validate",
+    "swarmlite.proto.containers_pb2",
+    "swarmlite.proto.images_pb2",
+    "swarmlite.cli.service.progress",
+    "hashlib",
+}
+
+
+def loaded(*args: str) -> set[str]:
+    """The modules of one command, which succeeds."""
+    made = launched(*args, flags=("-X", "importtime"))
+    assert made.returncode == 0, made.stderr[-2000:]
+    return {line.rpartition("|")[2].strip() for line in made.stderr.splitlines()}
+
+
+def test_a_service_is_created_without_what_other_commands_need(run: Any, world: Any) -> None:
+    found = loaded(*CREATE, "--name", "web", "--publish", "8080:80", "-e", "A=b", "nginx")
+    assert "swarmlite.cli.service.spec" in found
+    assert not found & (SLOW | OF_OTHERS)
+
+
+@pytest.mark.parametrize(
+    "line", ["service ps web", "service ls -q", "node ls", "stack services web", "service rm web"]
+)
+def test_what_is_typed_most_loads_what_it_needs(run: Any, world: Any, line: str) -> None:
+    run(*CREATE, "--name", "web", "--label", "com.docker.stack.namespace=web", "nginx")
+    assert not loaded(*line.split()) & (SLOW | OF_OTHERS)

@@ -12,7 +12,7 @@ from swarmlite.cli.container.usage import cpu_percent
 from swarmlite.cli.container.usage import row as usage_row
 from swarmlite.cli.system.usage import SUMMARY, summary
 from swarmlite.docker import container, event, hostconfig, image, network, ports, volume
-from swarmlite.docker.words import status
+from swarmlite.docker.statuses import status
 from swarmlite.proto.containers_pb2 import Container, ContainerState, ContainerStats, Health
 from swarmlite.proto.host_pb2 import DiskUsageResponse, HostEvent
 from swarmlite.proto.hostnetworks_pb2 import HostNetwork

@@ -22,6 +22,9 @@ def main() -> None:
     if sys.argv[-1] in ("ls", "list"):
         _list()
     _complete()
+    from swarmlite.cli import later
+
+    later.install()
     import io
 
     from swarmlite.cli.app import run
@@ -30,7 +33,7 @@ def main() -> None:
         # A terminal without UTF-8 gets a question mark for what it cannot show, not an error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    sys.exit(run(sys.argv[1:]))
+    _end(run(sys.argv[1:]))
 
 
 def _help() -> None:
@@ -60,10 +63,19 @@ def _print(text: str) -> None:
     """All that this process was to do."""
     try:
         sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError:  # who reads it has seen enough
+    except OSError:
         os._exit(1)
-    os._exit(0)  # there is nothing to take down, which would take longer than to be ended
+    _end(0)
+
+
+def _end(status: int) -> None:
+    """There is nothing to take down, which would take longer than to be ended."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # who reads it has seen enough
+        os._exit(status or 1)
+    os._exit(status)
 
 
 def _complete() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from swarmlite.docker import container, ports
+from swarmlite.docker.statuses import status
 from swarmlite.docker.values import Json
-from swarmlite.docker.words import status
 from swarmlite.proto.containers_pb2 import Container, ContainerState
 from swarmlite.proto.types_pb2 import PortConfig
 

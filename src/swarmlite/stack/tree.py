@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import yaml
 
 from swarmlite.errors import InvalidSpec
-from swarmlite.model.validate.checks import one_line
+from swarmlite.model.wording import one_line
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64

@@ -8,8 +8,8 @@ from swarmlite.cli.output import human
 from swarmlite.cli.output.listing import Labelled, Listing, labelled
 from swarmlite.docker import ports
 from swarmlite.docker.container import state_word
+from swarmlite.docker.statuses import status
 from swarmlite.docker.values import go_time
-from swarmlite.docker.words import status
 from swarmlite.model import units
 from swarmlite.proto.containers_pb2 import Container, ContainerState, MountPoint
 

@@ -16,7 +16,6 @@ from typing import Any
 from swarmlite.cli.image import helpers
 from swarmlite.cli.image.naming import registry_of
 from swarmlite.errors import FailedPrecondition, InvalidSpec
-from swarmlite.kernel import durable
 
 Document = dict[str, Any]
 
@@ -137,6 +136,8 @@ def read_config() -> Document:
 
 
 def _write(config: Document) -> None:
+    from swarmlite.kernel import durable  # with ctypes, and only for a login
+
     path = config_path()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from swarmlite.cli import client
@@ -9,8 +11,10 @@ from swarmlite.cli.image.credentials import registry_auth
 from swarmlite.cli.image.naming import with_tag
 from swarmlite.cli.session import Session
 from swarmlite.errors import SwarmliteError
-from swarmlite.proto.images_pb2 import PullImageRequest, ResolvedImage
 from swarmlite.proto.specs_pb2 import TaskSpec
+
+if TYPE_CHECKING:
+    from swarmlite.proto.images_pb2 import ResolvedImage
 
 RESOLVE_TIMEOUT_S = 5.0
 """A registry that has not answered by then is said not to answer; nodes ask it themselves."""
@@ -44,6 +48,8 @@ def pin(session: Session, task: TaskSpec, *, resolve: bool, send_auth: bool) -> 
 
 
 def _resolved(session: Session, image: str, auth: str) -> ResolvedImage | None:
+    from swarmlite.proto.images_pb2 import PullImageRequest
+
     try:
         request = PullImageRequest(ref=image, registry_auth=auth)
         found: ResolvedImage = client.call(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from swarmlite.cli import client
 from swarmlite.cli.session import Session
-from swarmlite.errors import Conflict
+from swarmlite.errors import Conflict, InvalidSpec
 from swarmlite.proto.control_pb2 import GetRequest, UpdateServiceRequest
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
@@ -53,3 +53,15 @@ def roll_back(session: Session, ref: str, to: int = 0) -> Service:
     )
     client.call(session.control.UpdateService, request)
     return before
+
+
+def set_replicas(spec: ServiceSpec, replicas: int) -> None:
+    """Scale in place. Raises InvalidSpec for a mode that has no replicas."""
+    which = spec.WhichOneof("mode")
+    if which == "replicated":
+        spec.replicated.replicas = replicas
+    elif which == "replicated_job":
+        spec.replicated_job.total_completions = replicas
+        spec.replicated_job.max_concurrent = replicas
+    else:
+        raise InvalidSpec("replicas can only be used with replicated or replicated-job mode")

@@ -14,7 +14,6 @@ from swarmlite.cli.service.flags.lists import LISTS, plain_options
 from swarmlite.cli.service.flags.policies import POLICIES
 from swarmlite.cli.service.flags.scalars import SCALARS
 from swarmlite.cli.service.flags.table import create_options
-from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.model.names import free_service_name
 from swarmlite.proto.control_pb2 import CreateServiceRequest
@@ -63,4 +62,6 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
     service: Service = client.call(control.CreateService, CreateServiceRequest(spec=wanted))
     click.echo(service.id)
     if not values["detach"]:
+        from swarmlite.cli.service.progress import converge
+
         converge(session, service.id, quiet=values["quiet"])

@@ -9,7 +9,6 @@ import click
 from swarmlite.cli.lazy import Command, count, flag, parsed
 from swarmlite.cli.service import changing
 from swarmlite.cli.service.progress import converge
-from swarmlite.cli.service.spec import set_replicas
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.proto.specs_pb2 import ServiceSpec
@@ -52,5 +51,5 @@ def command(session: Session, scales: tuple[tuple[str, int], ...], detach: bool)
 def _edited(replicas: int, spec: ServiceSpec) -> ServiceSpec:
     result = ServiceSpec()
     result.CopyFrom(spec)
-    set_replicas(result, replicas)
+    changing.set_replicas(result, replicas)
     return result

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from swarmlite.cli.service.changing import set_replicas
 from swarmlite.cli.service.flags.lists import LISTS, apply_plain
 from swarmlite.cli.service.flags.policies import POLICIES
 from swarmlite.cli.service.flags.scalars import SCALARS
@@ -51,18 +52,6 @@ def updated(spec: ServiceSpec, values: Mapping[str, Any]) -> ServiceSpec:
     apply_plain(result, dict(values))
     _update_numbers(result, values)
     return result
-
-
-def set_replicas(spec: ServiceSpec, replicas: int) -> None:
-    """Scale in place. Raises InvalidSpec for a mode that has no replicas."""
-    which = spec.WhichOneof("mode")
-    if which == "replicated":
-        spec.replicated.replicas = replicas
-    elif which == "replicated_job":
-        spec.replicated_job.total_completions = replicas
-        spec.replicated_job.max_concurrent = replicas
-    else:
-        raise InvalidSpec("replicas can only be used with replicated or replicated-job mode")
 
 
 def _set_mode(spec: ServiceSpec, values: Mapping[str, Any]) -> None:

@@ -7,11 +7,9 @@ from typing import Any
 import click
 
 from swarmlite.cli.lazy import Command, flag, one_of
-from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.stack import diff, files
+from swarmlite.cli.stack import files
 from swarmlite.cli.stack.actions import Action
-from swarmlite.cli.stack.building import build_all
 from swarmlite.cli.stack.deployment import Deployment, Touched
 
 RESOLVE_IMAGE = click.option(
@@ -57,14 +55,22 @@ def command(session: Session, /, stack: str, paths: tuple[str, ...], **values: A
         for one in loaded.builds:
             click.echo(f"Building image {one.image} for service {one.service}")
     elif values["build"] and loaded.builds:
+        from swarmlite.cli.stack.building import build_all
+
         shown = "quiet" if values["quiet"] else "auto"
         deployment.run_what_was_built(build_all(session, loaded.builds, progress=shown))
     actions = deployment.plan(prune=values["prune"])
     if values["dry_run"]:
+        from swarmlite.cli.stack import diff
+
         diff.show(actions, deployment.left() if not values["prune"] else ())
         return
     touched = [done for action in actions if (done := _done(action)) is not None]
-    for service_id, before in touched if not values["detach"] else ():
+    if values["detach"]:
+        return
+    from swarmlite.cli.service.progress import converge
+
+    for service_id, before in touched:
         converge(session, service_id, quiet=values["quiet"], before=before)
 
 

@@ -11,8 +11,8 @@ from aiohttp import web
 from swarmlite.docker import container as shapes
 from swarmlite.docker.reading import container as reading
 from swarmlite.docker.reading import resources
+from swarmlite.docker.statuses import status
 from swarmlite.docker.summary import lasting
-from swarmlite.docker.words import status
 from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused

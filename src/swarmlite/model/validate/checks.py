@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import templates
+from swarmlite.model.wording import one_line
 from swarmlite.proto.types_pb2 import Annotations
 
 MAX_LABEL_NAME = 1024
@@ -29,13 +30,6 @@ _OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PAYLOAD_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_.\-$]+(:[A-Za-z0-9_.\-$]+)?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*")
-
-
-def one_line(text: str) -> str:
-    """Text of a user's, for a message: line ends and a terminal's orders are written out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def in_one_line(validate: Callable[P, None]) -> Callable[P, None]:

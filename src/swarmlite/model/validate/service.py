@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import constraints, devices, log_drivers, schedule, units
+from swarmlite.model.defaults import MAX_BACKOFF
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.model.resource_words import MAX_WORD
 from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec, TaskSpec
@@ -30,7 +31,6 @@ MIN_MEMORY_BYTES = 4 * 1024 * 1024
 MAX_NANO_CPUS = 1_000_000 * units.SECOND
 MAX_MEMORY_BYTES = 2**60
 MAX_REPLICAS = 1_000_000
-MAX_BACKOFF = 100
 NAMESPACES = {
     "pid": ("host",),
     "ipc": ("private", "shareable", "host", "none"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from swarmlite.model.validate.service import MAX_BACKOFF
+from swarmlite.model.defaults import MAX_BACKOFF
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import Placement, UpdateConfig
 from swarmlite.stack import read

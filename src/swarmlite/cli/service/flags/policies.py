@@ -9,7 +9,7 @@ from swarmlite.cli.flagtypes import DURATION
 from swarmlite.cli.lazy import COUNT, one_of, parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
-from swarmlite.model.validate.service import MAX_BACKOFF
+from swarmlite.model.defaults import MAX_BACKOFF
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import RestartPolicy, UpdateConfig
 
