@@ -14,6 +14,7 @@ import grpc.aio
 import pytest
 
 from swarmlite import rpc
+from swarmlite.errors import SwarmliteError
 from swarmlite.identity.certificates import Certificates
 from swarmlite.ids import new_id
 from swarmlite.manager import auth
@@ -27,6 +28,7 @@ from swarmlite.manager.store.api import Object, Put
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.manager.tunnels import Tunnels
 from swarmlite.model import task_states
+from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto import options_pb2
 from swarmlite.proto.control_pb2_grpc import ControlStub, add_ControlServicer_to_server
 from swarmlite.proto.dispatcher_pb2 import (
@@ -37,7 +39,7 @@ from swarmlite.proto.dispatcher_pb2 import (
     TaskStatusUpdate,
 )
 from swarmlite.proto.dispatcher_pb2_grpc import DispatcherStub, add_DispatcherServicer_to_server
-from swarmlite.proto.objects_pb2 import Cluster, Network, Node, Task
+from swarmlite.proto.objects_pb2 import Cluster, Network, Node, Service, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.proto.types_pb2 import MANAGER, NodeStatus
 
@@ -320,3 +322,18 @@ async def agents(manager: Manager, socket_path: Path) -> AsyncIterator[Callable[
     await asyncio.gather(*(agent.close() for agent in made))
     await until(lambda: not len(manager.dispatcher.sessions))
     await server.stop(0)
+
+
+async def ask(call: Any) -> Any:
+    with rpc.translated():
+        return await call
+
+
+async def refused(call: Any, error: type[SwarmliteError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        await ask(call)
+
+
+async def create(control: ControlStub, spec: ServiceSpec) -> Service:
+    made: Service = await ask(control.CreateService(pb.CreateServiceRequest(spec=spec)))
+    return made

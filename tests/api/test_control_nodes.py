@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from api_world import Manager, node, task
-from test_control_services import ask, refused
+from api_world import Manager, ask, node, refused, task
 
 from swarmlite import rpc
 from swarmlite.errors import Conflict, FailedPrecondition

@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from api_world import Agent, Manager, node, task
-from test_control_services import refused
+from api_world import Agent, Manager, node, refused, task
 
 from swarmlite import rpc
 from swarmlite.errors import InvalidSpec, NotFound, Unavailable
+from swarmlite.manager import logorder
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub
 from swarmlite.proto.dispatcher_pb2 import AgentMessage, LogChunk
@@ -138,3 +138,27 @@ async def test_logs_of_nothing_are_refused(control: ControlStub) -> None:
 async def test_a_service_without_tasks_has_no_lines(manager: Manager, control: ControlStub) -> None:
     manager.put(Service(id="svc"))
     assert await lines(control.ServiceLogs(request())) == []
+
+
+async def test_followed_lines_of_several_nodes_are_in_the_order_of_their_times(
+    manager: Manager, agents: Agents, control: ControlStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever node's come first; who asks for lines without times has them as they come."""
+    monkeypatch.setattr(logorder, "WINDOW_S", 2.0)  # so that a busy machine is not too late
+    monkeypatch.setattr(logorder, "HISTORY_S", 60.0)
+    one, two = task("n1"), task("n2", slot=2)
+    manager.put(Service(id="svc"), node("n1"), node("n2"), one, two)
+    here, there = await agents("n1").connect(), await agents("n2").connect()
+    call = control.ServiceLogs(request(follow=True))
+    for agent, mine, moments in ((here, one, (2, 4)), (there, two, (1, 3))):
+        await agent.until(lambda agent=agent: bool(agent.subscriptions))
+        texts = [b"%d\n" % moment for moment in moments]
+        sent = chunk(agent.subscriptions[0].id, mine.id, *texts)
+        for message, moment in zip(sent.logs[0].messages, moments, strict=True):
+            message.timestamp.seconds = moment
+        await agent.call.write(sent)
+    found = []
+    while len(found) < 4:
+        found += [message.data for message in (await call.read()).messages]
+    assert found == [b"1\n", b"2\n", b"3\n", b"4\n"]
+    call.cancel()

@@ -7,8 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from api_world import Agent, Manager, ingress, node, service_spec, until
-from test_control_services import ask
+from api_world import Agent, Manager, ask, ingress, node, service_spec, until
 
 from swarmlite.manager import loop
 from swarmlite.manager.loops import leader_loops

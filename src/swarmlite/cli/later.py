@@ -33,7 +33,7 @@ _loading = threading.RLock()
 
 def install() -> None:
     """For this process, which is one command."""
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder())
     gc.set_threshold(_GARBAGE)
 
 
@@ -65,8 +65,8 @@ class _Waiting(ModuleType):
         if name.startswith("__"):  # the import system's own questions
             raise AttributeError(name)
         with _loading:
-            spec = self.__spec__
-            if spec is not None and isinstance(spec.loader, _Loader):
+            spec: Any = self.__spec__
+            if isinstance(spec.loader, _Loader):
                 # Whoever asks while it is loaded, and it itself, finds what is there so far.
                 spec.loader = self.__loader__ = spec.loader.real
                 spec.loader.exec_module(self)

@@ -64,6 +64,8 @@ def _tail(text: str) -> int:
 async def send_logs(call: Call, selector: LogSelector, tty: bool) -> web.StreamResponse:
     """The answer, complete. `tty`: the lines come without a header each."""
     request = LogsRequest(selector=selector, options=options(call))
+    if request.options.follow and selector.service_ids:
+        request.options.plain = False  # several tasks' lines are merged by their times
     raw = tty or not call.at_least(42)
     kind = "raw" if raw else "multiplexed"
     lines = call.backends.control.ServiceLogs(request)

@@ -7,6 +7,7 @@ only about the tasks that are its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
@@ -33,6 +34,7 @@ from swarmlite.proto.dispatcher_pb2 import LogChunk, LogSubscription, ManagerMes
 from swarmlite.proto.objects_pb2 import Node, Task
 
 from .logforward import Forward, holders
+from .logorder import Window
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,12 @@ class _Subscription:
         )
         return ManagerMessage(log_subscription=asked)
 
+    def of_several(self) -> bool:
+        """Whether it is for tasks whose lines are to be merged: they have times."""
+        selector = self.selector
+        one = len(selector.task_ids) == 1 and not (selector.service_ids or selector.node_ids)
+        return not one and not self.request.options.plain
+
     def take(self) -> list[LogMessage]:
         """What has come."""
         self.news.clear()
@@ -127,6 +135,9 @@ class LogBroker:
 
     async def logs(self, request: LogsRequest) -> AsyncIterator[LogsResponse]:
         """Lines of the selected tasks as they come; with `follow` also of tasks made later.
+
+        Followed ones of several tasks are in the order of their times where they have these (not
+        `plain`), as far as they come within a moment of each other.
 
         Ends when every node has sent what it has. Raises Unavailable after the last line when some
         nodes' lines are missing, which it names; a following call hears of it by a line of stream
@@ -301,11 +312,17 @@ async def _answers(
     told: set[str] = set()
     follow = subscription.request.options.follow
     forwarded = bool(subscription.request.only_nodes)
+    clock = asyncio.get_running_loop().time
+    window = Window(clock()) if follow and not forwarded and subscription.of_several() else None
     while True:
-        await subscription.news.wait()
+        await _news(subscription, window.wait_s(clock()) if window else None)
         if subscription.overflown:
             raise ResourceExhausted("the logs come faster than they are read")
-        for portion in _portions(subscription.take()):
+        lines = subscription.take()
+        if window is not None:
+            window.add(lines, clock())
+            lines = window.due(clock())
+        for portion in _portions(lines):
             yield LogsResponse(messages=portion)
         taken(subscription)
         if follow or forwarded:
@@ -321,6 +338,12 @@ async def _answers(
     if subscription.missing and not forwarded:
         reasons = ", ".join(f"node {n} {why}" for n, why in subscription.missing.items())
         raise Unavailable(f"incomplete log stream: some logs could not be retrieved: {reasons}")
+
+
+async def _news(subscription: _Subscription, timeout_s: float | None) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await subscription.news.wait()
 
 
 def _portions(lines: Iterable[LogMessage]) -> Iterator[list[LogMessage]]:

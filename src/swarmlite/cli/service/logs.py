@@ -59,9 +59,11 @@ def command(session: Session, /, ref: str, **values: Any) -> None:
     """
     selector, tasks = _select(session, ref)
     options = LogOptions(follow=values["follow"], tail=values["tail"], stdout=True, stderr=True)
-    # What is read to its end is merged by time, which text without times has not.
+    # Lines are merged by time, which text without times has not: here what is read to its end, by
+    # the manager what is followed, with the tasks that are still to come.
     merged = len(tasks) > 1 and not values["follow"]
-    options.plain = not values["timestamps"] and not merged
+    several = bool(selector.service_ids) if values["follow"] else merged
+    options.plain = not values["timestamps"] and not several
     if values["since"] is not None:
         options.since.CopyFrom(values["since"])
     labels = _Labels(session, tasks, values)
