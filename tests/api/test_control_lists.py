@@ -57,6 +57,32 @@ async def test_tasks_are_filtered_by_service_node_and_state(
     await refused(control.ListTasks(request), InvalidSpec, "desired-state")
 
 
+async def test_who_has_seen_a_list_of_services_is_sent_it_again_once_it_or_its_counts_change(
+    control: ControlStub, manager: Manager
+) -> None:
+    """A task that begins to run changes no service, and what is counted of it all the same."""
+    made = await create(control, service_spec())
+    one = task("n1", made.id)
+    manager.put(node("n1"), one)
+
+    async def listed(seen: str, *filters: pb.Filter) -> tuple[str, dict[str, int]]:
+        found = await ask(control.ListServices(pb.ListRequest(seen=seen, filters=filters)))
+        assert {service.id for service in found.services} == set(found.status)
+        return found.tag, {key: value.running_tasks for key, value in found.status.items()}
+
+    tag, counts = await listed("")
+    assert counts == {made.id: 0}
+    assert await listed(tag) == (tag, {})
+    assert await listed(tag, pb.Filter(key="name", values=["web"])) == (tag, {})
+    one.status.state = task_states.RUNNING
+    manager.put(one)
+    counted, counts = await listed(tag)
+    assert counted != tag and counts == {made.id: 1}
+    assert (await listed(tag))[1] == {made.id: 1}  # an older list than the last one
+    await ask(control.RemoveService(pb.RemoveRequest(ref=made.id)))
+    assert (await listed(counted))[0] != counted
+
+
 async def test_who_has_seen_a_list_of_tasks_is_sent_it_again_once_it_changes(
     control: ControlStub, manager: Manager
 ) -> None:

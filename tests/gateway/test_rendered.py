@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from swarmlite.gateway.rendered import Rendered, array, entries, with_fields
+from swarmlite.gateway.rendered import Last, Rendered, array, entries, with_fields
 from swarmlite.proto.control_pb2 import ListTasksResponse
 from swarmlite.proto.objects_pb2 import Task
 
@@ -61,3 +61,12 @@ def test_a_list_s_message_is_taken_apart_without_being_read() -> None:
     assert [Task.FromString(entry) for entry in found] == tasks
     assert ListTasksResponse.FromString(rest).tag == "t"
     assert entries(b"") == ([], b"")
+
+
+def test_a_list_that_was_made_otherwise_is_asked_for_as_a_whole() -> None:
+    """A client of another version, or one that wants no counts, has not seen it."""
+    kept = Last()
+    assert kept.seen((True, True)) == ("", b"")
+    kept.keep("tag", (True, True), b"[]\n")
+    assert kept.seen((True, True)) == ("tag", b"[]\n")
+    assert kept.seen((False, True)) == ("", b"")

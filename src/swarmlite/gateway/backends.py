@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from swarmlite.proto.build_pb2_grpc import BuildsStub
     from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
-    from swarmlite.proto.control_pb2 import ListTasksRequest
     from swarmlite.proto.control_pb2_grpc import ControlStub
     from swarmlite.proto.host_pb2_grpc import HostStub
     from swarmlite.proto.hostnetworks_pb2_grpc import HostNetworksStub
@@ -42,8 +42,6 @@ class Backends:
     def __init__(self, paths: Paths) -> None:
         """Nothing is connected yet."""
         self.paths = paths
-        self.last_tasks = "", b""
-        """The tag of a list of tasks as the manager gave it, and its JSON."""
 
     @cached_property
     def _engine(self) -> grpc.aio.Channel:
@@ -155,13 +153,16 @@ class Backends:
         if membership.is_locked(self.paths):
             raise Refused(503, membership.LOCKED.format(program="docker"))
 
-    async def listed_tasks(self, request: ListTasksRequest, *, timeout: float) -> bytes:
-        """`Control.ListTasks`, its answer as it came. Raises as calls of `control` do."""
+    def unread(self, method: str) -> Callable[..., Awaitable[bytes]]:
+        """A call of `control`, whose answer is what came. Raises as those do."""
         self._managed()
-        method = self._manager.unary_unary(
-            "/swarmlite.Control/ListTasks", request_serializer=type(request).SerializeToString
+        return cast(
+            "Callable[..., Awaitable[bytes]]",
+            self._manager.unary_unary(
+                f"/swarmlite.Control/{method}",
+                request_serializer=lambda request: request.SerializeToString(),
+            ),
         )
-        return cast(bytes, await method(request, timeout=timeout))
 
     @property
     def manager(self) -> ControlStub | None:

@@ -51,6 +51,23 @@ class Rendered:
             self._old, self._young, self._young_bytes = self._young, {}, 0
 
 
+class Last:
+    """A whole list's JSON, kept with the tag that the managers gave the list."""
+
+    def __init__(self) -> None:
+        """Of no list."""
+        self._kept: tuple[str, Hashable, bytes] = "", None, b""
+
+    def seen(self, also: Hashable) -> tuple[str, bytes]:
+        """The tag of what there is, and its JSON, if that was made of `also` too."""
+        tag, made_of, text = self._kept
+        return (tag, text) if made_of == also else ("", b"")
+
+    def keep(self, tag: str, also: Hashable, text: bytes) -> None:
+        """In place of what there was."""
+        self._kept = tag, also, text
+
+
 def entries(message: bytes) -> tuple[list[bytes], bytes]:
     """The entries of a list's message, its first field, and what comes behind them.
 

@@ -669,14 +669,18 @@ class ListRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FILTERS_FIELD_NUMBER: builtins.int
+    SEEN_FIELD_NUMBER: builtins.int
+    seen: builtins.str
+    """of services: the tag of the list that the caller has already"""
     @property
     def filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Filter]: ...
     def __init__(
         self,
         *,
         filters: collections.abc.Iterable[Global___Filter] | None = ...,
+        seen: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["filters", b"filters"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filters", b"filters", "seen", b"seen"]) -> None: ...
 
 Global___ListRequest: typing_extensions.TypeAlias = ListRequest
 
@@ -750,6 +754,9 @@ class ListServicesResponse(google.protobuf.message.Message):
 
     SERVICES_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
+    TAG_FIELD_NUMBER: builtins.int
+    tag: builtins.str
+    """as of tasks; where it is what the caller has seen, nothing else is there"""
     @property
     def services(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[swarmlite.proto.objects_pb2.Service]: ...
     @property
@@ -761,8 +768,9 @@ class ListServicesResponse(google.protobuf.message.Message):
         *,
         services: collections.abc.Iterable[swarmlite.proto.objects_pb2.Service] | None = ...,
         status: collections.abc.Mapping[builtins.str, Global___ServiceStatus] | None = ...,
+        tag: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["services", b"services", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["services", b"services", "status", b"status", "tag", b"tag"]) -> None: ...
 
 Global___ListServicesResponse: typing_extensions.TypeAlias = ListServicesResponse
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -15,8 +16,8 @@ from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.pinning import pinned
-from swarmlite.gateway.rendered import Rendered, array, with_fields
-from swarmlite.gateway.request import Call
+from swarmlite.gateway.rendered import Last, Rendered, array, entries, with_fields
+from swarmlite.gateway.request import Call, encoded
 from swarmlite.gateway.swarm import ask, filters, one_of_these, registry_auth, taken, version
 from swarmlite.gateway.swarmlogs import send_logs
 from swarmlite.model.defaults import update_config
@@ -26,6 +27,7 @@ from swarmlite.proto.control_pb2 import (
     CreateServiceRequest,
     GetRequest,
     ListRequest,
+    ListServicesResponse,
     LogSelector,
     RemoveRequest,
     ServiceStatus,
@@ -36,28 +38,34 @@ from swarmlite.proto.specs_pb2 import ServiceSpec
 
 DEFAULT_UPDATE = docker.update_config(update_config(ServiceSpec()))
 FILTERS = ("id", "label", "mode", "name", "runtime")
-_rendered = Rendered()
+_rendered, _last = Rendered(), Last()
 
 
 async def services(call: Call) -> web.Response:
     """All that pass the filters; with the counts of their tasks if `status` asks for them."""
     runtimes, rest = taken(filters(call, *FILTERS), "runtime")
-    control = call.backends.control
     if not one_of_these(runtimes, "container"):
         return call.reply([])
-    found = await ask(control.ListServices, ListRequest(filters=rest))
-    status = found.status if call.flag("status") and call.at_least(41) else {}
-    shown = []
-    for service in found.services:
-        text = _json(call, service)
-        if service.id in status:
-            text = with_fields(text, {"ServiceStatus": _counts(status[service.id])})
-        shown.append(text)
-    return call.json_text(array(shown))
+    counted = call.flag("status") and call.at_least(41)
+    seen, text = _last.seen((counted, call.at_least(25)))
+    request = ListRequest(filters=rest, seen=seen)
+    listed, behind = entries(await ask(call.backends.unread("ListServices"), request))
+    found = ListServicesResponse.FromString(behind)
+    if found.tag and found.tag == seen:
+        return call.json_text(text)
+    text = array(_listed(call, service, found.status if counted else {}) for service in listed)
+    _last.keep(found.tag, (counted, call.at_least(25)), text)
+    return call.json_text(text)
 
 
-def _json(call: Call, service: Service) -> bytes:
-    return _rendered.json(service, call.at_least(25), lambda: _shown(call, service))
+def _listed(call: Call, service: bytes, status: Mapping[str, ServiceStatus]) -> bytes:
+    def made() -> bytes:
+        return encoded(_shown(call, Service.FromString(service)))[:-1]
+
+    text = _rendered.text(service, call.at_least(25), made)
+    [service_id], _ = entries(service)
+    counts = status.get(service_id.decode())
+    return text if counts is None else with_fields(text, {"ServiceStatus": _counts(counts)})
 
 
 def _counts(value: ServiceStatus) -> dict[str, int]:

@@ -9,7 +9,7 @@ from aiohttp import web
 from swarmlite.docker import services as docker
 from swarmlite.docker.values import Json
 from swarmlite.gateway.app import Route
-from swarmlite.gateway.rendered import Rendered, array, entries
+from swarmlite.gateway.rendered import Last, Rendered, array, entries
 from swarmlite.gateway.request import Call, encoded
 from swarmlite.gateway.swarm import ask, filters, one_of_these, taken
 from swarmlite.gateway.swarmlogs import send_logs
@@ -24,7 +24,7 @@ from swarmlite.proto.control_pb2 import (
 from swarmlite.proto.objects_pb2 import Network, Task
 
 FILTERS = ("_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service")
-_rendered = Rendered()
+_rendered, _last = Rendered(), Last()
 
 
 async def tasks(call: Call) -> web.Response:
@@ -33,9 +33,9 @@ async def tasks(call: Call) -> web.Response:
     if not one_of_these(runtimes, "container"):
         return call.reply([])
     wanted = [await _resolved(call, one) for one in rest]
-    seen, text = call.backends.last_tasks  # others may ask for other lists meanwhile
+    seen, text = _last.seen(None)  # others may ask for other lists meanwhile
     request = ListTasksRequest(filters=wanted, seen=seen)
-    tasks, behind = entries(await ask(call.backends.listed_tasks, request))
+    tasks, behind = entries(await ask(call.backends.unread("ListTasks"), request))
     tag = ListTasksResponse.FromString(behind).tag
     if tag and tag == seen:
         return call.json_text(text)
@@ -49,7 +49,7 @@ async def tasks(call: Call) -> web.Response:
     )
     text = array(texts)
     if tag and not networks:  # which change by themselves
-        call.backends.last_tasks = tag, text
+        _last.keep(tag, None, text)
     return call.json_text(text)
 
 

@@ -30,6 +30,7 @@ from swarmlite.proto.types_pb2 import NodeStatus, TaskState, UpdateStatus, Versi
 
 from .api import AGAIN_S, WRITES, Api, check_free, copy_of, resolve
 from .filters import STACK_LABEL, Holds, compile_filters, has_label, one_of
+from .polled import Polled
 from .ports import check_ports
 from .references import resolve_references
 from .rows import Rows
@@ -57,17 +58,23 @@ class Services:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._rows = Rows()
+        self._polled = Polled(ListServicesResponse)
 
     def get(self, request: GetRequest) -> Service:
         """One service."""
         return resolve("service", self._api.view.services, request.ref)
 
     def list(self, request: ListRequest) -> ListServicesResponse:
-        """Services that pass the filters, with the counts of their tasks."""
+        """Services that pass the filters, with the counts of their tasks; see `seen`."""
         matches = compile_filters("services", request.filters, FILTERS)
         services = [s for s in self._api.view.services if matches(s)]
         status = {service.id: status for service, status in self._with_status(services)}
-        return ListServicesResponse(services=services, status=status)
+        return self._polled.answer(
+            request.seen,
+            services,
+            status,
+            lambda: ListServicesResponse(services=services, status=status),
+        )
 
     def rows(self) -> RowsAnswer:
         """The list of all services as it is printed."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from operator import is_not
+from collections.abc import Iterable, Mapping
 
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.manager.store.tables import Tables
@@ -14,9 +12,7 @@ from swarmlite.proto.objects_pb2 import Task
 
 from .api import Api, resolve_task
 from .filters import STACK_LABEL, Holds, Matcher, compile_filters, has_label, one_of
-
-KEPT_TASKS = 2_000
-"""Of a list that is kept: a kilobyte each."""
+from .polled import Polled
 
 
 def _desired(task: Task, value: str) -> bool:
@@ -65,8 +61,7 @@ class Tasks:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._last = ListTasksResponse(tag="none")
-        self._listed: Sequence[Task] = ()
+        self._polled = Polled(ListTasksResponse)
 
     def get(self, request: GetRequest) -> Task:
         """One task."""
@@ -76,22 +71,13 @@ class Tasks:
         return task
 
     def list(self, request: ListTasksRequest) -> ListTasksResponse:
-        """Tasks that pass the filters."""
+        """Tasks that pass the filters; none of them for who polls and has them all as they are."""
         matches = task_filter(self._api.view, request.filters)
         found = (t for t in self._candidates(request) if not task_states.is_attachment(t))
-        return self._response([t for t in found if matches(t)], request.seen)
-
-    def _response(self, tasks: Sequence[Task], seen: str) -> ListTasksResponse:
-        """Of these; without them for who polls and has them all as they are.
-
-        An object of the view is replaced and never changed.
-        """
-        if len(tasks) > KEPT_TASKS:
-            return ListTasksResponse(tasks=tasks)
-        if len(tasks) != len(self._listed) or any(map(is_not, tasks, self._listed)):
-            self._listed = tasks
-            self._last = ListTasksResponse(tasks=tasks, tag=secrets.token_hex(8))
-        return ListTasksResponse(tag=seen) if seen == self._last.tag else self._last
+        tasks = [t for t in found if matches(t)]
+        return self._polled.answer(
+            request.seen, tasks, None, lambda: ListTasksResponse(tasks=tasks)
+        )
 
     def _candidates(self, request: ListTasksRequest) -> Iterable[Task]:
         """All tasks, or by the indexes those of the services asked for, when these are ids."""
