@@ -77,6 +77,10 @@ class Host(threading.Thread):
         """SIGKILL to the agent, with the engine in it."""
         self._node.end("agent")
 
+    def signal_agent(self, number: signal.Signals) -> None:
+        """To the agent, with the engine in it."""
+        self._node.send_signal("agent", number)
+
     def start_agent(self) -> None:
         """Another one in its place."""
         asyncio.run_coroutine_threadsafe(self._node.start_agent(), self._loop).result(WAIT_S)

@@ -22,6 +22,7 @@ from swarmlite.gateway.errors import Refused
 from swarmlite.paths import Paths
 
 if TYPE_CHECKING:
+    from swarmlite.gateway.streams.direct import Supervised
     from swarmlite.proto.build_pb2_grpc import BuildsStub
     from swarmlite.proto.containers_pb2 import WaitContainerRequest
     from swarmlite.proto.containers_pb2_grpc import ContainersStub
@@ -106,6 +107,13 @@ class Backends:
         return method(request)
 
     @cached_property
+    def supervised(self) -> Supervised:
+        """What runs here, to be attached to."""
+        from swarmlite.gateway.streams.direct import Supervised
+
+        return Supervised(self.paths)
+
+    @cached_property
     def images(self) -> ImagesStub:
         """This host's images."""
         from swarmlite.proto.images_pb2_grpc import ImagesStub
@@ -177,6 +185,6 @@ class Backends:
 
     async def close(self) -> None:
         """End what was opened."""
-        for name in ("_engine", "_manager"):
+        for name in ("_engine", "_manager", "supervised"):
             if name in self.__dict__:
                 await self.__dict__[name].close()

@@ -98,6 +98,7 @@ class Attached:
 
     stdin: int | None
     time_ns: int
+    tty: bool
 
 
 @dataclass
@@ -196,23 +197,27 @@ class Supervisor:
         stdout: int | None = None,
         stderr: int | None = None,
         stdin: bool = False,
+        running: bool = False,
     ) -> Attached:
         """Have its output written to these descriptors (which stay yours) from now on.
 
         They are the writing ends of pipes or sockets, closed there at the stream's end; who stops
         reading without closing the other end stops the container in time. A terminal's output is
-        stdout. Raises FailedPrecondition when it has ended or was created without a log.
+        stdout. Raises FailedPrecondition when it has ended or was created without a log; with
+        `running`, for who knows no more of it than its id, also when it is paused or has yet to
+        start, and InvalidSpec where the supervisor is older than that.
         """
         streams = {"stdout": stdout, "stderr": stderr}
         fds = {name: fd for name, fd in streams.items() if fd is not None}
         answer, received = await self._call_fds(
-            "attach",
+            "attach_running" if running else "attach",
             list(fds.values()),
             container=container_id,
             streams=list(fds),
             stdin=stdin,
         )
-        return Attached(received[0] if received else None, answer["time_ns"])
+        stdin_fd = received[0] if received else None
+        return Attached(stdin_fd, answer["time_ns"], bool(answer.get("tty")))
 
     async def start(self, container_id: str) -> State:
         """Exec the user's process; returns once that has succeeded.

@@ -12,11 +12,10 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from swarmlite.engine.io.descriptors import Owned
+from swarmlite.engine.io.descriptors import Owned, output_pipes
 from swarmlite.engine.io.pumps import Input, ended, feed, outputs
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
 from swarmlite.proto.containers_pb2 import AttachInput, Container, ContainerState, StreamOutput
-from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT
 from swarmlite.runtime.client import State, Supervisor
 
 Before = Callable[[int], AsyncIterator[StreamOutput]]
@@ -34,16 +33,7 @@ class Attachment:
     ) -> None:
         """`waits`: for the exit code too."""
         self.owned, self._waits = owned, waits
-        self.streams = {}
-        self.theirs: dict[str, int] = {}
-        for name, wanted, kind in (
-            ("stdout", start.stdout, LOG_STDOUT),
-            ("stderr", start.stderr, LOG_STDERR),
-        ):
-            if wanted:
-                ours, self.theirs[name] = owned.pipe()
-                os.set_blocking(ours, False)
-                self.streams[ours] = kind
+        self.streams, self.theirs = output_pipes(owned, stdout=start.stdout, stderr=start.stderr)
         self.wants_stdin = stdin
         self.stdin: int | None = None
         self.since_ns = 0
@@ -55,7 +45,12 @@ class Attachment:
         """Hand the descriptors over. Raises SwarmliteError."""
         if self.gone.is_set():  # and its descriptors with it, whose numbers may be others' by now
             return
-        attached = await client.attach(container_id, stdin=self.wants_stdin, **self.theirs)
+        attached = await client.attach(
+            container_id,
+            stdout=self.theirs.get("stdout"),
+            stderr=self.theirs.get("stderr"),
+            stdin=self.wants_stdin,
+        )
         if self.gone.is_set():
             if attached.stdin is not None:
                 os.close(attached.stdin)

@@ -7,6 +7,8 @@ import errno
 import os
 from collections.abc import AsyncIterator, Iterable
 
+from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogStream
+
 BLOCK_BYTES = 65536
 
 
@@ -46,6 +48,19 @@ class Owned:
             if descriptor in self._descriptors:
                 self._descriptors.remove(descriptor)
                 os.close(descriptor)
+
+
+def output_pipes(
+    owned: Owned, *, stdout: bool, stderr: bool
+) -> tuple[dict[int, LogStream.ValueType], dict[str, int]]:
+    """A pipe for each stream that is wanted: ends to read from, without blocking, and to write."""
+    streams, theirs = {}, {}
+    for name, wanted, kind in (("stdout", stdout, LOG_STDOUT), ("stderr", stderr, LOG_STDERR)):
+        if wanted:
+            ours, theirs[name] = owned.pipe()
+            os.set_blocking(ours, False)
+            streams[ours] = kind
+    return streams, theirs
 
 
 async def read_chunks(descriptor: int) -> AsyncIterator[bytes]:

@@ -11,6 +11,9 @@ an ExecConfig, and is answered once that runs: `{"exec": ID, "tty", "streams", "
 "detach_keys"}`, with the ends to read from and that of its input, if it is open, behind them. Then
 comes `{"exit_code": N}`, and the connection ends; what else writes to its streams goes on.
 
+Who has attached without the engine says `{"attached": ID}`, as often as that happens, and hears
+nothing: it is for the events.
+
 Any answer may be `{"error": {"kind", "message"}}` in place of that, kind a class of
 swarmlite.errors.
 
@@ -35,7 +38,7 @@ from swarmlite.engine import bundles
 from swarmlite.engine.io.pumps import ended
 from swarmlite.engine.io.service import Streams
 from swarmlite.engine.records import Record
-from swarmlite.errors import InvalidSpec, SwarmliteError
+from swarmlite.errors import InvalidSpec, NotFound, SwarmliteError
 from swarmlite.proto.containers_pb2 import AttachInput, Container, ExecConfig
 from swarmlite.proto.control_pb2 import LOG_STDOUT, LogStream
 
@@ -103,7 +106,9 @@ class Handing:
     async def _answer(self, client: socket.socket) -> None:
         data = await asyncio.get_running_loop().sock_recv(client, REQUEST_BYTES)
         said = _said(data)
-        if "exec" in said:
+        if "attached" in said:
+            await self._told(client, said)
+        elif "exec" in said:
             await self._run(client, *self._exec(said["exec"]))
         else:
             await self._attach(client, _start(said))
@@ -122,6 +127,15 @@ class Handing:
             made.owned.close(*made.streams, *stdin)
             if await asyncio.get_running_loop().sock_recv(client, REQUEST_BYTES):
                 await self._end(client, container.id)
+
+    async def _told(self, client: socket.socket, said: dict[str, Any]) -> None:
+        while True:
+            with contextlib.suppress(NotFound):  # removed meanwhile
+                self._streams.tell(self._find(str(said.get("attached"))).message.id, "attach")
+            data = await asyncio.get_running_loop().sock_recv(client, REQUEST_BYTES)
+            if not data:
+                return
+            said = _said(data)
 
     async def _end(self, client: socket.socket, container_id: str) -> None:
         ending = asyncio.ensure_future(self._streams.supervisor.client.wait(container_id))

@@ -14,7 +14,7 @@ from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.streams.connection import Hijacked, head
 from swarmlite.gateway.streams.converse import converse
-from swarmlite.gateway.streams.conversing import Conversation
+from swarmlite.gateway.streams.conversing import Conversation, Source
 from swarmlite.gateway.streams.frames import content_type
 from swarmlite.gateway.streams.handed import Handed
 from swarmlite.model import detach_keys
@@ -46,7 +46,8 @@ async def attach(call: Call) -> web.StreamResponse:
     )
     keys = detach_keys.parse(call.text("detachKeys") or detach_keys.DEFAULT)
     if start.stream and not start.logs:
-        handed = await Handed.ask(call.backends.paths.attach_socket, start)
+        handed: Source | None = await call.backends.supervised.attach(start)
+        handed = handed or await Handed.ask(call.backends.paths.attach_socket, start)
         if handed is not None:
             return await _handed(call, handed, keys)
     attached, found = await _begin(call, start)
@@ -67,7 +68,7 @@ async def attach(call: Call) -> web.StreamResponse:
     return client
 
 
-async def _handed(call: Call, handed: Handed, keys: bytes) -> web.StreamResponse:
+async def _handed(call: Call, handed: Source, keys: bytes) -> web.StreamResponse:
     try:
         client = Hijacked(call.http)
         conversation = Conversation(client, handed, keys if handed.tty else None)

@@ -9,19 +9,40 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from swarmlite.engine.io.descriptors import BLOCK_BYTES
 from swarmlite.gateway.streams.connection import HIGH_BYTES, Hijacked
 from swarmlite.gateway.streams.frames import frame
-from swarmlite.gateway.streams.handed import Handed
 from swarmlite.model.detach_keys import Detector
-from swarmlite.proto.control_pb2 import LOG_STDOUT
+from swarmlite.proto.control_pb2 import LOG_STDOUT, LogStream
+
+
+class Source(Protocol):
+    """What a container or an exec has for one client: Handed, Direct."""
+
+    tty: bool
+    streams: dict[int, LogStream.ValueType]
+    """To read from, without blocking."""
+    connected: asyncio.Future[int | None]
+    """Once its process is there: its input, if that was asked for and is open."""
+    over: asyncio.Future[None]
+    """After `ask_for_the_end`, once the process has ended."""
+
+    def ask_for_the_end(self) -> None:
+        """Once all of the streams are at theirs."""
+
+    def end_input(self, descriptor: int) -> None:
+        """Nothing more comes for it."""
+
+    def close(self) -> None:
+        """Its descriptors; safe to repeat."""
 
 
 class Conversation:
     """One client's; it takes the connection over, as `Hijacked.take` asks for."""
 
-    def __init__(self, client: Hijacked, handed: Handed, detach_keys: bytes | None = None) -> None:
+    def __init__(self, client: Hijacked, handed: Source, detach_keys: bytes | None = None) -> None:
         """`detach_keys` only where there is a terminal to type at."""
         self._client, self._handed = client, handed
         self._detector = Detector(detach_keys) if detach_keys else None

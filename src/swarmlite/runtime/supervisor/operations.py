@@ -89,6 +89,7 @@ class Operations:
         if not stdio and "log" in message:
             container.output = Output(self.server.loop, open_log(self.server.loop, message["log"]))
             container.output.stdin_once = bool(message.get("stdin_once"))
+            container.output.takes_input = bool(message.get("stdin"))
         fds.clear()
         plan.begins = bool(message.get("start"))
         start = Start(plan, stdio, reply, bool(message.get("stdin")))
@@ -249,6 +250,15 @@ class Operations:
             ioctl(container.console, TIOCSWINSZ, size)
         self.server.answer(reply, {}, [os.dup(container.console)])
 
+    def op_attach_running(self, reply: Reply, message: Message, fds: list[int]) -> None:  # type: ignore[type-arg]
+        """As `attach`, for who knows the container by its id only."""
+        container = self.server.get(message["container"])
+        if container.status != containers.RUNNING or container.paused:
+            raise errors.FailedPrecondition(f"container {container.id} is not running")
+        takes_input = container.output is not None and container.output.takes_input
+        message["stdin"] = message.get("stdin") and takes_input
+        self.op_attach(reply, message, fds)
+
     def op_attach(self, reply: Reply, message: Message, fds: list[int]) -> None:  # type: ignore[type-arg]
         """Write its output to the descriptors, one a stream, too; give one for its input."""
         container = self.server.get(message["container"])
@@ -267,8 +277,8 @@ class Operations:
         if message.get("stdin"):
             console = container.console
             stdin = output.give_stdin() if console < 0 else duplicate(console)
-        now = {"time_ns": time.time_ns()}
-        self.server.answer(reply, {**now}, [stdin] if stdin >= 0 else [])
+        answer = {"time_ns": time.time_ns(), "tty": container.console >= 0}
+        self.server.answer(reply, {**answer}, [stdin] if stdin >= 0 else [])
 
     def op_keep_fds(self, _reply: Reply, message: Message, fds: list[int]) -> Answer:  # type: ignore[type-arg]
         """Hold descriptors."""

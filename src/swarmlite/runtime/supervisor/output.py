@@ -185,6 +185,7 @@ class Output:
         self._streams: dict[str, Stream] = {}
         self.stdin = -1
         self.stdin_once = False
+        self.takes_input = False  # as it was asked for; a terminal's goes by its console
 
     def follow(self, fd: int, name: str) -> None:
         """Read `fd`, which is then its own."""
