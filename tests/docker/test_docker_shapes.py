@@ -11,10 +11,10 @@ from swarmlite.cli.container.columns import LISTING, row
 from swarmlite.cli.container.usage import cpu_percent
 from swarmlite.cli.container.usage import row as usage_row
 from swarmlite.cli.system.usage import SUMMARY, summary
-from swarmlite.docker import container, event, hostconfig, image, network, ports, volume
+from swarmlite.docker import container, event, hostconfig, image, info, network, ports, volume
 from swarmlite.docker.statuses import status
 from swarmlite.proto.containers_pb2 import Container, ContainerState, ContainerStats, Health
-from swarmlite.proto.host_pb2 import DiskUsageResponse, HostEvent
+from swarmlite.proto.host_pb2 import DiskUsageResponse, HostEvent, HostInfo
 from swarmlite.proto.hostnetworks_pb2 import HostNetwork
 from swarmlite.proto.images_pb2 import ImageDetails
 from swarmlite.proto.types_pb2 import Mount, PortConfig
@@ -247,3 +247,8 @@ def test_the_table_of_disk_usage() -> None:
     assert lines[1].split() == ["Images", "2", "1", "2kB", "1kB", "(50%)"]
     assert lines[2].split() == ["Containers", "2", "1", "1kB", "500B", "(50%)"]
     assert lines[3].split() == ["Local", "Volumes", "1", "0", "10B", "10B", "(100%)"]
+
+
+@pytest.mark.parametrize(("of_host", "shown"), [("v1", "1"), ("hybrid", "1"), ("v2", "2")])
+def test_the_version_of_cgroups_is_one_that_docker_knows(of_host: str, shown: str) -> None:
+    assert info.info(HostInfo(cgroup_version=of_host))["CgroupVersion"] == shown

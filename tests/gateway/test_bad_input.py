@@ -208,3 +208,49 @@ def test_a_query_as_long_as_a_whole_spec_is_taken(host: RawHost) -> None:
     assert host.api("GET", "/containers/json", **long).status == 200
     headers = {"X-Registry-Config": "e30=", "X-Long": "x" * 200_000}
     assert host.api("GET", "/containers/json", headers=headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key"),
+    [
+        ("GET", "/containers/json", "is-task"),
+        ("GET", "/images/json", "dangling"),
+        ("GET", "/networks", "dangling"),
+        ("GET", "/volumes", "dangling"),
+        ("POST", "/images/prune", "dangling"),
+        ("POST", "/volumes/prune", "all"),
+        ("POST", "/build/prune", "inuse"),
+        ("POST", "/build/prune", "shared"),
+    ],
+)
+def test_a_filter_that_is_neither_true_nor_false_is_400_also_where_nothing_is(
+    host: RawHost, method: str, path: str, key: str
+) -> None:
+    refused = host.api(method, path, filters={key: ["odd"]})
+    assert refused.status == 400
+    assert refused.message.startswith(f"invalid filter '{key}=odd'")
+
+
+@pytest.mark.parametrize("value", AWKWARD)
+def test_label_filters_of_networks_and_volumes_hold_with_any_characters(
+    host: RawHost, value: str
+) -> None:
+    mine, other = ({"Name": name, "Labels": {"stack": name}} for name in ("mine", "other"))
+    mine["Labels"] = {"stack": value}
+    filters = json.dumps({"label": {f"stack={value}": True}})
+    try:
+        for body in (mine, other):
+            host.ok_api("POST", "/networks/create", body)
+            host.ok_api("POST", "/volumes/create", body)
+        found = host.ok_api("GET", "/networks", filters=filters)
+        assert [each["Name"] for each in found] == ["mine"]
+        found = host.ok_api("GET", "/volumes", filters=filters)["Volumes"]
+        assert [each["Name"] for each in found] == ["mine"]
+        removed = host.ok_api("POST", "/networks/prune", filters=filters)
+        assert removed["NetworksDeleted"] == ["mine"]
+        removed = host.ok_api("POST", "/volumes/prune", filters=filters, version="1.41")
+        assert removed["VolumesDeleted"] == ["mine"]
+    finally:
+        for name in ("mine", "other"):
+            host.api("DELETE", f"/networks/{name}")
+            host.api("DELETE", f"/volumes/{name}")

@@ -153,6 +153,34 @@ def test_what_was_asked_comes_back_in_inspect(host: RawHost) -> None:
     host.api("DELETE", "/volumes/named")
 
 
+def test_a_health_check_comes_back_without_what_nobody_asked_for(host: RawHost) -> None:
+    """Clients compare it with what they sent; a default that was asked for is shown."""
+    for asked in (
+        {"Test": ["CMD", "true"], "Interval": 1_000_000_000},
+        {"Test": ["CMD-SHELL", "true"], "Timeout": 30_000_000_000, "Retries": 3},
+        {"Test": ["NONE"]},
+    ):
+        with container(host, start=False, Healthcheck=asked) as identity:
+            found = host.ok_api("GET", f"/containers/{identity}/json")
+            assert found["Config"]["Healthcheck"] == asked
+
+
+def test_a_place_on_a_network_has_one_id_wherever_it_is_shown(host: RawHost) -> None:
+    with container(host, Cmd=SLEEP) as identity, container(host, Cmd=SLEEP) as other:
+
+        def shown(identity: str) -> str:
+            found = host.ok_api("GET", f"/containers/{identity}/json")["NetworkSettings"]
+            return str(found["Networks"]["bridge"]["EndpointID"])
+
+        place = shown(identity)
+        assert len(place) == 64 and place != shown(other)
+        filters = {"id": [identity]}
+        [row] = host.ok_api("GET", "/containers/json", filters=filters)
+        assert row["NetworkSettings"]["Networks"]["bridge"]["EndpointID"] == place
+        bridge = host.ok_api("GET", "/networks/bridge")
+        assert bridge["Containers"][identity]["EndpointID"] == place
+
+
 def test_the_list_knows_docker_s_filters(host: RawHost) -> None:
     with (
         container(host, name="one", Labels={"odd": 'a="b,c{}'}) as one,

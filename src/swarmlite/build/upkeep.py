@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from swarmlite.build.cache import Cache
 from swarmlite.build.cache_mounts import CacheMounts
+from swarmlite.engine.prune import truth
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.units import parse_bytes, parse_duration
 from swarmlite.proto.control_pb2 import Filter
@@ -178,7 +179,7 @@ def _rule(key: str, values: Sequence[str]) -> Callable[[Kept], bool]:
     if key == "type":
         return lambda kept: kept.kind in values
     if key in ("inuse", "shared"):
-        wanted = {value.lower() in ("true", "1", "") for value in values}
+        wanted = {truth(key, value or "true") for value in values}
         return lambda kept: (kept.in_use if key == "inuse" else kept.shared) in wanted
     if key in ("until", "unused-for"):
         ages = [parse_duration(value) / 1e9 for value in values]

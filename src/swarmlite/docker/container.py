@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swarmlite.docker import hostconfig, ports
 from swarmlite.docker.values import Json, compact, nanoseconds, time, word
+from swarmlite.engine.process_spec import NANOSECONDS, HealthCheck
 from swarmlite.proto.containers_pb2 import (
     Container,
     ContainerState,
@@ -121,7 +122,7 @@ def config(value: Container) -> Json:
     }
     if spec.HasField("healthcheck") or value.HasField("healthcheck"):
         check = value.healthcheck if value.HasField("healthcheck") else spec.healthcheck
-        result["Healthcheck"] = healthcheck(check)
+        result["Healthcheck"] = healthcheck(check, spec.healthcheck)
     if value.stop_signal or spec.stop_signal:
         result["StopSignal"] = value.stop_signal or spec.stop_signal
     if spec.HasField("stop_grace_period"):
@@ -129,18 +130,22 @@ def config(value: Container) -> Json:
     return result
 
 
-def healthcheck(value: HealthConfig) -> Json:
-    """A health check as it was asked for; durations in nanoseconds."""
+def healthcheck(value: HealthConfig, asked: HealthConfig) -> Json:
+    """A health check as it was asked for, here or by the image; durations in nanoseconds.
+
+    What holds where nobody asks is no part of it: clients compare it with what they sent.
+    """
+    plain = HealthCheck([])
     result: Json = {"Test": list(value.test)}
-    for key, field in (
-        ("Interval", value.interval),
-        ("Timeout", value.timeout),
-        ("StartPeriod", value.start_period),
-        ("StartInterval", value.start_interval),
+    for key, field, own, default_s in (
+        ("Interval", value.interval, asked.interval, plain.interval_s),
+        ("Timeout", value.timeout, asked.timeout, plain.timeout_s),
+        ("StartPeriod", value.start_period, asked.start_period, plain.start_period_s),
+        ("StartInterval", value.start_interval, asked.start_interval, plain.start_interval_s),
     ):
-        if nanoseconds(field):
+        if nanoseconds(own) or nanoseconds(field) not in (0, default_s * NANOSECONDS):
             result[key] = nanoseconds(field)
-    if value.retries:
+    if asked.retries or value.retries not in (0, plain.retries):
         result["Retries"] = value.retries
     return result
 

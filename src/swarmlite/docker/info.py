@@ -80,7 +80,8 @@ def info(value: HostInfo) -> Json:
         "DiscoveredDevices": [],
         "FirewallBackend": {"Driver": "nftables"},
         "CgroupDriver": "cgroupfs",
-        "CgroupVersion": value.cgroup_version.removeprefix("v"),
+        # Docker knows two; hybrid hosts have their controllers where version 1 has them.
+        "CgroupVersion": "2" if value.cgroup_version == "v2" else "1",
         "ServerVersion": described.engine.engine_version,
         "KernelVersion": described.kernel_version,
         "OperatingSystem": described.os_name,

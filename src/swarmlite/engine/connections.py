@@ -67,7 +67,7 @@ class Connections:
         place = await self._place.place(record, hostname, wanted)
         info = await self._network.connect(record.id, place)
         names = network_plan.names_of(record, hostname)
-        state = network_plan.endpoint_state(info, wanted, names)
+        state = network_plan.endpoint_state(record.id, info, wanted, names)
         record.message.networks.append(state)
         _add_host(record, info, hostname)
         self._tell("connect", record, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -143,10 +144,11 @@ def link_of(text: str) -> tuple[str, str]:
 
 
 def endpoint_state(
-    info: EndpointInfo, wanted: EndpointConfig | None, names: Sequence[str]
+    container_id: str, info: EndpointInfo, wanted: EndpointConfig | None, names: Sequence[str]
 ) -> EndpointState:
-    """What `inspect` shows of a place on a network."""
+    """What `inspect` shows of a container's place on a network."""
     return EndpointState(
+        endpoint_id=hashlib.sha256(f"{container_id}/{info.network_id}".encode()).hexdigest(),
         network_id=info.network_id,
         network_name=info.network_name,
         ipv4_address=info.address,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -37,9 +37,10 @@ class VolumesService(VolumesServicer):
         """Every volume that passes."""
         wanted = selecting.values(request.filters, LIST_KEYS)
         has_labels = selecting.labels(wanted)
+        dangling = [truth("dangling", value) for value in wanted.get("dangling", [])]
         found = [self.local(volume) for volume in await asyncio.to_thread(self._volumes.list)]
         return pb.ListVolumesResponse(
-            volumes=[v for v in found if has_labels(v.labels) and _passes(v, wanted)]
+            volumes=[v for v in found if has_labels(v.labels) and _passes(v, wanted, dangling)]
         )
 
     async def Create(self, request: pb.LocalVolume, context: Context) -> pb.LocalVolume:
@@ -108,11 +109,13 @@ def local_volume(volume: Volume) -> pb.LocalVolume:
     )
 
 
-def _passes(volume: pb.LocalVolume, wanted: Mapping[str, list[str]]) -> bool:
+def _passes(
+    volume: pb.LocalVolume, wanted: Mapping[str, list[str]], dangling: Sequence[bool]
+) -> bool:
     names, drivers = wanted.get("name"), wanted.get("driver")
     unused = not volume.used_by
     return (
         (not names or any(text in volume.name for text in names))
         and (not drivers or volume.driver in drivers)
-        and all(unused == truth("dangling", value) for value in wanted.get("dangling", []))
+        and all(unused == yes for yes in dangling)
     )

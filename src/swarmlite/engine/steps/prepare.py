@@ -121,7 +121,9 @@ class Network:
         del message.networks[:]
         for info in job.sandbox.endpoints:
             answered = wanted_for(all_wanted, info.network_name, info.network_id)
-            message.networks.append(network_plan.endpoint_state(info, answered, request.names))
+            message.networks.append(
+                network_plan.endpoint_state(record.id, info, answered, request.names)
+            )
             self._tell("connect", record, message.networks[-1])
         message.sandbox_path = str(job.sandbox.netns)
 
