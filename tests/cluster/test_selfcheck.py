@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from swarmlite.manager.store import selfcheck
 from swarmlite.manager.store.api import Action, Delete, Event, Put, type_of_kind
 from swarmlite.manager.store.etcd import EtcdStore, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
+from swarmlite.manager.store.etcd_mirror import key_of
 from swarmlite.manager.store.selfcheck import SelfCheck
 from swarmlite.proto.objects_pb2 import Config, Service
 
@@ -249,8 +252,6 @@ def faulty_marks(store: EtcdStore) -> int:
 
 async def test_values_that_nobody_can_read_are_counted(client: EtcdClient) -> None:
     """Else each check would list everything again."""
-    from swarmlite.manager.store.etcd_mirror import key_of
-
     async with open_store(client, KEYS, checked_as="m1", check_s=CHECK_S) as mine:
         await client.put(key_of("service", "broken"), b"\xff\xff\xff")
         before = faulty_marks(mine)
@@ -297,6 +298,25 @@ async def test_objects_are_counted_for_a_small_share_of_the_time_only(
         assert set((await check._mark())[1]) == set(type_of_kind)
         assert (await check._mark())[1] == {}
         assert await check.check() == 0
+
+
+async def test_an_etcd_that_has_gone_back_takes_nothing_away(
+    etcd: Any, client: EtcdClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its data are lost, or older ones were brought back below managers that run."""
+    async with open_store(client, KEYS, checked_as="m1", check_s=CHECK_S, late_s=CHECK_S) as mine:
+        services = [a_service(f"web{number}") for number in range(9)]
+        await mine.commit([Put(service) for service in services])
+        for _ in range(500):  # more than it will have come to by the time that it is looked at
+            await client.put(key_of("guards", "any"), b"")
+        etcd.stop()
+        shutil.rmtree(Path(etcd.command[etcd.command.index("--data-dir") + 1]))
+        etcd.start()
+        await until(lambda: "etcd has gone back from revision" in caplog.text)
+        assert {service.id for service in services} == {
+            service.id for service in mine.view.services
+        }
+        assert not mine.connected
 
 
 async def _late(*arguments: Any) -> AsyncIterator[Batch]:

@@ -36,6 +36,8 @@ class Child:
         self.pid: int | None = None
         self.restarts = 0
         self.last_exit = ""
+        self.hindrance = ""
+        """Why it cannot start, while it cannot."""
         self._command = command
         self._log = logs_dir / f"{name}.log"
         self._debug = debug
@@ -50,6 +52,7 @@ class Child:
     async def stop(self) -> None:
         """SIGTERM, after GRACE_S SIGKILL; returns once it is gone."""
         keeper, self._keeper = self._keeper, None
+        self.hindrance = ""
         if keeper is not None:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
@@ -61,7 +64,7 @@ class Child:
             try:
                 await self._run_once()
             except OSError as error:
-                self.last_exit = str(error)
+                self.last_exit = self.hindrance = str(error)
                 log.error("%s cannot start: %s", self.name, error)
             if time.monotonic() - begun > STEADY_S:
                 delay_s = BACK_OFF_S[0]
@@ -82,7 +85,7 @@ class Child:
                 preexec_fn=die_with_parent,
                 pass_fds=self._pass_fds,
             )
-            self.pid = process.pid
+            self.pid, self.hindrance = process.pid, ""
             log.info("%s started, pid %d", self.name, process.pid)
             try:
                 if process.stdout is not None:

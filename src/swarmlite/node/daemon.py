@@ -125,6 +125,7 @@ class Daemon:
         node = self._identity.read()
         if node is None or node.etcd is None:
             raise FileNotFoundError(f"{self._paths.node_file} names no member of etcd")
+        etcdcmd.check_data(self._paths.etcd_dir)
         return etcdcmd.command(
             self._options.etcd_binary,
             node.etcd,
@@ -171,6 +172,8 @@ class Daemon:
         known = self._roots()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
+            with contextlib.suppress(OSError):
+                etcdcmd.has_data(self._paths.etcd_dir)
             found = self._roots()
             if found and 0 < known > found and self._children["etcd"].pid:
                 self._etcd_restart_wanted = True
@@ -240,7 +243,7 @@ class Daemon:
             "node_id": node.node_id if node else "",
             "cluster_id": node.cluster_id if node else "",
             "addr": node.advertise_addr if node else "",
-            "error": self._error,
+            "error": self._error or self._children["etcd"].hindrance,
             "changing": self._changing.locked(),
             "etcd_restart_wanted": self._etcd_restart_wanted,
             "children": children,

@@ -9,6 +9,37 @@ from typing import Any
 CLIENT_PORT = 2381
 PEER_PORT = 2382
 QUOTA_BYTES = 4 * 1024**3
+_AWAITED = "awaited"
+"""In a member's directory from the join until it has data of its own."""
+
+
+def await_first_start(data_dir: Path) -> None:
+    """Prepare the directory of a member that the others have just added. Raises OSError."""
+    data_dir.mkdir(mode=0o700, exist_ok=True)
+    (data_dir / _AWAITED).touch()
+
+
+def has_data(data_dir: Path) -> bool:
+    """Whether the member has begun; from then on it must not begin again. Raises OSError."""
+    begun = (data_dir / "member").is_dir()
+    if begun:
+        (data_dir / _AWAITED).unlink(missing_ok=True)
+    return begun
+
+
+def check_data(data_dir: Path) -> None:
+    """Raise FileNotFoundError for a member whose data are gone.
+
+    etcd itself would begin again, with nothing: the first manager's member as a cluster of its own
+    that is empty, another one as a voter that has forgotten what it acknowledged.
+    Source: etcd's operations guide, "runtime reconfiguration": a member that lost its data is to be
+    removed, and added as another one.
+    """
+    if not has_data(data_dir) and not (data_dir / _AWAITED).exists():
+        raise FileNotFoundError(
+            f"the store's data in {data_dir} are gone. Where other managers have them: swarmlite"
+            " swarm leave --force on this node, and join again; else restore a backup"
+        )
 
 
 def command(

@@ -33,7 +33,7 @@ from swarmlite.proto.ca_pb2_grpc import CAStub
 from swarmlite.proto.types_pb2 import NodeRole
 from swarmlite.storage import trees
 
-from . import addresses, externaletcd, init, oneshot, settings
+from . import addresses, etcdcmd, externaletcd, init, oneshot, settings
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 20.0
@@ -207,6 +207,7 @@ async def opened(
         "initial_cluster": added.initial_cluster,
         "initial_cluster_state": "existing",
     }
+    etcdcmd.await_first_start(paths.etcd_dir)
     return init.store_of(member, None)
 
 

@@ -36,6 +36,7 @@ async def promote(
     if node is None or node.manager:
         raise FailedPrecondition("this node is not a worker of a swarm")
     init.check_free(node.listen_addr)
+    trees.sweep(paths.etcd_dir)  # of a membership of before
     failure: SwarmliteError = Unavailable("no manager is known")
     for address in await leave.other_managers(paths, node):
         try:
@@ -46,7 +47,6 @@ async def promote(
             failure = error
     else:
         raise failure
-    trees.sweep(paths.etcd_dir)  # of a membership of before
     identity.change_role(MANAGER, **store)
     return {}
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 PREFIX = b"/swarmlite/v1/"
 RELIST_S = 600.0
 RETRY_S = (0.05, 2.0)
+FIRST_LIST_RETRY_S = 0.2
+"""At most, before there is a view: nobody is served until the own member of etcd votes."""
 GUARDS = PREFIX + b"guards/"
 CHECKS = PREFIX + b"checks/"
 _DELETE = 1
@@ -149,11 +151,14 @@ class Mirror:
                 if self.connected:
                     delay_s = RETRY_S[0]
                     log.warning(
-                        "the watch broke after %.0f s: %s", time.monotonic() - started, error
+                        "the view no longer follows etcd, after %.0f s: %s",
+                        time.monotonic() - started,
+                        error,
                     )
                 self.connected = False
                 await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, RETRY_S[1])
+                longest_s = RETRY_S[1] if self.listed.is_set() else FIRST_LIST_RETRY_S
+                delay_s = min(2 * delay_s, longest_s)
             except Exception:
                 # Every reader of this manager lives on the view: it is read from the start.
                 log.exception("the mirror failed: listing again")
@@ -318,7 +323,15 @@ class Mirror:
         """Read everything; take it up in one step, as events or as a fresh start."""
         tables = Tables()
         passed_over: set[bytes] = set()
+        before = self.view.revision
         async for revision, kvs in self._client.pages(PREFIX):
+            if revision < before:
+                # Taken up it would be a removal of all that came later, containers included.
+                raise Unavailable(
+                    f"etcd has gone back from revision {before} to {revision}: it lost data, or"
+                    " older data were brought back. What runs goes on and nothing is written: bring"
+                    " its own back, or start managers' swarmlited again to go on with these"
+                )
             tables.revision = revision
             for kv in kvs:
                 if kv.key.startswith(GUARDS):
