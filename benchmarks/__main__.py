@@ -23,6 +23,7 @@ from . import (
     page,
     progress,
     replicas,
+    self_check,
     stacks,
     start_latency,
     updates,
@@ -35,7 +36,7 @@ PARTS = (
     "start", "calls", "engine", "commands", "images", "replicas", "stacks", "updates", "api",
     "control-plane", "progress", "page",
 )  # fmt: skip
-LONG = ("large", "idle", "network", "crowd", *managers.PARTS)
+LONG = ("large", "idle", "network", "crowd", "self-check", *managers.PARTS)
 """Parts that take minutes: only when they are named."""
 ON_OUR_HOST = {
     "calls",
@@ -107,6 +108,7 @@ def main() -> int:
         "page": page,
         "large": large,
         "idle": idle,
+        "self-check": self_check,
     }
     for name, part in others.items():
         if name in parts:

