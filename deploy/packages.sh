@@ -7,7 +7,7 @@ set -eu
 
 run="etcd-server nftables libnftables1 iproute2 python3-venv"
 test="docker-registry busybox-static zsh fish iputils-ping procps conntrack crun curl etcd-client openssh-server e2fsprogs prometheus chromium chromium-driver"
-bench="docker.io runc"
+bench="docker.io runc haproxy"
 debian13="debootstrap git"
 vm="debootstrap qemu-system-x86 qemu-utils openssh-client e2fsprogs"
 
