@@ -53,7 +53,9 @@ class DockerPlace:
             yield
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
+            if process.stdout:  # which the server itself holds until its engine's machine ends
+                process.stdout.close()
 
 
 @contextlib.contextmanager
