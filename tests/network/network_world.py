@@ -325,6 +325,13 @@ class World:
             setattr(endpoint, key, value)
         self.endpoints[endpoint_id] = endpoint
 
+    def tell_keys(self) -> None:
+        """As managers do: endpoints on encrypted networks say their nodes' keys."""
+        hosts = {host.name: host for host in self.hosts}
+        for endpoint_id, endpoint in list(self.endpoints.items()):
+            said = hosts[endpoint.node_id].network.encrypting.describe()
+            self.change(endpoint_id, node_key=said.public_key, node_key_port=said.port)
+
     async def tell(self, settle: bool = True) -> None:
         """Have all hosts told of all."""
         for host in self.hosts:

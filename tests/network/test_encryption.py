@@ -193,14 +193,6 @@ def encrypted(world: World, kernels: Kernels) -> Network:
     return net
 
 
-def told_keys(world: World) -> None:
-    """As managers do: endpoints on encrypted networks say their nodes' keys."""
-    hosts = {host.name: host for host in world.hosts}
-    for endpoint_id, endpoint in world.endpoints.items():
-        said = hosts[endpoint.node_id].network.encrypting.describe()
-        world.change(endpoint_id, node_key=said.public_key, node_key_port=said.port)
-
-
 def joined(world: World) -> None:
     """What stands for the tunnel: the device is on the hosts' LAN, as a wire of its own.
 
@@ -225,7 +217,7 @@ async def two_hosts(world: World, kernels: Kernels) -> tuple[Host, Host, Network
     net = encrypted(world, kernels)
     for number, host in enumerate((one, two), 1):
         await world.task(host, f"t{number}", (net, f"10.1.0.1{number}/24"), serve=80)
-    told_keys(world)
+    world.tell_keys()
     await world.tell()
     joined(world)
     return one, two, net

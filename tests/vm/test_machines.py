@@ -16,10 +16,10 @@ from pathlib import Path
 import machines
 import pytest
 from machines import VirtualMachine, Wire, wait
-from wiretap import SECRET, counts, watching
 
 from swarmlite.testing import images
 from swarmlite.testing.oci import docker_archive
+from swarmlite.testing.wiretap import SECRET, counts, watching
 
 ROOT = Path(__file__).parents[2]
 REGISTRY = "127.0.0.1:5000"
@@ -248,7 +248,7 @@ def test_what_an_encrypted_network_carries_cannot_be_read_on_the_wire(
         wait(partial(running, manager, f"on-{name}"), LONG_S, f"the task on {name}")
         ask = partial(asked, manager, busybox, name, f"on-{name}")
         wait(ask, LONG_S, f"an answer on {name}")
-        with watching(wire) as process:
+        with watching(wire.enter([])) as process:
             wait(ask, LONG_S, f"an answer on {name} that is watched")
             sealed, plain, read = counts(process)
         if name == "plain":

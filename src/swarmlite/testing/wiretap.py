@@ -1,12 +1,11 @@
-"""Who looks at the packets between the machines, on their wire."""
+"""Who looks at the packets in a network namespace: whether they are encrypted, and can be read."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-from machines import Wire
 
 SECRET = b"what-nobody-reads"
 ETH_P_ALL = 3
@@ -20,7 +19,7 @@ print("ready", flush=True)
 sealed = plain = read = 0
 while True:
     ready, _, _ = select.select([s, sys.stdin], [], [])
-    if sys.stdin in ready:
+    if s not in ready:
         break
     data = s.recv(65535)
     if data[12:14] == b"\\x08\\x00" and data[23] == 17:
@@ -33,9 +32,9 @@ print(sealed, plain, read, flush=True)
 
 
 @contextmanager
-def watching(wire: Wire) -> Iterator[subprocess.Popen[str]]:
-    """A watcher that has begun; `counts` ends it."""
-    command = wire.enter(["python3", "-I", "-S", "-c", WATCH])
+def watching(enter: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A watcher that has begun; `counts` ends it. `enter`: a command, of what follows it inside."""
+    command = [*enter, sys.executable, "-I", "-S", "-c", WATCH]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None and process.stdout.readline().strip() == "ready"
