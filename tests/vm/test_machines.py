@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import carried
 import machines
 import pytest
 from machines import VirtualMachine, Wire, wait
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 REGISTRY = "127.0.0.1:5000"
 """Nothing listens there: the nodes get images from the one that loaded them."""
 
+WIREGUARD_TESTS = "tests/network/test_real_wireguard.py"
 LONG_S = 600.0
 pytestmark = [
     pytest.mark.vm,
@@ -226,6 +228,14 @@ def test_overlays_carry_between_the_machines(hosts: list[VirtualMachine], busybo
     wait(lambda: "hello" in manager.attempt(ask)[1], LONG_S, "an answer over the overlay")
     manager.run("swarmlite service rm site")
     wait(lambda: manager.attempt("swarmlite network rm plain")[0] == 0, LONG_S, "no user of it")
+
+
+def test_encryption_works_with_the_kernel_s_own_wireguard(hosts: list[VirtualMachine]) -> None:
+    """The network room by itself, on hosts that are namespaces of one machine."""
+    host = hosts[-1]
+    host.run("mkdir -p /root/suite && tar -C /root/suite -xz", carried.archive())
+    code, said = host.attempt(f"cd /root/suite && {carried.command(WIREGUARD_TESTS)}")
+    assert code == 0 and " passed" in said and "skipped" not in said, said
 
 
 def asked(host: VirtualMachine, image: str, network: str, name: str) -> bool:
