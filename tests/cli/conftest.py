@@ -28,6 +28,7 @@ from swarmlite.model.timestamps import set_now
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage, LogsResponse
 from swarmlite.proto.control_pb2_grpc import add_ControlServicer_to_server
 from swarmlite.proto.objects_pb2 import Cluster, Network, Node, Service, Task
+from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import MANAGER, ManagerStatus, NodeStatus
 
 
@@ -96,6 +97,7 @@ class World(threading.Thread):
         node.description.hostname = name
         node.description.engine.engine_version = "0.1.0"
         node.status.state = NodeStatus.READY
+        node.spec.membership = NodeSpec.ACCEPTED
         if manager:
             node.role = node.spec.desired_role = MANAGER
             node.manager_status.leader = True

@@ -417,8 +417,12 @@ def test_volumes_live_from_create_to_prune(host: Any) -> None:
 
 
 def test_networks_of_a_host_join_containers_by_name(host: Any) -> None:
-    identity = host.ok("network", "create", "--subnet", "10.77.0.0/24", "front").strip()
+    labels = ("--label", "tier=web", "--label", "a=b")
+    identity = host.ok("network", "create", *labels, "--subnet", "10.77.0.0/24", "front").strip()
     try:
+        tier = ("network", "ls", "--format", "{{.Name}}", "--filter", "label=tier")
+        assert host.ok(*tier, "--filter", "label=a=b") == "front\n"
+        assert host.ok(*tier, "--filter", "label=a=c") == ""
         listed = host.ok("network", "ls", "--format", "{{.Name}} {{.Driver}} {{.Scope}}")
         assert {"front bridge local", "bridge bridge local", "none null local"} <= set(
             listed.splitlines()

@@ -13,7 +13,7 @@ from engine_host import SLEEP, EngineHost, until
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.engine.container_events import ContainerEvents
-from swarmlite.engine.events import Events
+from swarmlite.engine.events import Events, matcher
 from swarmlite.engine.health import RESULTS, HealthMonitor, judge
 from swarmlite.engine.records import Record
 from swarmlite.errors import Unavailable
@@ -162,6 +162,17 @@ async def heard(host: EngineHost, since: Timestamp, kind: str, action: str) -> l
             break
     call.cancel()
     return found
+
+
+def test_events_hold_for_any_of_a_filters_values_and_for_all_of_its_labels() -> None:
+    event = HostEvent(type="container", action="start", attributes={"a": "b", "tier": "web"})
+
+    def passes(**filters: list[str]) -> bool:
+        return matcher(Filter(key=k, values=v) for k, v in filters.items())(event)
+
+    assert passes(event=["die", "start"], label=["a", "tier=web"])
+    assert not passes(label=["a=b", "tier=db"])
+    assert not passes(event=["die"], label=["a=b"])
 
 
 async def test_events_of_volumes_say_which_container_and_where(host: EngineHost) -> None:

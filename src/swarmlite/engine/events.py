@@ -162,7 +162,8 @@ def matcher(filters: Iterable[Filter]) -> Callable[[HostEvent], bool]:
 
     def passes(event: HostEvent) -> bool:
         return all(
-            any(_holds(event, key, value) for value in values) for key, values in wanted.items()
+            (all if key == "label" else any)(_holds(event, key, value) for value in values)
+            for key, values in wanted.items()
         )
 
     return passes

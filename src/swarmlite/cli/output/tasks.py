@@ -57,7 +57,7 @@ def print_tasks(
         nodes = {n.id: n.description.hostname or n.id for n in known.nodes}
     table = not form or form.startswith("table")
     LISTING.print(
-        rows(tasks, services, nodes, no_trunc=no_trunc or (quiet and not form), tree=table),
+        rows(tasks, services, nodes, no_trunc=no_trunc or quiet, tree=table),
         form,
         quiet=quiet,
     )

@@ -42,14 +42,17 @@ class HostNetworksService(HostNetworksServicer):
         return self._shown(self._networks.get(request.ref))
 
     async def List(self, request: ListRequest, context: Context) -> pb.ListHostNetworksResponse:
-        """All that pass."""
-        tests = [[_test(entry.key, value) for value in entry.values] for entry in request.filters]
+        """All that pass: any of a key's values, all of `label`'s."""
+        groups = [
+            (all if entry.key == "label" else any, [_test(entry.key, v) for v in entry.values])
+            for entry in request.filters
+        ]
         shown = [self._shown(network) for network in self._networks.list()]
         return pb.ListHostNetworksResponse(
             networks=[
                 network
                 for network in shown
-                if all(any(test(network) for test in group) for group in tests)
+                if all(combine(test(network) for test in tests) for combine, tests in groups)
             ]
         )
 

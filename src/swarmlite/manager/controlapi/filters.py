@@ -1,6 +1,6 @@
 """The filters of lists: each object names its keys, and what one of their values holds for.
 
-A key holds when any of its values does, and every key must hold.
+A key holds when any of its values does, one of labels when all of them do; every key must hold.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ def compile_filters(
     count = len(filters) + sum(len(wanted.values) for wanted in filters)
     if count > MAX_VALUES:
         raise InvalidSpec(f"--filter: {count} keys and values, {MAX_VALUES} at most")
-    conditions: list[tuple[Holds[Object], Sequence[str]]] = []
+    conditions: list[Matcher[Object]] = []
     for wanted in filters:
         if wanted.key not in known:
             raise InvalidSpec(
                 f"--filter {wanted.key[:60]!r}: {what} have no such filter, expected one of"
                 f" {', '.join(sorted(known))}"
             )
-        conditions.append((known[wanted.key], list(wanted.values)))
+        combine = all if wanted.key.endswith("label") else any
+        conditions.append(_condition(known[wanted.key], list(wanted.values), combine))
+    return lambda obj: all(holds(obj) for holds in conditions)
 
-    def matches(obj: Object) -> bool:
-        return all(any(holds(obj, value) for value in values) for holds, values in conditions)
 
-    return matches
+def _condition(
+    holds: Holds[Object], values: Sequence[str], combine: Callable[[Iterable[bool]], bool]
+) -> Matcher[Object]:
+    return lambda obj: combine(holds(obj, value) for value in values)
 
 
 def has_label(labels: Mapping[str, str], wanted: str) -> bool:
