@@ -42,3 +42,9 @@ class FailedPrecondition(SwarmliteError):
 
 class PermissionDenied(SwarmliteError):
     """The caller may not do this, whatever it changes in its request."""
+
+
+def reason(error: OSError) -> str:
+    """What the kernel refused, in words: the file, where one is named, and why."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

@@ -17,6 +17,7 @@ from swarmlite.build.cache import Cache
 from swarmlite.build.cache_mounts import CacheMounts
 from swarmlite.build.dockerfile.problems import BadDockerfile, Problem
 from swarmlite.build.export import export
+from swarmlite.build.failures import failed_by
 from swarmlite.build.progress import Report
 from swarmlite.build.request import Incoming, taken_in
 from swarmlite.build.sent import Dockerfiles
@@ -24,12 +25,11 @@ from swarmlite.build.stage import unused
 from swarmlite.build.upkeep import Upkeep
 from swarmlite.engine.engine import Engine
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError
-from swarmlite.kernel import durable, mounting
+from swarmlite.kernel import mounting
 from swarmlite.paths import Paths
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.storage import trees
 from swarmlite.storage.drivers import COPYING
-from swarmlite.storage.images.layers import disk_full
 
 log = logging.getLogger(__name__)
 OWNER = "pull/build-"
@@ -97,7 +97,7 @@ class Builder:
                 )
             raise
         except OSError as error:
-            raise _translated(error, self._scratch) from error
+            raise failed_by(error, self._scratch) from error
         finally:
             self._engine.storage.images.leases.release(owner)
             if folder.exists():
@@ -181,10 +181,3 @@ def _tmpfs(place: Path) -> Path:
     for leftover in place.iterdir():
         trees.sweep(leftover)
     return place
-
-
-def _translated(error: OSError, place: Path) -> SwarmliteError:
-    if durable.is_full(error):
-        return disk_full(place)
-    where = f"{error.filename}: " if error.filename else ""
-    return FailedPrecondition(f"the build failed: {where}{error.strerror or error}")

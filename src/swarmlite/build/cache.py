@@ -69,6 +69,8 @@ class Cache:
         self._contents: dict[str, str] = {}
         self._pins: list[Pins] = []
         self._size = 0
+        self._torn = False
+        """Whether the file may end in half a line: of a disk that was full, or of a crash."""
         self.grown = True
         """Whether entries came since it was last seen within its bound; so far it was not."""
         if remember:
@@ -139,12 +141,14 @@ class Cache:
         """Write it again, with when each was used. Blocks; a full disk is said in the log."""
         if not self._remember:
             return
-        lines: list[dict[str, Any]] = [asdict(entry) for entry in self.entries.values()]
-        lines += [{"content": key, "digest": value} for key, value in self._contents.items()]
+        # Lists first: the event loop may change both meanwhile.
+        lines: list[dict[str, Any]] = [asdict(entry) for entry in list(self.entries.values())]
+        contents = list(self._contents.items())
+        lines += [{"content": key, "digest": value} for key, value in contents]
         data = "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode()
         try:
             durable.write(self._path, data, sync=False)
-            self._size = len(data)
+            self._size, self._torn = len(data), False
         except OSError as error:
             log.warning("build cache not written path=%s error=%s", self._path, error)
 
@@ -157,9 +161,11 @@ class Cache:
             return
         try:
             with self._path.open("ab") as file:
-                file.write(line)
+                file.write(b"\n" * self._torn + line)
             self._size += len(line)
+            self._torn = False
         except OSError as error:
+            self._torn = True
             log.warning("build cache not written path=%s error=%s", self._path, error)
 
     def _load(self) -> None:
@@ -167,7 +173,7 @@ class Cache:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return
-        self._size = len(data)
+        self._size, self._torn = len(data), not data.endswith(b"\n")
         for line in data.split(b"\n"):
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 self._replay(json.loads(line))

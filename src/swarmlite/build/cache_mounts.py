@@ -26,6 +26,8 @@ from swarmlite.storage.images.flight import Locks, in_thread
 if TYPE_CHECKING:
     from swarmlite.build.building import Build
 
+_GONE = ".gone-"
+
 
 @dataclass(frozen=True)
 class CacheMount:
@@ -45,8 +47,10 @@ class CacheMounts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for leftover in folder.glob(".gone-*"):
-            trees.discard(leftover)
+        for leftover in folder.iterdir():
+            cut_short = not (leftover / "data").exists()
+            if cut_short or leftover.name.startswith(_GONE):
+                trees.discard(leftover)
         self._used: Counter[str] = Counter()
         self._locks = Locks()
         self.grown = False
@@ -84,16 +88,20 @@ class CacheMounts:
         """An empty one, or with what `from` has. Blocks."""
         trees.remove(folder)  # one that was cut short
         folder.mkdir(mode=0o700)
-        (folder / "id").write_text(text)
-        scratch = folder / "new"
-        scratch.mkdir(mode=0o755)
-        if wanted.origin is not None:
-            source = Source(wanted.options.get("source", "/").strip("/"), "")
-            with opened(scratch) as root, wanted.origin.opened(build) as origin:
-                Copying(root, None, devices=False).copy(origin, source, "/", into=True)
-        os.chown(scratch, wanted.number("uid", 0), wanted.number("gid", 0))
-        scratch.chmod(wanted.number("mode", 0o755))
-        scratch.rename(folder / "data")
+        try:
+            (folder / "id").write_text(text)
+            scratch = folder / "new"
+            scratch.mkdir(mode=0o755)
+            if wanted.origin is not None:
+                source = Source(wanted.options.get("source", "/").strip("/"), "")
+                with opened(scratch) as root, wanted.origin.opened(build) as origin:
+                    Copying(root, None, devices=False).copy(origin, source, "/", into=True)
+            os.chown(scratch, wanted.number("uid", 0), wanted.number("gid", 0))
+            scratch.chmod(wanted.number("mode", 0o755))
+            scratch.rename(folder / "data")
+        except BaseException:
+            trees.sweep(folder)
+            raise
 
     # upkeep
     async def all(self) -> list[CacheMount]:
@@ -122,7 +130,7 @@ class CacheMounts:
         """Take one away that nobody uses now; whether it is gone."""
         if self._used[name] or "/" in name or name.startswith("."):
             return False
-        gone = self._folder / f".gone-{os.urandom(6).hex()}"
+        gone = self._folder / f"{_GONE}{os.urandom(6).hex()}"
         try:
             (self._folder / name).rename(gone)
         except FileNotFoundError:

@@ -14,6 +14,7 @@ from swarmlite.build.patterns import Excluded
 from swarmlite.build.sources import Source, attributes, opened_file
 from swarmlite.build.trees import folder, is_directory, looked, made, opened, resolved
 from swarmlite.errors import FailedPrecondition
+from swarmlite.kernel import durable
 from swarmlite.storage import trees
 
 _BLOCK = 1 << 20
@@ -164,8 +165,11 @@ class Copying:
                 _transfer(file, new)
                 self._own(new, status)
                 for name, value in attributes(file):
-                    with contextlib.suppress(OSError):  # a disk without user attributes
+                    try:
                         os.setxattr(new, name, value)
+                    except OSError as error:
+                        if durable.is_full(error):
+                            raise  # else it is a disk without user attributes
             os.fchmod(new, self._mode_of(status))
             os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
         finally:

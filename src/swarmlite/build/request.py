@@ -58,7 +58,7 @@ class Incoming:
                 await self._take(message)
             self._fail(InvalidSpec("the build context ended before it was whole"))
         except OSError as error:
-            self._fail(os_error(error, self._folder))
+            self._fail(os_error(error, self._folder.parent))
         except Exception as error:
             self._fail(error)
             raise

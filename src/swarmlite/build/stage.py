@@ -11,7 +11,7 @@ from swarmlite.build.dockerfile import literals, words
 from swarmlite.build.dockerfile.instructions import Copy, From, Instruction, Pairs, Run, Words
 from swarmlite.build.dockerfile.parsing import Stage, parse
 from swarmlite.build.dockerfile.problems import BadDockerfile, Problem, Wrong
-from swarmlite.build.failures import StepFailed
+from swarmlite.build.failures import StepFailed, failed_by
 from swarmlite.build.instructions import files, metadata, running, workdir
 from swarmlite.build.origins import Origin, origin_of
 from swarmlite.build.progress import Step
@@ -184,6 +184,10 @@ class StageBuild:
             except (SwarmliteError, Wrong) as error:
                 told.done(error=str(error))
                 raise
+            except OSError as error:
+                failure = failed_by(error, self.build.folder.parent)
+                told.done(error=str(failure))
+                raise failure from error
 
 
 def _one_line(text: str) -> str:

@@ -63,7 +63,11 @@ def _print(text: str) -> None:
     """All that this process was to do."""
     try:
         sys.stdout.write(text)
-    except OSError:
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads it has seen enough
+        os._exit(1)
+    except OSError as error:
+        sys.stderr.write(f"standard output: {error.strerror}\n")
         os._exit(1)
     _end(0)
 

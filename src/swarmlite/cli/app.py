@@ -15,6 +15,7 @@ import click
 from swarmlite.cli.lazy import BadFlag, Failed, Misplaced
 from swarmlite.cli.root import root
 from swarmlite.errors import SwarmliteError
+from swarmlite.kernel import durable
 from swarmlite.stack.problems import Several
 
 FAILED, MISUSED, INTERRUPTED = 1, 125, 130
@@ -49,7 +50,9 @@ def run(args: Sequence[str]) -> int:
     except OSError as error:
         if debug:
             raise
-        where = f"{error.filename}: " if error.filename else ""
+        # What is written elsewhere has a name: see kernel/durable.py.
+        name = error.filename or ("standard output" if durable.is_full(error) else "")
+        where = f"{name}: " if name else ""
         return _fail(f"{where}{error.strerror or error}", FAILED)
     except Exception as error:
         if debug:

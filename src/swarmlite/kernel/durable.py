@@ -29,8 +29,9 @@ def write(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True) -> N
     """Put `data` in the place of what `path` is. One writer a path at a time."""
     scratch = scratch_of(path)
     try:
-        create(scratch, data, mode=mode, sync=sync)
-        replace(scratch, path, sync=sync)
+        with named(path):
+            create(scratch, data, mode=mode, sync=sync)
+            replace(scratch, path, sync=sync)
     except BaseException:
         with contextlib.suppress(OSError):
             scratch.unlink()
@@ -101,6 +102,19 @@ def sync_disk(path: Path) -> None:
 def is_full(error: OSError) -> bool:
     """Whether the disk (or a quota) is full: it passes when somebody makes room."""
     return error.errno in _FULL
+
+
+@contextlib.contextmanager
+def named(what: object) -> Iterator[None]:
+    """An OSError of the block says that it is of `what`: a write names nothing, a scratch file is
+    nothing that a user knows.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(what)) from error
 
 
 @contextlib.contextmanager

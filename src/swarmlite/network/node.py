@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError
+from swarmlite.errors import AlreadyExists, FailedPrecondition, SwarmliteError, reason
 from swarmlite.model.encryption import is_encrypted
 from swarmlite.network import layout, netns
 from swarmlite.network.api import HOST, EndpointInfo, EndpointRequest, Sandbox, SandboxRequest
@@ -155,7 +155,9 @@ class NodeNetwork:
             self._overlays.mtu = self._host.mtu
             await self._sandboxes.adopt(records)
         except OSError as error:
-            raise FailedPrecondition(f"the host's network cannot be set up: {error}") from error
+            raise FailedPrecondition(
+                f"the host's network cannot be set up: {reason(error)}"
+            ) from error
         if not self._view.node_id:
             self._take(Touched())  # nobody will tell more than nothing
         elif (touched := self._remembered.load()) is not None:
@@ -181,7 +183,7 @@ class NodeNetwork:
             await self._local.drop(self.networks.get(network_id))
             await self._host.refresh()
         except OSError as error:
-            raise FailedPrecondition(f"the kernel keeps the network: {error}") from error
+            raise FailedPrecondition(f"the kernel keeps the network: {reason(error)}") from error
 
     def _pin_host(self) -> None:
         path = self._paths.netns_dir / HOST_PIN
@@ -324,7 +326,7 @@ class NodeNetwork:
             await asyncio.shield(self._undo(task, sandbox_id))
             raise
         except OSError as error:
-            raise FailedPrecondition(f"the kernel refused a sandbox: {error}") from error
+            raise FailedPrecondition(f"the kernel refused a sandbox: {reason(error)}") from error
         return self._describe(task.result())
 
     async def _realize(self, shared: Network) -> None:
@@ -332,7 +334,9 @@ class NodeNetwork:
             await self.networks.realize(shared)
         except OSError as error:
             name = shared.spec.annotations.name
-            raise FailedPrecondition(f"network {name} cannot be recorded: {error}") from error
+            raise FailedPrecondition(
+                f"network {name} cannot be recorded: {reason(error)}"
+            ) from error
 
     async def _drop_unused(self) -> None:
         """This host's side of networks that the managers no longer have here goes."""
@@ -369,7 +373,7 @@ class NodeNetwork:
             if made.local:
                 await self.networks.keep(made.network_id)
         except OSError as error:
-            raise FailedPrecondition(f"the kernel refused an interface: {error}") from error
+            raise FailedPrecondition(f"the kernel refused an interface: {reason(error)}") from error
         found = layout.describe(self._sandboxes.record(sandbox_id))
         return next(info for info in found if info.network_id == made.network_id)
 
@@ -382,7 +386,7 @@ class NodeNetwork:
         try:
             await asyncio.shield(self._sandboxes.disconnect(sandbox_id, network_id))
         except OSError as error:
-            raise FailedPrecondition(f"the kernel keeps an interface: {error}") from error
+            raise FailedPrecondition(f"the kernel keeps an interface: {reason(error)}") from error
 
     async def rename(self, sandbox_id: str, names: Sequence[str]) -> None:
         """Have a sandbox found by other names on this host's networks: `SandboxRequest.names`.
@@ -392,7 +396,7 @@ class NodeNetwork:
         try:
             await asyncio.shield(self._sandboxes.rename(sandbox_id, names))
         except OSError as error:
-            raise FailedPrecondition(f"the names cannot be recorded: {error}") from error
+            raise FailedPrecondition(f"the names cannot be recorded: {reason(error)}") from error
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """What a sandbox that is there consists of now. Raises NotFound."""

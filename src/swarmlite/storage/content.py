@@ -99,13 +99,13 @@ class Content:
         return digest
 
     def take(self, file: BinaryIO, size: int, digest: str = "") -> str:
-        """`stage` and `commit`."""
-        digest = self.stage(file, size, digest)
-        self.commit(digest)
+        """`stage` and `adopt`; the digest."""
+        digest, scratch = self.stage(file, size, digest)
+        self.adopt(scratch, digest, synced=False)
         return digest
 
-    def stage(self, file: BinaryIO, size: int, digest: str = "") -> str:
-        """Copy the next `size` bytes of a file to where `commit` finds them; their digest.
+    def stage(self, file: BinaryIO, size: int, digest: str = "") -> tuple[str, Path]:
+        """Copy the next `size` bytes of a file: their digest, and the copy, for `adopt`.
 
         Raises InvalidSpec where it is not `digest`; then nothing stays. Empty means sha256 of any.
         """
@@ -121,20 +121,27 @@ class Content:
             found = f"{algorithm}:{state.hexdigest()}"
             if size or (digest and found != digest):
                 raise InvalidSpec(f"blob {digest or found} has another content")
-            scratch.rename(self.ingest(found))
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise
-        return found
+        return found, scratch
 
     def scratch(self) -> Path:
         """A new name for a blob that is written before its digest is known; gone at a start."""
         return self._ingest / f"take-{os.urandom(8).hex()}"
 
-    def adopt(self, scratch: Path, digest: str) -> Path:
-        """A file of `scratch`, on the disk already, becomes the blob of its digest."""
-        scratch.rename(self.ingest(digest))
-        return self.commit(digest, synced=True)
+    def adopt(self, scratch: Path, digest: str, *, synced: bool = True) -> Path:
+        """A file of `scratch` becomes the blob of its digest, or goes where that is here.
+
+        With `synced` the caller has brought it to the disk already. Fails: nothing of it stays.
+        """
+        place = self._place(digest)
+        try:
+            if not place.exists():
+                self._keep(scratch, digest, synced=synced)
+        finally:
+            scratch.unlink(missing_ok=True)
+        return place
 
     def ingest(self, digest: str) -> Path:
         """The file that a blob on its way is written to; one writer at a time."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
@@ -15,10 +14,13 @@ from swarmlite.cli import client
 from swarmlite.cli.build.agents import Agents
 from swarmlite.cli.build.outputs import Output, Sink, sink
 from swarmlite.cli.build.progress import Progress
+from swarmlite.cli.output.archive import written
 from swarmlite.cli.session import Session
 from swarmlite.errors import SwarmliteError, Unavailable
 from swarmlite.proto.build_pb2 import BuildEvent, BuildProblem, BuildRequest, BuildResult
 from swarmlite.stack.problems import Several
+
+_MODE = 0o644
 
 
 def build(
@@ -34,11 +36,14 @@ def build(
     Raises swarmlite's errors, Several for a Dockerfile with several problems. A build that is
     interrupted ends at once, with all that belongs to it.
     """
-    call = session.builds.Build(iter(requests))
-    sinks = {number: made for number, one in enumerate(outputs) if (made := sink(one)) is not None}
+    sinks: dict[int, Sink] = {}
     following = _Following(progress, sinks, agents, file)
-    failed = True
+    failed, call = True, None
     try:
+        for number, one in enumerate(outputs):
+            if (made := sink(one)) is not None:
+                sinks[number] = made
+        call = session.builds.Build(iter(requests))
         for message in client.stream(call):
             for event in (message, *message.more):
                 following.hear(event)
@@ -54,7 +59,7 @@ def build(
             raise
         raise error from lost
     finally:
-        if failed:
+        if failed and call is not None:
             with suppress(Exception):
                 call.cancel()
         progress.close(failed=failed)
@@ -120,9 +125,10 @@ def _line(problem: BuildProblem) -> str:
 def left_behind(result: BuildResult, *, iidfile: str | None, metadata_file: str | None) -> None:
     """--iidfile and --metadata-file. Raises OSError."""
     if iidfile:
-        Path(iidfile).write_text(result.image_id)
+        written(iidfile, [result.image_id.encode()], mode=_MODE)
     if metadata_file:
-        Path(metadata_file).write_text(json.dumps(metadata(result), indent=2) + "\n")
+        text = json.dumps(metadata(result), indent=2) + "\n"
+        written(metadata_file, [text.encode()], mode=_MODE)
 
 
 def metadata(result: BuildResult) -> dict[str, object]:

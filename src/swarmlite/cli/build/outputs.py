@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +13,13 @@ from typing import BinaryIO, Protocol
 import click
 
 from swarmlite.cli.container.archives import ChunkReader, unpack
+from swarmlite.cli.output.archive import STDOUT, WholeFile, write_all
 from swarmlite.errors import InvalidSpec
+from swarmlite.kernel.durable import named
 from swarmlite.model.references import Reference
 from swarmlite.proto.build_pb2 import BuildOutput
 from swarmlite.stack.syntax import fields
+from swarmlite.storage import trees
 
 STREAM = "-"
 _TYPES = {
@@ -116,53 +117,41 @@ def sink(output: Output) -> Sink | None:
     if output.type in ("local", *CACHES):
         return _Folder(Path(output.dest))
     if output.dest == STREAM:
-        return _Stream(sys.stdout.buffer)
+        return _Stream(sys.stdout.buffer, STDOUT)
     path = Path(output.dest)
     if path.exists() and not path.is_file():  # a pipe, /dev/null
-        return _Stream(path.open("wb"))
-    return _File(path)
+        return _Stream(path.open("wb"), output.dest)
+    return WholeFile(path)
 
 
 class _Stream:
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    """Standard output, a pipe, a device."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream, self._name = stream, name
 
     def write(self, data: bytes) -> None:
-        self._stream.write(data)
+        with named(self._name):
+            write_all(self._stream, data)
 
     def finish(self) -> None:
-        self._stream.flush()
+        with named(self._name):
+            self._stream.flush()
 
     def drop(self) -> None:
         return
 
 
-class _File:
-    """There whole or not at all."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        fd, self._scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        self._stream = os.fdopen(fd, "wb")
-
-    def write(self, data: bytes) -> None:
-        self._stream.write(data)
-
-    def finish(self) -> None:
-        self._stream.close()
-        Path(self._scratch).chmod(0o600)
-        Path(self._scratch).replace(self._path)
-
-    def drop(self) -> None:
-        self._stream.close()
-        Path(self._scratch).unlink(missing_ok=True)
-
-
 class _Folder:
-    """Unpacked as it comes, by a thread, with the rules of `cp`: nothing leaves the folder."""
+    """Unpacked as it comes, by a thread, with the rules of `cp`: nothing leaves the folder.
+
+    What is given up is taken away again, unless others had files in the folder before.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
+        self._ours = not any(path.iterdir())
         self._path = path
         self._chunks: Queue[bytes | None] = Queue(_CHUNKS)
         self._failure: Exception | None = None
@@ -172,13 +161,14 @@ class _Folder:
 
     def _work(self) -> None:
         try:
-            unpack(
-                ChunkReader(self._taken()),
-                self._path,
-                _below,
-                keep_owners=False,
-                skipped=lambda name: click.echo(f"{name}: a device is left out", err=True),
-            )
+            with named(self._path):
+                unpack(
+                    ChunkReader(self._taken()),
+                    self._path,
+                    _below,
+                    keep_owners=False,
+                    skipped=lambda name: click.echo(f"{name}: a device is left out", err=True),
+                )
         except Exception as error:
             self._failure = error
         finally:
@@ -199,13 +189,20 @@ class _Folder:
         self._chunks.put(data)
 
     def finish(self) -> None:
-        self.drop()
+        self._chunks.put(None)
+        self._thread.join()
         if self._failure is not None:
             raise self._failure
+        self._ours = False
 
     def drop(self) -> None:
         self._chunks.put(None)
         self._thread.join()
+        if self._ours:
+            for path in self._path.iterdir():
+                trees.remove(path)
+            if self._new:
+                self._path.rmdir()
 
 
 def _below(name: str) -> str:

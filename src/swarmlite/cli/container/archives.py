@@ -180,12 +180,13 @@ class _Unpacker:
         if member.isdev() and not member.isfifo():
             self._skipped(member.name)
             return
-        _clear(parent, name)
         if member.isreg():
             content = tar.extractfile(member)
             assert content is not None
             self._file(content, member, parent, name)
-        elif member.issym():
+            return
+        _clear(parent, name)
+        if member.issym():
             os.symlink(member.linkname, name, dir_fd=parent)
             if self._keep_owners:
                 os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
@@ -206,13 +207,21 @@ class _Unpacker:
         self._directories.append((path, member))
 
     def _file(self, content: IO[bytes], member: tarfile.TarInfo, parent: int, name: str) -> None:
+        """Whole or not at all: until then what was there before stays."""
+        scratch = f".swarmlite-{os.urandom(8).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=parent)
-        with os.fdopen(fd, "wb") as stream:
-            while chunk := content.read(CHUNK_BYTES):
-                stream.write(chunk)
-            stream.flush()
-            self._describe(fd, member)
+        fd = os.open(scratch, flags, 0o600, dir_fd=parent)
+        try:
+            with os.fdopen(fd, "wb") as stream:
+                while chunk := content.read(CHUNK_BYTES):
+                    stream.write(chunk)
+                stream.flush()
+                self._describe(fd, member)
+            _clear(parent, name)
+            os.rename(scratch, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            os.unlink(scratch, dir_fd=parent)
+            raise
 
     def _hardlink(self, member: tarfile.TarInfo, parent: int, name: str) -> None:
         folder, _, source = self._rename(member.linkname).rpartition("/")

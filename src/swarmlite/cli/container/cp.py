@@ -17,9 +17,11 @@ from swarmlite.cli.container import archives, copyrules
 from swarmlite.cli.container.copyrules import STREAM, Place
 from swarmlite.cli.flagtypes import FOREVER_S
 from swarmlite.cli.lazy import Command, flag
+from swarmlite.cli.output.archive import written_or_printed
 from swarmlite.cli.reaching import WRITE, on_task
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.kernel import durable
 from swarmlite.model import units
 from swarmlite.proto.containers_pb2 import (
     CopyFromResponse,
@@ -86,9 +88,7 @@ def _from(session: Session, start: Place, destination: str, *, follow: bool, own
     if destination == STREAM:
         if sys.stdout.isatty():
             raise InvalidSpec("refusing to write an archive to a terminal: redirect it")
-        while chunk := reader.read(archives.CHUNK_BYTES):
-            sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+        written_or_printed("", iter(lambda: reader.read(archives.CHUNK_BYTES), b""))
         return reader.size_bytes
     goal = copyrules.target(path, found.mode, destination, _local_mode(destination))
     if not Path(goal.directory).is_dir():
@@ -96,7 +96,8 @@ def _from(session: Session, start: Place, destination: str, *, follow: bool, own
     # The root of the archive has the source's own name, whatever is made of it here.
     root = posixpath.basename(posixpath.normpath(path))
     rename = partial(copyrules.renamed, root=root, wanted=goal.name)
-    archives.unpack(reader, Path(goal.directory), rename, keep_owners=owners, skipped=_skipped)
+    with durable.named(destination):
+        archives.unpack(reader, Path(goal.directory), rename, keep_owners=owners, skipped=_skipped)
     return reader.size_bytes
 
 

@@ -9,6 +9,7 @@ import click
 
 from swarmlite.cli.context import archive
 from swarmlite.cli.lazy import Command
+from swarmlite.cli.output.archive import written_or_printed
 from swarmlite.client.contexts import Contexts
 from swarmlite.errors import AlreadyExists, InvalidSpec
 from swarmlite.kernel import durable
@@ -23,7 +24,7 @@ def command(name: str, file: str | None) -> None:
     if file == "-":
         if sys.stdout.isatty():
             raise InvalidSpec("cowardly refusing to export to a terminal, specify a file path")
-        sys.stdout.buffer.write(data)
+        written_or_printed("", [data])
         return
     path = Path(file or f"{name}.dockercontext")
     if path.exists():

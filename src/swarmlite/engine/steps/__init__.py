@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from swarmlite.engine.links import Link
 from swarmlite.engine.records import Record
-from swarmlite.errors import FailedPrecondition, SwarmliteError
+from swarmlite.errors import FailedPrecondition, SwarmliteError, reason
 from swarmlite.network.api import Sandbox
 from swarmlite.runtime.client import State
 from swarmlite.storage.images.types import Image
@@ -104,7 +104,7 @@ async def carry_out(steps: Sequence[Step], job: Job) -> None:
         except (SwarmliteError, OSError) as left:
             log.warning("not all is undone container=%s error=%s", job.record.id, left)
         if isinstance(error, OSError):
-            raise FailedPrecondition(f"{job.record.id[:12]}: {error}") from error
+            raise FailedPrecondition(f"{job.record.id[:12]}: {reason(error)}") from error
         raise
 
 

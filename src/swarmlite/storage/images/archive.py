@@ -7,6 +7,7 @@ Layers are unpacked from where they lie in the archive; nothing else of it is un
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -17,7 +18,6 @@ from typing import Any, BinaryIO
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.model.references import Reference, is_digest
-from swarmlite.storage.images.layers import disk_full
 from swarmlite.storage.images.manifest import (
     Descriptor,
     Index,
@@ -58,7 +58,7 @@ class Archived:
 
 
 async def spool(stream: AsyncIterable[bytes] | BinaryIO, target: Path, limits: Limits) -> None:
-    """Write a stream into a file; raises ResourceExhausted, OSError."""
+    """Write a stream into a file; raises ResourceExhausted, OSError (no room is left, too)."""
     have = checked = 0
     with target.open("wb") as file:
         async for piece in _pieces(stream):
@@ -175,7 +175,7 @@ def _decompress(path: Path, limits: Limits) -> None:
 def _check_disk(path: Path, limits: Limits) -> None:
     disk = os.statvfs(path)
     if disk.f_bavail * disk.f_frsize < limits.free_bytes:
-        raise disk_full(path.parent)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 class Archive:

@@ -120,8 +120,8 @@ class LayerStore:
         """
         async with self._slots:
             scratch = Path(tempfile.mkdtemp(prefix="layer-", dir=self._root / "tmp"))
-            (scratch / "diff").mkdir(mode=0o755)
             try:
+                (scratch / "diff").mkdir(mode=0o755)
                 if small:
                     unpacked = await in_thread(
                         inside.unpack, source, scratch / "diff", self._limits, name

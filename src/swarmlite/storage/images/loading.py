@@ -87,12 +87,16 @@ class Loading:
         def hold(digest: str) -> None:
             holding.enter_context(catalog.holding([digest]))
 
-        layers = await Bringing(catalog, hold).bring(sources, image.diff_ids)
         kept = []
-        for source in sources:  # of layers that were unpacked already too
-            await in_thread(source.stage)
-            hold(source.digest)
-            kept.append(await in_thread(source.keep))
+        try:
+            layers = await Bringing(catalog, hold).bring(sources, image.diff_ids)
+            for source in sources:  # of layers that were unpacked already too
+                await in_thread(source.stage)
+                hold(source.digest)
+                kept.append(await in_thread(source.keep))
+        finally:
+            for source in sources:
+                source.abandon()
         manifest = image.raw_manifest or compose(image.raw_config, kept)
         documents = [*image.raw_indexes, manifest, image.raw_config]
         blobs = [*map(digest_of, documents), *(layer.digest for layer in kept)]

@@ -119,7 +119,7 @@ class LocalLayer(Source):
         self._content = content
         self._part = part
         self.digest = digest
-        self._staged = False
+        self._staged: Path | None = None
 
     async def fetch(self) -> LayerSource:
         """It is here already."""
@@ -127,12 +127,11 @@ class LocalLayer(Source):
 
     def stage(self) -> None:
         """See Source; the file is its owner's, so its part is copied."""
-        if self.digest and self._content.has(self.digest):
+        if self._staged is not None or self.is_kept():
             return
         with Path(self._part.path).open("rb") as file:
             file.seek(self._part.offset)
-            self.digest = self._content.stage(file, self._part.length, self.digest)
-        self._staged = True
+            self.digest, self._staged = self._content.stage(file, self._part.length, self.digest)
 
     def is_kept(self) -> bool:
         """See Source."""
@@ -140,13 +139,20 @@ class LocalLayer(Source):
 
     def keep(self, *, synced: bool = True) -> Descriptor:
         """See Source; of a layer that was here already, nothing was staged or synced."""
-        if not self._staged:
+        if self._staged is None:
             self.stage()
             synced = False
-        if not self._content.has(self.digest):
-            self._content.commit(self.digest, synced=synced)
+        if self._staged is not None:
+            self._content.adopt(self._staged, self.digest, synced=synced)
+            self._staged = None
         with Path(self._part.path).open("rb") as file:
             file.seek(self._part.offset)
             kind = layer_type(file.read(4))
         self.say("Loaded")
         return Descriptor(kind, self.digest, self._part.length)
+
+    def abandon(self) -> None:
+        """See Source; safe to repeat."""
+        if self._staged is not None:
+            self._staged.unlink(missing_ok=True)
+            self._staged = None

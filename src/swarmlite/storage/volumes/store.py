@@ -27,6 +27,7 @@ from swarmlite.errors import (
     InvalidSpec,
     NotFound,
     ResourceExhausted,
+    reason,
 )
 from swarmlite.kernel import durable
 from swarmlite.storage import trees
@@ -151,7 +152,9 @@ class VolumeStore:
         try:
             trees.remove(trash)
         except OSError as error:
-            raise FailedPrecondition(f"volume {name} is not fully removed: {error}") from error
+            raise FailedPrecondition(
+                f"volume {name} is not fully removed: {reason(error)}"
+            ) from error
 
     def _take_away(self, name: str, force: bool, in_use: Collection[str]) -> Path | None:
         try:

@@ -55,9 +55,10 @@ async def copy(
             ):
                 return await _Copying(reading, writing, scratch, report, source).run(platform)
         except OSError as error:
+            where = error.filename or folder
             if durable.is_full(error):
-                raise ResourceExhausted(f"no space left on the disk of {error.filename}") from error
-            raise InvalidSpec(f"{error.filename or folder}: {error.strerror}") from error
+                raise ResourceExhausted(f"no space left on the disk of {where}") from error
+            raise InvalidSpec(f"{where}: {error.strerror}") from error
 
 
 @asynccontextmanager
@@ -89,7 +90,12 @@ async def _target(
         ) as repository:
             yield RegistryTarget(repository, settings.upload_chunk_bytes)
     elif place.kind == places.LAYOUT:
-        yield LayoutTarget(place.path, place.name)
+        layout = LayoutTarget(place.path, place.name)
+        try:
+            yield layout
+        except BaseException:
+            layout.give_up()
+            raise
     else:
         yield ArchiveTarget(place, scratch)
 

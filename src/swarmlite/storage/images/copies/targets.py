@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tarfile
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.kernel import durable
+from swarmlite.kernel.durable import named
 from swarmlite.model.references import Reference
 from swarmlite.storage.images.copies import places
 from swarmlite.storage.images.copies.places import Place
@@ -86,11 +89,22 @@ class LayoutTarget(Target):
     def __init__(self, folder: Path, name: str) -> None:
         """`name` is a tag, or a whole name; may be empty."""
         self._folder, self._name = folder, name
+        self._new: list[Path] = []
 
     def _path(self, digest: str) -> Path:
-        path = self._folder / "blobs" / digest.replace(":", "/")
+        return self._folder / "blobs" / digest.replace(":", "/")
+
+    def _make_room(self, path: Path) -> None:
+        """For a file that is not there yet; its folders, the highest first."""
+        above = (path, *path.parents[: path.parents.index(self._folder) + 1])
+        self._new.extend(one for one in reversed(above) if not one.exists())
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+
+    def give_up(self) -> None:
+        """Take away what is new: no index names it."""
+        for path in reversed(self._new):
+            with contextlib.suppress(OSError):  # of a folder: somebody else's files are in it
+                path.rmdir() if path.is_dir() else path.unlink()
 
     async def has(self, descriptor: Descriptor) -> bool:
         """See Target."""
@@ -103,17 +117,33 @@ class LayoutTarget(Target):
 
     async def put(self, descriptor: Descriptor, file: Path, progress: Progressed) -> None:
         """See Target."""
-        await in_thread(shutil.move, file, self._path(descriptor.digest))
+        path = self._path(descriptor.digest)
+        with named(self._folder):
+            await in_thread(self._move, file, path)
         progress(descriptor.size)
+
+    def _move(self, file: Path, path: Path) -> None:
+        self._make_room(path)
+        scratch = durable.scratch_of(path)
+        try:
+            shutil.move(file, scratch)
+            scratch.rename(path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     async def document(self, document: Document) -> None:
         """See Target."""
-        self._path(document.digest).write_bytes(document.data)
+        self._write(self._path(document.digest), document.data)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with named(self._folder):
+            self._make_room(path)
+            durable.write(path, data, mode=0o644, sync=False)
 
     async def finish(self, top: Document) -> None:
         """See Target."""
         await self.document(top)
-        (self._folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        self._write(self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         path, entries = self._folder / "index.json", []
         if path.exists():
             entries = self._others(json.loads(path.read_text()))
@@ -123,7 +153,7 @@ class LayoutTarget(Target):
         if self._name:
             entry["annotations"] = _annotations(self._name)
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*entries, entry]}
-        path.write_text(json.dumps(index))
+        self._write(path, json.dumps(index).encode())
 
     def _others(self, index: Any) -> list[dict[str, Any]]:
         entries = index.get("manifests") if isinstance(index, dict) else None
@@ -153,7 +183,8 @@ class ArchiveTarget(LayoutTarget):
         await super().finish(top)
         if self._docker:
             await in_thread(self._write_manifest, top)
-        await in_thread(self._write)
+        with named(self._file):
+            await in_thread(self._pack)
 
     def _write_manifest(self, top: Document) -> None:
         parsed = parse(top.data, any_layers=True)
@@ -164,9 +195,9 @@ class ArchiveTarget(LayoutTarget):
             "RepoTags": [self._tag] if self._tag else None,
             "Layers": [f"blobs/{layer.digest.replace(':', '/')}" for layer in parsed.layers],
         }
-        (self._folder / "manifest.json").write_text(json.dumps([entry]))
+        self._write(self._folder / "manifest.json", json.dumps([entry]).encode())
 
-    def _write(self) -> None:
+    def _pack(self) -> None:
         part = self._file.with_name(f".{self._file.name}.part")
         try:
             with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
