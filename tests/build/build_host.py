@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from engine_host import EngineHost
+from engine_host import Busybox, EngineHost
 
 from swarmlite.build.context.packing import packed
 from swarmlite.build.context.patterns import Patterns
@@ -179,3 +179,17 @@ class BuildHost:
                 return
             await asyncio.sleep(0.05)
         raise AssertionError(list(scratch.iterdir()))
+
+
+class Kept:
+    """The host of a module, started when it is first asked for."""
+
+    def __init__(self, images: Busybox, root: Path) -> None:
+        self.host = EngineHost(root, images)
+        self.started = False
+
+    async def ready(self) -> BuildHost:
+        if not self.started:
+            await self.host.start()
+            self.started = True
+        return BuildHost(self.host)

@@ -15,8 +15,8 @@ for room in ("agent", "engine"):
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
-from build_host import BuildHost  # noqa: E402
-from engine_host import Busybox, EngineHost  # noqa: E402
+from build_host import BuildHost, Kept  # noqa: E402
+from engine_host import Busybox  # noqa: E402
 
 from swarmlite.storage.images.store import ImageStore  # noqa: E402
 from swarmlite.testing import images  # noqa: E402
@@ -45,20 +45,6 @@ def build_images(build_registry: Registry, tmp_path_factory: pytest.TempPathFact
         return image.repo_digests[0]
 
     return Busybox(folder, asyncio.run(pull()))
-
-
-class Kept:
-    """The host of a module, started when it is first asked for."""
-
-    def __init__(self, images: Busybox, root: Path) -> None:
-        self.host = EngineHost(root, images)
-        self.started = False
-
-    async def ready(self) -> BuildHost:
-        if not self.started:
-            await self.host.start()
-            self.started = True
-        return BuildHost(self.host)
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,7 @@ from typing import Any
 
 import grpc
 import pytest
-from build_host import BuildHost, context_of
-from conftest import Kept
+from build_host import BuildHost, Kept, context_of
 from engine_host import Busybox
 
 from swarmlite.proto import build_pb2 as pb

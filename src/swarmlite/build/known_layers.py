@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from swarmlite.errors import SwarmliteError
 from swarmlite.model.references import Reference
-from swarmlite.storage.images.types import Image
 
 if TYPE_CHECKING:
     from swarmlite.build.building import Build
+    from swarmlite.storage.images.types import Image
 
 FIELD = "swarmlite.build.cache"
 CONTEXT = "context://"

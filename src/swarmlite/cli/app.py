@@ -15,7 +15,6 @@ import click
 from swarmlite.cli.lazy import BadFlag, Failed, Misplaced
 from swarmlite.cli.root import root
 from swarmlite.errors import SwarmliteError
-from swarmlite.kernel import durable
 from swarmlite.stack.problems import Several
 
 FAILED, MISUSED, INTERRUPTED = 1, 125, 130
@@ -50,7 +49,8 @@ def run(args: Sequence[str]) -> int:
     except OSError as error:
         if debug:
             raise
-        # What is written elsewhere has a name: see kernel/durable.py.
+        from swarmlite.kernel import durable  # in which what is written elsewhere gets a name
+
         name = error.filename or ("standard output" if durable.is_full(error) else "")
         where = f"{name}: " if name else ""
         return _fail(f"{where}{error.strerror or error}", FAILED)

@@ -6,14 +6,11 @@ Raises InvalidSpec for what an address says, Unavailable for who does not answer
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from swarmlite.build.git import Address, Checkout, Trust
 from swarmlite.errors import Unavailable
 
 TIMEOUT_S = 60.0
@@ -80,6 +77,11 @@ class _Whole:
 @contextmanager
 def checkout(address: str) -> Iterator[Path]:
     """The folder of a repository: ADDRESS[#REF[:FOLDER]], without its .git; gone afterwards."""
+    import shutil  # here, as above
+    import tempfile
+
+    from swarmlite.build.git import Address, Checkout, Trust
+
     found = Address.parse(address)
     with tempfile.TemporaryDirectory(prefix="swarmlite-git-") as scratch:
         tree = Checkout(found, Path(scratch) / "context", Trust.OWN)

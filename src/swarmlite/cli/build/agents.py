@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import stat
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.proto.build_pb2 import SshData
+
+if TYPE_CHECKING:
+    import subprocess
 
 DEFAULT = "default"
 _CHUNK_BYTES = 64 * 1024
@@ -108,6 +109,10 @@ class Agents:
 
     def _with_keys(self, identity: str, keys: list[str]) -> str:
         """An agent of our own that holds these keys."""
+        import shutil  # here: most builds have no use for them
+        import subprocess
+        import tempfile
+
         if shutil.which("ssh-agent") is None:
             raise FailedPrecondition(
                 f"--ssh {identity}: ssh-agent is not installed; give the socket of an agent"

@@ -10,7 +10,6 @@ import click
 
 from swarmlite.build.known_layers import CONTEXT
 from swarmlite.cli.build.outputs import Output
-from swarmlite.cli.container.archives import packed
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.build_pb2 import BuildOptions
 from swarmlite.stack.syntax import caches as syntax
@@ -32,6 +31,8 @@ class Caches:
         if not (folder / "index.json").is_file():
             click.echo(f"{said}: no cache lies there", err=True)
             return
+        from swarmlite.cli.container.archives import packed  # slow to load
+
         name = f"cache-from-{len(self.sent)}"
         options.cache_from.append(CONTEXT + name)
         self.sent[name] = packed(folder, "", follow=True, keep_owners=False)

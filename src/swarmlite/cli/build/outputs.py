@@ -12,14 +12,12 @@ from typing import BinaryIO, Protocol
 
 import click
 
-from swarmlite.cli.container.archives import ChunkReader, unpack
 from swarmlite.cli.output.archive import STDOUT, WholeFile, write_all
 from swarmlite.errors import InvalidSpec
 from swarmlite.kernel.durable import named
 from swarmlite.model.references import Reference
 from swarmlite.proto.build_pb2 import BuildOutput
 from swarmlite.stack.syntax import fields
-from swarmlite.storage import trees
 
 STREAM = "-"
 _TYPES = {
@@ -160,6 +158,8 @@ class _Folder:
         self._thread.start()
 
     def _work(self) -> None:
+        from swarmlite.cli.container.archives import ChunkReader, unpack  # slow to load
+
         try:
             with named(self._path):
                 unpack(
@@ -199,6 +199,8 @@ class _Folder:
         self._chunks.put(None)
         self._thread.join()
         if self._ours:
+            from swarmlite.storage import trees
+
             for path in self._path.iterdir():
                 trees.remove(path)
             if self._new:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,8 @@ class WholeFile:
     """
 
     def __init__(self, path: Path, mode: int = 0o600) -> None:
+        import tempfile  # slow to load
+
         self._path, self._mode = path, mode
         with named(path):
             fd, self._scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
