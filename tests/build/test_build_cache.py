@@ -8,6 +8,7 @@ from build_host import BuildHost
 
 from swarmlite.proto import build_pb2 as pb
 from swarmlite.proto.control_pb2 import Filter, GetRequest, ListRequest
+from swarmlite.proto.host_pb2 import DiskUsageRequest
 from swarmlite.proto.images_pb2 import RemoveImageRequest
 
 TEXT = "FROM busybox\nCOPY f /f\nRUN cat /f >/g && date +%N >/when\nRUN cat /when >/again\n"
@@ -85,6 +86,19 @@ async def test_the_cache_is_listed_and_pruned(builder: BuildHost) -> None:
     assert not any((await builder.build(TEXT, {"f": "pruned"})).cached)
     details = await builder.node.engine.images.Inspect(GetRequest(ref="pruned:1"))
     assert details.image.id == built.result.image_id  # its layers are its own as well
+
+
+async def test_a_prune_takes_images_and_leaves_the_cache_of_their_builds(
+    builder: BuildHost,
+) -> None:
+    """What the cache keeps of an image is no use of the image."""
+    built = await builder.build(TEXT, {"f": "dangling"})
+    pruned = await builder.node.engine.images.Prune(ListRequest())
+    assert built.result.image_id in pruned.deleted
+    again = await builder.build(TEXT, {"f": "dangling"}, tags=["pruned:2"])
+    assert again.cached == [True, True, True]
+    used = await builder.node.engine.host.DiskUsage(DiskUsageRequest())
+    assert used.images_reclaimable_bytes > 0
 
 
 async def test_archives_of_a_build_hold_its_image_and_leave_none(builder: BuildHost) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
@@ -92,6 +93,36 @@ async def test_a_disk_that_fills_at_any_step(way: str, registry: Registry, tmp_p
             again = ImageStore(place / "images", settings=FAST, limits=LIMITS)
             assert [image.id for image in again.list()] == [entry.id], options
     assert failed > 2
+
+
+async def test_names_stay_as_they_are_and_images_can_go(registry: Registry, tmp_path: Path) -> None:
+    """On a disk without room a name is given to nobody, and to remove an image makes room."""
+    refs = [registry.push(image_of(f"name{n}:1", one_file("f", os.urandom(9000)))) for n in "ab"]
+    with disk(tmp_path / "disk", "size=8m,nr_inodes=400") as place:
+        store = ImageStore(place / "images", settings=FAST, limits=LIMITS)
+        one, other = [(await store.pull(ref)).id for ref in refs]
+        await store.layers.unsynced.flush()
+        await asyncio.to_thread(fill, place)
+        for name in ("new:1", refs[1]):
+            with pytest.raises(ResourceExhausted, match="no space left on the disk"):
+                await store.tag(one, name)
+        assert {tag for image in store.list() for tag in image.repo_tags} == set(refs)
+        assert store.get(refs[1]).id == other
+        await store.remove(refs[0])
+        await store.tag(other, "new:1")
+        again = ImageStore(place / "images", settings=FAST, limits=LIMITS)
+        assert [image.id for image in again.list()] == [other]
+
+
+def fill(place: Path) -> None:
+    """Until neither a byte nor a file more fits."""
+    with pytest.raises(OSError, match="No space left"), (place / "filler").open("wb") as file:
+        while True:
+            file.write(bytes(1 << 12))
+            file.flush()
+    with pytest.raises(OSError, match="No space left"):
+        for number in itertools.count():
+            (place / f"filler{number}").touch()
 
 
 async def nothing_half(store: ImageStore) -> None:

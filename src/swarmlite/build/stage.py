@@ -76,7 +76,9 @@ class StageBuild:
             number = self._earlier(name)
             if number is not None and self.build.named_context(name) is None:
                 earlier = await self.build.stage(number)
-                return self._entered(earlier.on_top(self._arguments(platform), platform))
+                arguments = self._arguments(platform)
+                arguments.declared.update(earlier.arguments.declared)  # as today's builders do
+                return self._entered(earlier.on_top(arguments, platform))
             return await self._from_image(name, platform)
 
     def _earlier(self, name: str) -> int | None:

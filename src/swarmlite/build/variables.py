@@ -35,7 +35,7 @@ def platform_arguments(build: Platform, target: Platform, stage: str) -> dict[st
 
 @dataclass
 class Arguments:
-    """The ARGs of one stage, in the order in which they were declared.
+    """The ARGs of one stage and of those that it stands on, in the order of their declarations.
 
     `given` are the build's, `before` those before the first FROM, with the platform's.
     """

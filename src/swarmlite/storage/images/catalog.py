@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +98,13 @@ class Catalog:
             self.layers.unsynced.arrived(new)
             self.layers.unsynced.flush_soon()
 
-    async def save(self) -> None:
-        """The index, to the disk. Raises ResourceExhausted, FailedPrecondition."""
+    async def save(self, undo: ExitStack | None = None) -> None:
+        """The index, to the disk. Raises ResourceExhausted, FailedPrecondition, and undoes then."""
         try:
             await self.index.save()
         except OSError as error:
+            if undo is not None:
+                undo.close()
             raise os_error(error, self.root) from error
 
     def ids_in_use(self) -> set[str]:

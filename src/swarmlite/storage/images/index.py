@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,19 @@ class Index:
             self.entries[entry.id] = entry
 
     def add(
-        self, entry: Entry, *, tag: str = "", digest: str = "", platform_digest: str = ""
+        self,
+        entry: Entry,
+        *,
+        tag: str = "",
+        digest: str = "",
+        platform_digest: str = "",
+        undo: ExitStack | None = None,
     ) -> Entry:
-        """Put `entry` there, or more names on the one that is; a tag moves from another image."""
+        """Put `entry` there, or more names on the one that is; a tag moves from another image.
+
+        `undo`, closed where that comes to no disk, takes the image and its tag away again.
+        """
+        known, former = entry.id in self.entries, None
         kept = self.entries.setdefault(entry.id, entry)
         if kept is not entry and entry.manifest:
             # what a registry sent counts for more than what was made for an archive
@@ -95,10 +106,20 @@ class Index:
             for other in self.entries.values():
                 if tag in other.tags and other is not kept:
                     other.tags.remove(tag)
-            _append(kept.tags, tag)
+                    former = other
+        if undo is not None:
+            undo.callback(self._undo, kept, known, "" if tag in kept.tags else tag, former)
+        _append(kept.tags, tag)
         _append(kept.digests, digest)
         _append(kept.platform_digests, platform_digest)
         return kept
+
+    def _undo(self, kept: Entry, known: bool, tag: str, former: Entry | None) -> None:
+        kept.tags = [name for name in kept.tags if name != tag]
+        if former is not None and not any(tag in other.tags for other in self.entries.values()):
+            former.tags.append(tag)
+        if not known and not kept.tags:
+            self.entries.pop(kept.id, None)
 
     def find(self, text: str) -> Entry:
         """By id (whole, or a prefix), NAME[:TAG] or NAME[:TAG]@DIGEST; raises NotFound."""

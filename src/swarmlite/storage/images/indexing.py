@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from swarmlite.storage.images.catalog import Catalog
 from swarmlite.storage.images.flight import in_thread
@@ -50,7 +51,8 @@ async def bind(
         await in_thread(catalog.keep, [raw])
         main = entries[0]
         main.index, main.blobs = digest_of(raw), list(dict.fromkeys([*main.blobs, *blobs]))
+        undo = ExitStack()
         for tag in tags:
-            catalog.index.add(main, tag=tag)
-        await catalog.save()
+            catalog.index.add(main, tag=tag, undo=undo)
+        await catalog.save(undo)
     return raw

@@ -43,7 +43,7 @@ class Layering:
 
     def keep(self, used: Callable[[], Set[str]]) -> None:
         """Keep the layers (chain ids) that `used` names whenever it is asked, from any thread."""
-        self._catalog.layers.users.append(used)
+        self._catalog.layers.keepers.append(used)
 
     def layer(self, chain_id: str) -> Layer | None:
         """The layer, where it is here."""
@@ -140,11 +140,12 @@ class Layering:
                     image = await self._making.keep(
                         raw, layers, list(blobs), first, "", annotations
                     )
+                undo = contextlib.ExitStack()
                 for tag in others:
                     entry = self._catalog.index.entries[image.id]
-                    self._catalog.index.add(entry, tag=tag)
+                    self._catalog.index.add(entry, tag=tag, undo=undo)
                 if others:
-                    await self._catalog.save()
+                    await self._catalog.save(undo)
             return image
 
     def _there(self, raw: bytes, tags: Sequence[str]) -> Image | None:

@@ -71,7 +71,9 @@ class LayerStore:
         self.unsynced = Unsynced(root, self._sync)
         self.unpackers = Unpackers()
         self.users: list[Callable[[], Set[str]]] = []
-        """Each says which layers somebody stands on; those are never collected."""
+        """Each says which layers somebody stands on; neither these nor images of them go."""
+        self.keepers: list[Callable[[], Set[str]]] = []
+        """Each says which further layers are not collected; images of them may go all the same."""
         self.guard = threading.Lock()
         """Held while what is used is looked at, and by whoever becomes a user."""
         for name in ("layers", "l", "tmp", "empty"):
@@ -177,7 +179,8 @@ class LayerStore:
         Their files go in the background.
         """
         with self.guard:
-            used = set(needed).union(*(users() for users in self.users))
+            asked = (*self.users, *self.keepers)
+            used = set(needed).union(*(users() for users in asked))
             gone = [layer for key, layer in self._layers.items() if key not in used]
             for layer in gone:
                 del self._layers[layer.chain_id]

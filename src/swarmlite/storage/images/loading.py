@@ -65,14 +65,14 @@ class Loading:
                 check_layers(catalog, len(image.diff_ids), len(image.layers))
                 holding.enter_context(catalog.holding(chain_ids(image.diff_ids)))
                 brought.append(await self._load_one(image, report, holding))
-            kept = []
-            for entry, image in zip(brought, found, strict=True):
-                for tag in image.tags or ("",):
-                    added = catalog.index.add(entry, tag=tag)
-                kept.append(_named(image_of(added), image.tags))
             for entry in brought:  # layers that a pull brought just before
                 await catalog.layers.unsynced.settled([*entry.layers, *entry.blobs])
-            await catalog.index.save()
+            kept, undo = [], ExitStack()
+            for entry, image in zip(brought, found, strict=True):
+                for tag in image.tags or ("",):
+                    added = catalog.index.add(entry, tag=tag, undo=undo)
+                kept.append(_named(image_of(added), image.tags))
+            await catalog.save(undo)
         report(Progress("", "Loaded"))
         return kept
 

@@ -16,6 +16,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -190,8 +191,9 @@ class Making:
             await in_thread(catalog.keep, [manifest, raw])
             await catalog.layers.unsynced.settled(names)  # a base that was pulled just before
             for _ in range(_TRIES):
-                kept = catalog.index.add(entry, tag=tag)
-                await catalog.save()
+                undo = ExitStack()
+                kept = catalog.index.add(entry, tag=tag, undo=undo)
+                await catalog.save(undo)
                 if entry.id in catalog.index.entries:
                     break
         return image_of(kept)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -240,13 +241,15 @@ class Pulling:
         self, entry: Entry, wanted: _Wanted, top: str, own: str, owners: Counter[str]
     ) -> Entry:
         reference = wanted.reference
+        undo = ExitStack()
         kept = self._catalog.index.add(
             entry,
             tag="" if reference.digest else reference.tagged,
             digest=reference.pinned(top),
             platform_digest=reference.pinned(own),
+            undo=undo,
         )
         for owner in +owners:  # before anybody can remove it
             self._catalog.leases.hold(owner, images=[kept.id])
-        await self._catalog.index.save()
+        await self._catalog.save(undo)
         return kept

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
-from swarmlite.errors import FailedPrecondition, InvalidSpec
+from swarmlite.errors import FailedPrecondition, InvalidSpec, ResourceExhausted
 from swarmlite.model.references import Reference
 from swarmlite.storage import trees
 from swarmlite.storage.images import pruning
@@ -76,8 +76,14 @@ class Removing:
     async def _delete(self, entries: Sequence[Entry], untagged: Sequence[str]) -> Removed:
         for entry in entries:
             self._catalog.index.entries.pop(entry.id, None)
-        await self._catalog.save()
-        gone, (layers, freed) = [entry.id for entry in entries], self._catalog.collect()
+        gone = [entry.id for entry in entries]
+        try:
+            await self._catalog.save()
+            layers, freed = self._catalog.collect()
+        except ResourceExhausted:  # what goes makes the room to say so
+            layers, freed = self._catalog.collect()
+            await in_thread(trees.wait_for_discards)
+            await self._catalog.save()
         deleted = (*gone, *(layer.chain_id for layer in layers))
         return Removed(tuple(untagged), deleted, freed, tuple(gone))
 

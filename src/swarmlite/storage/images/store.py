@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -141,8 +142,9 @@ class ImageStore:
     async def tag(self, ref: str, target: str) -> None:
         """Give an image another name, which is taken from whichever has it. Raises InvalidSpec."""
         tag = tag_of(target)
-        self._catalog.index.add(self._catalog.index.find(ref), tag=tag)
-        await self._catalog.save()
+        undo = ExitStack()
+        self._catalog.index.add(self._catalog.index.find(ref), tag=tag, undo=undo)
+        await self._catalog.save(undo)
 
     async def make(
         self,
