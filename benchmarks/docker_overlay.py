@@ -32,7 +32,9 @@ class DockerPlace:
         state = json.loads(docker.cli("inspect", name))[0]
         self.address = str(state["NetworkSettings"]["Networks"][NETWORK]["IPAddress"])
         assert docker.machine is not None
-        self._enter = docker.machine.enter(["nsenter", "-t", str(state["State"]["Pid"]), "-n"])
+        inside = ["nsenter", "-t", str(state["State"]["Pid"]), "-n"]
+        # Whoever kills the command that enters ends what it began.
+        self._enter = docker.machine.enter([*inside, "setpriv", "--pdeathsig", "KILL"])
 
     def load(self, what: str, arguments: Sequence[object], rounds: int) -> float:
         """One figure of a load, the median of some runs."""
@@ -53,9 +55,7 @@ class DockerPlace:
             yield
         finally:
             process.kill()
-            process.wait()
-            if process.stdout:  # which the server itself holds until its engine's machine ends
-                process.stdout.close()
+            process.communicate()
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from network_world import Host, World, in_thread
 from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
-from swarmlite.network import netlink, netns
+from swarmlite.network import netlink, netns, nft
 from swarmlite.network.encryption import device, keys, plan, wiring
 from swarmlite.network.encryption.plan import DEVICE, Peer, added, changes, inner_address, peers
 from swarmlite.network.view import View
@@ -399,6 +399,32 @@ async def test_what_fails_of_encryption_stops_no_other_network(
     kernels(one).refuses = False
     await one.network.reconcile()
     assert kernels(one).preshared(two.network.encrypting.describe().public_key) == PSK
+
+
+async def test_what_is_as_it_should_be_costs_no_change_of_rules(
+    world: World, kernels: Kernels
+) -> None:
+    """A guard that somebody deletes comes back; nobody's tables are loaded again without need."""
+    one, _, _ = await two_hosts(world, kernels)
+    await one.network.reconcile()
+
+    def rules() -> str:
+        return one.run("nft", "list", "ruleset")
+
+    async def generation() -> int:
+        return await one.network._threads.run(nft.generation)
+
+    whole, before = rules(), await generation()
+    for _ in range(2):
+        await one.network.reconcile()
+    assert await generation() == before
+    one.run("nft", "delete", "table", "ip6", "swarmlite-encrypted")
+    await one.network.reconcile()
+    await one.network.reconcile()
+    assert sorted(rules().splitlines()) == sorted(whole.splitlines())
+    before = await generation()
+    await one.network.reconcile()
+    assert await generation() == before
 
 
 async def test_a_device_that_is_half_made_is_mended(world: World, kernels: Kernels) -> None:

@@ -272,8 +272,10 @@ class Host:
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
         """Start a command on the host, its output piped; the caller ends it."""
+        # nsenter forks to enter a pid namespace: who kills it is to end the command itself, which
+        # would otherwise run on, and hold the pipe.
         return subprocess.Popen(
-            self._enter(command),
+            self._enter(("setpriv", "--pdeathsig", "KILL", *command)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -13,10 +13,12 @@ from typing import Any, Protocol
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic.wireguard import WireGuard
 
+from swarmlite.errors import FailedPrecondition
 from swarmlite.network import netlink, netns, nft
 from swarmlite.network.encryption.keys import Keys
 from swarmlite.network.encryption.plan import (
     DEVICE,
+    LIST_GUARD,
     NO_GUARD,
     PREFIX_LENGTH,
     Peer,
@@ -46,6 +48,8 @@ class Device:
         """`inner`: this node's address inside; `port`: where it takes what is encrypted."""
         self._inner, self._port, self._vxlan_port = inner, port, vxlan_port
         self._told: dict[bytes, Peer] = {}
+        self._guard = ""
+        """What nft lists of the guard that this process has loaded."""
 
     def apply(self, keys: Keys, wanted: dict[bytes, Peer], mtu: int, *, again: bool) -> int:
         """Make or mend the device and bring its peers to `wanted`; how many things that changed.
@@ -53,7 +57,7 @@ class Device:
         `again`: the managers' key is another one. Raises OSError, FailedPrecondition.
         """
         try:
-            nft.run(guard(self._vxlan_port, self._inner))  # before anything could be sent
+            self._keep_guard()  # before anything could be sent
             made = self._link(mtu)
             try:
                 return made + self._fill(keys, wanted, again=again or made)
@@ -64,6 +68,16 @@ class Device:
                 raise
         except NetlinkError as error:
             raise OSError(error.code, f"WireGuard: {error}") from error
+
+    def _keep_guard(self) -> None:
+        """Loaded only where it is not as it should be: whoever looks after other tables of this
+        namespace loads them again after each change of the rules.
+        """
+        with contextlib.suppress(FailedPrecondition):  # deleted
+            if self._guard and nft.ask(LIST_GUARD) == self._guard:
+                return
+        nft.run(guard(self._vxlan_port, self._inner))
+        self._guard = nft.ask(LIST_GUARD)
 
     def _fill(self, keys: Keys, wanted: dict[bytes, Peer], *, again: bool) -> int:
         """Set what differs, whoever made the device and however far they came."""

@@ -132,3 +132,4 @@ table ip6 swarmlite-encrypted {{
 
 
 NO_GUARD = "table ip6 swarmlite-encrypted\ndelete table ip6 swarmlite-encrypted\n"
+LIST_GUARD = "list table ip6 swarmlite-encrypted"
