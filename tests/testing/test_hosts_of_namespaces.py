@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from swarmlite.testing import reserved
-from swarmlite.testing.host import outermost
+from swarmlite.testing.host import Host, outermost
 from swarmlite.testing.namespaces import Lan, Machine
 
 
@@ -42,6 +43,23 @@ def test_a_host_that_boots_again_is_reached_at_once_by_those_who_knew_it() -> No
     finally:
         for machine in machines:
             machine.kill()
+        lan.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+def test_a_command_on_a_host_ends_with_whoever_is_killed_in_its_place(tmp_path: Path) -> None:
+    """Its output ends too: nobody waits for a pipe that something inside still holds."""
+    lan = Lan(f"ends{os.getpid()}")
+    host = Host("ends1", lan, tmp_path, "/unused")
+    try:
+        host.machine = Machine("ends1")
+        process = host.popen("sh", "-c", "echo ready; exec sleep 1000")
+        assert process.stdout is not None and process.stdout.readline().strip() == "ready"
+        process.kill()
+        said, _ = process.communicate()
+        assert not said
+    finally:
+        host.kill()
         lan.close()
 
 
