@@ -242,12 +242,13 @@ def _changes(hosts: Hosts) -> list[Row]:
     began, died = [], []
     with contextlib.ExitStack() as stack:
         watchers = [stack.enter_context(Watcher(place, vip)) for place in places]
-        for _ in range(CHANGES):
+        for number in range(CHANGES + 1):
             _until(lambda: all(w.state == "taken" for w in watchers), "answer of the VIP")
             host, container = next(
                 (h, found) for h in everywhere if (found := _task_of(hosts, h, "moving."))
             )
-            began.append(max(w.since for w in watchers) - _started(host, container))
+            if number:  # the first one ran before anyone watched
+                began.append(max(w.since for w in watchers) - _started(host, container))
             host.cli("container", "kill", container)
             killed = time.monotonic()
             _until(lambda: all(w.state == "refused" for w in watchers), "refusal by the VIP")
@@ -275,8 +276,8 @@ class Watcher:
     def _follow(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            since, self.state = line.split()
-            self.since = float(since)
+            since, state = line.split()
+            self.since, self.state = float(since), state
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
