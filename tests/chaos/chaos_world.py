@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import random
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
+
+from steady_load import Load
 
 from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, RemoveRequest
 from swarmlite.testing import Cluster, CommandFailed, Host, checkers, sampler
 from swarmlite.testing.sampler import Seen
 
-SERVE = "mkdir -p /w; hostname >/w/index.html; exec httpd -f -p 80 -h /w"
+SERVE = "mkdir -p /w; echo web $(hostname) >/w/index.html; exec httpd -f -p 80 -h /w"
 PORT = 8080
 
 
@@ -68,6 +70,14 @@ def ask(host: Host, url: str = "http://web/", timeout_s: int = 10) -> str:
     return inside(client_of(host), *within, "/bin/busybox", "wget", "-qO-", url)
 
 
+def answers(host: Host) -> bool:
+    """Whether the service answers a client on `host` soon."""
+    try:
+        return bool(ask(host, timeout_s=2))
+    except OSError:
+        return False
+
+
 def served(cluster: Cluster, timeout_s: float = 30) -> None:
     """Wait until clients on every host that is on get an answer from each backend: their agents
     have heard from the managers what is gone and what is new.
@@ -81,44 +91,6 @@ def served(cluster: Cluster, timeout_s: float = 30) -> None:
 def vip(host: Host) -> str:
     """The service's virtual address, as a client on `host` is told."""
     return inside(client_of(host), "/bin/busybox", "nslookup", "web").split()[-1]
-
-
-def named(host: Host, name: str = "web", timeout_s: int = 3) -> str:
-    """The address that a client on `host` is told for a name. Raises OSError."""
-    within = ("/bin/busybox", "timeout", str(timeout_s))
-    return inside(client_of(host), *within, "/bin/busybox", "nslookup", name).split()[-1]
-
-
-class Namer:
-    """Asks for a name from a client of each of `hosts` all the time; `failures` is what failed."""
-
-    def __init__(self, hosts: list[Host], *names: str) -> None:
-        self.failures: list[str] = []
-        self.asked = 0
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(host, names), daemon=True) for host in hosts
-        ]
-
-    def _run(self, host: Host, names: Sequence[str]) -> None:
-        for name in itertools.cycle(names):
-            if self._stop.wait(0.2):
-                return
-            self.asked += 1
-            try:
-                named(host, name)
-            except OSError as error:
-                self.failures.append(f"{name} at {host.name}: {error}")
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 class Prober:
@@ -162,7 +134,21 @@ class Whole:
     def __init__(self, cluster: Cluster, image: str, *options: str, replicas: int = 3) -> None:
         self.cluster = cluster
         self._image, self._options, self._replicas = image, options, replicas
+        self.load = Load(cluster, image)
         web(cluster, image, replicas, *options)
+
+    @contextmanager
+    def loaded(self) -> Iterator[Load]:
+        """Under a load of its own, which is judged at the end."""
+        self.load = Load(self.cluster, self._image)
+        with self.load:
+            yield self.load
+        self.load.check()
+
+    def no_leaks(self, timeout_s: float = 10) -> None:
+        """As `no_leaks`, while the load makes and removes nothing."""
+        with self.load.paused():
+            no_leaks(self.cluster, timeout_s)
 
     def again(self) -> None:
         """Every host on and Ready, `web` and its clients as in the beginning, and nothing else."""

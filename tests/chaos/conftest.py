@@ -59,11 +59,19 @@ def shared(request: pytest.FixtureRequest) -> Iterator[_Shared]:
 
 @pytest.fixture
 def whole(request: pytest.FixtureRequest, shared: _Shared) -> Iterator[Whole]:
-    """That cluster with `web` and its clients, whole; after a test that failed it is made again."""
-    yield shared.whole(request)
-    if getattr(request.node, "failed", False):
-        print(f"what it left: {shared.cluster.collect()}")
-        shared.close()
+    """That cluster with `web` and its clients, whole and under a steady load; after a test that
+    failed it is made again.
+    """
+    whole = shared.whole(request)
+    whole_again = False
+    try:
+        with whole.loaded():
+            yield whole
+        whole_again = not getattr(request.node, "failed", False)
+    finally:
+        if not whole_again:
+            print(f"what it left: {shared.cluster.collect()}")
+            shared.close()
 
 
 class _Shared:

@@ -117,6 +117,12 @@ def keeps_backends(module: Any, on: On) -> None:
     module.View._endpoint = _endpoint
 
 
+def loses_names(module: Any, on: On) -> None:
+    """A host no longer knows its services' names."""
+    find = module.Zone.find
+    module.Zone.find = lambda self, *asked: None if on() else find(self, *asked)
+
+
 def lets_states_fall(module: Any, on: On) -> None:
     """A manager that hears twice that a task runs takes it for one that is about to."""
     with_report = module._task_with
@@ -141,6 +147,7 @@ BUGS: dict[str, tuple[str, Patch]] = {
     "misses_nobody": ("swarmlite.manager.dispatcher.judging", misses_nobody),
     "is_impatient": ("swarmlite.manager.dispatcher.liveness", is_impatient),
     "keeps_backends": ("swarmlite.network.view", keeps_backends),
+    "loses_names": ("swarmlite.network.dns.records", loses_names),
     "lets_states_fall": ("swarmlite.manager.dispatcher.reports", lets_states_fall),
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import planted_bugs
 import pytest
 from chaos_world import Stated, converged, forget, no_leaks, served, used, web
+from steady_load import Load
 
 from swarmlite.testing import Cluster, CommandFailed, Host, checkers, sampler
 from swarmlite.testing.writing import Writer
@@ -26,8 +27,8 @@ World = tuple[Cluster, str]
 class Planted:
     """The cluster, and its bugs."""
 
-    def __init__(self, cluster: Cluster, switch: Path) -> None:
-        self.cluster = cluster
+    def __init__(self, cluster: Cluster, image: str, switch: Path) -> None:
+        self.cluster, self.image = cluster, image
         self.seen: dict[str, str] = {}
         self._switch = switch
 
@@ -84,7 +85,7 @@ def planted(
         options = {"init_options": ["--dispatcher-heartbeat", "1s"]}
         cluster, image = worlds(1, 2, **options)
         web(cluster, image, 2, "--constraint", "node.role==worker")
-        made = Planted(cluster, switch)
+        made = Planted(cluster, image, switch)
         yield made
         print(f"bugs that were seen: {', '.join(made.seen)}")
 
@@ -143,11 +144,23 @@ def test_a_dead_worker_that_nobody_misses_is_seen(planted: Planted) -> None:
 
 
 def test_a_backend_that_left_and_is_still_asked_is_seen(planted: Planted) -> None:
-    with planted.bug("keeps_backends") as cluster:
+    with planted.bug("keeps_backends") as cluster, Load(cluster, planted.image) as load:
+        load.answered(5)
         planted.scaled(1)
         converged(cluster, "web", 1)
         with pytest.raises(CommandFailed, match=r"answers to clients"):
             served(cluster, 6)
+        cluster.wait(load.violations, 60, "a request to a backend that left")
+    with pytest.raises(CommandFailed, match=r"the steady load failed(.|\n)*a request to web"):
+        load.check()
+
+
+def test_a_name_that_is_not_answered_is_seen(planted: Planted) -> None:
+    with planted.bug("loses_names") as cluster, Load(cluster, planted.image) as load:
+        load.name_s = 2
+        cluster.wait(load.violations, 60, "a name that is lost")
+    with pytest.raises(CommandFailed, match=r"web was not answered"):
+        load.check()
 
 
 def test_a_state_that_falls_is_seen(planted: Planted) -> None:

@@ -4,6 +4,7 @@ die; how long nothing is written, and that no container notices.
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -12,10 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from chaos_world import ask, converged, forget, leads, no_leaks, served, web
+from chaos_world import converged, forget, leads, no_leaks, served, web
+from steady_load import Load
 
 from swarmlite.proto.control_pb2 import ListRequest
-from swarmlite.proto.types_pb2 import ManagerStatus
+from swarmlite.proto.types_pb2 import ManagerStatus, NodeStatus
+from swarmlite.storage import trees
 from swarmlite.testing import Cluster, Host, checkers, sampler
 from swarmlite.testing.writing import Writer
 
@@ -98,13 +101,36 @@ def slow_disk(cluster: Cluster, leader: Host) -> Iterator[None]:
         tracer.wait()
 
 
-LASTS_S: dict[Fault, float] = {
-    etcd_frozen: 20,
-    cut_from_etcd: 20,
-    cut_one_way: 20,
-    cut_both_ways: 20,
+@contextmanager
+def cut_from_etcd_that_forgets(cluster: Cluster, leader: Host) -> Iterator[None]:
+    """What the others wrote meanwhile is compacted before the manager's watch can go on with it."""
+    other = next(host for host in cluster.managers if host is not leader)
+    with cut_from_etcd(cluster, leader):
+        yield
+        shown = _etcdctl(other, "get", "/", "--write-out=json")
+        _etcdctl(other, "compaction", str(json.loads(shown)["header"]["revision"]))
+
+
+def _etcdctl(host: Host, *arguments: str) -> str:
+    folder = host.paths.certificates_dir
+    certificates = (f"--cacert={folder}/ca.crt", f"--cert={folder}/node.crt")
+    command = ("etcdctl", "--endpoints=https://127.0.0.1:2381", *certificates)
+    return host.run("env", "ETCDCTL_API=3", *command, f"--key={folder}/node.key", *arguments).stdout
+
+
+FAULTS: dict[str, tuple[Fault, float]] = {
+    "the leader's manager was killed": (manager_killed, 0),
+    "the leader's member of etcd was killed": (etcd_killed, 0),
+    "the leader's member of etcd stood still": (etcd_frozen, 20),
+    "the leader was cut off from etcd": (cut_from_etcd, 20),
+    "the leader was cut off from an etcd that forgot": (cut_from_etcd_that_forgets, 0),
+    "the other managers did not hear the leader": (cut_one_way, 20),
+    "the leader and the other managers were cut apart": (cut_both_ways, 20),
+    "the leader's disk was slow": (slow_disk, 0),
 }
-"""Longer than managers have to judge the nodes of one that they do not hear."""
+"""How long each lasts at least: longer than managers have to judge the nodes of one that they do
+not hear.
+"""
 
 
 def reachable(cluster: Cluster) -> int:
@@ -113,66 +139,117 @@ def reachable(cluster: Cluster) -> int:
     return sum(n.manager_status.reachability == ManagerStatus.REACHABLE for n in nodes)
 
 
-def test_writes_go_on_and_no_container_notices_whoever_of_the_managers_dies(
-    world: Callable[..., World], capsys: pytest.CaptureFixture[str]
-) -> None:
-    cluster, image = world(3, 2)
+@pytest.fixture(scope="module")
+def three(worlds: Callable[..., World]) -> World:
+    """Three managers, and two workers that have all of `web`."""
+    cluster, image = worlds(3, 2)
     web(cluster, image, 4, "--constraint", "node.role==worker")
-    before = [s for s in sampler.containers(cluster.hosts) if s.task.startswith("web.")]
-    figures: dict[str, float] = {}
-    kept: list[str] = []
+    return cluster, image
 
-    def survived(what: str, fault: Fault) -> None:
+
+def test_writes_go_on_and_no_container_notices_whoever_of_the_managers_dies(
+    three: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is a request or a name lost to anybody's clients."""
+    cluster, image = three
+    before = _web_on(*cluster.workers)
+    gaps: dict[str, float] = {}
+
+    def survived(what: str, fault: Fault, lasts_s: float) -> None:
         cluster.wait(lambda: reachable(cluster) == 3, 120, "three managers")
         leader = leads(cluster)
-        with Writer(cluster.managers, f"c{len(figures)}-") as writer:
+        with Writer(cluster.managers, f"c{len(gaps)}-") as writer:
             cluster.wait(lambda: len(writer.written) > 10, 60, "writes")
             with fault(cluster, leader):
                 enough = len(writer.written) + 20
                 cluster.wait(lambda: len(writer.written) > enough, 120, f"writes after {what}")
-                time.sleep(LASTS_S.get(fault, 0.0))
-        figures[what] = writer.gap_s
-        kept.extend(f"{what}: {gap:.1f} s without a write" for gap in [writer.gap_s] if gap > GAP_S)
+                time.sleep(lasts_s)
+        gaps[what] = writer.gap_s
         forget(cluster, writer.written)
-        checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)), what)
+        checkers.none(checkers.untouched(before, _web_on(*cluster.workers)), what)
 
-    survived("the leader's manager was killed", manager_killed)
-    survived("the leader's member of etcd was killed", etcd_killed)
-    survived("the leader's member of etcd stood still", etcd_frozen)
-    survived("the leader was cut off from etcd", cut_from_etcd)
-    survived("the other managers did not hear the leader", cut_one_way)
-    survived("the leader and the other managers were cut apart", cut_both_ways)
-    if shutil.which("strace"):
-        survived("the leader's disk was slow", slow_disk)
+    with Load(cluster, image) as load:
+        for what, (fault, lasts_s) in FAULTS.items():
+            if fault is not slow_disk or shutil.which("strace"):
+                survived(what, fault, lasts_s)
+    load.check()
+    with capsys.disabled():
+        for what, seconds in gaps.items():
+            print(f"\n  {what}: {seconds:.1f} s", end="")
+    slow = [what for what, gap in gaps.items() if gap > GAP_S]
+    checkers.none(slow, "writes stood still for more than 10 s:")
 
-    # A worker without power: its tasks run elsewhere.
-    dead = cluster.workers[1]
-    begun = time.monotonic()
-    dead.kill()
-    left = lambda: len(_web_on(cluster.workers[0])) == 4  # noqa: E731
-    cluster.wait(left, 60, "four on the worker that is left")
-    figures["a dead worker's tasks run elsewhere"] = time.monotonic() - begun
-    dead.boot()
-    cluster.wait(cluster._all_ready, 60, "every node to be Ready")
-    converged(cluster, "web", 4)
-    converged(cluster, "client", len(cluster.hosts))
-    served(cluster)
-    before = _web_on(cluster.workers[0])
 
-    # All of them at once: who runs goes on, names and VIPs too.
-    for host in cluster.managers:
-        host.signal_process("manager", signal.SIGKILL)
-        host.signal_process("etcd", signal.SIGKILL)
-    assert all(ask(host) for host in cluster.workers)
-    cluster.wait(lambda: reachable(cluster) == 3, 120, "three managers again")
-    checkers.none(checkers.untouched(before, sampler.containers(cluster.hosts)), "all managers")
-    served(cluster)
+def test_hosts_disks_and_every_manager_are_lost_and_the_cluster_is_whole_again(
+    three: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster, image = three
+    with Load(cluster, image) as load:
+        # A worker without power: its tasks run elsewhere.
+        with load.excused():
+            dead = cluster.workers[1]
+            begun = time.monotonic()
+            dead.kill()
+            left = lambda: len(_web_on(cluster.workers[0])) == 4  # noqa: E731
+            cluster.wait(left, 60, "four on the worker that is left")
+            took_s = time.monotonic() - begun
+            dead.boot()
+            cluster.wait(cluster._all_ready, 60, "every node to be Ready")
+            converged(cluster, "web", 4)
+            converged(cluster, "client", len(cluster.hosts))
+            served(cluster)
+        before = _web_on(*cluster.workers)
+
+        # All managers at once: who runs goes on, names and VIPs too.
+        for host in cluster.managers:
+            host.signal_process("manager", signal.SIGKILL)
+            host.signal_process("etcd", signal.SIGKILL)
+        load.answered(40)
+        cluster.wait(lambda: reachable(cluster) == 3, 120, "three managers again")
+
+        # One whose etcd lost its data says so and votes no more: it leaves, and joins again.
+        lost = next(h for h in cluster.managers[1:] if h is not leads(cluster))
+        lost.stop_daemon()
+        trees.sweep(lost.paths.etcd_dir)
+        lost.start_daemon()
+        told = lambda: f"{lost.paths.etcd_dir} are gone" in lost.try_cli("node", "ls").stderr  # noqa: E731
+        cluster.wait(told, 60, "the loss to be told")
+        known = _ids(cluster, lost)
+        lost.cli("swarm", "leave", "--force")
+        _another_node(cluster, lost, known)
+
+        # One whose whole disk is lost: it is taken out by force.
+        known = _ids(cluster, lost)
+        lost.kill()
+        trees.sweep(lost.paths.state_dir)
+        lost.boot()
+        down = lambda: reachable(cluster) == 2 and lost.name not in _ready(cluster)  # noqa: E731
+        cluster.wait(down, 60, "the loss to be seen")
+        _another_node(cluster, lost, known)
+        checkers.none(checkers.untouched(before, _web_on(*cluster.workers)), "tasks of workers:")
+    load.check()
     no_leaks(cluster, 40)
     with capsys.disabled():
-        for what, seconds in figures.items():
-            print(f"\n  {what}: {seconds:.1f} s", end="")
-    checkers.none(kept, "writes stood still:")
+        print(f"\n  a dead worker's tasks run elsewhere: {took_s:.1f} s", end="")
 
 
-def _web_on(host: Host) -> list[sampler.Seen]:
-    return [s for s in sampler.containers([host]) if s.task.startswith("web.")]
+def _another_node(cluster: Cluster, lost: Host, known: list[str]) -> None:
+    """The manager that is gone for good is removed; its host joins as another node."""
+    cluster.manager.cli("node", "rm", "--force", *known)
+    cluster.join(lost)
+    cluster.wait(lambda: reachable(cluster) == 3, 120, "three managers once more")
+    assert len(_ids(cluster, lost)) == 1 and _ids(cluster, lost) != known
+
+
+def _ids(cluster: Cluster, host: Host) -> list[str]:
+    nodes = cluster.ask("ListNodes", ListRequest()).nodes
+    return [node.id for node in nodes if node.description.hostname == host.name]
+
+
+def _ready(cluster: Cluster) -> list[str]:
+    nodes = cluster.ask("ListNodes", ListRequest()).nodes
+    return [n.description.hostname for n in nodes if n.status.state == NodeStatus.READY]
+
+
+def _web_on(*hosts: Host) -> list[sampler.Seen]:
+    return [s for s in sampler.containers(hosts) if s.task.startswith("web.")]
