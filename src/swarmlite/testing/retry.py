@@ -3,11 +3,12 @@
 `python -m swarmlite.testing.retry [--known FILE] [--allow N] [--tries N] [--at-once N]
 [PYTEST ARGUMENT...]`. With `--at-once` above 1 each file and folder among the arguments has a
 pytest of its own, so many at a time, begun in their order (the longest first) and printed as they
-end; further tries, up to `--tries` of each test (2), run one after the other. The exit code is pytest's, and 1 when more than `--allow` tests (none) needed a further try,
-besides those that FILE (tests/known_flakes.txt) names. A line of FILE is a test's id and, behind
-" # ", the reason why it is not mended yet; an id without brackets stands for all its parameters.
-What was tried again is listed in any case. Both numbers are for a machine that others share, on
-which the kernel's time is not ours.
+end; further tries, up to `--tries` of each test (2), run one after the other. The exit code is
+pytest's, and 1 when more than `--allow` tests (none) needed a further try, besides those that FILE
+(tests/known_flakes.txt) names. A line of FILE is a test's id and, behind " # ", the reason why it
+is not mended yet; an id without brackets stands for all its parameters. What was tried again is
+listed in any case. Both numbers are for a machine that others share, on which the kernel's time is
+not ours.
 """
 
 from __future__ import annotations
