@@ -13,7 +13,7 @@ from swarmlite.testing import images as debian_images
 from swarmlite.testing.registry import Registry
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.machine
 def test_what_an_older_backup_does_not_know_of_waits_for_a_person(
     cluster_factory: Callable[..., Cluster], tmp_path: Path
