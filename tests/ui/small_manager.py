@@ -66,6 +66,20 @@ class SmallPage:
         ) as answer:
             return answer.status, await answer.text()
 
+    async def shell(self, role: str, task_id: str) -> Any:
+        """The last that a shell's socket says."""
+        token = self.session(role).token
+        origin = f"https://{self._client.host}:{self._client.port}"
+        said = None
+        async with self._client.ws_connect(
+            f"/ui/task/{task_id}/shell", headers=self._headers(role), origin=origin
+        ) as socket:
+            await socket.send_json({"token": token, "command": "sh"})
+            async for message in socket:
+                if message.type == aiohttp.WSMsgType.TEXT:
+                    said = message.json()
+        return said
+
     def _headers(self, role: str) -> dict[str, str]:
         return {"Cookie": f"{COOKIE}={self._cookies[role]}"}
 

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
+import grpc.aio
 import pytest
 from small_manager import SmallPage, small_page
 
+from swarmlite import rpc
 from swarmlite.errors import Unavailable
 from swarmlite.ids import new_id
 from swarmlite.manager.store.api import Put
 from swarmlite.model import enums, task_states
 from swarmlite.proto.containers_pb2 import Health
+from swarmlite.proto.containers_pb2_grpc import (
+    ContainersServicer,
+    ContainersStub,
+    add_ContainersServicer_to_server,
+)
 from swarmlite.proto.control_pb2 import TunnelTo
 from swarmlite.proto.objects_pb2 import Node, Task
 from swarmlite.ui import reaching
+from swarmlite.ui import tasks as task_room
 from swarmlite.ui.cluster import Cluster
 from swarmlite.ui.reaching import Reach
 from swarmlite.ui.signing import Session
@@ -85,12 +94,46 @@ async def test_what_is_typed_while_the_shell_ends_does_not_hide_how_it_ended() -
             read.append(kind)
             yield SimpleNamespace(type=kind, data=data)
 
-    async def fails(_: Any) -> None:
+    async def fails(*_: Any, **__: Any) -> None:
         raise asyncio.InvalidStateError("RPC already finished.")
 
     call = SimpleNamespace(write=fails)
     await _up(call, cast(Any, typed()), SimpleNamespace(ResizeExec=fails), "e")
     assert len(read) == 2
+
+
+async def test_a_node_that_falls_silent_as_a_shell_begins_is_not_waited_for_without_end(
+    page: SmallPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tunnel stands, and nothing comes through it."""
+    asked = asyncio.Event()
+
+    class Silent(ContainersServicer):  # type: ignore[misc]
+        async def CreateExec(self, *_: Any) -> Any:
+            asked.set()
+            await asyncio.Event().wait()
+
+    server = grpc.aio.server()
+    add_ContainersServicer_to_server(Silent(), server)
+    path = tmp_path / "silent"
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+
+    @asynccontextmanager
+    async def stands(*_: Any) -> AsyncIterator[ContainersStub]:
+        async with rpc.unix_channel(path) as channel:
+            yield ContainersStub(channel)
+
+    monkeypatch.setattr(Reach, "containers", stands)
+    monkeypatch.setattr(task_room, "CALL_S", 0.5)
+    task = Task(id=new_id())
+    page.store.commit_now([Put(task)])
+    try:
+        said = await page.shell("operator", task.id)
+    finally:
+        await server.stop(0)
+    assert asked.is_set()
+    assert said == {"error": "the task's node did not answer in time"}
 
 
 async def test_a_tunnel_that_does_not_come_is_not_waited_for_without_end(

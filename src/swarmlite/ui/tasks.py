@@ -31,6 +31,7 @@ from swarmlite.ui.signing import Session
 FIRST_S = 10.0
 LOOK_S = 5.0
 HEALTH_S = 3.0
+CALL_S = 10.0
 MAX_INPUT_BYTES = 64 * 1024
 MAX_WORDS = 100
 
@@ -131,7 +132,7 @@ class TaskPages:
             attach_stdin=True, attach_stdout=True, attach_stderr=True,
             console_height=_size(asked, "rows"), console_width=_size(asked, "columns"),
         )  # fmt: skip
-        made = await containers.CreateExec(config)
+        made = await containers.CreateExec(config, timeout=CALL_S)
         call = containers.Exec()
         await call.write(ExecInput(exec_id=made.id))
         code: asyncio.Task[int | None] = asyncio.ensure_future(_down(call, socket))
@@ -218,7 +219,7 @@ async def _up(
                     request = ResizeRequest(
                         ref=exec_id, height=_size(said, "rows"), width=_size(said, "columns")
                     )
-                    await containers.ResizeExec(request)
+                    await containers.ResizeExec(request, timeout=CALL_S)
 
 
 async def _said(socket: web.WebSocketResponse, text: str) -> None:
