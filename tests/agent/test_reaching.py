@@ -1,10 +1,11 @@
-"""What a node answers who comes by a manager: of tasks' containers, and of no others."""
+"""What a node answers who comes by a manager: of tasks' containers only, and what it holds."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -18,9 +19,13 @@ from swarmlite.engine.engine import Engine
 from swarmlite.model import task_states
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.containers_pb2_grpc import ContainersServicer, ContainersStub
-from swarmlite.proto.control_pb2 import TunnelTo
+from swarmlite.proto.control_pb2 import GetRequest, ListRequest, TunnelTo
+from swarmlite.proto.images_pb2 import RemoveImageRequest
+from swarmlite.proto.images_pb2_grpc import ImagesServicer, ImagesStub
 from swarmlite.proto.objects_pb2 import Config, Secret
 from swarmlite.proto.specs_pb2 import ContainerSpec
+from swarmlite.proto.volumes_pb2 import LocalVolume, RemoveVolumeRequest
+from swarmlite.proto.volumes_pb2_grpc import VolumesServicer, VolumesStub
 
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
@@ -79,12 +84,44 @@ async def test_who_only_reads_inspects_the_spec_and_never_a_payload_or_a_registr
     assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
 
 
+async def test_what_a_node_holds_is_listed_without_labels_and_options_and_only_listed(
+    node: AgentNode,
+) -> None:
+    """A volume of a share has its password in its options."""
+    share = {"type": "cifs", "device": "//a/b", "o": "password=needle"}
+    await node.engine.volumes.Create(
+        LocalVolume(name="share", driver="local", options=share, labels={"a": "needle"})
+    )
+    async with rpc.unix_channel(node.paths.run_dir / "held.sock") as channel:
+        images: Any = ImagesStub(channel)
+        volumes: Any = VolumesStub(channel)
+        images_here = (await images.List(ListRequest())).images
+        assert node.image in [name for each in images_here for name in each.repo_digests]
+        found = await volumes.List(ListRequest())
+        assert [each.name for each in found.volumes] == ["share"]
+        assert b"needle" not in found.SerializeToString()
+        for call in (
+            volumes.Inspect(GetRequest(ref="share")),
+            volumes.Remove(RemoveVolumeRequest(ref="share")),
+            images.Remove(RemoveImageRequest(ref=node.image)),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        containers: Any = ContainersStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await containers.Inspect(pb.InspectContainerRequest(ref="x"))
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_what_is_made_meanwhile_has_the_modes_of_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The umask is the whole process's: it is as it was whenever other work has its turn."""
     nothing = ContainersServicer()  # type: ignore[abstract]
     monkeypatch.setattr(serving, "TaskContainers", lambda _: nothing)
+    monkeypatch.setattr(serving, "HeldImages", lambda _: ImagesServicer())  # type: ignore[abstract]
+    monkeypatch.setattr(serving, "HeldVolumes", lambda *_: VolumesServicer())  # type: ignore[abstract]
     mask = os.umask(0o022)
     seen = []
 
@@ -98,8 +135,10 @@ async def test_what_is_made_meanwhile_has_the_modes_of_the_process(
     looking = asyncio.create_task(look())
     try:
         paths = {TunnelTo.READ: tmp_path / "a", TunnelTo.WRITE: tmp_path / "b"}
-        async with serving.serving(cast(Engine, None), paths):
-            assert {path.stat().st_mode & 0o777 for path in paths.values()} == {0o600}
+        held = tmp_path / "c"
+        engine = cast(Engine, SimpleNamespace(storage=None, events=None))
+        async with serving.serving(engine, paths, held):
+            assert {path.stat().st_mode & 0o777 for path in (*paths.values(), held)} == {0o600}
         assert set(seen) == {0o022}
     finally:
         looking.cancel()

@@ -1,4 +1,4 @@
-"""Tunnels to tasks: any manager joins a client to the task's node, and to no other."""
+"""Tunnels to tasks and nodes: any manager joins a client to the right node, and to no other."""
 
 from __future__ import annotations
 
@@ -76,6 +76,23 @@ async def test_bytes_and_ends_go_both_ways_through_whichever_manager_is_asked(
     assert (await client.read()).end
     assert await client.read() is grpc.aio.EOF
     assert await node.read() is grpc.aio.EOF
+
+
+@pytest.mark.parametrize("at", ["m0", "m1"])
+async def test_a_node_is_reached_without_a_task(managers: Managers, at: str) -> None:
+    agent = await managers.agent("n1", "m0")
+    client = await opened(managers, at, TunnelTo(node="n1", task="none"))
+    await agent.until(lambda: bool(agent.tunnels), 60)
+    asked = agent.tunnels[0].to
+    assert (asked.node, asked.task) == ("n1", "")
+    node = await answered(agent)
+    assert await client.read() == TunnelData()
+    await node.write(TunnelData(data=b"held"))
+    assert (await client.read()).data == b"held"
+    assert isinstance(await failure(await opened(managers, at, TunnelTo(node="x"))), NotFound)
+    away = await failure(await opened(managers, at, TunnelTo(node="n2")))
+    assert isinstance(away, Unavailable)
+    assert str(away) == "node host-n2 is not connected to any manager"
 
 
 async def test_a_side_that_goes_away_ends_the_other(managers: Managers) -> None:

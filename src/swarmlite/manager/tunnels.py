@@ -1,4 +1,4 @@
-"""Tunnels to tasks: whoever asks a manager is joined to the node that runs the task.
+"""Tunnels to tasks and nodes: whoever asks a manager is joined to the node, or to the task's one.
 
 A node is asked by its session and answers with a call of its own, so that nothing need be reachable
 on workers. Where another manager holds the session, that one is asked, and asks no further.
@@ -25,7 +25,7 @@ from swarmlite.errors import (
 )
 from swarmlite.ids import new_id
 from swarmlite.manager import auth
-from swarmlite.manager.controlapi.api import resolve_task
+from swarmlite.manager.controlapi.api import resolve, resolve_task
 from swarmlite.manager.dispatcher.sessions import Sessions
 from swarmlite.manager.store.api import Store
 from swarmlite.model import task_states
@@ -85,18 +85,22 @@ class Tunnels:
             raise PermissionDenied(
                 "a reader sees a task's logs, processes and usage: the rest takes an operator"
             )
-        task = self._task(first.to.task)
         to = TunnelTo()
         to.CopyFrom(first.to)
-        to.task = task.id
+        if to.node:
+            node_id = to.node = resolve("node", self._store.view.nodes, to.node).id
+            to.task = ""
+        else:
+            task = self._task(to.task)
+            node_id, to.task = task.node_id, task.id
         if self._open >= MAX_TUNNELS:
             raise ResourceExhausted(f"{MAX_TUNNELS} tunnels are open at this manager; close some")
         self._open += 1
         try:
-            if to.forwarded or self._sessions.get(task.node_id) is not None:
-                await self._here(client, task, to)
+            if to.forwarded or self._sessions.get(node_id) is not None:
+                await self._here(client, node_id, to)
             else:
-                await self._there(client, task, to)
+                await self._there(client, node_id, to)
         finally:
             self._open -= 1
 
@@ -123,20 +127,18 @@ class Tunnels:
             raise FailedPrecondition(f"task {ref} has ended ({state}): name one that runs")
         return task
 
-    async def _here(self, client: Stream, task: Task, to: TunnelTo) -> None:
-        opening, awaited = new_id(), _Awaited(task.node_id)
+    async def _here(self, client: Stream, node_id: str, to: TunnelTo) -> None:
+        opening, awaited = new_id(), _Awaited(node_id)
         self._awaited[opening] = awaited
         try:
             order = ManagerMessage(open_tunnel=OpenTunnel(id=opening, to=to))
-            if not self._sessions.send(task.node_id, order):
-                raise Unavailable(f"the node of task {task.id} has no session now; try again")
+            if not self._sessions.send(node_id, order):
+                raise Unavailable(f"{_named(to)} has no session now; try again")
             try:
                 async with asyncio.timeout(ANSWER_S):
                     node = await awaited.end
             except TimeoutError as error:
-                raise Unavailable(
-                    f"the node of task {task.id} did not answer within {ANSWER_S:g} s"
-                ) from error
+                raise Unavailable(f"{_named(to)} did not answer within {ANSWER_S:g} s") from error
             await client.write(TunnelData())
             await relay(client, node)
         finally:
@@ -145,8 +147,8 @@ class Tunnels:
                 awaited.end.exception()  # it was seen, or nobody is left to see it
             del self._awaited[opening]
 
-    async def _there(self, client: Stream, task: Task, to: TunnelTo) -> None:
-        node = self._store.view.nodes.get(task.node_id)
+    async def _there(self, client: Stream, node_id: str, to: TunnelTo) -> None:
+        node = self._store.view.nodes.get(node_id)
         holder = self._store.view.nodes.get(node.status.manager_id) if node else None
         if (
             holder is None
@@ -154,8 +156,9 @@ class Tunnels:
             or not holder.manager_status.addr
             or self._channel is None
         ):
-            name = node.description.hostname if node else task.node_id
-            raise Unavailable(f"node {name} of task {task.id} is not connected to any manager")
+            name = node.description.hostname if node else node_id
+            of = f" of task {to.task}" if to.task else ""
+            raise Unavailable(f"node {name}{of} is not connected to any manager")
         to.forwarded = True
         channel = self._channel(holder.manager_status.addr)
         try:
@@ -170,8 +173,12 @@ class Tunnels:
             await channel.close()
 
 
+def _named(to: TunnelTo) -> str:
+    return f"the node of task {to.task}" if to.task else f"node {to.node}"
+
+
 def _looks(to: TunnelTo) -> bool:
-    return to.WhichOneof("place") == "access" and to.access == TunnelTo.READ
+    return bool(to.node) or (to.WhichOneof("place") == "access" and to.access == TunnelTo.READ)
 
 
 async def relay(one: Stream, other: Stream) -> None:

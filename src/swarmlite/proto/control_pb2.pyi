@@ -155,6 +155,7 @@ class TunnelTo(google.protobuf.message.Message):
     PORT_FIELD_NUMBER: builtins.int
     ACCESS_FIELD_NUMBER: builtins.int
     FORWARDED_FIELD_NUMBER: builtins.int
+    NODE_FIELD_NUMBER: builtins.int
     task: builtins.str
     """id, prefix of an id, or name"""
     port: builtins.int
@@ -162,7 +163,9 @@ class TunnelTo(google.protobuf.message.Message):
     access: Global___TunnelTo.Access.ValueType
     """gRPC `Containers` of the task's node, of its tasks only"""
     forwarded: builtins.bool
-    """by another manager: the session of the task's node is here"""
+    """by another manager: the session of the node is here"""
+    node: builtins.str
+    """in place of a task: gRPC `Images.List` and `Volumes.List` of this node"""
     def __init__(
         self,
         *,
@@ -170,9 +173,10 @@ class TunnelTo(google.protobuf.message.Message):
         port: builtins.int = ...,
         access: Global___TunnelTo.Access.ValueType = ...,
         forwarded: builtins.bool = ...,
+        node: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["access", b"access", "place", b"place", "port", b"port"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["access", b"access", "forwarded", b"forwarded", "place", b"place", "port", b"port", "task", b"task"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["access", b"access", "forwarded", b"forwarded", "node", b"node", "place", b"place", "port", b"port", "task", b"task"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["place", b"place"]) -> typing.Literal["port", "access"] | None: ...
 
 Global___TunnelTo: typing_extensions.TypeAlias = TunnelTo

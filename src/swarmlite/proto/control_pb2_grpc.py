@@ -464,7 +464,7 @@ class ControlServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def TaskTunnel(self, request_iterator, context):
-        """Bytes to and from a task, wherever it runs. The first message up carries `to`; the first one down is empty: the tunnel stands.
+        """Bytes to and from a task, wherever it runs, or a node. The first message up carries `to`; the first one down is empty: the tunnel stands.
         NOT_FOUND: there is no such task, or its container is gone; UNAVAILABLE: its node cannot be reached, or nothing listens there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -1038,7 +1038,7 @@ class ControlStub(typing.Generic[_ControlGetNodeType, _ControlListNodesType, _Co
     """Users are of the cluster object; a removed one's certificate is refused from then on."""
 
     TaskTunnel: _ControlTaskTunnelType
-    """Bytes to and from a task, wherever it runs. The first message up carries `to`; the first one down is empty: the tunnel stands.
+    """Bytes to and from a task, wherever it runs, or a node. The first message up carries `to`; the first one down is empty: the tunnel stands.
     NOT_FOUND: there is no such task, or its container is gone; UNAVAILABLE: its node cannot be reached, or nothing listens there.
     """
 
@@ -1476,7 +1476,7 @@ class ControlServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[swarmlite.proto.control_pb2.TunnelData],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[swarmlite.proto.control_pb2.TunnelData], collections.abc.AsyncIterator[swarmlite.proto.control_pb2.TunnelData]]:
-        """Bytes to and from a task, wherever it runs. The first message up carries `to`; the first one down is empty: the tunnel stands.
+        """Bytes to and from a task, wherever it runs, or a node. The first message up carries `to`; the first one down is empty: the tunnel stands.
         NOT_FOUND: there is no such task, or its container is gone; UNAVAILABLE: its node cannot be reached, or nothing listens there.
         """
 

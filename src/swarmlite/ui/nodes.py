@@ -4,15 +4,15 @@ what is asked of the node since.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections import Counter
 from typing import Any
 
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 
-from swarmlite.errors import Conflict, InvalidSpec
+from swarmlite.errors import Conflict, InvalidSpec, SwarmliteError
 from swarmlite.model import enums, task_states
 from swarmlite.proto.control_pb2 import (
     Filter,
@@ -21,9 +21,14 @@ from swarmlite.proto.control_pb2 import (
     RemoveNodeRequest,
     UpdateNodeRequest,
 )
+from swarmlite.proto.images_pb2 import LocalImage
 from swarmlite.proto.objects_pb2 import Node
 from swarmlite.proto.specs_pb2 import NodeSpec
 from swarmlite.proto.types_pb2 import MANAGER, WORKER, NodeRole, NodeStatus
+from swarmlite.proto.volumes_pb2 import LocalVolume
+from swarmlite.ui import moments
+from swarmlite.ui.plots import size
+from swarmlite.ui.reaching import Reach
 from swarmlite.ui.server import Server
 from swarmlite.ui.services import MAX_TASKS, task_row
 from swarmlite.ui.signing import Session
@@ -37,6 +42,9 @@ ROLES = {
     "promote": (MANAGER, "it becomes a manager: it keeps the cluster's state, and votes"),
     "demote": (WORKER, "it is a manager no more, and its copy of the cluster's state goes"),
 }
+HELD_S = 3.0
+MAX_HELD = 500
+"""Images, and volumes, of a page."""
 
 
 class NodePages:
@@ -45,6 +53,7 @@ class NodePages:
     def __init__(self, server: Server) -> None:
         """`server` renders, and has the cluster."""
         self._server, self._cluster = server, server.cluster
+        self._reach = Reach(server.cluster, server.tunnels)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Every page."""
@@ -60,11 +69,10 @@ class NodePages:
         return node, sorted(tasks, key=lambda t: -t.meta.created_version.index)
 
     async def node(self, request: web.Request) -> web.Response:
-        """Its tasks, the images that they run, its events, and its description."""
+        """Its tasks, the images and volumes that it holds, its events, and its description."""
         session: Session = request["session"]
         node, tasks = await self._found(session, request)
         body = MessageToDict(node, preserving_proto_field_name=True)
-        images = Counter(task.spec.container.image for task in tasks if task_states.is_live(task))
         manager = node.spec.desired_role == MANAGER
         availability = enums.word(NodeSpec.Availability, node.spec.availability)
         return self._server.page(
@@ -81,10 +89,26 @@ class NodePages:
             + ["demote" if manager else "promote", "remove"],
             tasks=[task_row(task, {}) for task in tasks[:MAX_TASKS]],
             left=max(0, len(tasks) - MAX_TASKS),
-            images=sorted(images.items()),
+            **await self._held(session, node),
             events=self._server.live.events.of(node.id),
             body=json.dumps(body, indent=2),
         )  # fmt: skip
+
+    async def _held(self, session: Session, node: Node) -> dict[str, Any]:
+        """Tables of what the node says that it holds; why it says nothing, where it does not."""
+        silent = f"it is {enums.word(NodeStatus.State, node.status.state)}"
+        if node.status.state == NodeStatus.READY:
+            try:
+                async with asyncio.timeout(HELD_S):
+                    images, volumes = await self._reach.held(session, node.id)
+            except SwarmliteError as error:
+                silent = str(error)
+            except TimeoutError:
+                silent = f"it does not answer within {HELD_S:g} s"
+            else:
+                rows = sorted(_image(image) for image in images), sorted(map(_volume, volumes))
+                return {"silent": "", "images": rows[0], "volumes": rows[1], "most": MAX_HELD}
+        return {"silent": silent, "images": [], "volumes": [], "most": MAX_HELD}
 
     async def plan(self, request: web.Request) -> web.Response:
         """What a change would do, with a button that does it."""
@@ -121,6 +145,17 @@ class NodePages:
         asked = UpdateNodeRequest(node_id=node.id, version=node.meta.version, spec=spec)
         await self._cluster.call(session, "UpdateNode", asked)
         return web.Response(status=303, headers={"Location": f"/ui/node/{node.id}"})
+
+
+def _image(image: LocalImage) -> tuple[str, ...]:
+    names = image.repo_tags or image.repo_digests or [image.id]
+    said = size(image.size_bytes), moments.shown(image.created), str(image.containers)
+    return ", ".join(names), *said
+
+
+def _volume(volume: LocalVolume) -> tuple[str, ...]:
+    said = volume.driver, moments.shown(volume.created), str(len(volume.used_by))
+    return volume.name, *said
 
 
 def _version(node: Node) -> str:

@@ -106,7 +106,7 @@ class ObjectPages:
                 rows.append([Cell(kind.lower().removesuffix("s")), _link(kind, each), Cell(said)])
         if not rows:
             raise NotFound(f"there is no stack {name}")
-        return self._table(session, name, ["Kind", "Name", ""], rows, stack=name)
+        return self._table(session, name, ["Kind", "Name", "Runs"], rows, stack=name)
 
     async def networks(self, request: web.Request) -> web.Response:
         """All, with a picture of which services are on them."""
@@ -164,7 +164,7 @@ class ObjectPages:
              Cell(", ".join(sorted(cluster.task_name(task) for task in tasks)))]
             for (volume, node_id), tasks in sorted(found.items())
         ]  # fmt: skip
-        note = "Those that tasks have now; `swarmlite volume ls` on a node shows all of that node."
+        note = "Those that tasks have now; a node's page has all of that node."
         return self._table(session, "Volumes", ["Volume", "Node", "Driver", "Tasks"], rows,
                            note=note)  # fmt: skip
 

@@ -37,9 +37,9 @@ def plots(tasks: Sequence[TaskFigures], names: Mapping[str, str]) -> list[Plot]:
         return []
     measures: list[tuple[str, Callable[[Figure], float], Callable[[float], str]]] = [
         ("Processors", lambda one: one.cpus, lambda value: f"{value:.2f}"),
-        ("Memory", lambda one: one.memory_bytes, _size),
-        ("Received a second", lambda one: one.received_bytes, _size),
-        ("Sent a second", lambda one: one.sent_bytes, _size),
+        ("Memory", lambda one: one.memory_bytes, size),
+        ("Received a second", lambda one: one.received_bytes, size),
+        ("Sent a second", lambda one: one.sent_bytes, size),
     ]
     return [_plot(title, tasks, names, value, said) for title, value, said in measures]
 
@@ -73,7 +73,8 @@ def _points(task: TaskFigures, value: Callable[[Figure], float], top: float) -> 
     return " ".join([*points, points[-1]])  # a line of one point is a dot
 
 
-def _size(value: float) -> str:
+def size(value: float) -> str:
+    """Of bytes, as Docker writes it."""
     for unit in UNITS[:-1]:
         if value < 1000:
             return f"{value:.3g} {unit}"

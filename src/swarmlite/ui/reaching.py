@@ -1,11 +1,11 @@
-"""The engine of a task's node, by a manager's tunnel: the same calls as `swarmlite exec` makes."""
+"""The engine of a node, by a manager's tunnel: the same calls as `swarmlite exec` makes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,11 @@ import grpc.aio
 from swarmlite import rpc
 from swarmlite.errors import Unavailable
 from swarmlite.proto.containers_pb2_grpc import ContainersStub
-from swarmlite.proto.control_pb2 import TunnelData, TunnelTo
+from swarmlite.proto.control_pb2 import ListRequest, TunnelData, TunnelTo
+from swarmlite.proto.images_pb2 import LocalImage
+from swarmlite.proto.images_pb2_grpc import ImagesStub
+from swarmlite.proto.volumes_pb2 import LocalVolume
+from swarmlite.proto.volumes_pb2_grpc import VolumesStub
 from swarmlite.ui.cluster import Cluster
 from swarmlite.ui.signing import Session
 
@@ -36,6 +40,21 @@ class Reach:
         self, session: Session, task_id: str, access: TunnelTo.Access.ValueType
     ) -> AsyncIterator[ContainersStub]:
         """Calls on the task's container, which is called as the task. Raises swarmlite's errors."""
+        async with self._channel(session, TunnelTo(task=task_id, access=access)) as channel:
+            yield ContainersStub(channel)
+
+    async def held(
+        self, session: Session, node_id: str
+    ) -> tuple[Sequence[LocalImage], Sequence[LocalVolume]]:
+        """All images and volumes of a node. Raises swarmlite's errors."""
+        async with self._channel(session, TunnelTo(node=node_id)) as channel:
+            with rpc.translated("the node"):
+                images: Any = ImagesStub(channel).List(ListRequest())
+                volumes: Any = VolumesStub(channel).List(ListRequest())
+                return (await images).images, (await volumes).volumes
+
+    @asynccontextmanager
+    async def _channel(self, session: Session, to: TunnelTo) -> AsyncIterator[grpc.aio.Channel]:
         call = self._cluster.tunnel(session)
         path = self._folder / f"{secrets.token_hex(4)}.sock"
         carrying: set[asyncio.Task[None]] = set()
@@ -48,12 +67,12 @@ class Reach:
             await _carry(call, reader, writer)
 
         try:
-            await _begin(call, TunnelTo(task=task_id, access=access))
+            await _begin(call, to)
             self._folder.mkdir(mode=0o700, exist_ok=True)
             server = await asyncio.start_unix_server(connected, path)
             channel = rpc.unix_channel(path)
             try:
-                yield ContainersStub(channel)
+                yield channel
             finally:
                 await channel.close()
                 server.close()
@@ -74,7 +93,7 @@ async def _begin(call: Any, to: TunnelTo) -> None:
                 if await call.read() is grpc.aio.EOF:
                     raise Unavailable("the tunnel ended at once; try again")
     except TimeoutError as error:
-        raise Unavailable(f"the task's node does not answer within {CONNECT_S:g} s") from error
+        raise Unavailable(f"the node does not answer within {CONNECT_S:g} s") from error
 
 
 async def _carry(call: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,7 +1,8 @@
 """`Containers` for who comes by a manager: of tasks' containers only, and some calls only.
 
-A manager is not root on a node: plain containers, images and volumes are none of its business, and
-a command gets no privileges that its container has not.
+A manager is not root on a node: plain containers are none of its business, of images and volumes it
+learns what they are called and how large they are, and a command gets no privileges that its
+container has not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import grpc
 import grpc.aio
 
 from swarmlite import rpc
+from swarmlite.agent.reaching.held import HeldImages, HeldVolumes
 from swarmlite.engine.api.containers import ContainersService
 from swarmlite.engine.engine import Engine
 from swarmlite.engine.records import Record, Records
@@ -23,6 +25,8 @@ from swarmlite.errors import NotFound, PermissionDenied
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.containers_pb2_grpc import add_ContainersServicer_to_server
 from swarmlite.proto.control_pb2 import Empty, TunnelTo
+from swarmlite.proto.images_pb2_grpc import add_ImagesServicer_to_server
+from swarmlite.proto.volumes_pb2_grpc import add_VolumesServicer_to_server
 
 Context = Any  # grpc.aio.ServicerContext, which has no types
 
@@ -40,6 +44,7 @@ WRITE = READ | {
     "StatPath",
 }
 METHODS = {TunnelTo.READ: READ, TunnelTo.WRITE: WRITE}
+HELD = frozenset({"List"})
 STOP_S = 0.2
 
 
@@ -150,10 +155,19 @@ class _Refusal(AbstractAsyncContextManager[None]):
 
 @asynccontextmanager
 async def serving(
-    engine: Engine, sockets: Mapping[TunnelTo.Access.ValueType, Path]
+    engine: Engine, sockets: Mapping[TunnelTo.Access.ValueType, Path], held: Path
 ) -> AsyncIterator[None]:
-    """Serve at a socket for each TunnelTo.Access until leaving."""
-    servers = [_bound(engine, access, path) for access, path in sockets.items()]
+    """Serve at a socket for each TunnelTo.Access, and what is held at another, until leaving."""
+
+    def tasks(server: grpc.aio.Server) -> None:
+        add_ContainersServicer_to_server(TaskContainers(engine), server)
+
+    def lists(server: grpc.aio.Server) -> None:
+        add_ImagesServicer_to_server(HeldImages(engine), server)
+        add_VolumesServicer_to_server(HeldVolumes(engine.storage, engine.events), server)
+
+    servers = [_bound(tasks, METHODS[access], path) for access, path in sockets.items()]
+    servers.append(_bound(lists, HELD, held))
     try:
         for server in servers:
             await server.start()
@@ -163,12 +177,14 @@ async def serving(
             await server.stop(STOP_S)
 
 
-def _bound(engine: Engine, access: TunnelTo.Access.ValueType, path: Path) -> grpc.aio.Server:
+def _bound(
+    add_to: Callable[[grpc.aio.Server], None], methods: frozenset[str], path: Path
+) -> grpc.aio.Server:
     """Its socket is there, 0600. No await while the umask is changed: it is the whole process's."""
     server = grpc.aio.server(
-        interceptors=[rpc.TranslateErrors(), _Only(METHODS[access])], options=rpc.SERVER_OPTIONS
+        interceptors=[rpc.TranslateErrors(), _Only(methods)], options=rpc.SERVER_OPTIONS
     )
-    add_ContainersServicer_to_server(TaskContainers(engine), server)
+    add_to(server)
     path.unlink(missing_ok=True)
     mask = os.umask(0o177)
     try:

@@ -46,13 +46,14 @@ class Tunnels:
             TunnelTo.READ: run_dir / "tasks-read.sock",
             TunnelTo.WRITE: run_dir / "tasks.sock",
         }
+        self._held = run_dir / "held.sock"
         self._open: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Answer until leaving; what is open then ends."""
         try:
-            async with serving.serving(self._engine, self._sockets):
+            async with serving.serving(self._engine, self._sockets, self._held):
                 yield
         finally:
             for tunnel in self._open:
@@ -79,7 +80,7 @@ class Tunnels:
                 await call.write(TunnelData(id=order.id))
                 await _carry(call, end)
         except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError) as error:
-            log.info("a tunnel ended task=%s error=%s", order.to.task, error)
+            log.info("a tunnel ended task=%s error=%s", order.to.task or "none", error)
         finally:
             await channel.close()
 
@@ -87,20 +88,25 @@ class Tunnels:
         """What the tunnel leads to, connected and not blocking."""
         if len(self._open) > MAX_TUNNELS:
             raise Unavailable(f"{MAX_TUNNELS} tunnels are open to this node; close some")
+        if to.node:
+            return await _joined(self._held)
         record = self._records.find(to.task)
         if to.WhichOneof("place") == "port":
             if not 0 < to.port <= MAX_PORT:
                 raise InvalidSpec(f"port {to.port}: expected 1 to {MAX_PORT}")
             return await reaching.connect(record, to.port)
-        made = socket.socket(socket.AF_UNIX)
-        made.setblocking(False)
-        try:
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(made, str(self._sockets[to.access]))
-        except BaseException:
-            made.close()
-            raise
-        return made
+        return await _joined(self._sockets[to.access])
+
+
+async def _joined(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(made, str(path))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 async def _carry(call: Any, end: socket.socket) -> None:
