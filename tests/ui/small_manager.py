@@ -85,8 +85,8 @@ class SmallPage:
 
 
 @asynccontextmanager
-async def small_page(folder: Path) -> AsyncIterator[SmallPage]:
-    """With a manager that has one node, itself."""
+async def small_page(folder: Path, tunnels: Any = None) -> AsyncIterator[SmallPage]:
+    """With a manager that has one node, itself; `tunnels` serves those that are asked for."""
     paths = Paths(folder / "state", folder / "run")
     paths.run_dir.mkdir()
     store, node = MemoryStore(), Node(id=new_id(), role=MANAGER)
@@ -94,7 +94,7 @@ async def small_page(folder: Path) -> AsyncIterator[SmallPage]:
     cluster = Cluster(id="cluster")
     cluster.spec.annotations.name = "default"
     store.commit_now([Put(node), Put(cluster)])
-    control = ControlService(store, node.id, _NoLogs())
+    control = ControlService(store, node.id, _NoLogs(), tunnels=tunnels)
     sessions = Sessions(folder)
     asked = AskedCluster(paths)
     server = Server(paths, asked, sessions)
