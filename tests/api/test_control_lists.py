@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from api_world import Manager, ask, create, node, refused, service_spec, task
 
 from swarmlite.errors import (
@@ -55,6 +56,25 @@ async def test_tasks_are_filtered_by_service_node_and_state(
         assert {t.id for t in (await ask(control.ListTasks(request))).tasks} == ids
     request = pb.ListTasksRequest(filters=[pb.Filter(key="desired-state", values=["odd"])])
     await refused(control.ListTasks(request), InvalidSpec, "desired-state")
+
+
+@pytest.mark.parametrize(
+    ("call", "key"),
+    [
+        ("ListNodes", "role"),
+        ("ListNodes", "membership"),
+        ("ListServices", "mode"),
+        ("ListTasks", "desired-state"),
+        ("ListTasks", "up-to-date"),
+        ("ListNetworks", "type"),
+    ],
+)
+async def test_a_filter_s_odd_word_is_refused_also_where_there_is_nothing_to_filter(
+    control: ControlStub, call: str, key: str
+) -> None:
+    filters = [pb.Filter(key=key, values=["odd"])]
+    request = (pb.ListTasksRequest if call == "ListTasks" else pb.ListRequest)(filters=filters)
+    await refused(getattr(control, call)(request), InvalidSpec, f"{key}=odd")
 
 
 async def test_who_has_seen_a_list_of_services_is_sent_it_again_once_it_or_its_counts_change(

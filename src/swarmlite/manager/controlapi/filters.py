@@ -6,6 +6,7 @@ A key holds when any of its values does, one of labels when all of them do; ever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 from swarmlite.errors import InvalidSpec
@@ -14,16 +15,21 @@ from swarmlite.proto.control_pb2 import Filter
 Object = TypeVar("Object")
 Holds = Callable[[Object, str], bool]
 Matcher = Callable[[Object], bool]
+Read = Callable[[str], str]
+"""A value as `Holds` takes it. Raises InvalidSpec, also where there is nothing to filter."""
 
 MAX_VALUES = 10_000
 STACK_LABEL = "com.docker.stack.namespace"
 
 
 def compile_filters(
-    what: str, filters: Iterable[Filter], known: Mapping[str, Holds[Object]]
+    what: str,
+    filters: Iterable[Filter],
+    known: Mapping[str, Holds[Object]],
+    read: Mapping[str, Read] = MappingProxyType({}),
 ) -> Matcher[Object]:
-    """One test of all `filters`. Raises InvalidSpec for a key that `known` lacks, and for more
-    values than anybody types: each is compared with each object.
+    """One test of all `filters`. Raises InvalidSpec for a key that `known` lacks, for a value that
+    `read` refuses, and for more values than anybody types: each is compared with each object.
     """
     filters = list(filters)
     count = len(filters) + sum(len(wanted.values) for wanted in filters)
@@ -37,7 +43,9 @@ def compile_filters(
                 f" {', '.join(sorted(known))}"
             )
         combine = all if wanted.key.endswith("label") else any
-        conditions.append(_condition(known[wanted.key], list(wanted.values), combine))
+        reads = read.get(wanted.key, str)
+        values = [reads(value) for value in wanted.values]
+        conditions.append(_condition(known[wanted.key], values, combine))
     return lambda obj: all(holds(obj) for holds in conditions)
 
 
@@ -53,9 +61,12 @@ def has_label(labels: Mapping[str, str], wanted: str) -> bool:
     return key in labels and (not equals or labels[key] == value)
 
 
-def one_of(key: str, value: str, allowed: Sequence[str]) -> str:
-    """`value` in lower case. Raises InvalidSpec unless it is among `allowed`."""
-    lowered = value.lower()
-    if lowered not in allowed:
-        raise InvalidSpec(f"--filter {key}={value[:60]}: expected one of {', '.join(allowed)}")
-    return lowered
+def one_of(key: str, *allowed: str) -> Read:
+    """Values of one filter: these words, in whatever case."""
+
+    def read(value: str) -> str:
+        if value.lower() not in allowed:
+            raise InvalidSpec(f"--filter {key}={value[:60]}: expected one of {', '.join(allowed)}")
+        return value.lower()
+
+    return read

@@ -31,19 +31,16 @@ REMOVAL_WAIT_S = 20.0
 """How long a removal waits for tasks of services that are gone already: grace periods are 10 s."""
 
 
-def _type(network: Network, value: str) -> bool:
-    return one_of("type", value, ("custom", "builtin")) == "custom"
-
-
 FILTERS: Mapping[str, Holds[Network]] = {
     "id": lambda network, value: network.id.startswith(value),
     "name": lambda network, value: network.spec.annotations.name.startswith(value),
     "label": lambda network, value: has_label(network.spec.annotations.labels, value),
     "driver": lambda network, value: network.spec.driver.name == value,
     "scope": lambda network, value: network.spec.scope == value,
-    "type": _type,
+    "type": lambda network, value: value == "custom",
     "stack": lambda network, value: network.spec.annotations.labels.get(STACK_LABEL) == value,
 }
+READ = {"type": one_of("type", "custom", "builtin")}
 
 
 Subnet = IPv4Network | IPv6Network
@@ -69,7 +66,7 @@ class Networks:
 
     def list(self, request: ListRequest) -> ListNetworksResponse:
         """Networks that pass the filters."""
-        matches = compile_filters("networks", request.filters, FILTERS)
+        matches = compile_filters("networks", request.filters, FILTERS, READ)
         return ListNetworksResponse(networks=[n for n in self._api.view.networks if matches(n)])
 
     async def create(self, request: CreateNetworkRequest) -> Network:

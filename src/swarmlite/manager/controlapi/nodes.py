@@ -32,8 +32,7 @@ DRAIN_DEADLINE = timedelta(minutes=5)
 
 
 def _role(node: Node, value: str) -> bool:
-    wanted = one_of("role", value, ("manager", "worker"))
-    return (node.role == MANAGER) == (wanted == "manager")
+    return (node.role == MANAGER) == (value == "manager")
 
 
 def _drain_deadline(spec: NodeSpec) -> timedelta:
@@ -43,8 +42,7 @@ def _drain_deadline(spec: NodeSpec) -> timedelta:
 
 
 def _membership(node: Node, value: str) -> bool:
-    wanted = one_of("membership", value, ("accepted", "pending"))
-    return NodeSpec.Membership.Name(node.spec.membership).lower() == wanted
+    return NodeSpec.Membership.Name(node.spec.membership).lower() == value
 
 
 FILTERS: Mapping[str, Holds[Node]] = {
@@ -54,6 +52,10 @@ FILTERS: Mapping[str, Holds[Node]] = {
     "node.label": lambda node, value: has_label(node.spec.annotations.labels, value),
     "role": _role,
     "membership": _membership,
+}
+READ = {
+    "role": one_of("role", "manager", "worker"),
+    "membership": one_of("membership", "accepted", "pending"),
 }
 
 
@@ -86,7 +88,7 @@ class Nodes:
 
     def list(self, request: ListRequest) -> ListNodesResponse:
         """Nodes that pass the filters."""
-        matches = compile_filters("nodes", request.filters, FILTERS)
+        matches = compile_filters("nodes", request.filters, FILTERS, READ)
         found = [self._as_known(n) for n in self._api.view.nodes if matches(n)]
         stale = not self._api.store.connected
         return ListNodesResponse(nodes=found, stale=stale, warnings=self._warnings())

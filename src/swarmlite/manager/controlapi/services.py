@@ -35,21 +35,16 @@ from .ports import check_ports
 from .references import resolve_references
 from .rows import Rows
 
-MODES = ("replicated", "global", "replicated-job", "global-job")
-
-
-def _mode(service: Service, value: str) -> bool:
-    wanted = one_of("mode", value, MODES)
-    return (service.spec.WhichOneof("mode") or "").replace("_", "-") == wanted
-
-
 FILTERS: Mapping[str, Holds[Service]] = {
     "id": lambda service, value: service.id.startswith(value),
     "name": lambda service, value: service.spec.annotations.name.startswith(value),
     "label": lambda service, value: has_label(service.spec.annotations.labels, value),
-    "mode": _mode,
+    "mode": lambda service, value: (
+        (service.spec.WhichOneof("mode") or "").replace("_", "-") == value
+    ),
     "stack": lambda service, value: service.spec.annotations.labels.get(STACK_LABEL) == value,
 }
+READ = {"mode": one_of("mode", "replicated", "global", "replicated-job", "global-job")}
 
 
 class Services:
@@ -66,7 +61,7 @@ class Services:
 
     def list(self, request: ListRequest) -> ListServicesResponse:
         """Services that pass the filters, with the counts of their tasks; see `seen`."""
-        matches = compile_filters("services", request.filters, FILTERS)
+        matches = compile_filters("services", request.filters, FILTERS, READ)
         services = [s for s in self._api.view.services if matches(s)]
         status = {service.id: status for service, status in self._with_status(services)}
         return self._polled.answer(

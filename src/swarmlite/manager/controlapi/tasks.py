@@ -15,14 +15,21 @@ from .filters import STACK_LABEL, Holds, Matcher, compile_filters, has_label, on
 from .polled import Polled
 
 
-def _desired(task: Task, value: str) -> bool:
+def _desired_state(value: str) -> str:
     try:
-        return task.desired_state == task_states.parse(value)
+        task_states.parse(value)
     except ValueError as error:
         raise InvalidSpec(
             f"--filter desired-state={value[:60]}: expected running, shutdown, accepted or"
             " another state of tasks"
         ) from error
+    return value
+
+
+READ = {
+    "desired-state": _desired_state,
+    "up-to-date": one_of("up-to-date", "true", "false", "1", "0"),
+}
 
 
 def _known(view: Tables) -> Mapping[str, Holds[Task]]:
@@ -36,8 +43,7 @@ def _known(view: Tables) -> Mapping[str, Holds[Task]]:
     def up_to_date(task: Task, value: str) -> bool:
         service = view.services.get(task.service_id)
         current = service is not None and not dirty.is_task_dirty(service, task)
-        wanted = one_of("up-to-date", value, ("true", "false", "1", "0"))
-        return current == (wanted in ("true", "1"))
+        return current == (value in ("true", "1"))
 
     return {
         "id": lambda task, value: task.id.startswith(value),
@@ -45,7 +51,7 @@ def _known(view: Tables) -> Mapping[str, Holds[Task]]:
         "label": lambda task, value: has_label(task.spec.container.labels, value),
         "service": of_service,
         "node": of_node,
-        "desired-state": _desired,
+        "desired-state": lambda task, value: task.desired_state == task_states.parse(value),
         "up-to-date": up_to_date,
         "stack": lambda task, value: task.service_annotations.labels.get(STACK_LABEL) == value,
     }
@@ -53,7 +59,7 @@ def _known(view: Tables) -> Mapping[str, Holds[Task]]:
 
 def task_filter(view: Tables, filters: Iterable[Filter]) -> Matcher[Task]:
     """The test of tasks that `filters` make, for lists and for watches."""
-    return compile_filters("tasks", filters, _known(view))
+    return compile_filters("tasks", filters, _known(view), READ)
 
 
 class Tasks:
