@@ -18,6 +18,8 @@ from raw_host import RawHost
 from test_containers import container
 from test_streams import execute
 
+from swarmlite.gateway.flags import by_field
+
 WAIT_S = 60.0
 AWKWARD = (
     'a"b',
@@ -254,3 +256,32 @@ def test_label_filters_of_networks_and_volumes_hold_with_any_characters(
         for name in ("mine", "other"):
             host.api("DELETE", f"/networks/{name}")
             host.api("DELETE", f"/volumes/{name}")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("containers", {"HostConfig": {"CapAdd": ["ODD"]}}, "HostConfig.CapAdd 'CAP_ODD': no such"),
+        ("containers", {"StopSignal": "ODD"}, "StopSignal 'ODD': unknown signal"),
+        ("containers", {"Env": ["=x"]}, "Env '=x': expected NAME=value"),
+        ("containers", {"WorkingDir": "here"}, "WorkingDir"),
+        ("containers", {"HostConfig": {"IpcMode": "odd"}}, "HostConfig.IpcMode: invalid IPC mode"),
+        ("containers", {"HostConfig": {"Sysctls": {"kernel.odd": "1"}}}, "HostConfig.Sysctls"),
+        ("containers", {"HostConfig": {"Dns": ["odd"]}}, "HostConfig.Dns"),
+        ("networks", {"IPAM": {"Config": [{"Subnet": "odd"}]}}, "IPAM.Config.Subnet: 'odd' is not"),
+    ],
+)
+def test_a_bad_value_is_400_with_its_field_and_not_with_a_flag(
+    host: RawHost, path: str, body: Any, message: str
+) -> None:
+    refused = host.api("POST", f"/v1.44/{path}/create", {"Image": host.image, "Name": "x", **body})
+    assert refused.status == 400
+    assert refused.message.startswith(message)
+
+
+def test_flags_are_told_apart_from_what_only_begins_like_one() -> None:
+    assert by_field("services", "--env 'x': odd") == "TaskTemplate.ContainerSpec.Env 'x': odd"
+    assert by_field("services", "--filter mode=odd: one of") == "invalid filter 'mode=odd': one of"
+    for message in ("--env-file x: odd", "--nothing: odd", "what --env says: odd", "--"):
+        assert by_field("services", message) == message
+    assert by_field("volumes", "--env 'x': odd") == "--env 'x': odd"

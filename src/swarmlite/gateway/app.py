@@ -31,6 +31,7 @@ from swarmlite.gateway.versions import Version
 
 log = logging.getLogger(__name__)
 
+_VERSION = re.compile(r"/v([0-9][0-9.]*)(/.*)")
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 Route = tuple[str, str, Handler]
 
@@ -94,11 +95,10 @@ class Gateway:
         try:
             response = await self._handled(request)
         except SwarmliteError as error:
-            response = answer(status_of(error), str(error))
+            response = self._refusal(request, error)
         except grpc.RpcError as error:
             # `AioRpcError`; translated here once for all handlers.
-            meant = rpc.translate(error, "the node")
-            response = answer(status_of(meant), str(meant))
+            response = self._refusal(request, rpc.translate(error, "the node"))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
@@ -107,6 +107,16 @@ class Gateway:
         if isinstance(request.protocol, Connection) and not isinstance(response, Hijacked):
             request.protocol.decline()
         return response
+
+    def _refusal(self, request: web.BaseRequest, error: SwarmliteError) -> web.StreamResponse:
+        message = str(error)
+        if message.startswith("--"):
+            # Loaded by the first that needs it: no list and no stream does.
+            from swarmlite.gateway.flags import by_field
+
+            path = _VERSION.sub(r"\2", request.rel_url.raw_path)
+            message = by_field(path.lstrip("/").partition("/")[0], message)
+        return answer(status_of(error), message)
 
     async def _handled(self, request: web.BaseRequest) -> web.StreamResponse:
         version, path = self._version(request.rel_url.raw_path)
@@ -121,7 +131,7 @@ class Gateway:
 
     def _version(self, path: str) -> tuple[Version, str]:
         """The version that is asked for, and the path behind it. Raises InvalidSpec."""
-        found = re.match(r"/v([0-9][0-9.]*)(/.*)", path)
+        found = _VERSION.match(path)
         if not found:
             return self._settings.newest, path
         version = Version.parse(found[1])
