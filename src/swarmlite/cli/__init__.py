@@ -12,6 +12,12 @@ from __future__ import annotations
 import os
 import sys
 
+SELDOM_USED = (
+    *("difflib", "inspect", "ipaddress", "ntpath", "subprocess"),
+    "google.protobuf.descriptor_database",
+)
+"""What libraries import and few commands use: loaded, a sixth of a command."""
+
 
 def main() -> None:
     """The entry point `swarmlite`; exits with the command's status."""
@@ -22,10 +28,13 @@ def main() -> None:
     if sys.argv[-1] in ("ls", "list"):
         _list()
     _complete()
-    from swarmlite.cli import later
-
-    later.install()
+    import gc
     import io
+
+    from swarmlite import deferred
+
+    deferred.defer(SELDOM_USED)
+    gc.set_threshold(50_000, 20, 50)  # what a command loads is no garbage; nor is most it makes
 
     from swarmlite.cli.app import run
 

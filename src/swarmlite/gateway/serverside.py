@@ -9,9 +9,10 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from importlib.machinery import ModuleSpec, PathFinder
 from types import MappingProxyType, ModuleType
 from typing import Any
+
+from swarmlite import deferred
 
 WEB = {
     **dict.fromkeys(("Response", "StreamResponse"), "aiohttp.web_response"),
@@ -21,11 +22,7 @@ WEB = {
 }
 """Names of aiohttp.web, and where they come from; applications, routes and files are the others."""
 
-WHEN_ASKED = frozenset(
-    {"attr.converters", "attr.filters", "attr.validators"}
-    # The implementation for who has no compiled one.
-    | {"google.protobuf.internal.python_message"}
-)
+WHEN_ASKED = ("attr.converters", "attr.filters", "attr.validators")
 """Modules that others import with themselves and do not look into."""
 
 
@@ -36,7 +33,7 @@ def prepare(*, tls: bool = False) -> None:
     """
     if "aiohttp" in sys.modules or importlib.util.find_spec("aiohttp") is None:
         return
-    sys.meta_path.insert(0, _WhenAsked())
+    deferred.defer(WHEN_ASKED)
     if not tls and "asyncio" not in sys.modules:
         sys.modules["ssl"] = None  # type: ignore[assignment]
     _place("aiohttp")
@@ -51,21 +48,6 @@ def loaded() -> None:
     modules: dict[str, ModuleType | None] = dict(sys.modules)
     if modules.get("ssl", sys) is None:
         del sys.modules["ssl"]
-
-
-class _WhenAsked:
-    """Finds the modules whose code is run when something of them is asked for."""
-
-    def find_spec(
-        self, name: str, path: Any = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The import system asks it first."""
-        if name not in WHEN_ASKED:
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = importlib.util.LazyLoader(spec.loader)
-        return spec
 
 
 def _place(package: str, names: Mapping[str, str] = MappingProxyType({})) -> None:

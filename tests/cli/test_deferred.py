@@ -7,18 +7,19 @@ import sys
 
 import pytest
 
-from swarmlite.cli import later
+from swarmlite.cli import SELDOM_USED
 
 
 def own(*lines: str) -> str:
-    """What a process prints that has installed `later` and runs these lines."""
-    script = "\n".join(("from swarmlite.cli import later", "later.install()", *lines))
+    """What a process prints that defers what is seldom used and runs these lines."""
+    first = ("from swarmlite import cli, deferred", "deferred.defer(cli.SELDOM_USED)")
+    script = "\n".join((*first, *lines))
     made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
 
-@pytest.mark.parametrize("name", sorted(later.NAMES - {"google.protobuf.internal.python_message"}))
+@pytest.mark.parametrize("name", SELDOM_USED)
 def test_a_module_is_loaded_by_its_first_use_and_not_by_imports(name: str) -> None:
     """However many import it; and it is the whole module then."""
     package, _, last = name.rpartition(".")

@@ -1,48 +1,36 @@
 """Modules that are loaded when something of them is first used, and not when they are imported.
 
-Libraries import them at their top for what few commands do: click to indent help and for prompts,
-dataclasses for signatures, protobuf for its version in pure Python. Loaded, they are a sixth of a
-command. importlib's own LazyLoader loads a module as soon as a second one imports it.
+Libraries import them at their top for what few processes do: click to indent help and for prompts,
+dataclasses for signatures, protobuf for its version in pure Python. importlib's own LazyLoader
+loads a module as soon as a second one imports it.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-NAMES = frozenset(
-    {
-        "difflib",
-        "inspect",
-        "ipaddress",
-        "ntpath",
-        "subprocess",
-        "google.protobuf.descriptor_database",
-        "google.protobuf.internal.python_message",
-    }
-)
-_GARBAGE = 50_000
-"""Objects between two looks for cycles: what is imported has none, and a command is short."""
 _loading = threading.RLock()
 
 
-def install() -> None:
-    """For this process, which is one command."""
-    sys.meta_path.insert(0, _Finder())
-    gc.set_threshold(_GARBAGE)
+def defer(names: Iterable[str]) -> None:
+    """Have these modules wait in this process, unless they are loaded already."""
+    sys.meta_path.insert(0, _Finder(frozenset(names)))
 
 
 class _Finder:
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """That of a module that can wait, with a loader that does."""
-        spec = PathFinder.find_spec(name, path, target) if name in NAMES else None
+        spec = PathFinder.find_spec(name, path, target) if name in self._names else None
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
