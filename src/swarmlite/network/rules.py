@@ -131,7 +131,8 @@ class Rules:
 
     async def changed_by_others(self) -> bool:
         """Whether anyone else changed the namespace's rules. Raises OSError."""
-        return await self._threads.run(lambda: nft.generation() != self._generation)
+        async with self._lock:  # or a change of our own that is on its way would be another's
+            return await self._threads.run(lambda: nft.generation() != self._generation)
 
     async def remove(self, tables: Iterable[Table]) -> None:
         """Take the tables away; safe when they are not there. Raises FailedPrecondition."""

@@ -58,6 +58,8 @@ from swarmlite.network.netlink.constants import (
 from swarmlite.network.netlink.links import link_head
 
 BATCH = 64
+RECEIVE_BYTES = 64 << 10
+"""The kernel puts 32 KiB at most into one answer."""
 """Messages sent before their answers are read; more could overrun the receive buffer."""
 SEND_BYTES = 64 << 10
 """As much goes in one message whatever the host's defaults are."""
@@ -137,13 +139,15 @@ class Socket:
             raise failure
 
     def _batch(self, messages: Sequence[Message], ignore: Sequence[int]) -> OSError | None:
-        first = self._sequence + 1
-        self._sequence += len(messages)
-        packed = [
-            struct.pack("=IHHII", 16 + len(body), kind, REQUEST | ACK | flags, first + n, 0) + body
-            for n, (kind, flags, body) in enumerate(messages)
-        ]
-        self._socket.send(b"".join(part + b"\0" * (-len(part) % 4) for part in packed))
+        first, last = self._sequence + 1, self._sequence + len(messages)
+        self._sequence = last
+        packed = []
+        for number, (kind, flags, body) in enumerate(messages, first):
+            # One answer is enough: what fails is answered whether asked for or not.
+            flags |= REQUEST | ACK if number == last else REQUEST
+            head = struct.pack("=IHHII", 16 + len(body), kind, flags, number, 0)
+            packed.append(head + body + b"\0" * (-len(body) % 4))
+        self._socket.send(b"".join(packed))
         return self._acknowledged(messages, first, ignore)
 
     def transaction(self, messages: Sequence[Message]) -> None:
@@ -183,20 +187,20 @@ class Socket:
         self, messages: Sequence[Message], first: int, ignore: Sequence[int]
     ) -> OSError | None:
         failure: OSError | None = None
-        waiting = len(messages)
-        while waiting:
+        last = first + len(messages) - 1
+        while True:
             for kind, sequence, body in self._receive():
-                if kind != NLMSG_ERROR or not first <= sequence < first + len(messages):
+                if kind != NLMSG_ERROR or not first <= sequence <= last:
                     continue
-                waiting -= 1
                 number = -struct.unpack_from("=i", body)[0]
                 if number and number not in ignore and failure is None:
                     what = _KINDS.get(messages[sequence - first][0], "netlink")
                     failure = OSError(number, f"{what}: {os.strerror(number)}")
-        return failure
+                if sequence == last:
+                    return failure
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
-        data = self._socket.recv(1 << 18)
+        data = self._socket.recv(RECEIVE_BYTES)
         offset = 0
         while offset + 16 <= len(data):
             length, kind, _flags, sequence, _pid = struct.unpack_from("=IHHII", data, offset)

@@ -1,0 +1,80 @@
+"""What the kernel answers to changes of ours: which one failed, and whose a change of rules was."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from swarmlite.network import netlink, netns, nft
+from swarmlite.network.rules import Rules, Wanted
+from swarmlite.network.ruleset import Members, Table
+
+TABLE = Table("ip own-changes", "set known { type ipv4_addr; }")
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[netns.Threads]:
+    """Threads in a network namespace of their own."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces")
+    outer, path = netns.Threads(None, workers=1), tmp_path / "own.ns"
+    namespace = asyncio.run(outer.run(lambda: netns.create(outer.host)))
+    netns.pin(namespace, path)
+    os.close(namespace)
+    threads = netns.Threads(path)
+    yield threads
+    threads.close()
+    outer.close()
+    netns.unpin(path)
+
+
+class Growing:
+    """What is wanted is one address more each time."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def wanted(self, without: Collection[str]) -> Wanted:
+        self._count += 1
+        known = frozenset(f"10.0.{n >> 8}.{n & 255}" for n in range(self._count * 500))
+        return Wanted({TABLE: Members(sets={"known": known})})
+
+    def owners(self) -> Mapping[str, bytes]:
+        return {}
+
+
+async def test_a_change_of_ours_that_is_on_its_way_is_nobody_elses(inside: netns.Threads) -> None:
+    """It was taken for one, and all rules were loaded again while many containers started."""
+    rules = Rules(inside, Growing())
+    for _ in range(3):
+        _, changed = await asyncio.gather(rules.refresh(), rules.changed_by_others())
+        assert not changed
+    await inside.run(lambda: nft.run("add table ip somebody-elses\n"))
+    assert await rules.changed_by_others()
+
+
+async def test_a_batch_tells_its_first_failure_and_does_all_the_rest(inside: netns.Threads) -> None:
+    """Only the last message is answered where none fails; a failure is, wherever it stands."""
+
+    def work() -> None:
+        channel = netlink.Socket(receive_bytes=0)
+        try:
+            up = netlink.set_link(netlink.LOOPBACK)
+            no_link, no_address = netlink.delete_link("nothing"), netlink.set_link(4711)
+            for batch in ([no_link, no_address, up], [up, no_link, no_address]):
+                with pytest.raises(OSError, match="No such device") as failed:
+                    channel.send(batch)
+                assert failed.value.errno == errno.ENODEV
+            address = netlink.add_address(netlink.LOOPBACK, "10.1.2.3", 32)
+            channel.send([no_link, *[up] * 100, no_link, address], ignore=[errno.ENODEV])
+            channel.send([up])
+            assert "10.1.2.3" in [own for _, own, _ in channel.addresses()]
+        finally:
+            channel.close()
+
+    await inside.run(work)
