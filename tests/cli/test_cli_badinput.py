@@ -20,6 +20,15 @@ import pytest
             "unknown flag: --fooo. See 'swarmlite service create --help'.",
         ),
         ("service create", 1, '"swarmlite service create" requires at least 1 argument.'),
+        (
+            "service update --rollback -d --image x --force web",
+            1,
+            "other flags may not be combined with --rollback: --",
+        ),
+        *(
+            (f"{kind} inspect --pretty --format x y", 1, "--format is incompatible with human")
+            for kind in ("service", "node", "secret", "config")
+        ),
         ("service inspect", 1, '"swarmlite service inspect" requires at least 1 argument.'),
         ("swarm join --token t", 1, '"swarmlite swarm join" requires exactly 1 argument.'),
         ("nonsense", 1, "unknown command: swarmlite nonsense. See 'swarmlite --help'."),

@@ -339,3 +339,18 @@ def test_an_image_that_no_registry_could_have_is_refused_at_create(run: Any, wor
     assert (result.status, result.err.count("\n")) == (1, 1)
     assert "must be lower case" in result.err
     assert run("service", "ls", "-q").out == ""
+
+
+@pytest.mark.parametrize("kind", ["service", "node", "secret", "config"])
+def test_what_is_shown_to_people_is_so_by_a_format_too_and_of_all_that_are_there(
+    run: Any, world: Any, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "file").write_text("text")
+    run("service", "create", "-d", "--no-resolve-image", "--name", "web", "nginx")
+    for one in ("secret", "config"):
+        run(one, "create", "web", str(tmp_path / "file"))
+    name = "alpha" if kind == "node" else "web"
+    shown = run(kind, "inspect", "--pretty", "nope", name, "nada")
+    assert shown.status == 1 and "ID:" in shown.out
+    assert [line.count("nope") + line.count("nada") for line in shown.err.splitlines()] == [1, 1]
+    assert run(kind, "inspect", "--format", "pretty", name).out == shown.out

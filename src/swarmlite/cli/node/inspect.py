@@ -10,7 +10,7 @@ from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.node import changing
 from swarmlite.cli.output import human
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.cli.showing import inspect_each, inspect_options, is_pretty, pretty_each
 from swarmlite.docker import cluster as shapes
 from swarmlite.model import units
 from swarmlite.proto.objects_pb2 import Node
@@ -23,10 +23,8 @@ from swarmlite.proto.objects_pb2 import Node
 @pass_session
 def command(session: Session, nodes: tuple[str, ...], form: str, pretty: bool) -> int:
     """Display detailed information on one or more nodes."""
-    if pretty:
-        for ref in nodes:
-            click.echo("\n".join(_pretty(changing.get(session, ref))))
-        return 0
+    if is_pretty(pretty, form):
+        return pretty_each(nodes, lambda ref: "\n".join(_pretty(changing.get(session, ref))))
     return inspect_each(nodes, lambda ref: shapes.node(changing.get(session, ref)), form)
 
 

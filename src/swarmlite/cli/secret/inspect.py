@@ -10,7 +10,7 @@ from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.output import human
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.cli.showing import inspect_each, inspect_options, is_pretty, pretty_each
 from swarmlite.docker import cluster as shapes
 from swarmlite.proto.control_pb2 import GetRequest
 from swarmlite.proto.objects_pb2 import Secret
@@ -23,16 +23,15 @@ from swarmlite.proto.objects_pb2 import Secret
 @pass_session
 def command(session: Session, names: tuple[str, ...], form: str, pretty: bool) -> int:
     """Display detailed information on one or more secrets."""
-    control = session.control
-    if pretty:
-        for name in names:
-            click.echo("\n".join(_pretty(client.call(control.GetSecret, GetRequest(ref=name)))))
-        return 0
-    return inspect_each(
-        names,
-        lambda ref: shapes.secret(client.call(control.GetSecret, GetRequest(ref=ref))),
-        form,
-    )
+    for_people, control = is_pretty(pretty, form), session.control
+
+    def get(ref: str) -> Secret:
+        found: Secret = client.call(control.GetSecret, GetRequest(ref=ref))
+        return found
+
+    if for_people:
+        return pretty_each(names, lambda ref: "\n".join(_pretty(get(ref))))
+    return inspect_each(names, lambda ref: shapes.secret(get(ref)), form)
 
 
 def _pretty(secret: Secret) -> Iterator[str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from swarmlite.cli import client
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.service import changing
-from swarmlite.cli.service.pretty import pretty
+from swarmlite.cli.service.pretty import pretty as for_people
 from swarmlite.cli.session import Session, pass_session
-from swarmlite.cli.showing import inspect_each, inspect_options
+from swarmlite.cli.showing import inspect_each, inspect_options, is_pretty, pretty_each
 from swarmlite.docker import services as shapes
 from swarmlite.errors import NotFound
 from swarmlite.proto.control_pb2 import ListNetworksResponse, ListRequest
+from swarmlite.proto.objects_pb2 import Service
 
 
 @click.command("inspect", cls=Command)
@@ -30,26 +29,15 @@ def command(session: Session, services: tuple[str, ...], form: str, pretty: bool
       swarmlite service inspect --pretty web
       swarmlite service inspect --format '{{json .Spec.TaskTemplate.Placement}}' web
     """
-    if pretty or form == "pretty":
-        return _print_pretty(session, services)
 
-    def shape(ref: str) -> dict[str, Any]:
+    def get(ref: str) -> Service:
         try:
-            return shapes.service(changing.get(session, ref))
+            return changing.get(session, ref)
         except NotFound as error:
             raise NotFound(f"no such service: {ref}") from error
 
-    return inspect_each(services, shape, form)
-
-
-def _print_pretty(session: Session, refs: tuple[str, ...]) -> int:
-    status = 0
-    reply: ListNetworksResponse = client.call(session.control.ListNetworks, ListRequest())
-    names = {network.id: network.spec.annotations.name for network in reply.networks}
-    for ref in refs:
-        try:
-            click.echo(pretty(changing.get(session, ref), names))
-        except NotFound:
-            click.echo(f"no such service: {ref}", err=True)
-            status = 1
-    return status
+    if is_pretty(pretty, form):
+        reply: ListNetworksResponse = client.call(session.control.ListNetworks, ListRequest())
+        names = {network.id: network.spec.annotations.name for network in reply.networks}
+        return pretty_each(services, lambda ref: for_people(get(ref), names))
+    return inspect_each(services, lambda ref: shapes.service(get(ref)), form)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from swarmlite.cli import client
 from swarmlite.cli.image.pinning import pin
@@ -17,6 +18,7 @@ from swarmlite.cli.service.flags.scalars import SCALARS, WORDS
 from swarmlite.cli.service.flags.table import update_options
 from swarmlite.cli.service.progress import converge
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.errors import InvalidSpec
 from swarmlite.model.validate import validate_service
 from swarmlite.proto.control_pb2 import ListNetworksResponse, ListRequest
 from swarmlite.proto.specs_pb2 import ServiceSpec
@@ -50,6 +52,7 @@ def command(session: Session, /, service: str, **values: Any) -> None:
       swarmlite service update --force web
     """
     if values["rollback"]:
+        _refuse_others()
         before = changing.roll_back(session, service)
     else:
         before = changing.change(session, service, lambda spec: _edit(session, spec, values))
@@ -62,6 +65,17 @@ def command(session: Session, /, service: str, **values: Any) -> None:
             before=before,
             rollback=values["rollback"],
         )
+
+
+def _refuse_others() -> None:
+    """What else was asked for would be passed over. Raises InvalidSpec."""
+    ctx = click.get_current_context()
+    alone = {"service", "rollback", "detach", "quiet"}
+    for param in ctx.command.params:
+        name = param.name or ""
+        source = ctx.get_parameter_source(name)
+        if name not in alone and source is ParameterSource.COMMANDLINE:
+            raise InvalidSpec(f"other flags may not be combined with --rollback: {param.opts[0]}")
 
 
 def _edit(session: Session, spec: ServiceSpec, values: dict[str, Any]) -> ServiceSpec:

@@ -80,13 +80,14 @@ def _policy(which: Which) -> list[Scalar]:
     actions = {"pause": UpdateConfig.PAUSE, "continue": UpdateConfig.CONTINUE}
     if which == "update":
         actions["rollback"] = UpdateConfig.ROLLBACK
+    a = "an" if which == "update" else "a"
     orders = {"start_first": UpdateConfig.START_FIRST, "stop_first": UpdateConfig.STOP_FIRST}
     rows = [
         Scalar(
             (f"--{which}-parallelism",),
             _set(which, "parallelism"),
             COUNT,
-            f"Maximum number of tasks in a {which} at once (0: all; 1)",
+            f"Maximum number of tasks in {a} {which} at once (0: all; 1)",
         ),
         Scalar(
             (f"--{which}-delay",), _set_duration(which, "delay"), DURATION, "Delay between tasks"
@@ -101,7 +102,7 @@ def _policy(which: Which) -> list[Scalar]:
             (f"--{which}-max-failure-ratio",),
             _set(which, "max_failure_ratio"),
             parsed(ratio, "float"),
-            f"Failure rate to tolerate during a {which}",
+            f"Failure rate to tolerate during {a} {which}",
         ),
         Scalar(
             (f"--{which}-failure-action",),
@@ -109,7 +110,12 @@ def _policy(which: Which) -> list[Scalar]:
             one_of(**actions),
             f"Action on {which} failure ({', '.join(actions)})",
         ),
-        Scalar((f"--{which}-order",), _set(which, "order"), one_of(**orders), f"{which} order"),
+        Scalar(
+            (f"--{which}-order",),
+            _set(which, "order"),
+            one_of(**orders),
+            f"{which.capitalize()} order (start-first, stop-first)",
+        ),
     ]
     deadline = Scalar(
         ("--update-progress-deadline",),
@@ -152,7 +158,10 @@ def _restart_duration(field: str) -> Callable[[ServiceSpec, int], None]:
 
 POLICIES = [
     Scalar(
-        ("--restart-condition",), _condition, one_of(**CONDITIONS), "Restart when condition is met"
+        ("--restart-condition",),
+        _condition,
+        one_of(**CONDITIONS),
+        "Restart when it is met: none, on-failure, any (any)",
     ),
     Scalar(
         ("--restart-delay",), _restart_duration("delay"), DURATION, "Delay between attempts (5s)"
