@@ -51,14 +51,11 @@ def command(session: Session, /, image: str, args: tuple[str, ...], **values: An
     if not wanted.annotations.name:
         wanted.annotations.name = free_service_name()
     control = session.control
-    # What is wrong with the spec is said before a registry is asked, which takes its time.
-    client.call(control.CreateService, CreateServiceRequest(spec=wanted, check_only=True))
-    pin(
-        session,
-        wanted.task,
-        resolve=not values["no_resolve_image"],
-        send_auth=values["with_registry_auth"],
-    )
+    resolve = not values["no_resolve_image"]
+    if resolve:
+        # What is wrong with the spec is said before a registry is asked, which takes its time.
+        client.call(control.CreateService, CreateServiceRequest(spec=wanted, check_only=True))
+    pin(session, wanted.task, resolve=resolve, send_auth=values["with_registry_auth"])
     service: Service = client.call(control.CreateService, CreateServiceRequest(spec=wanted))
     click.echo(service.id)
     if not values["detach"]:
