@@ -44,6 +44,7 @@ _WORDS = {
     "ntpath": "join",
     "subprocess": "run",
     "google.protobuf.descriptor_database": "DescriptorDatabase",
+    "google.protobuf.internal.python_message": "GeneratedProtocolMessageType",
 }
 
 

@@ -15,6 +15,7 @@ import sys
 SELDOM_USED = (
     *("difflib", "inspect", "ipaddress", "ntpath", "subprocess"),
     "google.protobuf.descriptor_database",
+    "google.protobuf.internal.python_message",
 )
 """What libraries import and few commands use: loaded, a sixth of a command."""
 
