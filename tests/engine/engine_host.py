@@ -188,7 +188,11 @@ class EngineHost:
         """What there is beyond running containers."""
         paths = self.node.paths
         found = [f"supervised {state.id[:12]}" for state in await self.node.containers()]
-        found += [f"folder {path.name}" for path in paths.containers_dir.iterdir()]
+        found += [
+            f"folder {path.name}"
+            for path in paths.containers_dir.iterdir()
+            if not path.name.startswith(".")
+        ]
         bundles = Path(f"/proc/{self.node.init}/root{paths.bundles_dir}")
         found += [f"bundle {path.name}" for path in bundles.iterdir()]
         found += [f"netns {path.name}" for path in paths.netns_dir.iterdir() if path.name != "host"]

@@ -9,6 +9,7 @@ import pytest
 
 from swarmlite.engine.records import Record, Records
 from swarmlite.proto.containers_pb2 import Container, ContainerRestartPolicy, ContainerState
+from swarmlite.storage import trees
 
 ALWAYS = ContainerRestartPolicy.ALWAYS
 
@@ -74,3 +75,15 @@ async def test_the_disk_is_waited_for_where_a_restart_policy_goes_by_it(
     record.state.status = ContainerState.RUNNING
     await records.save(record, doing=True)
     assert bool(synced) is waits
+
+
+async def test_a_removal_that_was_cut_short_is_ended_by_the_next_process(tmp_path: Path) -> None:
+    """The folder was renamed out of its place: it is no container, and it goes."""
+    records = Records(tmp_path)
+    record = added(records)
+    await records.save(record)
+    trees.renamed_aside(record.folder)
+    after = Records(tmp_path)
+    assert after.load() == [] and list(after) == []
+    trees.wait_for_discards()
+    assert list(tmp_path.iterdir()) == []

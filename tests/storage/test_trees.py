@@ -164,3 +164,16 @@ def test_a_tree_that_changes_while_it_is_measured(tmp_path: Path) -> None:
         going.set()
         mover.join()
     assert trees.size(tmp_path / "root") == 2000
+
+
+def test_what_is_set_aside_leaves_its_place_at_once_and_the_disk_soon(tmp_path: Path) -> None:
+    """Nobody who ends a container waits for the disk; many of them do not pile up."""
+    place = tmp_path / "containers/c1"
+    for _ in range(trees.MAX_ASIDE + 8):
+        (place / "logs").mkdir(parents=True)
+        (place / "logs/file").write_bytes(b"x")
+        trees.set_aside(place)
+        assert not place.exists()
+    trees.set_aside(place)  # one that is not there is no error
+    trees.wait_for_discards()
+    assert list(place.parent.iterdir()) == []

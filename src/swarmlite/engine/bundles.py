@@ -44,7 +44,7 @@ def mount(root: Path) -> None:
 def put(record: Record, write: Callable[[Path], T]) -> T:
     """`write` to the bundle's folder; where that is full, to the container's. Raises OSError."""
     try:
-        if not os.path.exists(record.bundle):  # noqa: PTH110
+        with contextlib.suppress(FileExistsError):
             os.mkdir(record.bundle, 0o700)  # noqa: PTH102
         return write(record.bundle)
     except OSError as error:

@@ -26,6 +26,7 @@ from swarmlite.engine.exits import Exit
 from swarmlite.errors import AlreadyExists, InvalidSpec, NotFound, ResourceExhausted
 from swarmlite.kernel import durable
 from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerState
+from swarmlite.storage import trees
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,9 @@ class Records:
         """Read what is on disk; the ids of folders that have no record. Raises OSError."""
         without = []
         for folder in sorted(self.directory.iterdir()):
+            if folder.name.startswith(trees.GONE):
+                trees.discard(folder)
+                continue
             try:
                 message = _read(folder)
             except (OSError, DecodeError) as error:

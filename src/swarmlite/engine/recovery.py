@@ -187,7 +187,8 @@ class Recovery:
 
 
 def _names(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return [name for name in names if not name.startswith(trees.GONE)]
 
 
 def _end(record: Record, found: State | None) -> Exit:

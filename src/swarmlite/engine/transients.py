@@ -93,7 +93,7 @@ class _Folder:
 
     async def undo(self, record: Record) -> None:
         """With all in it."""
-        await asyncio.to_thread(trees.remove, record.folder)
+        await asyncio.to_thread(trees.set_aside, record.folder)
 
 
 class _Process:

@@ -13,6 +13,7 @@ import array
 import contextlib
 import errno
 import fcntl
+import functools
 import itertools
 import os
 import stat
@@ -26,6 +27,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602  # FS_IOC_*, linux/fs.h
 _IMMUTABLE_OR_APPEND = 0x10 | 0x20
 _TRIES = 3
+GONE = ".gone-"
+"""How the names begin of what was set aside."""
+MAX_ASIDE = 64
 
 
 def remove(path: Path, *, dir_fd: int | None = None) -> None:
@@ -64,6 +68,63 @@ def sweep(path: Path) -> bool:
     return True
 
 
+def set_aside(path: Path) -> None:
+    """Have a tree gone from its place when this returns, and from the disk soon after. Blocks.
+
+    What an untimely end of the process leaves beside its place its owner sweeps at the next start.
+    Raises OSError.
+    """
+    if (gone := renamed_aside(path)) is not None:
+        sweep_later(gone)
+
+
+def renamed_aside(path: Path) -> Path | None:
+    """Rename a tree to `.gone-...` beside its place; None where there is none. Raises OSError."""
+    gone = path.with_name(f"{GONE}{path.name}-{os.urandom(4).hex()}")
+    try:
+        os.rename(path, gone)  # noqa: PTH104
+    except FileNotFoundError:
+        return None
+    return gone
+
+
+def sweep_later(path: Path) -> None:
+    """`sweep` by a thread that does so for one after the other; waits while it has many to do."""
+    _aside().put(path)
+
+
+class _Aside:
+    """Sweeps what it is given, by a thread that begins with the first."""
+
+    def __init__(self) -> None:
+        import queue  # not above: the unpacker starts once a layer, and sets nothing aside
+
+        self._paths = queue.Queue[Path](MAX_ASIDE)
+        self._beginning = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def put(self, path: Path) -> None:
+        with self._beginning:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="storage-aside", daemon=True)
+                self._thread.start()
+        self._paths.put(path)
+
+    def wait(self) -> None:
+        self._paths.join()
+
+    def _run(self) -> None:
+        while True:
+            path = self._paths.get()
+            sweep(path)
+            self._paths.task_done()
+
+
+@functools.cache
+def _aside() -> _Aside:
+    return _Aside()
+
+
 def discard(*paths: Path) -> None:
     """`sweep` in a thread of its own. Whoever calls has renamed them out of sight before."""
     if not paths:
@@ -79,7 +140,8 @@ def discard(*paths: Path) -> None:
 
 
 def wait_for_discards() -> None:
-    """Wait until everything that was discarded so far is gone. Blocks."""
+    """Wait until everything that was discarded or set aside so far is gone. Blocks."""
+    _aside().wait()
     for thread in list(_discards):
         thread.join()
 

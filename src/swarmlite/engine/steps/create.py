@@ -43,7 +43,7 @@ class Folder:
 
     async def undo(self, record: Record) -> None:
         """The folder, with logs and all; image and volumes are no longer held for it."""
-        await asyncio.to_thread(trees.remove, record.folder)
+        await asyncio.to_thread(trees.set_aside, record.folder)
         self._leases.release(record.owner)
 
 

@@ -80,18 +80,11 @@ class KeyedSnapshots:
     def remove(self, key: str) -> None:
         """See types.Snapshots."""
         folder = self._folder(key)
-        with self._changing:
-            trash = self._root / f".gone-{key}"
-            try:
-                trees.remove(trash)  # of an earlier one of this name
-                os.rename(folder, trash)  # noqa: PTH104
-            except FileNotFoundError:
-                self._chains.pop(key, None)
-                return
-            except OSError as error:
-                raise translated(error, self._root) from error
+        with self._changing, translating(self._root):
+            gone = trees.renamed_aside(folder)
             self._chains.pop(key, None)
-        trees.sweep(trash)
+        if gone is not None:
+            trees.sweep_later(gone)
 
     def keys(self) -> list[str]:
         """See types.Snapshots."""
@@ -107,7 +100,7 @@ class KeyedSnapshots:
 
     def _read(self) -> None:
         for folder in self._root.iterdir():
-            if folder.name.startswith((".gone-", ".part-")):
+            if folder.name.startswith((trees.GONE, ".part-")):
                 trees.discard(folder)
             elif not folder.name.startswith("."):
                 with contextlib.suppress(OSError, NotFound):
