@@ -130,6 +130,17 @@ def test_a_chosen_context_is_left_to_the_command(
     assert light.listed(["service", "ls"]) is None
 
 
+@pytest.mark.parametrize("line", ["--help", "service ls", "service ls -q", "node ls"])
+def test_without_an_output_a_command_ends_as_with_one(run: Any, services: Any, line: str) -> None:
+    """As daemons start them: descriptors 1 and 2 are closed."""
+    for closed in (">&-", ">&- 2>&-"):
+        command = [sys.executable, "-IS", "-c", LAUNCHER, *line.split()]
+        made = subprocess.run(
+            ["sh", "-c", f'exec "$@" {closed}', "sh", *command], stderr=subprocess.PIPE, check=False
+        )
+        assert (made.returncode, made.stderr) == (0, b"")
+
+
 SLOW = {"pickle", "google.protobuf.text_format", "_posixsubprocess", "_ctypes", "ssl", "asyncio"}
 """What libraries would load for python_message and subprocess, and others for their own use."""
 OF_OTHERS = {

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import random
 
-from swarmlite.manager.logorder import HISTORY_S, MAX_HELD_BYTES, WINDOW_S, Window
+import pytest
+
+from swarmlite.manager import logorder
+from swarmlite.manager.logorder import (
+    HISTORY_S,
+    LINE_BYTES,
+    MAX_HELD_BYTES,
+    WINDOW_S,
+    Window,
+)
 from swarmlite.proto.control_pb2 import LOG_STDERR, LOG_STDOUT, LogMessage
 
 
@@ -84,6 +93,23 @@ def test_too_much_is_not_held() -> None:
     shown = [text[:2] for text in texts(window.due(now=0))]
     assert shown == [f"{number:02}" for number in range(6)]
     assert [text[:2] for text in texts(window.due(now=1))] == [f"{n:02}" for n in range(6, 12)]
+
+
+def test_lines_that_always_come_too_fast_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Empty ones too, which are no bytes, and those of tasks that come and go."""
+    monkeypatch.setattr(logorder, "MAX_HELD_BYTES", 50 * LINE_BYTES)
+    window = live()
+    for number in range(1, 10):
+        lines = [line(number, task=f"{number}/{each}") for each in range(100)]
+        for each in lines:
+            each.data = b""
+        window.add(lines, now=number)
+        assert window.due(now=number)
+        assert max(map(len, (window._held, window._arrivals))) <= 100
+    assert window.due(now=20)
+    assert not (window._held or window._arrivals or window._of_writer)
 
 
 def test_nothing_is_lost_or_told_twice_however_lines_come() -> None:

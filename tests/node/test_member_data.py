@@ -17,9 +17,13 @@ def test_a_member_begins_once(tmp_path: Path) -> None:
     etcdcmd.check_data(data)
     assert not etcdcmd.has_data(data)
     etcdcmd.check_data(data)  # it has yet to start
-    (data / "member").mkdir()
+    log = data / "member" / "wal" / f"{0:016x}-{0:016x}.wal"
+    log.parent.mkdir(parents=True)
+    assert not etcdcmd.has_data(data)
+    etcdcmd.check_data(data)  # it was ended before it had begun its log
+    log.touch()
     assert etcdcmd.has_data(data)
     etcdcmd.check_data(data)
-    (data / "member").rmdir()
+    log.unlink()
     with pytest.raises(FileNotFoundError, match=f"the store's data in {data} are gone"):
         etcdcmd.check_data(data)

@@ -143,6 +143,13 @@ def test_both_run():
     assert said.count("1 failed, 1 passed in") == 1
 
 
+def test_who_names_no_folders_has_one_run_however_many_may_go_at_once(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(GOOD)
+    code, said = retry(tmp_path, "--at-once=3")
+    assert code == 0
+    assert said.count("1 passed") == 1
+
+
 def test_who_ends_the_run_ends_all_of_it(tmp_path: Path) -> None:
     """SIGTERM to the command alone, as a supervisor sends it."""
     shutil.copy(Path(__file__).parents[1] / "conftest.py", tmp_path)

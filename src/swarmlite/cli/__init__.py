@@ -22,6 +22,8 @@ SELDOM_USED = (
 
 def main() -> None:
     """The entry point `swarmlite`; exits with the command's status."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by the caller
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     if sys.argv[1:] == ["system", "dial-stdio"]:
         _dial()  # once for each connection by ssh: the tree of commands is not needed for it
     if sys.argv[1:] in (["--help"], ["-h"]):

@@ -34,7 +34,7 @@ from swarmlite.proto.dispatcher_pb2 import LogChunk, LogSubscription, ManagerMes
 from swarmlite.proto.objects_pb2 import Node, Task
 
 from .logforward import Forward, holders
-from .logorder import Window
+from .logorder import LINE_BYTES, Window
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +43,6 @@ MAX_SELECTED = 10_000
 
 OWN = ""
 """Of a node whose session is with this manager."""
-
-LINE_BYTES = 256
-"""What a line takes in memory, beside its text."""
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """Of lines that a slow client has not taken yet; beyond it its call ends."""

@@ -16,7 +16,9 @@ from swarmlite.proto.control_pb2 import LogMessage, LogStream
 
 WINDOW_S = 0.2
 HISTORY_S = 2.0
-MAX_HELD_BYTES = 4 * 1024 * 1024
+LINE_BYTES = 256
+"""What a line takes in memory, beside its text."""
+MAX_HELD_BYTES = 16 * 1024 * 1024
 """Beyond it the oldest go at once."""
 
 Writer = tuple[str, "LogStream.ValueType"]
@@ -35,6 +37,7 @@ class Window:
         self._held: list[tuple[Key, LogMessage]] = []
         self._arrivals: deque[tuple[float, Key]] = deque()
         self._of_writer: dict[Writer, tuple[int, int]] = {}
+        """Times that a writer's next line is not to stand before."""
         self._bytes = self._count = 0
 
     def add(self, lines: Iterable[LogMessage], now: float) -> None:
@@ -45,22 +48,21 @@ class Window:
             stamp = self._of_writer[writer] = max(stamp, self._of_writer.get(writer, stamp))
             key = stamp, self._count
             self._count += 1
-            self._bytes += len(line.data)
+            self._bytes += len(line.data) + LINE_BYTES
             heapq.heappush(self._held, (key, line))
             self._arrivals.append((now, key))
             self._last_came = now
 
     def due(self, now: float) -> list[LogMessage]:
         """Those that have waited, and what is older, in order."""
-        if self._bytes > MAX_HELD_BYTES:
-            return self._until(heapq.nsmallest(max(len(self._held) // 2, 1), self._held)[-1][0])
-        if now < self._due_at():
-            return []
-        self._history = False
         newest: Key | None = None
-        while self._arrivals and self._arrivals[0][0] + WINDOW_S <= now:
-            _, key = self._arrivals.popleft()
-            newest = key if newest is None else max(newest, key)
+        if self._bytes > MAX_HELD_BYTES:
+            newest = heapq.nsmallest(max(len(self._held) // 2, 1), self._held)[-1][0]
+        if now >= self._due_at():
+            self._history = False
+            while self._arrivals and self._arrivals[0][0] + WINDOW_S <= now:
+                _, key = self._arrivals.popleft()
+                newest = key if newest is None else max(newest, key)
         return [] if newest is None else self._until(newest)
 
     def wait_s(self, now: float) -> float | None:
@@ -78,6 +80,8 @@ class Window:
         found = []
         while self._held and self._held[0][0] <= newest:
             line = heapq.heappop(self._held)[1]
-            self._bytes -= len(line.data)
+            self._bytes -= len(line.data) + LINE_BYTES
             found.append(line)
+        if not self._held:  # what is to come is behind all that went
+            self._of_writer.clear()
         return found

@@ -14,8 +14,17 @@ OWN = {
     "fd53:4c03::/96": "encrypted networks",
 }
 """Prefixes of each node's own wiring, and what it has them for."""
-_UNUSABLE = [ipaddress.ip_network(text) for text in ("0.0.0.0/8", "::/8")]
-"""RFC 1122, section 3.2.1.3: this host; RFC 4291, section 2.5.5: IPv4 in the form of IPv6."""
+_UNUSABLE = (
+    "0.0.0.0/8",  # RFC 1122, section 3.2.1.3: this host
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "::/8",  # RFC 4291, section 2.5.5: IPv4 in the form of IPv6, and loopback
+    "fe80::/10",
+    "ff00::/8",
+)
+"""Of this host, of one link and of many: RFC 6890, its tables."""
 
 
 def parse(where: str, text: str) -> Subnet:
@@ -34,14 +43,14 @@ def parse(where: str, text: str) -> Subnet:
 def of_hosts(text: str, where: str = "--subnet") -> Subnet:
     """As `parse`, for one whose addresses containers may have."""
     subnet = parse(where, text)
-    special = subnet.is_loopback or subnet.is_multicast or subnet.is_link_local
-    if special or any(_overlap(subnet, other) for other in _UNUSABLE):
+    if any(_overlap(subnet, other) for other in _UNUSABLE):
         raise InvalidSpec(f"{where} {subnet}: is not a range of host addresses")
     for own, use in OWN.items():
-        if _overlap(subnet, ipaddress.ip_network(own)):
+        if _overlap(subnet, own):
             raise InvalidSpec(f"{where} {subnet}: overlaps {own}, which nodes use for {use}")
     return subnet
 
 
-def _overlap(one: Subnet, other: Subnet) -> bool:
+def _overlap(one: Subnet, text: str) -> bool:
+    other = ipaddress.ip_network(text)
     return one.version == other.version and one.overlaps(other)

@@ -21,7 +21,8 @@ def await_first_start(data_dir: Path) -> None:
 
 def has_data(data_dir: Path) -> bool:
     """Whether the member has begun; from then on it must not begin again. Raises OSError."""
-    begun = (data_dir / "member").is_dir()
+    # Its log is what etcd itself goes by: without one it begins, whatever else is there.
+    begun = any((data_dir / "member" / "wal").glob("*.wal"))
     if begun:
         (data_dir / _AWAITED).unlink(missing_ok=True)
     return begun

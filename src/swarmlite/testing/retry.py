@@ -89,7 +89,7 @@ def run(
     """Run, try again, judge; the exit code."""
     options = _options(arguments)
     places = [word for word in arguments if word not in options]
-    parts = [[*options, place] for place in places] if at_once > 1 else [list(arguments)]
+    parts = [[*options, place] for place in places] if places and at_once > 1 else [list(arguments)]
     codes, failed = _run(parts, at_once)
     # A folder whose tests run only when asked for has none here.
     codes = codes - {pytest.ExitCode.NO_TESTS_COLLECTED} or codes
