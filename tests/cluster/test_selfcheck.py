@@ -317,6 +317,14 @@ async def test_an_etcd_that_has_gone_back_takes_nothing_away(
             service.id for service in mine.view.services
         }
         assert not mine.connected
+        # Nor once it has come further than it was.
+        for _ in range(600):
+            await client.put(key_of("guards", "any"), b"")
+        with pytest.raises(Unavailable, match="etcd has gone back"):
+            await mine.commit([Put(a_service("new"))])
+        assert {service.id for service in services} == {
+            service.id for service in mine.view.services
+        }
 
 
 async def _late(*arguments: Any) -> AsyncIterator[Batch]:

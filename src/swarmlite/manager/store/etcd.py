@@ -250,6 +250,7 @@ class EtcdStore:
         """The revision and the items that differ, when there are any. Raises AlreadyExists for a
         name that is taken, GuardMoved, Fenced, Unavailable.
         """
+        self._mirror.refuse_if_gone_back()
         for _ in range(NAME_ATTEMPTS):
             result = await self._attempt(items, fence, guard)
             if result is not None:

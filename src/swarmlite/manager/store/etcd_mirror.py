@@ -91,6 +91,8 @@ class Mirror:
         """Set once the view is whole for the first time."""
         self.connected = False
         """Whether the watch is in place now; else the view may be old."""
+        self.gone_back = ""
+        """Why etcd is not followed any more, nor written to, as long as this process lives."""
         self.checked = 0
         """The revision up to which the view is known to be right: by a list, or by a check."""
         self.mark_key = b""
@@ -132,6 +134,7 @@ class Mirror:
         delay_s, relist = RETRY_S[0], True
         while True:
             try:
+                self.refuse_if_gone_back()
                 if relist:
                     await self._list(resync=self.listed.is_set())
                     relist = False
@@ -164,6 +167,11 @@ class Mirror:
                 log.exception("the mirror failed: listing again")
                 self.connected, relist = False, True
                 await asyncio.sleep(RETRY_S[1])
+
+    def refuse_if_gone_back(self) -> None:
+        """Raise Unavailable where etcd has less than the view: also once it has come further."""
+        if self.gone_back:
+            raise Unavailable(self.gone_back)
 
     async def _learnt(self, missing: UnknownKey) -> bool:
         """Whether the key is there now; what is sealed with it is waited for, not passed over."""
@@ -327,11 +335,12 @@ class Mirror:
         async for revision, kvs in self._client.pages(PREFIX):
             if revision < before:
                 # Taken up it would be a removal of all that came later, containers included.
-                raise Unavailable(
+                self.gone_back = (
                     f"etcd has gone back from revision {before} to {revision}: it lost data, or"
                     " older data were brought back. What runs goes on and nothing is written: bring"
-                    " its own back, or start managers' swarmlited again to go on with these"
+                    " its own back where they are, then start managers' swarmlited again"
                 )
+                self.refuse_if_gone_back()
             tables.revision = revision
             for kv in kvs:
                 if kv.key.startswith(GUARDS):
