@@ -73,9 +73,9 @@ def objects(run: Any, world: Any, tmp_path: Path) -> dict[str, str]:
     run("config", "create", "none", str(tmp_path / "file"))
     assert run("node", "update", "--label-add", "rack=1", "alpha").status == 0
     ids = {kind: result.out.strip() for kind, result in made.items()}
-    while not (tasks := world.store.view.tasks.of_service(ids["service"])):
+    while "1/1" not in run("service", "ls").out:
         pass
-    [task] = tasks.values()
+    [task] = world.store.view.tasks.of_service(ids["service"]).values()
     assert short_task_name(task) == "shop_web.1"
     return {**ids, "task": task.id, "node": world.node_id}
 

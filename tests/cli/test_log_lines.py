@@ -146,3 +146,14 @@ def test_what_is_too_much_to_be_held_is_still_printed_whole(monkeypatch: Any) ->
     seen = [line.timestamp.seconds for line in service_logs.in_order(sent)]
     assert sorted(seen) == seen
     assert len(seen) == 100
+
+
+def test_every_line_is_as_wide_as_the_longest_name_needs(run: Any, world: Any) -> None:
+    """Also those before the task whose name is the longest says anything."""
+    world.running = True
+    run("service", "create", "-d", "--no-resolve-image", "--replicas", "10", "--name", "web", "x")
+    while "10/10" not in run("service", "ls").out:
+        pass
+    lines = run("service", "logs", "--no-task-ids", "web").out.splitlines()
+    assert len(lines) == 10
+    assert {line.index("|") for line in lines} == {len("web.10@alpha    ")}

@@ -137,6 +137,7 @@ class _Labels:
 
     def __init__(self, session: Session, tasks: list[Task], options: Mapping[str, Any]) -> None:
         self._session, self._options = session, options
+        self._selected = tasks
         self._tasks = {task.id: task for task in tasks}
         self._nodes: dict[str, str] = {}
         self._width = 0
@@ -162,6 +163,13 @@ class _Labels:
     def _name(self, task_id: str, node_id: str) -> str:
         if task_id not in self._tasks or node_id not in self._nodes:
             self._learn()
+            # From the first line on as wide as any of them may need.
+            placed = [task for task in self._selected if task.node_id]
+            widths = [len(self._shown(task.id, task.node_id)) for task in placed]
+            self._width = max([self._width, *widths])
+        return self._shown(task_id, node_id)
+
+    def _shown(self, task_id: str, node_id: str) -> str:
         task = self._tasks.get(task_id)
         shown = task_id if self._options["no_trunc"] else task_id[:12]
         if task is None or self._options["no_resolve"]:
