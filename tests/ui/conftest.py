@@ -72,6 +72,18 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         driver.quit()
 
 
+@pytest.fixture(scope="module")
+def shop(
+    cluster: Cluster, image: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The name of a stack that is deployed."""
+    file = tmp_path_factory.mktemp("stack") / "stack.yml"
+    file.write_text(f"services: {{app: {{image: {image[0]!r}, command: [sleep, '1000']}}}}\n")
+    cluster.manager.cli("stack", "deploy", "--detach", "-c", str(file), "shop")
+    yield "shop"
+    cluster.manager.cli("stack", "rm", "shop")
+
+
 @pytest.fixture
 def admin(cluster: Cluster, browser: Any) -> Any:
     """The browser, signed in, with a window of a usual size."""

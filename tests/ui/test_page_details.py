@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,6 +14,8 @@ import pytest
 from page_client import WAIT_S, ask, base, field_of, page, session, signed_in, tasks, token_of
 
 from swarmlite.testing import Cluster
+from swarmlite.testing.images import busybox
+from swarmlite.testing.oci import docker_archive
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -156,6 +160,28 @@ def test_networks_volumes_secrets_and_configs_are_listed_and_what_they_hold_is_n
         assert "<td>web</td>" in text
         assert "needle" not in text
     assert "None." in page(cluster, "/stacks", cookie)
+
+
+def test_a_node_shows_images_and_volumes_of_no_task_too(
+    cluster: Cluster, image: list[str], tmp_path: Path
+) -> None:
+    """To a reader as to everybody; labels and options to nobody."""
+    spare = replace(busybox().named("spare/tool:7"), settings={"Labels": {"pass": "needle"}})
+    archive = tmp_path / "spare.tar"
+    archive.write_bytes(docker_archive([spare]))
+    cluster.manager.cli("load", "-q", "-i", str(archive))
+    cluster.manager.cli("volume", "create", "--label", "pass=needle", "unused")
+    try:
+        text = page(cluster, "/node/self", signed_in(cluster, "reader"))
+    finally:
+        cluster.manager.cli("volume", "rm", "unused")
+        cluster.manager.cli("rmi", "spare/tool:7")
+    images, _, volumes = text.partition(">Images<")[2].partition(">Volumes<")
+    assert "spare/tool:7" in images
+    assert f"{image[0].rpartition(':')[0]}@sha256:" in images
+    assert "<td>unused</td><td>local</td>" in volumes
+    assert re.search(r"<td>kept</td><td>local</td><td>[^<]+</td><td>[1-9]", volumes)
+    assert "needle" not in text
 
 
 def test_a_service_shows_what_its_tasks_used_lately(cluster: Cluster) -> None:

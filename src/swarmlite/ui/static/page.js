@@ -1,4 +1,11 @@
 "use strict";
+// Escape closes the part that is open around the focus; where nothing is, a plan is left.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const part = document.activeElement.closest("details[open]");
+  const cancel = document.querySelector("a.cancel");
+  if (part) { part.open = false; part.querySelector("summary").focus(); } else if (cancel) cancel.click();
+});
 // The overview is rendered by the server; each picture that comes takes the place of the last one.
 const live = document.getElementById("live");
 if (live) {
