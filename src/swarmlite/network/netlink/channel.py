@@ -58,9 +58,9 @@ from swarmlite.network.netlink.constants import (
 from swarmlite.network.netlink.links import link_head
 
 BATCH = 64
+"""Messages sent before their answers are read; more could overrun the receive buffer."""
 RECEIVE_BYTES = 64 << 10
 """The kernel puts 32 KiB at most into one answer."""
-"""Messages sent before their answers are read; more could overrun the receive buffer."""
 SEND_BYTES = 64 << 10
 """As much goes in one message whatever the host's defaults are."""
 _SO_SNDBUFFORCE = 32
