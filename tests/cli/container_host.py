@@ -64,7 +64,11 @@ class Host(threading.Thread):
 
     def boot(self) -> None:
         self.start()
-        assert self._ready.wait(WAIT_S)
+        try:
+            assert self._ready.wait(WAIT_S), "the host is not up"
+        except BaseException:  # or who ends the run: the thread would keep it from ending
+            self.stop()
+            raise
         if self._failure is not None:
             raise self._failure
 
