@@ -81,10 +81,10 @@ async def test_bytes_and_ends_go_both_ways_through_whichever_manager_is_asked(
 @pytest.mark.parametrize("at", ["m0", "m1"])
 async def test_a_node_is_reached_without_a_task(managers: Managers, at: str) -> None:
     agent = await managers.agent("n1", "m0")
-    client = await opened(managers, at, TunnelTo(node="n1", task="none"))
+    client = await opened(managers, at, TunnelTo(node="n1", task="none", port=80))
     await agent.until(lambda: bool(agent.tunnels), 60)
     asked = agent.tunnels[0].to
-    assert (asked.node, asked.task) == ("n1", "")
+    assert (asked.node, asked.task, asked.WhichOneof("place")) == ("n1", "", None)
     node = await answered(agent)
     assert await client.read() == TunnelData()
     await node.write(TunnelData(data=b"held"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -186,6 +187,27 @@ async def test_descriptors_are_kept_for_whoever_comes_next(
     with pytest.raises(errors.NotFound):
         await again.kept_fds("dns")
     await again.close()
+
+
+async def test_descriptors_without_room_for_them_are_an_error(containers: Containers) -> None:
+    """The kernel drops them without a word, one or all."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    await containers.supervisor.keep_fds("dns", [0, 1, 2])
+    filling = [os.dup(0)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filling[0] + 8, before[1]))
+        with contextlib.suppress(OSError):  # bounded by the limit
+            while True:
+                filling.append(os.dup(0))
+        os.close(filling.pop())  # room for one of three
+        with pytest.raises(errors.Unavailable, match="3 descriptors were handed over, and no room"):
+            await containers.supervisor.kept_fds("dns")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in filling:
+            os.close(fd)
+    for fd in await containers.supervisor.kept_fds("dns"):
+        os.close(fd)
 
 
 async def test_a_hundred_containers_at_once(containers: Containers) -> None:

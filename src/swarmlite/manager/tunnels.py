@@ -89,7 +89,8 @@ class Tunnels:
         to.CopyFrom(first.to)
         if to.node:
             node_id = to.node = resolve("node", self._store.view.nodes, to.node).id
-            to.task = ""
+            to.task = ""  # nothing of a task's: readers are let through
+            to.ClearField("place")
         else:
             task = self._task(to.task)
             node_id, to.task = task.node_id, task.id

@@ -466,11 +466,15 @@ class Supervisor:
         count = message.get("fds", 0)
         fds, self._fds = self._fds[:count], self._fds[count:]
         future = self._pending.get(message["id"])
-        if future is None or future.done():
-            for fd in fds:  # its caller was cancelled
-                os.close(fd)
+        waits = future is not None and not future.done()  # else its caller was cancelled
+        if future is not None and waits and len(fds) == count:
+            future.set_result((message, fds))
             return
-        future.set_result((message, fds))
+        for fd in fds:
+            os.close(fd)
+        if future is not None and waits:  # the kernel drops what does not fit: unix(7)
+            said = f"supervisor: {count} descriptors were handed over, and no room is left for them"
+            future.set_exception(errors.Unavailable(said))
 
     def _lost(self, why: str) -> None:
         if self._closed is not None:
