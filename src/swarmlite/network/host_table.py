@@ -25,9 +25,10 @@ MASQUERADED = 0x60000000
 """Of connections whose task is to see a node's address in the place of the client's."""
 FORWARDER_MARK = 0x0000534C
 """Of what the node's own resolver sends: it is for the host's resolver, never for the mesh."""
+METADATA4 = ("169.254.0.0/16", "168.63.129.16", "100.100.100.200")
 METADATA6 = ("fd00:ec2::254", "fd20:ce::254")
-"""Where clouds tell a host about itself, its credentials among that: Amazon's and Google's. By IPv4
-it is a link-local address, everywhere. Names are asked for there too."""
+"""Where clouds tell a host about itself, its credentials among that: link-local addresses, and
+those of Azure and Alibaba; by IPv6 Amazon's and Google's. Names are asked for there too."""
 PROTOCOLS = {PortConfig.TCP: "tcp", PortConfig.UDP: "udp", PortConfig.SCTP: "sctp"}
 
 _SKELETON = """
@@ -108,7 +109,7 @@ _SKELETON = """
   chain forward {
     type filter hook forward priority 0; policy accept;
     ct state established,related accept
-    iifname "%(egress)s" ip daddr 169.254.0.0/16 tcp dport != 53 goto refuse
+    iifname "%(egress)s" ip daddr %(metadata4)s tcp dport != 53 goto refuse
     iifname "%(egress)s" jump to_nodes
     iifname @containers jump to_nodes
     oifname "%(egress)s" jump to_container
@@ -248,6 +249,7 @@ def _values(
         "subnet": subnet,
         "vxlan": vxlan_port,
         "control": ", ".join(str(port) for port in control_ports),
+        "metadata4": f"{{ {', '.join(METADATA4)} }}",
         "metadata6": f"{{ {', '.join(METADATA6)} }}",
         "egress": EGRESS,
         "ingress": INGRESS,
