@@ -46,18 +46,24 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
 
 
 def ask_for(node: Node, role: int, through: Node) -> None:
-    """Have the node's role desired, through a manager; another's write in between is no matter."""
-    for _ in range(20):
+    """Have the node's role desired, through a manager. Another's write in between is no matter, and
+    a node whose processes begin again, for its role has just changed, is waited for.
+    """
+
+    def asked() -> bool:
         found = through.control().GetNode(GetRequest(ref=node.name), timeout=20)
         request = Update(node_id=found.id, version=found.meta.version, spec=found.spec)
         request.spec.desired_role = role  # type: ignore[assignment]
         try:
             through.control().UpdateNode(request, timeout=20)
-            return
         except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.ABORTED:  # type: ignore[attr-defined]
+            passing = error.code() is grpc.StatusCode.ABORTED  # type: ignore[attr-defined]
+            if not passing and "is not ready" not in error.details():  # type: ignore[attr-defined]
                 raise
-    raise AssertionError("the node is changed all the time")
+            return False
+        return True
+
+    until(asked, "the role is desired", 150)
 
 
 def cli(node: Node, *command: str) -> str:
