@@ -81,8 +81,13 @@ def test_inspect_finds_objects_of_the_swarm_and_of_the_host(web: Cluster) -> Non
     for ref, kind in (("web", "service"), ("front", "network"), ("self", "node")):
         line = ("inspect", "--type", kind, ref)
         assert len(json.loads(manager.cli(*line))) == 1
-    task = manager.cli("service", "ps", "-q", "web").split()[0]
-    assert json.loads(manager.cli("inspect", task))[0]["Status"]["State"] == "running"
+    task = manager.cli("service", "ps", "-q", "-f", "desired-state=running", "web").split()[0]
+
+    def runs() -> bool:
+        (found,) = json.loads(manager.cli("inspect", task))
+        return bool(found["Status"]["State"] == "running")
+
+    web.wait(runs, 30, "the task to run")
 
 
 def test_run_fetches_an_image_that_is_missing(shared_cluster: Cluster, registry: Registry) -> None:

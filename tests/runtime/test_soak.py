@@ -29,6 +29,19 @@ class Footprint:
         self.children = len(children)
 
 
+async def at_rest(pid: int, folder: Path) -> Footprint:
+    """What it has when nothing of it has changed for a second: the next child is parked by then."""
+    seen, counts, same = Footprint(pid, folder), (0, 0), 0
+    for _ in range(600):
+        await asyncio.sleep(0.1)
+        seen, before = Footprint(pid, folder), counts
+        counts = seen.descriptors, seen.children
+        same = same + 1 if counts == before else 0
+        if same == 10:
+            return seen
+    raise AssertionError("it never rests")
+
+
 async def run_many(client: Supervisor, made: Containers, count: int) -> None:
     """Four at a time, as a busy host would; each from create to delete."""
     left = iter(range(count))
@@ -62,9 +75,9 @@ async def test_memory_descriptors_mounts_and_cgroups_stay_flat(
         client = await connect(tmp_path / "s.sock")
         made = Containers(client, tmp_path, busybox_root)
         await run_many(client, made, 60)  # caches are warm then
-        before = Footprint(process.pid, tmp_path)
+        before = await at_rest(process.pid, tmp_path)
         await run_many(client, made, count)
-        after = Footprint(process.pid, tmp_path)
+        after = await at_rest(process.pid, tmp_path)
         assert after.descriptors == before.descriptors
         assert after.mounts == before.mounts == 0
         assert after.cgroups == before.cgroups == 0
