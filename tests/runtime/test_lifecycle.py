@@ -200,7 +200,9 @@ async def test_descriptors_without_room_for_them_are_an_error(containers: Contai
             while True:
                 filling.append(os.dup(0))
         os.close(filling.pop())  # room for one of three
-        with pytest.raises(errors.Unavailable, match="3 descriptors were handed over, and no room"):
+        with pytest.raises(
+            errors.ResourceExhausted, match="3 descriptors were handed over, and no room"
+        ):
             await containers.supervisor.kept_fds("dns")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -474,7 +474,7 @@ class Supervisor:
             os.close(fd)
         if future is not None and waits:  # the kernel drops what does not fit: unix(7)
             said = f"supervisor: {count} descriptors were handed over, and no room is left for them"
-            future.set_exception(errors.Unavailable(said))
+            future.set_exception(errors.ResourceExhausted(said))
 
     def _lost(self, why: str) -> None:
         if self._closed is not None:
