@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlite.errors import NotFound, Unavailable
+from swarmlite.errors import NotFound, ResourceExhausted, Unavailable
 from swarmlite.runtime.client import State, Supervisor
 
 log = logging.getLogger(__name__)
@@ -134,10 +134,10 @@ class SupervisorLink:
         await self.client.keep_fds(name, fds)
 
     async def kept_fds(self, name: str) -> list[int]:
-        """Duplicates of what is held, the caller's to close; empty when nothing is."""
+        """Duplicates of what is held, the caller's to close; empty when nothing is, or no room."""
         try:
             return await self.client.kept_fds(name)
-        except NotFound:
+        except (NotFound, ResourceExhausted):
             return []
 
     async def drop_fds(self, name: str) -> None:
