@@ -114,11 +114,11 @@ def test_a_host_is_added_killed_booted_and_restarted(said: str) -> None:
 
 
 def test_a_process_of_a_host_is_killed_and_restarted(said: str) -> None:
-    host = dev.cluster().host("worker1")
+    cluster = dev.cluster()
+    host = cluster.host("worker1")
     agent, daemon = host.node_pid("agent"), host.node_pid("daemon")
     done("dev", "kill", "worker1", "--process", "agent")
-    until(lambda: host.status()["children"]["agent"]["pid"], "another agent")
-    assert host.node_pid("agent") != agent
+    cluster.wait(lambda: host.node_pid("agent") != agent, 60, "another agent")
     done("dev", "restart", "worker1", "--process", "daemon")
     assert host.node_pid("daemon") != daemon
     assert swarmlite("dev", "boot", "worker1", "--process", "daemon").stderr == (

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from aetcd import rpc as etcd
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, Unavailable
+from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, ResourceExhausted, Unavailable
 from swarmlite.proto.types_pb2 import Meta
 
 from .api import (
@@ -279,6 +279,10 @@ class EtcdStore:
                     raise
                 repeated = True
                 await asyncio.sleep(RETRY_S)
+            except ResourceExhausted:
+                if not (revision := await self._written(items)):
+                    raise
+                return revision, []
         if answer.succeeded:
             return answer.header.revision, []
         found = [
@@ -306,6 +310,21 @@ class EtcdStore:
         for item, kv in zip(filter(_claims, items), names, strict=True):
             self._check_name(item, kv)
         return None
+
+    async def _written(self, items: Sequence[_Item]) -> int:
+        """The revision at which the items were written, 0 when they were not.
+
+        A store that fills up may write what it answers with an error
+        (findings/etcd-full-store-writes-what-it-refuses.sh); it can still be read.
+        """
+        request = etcd.TxnRequest()
+        for item in items:
+            request.success.add().request_range.key = item.key
+        answer = await self.client.txn(request)
+        found = [next(iter(each.response_range.kvs), None) for each in answer.responses]
+        if not all(_is_own(item, kv) for item, kv in zip(items, found, strict=True)):
+            return 0
+        return max((kv.mod_revision for kv in found if kv is not None), default=0)
 
     def _check_name(self, item: _Item, kv: etcd.KeyValue | None) -> None:
         """Raise AlreadyExists for a name that an object has; expect the key as it was found."""
