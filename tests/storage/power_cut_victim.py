@@ -1,8 +1,9 @@
-"""Loads, tags and removes images in a store without end; its disk is cut off at any moment."""
+"""Loads, pulls, tags and removes images without end; its disk is cut off at any moment."""
 
 import asyncio
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from swarmlite.paths import Paths
@@ -28,7 +29,7 @@ def image(number: int) -> BuiltImage:
     return BuiltImage(f"i{number}:1", tuple(layers))
 
 
-async def main(state: Path) -> None:
+async def main(state: Path, refs: Sequence[str]) -> None:
     limits = Limits(free_bytes=1 << 20, free_inodes=100)
     storage = Storage(Paths(state, state / "run"), limits=limits)
     archives = [docker_archive([image(number)]) for number in range(3)]
@@ -43,10 +44,11 @@ async def main(state: Path) -> None:
             if turn >= 2:
                 storage.snapshots.remove(f"c{turn - 2}")
                 storage.leases.release(f"container/{turn - 2}")
+            await storage.images.pull(refs[turn % len(refs)])
             if number == 1:
                 await storage.images.prune(all_unused=True)
             turn += 1
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))
