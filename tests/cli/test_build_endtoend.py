@@ -87,6 +87,13 @@ def test_what_fails_names_file_line_and_reason(host: Any, context: Path) -> None
         "Dockerfile:1: unknown instruction FRM, did you mean FROM?",
         "Dockerfile:3: unknown instruction COPPY, did you mean COPY?",
     ]
+    (context / "Dockerfile").write_text("FROM scratch\nCMD echo x\n")
+    result = host.cli("build", "--check", str(context))
+    assert result.status == 1
+    assert result.err.splitlines()[-1] == "Check complete, 1 warning has been found!"
+    (context / "Dockerfile").write_text('FROM scratch\nCMD ["echo"]\n')
+    result = host.cli("build", "--check", str(context))
+    assert (result.status, result.err) == (0, "Check complete, no warnings found.\n")
     (context / "Dockerfile").write_text("FROM scratch\nCOPY missing /\n")
     result = host.cli("build", str(context))
     assert result.err.splitlines()[-1].startswith("Dockerfile:2: ") and "missing" in result.err

@@ -13,7 +13,7 @@ from swarmlite.cli.build import building, caches, outputs
 from swarmlite.cli.build.agents import Agents
 from swarmlite.cli.build.flags import build_options
 from swarmlite.cli.build.options import options_of, pairs
-from swarmlite.cli.build.progress import shown_as
+from swarmlite.cli.build.progress import Counted, shown_as
 from swarmlite.cli.build.sending import described, named_contexts, requests
 from swarmlite.cli.image.credentials import registry_auth
 from swarmlite.cli.image.transfer import follow
@@ -46,6 +46,7 @@ def command(session: Session, /, context: str, **values: Any) -> None:
     _name(options, found, push=values["push"])
     if context == "-" and sys.stdin.isatty():
         raise InvalidSpec("standard input is a terminal: give a folder, or - < TAR")
+    shown = Counted(shown_as("quiet" if values["quiet"] else values["progress"]))
     with (
         Agents(values["ssh"]) as agents,
         Sources(sys.stdin.buffer, lambda line: click.echo(line, err=True)) as sources,
@@ -58,16 +59,24 @@ def command(session: Session, /, context: str, **values: Any) -> None:
         result = building.build(
             session,
             requests(options, source, named, agents),
-            shown_as("quiet" if values["quiet"] else values["progress"]),
+            shown,
             found,
             agents,
             source.name,
         )
     if options.check:
-        click.echo("Check complete, no problems found.", err=True)
+        _checked(shown.warnings)
         return
     several = len(options.platforms) > 1
     _finish(session, building.of(result), found, values, several=several)
+
+
+def _checked(warnings: int) -> None:
+    """The end of --check. Raises Failed where it had warnings, as BuildKit does."""
+    if warnings:
+        found = "1 warning has" if warnings == 1 else f"{warnings} warnings have"
+        raise Failed(f"Check complete, {found} been found!", 1)
+    click.echo("Check complete, no warnings found.", err=True)
 
 
 def _name(options: BuildOptions, found: list[outputs.Output], *, push: bool) -> None:

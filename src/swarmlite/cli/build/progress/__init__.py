@@ -32,6 +32,23 @@ class Nothing:
         """Nothing."""
 
 
+class Counted:
+    """Has another one show them, and counts the warnings."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self.warnings = 0
+
+    def hear(self, event: BuildEvent) -> None:
+        """One event."""
+        self.warnings += event.HasField("warning")
+        self._shown.hear(event)
+
+    def close(self, *, failed: bool) -> None:
+        """There are no more."""
+        self._shown.close(failed=failed)
+
+
 def shown_as(kind: str, out: TextIO | None = None) -> Progress:
     """By the word of --progress; auto is tty on a terminal and plain elsewhere."""
     out = out or sys.stderr
