@@ -19,6 +19,7 @@ import pytest
 from swarmlite.network import netlink, netns
 from swarmlite.network.api import EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.node import NodeNetwork
+from swarmlite.network.spares import AHEAD
 from swarmlite.paths import Paths
 from swarmlite.proto.dispatcher_pb2 import Endpoint, VirtualService
 from swarmlite.proto.objects_pb2 import Network
@@ -144,6 +145,12 @@ class Host:
             host_netns=self.namespace,
         )
         await self.network.start()
+
+    async def filled(self) -> None:
+        """Until what its sandboxes begin with is made ahead."""
+        async with asyncio.timeout(60):
+            while len(self.network._spares) < AHEAD:
+                await asyncio.sleep(0.01)
 
     def run(self, *command: str, netns: Path | None = None, check: bool = True) -> str:
         done = subprocess.run(

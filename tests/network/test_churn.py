@@ -81,6 +81,8 @@ async def test_no_request_meets_a_task_that_left_and_nothing_is_left_of_it(world
                 await asyncio.sleep(0.02)
         return now
 
+    for host in (one, two):
+        await host.filled()
     left: dict[str, float] = {}
     before = [held(host) for host in (one, two)]
     try:

@@ -29,6 +29,7 @@ from swarmlite.network.records import Records
 from swarmlite.network.remembered import Remembered
 from swarmlite.network.resolvers import FdStore, Resolvers
 from swarmlite.network.sandboxes import Sandboxes
+from swarmlite.network.spares import Spares
 from swarmlite.network.state import AttachmentRecord, SandboxRecord
 from swarmlite.network.tracked import TrackedConnections
 from swarmlite.network.view import Touched, View, made_by_hosts
@@ -108,6 +109,7 @@ class NodeNetwork:
             encrypting=self.encrypting,
         )
         self._resolvers = Resolvers(self._threads, self._view, fds)
+        self._spares = Spares(self._threads)
         self._sandboxes = Sandboxes(
             self._threads,
             self._view,
@@ -117,6 +119,7 @@ class NodeNetwork:
             self._overlays,
             self._local,
             self._resolvers,
+            self._spares,
         )
         self.checks = Checks(self._threads, self._view, self._overlays, vxlan_port=vxlan_port)
         """Of networks, between this node and others."""
@@ -168,6 +171,7 @@ class NodeNetwork:
             asyncio.create_task(forever("network change", self._flush_next)),
             asyncio.create_task(forever("network repair", self._repair_next)),
             asyncio.create_task(forever("keeping networks on disk", self._remembered.write_next)),
+            asyncio.create_task(forever("making sandboxes ahead", self._spares.fill_next)),
         ]
 
     async def _taken(self) -> list[IPv4Network]:
@@ -207,6 +211,7 @@ class NodeNetwork:
         self._local.close()
         await self._host.close()
         await asyncio.to_thread(self._threads.close)
+        self._spares.close()
 
     # what the managers tell
     async def update(

@@ -69,6 +69,11 @@ class SandboxWiring:
         wiring._loaded, wiring._older = vips, False
         return wiring, sockets
 
+    def begin(self, start: int, vips: vip_table.Vips) -> None:
+        """Have one that was made ahead begin as `create` would. Raises FailedPrecondition."""
+        self._start = start
+        self.balance(vips)
+
     def configure(self, record: SandboxRecord, gateway: str, *, six: bool) -> None:
         """Addresses and routes, once the interfaces are there. Raises OSError.
 

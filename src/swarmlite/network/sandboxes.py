@@ -23,6 +23,7 @@ from swarmlite.network.netns import Threads
 from swarmlite.network.records import Records
 from swarmlite.network.resolvers import Resolvers
 from swarmlite.network.sandbox import SandboxWiring, egress_interface, link_index
+from swarmlite.network.spares import Spares
 from swarmlite.network.state import AttachmentRecord, SandboxRecord, encode
 from swarmlite.network.view import Touched, View
 
@@ -74,7 +75,9 @@ class Sandboxes:
         overlays: Overlays,
         local: LocalDrivers,
         resolvers: Resolvers,
+        spares: Spares,
     ) -> None:
+        self._spares = spares
         self._threads, self._view, self._directory = threads, view, directory
         self._records, self._host = records, host
         self._overlays, self._local, self._resolvers = overlays, local, resolvers
@@ -156,6 +159,8 @@ class Sandboxes:
         await self._host.prepare(self._local.known_interfaces())
         drivers = {a.port: await self._driver(a) for a in held.record.attachments}
         vips = self._vips(held.record.networks())
+        if spare := self._spares.take():
+            held.wiring, held.sockets = spare
         await self._threads.run(lambda: self._wire(held, drivers, vips))
         assert held.wiring is not None and held.sockets is not None
         self._host.hold(held.record, held.record.ports())
@@ -183,8 +188,12 @@ class Sandboxes:
         """The kernel's part, on one thread: what fails half-way is undone by the caller."""
         record = held.record
         start = load_balancer.spread(record.id)
-        wiring, held.sockets = SandboxWiring.create(self._threads.host, start, vips)
-        held.wiring = wiring
+        if held.wiring is None:
+            made = SandboxWiring.create(self._threads.host, start, vips)
+            held.wiring, held.sockets = made
+        else:
+            held.wiring.begin(start, vips)
+        wiring = held.wiring
         for place in record.attachments:
             drivers[place.port].attach(
                 place.plug(), namespace=wiring.namespace, index=link_index(place.interface)
