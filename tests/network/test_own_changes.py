@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -54,8 +55,35 @@ async def test_a_change_of_ours_that_is_on_its_way_is_nobody_elses(inside: netns
     for _ in range(3):
         _, changed = await asyncio.gather(rules.refresh(), rules.changed_by_others())
         assert not changed
-    await inside.run(lambda: nft.run("add table ip somebody-elses\n"))
+    await inside.run(_somebody_else)
     assert await rules.changed_by_others()
+
+
+def _somebody_else() -> None:
+    """Changes the namespace's rules, by a process of their own."""
+    subprocess.run(
+        ["nft", "add table ip somebody-elses; delete table ip somebody-elses"], check=True
+    )
+
+
+async def test_another_table_of_ours_is_nobody_elses(inside: netns.Threads) -> None:
+    """That of the ingress, say: all rules were loaded again at the first look after it."""
+    rules = Rules(inside, Growing())
+    await rules.refresh()
+    await inside.run(lambda: nft.run("add table ip another-of-ours\n"))
+    assert not await rules.changed_by_others()
+
+
+async def test_a_change_of_ours_hides_nobody_elses(inside: netns.Threads) -> None:
+    """What somebody deleted a moment before a container started stayed away for good."""
+    rules = Rules(inside, Growing())
+    await rules.refresh()
+    await inside.run(_somebody_else)
+    await rules.refresh()
+    await inside.run(lambda: nft.run("add table ip another-of-ours\n"))
+    assert await rules.changed_by_others()
+    await rules.refresh(force=True)
+    assert not await rules.changed_by_others()
 
 
 async def test_a_batch_tells_its_first_failure_and_does_all_the_rest(inside: netns.Threads) -> None:

@@ -75,6 +75,45 @@ async def test_what_someone_deletes_by_hand_is_repaired(world: World) -> None:
         assert await works(world), what
 
 
+DELETED_RULES = {
+    "the sandbox's": ("client", "ip swarmlite-sandbox", "names"),
+    "the host's": ("host", "ip swarmlite", "leaving"),
+    "the bridge's": ("net-front-id", "bridge swarmlite", "containers"),
+}
+
+
+async def test_what_is_changed_afterwards_hides_no_damage(world: World) -> None:
+    """Rules that somebody deletes come back though a container starts before the next look."""
+    await build(world)
+    one, net = world.hosts[0], world.networks["front-id"]
+
+    async def there() -> list[str]:
+        return [
+            await one.arun("nft", "list", "chain", *table.split(), chain,
+                           netns=one.paths.netns_dir / where)
+            for where, table, chain in DELETED_RULES.values()
+        ]  # fmt: skip
+
+    before = await there()
+    for where, table, chain in DELETED_RULES.values():
+        words = ("nft", "flush", "chain", *table.split(), chain)
+        await one.arun(*words, netns=one.paths.netns_dir / where)
+    await world.task(one, "web1", (net, "10.1.0.13/24"), service=world.services["web-id"])
+    assert all(now != then for now, then in zip(await there(), before, strict=True))
+    await one.network.reconcile()
+    assert await there() == before
+
+
+async def test_a_host_that_starts_finds_no_change_of_its_own(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it makes beside its tables was taken for others' work at the first look."""
+    await build(world)
+    for host in world.hosts:
+        await host.network.reconcile()
+    assert not [line for line in caplog.messages if "repaired" in line]
+
+
 async def test_repairs_come_by_themselves(world: World) -> None:
     """Within ten seconds, nobody asked."""
     await build(world)

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import functools
 import logging
+import os
 import queue
 import shutil
 import struct
@@ -111,12 +112,52 @@ def load() -> ctypes.CDLL | None:
     return loaded
 
 
-def run(text: str) -> None:
+_running = threading.Lock()
+_left_at: dict[int, int] = {}
+"""The generation that this process left the rules of a network namespace (its inode) at, as long as
+nobody else changes them; of the namespaces that were once loaded whole."""
+
+
+def run(text: str, *, whole: bool = False) -> None:
     """Apply `text` as one transaction: all of it or nothing.
 
-    Raises FailedPrecondition with what nft said.
+    `whole`: it sets what the caller looks after, whoever changed it before; see
+    `changed_by_others`. Raises FailedPrecondition with what nft said.
     """
-    ask(text, what="a change")
+    namespace = _namespace()
+    if not whole and namespace not in _left_at:
+        ask(text, what="a change")
+        return
+    rules = Rules()
+    try:
+        with _running:
+            before = rules.generation()
+            ask(text, what="a change")
+            after = rules.generation()
+            _left_at[namespace] = left_at(before if whole else _left_at[namespace], after)
+    finally:
+        rules.close()
+
+
+def changed_by_others() -> bool:
+    """Whether another process changed the namespace's rules since they were loaded whole.
+
+    Changes by `run` hide none of them. Raises OSError.
+    """
+    with _running:
+        return generation() != _left_at.get(_namespace())
+
+
+def left_at(known: int, now: int, transactions: int = 1) -> int:
+    """Of two generations, the one that rules were left at by us: `now`, after so many transactions.
+
+    Each raises it by one: with more, somebody else's came between, and `known` stays.
+    """
+    return now if now - known <= transactions else known
+
+
+def _namespace() -> int:
+    return os.stat("/proc/thread-self/ns/net").st_ino  # noqa: PTH116
 
 
 def ask(text: str, *, what: str = "a question", handles: bool = False) -> str:

@@ -45,7 +45,6 @@ class Rules:
         self._threads, self._source = threads, source
         self._lock = asyncio.Lock()
         self._known: Wanted | None = None
-        self._generation = -1
         self._asked = self._answered = 0
         self._refused: dict[str, tuple[bytes, str]] = {}
 
@@ -95,12 +94,8 @@ class Rules:
     async def _load(self, known: Wanted | None, wanted: Wanted) -> None:
         text = change(known, wanted)
 
-        def work() -> None:
-            if text:
-                nft.run(text)
-            self._generation = nft.generation()
-
-        await self._threads.run(work)
+        if text:
+            await self._threads.run(lambda: nft.run(text, whole=known is None))
 
     async def _narrow_down(self, error: FailedPrecondition) -> Wanted:
         """Load all but the parts that the kernel refuses, found by halving."""
@@ -130,9 +125,8 @@ class Rules:
         return wanted
 
     async def changed_by_others(self) -> bool:
-        """Whether anyone else changed the namespace's rules. Raises OSError."""
-        async with self._lock:  # or a change of our own that is on its way would be another's
-            return await self._threads.run(lambda: nft.generation() != self._generation)
+        """Whether anyone else changed rules here since all were loaded. Raises OSError."""
+        return await self._threads.run(nft.changed_by_others)
 
     async def remove(self, tables: Iterable[Table]) -> None:
         """Take the tables away; safe when they are not there. Raises FailedPrecondition."""

@@ -151,9 +151,11 @@ class SandboxWiring:
         if loaded is None:
             messages = self._whole(vips)
         else:
+            if self._shown:
+                self.repair()  # or what others changed before would be this change's
             messages = vip_table.change(loaded, vips, start=self._start)
         self._loaded = None  # unknown, should it fail
-        self._load(messages)
+        self._load(messages, whole=loaded is None)
         self._drop_older()
         self._loaded = vips
         return True
@@ -184,7 +186,7 @@ class SandboxWiring:
         if self._shown and self._shown == self._look():
             self._generation = generation
             return False
-        self._load(self._whole(self._loaded))
+        self._load(self._whole(self._loaded), whole=True)
         self._remember()
         return True
 
@@ -210,8 +212,10 @@ class SandboxWiring:
         with netns.inside(self.namespace, self._host):
             conntrack.forget(addresses)
 
-    def _load(self, messages: Sequence[netlink.Message]) -> None:
-        self._generation = self._ask(lambda rules: rules.transact(messages))
+    def _load(self, messages: Sequence[netlink.Message], *, whole: bool = False) -> None:
+        """Unless it is all that there is to be, it hides no change of others' before it."""
+        now = self._ask(lambda rules: rules.transact(messages))
+        self._generation = now if whole else nft.left_at(self._generation, now)
         if self._shown:
             self._remember()
 

@@ -251,7 +251,8 @@ class Overlay:
         for address in port.addresses:
             name = "local6" if ":" in address else "local"
             nft.bridge_element(self._filter, "swarmlite", name, port.mac, address, delete=delete)
-        self._generation = nft.generation_of(self._filter)
+        now = nft.generation_of(self._filter)
+        self._generation = nft.left_at(self._generation, now, len(port.addresses))
 
     def _guard(self) -> None:
         """Load the whole guard again. The host's own port is trusted."""
