@@ -36,6 +36,7 @@ PARTS = (
     "start", "calls", "engine", "commands", "images", "replicas", "stacks", "updates", "api",
     "control-plane", "progress", "page",
 )  # fmt: skip
+NETWORK = {f"network-{part}": part for part in network.PARTS}
 LONG = ("large", "idle", "network", "crowd", "self-check", *managers.PARTS)
 """Parts that take minutes: only when they are named."""
 ON_OUR_HOST = {
@@ -60,26 +61,28 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    words = f"of {', '.join((*PARTS, *LONG))}, or of images' {', '.join(images.PARTS)}"
+    words = (
+        f"of {', '.join((*PARTS, *LONG))}, of network's {', '.join(NETWORK)}, or of images' "
+        f"{', '.join(images.PARTS)}"
+    )
     parser.add_argument(
         "part", nargs="*", help=f"{words}; all but {' and '.join(LONG)} when none is named"
     )
     parts = set(parser.parse_args().part or PARTS)
-    if unknown := parts - {*PARTS, *LONG, *images.PARTS}:
+    if unknown := parts - {*PARTS, *LONG, *NETWORK, *images.PARTS}:
         parser.error(f"unknown part {', '.join(unknown)}: one {words}")
     if "images" in parts and not parts & set(images.PARTS):
         parts |= set(images.PARTS)
     if os.geteuid() != 0:
         print("the benchmarks make namespaces: run them as root, or with sudo", file=sys.stderr)
         return 1
+    wires = {of for name, of in NETWORK.items() if parts & {name, "network"}}
     rows: list[Row] = []
-    if parts & {"start", "network", *ON_OUR_HOST}:
+    if parts & {"start", *ON_OUR_HOST}:
         with DockerPeer() as docker, tempfile.TemporaryDirectory() as folder:
             docker.import_image(start_latency.rootfs(Path(folder) / "root"), "bench")
             if "start" in parts:
                 rows += start_latency.measure(docker, "bench")
-            if "network" in parts:
-                rows += network.measure(docker, "bench")
             if parts & ON_OUR_HOST:
                 with SwarmliteHost() as ours:
                     if "calls" in parts:
@@ -100,6 +103,8 @@ def main() -> int:
                         rows += crowd.measure(ours)
                     if "api" in parts:
                         rows += api.measure(docker, ours, "bench")
+    if wires:
+        rows += network.measure(wires)
     if alone := parts & (set(images.PARTS) - set(images.BESIDE_DOCKER)):
         rows += images.measure(None, None, alone)
     others = {

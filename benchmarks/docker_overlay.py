@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from swarmlite.testing.namespaces import Machine, ip_batch
@@ -15,7 +15,6 @@ from swarmlite.testing.namespaces import Machine, ip_batch
 from . import network_load
 from .docker_peer import DockerPeer
 from .start_latency import rootfs
-from .table import median
 
 PROGRAM = (sys.executable, "-I", "-S", network_load.__file__)
 ADDRESSES = ("192.168.98.1", "192.168.98.2")
@@ -36,14 +35,11 @@ class DockerPlace:
         # Whoever kills the command that enters ends what it began.
         self._enter = docker.machine.enter([*inside, "setpriv", "--pdeathsig", "KILL"])
 
-    def load(self, what: str, arguments: Sequence[object], rounds: int) -> float:
-        """One figure of a load, the median of some runs."""
+    def load(self, what: str, *arguments: object) -> float:
+        """One figure of a load."""
         command = [*self._enter, *PROGRAM, what, *map(str, arguments)]
-        runs = [
-            subprocess.run(command, capture_output=True, check=True, text=True).stdout
-            for _ in range(rounds)
-        ]
-        return median([float(text) for text in runs])
+        done = subprocess.run(command, capture_output=True, check=True, text=True)
+        return float(done.stdout)
 
     @contextlib.contextmanager
     def server(self, port: int) -> Iterator[None]:

@@ -126,7 +126,8 @@ class Rules:
 
     async def changed_by_others(self) -> bool:
         """Whether anyone else changed rules here since all were loaded. Raises OSError."""
-        return await self._threads.run(nft.changed_by_others)
+        async with self._lock:  # or what we have yet to load would be another's change
+            return await self._threads.run(nft.changed_by_others)
 
     async def remove(self, tables: Iterable[Table]) -> None:
         """Take the tables away; safe when they are not there. Raises FailedPrecondition."""

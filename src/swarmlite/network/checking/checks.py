@@ -33,14 +33,20 @@ class Checks:
     ) -> AsyncGenerator[NetworkFindings, None]:
         """Probe a network's tunnels between this node and others; see `checking.check`.
 
-        What of the network is not as it should be here is repaired first, and told. Raises
+        What of the network is not as it should be here is repaired first, and told. Of an encrypted
+        one, nodes without an IPv4 address are left out: each of them says so itself. Raises
         FailedPrecondition for a network that this node has no part in, InvalidSpec for a data path
-        that is not an IP address, or not one of IPv4 where the network is encrypted, OSError.
+        that is not an IP address, or this node's that encryption cannot use, OSError.
         """
-        if is_encrypted(self._view.networks.get(network_id)):
-            nodes = [_inside(node) for node in nodes if node.addr]
-        if self._view.node_id not in {node.node_id for node in nodes}:
+        own = next((node.addr for node in nodes if node.node_id == self._view.node_id), "")
+        if not own:
             raise FailedPrecondition("this node takes no part in the network")
+        if is_encrypted(self._view.networks.get(network_id)):
+            if not _inner(own):
+                said = f"its data path {own!r} is not an IPv4 address, as encryption needs"
+                raise InvalidSpec(said)
+            inside = ((node.node_id, _inner(node.addr)) for node in nodes)
+            nodes = [NetworkPeer(node_id=node_id, addr=addr) for node_id, addr in inside if addr]
         overlay = await self._overlays.get(network_id)
         repairs = await self._threads.run(overlay.reconcile)
         order = Order(check_id, self._view.node_id, nodes, self._vxlan_port)
@@ -62,10 +68,9 @@ class Checks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _inside(node: NetworkPeer) -> NetworkPeer:
-    """A node, at its address inside of the encrypting device."""
+def _inner(data_path_addr: str) -> str:
+    """A node's address inside of the encrypting device; empty where it can have none."""
     try:
-        return NetworkPeer(node_id=node.node_id, addr=inner_address(node.addr))
-    except ValueError as error:
-        said = f"a node's data path: {node.addr!r} is not an IPv4 address, as encryption needs"
-        raise InvalidSpec(said) from error
+        return inner_address(data_path_addr)
+    except ValueError:
+        return ""
