@@ -17,7 +17,7 @@ from swarmlite.testing.registry import Registry
 
 from . import network_load
 
-SECONDS, ROUNDS, PORT, PUBLISHED = 3.0, 3, 9000, 9100
+SECONDS, ROUNDS, PORT, PUBLISHED = 1.0, 9, 9000, 9100
 PROGRAM = (sys.executable, "-I", "-S", network_load.__file__)
 WAIT_S = 60.0
 

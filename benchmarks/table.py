@@ -67,6 +67,12 @@ def alone_row(what: str, unit: str, ours: float, *, at_most: float | None = None
     )
 
 
+def alone_spread_row(what: str, unit: str, ours: Sequence[float], *, at_most: float) -> Row:
+    """As `spread_row`, without a peer."""
+    met = median(ours) <= at_most
+    return Row(what, _spread(ours, unit), "", None, f"<= {at_most:g} {unit}", met)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 to 1) of them lie."""
     ordered = sorted(values)

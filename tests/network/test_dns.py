@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_world import World, resolve
+from network_world import World, read_reply, resolve
 
 from swarmlite.network.dns import forward, packet
+from swarmlite.network.dns.records import MAX_ANSWERS, Names, Zones
+from swarmlite.network.view import View
+from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint
 from swarmlite.proto.types_pb2 import DNSConfig
 
 
@@ -116,6 +119,61 @@ def test_an_answer_too_long_for_udp_is_cut_and_says_so() -> None:
     whole = packet.fit(packet.parse(wide), records)
     assert not whole[2] & 2
     assert whole.count(b"\xc0\x0c") == 100
+
+
+def test_an_answer_that_is_ready_is_what_would_be_made_until_the_names_change() -> None:
+    """Every order, the number of each question, and none of what was before a change."""
+    view = View("here")
+    view.take([AssignmentChange(endpoint=task_of_web(number)) for number in (1, 2, 3)])
+    zones = Zones(view)
+    names = Names(zones, ["net"])
+
+    def ask(data: bytes) -> bytes:
+        question = packet.parse(data)
+        records = names.find(question.name, question.type)
+        assert records is not None
+        names.keep(data, records, lambda turn: packet.fit(question, turn))
+        return packet.fit(question, records)
+
+    asked = query("tasks.web")
+    assert names.answer(asked) is None
+    made = {ask(asked) for _ in range(60)}
+    ready = {names.answer(asked) for _ in range(60)}
+    assert len(ready) == 3
+    assert ready == made
+    again = names.answer(b"\x12\x34" + asked[2:])
+    assert again is not None
+    assert asked[:2] + again[2:] in ready and again[:2] == b"\x12\x34"
+    others = query("tasks.web", packet.AAAA), asked.replace(b"web", b"WEB"), asked[:-1]
+    assert [names.answer(other) for other in others] == [None] * 3
+    nothing = ask(query("tasks.web", packet.AAAA))
+    assert names.answer(query("tasks.web", packet.AAAA)) == nothing
+    gone = AssignmentChange(action=AssignmentChange.REMOVE, endpoint=task_of_web(3))
+    zones.forget(view.take([gone]).networks)
+    assert names.answer(asked) is None
+    assert {ask(asked) for _ in range(60)} == {names.answer(asked) for _ in range(60)}
+    assert len(read_reply(ask(asked)).addresses) == 2
+
+
+def test_the_answers_that_are_ready_are_bounded() -> None:
+    """However many questions a container thinks of, and however long the answers are."""
+    names = Names(Zones(View("here")), [])
+    assert names.answer(query("many")) is None
+    records = [packet.address_record(socket.inet_aton(f"10.0.0.{n}")) for n in range(9)]
+    names.keep(query("many"), records, lambda _: bytes(512))
+    names.keep(query("a" * 60 + "." + "b" * 60), records[:1], lambda _: bytes(512))
+    for number in range(5 * MAX_ANSWERS):
+        names.keep(query(f"n{number}"), records[:8], lambda _: bytes(512))
+    kept = [n for n in range(5 * MAX_ANSWERS) if names.answer(query(f"n{n}"))]
+    assert 0 < len(kept) <= MAX_ANSWERS
+    assert not names.answer(query("many")) and not names.answer(query("a" * 60 + "." + "b" * 60))
+
+
+def task_of_web(number: int) -> Endpoint:
+    return Endpoint(
+        id=f"net/t{number}", network_id="net", addr=f"10.0.0.{number}/24", task_id=f"t{number}",
+        service_id="s", service_name="web", in_rotation=True,
+    )  # fmt: skip
 
 
 @given(st.binary(max_size=80))

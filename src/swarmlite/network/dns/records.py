@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swarmlite.network.dns import packet
@@ -13,6 +13,8 @@ from swarmlite.network.view import View, host_of
 from swarmlite.proto.dispatcher_pb2 import Endpoint, VirtualService
 
 MAX_CACHED = 4096
+MAX_ANSWERS, MAX_TURNS, MAX_QUERY_BYTES = 64, 8, 128
+"""Of a sandbox's answers that are ready: 150 KB at most."""
 SHORT_ID = 12
 """As many characters of a container's id are a name of it."""
 
@@ -238,13 +240,39 @@ class Names:
         self._zones, self._networks = zones, list(networks)
         self._links: dict[bytes, bytes] = {}
         self._cache: dict[tuple[bytes, int], list[bytes] | None] = {}
+        self._answers: dict[bytes, list[bytes]] = {}
+        """By a query without its number, the answers without theirs."""
         self._version = -1
+
+    def answer(self, query: bytes) -> bytes | None:
+        """The answer to a query that was asked before, if `keep` was told of it since a change."""
+        if self._version != self._zones.version:
+            self._forget()
+        answers = self._answers.get(query[2:])
+        if answers is None:
+            return None
+        return query[:2] + answers[int(random.random() * len(answers))]
+
+    def keep(
+        self, query: bytes, records: list[bytes], answer: Callable[[list[bytes]], bytes]
+    ) -> None:
+        """Have `answer` make all answers to a query, if they are few: one for each order."""
+        if len(records) > MAX_TURNS or len(query) > MAX_QUERY_BYTES:
+            return
+        if len(self._answers) >= MAX_ANSWERS:
+            self._answers.clear()
+        turns = [records[turn:] + records[:turn] for turn in range(len(records) or 1)]
+        self._answers[query[2:]] = [answer(turn)[2:] for turn in turns]
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._answers.clear()
+        self._version = self._zones.version
 
     def find(self, name: bytes, kind: int) -> list[bytes] | None:
         """The records of a name, in a new order each time; None for a name that is not ours."""
         if self._version != self._zones.version or len(self._cache) > MAX_CACHED:
-            self._cache.clear()
-            self._version = self._zones.version
+            self._forget()
         key = (name, kind)
         if key in self._cache:
             records = self._cache[key]
@@ -270,4 +298,4 @@ class Names:
         for name, alias in links:
             with contextlib.suppress(packet.Malformed):
                 self._links[packet.wire_name(alias)] = packet.wire_name(name)
-        self._cache.clear()
+        self._forget()

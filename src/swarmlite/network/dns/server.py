@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import struct
@@ -79,6 +80,9 @@ class Resolver:
                     send(reply, client)
 
     def _answer(self, data: bytes, client: tuple[str, int]) -> bytes | None:
+        if (known := self._names.answer(data)) is not None:
+            self._questions.own += 1
+            return known
         try:
             question = packet.parse(data)
         except packet.Malformed:
@@ -88,6 +92,7 @@ class Resolver:
         records = self._names.find(question.name, question.type)
         if records is not None:
             self._questions.own += 1
+            self._names.keep(data, records, functools.partial(packet.fit, question))
             return packet.fit(question, records)
         return self._forward(data, question, client)
 
