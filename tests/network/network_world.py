@@ -449,11 +449,13 @@ if kind == "tcp":
     f = s.makefile("rb")
     print(f.read(int.from_bytes(f.read(2), "big")).hex())
 else:
-    s.send(query)
-    try:
-        print(s.recv(65535).hex())
-    except TimeoutError:
-        print("")
+    for _ in range(15):  # as every resolver's client does: a datagram may be lost
+        s.send(query)
+        try:
+            print(s.recv(65535).hex())
+            break
+        except TimeoutError:
+            pass
 """
 
 

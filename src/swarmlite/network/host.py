@@ -254,6 +254,7 @@ class HostWiring:
         """Repair what differs; one line for each repair. Raises OSError, FailedPrecondition."""
         if not self._prepared:
             return []
+        known = not self.rules.lost
         changed = await self.rules.changed_by_others()
 
         def work() -> list[str]:
@@ -267,9 +268,8 @@ class HostWiring:
         if changed:
             await self._admit()
             await self._offer()
-        lost = changed or self.rules.lost
-        await self.refresh(force=lost)
-        if lost:
+        await self.refresh(force=changed or self.rules.lost)
+        if changed and known:
             repairs.append("the host's nftables loaded again")
         return repairs
 
