@@ -258,7 +258,7 @@ async def test_a_creation_that_is_cancelled_leaves_nothing(world: World, after_s
     async def gone() -> bool:
         return "sl" not in (await one.arun("ip", "-o", "link")).replace("slave", "")
 
-    await until(gone, 5)
+    await until(gone, 60)
 
 
 async def test_a_network_is_kept_while_a_sandbox_uses_it_and_goes_after(world: World) -> None:
