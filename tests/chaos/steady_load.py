@@ -84,6 +84,9 @@ class Load:
         self._watched = sampler.Sampler(cluster.hosts)
         self._acknowledged: int | None = None
         """The replicas that the service has, where it is known."""
+        self._removed: set[str] = set()
+        """The ids that were asked to be removed: a manager whose view is late may still show one,
+        and refuses then to change it."""
         self._sockets = itertools.cycle([h.paths.manager_socket for h in cluster.managers])
         self._threads = [
             threading.Thread(target=self._ask, args=(host,), daemon=True) for host in cluster.hosts
@@ -232,12 +235,15 @@ class Load:
         except grpc.RpcError as error:
             if _code(error) is not grpc.StatusCode.NOT_FOUND:
                 raise
+            if self._acknowledged is not None:
+                self.wrong.append(f"{NAME} was acknowledged and then not found")
             self._acknowledged = None  # until it is answered
             control.CreateService(CreateServiceRequest(spec=self._spec()), timeout=CALL_S)
             self._acknowledged = 2
             return
         self._acknowledged = None
         if chance.random() < 0.2:
+            self._removed.add(service.id)
             control.RemoveService(RemoveRequest(ref=service.id), timeout=CALL_S)
             return
         request = UpdateServiceRequest(service_id=service.id, version=service.meta.version)
@@ -265,6 +271,8 @@ class Load:
     def _refused(self, error: grpc.RpcError) -> None:
         """What no manager answered is what faults do; another's write too, where one was lost."""
         code = _code(error)
+        if code is grpc.StatusCode.NOT_FOUND and any(i in error.details() for i in self._removed):  # type: ignore[attr-defined]
+            return
         if code not in (*UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.ALREADY_EXISTS):
             self.wrong.append(f"a change of {NAME} was refused: {code} {error.details()}")  # type: ignore[attr-defined]
 

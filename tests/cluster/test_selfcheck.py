@@ -20,7 +20,7 @@ from swarmlite.manager.store.etcd import EtcdStore, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
 from swarmlite.manager.store.etcd_mirror import key_of
 from swarmlite.manager.store.selfcheck import SelfCheck
-from swarmlite.proto.objects_pb2 import Config, Service
+from swarmlite.proto.objects_pb2 import Cluster, Config, Service
 
 Batch = Sequence[etcd_rpc.Event]
 CHECK_S = 0.2
@@ -325,6 +325,56 @@ async def test_an_etcd_that_has_gone_back_takes_nothing_away(
         assert {service.id for service in services} == {
             service.id for service in mine.view.services
         }
+
+
+class Stopped(EtcdClient):
+    """Asks nothing while the gate is closed."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        super().__init__(*arguments)
+
+    async def _call(self, *arguments: Any, **options: Any) -> Any:
+        await self.gate.wait()
+        return await super()._call(*arguments, **options)
+
+    async def watch(self, *arguments: Any, **options: Any) -> AsyncIterator[Batch]:
+        await self.gate.wait()
+        async for events in super().watch(*arguments, **options):
+            yield events
+
+
+@pytest.mark.parametrize("brought_back", [False, True], ids=["emptied", "older"])
+async def test_an_etcd_that_lost_its_data_and_was_written_further_takes_nothing_away(
+    etcd: Any, client: EtcdClient, brought_back: bool, tmp_path: Path
+) -> None:
+    """It is at a later revision than before when a manager sees it again."""
+    data = Path(etcd.command[etcd.command.index("--data-dir") + 1])
+    watching = Stopped([etcd.endpoint], etcd.certificates_dir)
+    async with open_store(watching, KEYS) as mine:
+        await mine.commit([Put(Cluster(id="cluster")), Put(a_service("web"))])
+        etcd.stop(kill=False)
+        shutil.copytree(data, tmp_path / "older")
+        etcd.start()
+        service = changed(mine.view.services.get(next(iter(mine.view.services)).id))
+        service.spec.annotations.labels["a"] = "b"
+        await mine.commit([Put(service), Put(a_service("db"))])
+        before = {s.id: s.meta.version.index for s in mine.view.services}
+        watching.gate.clear()
+        etcd.stop(kill=False)
+        shutil.rmtree(data)
+        if brought_back:
+            shutil.copytree(tmp_path / "older", data)
+        etcd.start()
+        while (await client.get(b"/any"))[1] < mine.view.revision + 10:
+            await client.put(b"/any", b"")
+        watching.gate.set()
+        await until(lambda: mine._mirror.gone_back)
+        with pytest.raises(Unavailable, match="etcd has gone back"):
+            await mine.commit([Put(a_service("new"))])
+        assert before == {s.id: s.meta.version.index for s in mine.view.services}
+    await watching.close()
 
 
 async def _late(*arguments: Any) -> AsyncIterator[Batch]:

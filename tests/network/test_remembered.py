@@ -9,6 +9,7 @@ import pytest
 from network_world import World, resolve
 
 from swarmlite.network import loops, remembered
+from swarmlite.network.api import SandboxRequest
 from swarmlite.network.dns import packet
 from swarmlite.network.remembered import Remembered
 from swarmlite.network.view import View
@@ -107,6 +108,58 @@ async def test_what_is_on_disk_takes_nothing_away_before_the_managers_speak(
     await world.tell()
     said = await one.ask("tcp", "10.1.0.2", 80, netns=client.netns)
     assert said == ["error ConnectionRefusedError"]
+
+
+async def test_a_container_that_comes_or_goes_before_the_managers_speak_costs_no_published_port(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent begins again while no manager answers: what another host's published port leads
+    here is still answered, whether the managers' last word is on disk or not.
+    """
+    monkeypatch.setattr(remembered, "WRITE_BEHIND_S", 0.01)
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    ingress = world.network("ingress", 4096, "10.0.0.0/24", ingress=True)
+    web = world.service("web", (net, "10.1.0.2/24"))
+    web.ingress_ports.add(target_port=80, published_port=8080)
+    places = ((net, "10.1.0.10/24"), (ingress, "10.0.0.10/24"))
+    await world.task(one, "web0", *places, service=web, serve=80)
+    for name in ("first", "second", "third"):
+        await one.network.create_sandbox(name, SandboxRequest())
+    path = one.paths.agent_dir / "networks"
+    for _ in range(200):
+        if path.exists() and b"/web0" in path.read_bytes():
+            break
+        await asyncio.sleep(0.05)
+    user = world.plug("user", "192.168.77.100")
+
+    async def works() -> None:
+        for host in (one, two):
+            (said,) = await one.ask("tcp", host.address, 8080, netns=user)
+            assert said == "web0 192.168.77.100"
+
+    async def again() -> None:
+        await one.network.close()
+        await one.start()
+        await one.network.settled()
+
+    await works()
+    await again()
+    await one.network.delete_sandbox("first")
+    await works()
+    await one.network.create_sandbox("fourth", SandboxRequest())
+    await works()
+    await again()
+    await one.network.create_sandbox("fifth", SandboxRequest())
+    await works()
+    await one.network.close()
+    path.unlink()
+    await one.start()
+    await one.network.delete_sandbox("second")
+    await works()
+    await world.tell()
+    await one.network.delete_sandbox("third")
+    await works()
 
 
 async def test_a_mistake_in_one_turn_ends_neither_changes_nor_repairs(

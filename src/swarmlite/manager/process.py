@@ -211,6 +211,7 @@ async def _serve_and_lead(
             socket_path=paths.manager_socket,
             listen_addr=config.listen_addr,
             certificates_dir=paths.certificates_dir,
+            look_up=store.look_up,
         ):
             log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
             leading_on = partial(run_leader, store, election, leader_loops, duties, tallies=tallies)

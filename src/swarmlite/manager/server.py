@@ -7,7 +7,7 @@ again at each handshake when its file has changed, so that a renewal needs no re
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,13 @@ from swarmlite.identity.serving import server_credentials as serving_credentials
 
 from .auth import Authorize
 from .ca import anyone
+from .store.api import Missing
 from .store.tables import Tables
 
 Register = Callable[[Any], None]
 """Adds one service to a server: `lambda s: add_ControlServicer_to_server(service, s)`."""
+LookUp = Callable[[str, str], Awaitable[bool]]
+"""Whether the store has an object of this kind and id or name; then the view has it too."""
 
 STOP_GRACE_S = 2.0
 AGENTS_OPTIONS: list[tuple[str, Any]] = [
@@ -42,9 +45,49 @@ def server_credentials(certificates_dir: Path) -> grpc.ServerCredentials:
     return serving_credentials(Certificates(certificates_dir), also=anyone.CERT)
 
 
-def _server(register: Sequence[Register], view: Callable[[], Tables], local: bool) -> Any:
+class LooksAgain(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Serves once more who asked for what this manager's view lacked and the store has: another
+    manager has acknowledged it, and the watch brings it a moment later. Calls of one answer only.
+    """
+
+    def __init__(self, look_up: LookUp) -> None:
+        self._look_up = look_up
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """See grpc.aio.ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler.unary_unary:
+            return handler
+
+        async def call(request: Any, context: Any) -> Any:
+            looked = set()
+            while True:
+                try:
+                    return await handler.unary_unary(request, context)
+                except Missing as missing:  # which is raised before anything is written
+                    at = missing.kind, missing.ref
+                    if at in looked or not await self._look_up(*at):
+                        raise
+                    looked.add(at)
+
+        return grpc.unary_unary_rpc_method_handler(
+            call,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _server(
+    register: Sequence[Register],
+    view: Callable[[], Tables],
+    local: bool,
+    look_up: LookUp | None,
+) -> Any:
+    interceptors = [rpc.TranslateErrors(), Authorize(view, local=local)]
+    if look_up is not None:
+        interceptors.append(LooksAgain(look_up))
     server = grpc.aio.server(
-        interceptors=[rpc.TranslateErrors(), Authorize(view, local=local)],
+        interceptors=interceptors,
         options=rpc.SERVER_OPTIONS if local else AGENTS_OPTIONS,
     )
     for add in register:
@@ -60,13 +103,17 @@ async def serving(
     socket_path: Path | None,
     listen_addr: str | None,
     certificates_dir: Path,
+    look_up: LookUp | None = None,
 ) -> AsyncIterator[int]:
-    """Serve until leaving; yields the TCP port. Raises AlreadyExists for a port that is taken."""
+    """Serve until leaving; yields the TCP port. Raises AlreadyExists for a port that is taken.
+
+    `look_up`: the store's, where other managers write to it too.
+    """
     servers = []
     port = 0
     try:
         if listen_addr is not None:
-            server = _server(register, view, local=False)
+            server = _server(register, view, False, look_up)
             try:
                 port = server.add_secure_port(listen_addr, server_credentials(certificates_dir))
             except RuntimeError as error:
@@ -74,7 +121,7 @@ async def serving(
             await server.start()
             servers.append(server)
         if socket_path is not None:  # last: whoever waits for it finds the port as well
-            server = _server(register, view, local=True)
+            server = _server(register, view, True, look_up)
             socket_path.unlink(missing_ok=True)
             mask = os.umask(0o177)
             try:

@@ -167,7 +167,8 @@ class HostWiring:
     # the tables
     def wanted(self, without: Collection[str]) -> Wanted:
         """See rules.Source."""
-        plan = self.ingress.plan
+        # By what is on disk, too, when a container comes before the managers' word.
+        plan = self.ingress.plan or self.plan()
         state = HostState(
             peers=frozenset(self._view.peers() | {self._addr}),
             nodes=frozenset(self._view.node_addresses()),

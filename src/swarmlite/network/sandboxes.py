@@ -508,7 +508,9 @@ class Sandboxes:
         self._records.remove(record.id)
         self._host.release(record.id)
         self._held.pop(record.id, None)
-        await self._host.refresh()
+        if not self._host.rules.lost or (self._informed and not self._overlays.doubt):
+            await self._host.refresh()
+        # Else what the process before this one loaded stays whole: the managers' word is near.
 
     async def close(self) -> None:
         """Let go of descriptors; what is in the kernel stays."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, NotFound, Unavailable
-from swarmlite.manager.store.api import Delete, Guard, GuardMoved, Put, Store, kind_of
+from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, Unavailable
+from swarmlite.manager.store.api import Delete, Guard, GuardMoved, Missing, Put, Store, kind_of
 from swarmlite.manager.store.tables import T, Table, Tables, name_of
 from swarmlite.model import names, task_states
 from swarmlite.proto.objects_pb2 import Node, Task
@@ -88,7 +88,10 @@ class Api:
 
 
 def resolve(kind: str, table: Table[T], ref: str) -> T:
-    """The object of an id, a name, or an id's unique prefix, in this order."""
+    """The object of an id, a name, or an id's unique prefix, in this order.
+
+    Raises Missing, InvalidSpec.
+    """
     if not ref:
         raise InvalidSpec(f"{kind}: an id or a name must be provided")
     exact = table.get(ref)
@@ -99,7 +102,7 @@ def resolve(kind: str, table: Table[T], ref: str) -> T:
             return found[0]
         if found:
             raise InvalidSpec(f"{kind} {ref} is ambiguous ({len(found)} matches found)")
-    raise NotFound(f"{kind} {ref} not found")
+    raise Missing(kind, ref)
 
 
 def resolve_node(api: Api, ref: str) -> Node:

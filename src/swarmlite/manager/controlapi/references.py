@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swarmlite.errors import InvalidSpec, NotFound
+from swarmlite.manager.store.api import Missing
 from swarmlite.manager.store.tables import Table, Tables
 from swarmlite.model.references import PREDEFINED_NETWORKS
 from swarmlite.proto.objects_pb2 import Config, Secret
@@ -45,11 +46,11 @@ def _payload(
     if object_id:
         found = table.get(object_id)
         if found is None:
-            raise NotFound(f"{kind} not found: {name or object_id}")
+            raise Missing(kind, object_id, f"{kind} not found: {name or object_id}")
     else:
         named = table.named(name)
         if not named:
-            raise NotFound(f"{kind} not found: {name}")
+            raise Missing(kind, name, f"{kind} not found: {name}")
         found = named[0]
     actual = found.spec.annotations.name
     if name and name != actual:

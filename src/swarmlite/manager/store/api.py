@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.proto.objects_pb2 import (
     Cluster,
     Config,
@@ -77,6 +77,15 @@ def check_size(obj: Object, size: int) -> None:
             f"{kind_of(obj)} {name_of(obj)[:63] or obj.id}: has {size} bytes,"
             f" {MAX_OBJECT_BYTES} at most"
         )
+
+
+class Missing(NotFound):
+    """The view has nothing of this id or name; another manager may have written it just now."""
+
+    def __init__(self, kind: str, ref: str, line: str = "") -> None:
+        """`ref`: an id, its beginning, or a name; `line`: what the user is told."""
+        super().__init__(line or f"{kind} {ref} not found")
+        self.kind, self.ref = kind, ref
 
 
 class GuardMoved(Exception):

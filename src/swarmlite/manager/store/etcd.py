@@ -34,7 +34,7 @@ from .api import (
     claimed_name,
     kind_of,
 )
-from .etcd_client import EtcdClient
+from .etcd_client import EtcdClient, prefix_end
 from .etcd_mirror import GUARDS, PREFIX, RELIST_S, Learn, Mirror, key_of
 from .sealing import StoreKeys, is_sealed
 from .selfcheck import CHECK_S, LATE_S, SelfCheck
@@ -54,6 +54,7 @@ WRITE_TIMEOUT_S = 6.0
 ATTEMPT_S = 1.5
 RETRY_S = 0.1
 NAME_ATTEMPTS = 5
+LONGEST_REF = 255
 
 
 @asynccontextmanager
@@ -201,6 +202,21 @@ class EtcdStore:
         await self._mirror.reached(revision, REACH_TIMEOUT_S)
         return revision
 
+    async def look_up(self, kind: str, ref: str) -> bool:
+        """Whether etcd has an object of this id, of an id that begins so, or of this name (of
+        NAMED_KINDS); if so the view has it once this returns. Raises Unavailable.
+        """
+        if len(ref) > LONGEST_REF:
+            return False
+        request = etcd.TxnRequest()
+        by_id, key = request.success.add().request_range, key_of(kind, ref)
+        by_id.key, by_id.range_end, by_id.limit, by_id.keys_only = key, prefix_end(key), 2, True
+        request.success.add().request_range.key = key_of(f"names/{kind}", ref.lower())
+        answer = await self.client.txn(request)
+        found = [kv.mod_revision for each in answer.responses for kv in each.response_range.kvs]
+        await self._mirror.reached(max(found, default=0), REACH_TIMEOUT_S)
+        return bool(found)
+
     async def commit_many(
         self, changes: Sequence[Change], fence: Fence | None = None
     ) -> list[Change]:
@@ -290,7 +306,7 @@ class EtcdStore:
             for response in answer.responses
         ]
         leader = found.pop() if fence is not None else None
-        guarded = found.pop() if guard is not None else None
+        guarded: etcd.KeyValue | None = found.pop() if guard is not None else None
         found, names = found[: len(items)], found[len(items) :]
         if repeated and all(_is_own(item, kv) for item, kv in zip(items, found, strict=True)):
             written = (kv.mod_revision for kv in found if kv is not None)
@@ -304,7 +320,9 @@ class EtcdStore:
         ]
         if differing:
             return 0, differing
-        await self._mirror.reached(answer.header.revision, REACH_TIMEOUT_S)
+        # Not the whole etcd's revision: in one that others use too the view may never reach that.
+        others = [kv.mod_revision for kv in (guarded, *names) if kv is not None]
+        await self._mirror.reached(max(others, default=0), REACH_TIMEOUT_S)
         if guard is not None and (guarded.mod_revision if guarded else 0) != guard.version:
             raise GuardMoved
         for item, kv in zip(filter(_claims, items), names, strict=True):

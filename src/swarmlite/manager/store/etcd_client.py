@@ -158,9 +158,10 @@ class EtcdClient:
         answer = await self._call(self._kv.Txn, self._prefix.asked(request), timeout_s)
         return self._prefix.answered(answer)
 
-    async def get(self, key: bytes) -> tuple[etcd.KeyValue | None, int]:
-        """A key's value and the revision that it was read at."""
-        answer = await self._call(self._kv.Range, etcd.RangeRequest(key=self._prefix(key)))
+    async def get(self, key: bytes, revision: int = 0) -> tuple[etcd.KeyValue | None, int]:
+        """A key's value (at `revision`, else now) and etcd's revision now. Raises Compacted."""
+        request = etcd.RangeRequest(key=self._prefix(key), revision=revision)
+        answer = await self._call(self._kv.Range, request)
         kvs = self._prefix.found(answer.kvs)
         return (kvs[0] if kvs else None), answer.header.revision
 

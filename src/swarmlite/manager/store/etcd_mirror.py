@@ -98,6 +98,8 @@ class Mirror:
         self.mark_key = b""
         self.marked: tuple[int, Mapping[str, int]] = (0, {})
         """At which revision the watch brought the mark last, and the objects of each kind then."""
+        self._newest = b"", 0
+        """The key that was written last, as far as is known, and when: etcd is known by it."""
         self._watching: asyncio.Future[None] | None = None
         self._list_next = False
         self._passed_over: set[bytes] = set()
@@ -138,6 +140,8 @@ class Mirror:
                 if relist:
                     await self._list(resync=self.listed.is_set())
                     relist = False
+                else:
+                    await self._same_etcd()
                 started = time.monotonic()
                 self._list_next = False
                 if await self._watched() or self._list_next:
@@ -172,6 +176,34 @@ class Mirror:
         """Raise Unavailable where etcd has less than the view: also once it has come further."""
         if self.gone_back:
             raise Unavailable(self.gone_back)
+
+    def _lost(self, before: int, revision: int) -> None:
+        """Believe etcd no more, which has not at `revision` what it had at `before`."""
+        # Taken up it would be a removal of all that came later, containers included.
+        self.gone_back = (
+            f"etcd has gone back from revision {before}, and is at {revision} now: it lost data, or"
+            " older data were brought back. What runs goes on and nothing is written: bring"
+            " its own back where they are, then start managers' swarmlited again"
+        )
+        self.connected = False
+        log.error("%s", self.gone_back)
+        self.refuse_if_gone_back()
+
+    async def _same_etcd(self) -> None:
+        """Raise Unavailable where etcd's history is not the view's: one that lost its data may have
+        been written beyond the view's revision since.
+        """
+        key, written = self._newest
+        if not written:
+            return
+        found, revision = await self._client.get(key)
+        if revision >= written:
+            try:
+                found, _ = await self._client.get(key, written)
+            except Compacted:
+                return
+        if found is None or found.mod_revision != written:
+            self._lost(written, revision)
 
     async def _learnt(self, missing: UnknownKey) -> bool:
         """Whether the key is there now; what is sealed with it is waited for, not passed over."""
@@ -261,6 +293,8 @@ class Mirror:
         for change in changes:
             if change.kv.key == self.mark_key:
                 self.marked = change.kv.mod_revision, self._counts()
+            if change.type != _DELETE and change.kv.mod_revision > self._newest[1]:
+                self._newest = change.kv.key, change.kv.mod_revision
             event = self._taken(change)
             if event is not None:
                 events.append(event)
@@ -331,18 +365,14 @@ class Mirror:
         """Read everything; take it up in one step, as events or as a fresh start."""
         tables = Tables()
         passed_over: set[bytes] = set()
-        before = self.view.revision
+        await self._same_etcd()
+        before, newest = self.view.revision, (0, b"")
         async for revision, kvs in self._client.pages(PREFIX):
             if revision < before:
-                # Taken up it would be a removal of all that came later, containers included.
-                self.gone_back = (
-                    f"etcd has gone back from revision {before} to {revision}: it lost data, or"
-                    " older data were brought back. What runs goes on and nothing is written: bring"
-                    " its own back where they are, then start managers' swarmlited again"
-                )
-                self.refuse_if_gone_back()
+                self._lost(before, revision)
             tables.revision = revision
             for kv in kvs:
+                newest = max(newest, (kv.mod_revision, kv.key))
                 if kv.key.startswith(GUARDS):
                     self._guarded(tables, kv)
                 elif _place(kv.key)[0] not in type_of_kind:
@@ -353,7 +383,7 @@ class Mirror:
         events = _difference(self.view, tables) if self.listed.is_set() and not resync else []
         # In place: whoever holds the view goes on with the same one.
         vars(self.view).update(vars(tables))
-        self._passed_over = passed_over
+        self._passed_over, self._newest = passed_over, (newest[1], newest[0])
         self._check(tables.revision)
         self._advance(tables.revision)
         self.listed.set()

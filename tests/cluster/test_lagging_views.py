@@ -1,0 +1,150 @@
+"""A manager whose watch is late: what another manager has acknowledged is there for its callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc.aio
+import pytest
+from etcd_world import KEYS
+from test_store import a_service, changed
+
+from swarmlite.errors import AlreadyExists
+from swarmlite.manager.controlapi import ControlService
+from swarmlite.manager.server import serving
+from swarmlite.manager.store.api import Guard, GuardMoved, Put
+from swarmlite.manager.store.etcd import EtcdStore, open_store
+from swarmlite.manager.store.etcd_client import EtcdClient
+from swarmlite.proto import control_pb2 as pb
+from swarmlite.proto.control_pb2_grpc import ControlStub, add_ControlServicer_to_server
+from swarmlite.proto.objects_pb2 import Network, Service
+
+T = TypeVar("T")
+
+
+class Late(EtcdClient):
+    """What a watch brings waits for the gate."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        super().__init__(*arguments, **options)
+
+    async def watch(self, *arguments: Any, **options: Any) -> AsyncIterator[Sequence[Any]]:
+        async for events in super().watch(*arguments, **options):
+            await self.gate.wait()
+            yield events
+
+
+@pytest.fixture
+async def late(etcd: Any, client: EtcdClient) -> AsyncIterator[Late]:
+    """On a clean key space."""
+    made = Late([etcd.endpoint], etcd.certificates_dir)
+    yield made
+    await made.close()
+
+
+async def opened_after(late: Late, call: Awaitable[T]) -> T:
+    """The answer of a call that asks etcd, and waits for the watch then."""
+    asked = late.calls["txn"].ended["done"]
+    running = asyncio.ensure_future(call)
+    async with asyncio.timeout(60):
+        while late.calls["txn"].ended["done"] == asked and not running.done():
+            await asyncio.sleep(0.01)
+    assert not running.done()
+    late.gate.set()
+    return await running
+
+
+async def test_what_another_manager_acknowledged_is_found_changed_and_removed(
+    late: Late, client: EtcdClient, tmp_path: Path
+) -> None:
+    """By its id, the beginning of its id, and its name; and what is nowhere is not waited for."""
+    async with open_store(client, KEYS) as other, open_store(late, KEYS) as store:
+        control = ControlService(store, "node1", None)  # type: ignore[arg-type]
+        place = tmp_path / "socket"
+        register = [lambda server: add_ControlServicer_to_server(control, server)]
+        async with (
+            serving(
+                register,
+                lambda: store.view,
+                socket_path=place,
+                listen_addr=None,
+                certificates_dir=tmp_path,
+                look_up=store.look_up,
+            ),
+            grpc.aio.insecure_channel(f"unix:{place}") as channel,
+        ):
+            stub = ControlStub(channel)
+
+            def complete(name: str) -> Service:
+                service = a_service(name)
+                service.spec.task.container.image = "busybox"
+                service.spec.replicated.replicas = 1
+                return service
+
+            async def made(name: str) -> Any:
+                await late_until(store, other)
+                late.gate.clear()
+                service = complete(name)
+                await other.commit([Put(service)])
+                return other.view.services.get(service.id)
+
+            for ref in ("id", "short", "name"):
+                service = await made(f"get-{ref}")
+                asked = {"id": service.id, "short": service.id[:12], "name": f"get-{ref}"}[ref]
+                got = await opened_after(late, stub.GetService(pb.GetRequest(ref=asked)))
+                assert got.id == service.id
+            service = await made("changed")
+            update = pb.UpdateServiceRequest(service_id=service.id, version=service.meta.version)
+            update.spec.CopyFrom(service.spec)
+            update.spec.annotations.labels["a"] = "b"
+            assert (await opened_after(late, stub.UpdateService(update))).id == service.id
+            service = await made("gone")
+            await opened_after(late, stub.RemoveService(pb.RemoveRequest(ref=service.id)))
+            # What a new service names, too: two networks, neither of which is in the view yet.
+            await late_until(store, other)
+            late.gate.clear()
+            networks = [Network(id=f"net{number}") for number in range(2)]
+            for network in networks:
+                network.spec.annotations.name = network.id
+                await other.commit([Put(network)])
+            create = pb.CreateServiceRequest(spec=complete("new").spec)
+            for network in networks:
+                create.spec.task.networks.add(target=network.id)
+            await opened_after(late, stub.CreateService(create))
+            for ref in ("nothing", "x" * 300):
+                late.gate.clear()
+                with pytest.raises(grpc.aio.AioRpcError, match="not found"):
+                    await stub.GetService(pb.GetRequest(ref=ref))
+
+
+async def late_until(store: EtcdStore, other: EtcdStore) -> None:
+    """The late one has what the other has."""
+    async with asyncio.timeout(60):
+        while store.view.revision < other.view.revision:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_others_write_to_the_same_etcd_is_not_waited_for(
+    etcd: Any, client: EtcdClient
+) -> None:
+    """A name that is taken and a guard that moved are told at once, of an etcd that is shared."""
+    shared = [
+        EtcdClient([etcd.endpoint], etcd.certificates_dir, prefix=b"/shared") for _ in range(2)
+    ]
+    async with open_store(shared[0], KEYS) as store, open_store(shared[1], KEYS) as other:
+        await other.commit([Put(a_service("web"))], guard=Guard("ports", 0))
+        await late_until(store, other)
+        await client.put(b"/somebody/else", b"")
+        with pytest.raises(AlreadyExists):
+            await store.commit([Put(a_service("web"))])
+        with pytest.raises(GuardMoved):
+            await store.commit([Put(a_service("db"))], guard=Guard("ports", 0))
+        kept = changed(next(iter(store.view.services)))
+        await store.commit([Put(kept)], guard=Guard("ports", store.view.guards["ports"]))
+    for each in shared:
+        await each.close()
