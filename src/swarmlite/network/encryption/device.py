@@ -10,9 +10,6 @@ from base64 import b64decode
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic.wireguard import WireGuard
-
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network import netlink, netns, nft
 from swarmlite.network.encryption.keys import Keys
@@ -56,6 +53,9 @@ class Device:
 
         `again`: the managers' key is another one. Raises OSError, FailedPrecondition.
         """
+        # Here: most nodes have no encrypted network, and it is a fifth of what an agent loads.
+        from pyroute2.netlink.exceptions import NetlinkError
+
         try:
             self._keep_guard()  # before anything could be sent
             made = self._link(mtu)
@@ -149,6 +149,8 @@ class Device:
 
 
 def _channel() -> Channel:
+    from pyroute2.netlink.generic.wireguard import WireGuard  # here, as above
+
     found: Channel = WireGuard()
     return found
 
