@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 FLAKES ?= 0
 TRIES ?= 2
 LONGEST := tests/integration/ tests/cluster/ tests/testing/
-CHAOS := tests/chaos/test_chaos_managers.py tests/chaos/test_chaos_checkers.py tests/chaos/test_chaos_nodes.py
+CHAOS := $(addprefix tests/chaos/test_chaos_,$(addsuffix .py,managers nodes checkers processes leaders))
 
 .PHONY: help root venv demo test debian13 lint bench chaos soak engines clients deb packages vm-test stubs reference lock clean
 
