@@ -26,7 +26,8 @@ from .store.etcd_mirror import PREFIX
 
 log = logging.getLogger(__name__)
 
-PROMOTE_S = 0.5
+PROMOTE_S, LEARNING_S = 0.5, 0.1
+"""Between rounds, and while a learner catches up: its manager serves nobody before it votes."""
 SETTLE_S = 10.0
 PRESENCE = PREFIX + b"managers/"
 PRESENCE_TTL_S = 6
@@ -194,13 +195,14 @@ async def keep(
     """
     lost = roles.LostLearners()
     while True:
+        learners = 0
         try:
             await presence.refresh()
             changes = manager_statuses(store, node_id, presence.answers)
             if changes:
                 await store.commit_many(changes, fence)
             if members is not None:
-                await members.promote_learners()
+                learners = await members.promote_learners()
                 await lost.look(members, store, fence)
             await roles.demote(members, presence.answers, store, node_id, fence)
         except Fenced:
@@ -209,4 +211,4 @@ async def keep(
             log.info("members: %s", error)
         except Exception:
             log.exception("members: what this round was to do is left to the next")
-        await asyncio.sleep(PROMOTE_S)
+        await asyncio.sleep(LEARNING_S if learners else PROMOTE_S)
