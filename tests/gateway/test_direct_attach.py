@@ -8,7 +8,8 @@ import select
 import signal
 from pathlib import Path
 
-from raw_host import RawHost
+import pytest
+from raw_host import RawHost, Stream
 from test_containers import container
 from test_streams import execute, until
 
@@ -51,6 +52,22 @@ def test_a_stream_ends_with_its_container_and_not_with_its_output(host: RawHost)
         input_only.send(b"\n")
         assert (stream.read(), input_only.read()) == (b"", b"")
         assert not host.ok_api("GET", f"/containers/{identity}/json")["State"]["Running"]
+
+
+@pytest.mark.parametrize("characters", [64, 12])  # of the id: the engine is asked for a shorter one
+def test_a_stream_ends_with_its_container_though_that_runs_again_before_it_is_read(
+    host: RawHost, characters: int
+) -> None:
+    with container(host) as identity:
+        told = host.open_get("/events", filters={"event": ["attach"], "container": [identity]})
+        path = f"/containers/{identity[:characters]}/attach"
+        asked = host.asked(path, stream="1", stdout="1", stderr="1")
+        told.line()
+        told.close()
+        host.ok_api("POST", f"/containers/{identity}/restart", t=0)
+        with Stream(asked) as stream:  # which has none of it before its head is read
+            assert stream.read() == b""
+        assert host.ok_api("GET", f"/containers/{identity}/json")["State"]["Running"]
 
 
 def test_a_terminal_whose_input_was_not_asked_for_takes_none(host: RawHost) -> None:

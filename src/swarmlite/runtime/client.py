@@ -99,6 +99,8 @@ class Attached:
     stdin: int | None
     time_ns: int
     tty: bool
+    created_at: float | None
+    """What `wait` takes; None where the supervisor is older than that."""
 
 
 @dataclass
@@ -217,7 +219,8 @@ class Supervisor:
             stdin=stdin,
         )
         stdin_fd = received[0] if received else None
-        return Attached(stdin_fd, answer["time_ns"], bool(answer.get("tty")))
+        tty = bool(answer.get("tty"))
+        return Attached(stdin_fd, answer["time_ns"], tty, answer.get("created_at"))
 
     async def start(self, container_id: str) -> State:
         """Exec the user's process; returns once that has succeeded.
@@ -254,9 +257,14 @@ class Supervisor:
         """Every container that was not deleted."""
         return [State.from_wire(s) for s in (await self._call("list"))["containers"]]
 
-    async def wait(self, container_id: str) -> State:
-        """Until it is stopped; raises NotFound also when it is deleted meanwhile."""
-        return State.from_wire(await self._call("wait", container=container_id))
+    async def wait(self, container_id: str, created_at: float | None = None) -> State:
+        """Until it is stopped; raises NotFound also when it is deleted meanwhile.
+
+        `created_at`: of this one, not of another that was made under its id since, which is
+        NotFound too.
+        """
+        which: dict[str, Any] = {} if created_at is None else {"created_at": created_at}
+        return State.from_wire(await self._call("wait", container=container_id, **which))
 
     async def stats(self, container_id: str) -> dict[str, Any]:
         """What its cgroup counts, by the names in runtime/cgroups/counters.py."""

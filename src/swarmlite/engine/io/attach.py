@@ -37,6 +37,7 @@ class Attachment:
         self.wants_stdin = stdin
         self.stdin: int | None = None
         self.since_ns = 0
+        self.created_at: float | None = None
         self.gone = asyncio.Event()
         self.connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.exit: asyncio.Future[State] | None = None
@@ -55,7 +56,7 @@ class Attachment:
             if attached.stdin is not None:
                 os.close(attached.stdin)
             return
-        self.since_ns = attached.time_ns
+        self.since_ns, self.created_at = attached.time_ns, attached.created_at
         if attached.stdin is not None:
             os.set_blocking(attached.stdin, False)
             self.owned.add(attached.stdin)

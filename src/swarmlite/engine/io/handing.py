@@ -126,7 +126,7 @@ class Handing:
             _send(client, {"stdin": bool(stdin)}, *stdin)
             made.owned.close(*made.streams, *stdin)
             if await asyncio.get_running_loop().sock_recv(client, REQUEST_BYTES):
-                await self._end(client, container.id)
+                await self._end(client, container.id, made.created_at)
 
     async def _told(self, client: socket.socket, said: dict[str, Any]) -> None:
         while True:
@@ -137,8 +137,11 @@ class Handing:
                 return
             said = _said(data)
 
-    async def _end(self, client: socket.socket, container_id: str) -> None:
-        ending = asyncio.ensure_future(self._streams.supervisor.client.wait(container_id))
+    async def _end(
+        self, client: socket.socket, container_id: str, created_at: float | None
+    ) -> None:
+        supervisor = self._streams.supervisor.client
+        ending = asyncio.ensure_future(supervisor.wait(container_id, created_at))
         try:
             await _before_it_hangs_up(client, ending)
         finally:

@@ -40,6 +40,7 @@ class Direct:
         self._supervisor, self._ref, self._owned = supervisor, ref, owned
         loop = asyncio.get_running_loop()
         self.tty, self.streams = attached.tty, streams
+        self._created_at = attached.created_at
         self.connected: asyncio.Future[int | None] = loop.create_future()
         self.connected.set_result(attached.stdin)
         self.over: asyncio.Future[None] = loop.create_future()
@@ -51,7 +52,7 @@ class Direct:
 
     async def _ended(self) -> None:
         with contextlib.suppress(SwarmliteError):
-            await self._supervisor.wait(self._ref)
+            await self._supervisor.wait(self._ref, self._created_at)
         if not self.over.done():
             self.over.set_result(None)
 

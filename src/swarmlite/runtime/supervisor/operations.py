@@ -162,8 +162,10 @@ class Operations:
         }
 
     def op_wait(self, reply: Reply, message: Message, _fds: list[int]) -> None:  # type: ignore[type-arg]
-        """Its state once it has stopped."""
+        """Its state once it has stopped; `created_at` says which of those with its id."""
         container = self.server.get(message["container"])
+        if message.get("created_at") not in (None, container.created_at):
+            raise errors.NotFound(f"container {container.id} has ended, and was made again")
 
         def stopped() -> None:
             if container.status == containers.STOPPED:
@@ -278,7 +280,8 @@ class Operations:
             console = container.console
             stdin = output.give_stdin() if console < 0 else duplicate(console)
         answer = {"time_ns": time.time_ns(), "tty": container.console >= 0}
-        self.server.answer(reply, {**answer}, [stdin] if stdin >= 0 else [])
+        which = {"created_at": container.created_at}
+        self.server.answer(reply, {**answer, **which}, [stdin] if stdin >= 0 else [])
 
     def op_keep_fds(self, _reply: Reply, message: Message, fds: list[int]) -> Answer:  # type: ignore[type-arg]
         """Hold descriptors."""
