@@ -174,6 +174,27 @@ def test_a_process_that_is_killed_loses_no_write_that_was_answered(host: RawHost
             host.api("DELETE", f"/volumes/kept{number}")
 
 
+def test_a_process_that_is_killed_in_mid_attach_costs_its_container_nothing(host: RawHost) -> None:
+    """Neither its input nor a line of its log, and the next one is attached to as before."""
+    script = "read begin; seq 1 30000; exec cat"
+    streams = {"stream": "1", "stdin": "1", "stdout": "1"}
+    with container(host, Cmd=["sh", "-c", script], OpenStdin=True) as identity:
+        refs = (identity, identity[:12])  # by the supervisor, and by the engine
+        clients = [host.hijack(f"/containers/{ref}/attach", **streams) for ref in refs]
+        clients[0].send(b"\n")
+        clients[0].until(b"\n500\n")
+        host.end_gateway(signal.SIGKILL)
+        for client in clients:
+            client.close()
+        host.start_gateway()
+        with host.hijack(f"/containers/{identity}/attach", **streams) as again:
+            again.send(b"typed later\n")
+            again.until(b"typed later\n")
+        with host.hijack(f"/containers/{identity}/attach", logs="1", stdout="1") as log:
+            lines = b"".join(data for _, data in log.frames()).split()
+        assert lines == [b"%d" % number for number in range(1, 30001)] + [b"typed", b"later"]
+
+
 def test_a_process_that_is_killed_in_mid_write_leaves_no_half_of_it(host: RawHost) -> None:
     """What was being made is there as a whole or not at all, and all that was answered is."""
     body = {"Image": host.image, "Cmd": ["true"], "Labels": {"written": "1"}}

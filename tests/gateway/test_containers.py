@@ -306,3 +306,33 @@ def test_an_engine_that_is_gone_is_said_at_once(host: RawHost) -> None:
     finally:
         host.start_agent()
     assert host.api("GET", "/containers/json").status == 200
+
+
+def test_a_mount_has_docker_s_mode_of_its_form(host: RawHost) -> None:
+    """The options of a short form as they were written, "z" for a volume without any."""
+    config = {
+        "Binds": [
+            "/tmp:/a",
+            "/tmp:/b:ro",
+            "/tmp:/c:z",
+            "mode1:/d",
+            "mode1:/e:ro",
+            "mode1:/f:nocopy",
+        ],
+        "Mounts": [
+            {"Type": "bind", "Source": "/tmp", "Target": "/g"},
+            {"Type": "volume", "Source": "mode1", "Target": "/h", "ReadOnly": True},
+            {"Type": "tmpfs", "Target": "/i"},
+        ],
+    }
+    expected = {"/a": "", "/b": "ro", "/c": "z", "/d": "z", "/e": "ro", "/f": "nocopy"}
+    expected |= {"/g": "", "/h": "z", "/i": "", "/j": ""}
+    try:
+        with container(host, HostConfig=config, Volumes={"/j": {}}) as identity:
+            shown = host.ok_api("GET", f"/containers/{identity}/json")
+            listed = host.ok_api("GET", "/containers/json", filters={"id": [identity]})[0]
+            for each in (shown, listed):
+                assert {mount["Destination"]: mount["Mode"] for mount in each["Mounts"]} == expected
+            assert shown["GraphDriver"]["Data"] == {}
+    finally:
+        host.api("DELETE", "/volumes/mode1")

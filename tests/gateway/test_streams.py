@@ -129,6 +129,9 @@ def test_a_terminal_is_raw_resized_and_left_by_its_keys(host: RawHost) -> None:
         query = {"stream": "1", "stdin": "1", "stdout": "1", "stderr": "1"}
         with host.hijack(f"{base}/attach", **query) as stream:
             assert "application/vnd.docker.raw-stream" in stream.head
+            for size in ({}, {"h": "33"}, {"h": "", "w": "77"}, {"h": "33", "w": "-1"}):
+                refused = host.api("POST", f"{base}/resize", **size)
+                assert refused.status == 400 and refused.message.startswith(("h: ", "w: "))
             assert host.api("POST", f"{base}/resize", h="33", w="77").status == 200
             stream.send(b"stty size\n")
             assert b"33 77" in stream.until(b"33 77")

@@ -7,6 +7,7 @@ deploy/Dockerfile there), `swarmlite` (an engine of ours, on a host made for it)
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -92,7 +93,8 @@ def _loaded(url: str, address: str) -> Iterator[str]:
 def _load(image: BuiltImage) -> None:
     client = engine()
     try:
-        client.images.load(docker_archive([image]))
+        # A file, since a report of what fails shows the arguments: of bytes that takes gigabytes.
+        client.images.load(io.BytesIO(docker_archive([image])))
     finally:
         client.close()
 

@@ -38,7 +38,7 @@ def inspect(value: Container, *, size: bool = False) -> Json:
         "AppArmorProfile": "",
         "ExecIDs": list(value.exec_ids) or None,
         "HostConfig": hostconfig.of(value.config),
-        "GraphDriver": {"Name": "overlay2", "Data": None},
+        "GraphDriver": {"Name": "overlay2", "Data": {}},
     }
     if size:
         result["SizeRw"] = value.size_rw_bytes

@@ -64,7 +64,7 @@ def inspect(value: ImageDetails) -> Json:
         **({"Variant": config["variant"]} if config.get("variant") else {}),
         "Os": config.get("os") or "",
         "Size": image.size_bytes,
-        "GraphDriver": {"Name": "overlay2", "Data": None},
+        "GraphDriver": {"Name": "overlay2", "Data": {}},
         "RootFS": {"Type": "layers", "Layers": list(value.diff_ids)},
         "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
     }

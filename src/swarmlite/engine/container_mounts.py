@@ -51,6 +51,7 @@ class ContainerMounts:
         made: Callable[[str], None],
     ) -> MountPoint:
         point = MountPoint(type=mount.type, destination=mount.target, rw=not mount.readonly)
+        point.mode = mount.bind_text
         if mount.type == Mount.VOLUME:
             known = mount.source in self._store
             volume = self._volume(record, mount)
@@ -60,6 +61,8 @@ class ContainerMounts:
                 self._store.copy_up(volume.name, lower_dirs, mount.target)
             point.name, point.driver = volume.name, volume.driver
             point.source = str(volume.mountpoint)
+            if mount.source != mount_plan.anonymous(record.id, mount.target):
+                point.mode = point.mode or "z"  # Docker's default for a volume with a name
         elif mount.type == Mount.BIND:
             _find_bind(mount)
             point.source = mount.source

@@ -8,8 +8,12 @@ from swarmlite.proto import containers_pb2 as pb
 
 
 def resizing(call: Call, ref: str) -> pb.ResizeRequest:
-    """`h` and `w` of a query. Raises InvalidSpec."""
-    height, width = call.number("h", 0) or 0, call.number("w", 0) or 0
-    if not (0 <= height < 2**32 and 0 <= width < 2**32):
-        raise InvalidSpec(f"h={height} and w={width}: not the size of a terminal")
-    return pb.ResizeRequest(ref=ref, height=height, width=width)
+    """`h` and `w` of a query, neither of which may lack. Raises InvalidSpec."""
+    return pb.ResizeRequest(ref=ref, height=_size(call, "h"), width=_size(call, "w"))
+
+
+def _size(call: Call, name: str) -> int:
+    size = call.number(name)
+    if size is None or not 0 <= size < 2**32:
+        raise InvalidSpec(f"{name}: expected 0 to {2**32 - 1}, not {call.text(name)!r}")
+    return size
