@@ -1,49 +1,50 @@
-"""What the swarm's events say: each change of a task's state, and a change of leader."""
+"""What the swarm's events say, of what a watch tells; and which of them filters leave."""
 
 from __future__ import annotations
 
-from swarmlite.docker.swarmevent import KINDS, WITH_TASKS, SwarmEvents, kinds_of, passes
+from swarmlite.docker.swarmevent import KINDS, WITH_TASKS, kinds_of, passes, told
 from swarmlite.model import task_states
 from swarmlite.proto.control_pb2 import UPDATE, Filter, WatchResponse
-from swarmlite.proto.objects_pb2 import Node, Task
-from swarmlite.proto.types_pb2 import TaskState
-
-RUNNING, ASSIGNED = task_states.RUNNING, task_states.ASSIGNED
+from swarmlite.proto.objects_pb2 import Node, Service, Task
 
 
-def task(state: TaskState.ValueType) -> Task:
-    made = Task(id="t1", service_id="s1", node_id="n1", slot=1, desired_state=RUNNING)
+def task() -> Task:
+    made = Task(id="t1", service_id="s1", node_id="n1", slot=1)
     made.annotations.name = "web.1.t1"
     made.service_annotations.name = "web"
-    made.status.state = state
+    made.status.state = task_states.RUNNING
     return made
 
 
-def test_a_task_is_told_at_each_change_of_its_state_only() -> None:
-    told = SwarmEvents()
-    told.seen(task(ASSIGNED))
-    event = WatchResponse.Event(action=UPDATE, task=task(RUNNING))
-    body = told.body(event, 5)
+def test_a_task_s_event_names_its_service_and_node_and_what_changed() -> None:
+    changes = {"state.old": "assigned", "state.new": "running"}
+    event = WatchResponse.Event(action=UPDATE, task=task(), changes=changes)
+    event.time.FromNanoseconds(5)
+    body = told(event)
     assert body is not None
     assert (body["Type"], body["Action"], body["scope"]) == ("task", "update", "swarm")
+    assert (body["time"], body["timeNano"]) == (0, 5)
     assert body["Actor"]["Attributes"] == {
         "name": "web.1.t1", "service": "s1", "node": "n1",
         "state.old": "assigned", "state.new": "running",
     }  # fmt: skip
-    assert told.body(event, 6) is None
     assert passes(body, event, [Filter(key="service", values=["web"])])
     assert passes(body, event, [Filter(key="node", values=["n1"]), Filter(key="scope")])
     assert not passes(body, event, [Filter(key="service", values=["db"])])
 
 
-def test_another_leader_is_an_update_of_its_node() -> None:
-    told = SwarmEvents()
-    told.seen(Node(id="n1"))
-    node = Node(id="n1")
-    node.manager_status.leader = True
-    body = told.body(WatchResponse.Event(action=UPDATE, node=node), 5)
+def test_nobody_is_told_of_a_minor_update() -> None:
+    assert told(WatchResponse.Event(action=UPDATE, node=Node(id="n1"), minor=True)) is None
+
+
+def test_every_label_of_a_filter_must_be_there() -> None:
+    service = Service(id="s1")
+    service.spec.annotations.labels.update(a="1", b="2")
+    event = WatchResponse.Event(action=UPDATE, service=service)
+    body = told(event)
     assert body is not None
-    assert body["Actor"]["Attributes"]["leader.new"] == "true"
+    assert passes(body, event, [Filter(key="label", values=["a", "b=2"])])
+    assert not passes(body, event, [Filter(key="label", values=["a", "c"])])
 
 
 def test_dockers_clients_hear_of_tasks_only_when_they_ask() -> None:

@@ -134,6 +134,9 @@ def test_info_inspect_and_events_are_the_swarm_s(
             listening.terminate()
             reader.join()
     assert user.ok("events", "--until", "0s") == ""
+    past = user.ok("events", "--since", "1h", "--until", "0s", "--filter", "service=told")
+    assert "service create" in past and "service remove" in past
+    assert user.ok("events", "--since", "1h", "--until", "1h") == ""
 
 
 def test_an_operator_works_with_services_and_not_with_the_swarm(

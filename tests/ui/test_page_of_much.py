@@ -65,9 +65,6 @@ class Large:
     def watch(self, request: Any) -> Any:
         return Watching(self.changes)
 
-    async def nodes_and_tasks(self, session: Session) -> list[Any]:
-        return [*self.nodes.nodes, *self.tasks]
-
     async def overview(self, session: Session) -> room.Overview:
         self.looks += 1
         return room._picture(self.nodes, self.tasks, self.services)

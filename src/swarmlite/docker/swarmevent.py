@@ -5,20 +5,19 @@ Docker tells none of tasks; ours have its shape, and come where they are asked f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from typing import Any
 
 from swarmlite.docker.values import Json
-from swarmlite.model import enums, task_states
-from swarmlite.proto.control_pb2 import CREATE, REMOVE, Filter, WatchResponse
+from swarmlite.proto.control_pb2 import CREATE, REMOVE, UPDATE, Filter, WatchResponse
 from swarmlite.proto.objects_pb2 import Node, Task
-from swarmlite.proto.specs_pb2 import NodeSpec
-from swarmlite.proto.types_pb2 import NodeRole, NodeStatus, UpdateStatus
 
 KINDS = ("service", "node", "secret", "config", "network")
 WITH_TASKS = (*KINDS, "task")
 _ELSEWHERE = ("container", "image", "volume", "daemon", "plugin")
 """Filters by what only a host has."""
+_ACTIONS = {CREATE: "create", UPDATE: "update", REMOVE: "remove"}
 
 
 def kinds_of(filters: Iterable[Filter], kinds: tuple[str, ...]) -> tuple[str, ...]:
@@ -46,7 +45,7 @@ def _holds(body: Json, value: Any, each: Filter) -> bool:
         return body["Action"] in each.values
     if each.key == "label":
         labels = _annotations(value).labels
-        return any(_label(labels, text) for text in each.values)
+        return all(_label(labels, text) for text in each.values)
     if each.key not in WITH_TASKS:
         return True  # scope, which has been looked at
     if body["Type"] == "task" and each.key in ("service", "node"):
@@ -68,86 +67,32 @@ def _label(labels: Any, text: str) -> bool:
     return name in labels and (not equals or labels[name] == wanted)
 
 
-class SwarmEvents:
-    """What changed from one state of an object to the next; one a stream."""
-
-    def __init__(self) -> None:
-        """Nothing is known of any object."""
-        self._known: dict[str, dict[str, str]] = {}
-
-    def seen(self, value: Node | Task) -> None:
-        """How a node or a task was when the stream began."""
-        self._known[value.id] = _of_node(value) if isinstance(value, Node) else _of_task(value)
-
-    def body(self, event: WatchResponse.Event, time_ns: int) -> Json | None:
-        """One event; None for a change that Docker does not tell, as of a node's heartbeat."""
-        kind = event.WhichOneof("object") or ""
-        if kind not in WITH_TASKS:
-            return None
-        value = getattr(event, kind)
-        name = value.annotations.name if kind == "task" else value.spec.annotations.name
-        attributes = {"name": name}
-        action = "create" if event.action == CREATE else "update"
-        if event.action == REMOVE:
-            action = "remove"
-            self._known.pop(value.id, None)
-        elif kind in _STATES:
-            state = _STATES[kind](value)
-            before = self._known.get(value.id)
-            self._known[value.id] = state
-            if kind in ("node", "task") and action == "update" and before == state:
-                return None
-            attributes |= _changed(before or {}, state) if action == "update" else {}
-        if kind == "node":
-            attributes["name"] = value.description.hostname
-        if kind == "task":
-            attributes |= {"service": value.service_id, "node": value.node_id}
-        if kind == "network":
-            attributes["type"] = value.spec.driver.name or "overlay"
-        return {
-            "Type": kind,
-            "Action": action,
-            "Actor": {"ID": value.id, "Attributes": attributes},
-            "scope": "swarm",
-            "time": time_ns // 1_000_000_000,
-            "timeNano": time_ns,
-        }
-
-
-def _of_node(node: Node) -> dict[str, str]:
+def told(event: WatchResponse.Event) -> Json | None:
+    """One event; None for a change that nobody is told, as of a task's addresses."""
+    kind = event.WhichOneof("object") or ""
+    if kind not in WITH_TASKS or event.minor:
+        return None
+    value = getattr(event, kind)
+    attributes = {"name": _name(value), **event.changes}
+    if kind == "task":
+        attributes |= {"service": value.service_id, "node": value.node_id}
+    if kind == "network":
+        attributes["type"] = value.spec.driver.name or "overlay"
+    # Managers of earlier releases name no time.
+    time_ns = event.time.ToNanoseconds() or time.time_ns()
     return {
-        "state": enums.word(NodeStatus.State, node.status.state),
-        "availability": enums.word(NodeSpec.Availability, node.spec.availability),
-        "role": enums.word(NodeRole, node.role),
-        "leader": str(node.manager_status.leader).lower(),
+        "Type": kind,
+        "Action": _ACTIONS[event.action],
+        "Actor": {"ID": value.id, "Attributes": attributes},
+        "scope": "swarm",
+        "time": time_ns // 1_000_000_000,
+        "timeNano": time_ns,
     }
 
 
-def _of_task(task: Task) -> dict[str, str]:
-    return {
-        "state": task_states.name(task.status.state),
-        "desiredstate": task_states.name(task.desired_state),
-    }
-
-
-def _of_update(status: UpdateStatus) -> dict[str, str]:
-    state = enums.word(UpdateStatus.State, status.state) if status.state else ""
-    return {"updatestate": state}
-
-
-def _changed(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
-    found = {}
-    for key, value in now.items():
-        if before.get(key, value) != value or (key not in before and value):
-            found[f"{key}.new"] = value
-            if before.get(key):
-                found[f"{key}.old"] = before[key]
-    return found
-
-
-_STATES: dict[str, Callable[[Any], dict[str, str]]] = {
-    "node": _of_node,
-    "service": lambda service: _of_update(service.update_status),
-    "task": _of_task,
-}
-"""What of an object its updates are told by; those of others, by each write."""
+def _name(value: Any) -> str:
+    if isinstance(value, Task):
+        return value.annotations.name
+    if isinstance(value, Node):
+        return value.description.hostname
+    return str(value.spec.annotations.name)

@@ -1177,6 +1177,7 @@ class WatchRequest(google.protobuf.message.Message):
 
     KINDS_FIELD_NUMBER: builtins.int
     FILTERS_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
     @property
     def kinds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """node service task network secret config cluster; empty = all"""
@@ -1185,13 +1186,19 @@ class WatchRequest(google.protobuf.message.Message):
     def filters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Filter]:
         """for tasks: service, node; for services: service"""
 
+    @property
+    def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """what this manager remembers since then comes first"""
+
     def __init__(
         self,
         *,
         kinds: collections.abc.Iterable[builtins.str] | None = ...,
         filters: collections.abc.Iterable[Global___Filter] | None = ...,
+        since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["filters", b"filters", "kinds", b"kinds"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["since", b"since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filters", b"filters", "kinds", b"kinds", "since", b"since"]) -> None: ...
 
 Global___WatchRequest: typing_extensions.TypeAlias = WatchRequest
 
@@ -1203,6 +1210,22 @@ class WatchResponse(google.protobuf.message.Message):
     class Event(google.protobuf.message.Message):
         DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+        @typing.final
+        class ChangesEntry(google.protobuf.message.Message):
+            DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+            KEY_FIELD_NUMBER: builtins.int
+            VALUE_FIELD_NUMBER: builtins.int
+            key: builtins.str
+            value: builtins.str
+            def __init__(
+                self,
+                *,
+                key: builtins.str = ...,
+                value: builtins.str = ...,
+            ) -> None: ...
+            def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
         ACTION_FIELD_NUMBER: builtins.int
         NODE_FIELD_NUMBER: builtins.int
         SERVICE_FIELD_NUMBER: builtins.int
@@ -1211,7 +1234,12 @@ class WatchResponse(google.protobuf.message.Message):
         SECRET_FIELD_NUMBER: builtins.int
         CONFIG_FIELD_NUMBER: builtins.int
         CLUSTER_FIELD_NUMBER: builtins.int
+        TIME_FIELD_NUMBER: builtins.int
+        CHANGES_FIELD_NUMBER: builtins.int
+        MINOR_FIELD_NUMBER: builtins.int
         action: Global___EventAction.ValueType
+        minor: builtins.bool
+        """an UPDATE that people are not told of: addresses of a task"""
         @property
         def node(self) -> swarmlite.proto.objects_pb2.Node: ...
         @property
@@ -1226,6 +1254,14 @@ class WatchResponse(google.protobuf.message.Message):
         def config(self) -> swarmlite.proto.objects_pb2.Config: ...
         @property
         def cluster(self) -> swarmlite.proto.objects_pb2.Cluster: ...
+        @property
+        def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+            """when this manager heard of it"""
+
+        @property
+        def changes(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+            """of an UPDATE: replicas.old, replicas.new and so on"""
+
         def __init__(
             self,
             *,
@@ -1237,15 +1273,18 @@ class WatchResponse(google.protobuf.message.Message):
             secret: swarmlite.proto.objects_pb2.Secret | None = ...,
             config: swarmlite.proto.objects_pb2.Config | None = ...,
             cluster: swarmlite.proto.objects_pb2.Cluster | None = ...,
+            time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+            changes: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+            minor: builtins.bool = ...,
         ) -> None: ...
-        def HasField(self, field_name: typing.Literal["cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task"]) -> builtins.bool: ...
-        def ClearField(self, field_name: typing.Literal["action", b"action", "cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task"]) -> None: ...
+        def HasField(self, field_name: typing.Literal["cluster", b"cluster", "config", b"config", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "time", b"time"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["action", b"action", "changes", b"changes", "cluster", b"cluster", "config", b"config", "minor", b"minor", "network", b"network", "node", b"node", "object", b"object", "secret", b"secret", "service", b"service", "task", b"task", "time", b"time"]) -> None: ...
         def WhichOneof(self, oneof_group: typing.Literal["object", b"object"]) -> typing.Literal["node", "service", "task", "network", "secret", "config", "cluster"] | None: ...
 
     EVENTS_FIELD_NUMBER: builtins.int
     @property
     def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WatchResponse.Event]:
-        """empty once, first: the watch is in place"""
+        """empty once, after what is remembered: the watch is in place"""
 
     def __init__(
         self,

@@ -126,12 +126,6 @@ class Cluster:
         services = await self.call(session, "ListServices", ListRequest())
         return _picture(nodes, tasks, services)
 
-    async def nodes_and_tasks(self, session: Session) -> list[Node | Task]:
-        """All of them, as they are now."""
-        nodes = await self.call(session, "ListNodes", ListRequest())
-        tasks = await self.call(session, "ListTasks", ListTasksRequest())
-        return [*nodes.nodes, *tasks.tasks]
-
     async def service(self, session: Session, ref: str) -> tuple[Service, list[Task]]:
         """One, and its tasks, the newest first."""
         found = await self.call(session, "GetService", GetRequest(ref=ref))

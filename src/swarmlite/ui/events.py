@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from swarmlite.docker.swarmevent import SwarmEvents
+from swarmlite.docker import swarmevent
 from swarmlite.proto.control_pb2 import WatchResponse
-from swarmlite.proto.objects_pb2 import Node, Task
 
 KEPT = 2000
 SHOWN = 50
@@ -32,18 +29,11 @@ class Events:
 
     def __init__(self) -> None:
         """Nothing happened yet."""
-        self._told = SwarmEvents()
         self._kept: deque[Happened] = deque(maxlen=KEPT)
-
-    def seen(self, values: Iterable[Node | Task]) -> None:
-        """How things are before the first event."""
-        self._told = SwarmEvents()
-        for value in values:
-            self._told.seen(value)
 
     def happened(self, event: WatchResponse.Event) -> None:
         """One event of a watch."""
-        body = self._told.body(event, time.time_ns())
+        body = swarmevent.told(event)
         if body is None:
             return
         attributes = body["Actor"]["Attributes"]

@@ -89,7 +89,6 @@ class Live:
 
     async def _followed(self, watching: AsyncIterator[WatchResponse]) -> None:
         await anext(watching, None)  # the watch is in place
-        self.events.seen(await self._cluster.nodes_and_tasks(LOOKING))
         self._changed.set()
         async for response in watching:
             for event in response.events:

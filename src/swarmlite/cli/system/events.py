@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from queue import Empty, Queue
-from threading import Thread
+from queue import Queue
+from threading import Event, Thread
 from typing import Any
 
 import click
@@ -18,10 +18,10 @@ from swarmlite.cli.output.gotemplate import Template
 from swarmlite.cli.output.listing import filter_option, filters_of
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.docker import event
-from swarmlite.docker.swarmevent import WITH_TASKS, SwarmEvents, kinds_of, passes
+from swarmlite.docker.swarmevent import WITH_TASKS, kinds_of, passes, told
 from swarmlite.docker.values import Json
 from swarmlite.errors import SwarmliteError
-from swarmlite.proto.control_pb2 import ListRequest, ListTasksRequest, WatchRequest
+from swarmlite.proto.control_pb2 import WatchRequest
 from swarmlite.proto.host_pb2 import EventsRequest, HostEvent
 
 AGAIN_S = 1.0
@@ -50,45 +50,50 @@ def command(session: Session, filters: Any, since: Any, until: Any, form: str) -
 
 
 def _all(session: Session, request: EventsRequest) -> Iterator[HostEvent]:
-    """The host's, which end with `until`, and the swarm's between them."""
+    """The host's and the swarm's; where `until` has passed already, in the order of their times."""
     kinds = kinds_of(request.filters, WITH_TASKS)
     if session.node.managers_only:
-        yield from _of_managers(session, request, kinds)
-        return
-    manager = _manager(session) if kinds else None
-    if manager is None:
-        yield from client.stream(session.host.Events(request))
-        return
-    queue: Queue[HostEvent | BaseException | None] = Queue()
-    _begin(lambda: client.stream(session.host.Events(request)), queue)
-    _begin(lambda: _kept_up(manager, request, kinds), queue)
-    while (one := queue.get()) is not None:
-        if isinstance(one, BaseException):
-            raise one
-        yield one
+        # Without kinds the way there says that it leads to no host.
+        host = (lambda: _nothing(request)) if kinds else (lambda: _of_host(session, request))
+        manager = session.control if kinds else None
+    else:
+        host, manager = (lambda: _of_host(session, request)), _manager(session) if kinds else None
+    events = _merged(host, manager, request, kinds)
+    over = request.HasField("until") and request.until.ToNanoseconds() <= time.time_ns()
+    yield from sorted(events, key=lambda one: one.time.ToNanoseconds()) if over else events
 
 
-def _of_managers(
-    session: Session, request: EventsRequest, kinds: Sequence[str]
+def _of_host(session: Session, request: EventsRequest) -> Iterator[HostEvent]:
+    yield from client.stream(session.host.Events(request))
+
+
+def _nothing(request: EventsRequest) -> Iterator[HostEvent]:
+    """The events of no host: it ends as the stream of one does."""
+    left_s = request.until.ToNanoseconds() / 1e9 - time.time()
+    Event().wait(max(left_s, 0.0) if request.HasField("until") else None)
+    yield from ()
+
+
+def _merged(
+    host: Callable[[], Iterable[HostEvent]],
+    manager: Any,
+    request: EventsRequest,
+    kinds: Sequence[str],
 ) -> Iterator[HostEvent]:
-    """The swarm's from now on, until the time that is asked for."""
-    if not kinds:
-        # Of containers and all else of a host: the way there says that it leads to none.
-        yield from client.stream(session.host.Events(request))
-        return
+    """Until the host's have ended, and what the manager remembers has been told."""
     queue: Queue[HostEvent | BaseException | None] = Queue()
-    manager = session.control
-    _begin(lambda: _kept_up(manager, request, kinds), queue)
-    until = request.until.ToNanoseconds() / 1e9 if request.HasField("until") else None
-    while True:
-        left_s = None if until is None else max(until - time.time(), 0.0)
-        try:
-            one = queue.get(timeout=left_s)
-        except Empty:
-            return
+    _begin(host, queue)
+    waits = 1
+    if manager is not None:
+        waits = 2 if request.HasField("since") else 1
+        _begin(lambda: _kept_up(manager, request, kinds), queue)
+    while waits:
+        one = queue.get()
         if isinstance(one, BaseException):
             raise one
-        if one is not None:
+        if one is None:
+            waits -= 1
+        else:
             yield one
 
 
@@ -102,7 +107,8 @@ def _manager(session: Session) -> Any:
 
 
 def _begin(
-    events: Callable[[], Iterable[HostEvent]], queue: Queue[HostEvent | BaseException | None]
+    events: Callable[[], Iterable[HostEvent | None]],
+    queue: Queue[HostEvent | BaseException | None],
 ) -> None:
     """Put them there from a thread of their own, and what they end with."""
 
@@ -117,28 +123,46 @@ def _begin(
     Thread(target=work, daemon=True).start()
 
 
-def _kept_up(manager: Any, request: EventsRequest, kinds: Sequence[str]) -> Iterator[HostEvent]:
-    """The swarm's without end: a manager that starts again is watched again."""
+def _kept_up(
+    manager: Any, request: EventsRequest, kinds: Sequence[str]
+) -> Iterator[HostEvent | None]:
+    """The swarm's without end, and None once, after the past where `since` asks for it: a manager
+    that starts again is watched again.
+    """
+    asked = WatchRequest(kinds=kinds)
+    if request.HasField("since"):
+        asked.since.CopyFrom(request.since)
     while True:
+        past = asked.HasField("since")
         try:
-            yield from _of_swarm(manager, request, kinds)
+            for one in _of_swarm(manager, asked, request):
+                if one is not None:
+                    yield one
+                elif past:
+                    past = False
+                    asked.ClearField("since")
+                    yield None
         except SwarmliteError as error:
             click.echo(f"events of the swarm are left out meanwhile: {error}", err=True)
+        if past:
+            asked.ClearField("since")
+            yield None
         time.sleep(AGAIN_S)
 
 
-def _of_swarm(manager: Any, request: EventsRequest, kinds: Sequence[str]) -> Iterator[HostEvent]:
-    told = SwarmEvents()
-    watching = client.stream(manager.Watch(WatchRequest(kinds=kinds)))
-    next(watching, None)  # the watch is in place
-    for node in client.call(manager.ListNodes, ListRequest()).nodes:
-        told.seen(node)
-    for task in client.call(manager.ListTasks, ListTasksRequest()).tasks:
-        told.seen(task)
-    for response in watching:
+def _of_swarm(
+    manager: Any, asked: WatchRequest, request: EventsRequest
+) -> Iterator[HostEvent | None]:
+    """Of one watch; None where the past ends."""
+    until_ns = request.until.ToNanoseconds() if request.HasField("until") else None
+    for response in client.stream(manager.Watch(asked)):
+        if not response.events:
+            yield None
         for each in response.events:
-            body = told.body(each, time.time_ns())
-            if body is not None and passes(body, each, request.filters):
+            body = told(each)
+            if body is None or not passes(body, each, request.filters):
+                continue
+            if until_ns is None or body["timeNano"] <= until_ns:
                 yield _message(body)
 
 

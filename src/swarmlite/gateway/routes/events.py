@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -14,14 +14,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite import rpc
 from swarmlite.docker import event as shapes
-from swarmlite.docker.swarmevent import KINDS, SwarmEvents, kinds_of, passes
+from swarmlite.docker.swarmevent import KINDS, kinds_of, passes, told
 from swarmlite.docker.values import Json
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.fields import system as fields
 from swarmlite.gateway.request import Call, encoded
 from swarmlite.gateway.versions import shaped
 from swarmlite.model.moments import moment
-from swarmlite.proto.control_pb2 import Filter, ListRequest, ListTasksRequest, WatchRequest
+from swarmlite.proto.control_pb2 import Filter, WatchRequest
 from swarmlite.proto.host_pb2 import EventsRequest
 
 QUEUE = 1000
@@ -39,14 +39,22 @@ async def events(call: Call) -> web.StreamResponse:
             getattr(request, name).CopyFrom(moment(call.text(name)))
     heard = call.backends.host.Events(request)
     queue: asyncio.Queue[Json | None] = asyncio.Queue(QUEUE)
+    past_told = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
     try:
         await rpc.begun(heard)
         answer = await call.stream(_content_type(call))
-        tasks.append(asyncio.create_task(_of_host(heard, queue)))
+        tasks.append(asyncio.create_task(_of_host(heard, queue, past_told)))
         kinds = kinds_of(filters, KINDS)
+        watch = WatchRequest(kinds=kinds)
+        if request.HasField("since"):
+            watch.since.CopyFrom(request.since)
+        else:
+            past_told.set()
         if call.backends.manager is not None and kinds:
-            tasks.append(asyncio.create_task(_of_swarm(call, filters, kinds, queue)))
+            tasks.append(asyncio.create_task(_of_swarm(call, watch, filters, queue, past_told)))
+        else:
+            past_told.set()
         await _told(call, answer, queue, request.until if request.HasField("until") else None)
         return answer
     finally:
@@ -61,41 +69,55 @@ async def _told(
     queue: asyncio.Queue[Json | None],
     until: Timestamp | None,
 ) -> None:
+    """As they come; what lies in the past altogether, in the order of its times."""
     before = b"\x1e" if answer.content_type == SEQUENCE else b""
+    until_ns = until.ToNanoseconds() if until is not None else None
+    over = until_ns is not None and until_ns <= time.time_ns()
+    waiting = []
     while (event := await queue.get()) is not None:
-        if until is None or event["timeNano"] <= until.ToNanoseconds():
-            await answer.write(before + encoded(shaped(fields.EVENT, event, call.version)))
+        if until_ns is not None and event["timeNano"] > until_ns:
+            continue
+        shown = before + encoded(shaped(fields.EVENT, event, call.version))
+        if over:
+            waiting.append((event["timeNano"], shown))
+        else:
+            await answer.write(shown)
+    for _, shown in sorted(waiting):
+        await answer.write(shown)
 
 
-async def _of_host(heard: Any, queue: asyncio.Queue[Json | None]) -> None:
-    """The engine's, which also knows when `until` has come."""
+async def _of_host(heard: Any, queue: asyncio.Queue[Json | None], past_told: asyncio.Event) -> None:
+    """The engine's, which also knows when `until` has come; at its end what managers remember."""
     try:
         async for each in heard:
             await queue.put(shapes.body(each))
     except grpc.RpcError:
         pass  # the engine is gone: the stream ends, and clients ask again
+    await past_told.wait()
     await queue.put(None)
 
 
 async def _of_swarm(
-    call: Call, filters: Iterable[Filter], kinds: Iterable[str], queue: asyncio.Queue[Any]
+    call: Call,
+    request: WatchRequest,
+    filters: Sequence[Filter],
+    queue: asyncio.Queue[Any],
+    past_told: asyncio.Event,
 ) -> None:
     """The managers', for as long as this node is one; watched again when they come back."""
     while (manager := call.backends.manager) is not None:
-        told = SwarmEvents()
         with contextlib.suppress(grpc.RpcError):
-            watching = manager.Watch(WatchRequest(kinds=kinds))
-            for node in (await manager.ListNodes(ListRequest())).nodes:
-                told.seen(node)
-            if "task" in kinds:
-                for task in (await manager.ListTasks(ListTasksRequest())).tasks:
-                    told.seen(task)
-            async for response in watching:
+            async for response in manager.Watch(request):
+                if not response.events:
+                    past_told.set()
                 for each in response.events:
-                    body = told.body(each, time.time_ns())
+                    body = told(each)
                     if body is not None and passes(body, each, filters):
                         await queue.put(body)
+        past_told.set()
+        request.ClearField("since")
         await asyncio.sleep(AGAIN_S)
+    past_told.set()
 
 
 def _content_type(call: Call) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from swarmlite.errors import InvalidSpec, ResourceExhausted
 from swarmlite.manager.store.api import Action, Event, Resync
@@ -12,6 +12,7 @@ from swarmlite.proto.control_pb2 import WatchRequest, WatchResponse
 from swarmlite.proto.objects_pb2 import Cluster, Secret, Service, Task
 
 from .api import Api
+from .changes import changes, is_minor
 from .clusters import without_keys
 from .payloads import without_data
 from .tasks import task_filter
@@ -26,7 +27,8 @@ _ACTIONS = {
 
 
 async def watch(api: Api, request: WatchRequest) -> AsyncIterator[WatchResponse]:
-    """An empty message once the watch is in place, then events in the order of their writes.
+    """What is remembered since `since`, an empty message once the watch is in place, then events
+    in the order of their writes.
 
     Raises ResourceExhausted when the client fell behind: it lists and watches again.
     """
@@ -36,13 +38,19 @@ async def watch(api: Api, request: WatchRequest) -> AsyncIterator[WatchResponse]
                 f"watch: unknown kind {kind[:40]!r}, expected one of {', '.join(KINDS)}"
             )
     wanted = _wanted(api, request)
-    async with api.store.subscribe(*(request.kinds or KINDS)) as subscription:
+    kinds = request.kinds or KINDS
+    async with api.store.subscribe(*kinds) as subscription:
+        # No await since: what is remembered ends where the subscription begins.
+        if request.HasField("since"):
+            since_ns = request.since.ToNanoseconds()
+            past = [event for event in api.store.past(*kinds) if event.time_ns >= since_ns]
+            for response in _responses(past, wanted):
+                yield response
         yield WatchResponse()
         try:
             async for events in subscription:
-                mine = [event for event in events if wanted(event)]
-                for start in range(0, len(mine), MAX_EVENTS):
-                    yield _response(mine[start : start + MAX_EVENTS])
+                for response in _responses(events, wanted):
+                    yield response
         except Resync as error:
             raise ResourceExhausted("the watch fell behind: list and watch again") from error
 
@@ -61,10 +69,19 @@ def _wanted(api: Api, request: WatchRequest) -> Callable[[Event], bool]:
     return wanted
 
 
+def _responses(events: Sequence[Event], wanted: Callable[[Event], bool]) -> Iterator[WatchResponse]:
+    mine = [event for event in events if wanted(event)]
+    for start in range(0, len(mine), MAX_EVENTS):
+        yield _response(mine[start : start + MAX_EVENTS])
+
+
 def _response(events: Sequence[Event]) -> WatchResponse:
     response = WatchResponse()
     for event in events:
-        item = response.events.add(action=_ACTIONS[event.action])
+        changed = changes(event)
+        item = response.events.add(action=_ACTIONS[event.action], changes=changed)
+        item.minor = is_minor(event, changed)
+        item.time.FromNanoseconds(event.time_ns)
         obj = event.obj
         if isinstance(obj, Secret):
             obj = without_data(obj)

@@ -141,12 +141,15 @@ class Action(Enum):
 
 @dataclass(slots=True)
 class Event:
-    """One object's change. `obj` is the new state (for REMOVE the last), `old` the one before."""
+    """One object's change. `obj` is the new state (for REMOVE the last), `old` the one before;
+    `time_ns` is when this manager heard of it.
+    """
 
     action: Action
     kind: str
     obj: Object
     old: Object | None = None
+    time_ns: int = 0
 
 
 class Resync(Exception):
@@ -205,3 +208,6 @@ class Store(Protocol):
 
     def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:
         """Events of these kinds (none: of all) from entering on; the view is not older."""
+
+    def past(self, *kinds: str) -> list[Event]:
+        """The last events of each of these kinds, in order; of secrets and configs without data."""

@@ -23,6 +23,7 @@ from swarmlite.proto.types_pb2 import Meta
 from .api import (
     MAX_OPERATIONS,
     Change,
+    Event,
     Fence,
     Fenced,
     Guard,
@@ -182,6 +183,10 @@ class EtcdStore:
     def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:
         """As api.Store.subscribe."""
         return self._mirror.feed.subscribe(*kinds)
+
+    def past(self, *kinds: str) -> list[Event]:
+        """As api.Store.past."""
+        return self._mirror.feed.past(*kinds)
 
     async def commit(
         self, changes: Sequence[Change], fence: Fence | None = None, guard: Guard | None = None

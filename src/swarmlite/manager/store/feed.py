@@ -1,15 +1,25 @@
-"""Fan-out of events to the subscribers within one manager."""
+"""Fan-out of events to the subscribers within one manager, and the last of them remembered."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from swarmlite.proto.objects_pb2 import Config, Secret
 
 from .api import Event, Resync
 
 MAX_BACKLOG = 200_000
 """Events that a subscriber may be behind before it has to start over."""
+
+REMEMBERED = 256
+"""Events of each kind, as Docker has it of all."""
+
+REMEMBERED_KINDS = ("node", "service", "task", "network", "secret", "config")
 
 
 class FeedSubscription:
@@ -60,6 +70,7 @@ class Feed:
 
     def __init__(self) -> None:
         self._subscriptions: set[FeedSubscription] = set()
+        self._past = {kind: deque[Event](maxlen=REMEMBERED) for kind in REMEMBERED_KINDS}
 
     @asynccontextmanager
     async def subscribe(self, *kinds: str) -> AsyncIterator[FeedSubscription]:
@@ -73,6 +84,11 @@ class Feed:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand `events` to whoever wants their kinds."""
+        now = time.time_ns()
+        for event in events:
+            event.time_ns = now
+            if event.kind in self._past:
+                self._past[event.kind].append(_without_data(event))
         for subscription in self._subscriptions:
             subscription.push(events)
 
@@ -80,3 +96,17 @@ class Feed:
         """Tell every subscriber to start over."""
         for subscription in self._subscriptions:
             subscription.lose()
+
+    def past(self, *kinds: str) -> list[Event]:
+        """As api.Store.past."""
+        found = [event for kind in kinds for event in self._past.get(kind, ())]
+        return sorted(found, key=lambda event: event.time_ns)
+
+
+def _without_data(event: Event) -> Event:
+    """What is remembered is not to keep megabytes, nor a secret that is gone."""
+    if not isinstance(event.obj, Secret | Config):
+        return event
+    obj = type(event.obj)(id=event.obj.id, meta=event.obj.meta)
+    obj.spec.annotations.CopyFrom(event.obj.spec.annotations)
+    return replace(event, obj=obj, old=None)

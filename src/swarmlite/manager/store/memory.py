@@ -52,6 +52,10 @@ class MemoryStore:
         """As api.Store.subscribe."""
         return self._feed.subscribe(*kinds)
 
+    def past(self, *kinds: str) -> list[Event]:
+        """As api.Store.past."""
+        return self._feed.past(*kinds)
+
     def resync(self) -> None:
         """Make every subscriber start over, as a compacted watch does."""
         self._feed.resync()
