@@ -54,6 +54,24 @@ def test_a_change_of_placement_alone_replaces_only_where_the_node_no_longer_fits
     assert dirty.is_task_dirty(service, task, fits)
 
 
+def test_other_credentials_replace_only_what_has_still_to_pull() -> None:
+    """A login that is renewed each night restarts nothing."""
+    service, task = pair()
+    service.spec.task.container.pull_options.registry_auth = "new"
+    for state, replaced in (
+        (task_states.PREPARING, True),
+        (task_states.READY, False),
+        (task_states.RUNNING, False),
+    ):
+        task.status.state = state
+        assert dirty.is_task_dirty(service, task) == replaced
+        service.spec.task.placement.constraints[:] = ["node.hostname!=b"]
+        assert dirty.is_task_dirty(service, task, Node(id="a")) == replaced
+        service.spec.task.ClearField("placement")
+    service.spec.task.container.image = "b"
+    assert dirty.is_task_dirty(service, task)
+
+
 def test_states_have_the_names_that_users_read() -> None:
     assert task_states.title(task_states.RUNNING) == "Running"
     assert task_states.parse("Shutdown") == task_states.SHUTDOWN

@@ -48,7 +48,36 @@ def test_the_pinned_image_stays_while_the_file_says_the_same() -> None:
 def test_a_forced_update_is_not_undone_by_a_file() -> None:
     current = stored(wanted())
     current.spec.task.force_update = 3
-    assert not plan.change(plan.forced(wanted(), current), current, {"s_n": "net1"})
+    assert not plan.change(plan.carried(wanted(), current), current, {"s_n": "net1"})
+
+
+def test_credentials_stay_where_none_are_sent_and_are_never_shown() -> None:
+    current = stored(wanted())
+    current.spec.task.container.pull_options.registry_auth = "b2xk"
+    assert not plan.change(plan.carried(wanted(), current), current, {"s_n": "net1"})
+    sent = wanted()
+    sent.task.container.pull_options.registry_auth = "bmV3"
+    other = plan.change(plan.carried(sent, current), current, {"s_n": "net1"})
+    assert other is not None and not other.restarts
+    none = plan.change(wanted(), current, {"s_n": "net1"})
+    assert none is not None
+    for found in (other, none):
+        (line,) = map(str, found.differences)
+        assert "registry_auth" in line and "b2xk" not in line and "bmV3" not in line
+
+
+def test_modes_sizes_and_cpus_are_shown_as_people_write_them() -> None:
+    text = TEXT.replace(
+        "}}", ", tmpfs: [], deploy: {resources: {limits: {cpus: '0.5', memory: 64m}}}}}"
+    )
+    limits = plan.change(wanted(text), stored(wanted()), {"s_n": "net1"})
+    assert limits is not None
+    (line,) = map(str, limits.differences)
+    assert line == "+ task.resources: limits=nano_cpus=0.5,memory_bytes=64MiB"
+    text = TEXT.replace("}}", ", configs: [c]}}") + "\nconfigs: {c: {content: x}}"
+    found = plan.change(wanted(text), stored(wanted()), {"s_n": "net1"})
+    assert found is not None
+    assert any("mode=0444" in str(each) for each in found.differences)
 
 
 def changed(old: str, new: str) -> plan.Change:

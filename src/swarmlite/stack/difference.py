@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,16 @@ def _of_lists(name: str, first: Sequence[Any], second: Sequence[Any]) -> Iterato
         yield Difference(name, before, after)
 
 
+_FORMS: Mapping[str, Callable[[Any], str]] = {
+    "registry_auth": lambda _: "(not shown)",
+    "nano_cpus": units.format_cpus,
+    "memory_bytes": units.format_bytes,
+    "size_bytes": units.format_bytes,
+    "shm_size_bytes": units.format_bytes,
+}
+"""By a field's name, how people write its values; credentials they do not read at all."""
+
+
 def _shown(value: Any, field: Any = None) -> str:
     if isinstance(value, Duration):
         return units.format_duration(value.ToNanoseconds())
@@ -84,10 +94,14 @@ def _shown(value: Any, field: Any = None) -> str:
         return _cut(",".join(parts) or "set")
     if isinstance(value, bool):
         return str(value).lower()
+    if field is not None and field.name in _FORMS:
+        return _FORMS[field.name](value)
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     if field is not None and field.enum_type is not None and isinstance(value, int):
         return str(field.enum_type.values_by_number[value].name).lower()
+    if field is not None and field.name == "mode":
+        return f"{value:04o}"
     if isinstance(value, str):
         return _cut(value)
     if isinstance(value, Sequence):

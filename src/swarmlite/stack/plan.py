@@ -36,11 +36,16 @@ def kept(wanted: ServiceSpec, current: Service) -> ServiceSpec:
     return result
 
 
-def forced(wanted: ServiceSpec, current: Service) -> ServiceSpec:
-    """`wanted` with the count of forced updates that the service has, which no file says."""
+def carried(wanted: ServiceSpec, current: Service) -> ServiceSpec:
+    """`wanted` with what the service has and no file says: the count of forced updates, and the
+    credentials of its registry where none are sent.
+    """
     result = ServiceSpec()
     result.CopyFrom(wanted)
     result.task.force_update = current.spec.task.force_update
+    auth = current.spec.task.container.pull_options.registry_auth
+    if auth and not result.task.container.pull_options.registry_auth:
+        result.task.container.pull_options.registry_auth = auth
     return result
 
 

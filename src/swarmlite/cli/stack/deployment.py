@@ -183,7 +183,7 @@ class Deployment:
             if self._resolve == "always" and same and "@" not in spec.task.container.image:
                 # No registry answers: that is no reason to restart what runs the same tag.
                 spec = plan.kept(spec, current)
-        return plan.forced(spec, current)
+        return plan.carried(spec, current)
 
     def _of_service(self, spec: ServiceSpec, current: Service, ids: dict[str, str]) -> Action:
         name = spec.annotations.name

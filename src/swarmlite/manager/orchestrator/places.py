@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from swarmlite.model.dirty import is_task_dirty
+from swarmlite.model.dirty import has_image, is_task_dirty
 from swarmlite.model.task_states import REMOVE, RUNNING, SHUTDOWN
 from swarmlite.proto.objects_pb2 import Service, Task
 
@@ -27,7 +27,7 @@ class Dirtiness:
         self._service = service
         self._view = view
         self._version = service.spec_version.index
-        self._known: dict[tuple[int, str], bool] = {}
+        self._known: dict[tuple[int, str, bool], bool] = {}
 
     def __call__(self, task: Task) -> bool:
         """Whether `task` has to be replaced."""
@@ -36,7 +36,7 @@ class Dirtiness:
             return False
         if not task.HasField("endpoint"):
             return is_task_dirty(self._service, task, self._view.nodes.get(task.node_id))
-        key = (version, task.node_id)
+        key = (version, task.node_id, has_image(task))
         known = self._known.get(key)
         if known is None:
             node = self._view.nodes.get(task.node_id)
