@@ -137,3 +137,22 @@ def test_config_prints_scalars_as_they_are_written(text: str) -> None:
     printed = tree.to_yaml(combine([("c.yml", source)], {}, Path("/srv"))[0])
     assert yaml.safe_load(printed)["services"]["web"]["environment"] == {"A": text}
     assert stack(printed).services[0].task.container.env == [f"A={text}"]
+
+
+def test_what_else_is_said_of_something_external_is_named_and_changes_nothing() -> None:
+    """As with Docker, which takes `driver: overlay` of a network that is there already."""
+    text = """
+services: {web: {image: a, networks: [proxy], secrets: [key], configs: [site]}}
+networks: {proxy: {external: true, driver: overlay, attachable: true}}
+secrets: {key: {external: true, file: gone}}
+configs: {site: {external: true, name: other}}
+"""
+    made = stack(text)
+    (service,) = made.services
+    assert [network.target for network in service.task.networks] == ["proxy"]
+    assert not made.networks and not made.secrets and not made.configs
+    assert made.warnings == [
+        "networks.proxy (c.yml:3:12) is external, and ignored is what else is said of it:"
+        " driver, attachable",
+        "secrets.key (c.yml:4:11) is external, and ignored is what else is said of it: file",
+    ]

@@ -90,7 +90,7 @@ def fails(text: str, *, namespace: str = "s") -> str:
         (BODY + "secrets: {k: {fil: x}}\n", "secrets.k.fil: unknown key; did you mean 'file'?"),
         (BODY + "secrets: {k: {file: nowhere}}\n", "/nowhere' cannot be read: No such file"),
         (BODY + "secrets: {k: {}}\n", "secrets.k: expected exactly one of file, environment"),
-        (BODY + "secrets: {k: {external: true, file: x}}\n", "takes only a name"),
+        (BODY + "volumes: {k: {external: true, driver: x}}\n", "takes only a name"),
         (BODY + "networks: {default: {ipam: {config: [{subnt: x}]}}}\n", "did you mean 'subnet'?"),
         ("services:\n  we b: {image: x}\n", "invalid service name 'we b'"),
         ("services:\n  web: nginx\n", "services.web: expected a mapping, not the string 'nginx'"),

@@ -145,6 +145,25 @@ def test_files_merge_as_docker_merges_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("base", "over", "merged"),
+    [
+        ("driver: a, options: {x: 1}", "options: {x: 2}", {"driver": "a", "options": {"x": "2"}}),
+        ("options: {x: 1}", "driver: a", {"driver": "a", "options": {"x": "1"}}),
+        ("driver: a, options: {x: 1}", "driver: b", {"driver": "b"}),
+    ],
+)
+def test_a_log_driver_keeps_its_options_until_another_one_is_named(
+    base: str, over: str, merged: dict[str, Any], tmp_path: Path
+) -> None:
+    texts = [OWN % f"logging: {{{each}}}" for each in (base, over)]
+    assert printed(*texts)["services"]["web"]["logging"] == merged
+    if DOCKER:
+        for name, text in zip(("a.yml", "b.yml"), texts, strict=True):
+            (tmp_path / name).write_text("version: '3.13'\n" + text)
+        assert of_docker(tmp_path, "a.yml", "b.yml")["services"]["web"]["logging"] == merged
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("command: [sleep, 1]", {"command": ["sleep", "1"]}),

@@ -28,8 +28,8 @@ def _merge(base: Node, over: Node) -> Node:
     key = _SERVICE.sub("", over.path) if over.path.startswith("services.") else over.path
     if key in _REPLACED or _OBJECT.fullmatch(over.path) or over.value is None:
         return over if over.value is not None else base
-    if key == "logging" and _scalar(base, "driver") != _scalar(over, "driver"):
-        return over
+    if key == "logging" and len({_scalar(base, "driver"), _scalar(over, "driver"), ""}) > 2:
+        return over  # options of another driver
     if isinstance(base.value, dict) and isinstance(over.value, dict):
         items = dict(base.value)
         for name, node in over.value.items():

@@ -23,6 +23,10 @@ def definitions(node: Node | None, world: World) -> dict[str, Definition]:
             keys = read.mapping(item)
             name = keys["name"].text if "name" in keys else world.scoped(key)
             result[key] = Definition(item, name, "external" in keys)
+            more = [k for k in keys if k not in ("name", "external") and not k.startswith("x-")]
+            if more and "external" in keys:
+                said = f"is external, and ignored is what else is said of it: {', '.join(more)}"
+                world.warnings.append(f"{item.path} ({item.place}) {said}")
     return result
 
 

@@ -61,8 +61,11 @@ def _version(node: Node, where: Where) -> Node | None:
     return node.with_text(VERSION if text == "3" else text)
 
 
-def _object(table: Table) -> Convert:
-    """A definition: `external: {name: NAME}` becomes external and its name."""
+def _object(table: Table, *, alone: bool = False) -> Convert:
+    """A definition: `external: {name: NAME}` becomes external and its name.
+
+    An external one may say more, which changes nothing; `alone`: it may not, as with Docker.
+    """
 
     def convert(node: Node, where: Where) -> Node | None:
         found = values.keys(node, {"name": values.text, **table, "external": _external}, where)
@@ -70,16 +73,17 @@ def _object(table: Table) -> Convert:
         if external is None:
             return replace(node, value=found, text="")
         extra = [key for key in found if key not in ("external", "name") and key[:2] != "x-"]
-        if extra:
-            raise found[extra[0]].error("an external object takes only a name")
+        if extra and alone:
+            raise found[extra[0]].error("an external volume takes only a name")
+        if "file" in found:
+            found["file"] = node.value["file"]  # nobody opens it: its name stays as it is written
         if isinstance(external.value, dict):
             if "name" in external.value:
                 found["name"] = external.value["name"]
             external = replace(external, value=True, text="true")
         key = node.path.partition(".")[2]  # behind "secrets."; it may hold dots itself
         found.setdefault("name", values.child(node, "name", key))
-        order = ("name", *(k for k in found if k.startswith("x-")))
-        return replace(node, value={**{k: found[k] for k in order}, "external": external}, text="")
+        return replace(node, value={**found, "external": external}, text="")
 
     return convert
 
@@ -156,7 +160,7 @@ _TOP: Table = {
     "include": _include,
     "services": _all(service),
     "networks": _all(_object(_NETWORK)),
-    "volumes": _all(_object(_VOLUME)),
+    "volumes": _all(_object(_VOLUME, alone=True)),
     "secrets": _all(_object(_SECRET)),
     "configs": _all(_object(_CONFIG)),
 }

@@ -256,14 +256,19 @@ def _extra_hosts(node: Node, where: Where) -> Node | None:
     items = []
     for name, item in sorted(node.value.items()):
         for address in item.value if isinstance(item.value, list) else [item]:
-            items.append(address.with_text(f"{name}:{read.scalar(address)}"))
+            items.append(address.with_text(_named(name, read.scalar(address))))
     return values.listed(node, items) if items else None
 
 
 def _host(node: Node) -> str:
     text = read.scalar(node)
-    name, equals, address = text.partition("=")
-    return f"{name}:{address}" if equals else text
+    name, found, address = text.partition("=" if "=" in text else ":")
+    return _named(name, address) if found else text
+
+
+def _named(name: str, address: str) -> str:
+    bare = address[1:-1] if address[:1] == "[" and address[-1:] == "]" else address
+    return f"{name}:{bare}"
 
 
 def _ulimit(node: Node, where: Where) -> Node | None:
