@@ -19,7 +19,8 @@ MAX_BACKLOG = 200_000
 REMEMBERED = 256
 """Events of each kind, as Docker has it of all."""
 
-REMEMBERED_KINDS = ("node", "service", "task", "network", "secret", "config")
+_WITH_DATA = ("secret", "config")
+REMEMBERED_KINDS = ("node", "service", "task", "network", *_WITH_DATA)
 
 
 class FeedSubscription:
@@ -87,8 +88,8 @@ class Feed:
         now = time.time_ns()
         for event in events:
             event.time_ns = now
-            if event.kind in self._past:
-                self._past[event.kind].append(_without_data(event))
+            if (past := self._past.get(event.kind)) is not None:
+                past.append(event if event.kind not in _WITH_DATA else _without_data(event))
         for subscription in self._subscriptions:
             subscription.push(events)
 
@@ -105,8 +106,7 @@ class Feed:
 
 def _without_data(event: Event) -> Event:
     """What is remembered is not to keep megabytes, nor a secret that is gone."""
-    if not isinstance(event.obj, Secret | Config):
-        return event
+    assert isinstance(event.obj, Secret | Config)
     obj = type(event.obj)(id=event.obj.id, meta=event.obj.meta)
     obj.spec.annotations.CopyFrom(event.obj.spec.annotations)
     return replace(event, obj=obj, old=None)
