@@ -21,7 +21,7 @@ def changes(event: Event) -> dict[str, str]:
     if event.action is not Action.UPDATE or event.old is None or shown is None:
         return {}
     before, now = shown(event.old), shown(event.obj)
-    found = {}
+    found: dict[str, str] = {}
     for name, value in now.items():
         if value != before[name]:
             found |= {f"{name}.old": before[name], f"{name}.new": value}
