@@ -48,6 +48,24 @@ async def test_nor_the_removal_of_what_services_use(
     assert not (set(touched) & {o.id for o in (*view.networks, *view.secrets, *view.configs)})
 
 
+async def test_an_address_outside_of_its_network_is_refused(control: ControlStub) -> None:
+    """Not a task that waits for it for ever; where no subnet is known yet it may be right."""
+    wanted = pb.CreateNetworkRequest()
+    wanted.spec.annotations.name = "front"
+    wanted.spec.ipam.configs.add(subnet="10.1.0.0/24")
+    wanted.spec.ipam.configs.add(subnet="fd00:1::/64")
+    await ask(control.CreateNetwork(wanted))
+    for address in ("10.2.0.9", "fd00:2::9"):
+        spec = service_spec()
+        spec.replicated.replicas = 1
+        spec.task.networks.add(target="front", addresses=["10.1.0.9", address])
+        request = pb.CreateServiceRequest(spec=spec)
+        words = f"--network front: ip {address} is not in its 10.1.0.0/24, fd00:1::/64"
+        await refused(control.CreateService(request), InvalidSpec, words)
+    spec.task.networks[0].addresses[1] = "fd00:1::9"
+    await create(control, spec)
+
+
 async def test_networks_secrets_and_configs_must_exist_and_are_stored_by_id(
     control: ControlStub,
 ) -> None:

@@ -52,6 +52,8 @@ import pytest
         ("service create --env-file /nonexistent x", 1, "/nonexistent: No such file or directory"),
         ("service create --detach=maybe x", 125, "expected true or false"),
         ("service scale web", 1, "expected SERVICE=REPLICAS, for example web=3"),
+        ("network create --aux-address x n", 125, "expected NAME=IP"),
+        ("network create --aux-address x=y n", 125, "'y' is not an IP address"),
         ("network create --subnet 10.0.0.1/8 n", 125, "expected a network in CIDR form"),
         ("stack deploy x", 1, "please specify a Compose file (with --compose-file)"),
         ("stack deploy -c /nonexistent.yml x", 1, "/nonexistent.yml: No such file or directory"),

@@ -56,17 +56,20 @@ def replicas(service: Service, status: ServiceStatus) -> str:
 
 
 def published(ports: Sequence[PortConfig]) -> str:
-    """Ingress ports: "*:8080->80/tcp", neighbours joined as "*:8080-8081->80-81/tcp"."""
+    """Ingress ports: "*:8080->80/tcp", neighbours joined as "*:8080-8081->80-81/tcp".
+
+    Those of one address have it in place of the star.
+    """
     ingress = sorted(
         (p for p in ports if p.publish_mode == PortConfig.INGRESS),
-        key=lambda p: (p.protocol, p.target_port, p.published_port),
+        key=lambda p: (p.protocol, p.host_ip, p.target_port, p.published_port),
     )
     ranges: list[tuple[PortConfig, int]] = []
     for port in ingress:
         if ranges:
             first, length = ranges[-1]
             if (
-                first.protocol == port.protocol
+                (first.protocol, first.host_ip) == (port.protocol, port.host_ip)
                 and first.published_port
                 and (first.published_port + length, first.target_port + length)
                 == (port.published_port, port.target_port)
@@ -82,4 +85,10 @@ def _range(first: PortConfig, length: int) -> str:
         return str(start) if length == 1 else f"{start}-{start + length - 1}"
 
     protocol = PortConfig.Protocol.Name(first.protocol).lower()
-    return f"*:{numbers(first.published_port)}->{numbers(first.target_port)}/{protocol}"
+    where = f"{host_of(first)}:{numbers(first.published_port)}"
+    return f"{where}->{numbers(first.target_port)}/{protocol}"
+
+
+def host_of(port: PortConfig) -> str:
+    """The address that a port is published on, as it stands before a colon; a star for all."""
+    return f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip or "*"

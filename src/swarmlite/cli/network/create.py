@@ -25,6 +25,13 @@ def _cidr(text: str) -> str:
         raise InvalidSpec(f"expected a network in CIDR form: {error}") from error
 
 
+def _reserved(text: str) -> tuple[str, str]:
+    name, address = fields.pair(text)
+    if not address:
+        raise InvalidSpec("expected NAME=IP")
+    return name, small.address(address)
+
+
 @click.command("create", cls=Command)
 @click.option("-d", "--driver", default="", help="Driver to manage the network (bridge).")
 @click.option("--subnet", multiple=True, type=parsed(_cidr, "CIDR"), help="Subnet in CIDR format.")
@@ -40,7 +47,7 @@ def _cidr(text: str) -> str:
 @click.option(
     "--aux-address",
     multiple=True,
-    type=parsed(fields.pair, "map"),
+    type=parsed(_reserved, "map"),
     help="Reserved address, as NAME=IP.",
 )
 @click.option("--ipam-driver", default="", help="IP Address Management Driver.")
@@ -137,4 +144,4 @@ def _pools(spec: NetworkSpec, values: dict[str, Any]) -> None:
     for text in values["gateway"]:
         pool_of(text, "--gateway").gateway = text
     for name, text in values["aux_address"]:
-        pool_of(small.address(text), "--aux-address").reserved[name] = text
+        pool_of(text, "--aux-address").reserved[name] = text

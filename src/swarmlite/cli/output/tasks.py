@@ -12,6 +12,7 @@ from swarmlite.cli.output.listing import Listing
 from swarmlite.cli.session import Session
 from swarmlite.model import task_states
 from swarmlite.model.naturally import naturally
+from swarmlite.model.service_rows import host_of
 from swarmlite.proto.control_pb2 import (
     ListNodesResponse,
     ListRequest,
@@ -115,4 +116,4 @@ def _row(
 
 def _host_port(port: PortConfig) -> str:
     protocol = PortConfig.Protocol.Name(port.protocol).lower()
-    return f"*:{port.published_port}->{port.target_port}/{protocol}"
+    return f"{host_of(port)}:{port.published_port}->{port.target_port}/{protocol}"

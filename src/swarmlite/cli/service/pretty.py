@@ -199,6 +199,8 @@ def _endpoint(service: Service) -> Iterator[str]:
         yield f" PublishedPort = {port.published_port}"
         yield f"  Protocol = {PortConfig.Protocol.Name(port.protocol).lower()}"
         yield f"  TargetPort = {port.target_port}"
+        if port.host_ip:
+            yield f"  HostIP = {port.host_ip}"
         yield f"  PublishMode = {PortConfig.PublishMode.Name(port.publish_mode).lower()}{end}"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.manager.store.api import Missing
 from swarmlite.manager.store.tables import Table, Tables
 from swarmlite.model.references import PREDEFINED_NETWORKS
-from swarmlite.proto.objects_pb2 import Config, Secret
+from swarmlite.proto.objects_pb2 import Config, Network, Secret
 from swarmlite.proto.specs_pb2 import ServiceSpec
 
 from .api import resolve
@@ -30,6 +33,7 @@ def resolve_references(view: Tables, spec: ServiceSpec) -> ServiceSpec:
         if network.id in seen:
             raise InvalidSpec(f"--network {name}: specified twice")
         seen.add(network.id)
+        _check_addresses(network, attachment.addresses)
         attachment.target = network.id
     for secret in spec.task.container.secrets:
         found = _payload("secret", view.secrets, secret.secret_id, secret.secret_name)
@@ -38,6 +42,18 @@ def resolve_references(view: Tables, spec: ServiceSpec) -> ServiceSpec:
         found = _payload("config", view.configs, config.config_id, config.config_name)
         config.config_id, config.config_name = found
     return spec
+
+
+def _check_addresses(network: Network, asked: Iterable[str]) -> None:
+    """Raises InvalidSpec for an address that none of the network's known subnets has."""
+    configs = network.ipam.configs or network.spec.ipam.configs
+    subnets = [ip_network(config.subnet, strict=False) for config in configs if config.subnet]
+    for text in asked if subnets else ():
+        if not any(ip_address(text) in subnet for subnet in subnets):
+            raise InvalidSpec(
+                f"--network {network.spec.annotations.name}: ip {text} is not in its"
+                f" {', '.join(map(str, subnets))}"
+            )
 
 
 def _payload(

@@ -9,7 +9,7 @@ from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import IPAMConfig
 
 from . import checks
-from .unsupported import HOST_MADE_DRIVERS, check_network
+from .unsupported import HOST_MADE_DRIVERS, NETWORK_OPTIONS, check_network
 
 MIN_MTU, MIN_MTU6 = 576, 1280
 
@@ -29,6 +29,7 @@ def validate_network(spec: NetworkSpec) -> None:
         raise InvalidSpec("--ingress: the ingress network cannot be attachable")
     if spec.ingress and spec.internal:
         raise InvalidSpec("--ingress: the ingress network cannot be internal")
+    _options(spec)
     check_network(spec)
     _made_by_hosts(spec)
     given = [_ipam(config) for config in spec.ipam.configs]
@@ -41,6 +42,14 @@ def validate_network(spec: NetworkSpec) -> None:
         for other in given[:number]:
             if subnet.overlaps(other):
                 raise InvalidSpec(f"--subnet {subnet}: overlaps with {other}")
+
+
+def _options(spec: NetworkSpec) -> None:
+    driver = spec.driver.name or "overlay"
+    known = NETWORK_OPTIONS.get(driver)
+    for key in spec.driver.options if known else ():
+        if key not in known:
+            raise InvalidSpec(f"-o {key}: not an option of {driver}; known: {', '.join(known)}")
 
 
 def _made_by_hosts(spec: NetworkSpec) -> None:

@@ -141,8 +141,6 @@ def _network_options(spec: ServiceSpec) -> Iterator[str]:
 def _network_driver(spec: NetworkSpec) -> Iterator[str]:
     if spec.driver.name not in ("", *NETWORK_DRIVERS):
         yield f"--driver {spec.driver.name}"
-    known = NETWORK_OPTIONS.get(spec.driver.name or "overlay", ())
-    yield from (f"-o {key}" for key in spec.driver.options if key not in known)
     if spec.ipam.driver.name not in ("", "default"):
         yield f"--ipam-driver {spec.ipam.driver.name}"
     yield from (f"--ipam-opt {key}" for key in spec.ipam.driver.options)
