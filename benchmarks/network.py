@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .table import Row, alone_spread_row, spread_row
 
 PARTS = ("paths", "names", "maps", "scale", "joining")
 ON_HOSTS = {"paths", "names", "maps"}
-CHANGES = 7
+CHANGES, REST_S = 7, 1.0
 
 
 def measure(parts: Collection[str]) -> list[Row]:
@@ -65,34 +65,75 @@ def _names(hosts: Hosts) -> list[Row]:
 
 def _changes(hosts: Hosts) -> list[Row]:
     """From a task's start and its death until a VIP leads there, and no longer, on every node."""
-    everywhere = [hosts.manager, hosts.near, hosts.far]
     hosts.service("watch", "--mode", "global")
     serving = ("httpd", "-f", "-p", str(PORT))
-    hosts.service("moving", "--replicas", "1", "--restart-delay", "2s", command=serving)
+    for name, replicas in (("moving", "1"), ("pair", "2")):
+        hosts.service(name, "--replicas", replicas, "--restart-delay", "3s", command=serving)
+        hosts.cluster.wait_running(name, int(replicas))
     hosts.cluster.wait_running("watch", 3)
-    hosts.cluster.wait_running("moving", 1)
-    places = [Place(host, hosts.container(host, "watch.")) for host in everywhere]
-    vip = min(hosts_of(places[0], "moving"))
-    began, died = [], []
-    with contextlib.ExitStack() as stack:
-        watchers = [stack.enter_context(Watcher(place, vip)) for place in places]
-        for number in range(CHANGES + 1):
-            until(lambda: all(w.state == "taken" for w in watchers), "answer of the VIP")
-            host, container = next(
-                (h, found) for h in everywhere if (found := _task_of(hosts, h, "moving."))
-            )
-            if number:  # the first one ran before anyone watched
-                began.append(max(w.since for w in watchers) - _started(host, container))
-            pid = host.cli("inspect", "--format", "{{.State.Pid}}", container).strip()
-            killed = time.monotonic()
-            host.run("kill", "-KILL", pid)
-            until(lambda: all(w.state == "refused" for w in watchers), "refusal by the VIP")
-            died.append(max(w.since for w in watchers) - killed)
     title = "{}, until the maps of three nodes have it"
     return [
         alone_spread_row(title.format(what), "ms", [1e3 * s for s in took], at_most=150)
-        for what, took in (("a task's start", began), ("its death", died))
+        for what, took in (("a task's start", _starts(hosts)), ("its death", _deaths(hosts)))
     ]
+
+
+def _starts(hosts: Hosts) -> list[float]:
+    took = []
+    with _watchers(hosts, "moving") as watchers:
+        for number in range(CHANGES + 1):
+            until(lambda: all(w.state == "taken" for w in watchers), "answer of the VIP")
+            host, container = _task(hosts, "moving.")
+            if number:  # the first one ran before anyone watched
+                took.append(max(w.since for w in watchers) - _started(host, container))
+            _kill(host, container)
+            until(lambda: all(w.state == "refused" for w in watchers), "refusal by the VIP")
+    return took
+
+
+def _deaths(hosts: Hosts) -> list[float]:
+    """Of one of two: as long as it is in a map, each second connection there is refused."""
+    took = []
+    with _watchers(hosts, "pair") as watchers:
+        for _ in range(CHANGES):
+            _rest(watchers)
+            killed = _kill(*_task(hosts, "pair."))
+            time.sleep(REST_S)
+            _rest(watchers)
+            took.append(max(w.since for w in watchers) - killed)
+            hosts.cluster.wait_running("pair", 2)
+    return took
+
+
+def _rest(watchers: Sequence[Watcher]) -> None:
+    """Until all connections have been taken for a while."""
+
+    def rest(watcher: Watcher) -> bool:
+        return watcher.state == "taken" and time.monotonic() - watcher.since > REST_S
+
+    until(lambda: all(map(rest, watchers)), "rest")
+
+
+@contextlib.contextmanager
+def _watchers(hosts: Hosts, service: str) -> Iterator[list[Watcher]]:
+    """On the VIP of a service, in a sandbox of each node."""
+    places = [Place(host, hosts.container(host, "watch.")) for host in hosts.cluster.hosts]
+    vip = min(hosts_of(places[0], service))
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Watcher(place, vip)) for place in places]
+
+
+def _task(hosts: Hosts, name: str) -> tuple[Host, str]:
+    """A node and a container of a service that runs there."""
+    return next((h, found) for h in hosts.cluster.hosts if (found := _container(h, name)))
+
+
+def _kill(host: Host, container: str) -> float:
+    """When that was, by the monotonic clock."""
+    pid = host.cli("inspect", "--format", "{{.State.Pid}}", container).strip()
+    killed = time.monotonic()
+    host.run("kill", "-KILL", pid)
+    return killed
 
 
 class Watcher:
@@ -128,6 +169,6 @@ def _started(host: Host, container: str) -> float:
     return time.monotonic() - (time.time() - at)
 
 
-def _task_of(hosts: Hosts, host: Host, name: str) -> str:
-    found = host.cli("container", "ls", "-q", "--no-trunc", "--filter", f"name={name}")
-    return found.split()[0] if found.split() else ""
+def _container(host: Host, name: str) -> str:
+    found = host.cli("container", "ls", "-q", "--no-trunc", "--filter", f"name={name}").split()
+    return found[0] if found else ""

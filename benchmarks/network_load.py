@@ -2,7 +2,8 @@
 
 `server PORT` answers all of them; `throughput|requests|connections|rtt HOST PORT SECONDS` and
 `dns SERVER NAME SECONDS` print one figure: bytes, answers or connections a second, microseconds.
-`watch HOST PORT` prints a line at each change of what a connection meets, with the monotonic clock.
+`watch HOST PORT` prints a line whenever connections begin to be taken or refused, with the
+monotonic clock.
 The standard library only, so that it runs with `-I -S`.
 """
 
@@ -156,9 +157,9 @@ def watch(host: str, port: int) -> None:
     last = ""
     while True:
         state = meets(host, port)
-        if state != last:
+        if state not in (last, "silent"):  # which says something of the machine only
             print(time.monotonic(), state, flush=True)
-        last = state
+            last = state
         time.sleep(WATCH_PAUSE_S)
 
 
