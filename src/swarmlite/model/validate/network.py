@@ -46,9 +46,9 @@ def validate_network(spec: NetworkSpec) -> None:
 
 def _options(spec: NetworkSpec) -> None:
     driver = spec.driver.name or "overlay"
-    known = NETWORK_OPTIONS.get(driver)
-    for key in spec.driver.options if known else ():
-        if key not in known:
+    known = NETWORK_OPTIONS.get(driver, ())
+    for key in spec.driver.options:
+        if known and key not in known:
             raise InvalidSpec(f"-o {key}: not an option of {driver}; known: {', '.join(known)}")
 
 
