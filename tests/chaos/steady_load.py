@@ -235,10 +235,10 @@ class Load:
         except grpc.RpcError as error:
             if _code(error) is not grpc.StatusCode.NOT_FOUND:
                 raise
-            if self._acknowledged is not None:
-                self.wrong.append(f"{NAME} was acknowledged and then not found")
-            self._acknowledged = None  # until it is answered
+            known, self._acknowledged = self._acknowledged, None  # until it is answered
             control.CreateService(CreateServiceRequest(spec=self._spec()), timeout=CALL_S)
+            if known is not None:
+                self.wrong.append(f"{NAME} was acknowledged, and then its name was free")
             self._acknowledged = 2
             return
         self._acknowledged = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,24 @@ class Late(EtcdClient):
             yield events
 
 
+@asynccontextmanager
+async def manager(store: EtcdStore, folder: Path) -> AsyncIterator[ControlStub]:
+    """What clients call, by the store."""
+    control = ControlService(store, "node1", None)  # type: ignore[arg-type]
+    async with (
+        serving(
+            [lambda server: add_ControlServicer_to_server(control, server)],
+            lambda: store.view,
+            socket_path=folder / "socket",
+            listen_addr=None,
+            certificates_dir=folder,
+            look_up=store.look_up,
+        ),
+        grpc.aio.insecure_channel(f"unix:{folder / 'socket'}") as channel,
+    ):
+        yield ControlStub(channel)
+
+
 @pytest.fixture
 async def late(etcd: Any, client: EtcdClient) -> AsyncIterator[Late]:
     """On a clean key space."""
@@ -63,63 +82,67 @@ async def test_what_another_manager_acknowledged_is_found_changed_and_removed(
     late: Late, client: EtcdClient, tmp_path: Path
 ) -> None:
     """By its id, the beginning of its id, and its name; and what is nowhere is not waited for."""
-    async with open_store(client, KEYS) as other, open_store(late, KEYS) as store:
-        control = ControlService(store, "node1", None)  # type: ignore[arg-type]
-        place = tmp_path / "socket"
-        register = [lambda server: add_ControlServicer_to_server(control, server)]
-        async with (
-            serving(
-                register,
-                lambda: store.view,
-                socket_path=place,
-                listen_addr=None,
-                certificates_dir=tmp_path,
-                look_up=store.look_up,
-            ),
-            grpc.aio.insecure_channel(f"unix:{place}") as channel,
-        ):
-            stub = ControlStub(channel)
+    async with (
+        open_store(client, KEYS) as other,
+        open_store(late, KEYS) as store,
+        manager(store, tmp_path) as stub,
+    ):
 
-            def complete(name: str) -> Service:
-                service = a_service(name)
-                service.spec.task.container.image = "busybox"
-                service.spec.replicated.replicas = 1
-                return service
+        def complete(name: str) -> Service:
+            service = a_service(name)
+            service.spec.task.container.image = "busybox"
+            service.spec.replicated.replicas = 1
+            return service
 
-            async def made(name: str) -> Any:
-                await late_until(store, other)
-                late.gate.clear()
-                service = complete(name)
-                await other.commit([Put(service)])
-                return other.view.services.get(service.id)
-
-            for ref in ("id", "short", "name"):
-                service = await made(f"get-{ref}")
-                asked = {"id": service.id, "short": service.id[:12], "name": f"get-{ref}"}[ref]
-                got = await opened_after(late, stub.GetService(pb.GetRequest(ref=asked)))
-                assert got.id == service.id
-            service = await made("changed")
-            update = pb.UpdateServiceRequest(service_id=service.id, version=service.meta.version)
-            update.spec.CopyFrom(service.spec)
-            update.spec.annotations.labels["a"] = "b"
-            assert (await opened_after(late, stub.UpdateService(update))).id == service.id
-            service = await made("gone")
-            await opened_after(late, stub.RemoveService(pb.RemoveRequest(ref=service.id)))
-            # What a new service names, too: two networks, neither of which is in the view yet.
+        async def made(name: str) -> Any:
             await late_until(store, other)
             late.gate.clear()
-            networks = [Network(id=f"net{number}") for number in range(2)]
-            for network in networks:
-                network.spec.annotations.name = network.id
-                await other.commit([Put(network)])
-            create = pb.CreateServiceRequest(spec=complete("new").spec)
-            for network in networks:
-                create.spec.task.networks.add(target=network.id)
-            await opened_after(late, stub.CreateService(create))
-            for ref in ("nothing", "x" * 300):
-                late.gate.clear()
-                with pytest.raises(grpc.aio.AioRpcError, match="not found"):
-                    await stub.GetService(pb.GetRequest(ref=ref))
+            service = complete(name)
+            await other.commit([Put(service)])
+            return other.view.services.get(service.id)
+
+        for ref in ("id", "short", "name"):
+            service = await made(f"get-{ref}")
+            asked = {"id": service.id, "short": service.id[:12], "name": f"get-{ref}"}[ref]
+            got = await opened_after(late, stub.GetService(pb.GetRequest(ref=asked)))
+            assert got.id == service.id
+        service = await made("changed")
+        update = pb.UpdateServiceRequest(service_id=service.id, version=service.meta.version)
+        update.spec.CopyFrom(service.spec)
+        update.spec.annotations.labels["a"] = "b"
+        assert (await opened_after(late, stub.UpdateService(update))).id == service.id
+        service = await made("gone")
+        await opened_after(late, stub.RemoveService(pb.RemoveRequest(ref=service.id)))
+        # What a new service names, too: two networks, neither of which is in the view yet.
+        await late_until(store, other)
+        late.gate.clear()
+        networks = [Network(id=f"net{number}") for number in range(2)]
+        for network in networks:
+            network.spec.annotations.name = network.id
+            await other.commit([Put(network)])
+        create = pb.CreateServiceRequest(spec=complete("new").spec)
+        for network in networks:
+            create.spec.task.networks.add(target=network.id)
+        await opened_after(late, stub.CreateService(create))
+        for ref in ("nothing", "x" * 300):
+            late.gate.clear()
+            with pytest.raises(grpc.aio.AioRpcError, match="not found"):
+                await stub.GetService(pb.GetRequest(ref=ref))
+
+
+async def test_without_an_etcd_that_answers_the_view_is_all_that_there_is(
+    etcd: Any, client: EtcdClient, tmp_path: Path
+) -> None:
+    """What it lacks is not found, as it is not listed; what it has is shown."""
+    async with open_store(client, KEYS) as store, manager(store, tmp_path) as stub:
+        await store.commit([Put(a_service("web"))])
+        etcd.stop()
+        try:
+            assert (await stub.GetService(pb.GetRequest(ref="web"))).spec.annotations.name == "web"
+            with pytest.raises(grpc.aio.AioRpcError, match="service db not found"):
+                await stub.GetService(pb.GetRequest(ref="db"))
+        finally:
+            etcd.start()
 
 
 async def late_until(store: EtcdStore, other: EtcdStore) -> None:

@@ -209,7 +209,9 @@ class EtcdStore:
 
     async def look_up(self, kind: str, ref: str) -> bool:
         """Whether etcd has an object of this id, of an id that begins so, or of this name (of
-        NAMED_KINDS); if so the view has it once this returns. Raises Unavailable.
+        NAMED_KINDS); if so the view has it once this returns, else Unavailable is raised.
+
+        False where etcd does not answer: then the view is all that there is, as for lists.
         """
         if len(ref) > LONGEST_REF:
             return False
@@ -217,7 +219,10 @@ class EtcdStore:
         by_id, key = request.success.add().request_range, key_of(kind, ref)
         by_id.key, by_id.range_end, by_id.limit, by_id.keys_only = key, prefix_end(key), 2, True
         request.success.add().request_range.key = key_of(f"names/{kind}", ref.lower())
-        answer = await self.client.txn(request)
+        try:
+            answer = await self.client.txn(request, ATTEMPT_S)
+        except Unavailable:
+            return False
         found = [kv.mod_revision for each in answer.responses for kv in each.response_range.kvs]
         await self._mirror.reached(max(found, default=0), REACH_TIMEOUT_S)
         return bool(found)
