@@ -6,6 +6,7 @@ boot, units, cgroups, device rules in BPF, kernel modules, power.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -196,6 +197,49 @@ def test_devices_are_kept_by_the_kernel(hosts: list[VirtualMachine], busybox: st
     assert null.strip() == "good"
     opened = f"swarmlite run --rm --device /dev/vda:/dev/disk:r {busybox} head -c 1 /dev/disk"
     assert manager.attempt(opened)[0] == 0
+
+
+PROFILE = """
+#include <tunables/global>
+profile vm-test flags=(attach_disconnected) {
+  file,
+  deny /tmp/kept w,
+}
+"""
+
+
+def test_a_bundle_is_held_by_its_apparmor_profile(
+    hosts: list[VirtualMachine], busybox: str
+) -> None:
+    """By the kernel; containers of the engine have none, and say so."""
+    manager = hosts[0]
+    assert manager.run("cat /sys/module/apparmor/parameters/enabled").strip() == "Y"
+    manager.run("apparmor_parser --replace", PROFILE.encode())
+    look = "cat /proc/self/attr/current"
+    assert manager.run(f"swarmlite run --rm {busybox} {look}").strip() == "unconfined"
+    manager.run(
+        f"mkdir -p /root/bundle/rootfs && swarmlite create --name rooted {busybox}"
+        " && swarmlite export rooted | tar -x -C /root/bundle/rootfs && swarmlite rm rooted"
+    )
+    script = f"{look}; echo x >/tmp/free && echo free; echo x >/tmp/kept || echo kept"
+    spec = {
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0}, "args": ["/bin/sh", "-c", script], "cwd": "/",
+            "env": ["PATH=/bin"], "apparmorProfile": "vm-test",
+        },
+        "root": {"path": "rootfs"},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
+        ],
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+    }  # fmt: skip
+    manager.run("cat >/root/bundle/config.json", json.dumps(spec).encode())
+    _, said = manager.attempt("swarmlite-runtime run --bundle /root/bundle confined")
+    lines = said.splitlines()
+    assert lines[:2] == ["vm-test (enforce)", "free"], said
+    assert lines[-1] == "kept" and "Permission denied" in said
 
 
 def test_a_restart_of_the_daemon_leaves_containers_alone(
