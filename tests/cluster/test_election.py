@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,5 +127,25 @@ async def test_a_term_whose_lease_is_gone_ends_and_another_begins(client: EtcdCl
         await client.revoke(holder.lease)
         await until(lambda: len(epochs) == 2)
         assert epochs[1] > epochs[0]
+        leader.cancel()
+        await asyncio.gather(leader, return_exceptions=True)
+
+
+async def test_a_leader_on_a_host_that_stalls_leads_on_by_a_longer_lease(
+    client: EtcdClient,
+) -> None:
+    """Its process stands still for longer than the first lease, again and again."""
+    async with open_store(client, KEYS) as store:
+        stalls: Counter[int] = Counter()
+
+        async def duty(fence: Fence) -> None:
+            while True:
+                time.sleep(1.5)  # noqa: ASYNC251 - the stall itself
+                stalls[fence.epoch] += 1
+                await asyncio.sleep(0.2)
+
+        election = Election(client, "a", ttl_s=1)
+        leader = asyncio.create_task(run_leader(store, election, lambda: [], [duty]))
+        await until(lambda: max(stalls.values(), default=0) >= 8, 100)
         leader.cancel()
         await asyncio.gather(leader, return_exceptions=True)

@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def works(host: VirtualMachine, command: str) -> bool:
     return host.attempt(command)[0] == 0
 
 
+def install(package: Path, host: VirtualMachine) -> None:
+    host.wait_booted()
+    host.copy(package, "/root/swarmlite.deb")
+    host.run("DEBIAN_FRONTEND=noninteractive apt-get install -q -y /root/swarmlite.deb")
+    wait(partial(works, host, "swarmlite version"), LONG_S, f"{host.name}'s node")
+
+
 @pytest.fixture(scope="module")
 def hosts(
     wire: Wire, image: Path, package: Path, tmp_path_factory: pytest.TempPathFactory
@@ -71,13 +79,13 @@ def hosts(
     """A manager and two workers, with the package of this clone, in one cluster."""
     folder = tmp_path_factory.mktemp("machines")
     hosts = [VirtualMachine(wire, image, folder, n, 1536 if n == 1 else 1024) for n in (1, 2, 3)]
-    for host in hosts:
-        host.wait_booted()
-        host.copy(package, "/root/swarmlite.deb")
-        host.run("DEBIAN_FRONTEND=noninteractive apt-get install -q -y /root/swarmlite.deb")
-        wait(partial(works, host, "swarmlite version"), LONG_S, f"{host.name}'s node")
+    # Each has a processor of its own, so that they are installed at once.
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        list(pool.map(partial(install, package), hosts))
     manager = hosts[0]
-    manager.run(f"swarmlite swarm init --advertise-addr {manager.address}")
+    # Emulated processors stand still for seconds, and 15 s without a beat would make a node Down.
+    flags = "--dispatcher-heartbeat 20s"
+    manager.run(f"swarmlite swarm init {flags} --advertise-addr {manager.address}")
     token = manager.run("swarmlite swarm join-token -q worker").strip()
     for host in hosts[1:]:
         host.run(f"swarmlite swarm join --token {token} {manager.address}:2377")

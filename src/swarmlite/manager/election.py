@@ -23,7 +23,9 @@ from .store.etcd_client import Compacted, EtcdClient
 
 log = logging.getLogger(__name__)
 
-TTL_S = 3
+TTL_S, LONGEST_TTL_S = 3, 24
+STEADY_S = 60.0
+"""A manager that loses terms shorter than this is on a slow host, and leads by longer leases."""
 RETRY_S = 0.5
 _DELETE = 1
 
@@ -40,7 +42,7 @@ class Term:
         self._client = client
         self._lease = lease
         self._ttl_s = ttl_s
-        self._renewed = time.monotonic()
+        self.began = self._renewed = time.monotonic()
 
     async def hold(self) -> None:
         """Renew the lease until cancelled. Raises Lost."""
@@ -79,7 +81,7 @@ class Election:
         """`willing`: whether it stands for election now; a manager that is to go does not."""
         self._client = client
         self._node_id = node_id
-        self._ttl_s = ttl_s
+        self._ttl_s = self._shortest_s = ttl_s
         self._willing = willing
 
     async def campaign(self) -> Term:
@@ -92,6 +94,14 @@ class Election:
             except (SwarmliteError, Compacted) as error:
                 log.info("the election waits: %s", error)
                 await asyncio.sleep(RETRY_S)
+
+    def lost(self, term: Term) -> None:
+        """A term's lease ran out. Where that happens again and again, a processor that stalls for
+        as long would lead never: the next lease is twice as long.
+        """
+        steady = time.monotonic() - term.began > STEADY_S
+        longer_s = min(2 * self._ttl_s, LONGEST_TTL_S)
+        self._ttl_s = self._shortest_s if steady else max(longer_s, self._ttl_s)
 
     async def _attempt(self) -> Term | None:
         holder, revision = await self._client.get(ELECTION_KEY)
@@ -165,6 +175,7 @@ async def run_leader(
                     group.create_task(_run_duty(duty, fence))
         except* (Lost, Fenced):
             log.warning("no longer the leader of epoch %d", term.epoch)
+            election.lost(term)
         except* SwarmliteError as group_error:
             log.warning("the term ended: %s", group_error.exceptions[0])
         except* Exception:

@@ -73,7 +73,7 @@ def _conntrack(_: int) -> str:
     try:
         conntrack.forget(["192.0.2.1"])
     except OSError as error:
-        return f"connections to removed tasks cannot be cut ({error.strerror}): kernel 5.8 can"
+        return f"connections to removed tasks cannot be cut ({error.strerror}): kernel 5.10 can"
     return ""
 
 

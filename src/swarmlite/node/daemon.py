@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,10 @@ from .unlocking import Unlocking
 
 log = logging.getLogger(__name__)
 
-READY_S = 30.0
+READY_S, SLOW_READY_S = 30.0, 300.0
+"""How long a manager is waited for whose process has ended, and one whose process runs: it only has
+a slow processor.
+"""
 SMALLEST_QUOTA_BYTES = 16 * 1024**2
 
 
@@ -374,14 +378,15 @@ class Daemon:
         if node is None or not node.manager:
             return
         progress("waiting for the manager")
-        try:
-            async with asyncio.timeout(READY_S):
-                while not _answers(self._paths.manager_socket):  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-        except TimeoutError as error:
-            raise Unavailable(
-                f"the manager does not answer yet; see {self._paths.logs_dir}/manager.log"
-            ) from error
+        child, begun = self._children["manager"], time.monotonic()
+        ended = child.restarts
+        while not _answers(self._paths.manager_socket):
+            bound_s = READY_S if child.restarts > ended else SLOW_READY_S
+            if time.monotonic() - begun > bound_s:
+                raise Unavailable(
+                    f"the manager does not answer yet; see {self._paths.logs_dir}/manager.log"
+                )
+            await asyncio.sleep(0.05)
 
 
 def _runs_as(node: NodeIdentity | None) -> NodeIdentity | None:

@@ -34,7 +34,8 @@ ALREADY_IN_SWARM = (
 if TYPE_CHECKING:
     from swarmlite.manager.store.etcd_client import EtcdClient
 
-ETCD_START_S = 20.0
+ETCD_START_S = 120.0
+"""On a slow processor; one that has ended is not waited for."""
 ETCD_STOP_S = 10.0
 
 

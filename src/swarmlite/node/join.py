@@ -36,7 +36,8 @@ from swarmlite.storage import trees
 from . import addresses, etcdcmd, externaletcd, init, oneshot, settings
 
 CONNECT_TIMEOUT_S = 5.0
-CALL_TIMEOUT_S = 20.0
+CALL_TIMEOUT_S = 60.0
+"""A manager that is reached answers, if slowly."""
 
 
 async def join(
