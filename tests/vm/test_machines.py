@@ -276,7 +276,8 @@ def test_overlays_carry_between_the_machines(hosts: list[VirtualMachine], busybo
     create = f"swarmlite service create -q --detach --name site --network plain {place}"
     manager.run(f"{create} {busybox} sh -c {web}")
     wait(lambda: running(manager, "site"), LONG_S, "the task")
-    ask = f"swarmlite run --rm --network plain {busybox} wget -q -T 20 -O - http://site/"
+    # Not by -T, with which the wget of a static busybox crashes.
+    ask = f"swarmlite run --rm --network plain {busybox} timeout 20 wget -qO- http://site/"
     wait(lambda: "hello" in manager.attempt(ask)[1], LONG_S, "an answer over the overlay")
     manager.run("swarmlite service rm site")
     wait(lambda: manager.attempt("swarmlite network rm plain")[0] == 0, LONG_S, "no user of it")
@@ -291,7 +292,7 @@ def test_encryption_works_with_the_kernel_s_own_wireguard(hosts: list[VirtualMac
 
 
 def asked(host: VirtualMachine, image: str, network: str, name: str) -> bool:
-    words = f"swarmlite run --rm --network {network} {image} wget -q -T 20 -O - http://{name}/"
+    words = f"swarmlite run --rm --network {network} {image} timeout 20 wget -qO- http://{name}/"
     return SECRET.decode() in host.attempt(words)[1]
 
 
