@@ -46,9 +46,20 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 ]
 """Of every channel, to etcd and to managers."""
 
-SERVER_OPTIONS: list[tuple[str, Any]] = [
+LOCAL_SERVER_OPTIONS: list[tuple[str, Any]] = [
     # A port that is taken must be an error; gRPC would share it.
     ("grpc.so_reuseport", 0),
+    # Clients ping every 5 s; the server's default takes that for an attack.
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+]
+"""On a unix socket. The kernel tells who has gone: who does not answer a ping is suspended, or has
+no processor for a while, and finds its streams when it goes on."""
+
+SERVER_OPTIONS: list[tuple[str, Any]] = [
+    *LOCAL_SERVER_OPTIONS,
     # Clients ping; agents' heartbeats tell who is gone. Pinging back every 5 s is a tenth of a core
     # with a thousand agents.
     ("grpc.keepalive_time_ms", 30_000),
@@ -56,12 +67,8 @@ SERVER_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.ping_timeout_ms", 5000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # Clients ping every 5 s; the server's default takes that for an attack.
-    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 ]
+"""Of a server for other hosts."""
 
 _statuses = {code.value[0]: code for code in grpc.StatusCode}
 CODES: dict[type[errors.SwarmliteError], grpc.StatusCode] = {

@@ -280,7 +280,8 @@ class Agent:
     async def _serve(
         self, engine: Engine, builder: Builder, observed: AgentObserved
     ) -> grpc.aio.Server:
-        server = grpc.aio.server(interceptors=[rpc.TranslateErrors()], options=rpc.SERVER_OPTIONS)
+        options = rpc.LOCAL_SERVER_OPTIONS
+        server = grpc.aio.server(interceptors=[rpc.TranslateErrors()], options=options)
         add_services(server, engine, self._host_info)
         builds.add_service(server, builder)
         add_ObservedServicer_to_server(observed, server)

@@ -88,7 +88,7 @@ def _server(
         interceptors.append(LooksAgain(look_up))
     server = grpc.aio.server(
         interceptors=interceptors,
-        options=rpc.SERVER_OPTIONS if local else AGENTS_OPTIONS,
+        options=rpc.LOCAL_SERVER_OPTIONS if local else AGENTS_OPTIONS,
     )
     for add in register:
         add(server)

@@ -182,7 +182,7 @@ def _bound(
 ) -> grpc.aio.Server:
     """Its socket is there, 0600. No await while the umask is changed: it is the whole process's."""
     server = grpc.aio.server(
-        interceptors=[rpc.TranslateErrors(), _Only(methods)], options=rpc.SERVER_OPTIONS
+        interceptors=[rpc.TranslateErrors(), _Only(methods)], options=rpc.LOCAL_SERVER_OPTIONS
     )
     add_to(server)
     path.unlink(missing_ok=True)

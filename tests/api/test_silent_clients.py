@@ -1,0 +1,54 @@
+"""Clients that are there and say nothing, as one that is suspended: in front of gRPC's servers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from swarmlite import rpc
+
+BEGIN = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""RFC 9113: the preface, and SETTINGS without any."""
+FASTER = 100
+
+
+def faster(options: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """With a hundredth of their times."""
+    timed = ("keepalive_time_ms", "keepalive_timeout_ms", "ping_timeout_ms")
+    return [(name, v // FASTER if name.endswith(timed) else v) for name, v in options]
+
+
+async def connected(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Bytes from a client that answers nothing."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(BEGIN)
+    await reader.readexactly(9)
+    return reader, writer
+
+
+async def test_who_is_suspended_on_this_host_keeps_its_connection(tmp_path: Path) -> None:
+    """By the rules for other hosts it is taken for gone, which shows that it was asked."""
+    servers, clients = [], []
+    for name, options in (("far", rpc.SERVER_OPTIONS), ("local", rpc.LOCAL_SERVER_OPTIONS)):
+        server = grpc.aio.server(options=faster(options))
+        server.add_insecure_port(f"unix:{tmp_path / name}")
+        await server.start()
+        servers.append(server)
+    try:
+        local = await connected(tmp_path / "local")
+        far = await connected(tmp_path / "far")
+        clients += [local, far]
+        while await far[0].read(65536):
+            pass
+        assert not local[0].at_eof()
+        local[1].write(b"\0\0\x08\6\0\0\0\0\0" + b"a ping..")  # it goes on, and is answered
+        while b"a ping.." not in await local[0].read(65536):
+            assert not local[0].at_eof()
+    finally:
+        for _, writer in clients:
+            writer.close()
+        for server in servers:
+            await server.stop(None)
