@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from typing import Any
 
 import click
@@ -11,6 +15,10 @@ from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.stack import files
 from swarmlite.cli.stack.actions import Action
 from swarmlite.cli.stack.deployment import Deployment, Touched
+
+NEW = ("service", "Creating")
+AT_ONCE = 8
+"""New services that are asked for together: the managers' loops then write for several at once."""
 
 RESOLVE_IMAGE = click.option(
     "--resolve-image",
@@ -65,13 +73,36 @@ def command(session: Session, /, stack: str, paths: tuple[str, ...], **values: A
 
         diff.show(actions, deployment.left() if not values["prune"] else ())
         return
-    touched = [done for action in actions if (done := _done(action)) is not None]
+    touched = list(_carried_out(actions))
     if values["detach"]:
         return
     from swarmlite.cli.service.progress import converge
 
     for service_id, before in touched:
         converge(session, service_id, quiet=values["quiet"], before=before)
+
+
+def _carried_out(actions: Iterable[Action]) -> Iterator[Touched]:
+    """What they touched, in their order, which is kept: only new services are made together."""
+    for new, group in groupby(actions, lambda action: (action.kind, action.verb) == NEW):
+        if new:
+            yield from _together(group)
+        else:
+            yield from (done for action in group if (done := _done(action)) is not None)
+
+
+def _together(actions: Iterable[Action]) -> Iterator[Touched]:
+    """Once one fails no other begins, and those that have begun end first."""
+    running: deque[Future[Touched]] = deque()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for action in actions:
+            if len(running) == AT_ONCE:
+                yield running.popleft().result()
+            assert action.do is not None
+            click.echo(str(action))
+            running.append(pool.submit(action.do))
+        while running:
+            yield running.popleft().result()
 
 
 def _done(action: Action) -> Touched | None:
