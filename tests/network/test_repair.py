@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -207,6 +208,44 @@ async def test_the_sandboxes_of_a_killed_agent_are_adopted(world: World) -> None
     ]
     await one.network.delete_sandbox("client")
     assert not client.netns.exists()
+
+
+async def test_the_way_out_of_a_container_that_is_gone_goes_before_its_last_connection(
+    world: World,
+) -> None:
+    """Its peer is away, so the kernel would keep its namespace, and the veth, for two minutes."""
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    await world.task(one, "web0", (net, "10.1.0.10/24"), serve=80)
+    stays = await world.task(two, "stays", (net, "10.1.0.11/24"))
+    goes = await world.task(two, "goes", (net, "10.1.0.12/24"))
+    ports = {
+        name: two.network._sandboxes.record(name).egress_port for name in world.sandboxes
+        if name != "web0"
+    }  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *("nsenter", f"--net={goes.netns}", sys.executable, "-I", "-S", "-c", HOLDING),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"web0 10.1.0.12\n"
+    await two.arun("ip", "link", "set", "eth0", "down")
+    process.kill()
+    await process.wait()
+    await two.network.delete_sandbox("goes")
+    for _ in range(2):
+        await two.network.reconcile()
+    links = await two.arun("ip", "-o", "link")
+    assert (ports["stays"] in links, ports["goes"] in links) == (True, False)
+    assert "eth1" in await two.arun("ip", "-o", "link", netns=stays.netns)
+
+
+HOLDING = """
+import socket, time
+held = socket.create_connection(("10.1.0.10", 80))
+print(held.recv(100).decode().strip(), flush=True)
+time.sleep(600)
+"""
 
 
 async def test_teardown_leaves_nothing(world: World) -> None:

@@ -21,6 +21,7 @@ from swarmlite.network.api import (
     SandboxRequest,
 )
 from swarmlite.network.dns.forward import host_search
+from swarmlite.network.egress import PORT_PREFIX
 from swarmlite.network.netlink import mac_bytes, mac_of, mac_text
 from swarmlite.network.networks import HostNetworks, predefined_id
 from swarmlite.network.state import AttachmentRecord, SandboxRecord, encode
@@ -128,7 +129,9 @@ def _own_stack(sandbox_id: str, request: SandboxRequest, known: Known) -> Sandbo
     return SandboxRecord(
         id=sandbox_id,
         attachments=tuple(places),
-        egress_port="" if needs.host or not needs.egress else f"sl{secrets.token_hex(5)}",
+        egress_port=""
+        if needs.host or not needs.egress
+        else f"{PORT_PREFIX}{secrets.token_hex(5)}",
         ingress_addresses=tuple(ingress),
         internal=not needs.external,
         host=needs.host,
@@ -305,7 +308,7 @@ def local_place(
         address=four[0],
         prefix=four[1],
         mac=_mac(endpoint.mac, four[0]),
-        port=f"sl{secrets.token_hex(5)}",
+        port=f"{PORT_PREFIX}{secrets.token_hex(5)}",
         interface=f"eth{_free(places)}",
         local=True,
         internal=network.spec.internal,
