@@ -346,6 +346,7 @@ async def test_bridges_are_repaired_and_adopted(world: World) -> None:
         await world.container(one, "x", "bridge", ports=[tcp(8080)])
     with pytest.raises(AlreadyExists, match="already in use"):
         await world.container(one, "x", EndpointRequest("front", address=address(db)))
+    await world.tell()  # until then what the process before had loaded stays whole
     await one.network.delete_sandbox("web")
     assert await reached(outer, one.address, 8080) == "error"
 
