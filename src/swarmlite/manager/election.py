@@ -82,6 +82,7 @@ class Election:
         self._client = client
         self._node_id = node_id
         self._ttl_s = self._shortest_s = ttl_s
+        self._short_terms = 0
         self._willing = willing
 
     async def campaign(self) -> Term:
@@ -97,11 +98,14 @@ class Election:
 
     def lost(self, term: Term) -> None:
         """A term's lease ran out. Where that happens again and again, a processor that stalls for
-        as long would lead never: the next lease is twice as long.
+        as long would never lead: from the second short term in a row on leases are twice as long.
         """
-        steady = time.monotonic() - term.began > STEADY_S
-        longer_s = min(2 * self._ttl_s, LONGEST_TTL_S)
-        self._ttl_s = self._shortest_s if steady else max(longer_s, self._ttl_s)
+        if time.monotonic() - term.began > STEADY_S:
+            self._short_terms, self._ttl_s = 0, self._shortest_s
+            return
+        self._short_terms += 1
+        if self._short_terms > 1:
+            self._ttl_s = max(self._ttl_s, min(2 * self._ttl_s, LONGEST_TTL_S))
 
     async def _attempt(self) -> Term | None:
         holder, revision = await self._client.get(ELECTION_KEY)
