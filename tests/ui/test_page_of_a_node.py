@@ -53,12 +53,13 @@ class Tunnels:
         if not self.path.exists():
             await asyncio.Event().wait()
         reader, writer = await asyncio.open_unix_connection(self.path)
-        await client.write(TunnelData())
-        ways = [
-            asyncio.ensure_future(_up(client, writer)),
-            asyncio.ensure_future(_down(reader, client)),
-        ]
+        ways: list[asyncio.Future[None]] = []
         try:
+            await client.write(TunnelData())
+            ways += [
+                asyncio.ensure_future(_up(client, writer)),
+                asyncio.ensure_future(_down(reader, client)),
+            ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for way in ways:
