@@ -14,7 +14,7 @@ from etcd_world import KEYS
 from swarmlite.ids import new_id
 from swarmlite.manager.election import Election, run_leader
 from swarmlite.manager.store.api import Change, Event, Fence, Fenced, Put
-from swarmlite.manager.store.etcd import open_store
+from swarmlite.manager.store.etcd import ELECTION_KEY, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
 from swarmlite.manager.store.tables import Tables
 from swarmlite.proto.objects_pb2 import Service, Task
@@ -53,6 +53,12 @@ async def until(condition: Any, timeout_s: float = 10) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+async def lease_of_leader(client: EtcdClient) -> int:
+    holder, _ = await client.get(ELECTION_KEY)
+    assert holder is not None
+    return int(holder.lease)
 
 
 async def test_the_leaders_loops_run_and_stop_with_the_term(client: EtcdClient) -> None:
@@ -122,11 +128,14 @@ async def test_a_term_whose_lease_is_gone_ends_and_another_begins(client: EtcdCl
         election = Election(client, "a", ttl_s=1)
         leader = asyncio.create_task(run_leader(store, election, lambda: [], [duty]))
         await until(lambda: epochs)
-        holder, _ = await client.get(b"/swarmlite/v1/election/leader")
-        assert holder is not None
-        await client.revoke(holder.lease)
+        await client.revoke(await lease_of_leader(client))
         await until(lambda: len(epochs) == 2)
         assert epochs[1] > epochs[0]
+        # However often: this process was not late, and a longer lease would have been lost too.
+        for number in (3, 4):
+            await client.revoke(await lease_of_leader(client))
+            await until(lambda number=number: len(epochs) == number)
+        assert await client.keep_alive(await lease_of_leader(client), 60) == 1
         leader.cancel()
         await asyncio.gather(leader, return_exceptions=True)
 
@@ -147,5 +156,38 @@ async def test_a_leader_on_a_host_that_stalls_leads_on_by_a_longer_lease(
         election = Election(client, "a", ttl_s=1)
         leader = asyncio.create_task(run_leader(store, election, lambda: [], [duty]))
         await until(lambda: max(stalls.values(), default=0) >= 8, 100)
+        leader.cancel()
+        await asyncio.gather(leader, return_exceptions=True)
+
+
+async def test_a_longer_lease_is_short_again_once_its_host_has_been_well_for_long(
+    client: EtcdClient,
+) -> None:
+    """Within the term, whose epoch stays, and for the terms that follow."""
+    async with open_store(client, KEYS) as store:
+        epochs: list[int] = []
+
+        async def duty(fence: Fence) -> None:
+            epochs.append(fence.epoch)
+            if len(epochs) <= 2:
+                time.sleep(1.5)  # noqa: ASYNC251 - the stall itself
+            await asyncio.Event().wait()
+
+        election = Election(client, "a", ttl_s=1, steady_s=2)
+        leader = asyncio.create_task(run_leader(store, election, lambda: [], [duty]))
+        await until(lambda: len(epochs) == 3, 60)
+        long = await lease_of_leader(client)
+        assert await client.keep_alive(long, 60) == 2
+        async with asyncio.timeout(60):
+            while (short := await lease_of_leader(client)) == long:
+                await asyncio.sleep(0.02)
+            while await client.keep_alive(long, 60):
+                await asyncio.sleep(0.02)
+        assert await client.keep_alive(short, 60) == 1
+        await store.commit([Put(Service(id=new_id()))], Fence(epochs[-1]))
+        assert len(epochs) == 3
+        await client.revoke(short)
+        await until(lambda: len(epochs) == 4, 60)
+        assert await client.keep_alive(await lease_of_leader(client), 60) == 1
         leader.cancel()
         await asyncio.gather(leader, return_exceptions=True)

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 TTL_S, LONGEST_TTL_S = 3, 24
 STEADY_S = 60.0
-"""A manager that loses terms shorter than this is on a slow host, and leads by longer leases."""
+"""A manager that loses terms shorter than this is on a slow host, and leads by longer leases until
+the shortest would have sufficed for as long.
+"""
 RETRY_S = 0.5
 _DELETE = 1
 
@@ -37,33 +39,67 @@ class Lost(Exception):
 class Term:
     """One term of leadership; `epoch` fences its writes."""
 
-    def __init__(self, client: EtcdClient, epoch: int, lease: int, ttl_s: int) -> None:
+    def __init__(self, election: Election, epoch: int, lease: int, ttl_s: int) -> None:
         self.epoch = epoch
-        self._client = client
+        self.steady = False
+        """Whether the shortest lease would have sufficed by now for as long as Election says."""
+        self.late = False
+        """Whether it was lost because this process stood still for longer than its lease."""
+        self._election = election
+        self._client = election.client
         self._lease = lease
         self._ttl_s = ttl_s
-        self.began = self._renewed = time.monotonic()
+        self._renewed = time.monotonic()
 
     async def hold(self) -> None:
-        """Renew the lease until cancelled. Raises Lost."""
+        """Renew the lease until cancelled; by the shortest once that is steady. Raises Lost."""
+        shortest_s = self._election.shortest_s
+        asked = calm_since = self._renewed
         while True:
-            await asyncio.sleep(self._ttl_s / 4)
+            before = asked
+            await asyncio.sleep(shortest_s / 4)
             asked = time.monotonic()
-            left_s = self._renewed + self._ttl_s - asked
-            if left_s <= 0:
+            past_s = asked - self._renewed
+            if past_s >= self._ttl_s:
+                self.late = asked - before > self._ttl_s
                 raise Lost
+            if past_s >= shortest_s:
+                calm_since = asked
+            self.steady = asked - calm_since > self._election.steady_s
             try:
-                if not await self._client.keep_alive(self._lease, min(left_s, self._ttl_s / 2)):
-                    raise Lost
+                if self.steady and self._ttl_s > shortest_s:
+                    await self._shorten(shortest_s)
+                else:
+                    timeout_s = min(self._ttl_s - past_s, self._ttl_s / 2)
+                    if not await self._client.keep_alive(self._lease, timeout_s):
+                        raise Lost
                 self._renewed = asked
             except SwarmliteError as error:
                 log.info("the lease was not renewed: %s", error)
 
+    async def _shorten(self, ttl_s: int) -> None:
+        """The same key, and epoch, under a shorter lease. Raises Lost where it may be under either,
+        and Unavailable while it is under the old one.
+        """
+        lease = await self._client.grant(ttl_s)
+        try:
+            answer = await self._client.txn(self._election.claim(self.epoch, lease), ttl_s / 2)
+        except SwarmliteError as error:
+            raise Lost from error
+        if not answer.succeeded:
+            raise Lost
+        log.info("the lease is %d s again, not %d s", ttl_s, self._ttl_s)
+        old, self._lease, self._ttl_s = self._lease, lease, ttl_s
+        await self._give_up(old)
+
     async def resign(self) -> None:
         """Give the key up, so that another may lead at once. Never raises."""
+        await self._give_up(self._lease)
+
+    async def _give_up(self, lease: int) -> None:
         try:
             async with asyncio.timeout(2):
-                await self._client.revoke(self._lease)
+                await self._client.revoke(lease)
         except (SwarmliteError, TimeoutError, Compacted) as error:
             log.info("the lease runs out by itself: %s", error)
 
@@ -77,11 +113,15 @@ class Election:
         node_id: str,
         ttl_s: int = TTL_S,
         willing: Callable[[], bool] = lambda: True,
+        steady_s: float = STEADY_S,
     ) -> None:
-        """`willing`: whether it stands for election now; a manager that is to go does not."""
-        self._client = client
+        """`willing`: whether it stands for election now; a manager that is to go does not. `ttl_s`
+        is the shortest lease, `steady_s` for how long it is to have sufficed before it is again.
+        """
+        self.client = client
+        self.shortest_s, self.steady_s = ttl_s, steady_s
         self._node_id = node_id
-        self._ttl_s = self._shortest_s = ttl_s
+        self._ttl_s = ttl_s
         self._short_terms = 0
         self._willing = willing
 
@@ -96,19 +136,28 @@ class Election:
                 log.info("the election waits: %s", error)
                 await asyncio.sleep(RETRY_S)
 
-    def lost(self, term: Term) -> None:
-        """A term's lease ran out. Where that happens again and again, a processor that stalls for
-        as long would never lead: from the second short term in a row on leases are twice as long.
+    def ended(self, term: Term) -> None:
+        """A term is over. Where this process stands still for longer than its lease again and
+        again it would never lead: leases are twice as long from the second such term on, until
+        one is steady.
         """
-        if time.monotonic() - term.began > STEADY_S:
-            self._short_terms, self._ttl_s = 0, self._shortest_s
-            return
-        self._short_terms += 1
-        if self._short_terms > 1:
-            self._ttl_s = max(self._ttl_s, min(2 * self._ttl_s, LONGEST_TTL_S))
+        if term.steady:
+            self._short_terms, self._ttl_s = 0, self.shortest_s
+        elif term.late:
+            self._short_terms += 1
+            if self._short_terms > 1:
+                self._ttl_s = max(self._ttl_s, min(2 * self._ttl_s, LONGEST_TTL_S))
+
+    def claim(self, created: int, lease: int) -> etcd.TxnRequest:
+        """What puts the key under `lease` where its create revision is `created`, 0 for no key."""
+        request = etcd.TxnRequest()
+        request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=created)
+        put = request.success.add().request_put
+        put.key, put.value, put.lease = ELECTION_KEY, self._node_id.encode(), lease
+        return request
 
     async def _attempt(self) -> Term | None:
-        holder, revision = await self._client.get(ELECTION_KEY)
+        holder, revision = await self.client.get(ELECTION_KEY)
         if holder is not None:
             if holder.value == self._node_id.encode():
                 # This manager's own, of before it was restarted: one process a node, it is dead.
@@ -118,15 +167,11 @@ class Election:
         if not self._willing():
             await asyncio.sleep(RETRY_S)
             return None
-        lease = await self._client.grant(self._ttl_s)
-        request = etcd.TxnRequest()
-        request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=0)
-        put = request.success.add().request_put
-        put.key, put.value, put.lease = ELECTION_KEY, self._node_id.encode(), lease
-        answer = await self._client.txn(request)
+        lease = await self.client.grant(self._ttl_s)
+        answer = await self.client.txn(self.claim(0, lease))
         if answer.succeeded:
-            return Term(self._client, answer.header.revision, lease, self._ttl_s)
-        await self._client.revoke(lease)
+            return Term(self, answer.header.revision, lease, self._ttl_s)
+        await self.client.revoke(lease)
         return None
 
     async def _take_away(self, holder: etcd.KeyValue) -> None:
@@ -135,11 +180,11 @@ class Election:
             result=0, target=1, key=ELECTION_KEY, create_revision=holder.create_revision
         )
         request.success.add().request_delete_range.key = ELECTION_KEY
-        await self._client.txn(request)
+        await self.client.txn(request)
 
     async def _vacancy(self, revision: int) -> None:
         """Until the key is deleted."""
-        watch = self._client.watch(ELECTION_KEY, revision + 1)
+        watch = self.client.watch(ELECTION_KEY, revision + 1)
         try:
             async for events in watch:
                 if any(event.type == _DELETE for event in events):
@@ -179,12 +224,12 @@ async def run_leader(
                     group.create_task(_run_duty(duty, fence))
         except* (Lost, Fenced):
             log.warning("no longer the leader of epoch %d", term.epoch)
-            election.lost(term)
         except* SwarmliteError as group_error:
             log.warning("the term ended: %s", group_error.exceptions[0])
         except* Exception:
             log.exception("a loop of the leader died")
         finally:
+            election.ended(term)
             await asyncio.shield(term.resign())
         await asyncio.sleep(RETRY_S)
 

@@ -88,7 +88,7 @@ async def _made_worker(store: Store, node_id: str, fence: Fence) -> None:
 
 
 class LostLearners:
-    """Members of joins that were interrupted: they vote never, and let no other learner in."""
+    """Members of interrupted joins: they would never vote, and let no other learner in."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, after_s: float = LOST_AFTER_S
