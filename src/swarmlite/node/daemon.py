@@ -40,8 +40,8 @@ from .unlocking import Unlocking
 log = logging.getLogger(__name__)
 
 READY_S, SLOW_READY_S = 30.0, 300.0
-"""How long a manager is waited for whose process has ended, and one whose process runs: it only has
-a slow processor.
+"""How long a manager is waited for where its process or its etcd has ended, and where both run: it
+only has a slow processor then.
 """
 SMALLEST_QUOTA_BYTES = 16 * 1024**2
 
@@ -378,14 +378,21 @@ class Daemon:
         if node is None or not node.manager:
             return
         progress("waiting for the manager")
-        child, begun = self._children["manager"], time.monotonic()
-        ended = child.restarts
+        names = ("etcd", "manager") if node.etcd else ("manager",)
+        before = {name: self._children[name].restarts for name in names}
+        begun, told = time.monotonic(), False
         while not _answers(self._paths.manager_socket):
-            bound_s = READY_S if child.restarts > ended else SLOW_READY_S
-            if time.monotonic() - begun > bound_s:
-                raise Unavailable(
-                    f"the manager does not answer yet; see {self._paths.logs_dir}/manager.log"
+            ended = [name for name in names if self._children[name].restarts > before[name]]
+            waited_s = time.monotonic() - begun
+            see = " and ".join(f"{self._paths.logs_dir}/{name}.log" for name in ended or names)
+            if waited_s > READY_S and not (ended or told):
+                told = True
+                progress(
+                    f"the manager runs and does not answer yet: waiting {SLOW_READY_S:.0f} s for it"
+                    f" at most; see {see}"
                 )
+            if waited_s > (READY_S if ended else SLOW_READY_S):
+                raise Unavailable(f"the manager does not answer yet; see {see}")
             await asyncio.sleep(0.05)
 
 
