@@ -6,6 +6,7 @@ import pytest
 
 from swarmlite.errors import Unavailable
 from swarmlite.manager.ca.service import new_node
+from swarmlite.manager.members import LEARNING_S, PROMOTE_S, Pace
 from swarmlite.manager.roles import LostLearners, demote, stands
 from swarmlite.manager.store.api import Fence, Fenced, Put
 from swarmlite.manager.store.memory import MemoryStore
@@ -105,6 +106,17 @@ async def test_what_an_interrupted_join_left_is_taken_out_after_a_while() -> Non
     await lost.look(etcd, store, FENCE)
     assert etcd.removed == [("", "e3")]
     assert set(roles(store)) == {"m1", "m2"}
+
+
+def test_a_learner_that_does_not_catch_up_is_looked_at_as_seldom_as_the_rest() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    assert pace.after(0) == PROMOTE_S
+    for moment, wait_s in ((100, LEARNING_S), (129, LEARNING_S), (131, PROMOTE_S)):
+        now[0] = moment
+        assert pace.after(1) == wait_s
+    assert pace.after(0) == PROMOTE_S
+    assert pace.after(1) == LEARNING_S  # another one
 
 
 def test_managers_are_found_by_their_present_role() -> None:

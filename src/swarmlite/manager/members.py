@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 PROMOTE_S, LEARNING_S = 0.5, 0.1
 """Between rounds, and while a learner catches up: its manager serves nobody before it votes."""
+LEARNING_FOR_S = 30.0
+"""One that has not caught up by then may never do so."""
 SETTLE_S = 10.0
 PRESENCE = PREFIX + b"managers/"
 PRESENCE_TTL_S = 6
@@ -187,15 +189,32 @@ def manager_statuses(
     return changes
 
 
+class Pace:
+    """How long the leader waits after each round."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._learning_since: float | None = None
+
+    def after(self, learners: int) -> float:
+        """Seconds, after a round that left so many learners."""
+        if not learners:
+            self._learning_since = None
+            return PROMOTE_S
+        now = self._clock()
+        if self._learning_since is None:
+            self._learning_since = now
+        return LEARNING_S if now - self._learning_since < LEARNING_FOR_S else PROMOTE_S
+
+
 async def keep(
     members: EtcdMembers | None, presence: Presence, store: Store, node_id: str, fence: Fence
 ) -> None:
     """A leader's duty: keeps the managers' statuses, promotes learners, takes out who is no manager
     any more and what an interrupted join left. Raises Fenced.
     """
-    lost = roles.LostLearners()
+    lost, pace, learners = roles.LostLearners(), Pace(), 0
     while True:
-        learners = 0
         try:
             await presence.refresh()
             changes = manager_statuses(store, node_id, presence.answers)
@@ -211,4 +230,4 @@ async def keep(
             log.info("members: %s", error)
         except Exception:
             log.exception("members: what this round was to do is left to the next")
-        await asyncio.sleep(LEARNING_S if learners else PROMOTE_S)
+        await asyncio.sleep(pace.after(learners))
