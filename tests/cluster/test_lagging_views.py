@@ -13,9 +13,10 @@ import pytest
 from etcd_world import KEYS
 from test_store import a_service, changed
 
-from swarmlite.errors import AlreadyExists
+from swarmlite.errors import AlreadyExists, FailedPrecondition
 from swarmlite.manager.controlapi import ControlService
 from swarmlite.manager.server import serving
+from swarmlite.manager.store import etcd as etcd_store
 from swarmlite.manager.store.api import Guard, GuardMoved, Put
 from swarmlite.manager.store.etcd import EtcdStore, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
@@ -141,15 +142,48 @@ async def test_without_an_etcd_that_answers_the_view_is_all_that_there_is(
             assert (await stub.GetService(pb.GetRequest(ref="web"))).spec.annotations.name == "web"
             with pytest.raises(grpc.aio.AioRpcError, match="service db not found"):
                 await stub.GetService(pb.GetRequest(ref="db"))
+            async with asyncio.timeout(60):
+                while store.connected:
+                    await asyncio.sleep(0.01)
+            asked = sum(client.calls["txn"].ended.values())
+            with pytest.raises(grpc.aio.AioRpcError, match="service db not found"):
+                await stub.GetService(pb.GetRequest(ref="db"))
+            assert sum(client.calls["txn"].ended.values()) == asked  # nor waited for
         finally:
             etcd.start()
 
 
 async def late_until(store: EtcdStore, other: EtcdStore) -> None:
-    """The late one has what the other has."""
+    """The late one has what the other has, and follows."""
     async with asyncio.timeout(60):
-        while store.view.revision < other.view.revision:
+        while not store.connected or store.view.revision < other.view.revision:
             await asyncio.sleep(0.01)
+
+
+async def test_what_a_view_does_not_see_in_time_is_with_another_manager(
+    late: Late, client: EtcdClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is not found where etcd refuses to be asked."""
+
+    async def refused(*arguments: Any) -> Any:
+        raise FailedPrecondition("not now")
+
+    async with (
+        open_store(client, KEYS) as other,
+        open_store(late, KEYS) as store,
+        manager(store, tmp_path) as stub,
+    ):
+        await late_until(store, other)
+        late.gate.clear()
+        await other.commit([Put(a_service("web"))])
+        monkeypatch.setattr(etcd_store, "REACH_TIMEOUT_S", 0.1)
+        told = "service web is in the store, but this manager has not seen it yet: ask another"
+        with pytest.raises(grpc.aio.AioRpcError, match=told):
+            await stub.GetService(pb.GetRequest(ref="web"))
+        monkeypatch.setattr(late, "txn", refused)
+        with pytest.raises(grpc.aio.AioRpcError, match="service web not found"):
+            await stub.GetService(pb.GetRequest(ref="web"))
+        late.gate.set()
 
 
 async def test_what_others_write_to_the_same_etcd_is_not_waited_for(

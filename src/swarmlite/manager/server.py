@@ -64,7 +64,8 @@ class LooksAgain(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
             while True:
                 try:
                     return await handler.unary_unary(request, context)
-                except Missing as missing:  # which is raised before anything is written
+                # Raised before anything is written, or by what is safe to repeat.
+                except Missing as missing:
                     at = missing.kind, missing.ref
                     if at in looked or not await self._look_up(*at):
                         raise

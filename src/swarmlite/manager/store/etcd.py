@@ -17,7 +17,14 @@ from datetime import UTC, datetime
 from aetcd import rpc as etcd
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec, ResourceExhausted, Unavailable
+from swarmlite.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidSpec,
+    ResourceExhausted,
+    SwarmliteError,
+    Unavailable,
+)
 from swarmlite.proto.types_pb2 import Meta
 
 from .api import (
@@ -35,7 +42,7 @@ from .api import (
     claimed_name,
     kind_of,
 )
-from .etcd_client import EtcdClient, prefix_end
+from .etcd_client import Compacted, EtcdClient, prefix_end
 from .etcd_mirror import GUARDS, PREFIX, RELIST_S, Learn, Mirror, key_of
 from .sealing import StoreKeys, is_sealed
 from .selfcheck import CHECK_S, LATE_S, SelfCheck
@@ -211,9 +218,10 @@ class EtcdStore:
         """Whether etcd has an object of this id, of an id that begins so, or of this name (of
         NAMED_KINDS); if so the view has it once this returns, else Unavailable is raised.
 
-        False where etcd does not answer: then the view is all that there is, as for lists.
+        False where etcd does not answer, or errors: then the view is all that there is, as for
+        lists.
         """
-        if len(ref) > LONGEST_REF:
+        if len(ref) > LONGEST_REF or not self.connected:
             return False
         request = etcd.TxnRequest()
         by_id, key = request.success.add().request_range, key_of(kind, ref)
@@ -221,10 +229,17 @@ class EtcdStore:
         request.success.add().request_range.key = key_of(f"names/{kind}", ref.lower())
         try:
             answer = await self.client.txn(request, ATTEMPT_S)
-        except Unavailable:
+        except (SwarmliteError, Compacted) as error:
+            log.info("%s %s is not looked up: %s", kind, ref, error)
             return False
         found = [kv.mod_revision for each in answer.responses for kv in each.response_range.kvs]
-        await self._mirror.reached(max(found, default=0), REACH_TIMEOUT_S)
+        try:
+            await self._mirror.reached(max(found, default=0), REACH_TIMEOUT_S)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{kind} {ref} is in the store, but this manager has not seen it yet: ask another"
+                " manager"
+            ) from error
         return bool(found)
 
     async def commit_many(
