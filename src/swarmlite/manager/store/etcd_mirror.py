@@ -180,10 +180,16 @@ class Mirror:
     def _lost(self, before: int, revision: int) -> None:
         """Believe etcd no more, which has not at `revision` what it had at `before`."""
         # Taken up it would be a removal of all that came later, containers included.
+        if revision < before:
+            seen = f"etcd has gone back from revision {before}, and is at {revision} now"
+        else:
+            seen = (
+                "etcd is not the one that this manager followed: it no longer has what was written"
+                f" at revision {before} (it is at {revision})"
+            )
         self.gone_back = (
-            f"etcd has gone back from revision {before}, and is at {revision} now: it lost data, or"
-            " older data were brought back. What runs goes on and nothing is written: bring"
-            " its own back where they are, then start managers' swarmlited again"
+            f"{seen}: it lost data, or older data were brought back. What runs goes on and nothing"
+            " is written: bring its own back where they are, then start managers' swarmlited again"
         )
         self.connected = False
         log.error("%s", self.gone_back)
@@ -197,7 +203,8 @@ class Mirror:
         if not written:
             return
         found, revision = await self._client.get(key)
-        if revision >= written:
+        # A key that is older now tells by itself: what it was then may be compacted.
+        if revision >= written and (found is None or found.mod_revision > written):
             try:
                 found, _ = await self._client.get(key, written)
             except Compacted:
