@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 from api_world import Manager, ask, create, node, service_spec, task
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.manager.controlapi.api import copy_of
+from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.feed import REMEMBERED
 from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
@@ -116,3 +120,20 @@ async def test_the_last_events_of_each_kind_are_remembered_however_many_another_
         manager.put(made)
     assert len(manager.store.past("task")) == REMEMBERED
     assert len(manager.store.past("node")) == 1
+
+
+async def test_what_was_written_together_stays_in_order_and_a_clock_that_steps_back_changes_none(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def together(number: int) -> None:
+        made = (node(f"n{number}"), task(f"n{number}", "s1"))
+        manager.store.commit_now([Put(obj) for obj in (*made, node(f"m{number}"))])
+
+    together(1)
+    monkeypatch.setattr(time, "time_ns", lambda: 1)
+    together(2)
+    remembered = manager.store.past("task", "node")
+    assert [event.kind for event in remembered] == 2 * ["node", "task", "node"]
+    assert [event.obj.id for event in remembered if event.kind == "node"] == [
+        "n1", "m1", "n2", "m2",
+    ]  # fmt: skip

@@ -72,6 +72,7 @@ class Feed:
     def __init__(self) -> None:
         self._subscriptions: set[FeedSubscription] = set()
         self._past = {kind: deque[Event](maxlen=REMEMBERED) for kind in REMEMBERED_KINDS}
+        self._last_ns = 0
 
     @asynccontextmanager
     async def subscribe(self, *kinds: str) -> AsyncIterator[FeedSubscription]:
@@ -87,7 +88,8 @@ class Feed:
         """Hand `events` to whoever wants their kinds."""
         now = time.time_ns()
         for event in events:
-            event.time_ns = now
+            # No two at one time, nor back with the clock: `past` puts them in order by it.
+            event.time_ns = self._last_ns = max(now, self._last_ns + 1)
             if (past := self._past.get(event.kind)) is not None:
                 past.append(event if event.kind not in _WITH_DATA else _without_data(event))
         for subscription in self._subscriptions:
