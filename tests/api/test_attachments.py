@@ -134,6 +134,18 @@ async def test_detaching_gives_the_address_back_and_may_be_repeated(
     assert len(held(led)) == 5
 
 
+def test_an_address_of_a_family_whose_subnet_is_yet_to_be_chosen_may_be_right() -> None:
+    """Once all are chosen it is not."""
+    made = network(subnet="fd00:1::/64")
+    made.spec.ipv6_enabled = True
+    attachments.check_address(made, ["10.7.0.5", "fd00:1::5"])
+    with pytest.raises(InvalidSpec, match="--ip fd00:2::5 is outside of the subnet of network"):
+        attachments.check_address(made, ["fd00:2::5"])
+    made.ipam.CopyFrom(made.spec.ipam)
+    with pytest.raises(InvalidSpec, match=r"--ip 10\.7\.0\.5 is outside of the subnet of network"):
+        attachments.check_address(made, ["10.7.0.5"])
+
+
 async def test_another_nodes_container_is_not_detached(
     led: Manager, agents: Callable[[str], Agent]
 ) -> None:

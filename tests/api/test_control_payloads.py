@@ -60,8 +60,26 @@ async def test_an_address_outside_of_its_network_is_refused(control: ControlStub
         spec.replicated.replicas = 1
         spec.task.networks.add(target="front", addresses=["10.1.0.9", address])
         request = pb.CreateServiceRequest(spec=spec)
-        words = f"--network front: ip {address} is not in its 10.1.0.0/24, fd00:1::/64"
+        words = f"ip {address} is outside of the subnet of network front: 10.1.0.0/24, fd00:1::/64"
         await refused(control.CreateService(request), InvalidSpec, words)
+    spec.task.networks[0].addresses[1] = "fd00:1::9"
+    await create(control, spec)
+
+
+async def test_an_address_of_a_family_whose_subnet_is_yet_to_be_chosen_is_taken(
+    control: ControlStub,
+) -> None:
+    """It was held against the subnets of the other family."""
+    wanted = pb.CreateNetworkRequest()
+    wanted.spec.annotations.name = "front"
+    wanted.spec.ipam.configs.add(subnet="fd00:1::/64")
+    await ask(control.CreateNetwork(wanted))
+    spec = service_spec()
+    spec.replicated.replicas = 1
+    spec.task.networks.add(target="front", addresses=["10.1.0.9", "fd00:2::9"])
+    request = pb.CreateServiceRequest(spec=spec)
+    words = "ip fd00:2::9 is outside of the subnet of network front: fd00:1::/64"
+    await refused(control.CreateService(request), InvalidSpec, words)
     spec.task.networks[0].addresses[1] = "fd00:1::9"
     await create(control, spec)
 

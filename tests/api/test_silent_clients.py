@@ -41,12 +41,13 @@ async def test_who_is_suspended_on_this_host_keeps_its_connection(tmp_path: Path
         local = await connected(tmp_path / "local")
         far = await connected(tmp_path / "far")
         clients += [local, far]
-        while await far[0].read(65536):
-            pass
-        assert not local[0].at_eof()
-        local[1].write(b"\0\0\x08\6\0\0\0\0\0" + b"a ping..")  # it goes on, and is answered
-        while b"a ping.." not in await local[0].read(65536):
+        async with asyncio.timeout(60):
+            while await far[0].read(65536):
+                pass
             assert not local[0].at_eof()
+            local[1].write(b"\0\0\x08\6\0\0\0\0\0" + b"a ping..")  # it goes on, and is answered
+            while b"a ping.." not in await local[0].read(65536):
+                assert not local[0].at_eof()
     finally:
         for _, writer in clients:
             writer.close()

@@ -319,8 +319,12 @@ async def test_what_cannot_be_is_refused_and_leaves_nothing(world: World) -> Non
 DAMAGE = ["ip link del swarmlite-br", "nft flush ruleset", "ip link set swarmlite-br down"]
 
 
-async def test_bridges_are_repaired_and_adopted(world: World) -> None:
-    """What someone deletes comes back; the next agent knows addresses, ports and names."""
+async def test_bridges_are_repaired_and_adopted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What someone deletes comes back; the next agent knows addresses, ports and names, and closes
+    ports though no manager ever speaks.
+    """
     one = await world.add_host()
     await make(one, "front", "10.7.0.0/24")
     await world.container(one, "web", "bridge", serve=80, ports=[tcp(8080)])
@@ -346,9 +350,13 @@ async def test_bridges_are_repaired_and_adopted(world: World) -> None:
         await world.container(one, "x", "bridge", ports=[tcp(8080)])
     with pytest.raises(AlreadyExists, match="already in use"):
         await world.container(one, "x", EndpointRequest("front", address=address(db)))
-    await world.tell()  # until then what the process before had loaded stays whole
+    await one.network.close()
+    monkeypatch.setattr("swarmlite.network.node.DOUBT_S", 0.0)
+    await one.start()
     await one.network.delete_sandbox("web")
-    assert await reached(outer, one.address, 8080) == "error"
+    await one.network.reconcile()
+    assert await outer.ask("tcp", one.address, 8080) == ["error ConnectionRefusedError"]
+    assert await reached(outer, one.address, 8081) == "db"
 
 
 async def test_leaving_the_swarm_keeps_plain_containers_and_nothing_else(world: World) -> None:

@@ -132,6 +132,32 @@ def test_streams_to_a_port_are_forgotten_and_nothing_else(left: Socket) -> None:
 
 
 @pytest.mark.usefixtures("kernel", "left")
+def test_many_are_sought_in_one_reading_of_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read as often for a thousand streams as for one; none is shown again for each."""
+    dump, attributes_of = Socket.dump, conntrack.attributes
+    done: list[str] = []
+
+    def dumped(self: Socket, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
+        done.append("dump")
+        return dump(self, kind, body)
+
+    def read(data: bytes, offset: int) -> dict[int, bytes]:
+        done.append("read")
+        return attributes_of(data, offset)
+
+    monkeypatch.setattr(Socket, "dump", dumped)
+    monkeypatch.setattr(conntrack, "attributes", read)
+    conntrack.forget_udp(["fd00::1"], [54])
+    once = done.count("read")
+    done.clear()
+    conntrack.forget_udp([f"fd00::{n}" for n in range(1, 21)], range(100, 150))
+    assert (done.count("dump"), done.count("read")) == (1, once)
+    done.clear()
+    conntrack.forget_udp([f"192.0.2.{n}" for n in range(1, 21)], range(100, 150))
+    assert done.count("dump") <= 1
+
+
+@pytest.mark.usefixtures("kernel", "left")
 def test_nothing_to_forget_is_no_error() -> None:
     """As at each start of a node."""
     conntrack.forget(["203.0.113.9"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from swarmlite.errors import FailedPrecondition
 from swarmlite.network import netlink, netns, nft
 from swarmlite.network.rules import Rules, Wanted
 from swarmlite.network.ruleset import Members, Table
@@ -84,6 +86,39 @@ async def test_a_change_of_ours_hides_nobody_elses(inside: netns.Threads) -> Non
     assert await rules.changed_by_others()
     await rules.refresh(force=True)
     assert not await rules.changed_by_others()
+
+
+async def test_what_the_host_is_short_of_is_nobodys_fault(
+    inside: netns.Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as what nft refuses is, and no part of the rules is left out for it."""
+    rules = Rules(inside, Growing())
+    await rules.refresh()
+
+    def without_descriptors() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            nft.run("add table ip another-of-ours\n")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    words = "nftables could not be asked for a change: Too many open files"
+    with pytest.raises(FailedPrecondition, match=words):
+        await inside.run(without_descriptors)
+    generation, failures = nft.Rules.generation, [OSError(errno.EMFILE, "Too many open files")]
+
+    def once(self: nft.Rules) -> int:
+        if failures:
+            raise failures.pop()
+        return generation(self)
+
+    monkeypatch.setattr(nft.Rules, "generation", once)
+    with pytest.raises(FailedPrecondition, match=words):
+        await rules.refresh()
+    assert rules.lost
+    await rules.refresh()
+    assert not rules.lost and not rules.refused()
 
 
 async def test_a_batch_tells_its_first_failure_and_does_all_the_rest(inside: netns.Threads) -> None:

@@ -114,7 +114,7 @@ async def test_a_container_that_comes_or_goes_before_the_managers_speak_costs_no
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An agent begins again while no manager answers: what another host's published port leads
-    here is still answered, whether the managers' last word is on disk or not.
+    here is still answered; where the managers' last word is not on disk, though one goes.
     """
     monkeypatch.setattr(remembered, "WRITE_BEHIND_S", 0.01)
     one, two = await world.add_host(), await world.add_host()

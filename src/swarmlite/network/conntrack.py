@@ -36,6 +36,10 @@ _NUMBER, _DESTINATION_PORT = 1, 3
 _FILTER_ORIGINAL_FLAGS, _FILTER_REPLY_FLAGS = 1, 2
 _BY_SOURCE, _BY_DESTINATION, _BY_PROTOCOL, _BY_DESTINATION_PORT = 1, 2, 8, 32
 
+FEW = 16
+"""So many are each shown by a dump of their own, which the kernel filters; more of them are looked
+for in one dump of all connections."""
+
 
 def forget(addresses: Iterable[str]) -> None:
     """Delete the connections that any of `addresses` answers. Raises OSError."""
@@ -58,37 +62,32 @@ class _Part(NamedTuple):
     address: bytes
     port: bytes = b""
 
-    @property
-    def _side(self) -> int:
-        return _TUPLE_ORIGINAL if self.port else _TUPLE_REPLY
-
-    @property
-    def _kind(self) -> int:
-        kind = _DESTINATION if self.port else _SOURCE
-        return kind + _OF_IPV6 if self.family == socket.AF_INET6 else kind
+    @classmethod
+    def of(cls, family: int, connection: dict[int, bytes], *, sent: bool) -> _Part | None:
+        """What a connection is found by; None for one that is `sent` by another protocol."""
+        side = attributes(connection[_TUPLE_ORIGINAL if sent else _TUPLE_REPLY], 0)
+        kind = _DESTINATION if sent else _SOURCE
+        kind += _OF_IPV6 if family == socket.AF_INET6 else 0
+        address = attributes(side[_TUPLE_IP], 0)[kind]
+        if not sent:
+            return cls(family, address)
+        protocol = attributes(side[_TUPLE_PROTOCOL], 0)
+        if protocol[_NUMBER][0] != socket.IPPROTO_UDP:
+            return None
+        return cls(family, address, protocol[_DESTINATION_PORT])
 
     def filter(self) -> bytes:
-        """The body of a request for these."""
-        parts = [nested(_TUPLE_IP, attribute(self._kind, self.address))]
-        flags, kind = _BY_SOURCE, _FILTER_REPLY_FLAGS
+        """The body of a request for these, of IPv4."""
+        side, kind, flags, flags_kind = _TUPLE_REPLY, _SOURCE, _BY_SOURCE, _FILTER_REPLY_FLAGS
+        port = b""
         if self.port:
-            number = attribute(_NUMBER, bytes([socket.IPPROTO_UDP]))
-            parts.append(nested(_TUPLE_PROTOCOL, number, attribute(_DESTINATION_PORT, self.port)))
+            side, kind, flags_kind = _TUPLE_ORIGINAL, _DESTINATION, _FILTER_ORIGINAL_FLAGS
             flags = _BY_DESTINATION | _BY_PROTOCOL | _BY_DESTINATION_PORT
-            kind = _FILTER_ORIGINAL_FLAGS
-        found = nested(_FILTER, attribute(kind, struct.pack("=I", flags)))
-        return _HEAD.pack(self.family, 1, 0) + nested(self._side, *parts) + found
-
-    def is_in(self, connection: dict[int, bytes]) -> bool:
-        """Whether a connection of its family is one of these."""
-        side = attributes(connection[self._side], 0)
-        if attributes(side[_TUPLE_IP], 0).get(self._kind) != self.address:
-            return False
-        protocol = attributes(side[_TUPLE_PROTOCOL], 0)
-        return not self.port or (
-            protocol[_NUMBER][0] == socket.IPPROTO_UDP
-            and protocol.get(_DESTINATION_PORT) == self.port
-        )
+            number = attribute(_NUMBER, bytes([socket.IPPROTO_UDP]))
+            port = nested(_TUPLE_PROTOCOL, number, attribute(_DESTINATION_PORT, self.port))
+        address = nested(_TUPLE_IP, attribute(kind, self.address))
+        found = nested(_FILTER, attribute(flags_kind, struct.pack("=I", flags)))
+        return _HEAD.pack(self.family, 1, 0) + nested(side, address, port) + found
 
 
 def _delete(parts: Sequence[_Part]) -> None:
@@ -104,21 +103,25 @@ def _delete(parts: Sequence[_Part]) -> None:
             # An older kernel wants a whole tuple to delete by.
             if error.errno != errno.EINVAL:
                 raise
-            for part in filtered:
-                _one_by_one(channel, part.filter(), [part])
+            dumps = [_HEAD.pack(socket.AF_INET, 1, 0)]
+            if len(filtered) <= FEW:
+                dumps = [part.filter() for part in filtered]
+            _one_by_one(channel, dumps, filtered)
         if matched:
-            _one_by_one(channel, _HEAD.pack(socket.AF_INET6, 1, 0), matched)
+            _one_by_one(channel, [_HEAD.pack(socket.AF_INET6, 1, 0)], matched)
     finally:
         channel.close()
 
 
-def _one_by_one(channel: Socket, wanted: bytes, parts: Sequence[_Part]) -> None:
-    """Delete each connection of the dump `wanted` that one of `parts` is in."""
+def _one_by_one(channel: Socket, dumps: Sequence[bytes], parts: Sequence[_Part]) -> None:
+    """Delete each connection of `dumps` that one of `parts`, all of a kind, is in."""
+    wanted, sent = set(parts), bool(parts[0].port)
     found = []
-    for _, body in channel.dump(_GET, wanted):
-        connection = attributes(body, _HEAD.size)
-        if any(part.is_in(connection) for part in parts):
-            found.append(_exactly(body[0], connection))
+    for dump in dumps:
+        for _, body in channel.dump(_GET, dump):
+            connection = attributes(body, _HEAD.size)
+            if _Part.of(body[0], connection, sent=sent) in wanted:
+                found.append(_exactly(body[0], connection))
     # Each may have ended meanwhile.
     channel.send(found, ignore=[errno.ENOENT])
 

@@ -250,6 +250,11 @@ class HostWiring:
         """Give a sandbox's ports back; connections through them are cut by the next `refresh`."""
         self._stale |= set(self.ports.release(sandbox_id))
 
+    @property
+    def stale(self) -> bool:
+        """Whether ports were given back that no `refresh` has closed yet."""
+        return bool(self._stale)
+
     # repairs
     async def reconcile(self, overlay: Overlay | None) -> list[str]:
         """Repair what differs; one line for each repair. Raises OSError, FailedPrecondition."""
@@ -305,6 +310,8 @@ def _takes(table6: Table) -> bool:
         pass
     try:
         nft.run(table6.load(Members()))
+    except nft.Unasked:
+        raise
     except FailedPrecondition as error:
         log.warning("containers have no way out and no published ports by IPv6: %s", error)
         return False

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from swarmlite.errors import FailedPrecondition
+from swarmlite.errors import FailedPrecondition, reason
 from swarmlite.kernel import memory
 from swarmlite.network import netlink
 from swarmlite.network.netlink import Socket
@@ -118,12 +118,25 @@ _left_at: dict[int, int] = {}
 nobody else changes them; of the namespaces that were once loaded whole."""
 
 
+class Unasked(FailedPrecondition):
+    """The kernel could not be asked, for want of a descriptor say: nothing is known to be wrong
+    with the change, and it may have been made.
+    """
+
+
 def run(text: str, *, whole: bool = False) -> None:
     """Apply `text` as one transaction: all of it or nothing.
 
     `whole`: it sets what the caller looks after, whoever changed it before; see
-    `changed_by_others`. Raises FailedPrecondition with what nft said.
+    `changed_by_others`. Raises FailedPrecondition with what nft said, Unasked.
     """
+    try:
+        _run(text, whole)
+    except OSError as error:
+        raise Unasked(f"nftables could not be asked for a change: {reason(error)}") from error
+
+
+def _run(text: str, whole: bool) -> None:
     namespace = _namespace()
     if not whole and namespace not in _left_at:
         ask(text, what="a change")

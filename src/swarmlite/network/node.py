@@ -50,7 +50,9 @@ hundred VIP tables again."""
 RECONCILE_S = 5.0
 DOUBT_S = 10.0
 """So long after a start the managers are waited for, before what is on disk, which may be a moment
-older than what the process before this one had made, overrules what the kernel has."""
+older than what the process before this one had made, overrules what the kernel has. Where nothing
+is on disk, the ports of a container that goes stay open as long, for those of services would be
+closed with them."""
 HOST_PIN = "host"
 
 
@@ -59,7 +61,7 @@ class NodeNetwork:
 
     What the managers said last is on disk, so that it is known from the start. Where it is not,
     what an earlier process left in the kernel is taken as right until the first `update` or
-    `apply`: neither changed nor repaired, for there is nothing to compare it with.
+    `apply`: neither changed nor repaired, for there is nothing to compare it with; but see DOUBT_S.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class NodeNetwork:
         self._idle.set()
         self._informed = False
         self._doubt_until = 0.0
+        self._silent_until = 0.0
         self._ingress_lock = asyncio.Lock()
         self._connections = TrackedConnections()
         self._exhaustion = ""
@@ -167,6 +170,7 @@ class NodeNetwork:
             self._doubt_until = time.monotonic() + DOUBT_S
             self._overlays.doubt = True
             self._take(touched)
+        self._silent_until = time.monotonic() + DOUBT_S
         self._tasks = [
             asyncio.create_task(forever("network change", self._flush_next)),
             asyncio.create_task(forever("network repair", self._repair_next)),
@@ -456,7 +460,9 @@ class NodeNetwork:
         for line in await self._local.reconcile():
             log.warning("network repaired: %s", line)
         if not self._informed or self._doubts():
-            if not self._host.rules.lost:  # loaded by us, for plain containers
+            patient = self._informed or time.monotonic() < self._silent_until
+            # Loaded by us, for plain containers; or ports of what is gone have been open for long.
+            if not self._host.rules.lost or (self._host.stale and not patient):
                 for line in await self._host.reconcile(None):
                     log.warning("network repaired: %s", line)
             return

@@ -77,6 +77,8 @@ class Rules:
             self._known = None  # unknown, should it fail or be cancelled
             try:
                 await self._load(None if force else known, wanted)
+            except nft.Unasked:
+                raise
             except FailedPrecondition as error:
                 wanted = await self._narrow_down(error)
             self._known, self._answered = wanted, answers
@@ -112,6 +114,8 @@ class Rules:
             tried = self._source.wanted(owners.keys() - admitted - set(group))
             try:
                 await self._load(wanted, tried)
+            except nft.Unasked:
+                raise
             except FailedPrecondition as reason:
                 if len(group) == 1:
                     self._refused[group[0]] = (owners[group[0]], str(reason))

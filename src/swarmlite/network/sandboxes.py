@@ -510,7 +510,8 @@ class Sandboxes:
         self._held.pop(record.id, None)
         if not self._host.rules.lost or (self._informed and not self._overlays.doubt):
             await self._host.refresh()
-        # Else what the process before this one loaded stays whole: the managers' word is near.
+        # Else what the process before this one loaded stays whole until the managers speak, or a
+        # repair finds that they have been silent for long (node.DOUBT_S).
 
     async def close(self) -> None:
         """Let go of descriptors; what is in the kernel stays."""

@@ -179,6 +179,27 @@ async def test_a_container_that_is_paused_cannot_be_attached_to(engine: Engine) 
         await seen.end()
 
 
+async def test_a_stream_ends_though_its_container_runs_again_before_its_end_is_waited_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an exit code: that of the process that runs now is another's."""
+    message, bundle = engine.new("sleep", "100")
+    await engine.run(message, bundle)
+    supervisor = engine.containers.supervisor
+    attach = supervisor.attach
+
+    async def late(*args: Any, **options: Any) -> Any:
+        attached = await attach(*args, **options)
+        await supervisor.delete(message.id, force=True)
+        await supervisor.create(message.id, bundle, log=Log(), start=True)
+        return attached
+
+    monkeypatch.setattr(supervisor, "attach", late)
+    seen = engine.attach(message, Typed(AttachInput))
+    assert await seen.end() is None
+    assert (await supervisor.state(message.id)).status == "running"
+
+
 async def test_those_who_wait_for_a_removed_container_are_told(engine: Engine) -> None:
     message, _ = engine.new("true")
     seen = engine.attach(message, Typed(AttachInput))

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 from swarmlite.engine.io.descriptors import Owned, output_pipes
 from swarmlite.engine.io.pumps import Input, ended, feed, outputs
-from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError, Unavailable
+from swarmlite.errors import FailedPrecondition, InvalidSpec, NotFound, SwarmliteError, Unavailable
 from swarmlite.proto.containers_pb2 import AttachInput, Container, ContainerState, StreamOutput
 from swarmlite.runtime.client import State, Supervisor
 
@@ -63,7 +63,7 @@ class Attachment:
             self.stdin = attached.stdin
         self.owned.close(*self.theirs.values())
         if self._waits:
-            self.exit = asyncio.ensure_future(client.wait(container_id))
+            self.exit = asyncio.ensure_future(client.wait(container_id, self.created_at))
         if not self.connected.done():
             self.connected.set_result(None)
 
@@ -115,7 +115,7 @@ class Attachments:
         attached: Callable[[], Awaitable[None]],
         before: Before | None = None,
     ) -> AsyncGenerator[StreamOutput, None]:
-        """Output as it comes; the last message carries the exit code, once it has ended.
+        """Output as it comes; the last message carries the exit code, as `converse` says.
 
         `attached` is awaited once nothing can be missed any more; `before` gives what `start.logs`
         asks for. Raises FailedPrecondition for a container that cannot be attached to. Closed: the
@@ -171,7 +171,10 @@ class Attachments:
 async def converse(
     attachment: Attachment, inputs: AsyncIterator[Input]
 ) -> AsyncGenerator[StreamOutput, None]:
-    """Output as it comes, and the exit code at its end where the attachment waits for it."""
+    """Output as it comes, and the exit code at its end where the attachment waits for it.
+
+    There is none where the container was gone, or made again, before it could be waited for.
+    """
     await attachment.connected
     feeding: list[asyncio.Future[None]] = []
     if attachment.stdin is not None:
@@ -181,7 +184,10 @@ async def converse(
             async for output in messages:
                 yield output
         if attachment.exit is not None:
-            state = await attachment.exit
+            try:
+                state = await attachment.exit
+            except NotFound:  # it had ended before, and who waits for it is told how
+                return
             yield StreamOutput(exit_code=255 if state.exit_code is None else state.exit_code)
     finally:
         await ended(*feeding)

@@ -8,7 +8,7 @@ from swarmlite.proto import containers_pb2 as pb
 
 
 def resizing(call: Call, ref: str) -> pb.ResizeRequest:
-    """`h` and `w` of a query, neither of which may lack. Raises InvalidSpec."""
+    """`h` and `w` of a query, both of which must be given. Raises InvalidSpec."""
     return pb.ResizeRequest(ref=ref, height=_size(call, "h"), width=_size(call, "w"))
 
 

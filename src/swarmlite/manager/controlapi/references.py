@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.manager.store.api import Missing
@@ -33,7 +32,8 @@ def resolve_references(view: Tables, spec: ServiceSpec) -> ServiceSpec:
         if network.id in seen:
             raise InvalidSpec(f"--network {name}: specified twice")
         seen.add(network.id)
-        _check_addresses(network, attachment.addresses)
+        for text in attachment.addresses:
+            subnet_of(network, ip_address(text), f"--network: ip {text}")
         attachment.target = network.id
     for secret in spec.task.container.secrets:
         found = _payload("secret", view.secrets, secret.secret_id, secret.secret_name)
@@ -44,16 +44,22 @@ def resolve_references(view: Tables, spec: ServiceSpec) -> ServiceSpec:
     return spec
 
 
-def _check_addresses(network: Network, asked: Iterable[str]) -> None:
-    """Raises InvalidSpec for an address that none of the network's known subnets has."""
+def subnet_of(
+    network: Network, address: IPv4Address | IPv6Address, where: str
+) -> IPv4Network | IPv6Network | None:
+    """The network's subnet that has an address; None before one of its family is chosen.
+
+    Raises InvalidSpec, `where` in front, for an address that none of them has.
+    """
     configs = network.ipam.configs or network.spec.ipam.configs
     subnets = [ip_network(config.subnet, strict=False) for config in configs if config.subnet]
-    for text in asked if subnets else ():
-        if not any(ip_address(text) in subnet for subnet in subnets):
-            raise InvalidSpec(
-                f"--network {network.spec.annotations.name}: ip {text} is not in its"
-                f" {', '.join(map(str, subnets))}"
-            )
+    for subnet in subnets:
+        if address in subnet:
+            return subnet
+    if not network.ipam.configs and all(s.version != address.version for s in subnets):
+        return None
+    name, known = network.spec.annotations.name, ", ".join(map(str, subnets))
+    raise InvalidSpec(f"{where} is outside of the subnet of network {name}: {known}")
 
 
 def _payload(

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from ipaddress import ip_network
 
 from swarmlite.errors import (
     AlreadyExists,
@@ -24,6 +23,7 @@ from swarmlite.errors import (
 )
 from swarmlite.ids import new_id
 from swarmlite.manager.controlapi.api import resolve
+from swarmlite.manager.controlapi.references import subnet_of
 from swarmlite.manager.store.api import Delete, Put, Resync, Store, Subscription
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model import encryption, task_states
@@ -161,18 +161,15 @@ def attachable(view: Tables, ref: str) -> Network:
 def check_address(network: Network, addresses: Iterable[str]) -> None:
     """Raise InvalidSpec for an address that no container of the network can have."""
     asked = list(addresses)
-    configs = network.ipam.configs or network.spec.ipam.configs
-    subnets = [ip_network(config.subnet, strict=False) for config in configs]
-    if len(asked) > max(1, len(subnets)):
-        raise InvalidSpec(f"--ip: {len(asked)} addresses for {len(subnets) or 1} subnet")
+    spec = network.spec
+    chosen_later = max(len(spec.ipam.configs), 1 + spec.ipv6_enabled)  # all have IPv4
+    subnets = len(network.ipam.configs) or chosen_later
+    if len(asked) > subnets:
+        raise InvalidSpec(f"--ip: {len(asked)} addresses for {subnets} subnet")
     for text in asked:
         address = checks.address("--ip", text)
-        subnet = next((s for s in subnets if address in s), None)
-        name = network.spec.annotations.name
-        if subnet is None:
-            of = ", ".join(map(str, subnets)) or "none yet"
-            raise InvalidSpec(f"--ip {address}: is outside of the subnet of network {name}: {of}")
-        if address in (subnet.network_address, subnet.broadcast_address):
+        subnet = subnet_of(network, address, f"--ip {address}")
+        if subnet is not None and address in (subnet.network_address, subnet.broadcast_address):
             raise InvalidSpec(f"--ip {address}: is not a host address of {subnet}")
 
 

@@ -53,7 +53,8 @@ class Device:
 
         `again`: the managers' key is another one. Raises OSError, FailedPrecondition.
         """
-        # Here: most nodes have no encrypted network, and it is a fifth of what an agent loads.
+        # Imported here: most nodes have no encrypted network, and it is a fifth of what an agent
+        # loads.
         from pyroute2.netlink.exceptions import NetlinkError
 
         try:
