@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
+import grpc.aio
 import pytest
 from api_world import Manager, ask, create, node, service_spec, task
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from swarmlite.manager.controlapi.api import copy_of
+from swarmlite.manager.controlapi.watch import MAX_BEHIND
 from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.feed import REMEMBERED
 from swarmlite.model import task_states
@@ -109,6 +111,47 @@ async def test_of_secrets_and_configs_only_the_names_are_remembered(
     assert all(b"hush" not in e.obj.SerializeToString() and e.old is None for e in remembered)
     told = await past(control, "secret", "config")
     assert [e.secret.spec.annotations.labels["a"] for e in told if e.secret.id] == ["b", "b"]
+
+
+async def test_credentials_of_registries_are_not_remembered(
+    control: ControlStub, manager: Manager
+) -> None:
+    """Nor those of earlier specs, which a service has with it."""
+    spec = service_spec()
+    spec.task.container.pull_options.registry_auth = "aHVzaA"
+    made = await create(control, spec)
+    spec.replicated.replicas = 7
+    request = pb.UpdateServiceRequest(service_id=made.id, version=made.meta.version, spec=spec)
+    await ask(control.UpdateService(request))
+    stored = manager.store.view.services.get(made.id)
+    assert stored is not None and b"aHVzaA" in stored.previous_spec.SerializeToString()
+    assert stored.spec.task.container.pull_options.registry_auth == "aHVzaA"
+    manager.put(node("n1"))
+    assigned = task("n1", made.id)
+    assigned.spec.container.pull_options.registry_auth = "aHVzaA"
+    manager.put(assigned)
+    manager.put(copy_of(manager.store.view.tasks.get(assigned.id)))
+    remembered = manager.store.past("service", "task")
+    assert [(e.kind, e.action.value) for e in remembered] == [
+        ("service", "create"), ("service", "update"), ("task", "create"), ("task", "update"),
+    ]  # fmt: skip
+    objects = [obj for e in remembered for obj in (e.obj, e.old) if obj is not None]
+    assert len(objects) == 6
+    assert all(b"aHVzaA" not in obj.SerializeToString() for obj in objects)
+    told = await past(control, "service")
+    assert told[1].changes["replicas.new"] == "7"
+
+
+async def test_a_watch_that_is_not_read_ends_instead_of_holding_ever_more(
+    control: ControlStub, manager: Manager
+) -> None:
+    manager.put(node("n1"))
+    watch = control.Watch(pb.WatchRequest(kinds=["task"]))
+    assert not (await watch.read()).events
+    for _ in range(MAX_BEHIND + 1):  # without an await: the watch gets to none of them
+        manager.put(task("n1", "s1"))
+    with pytest.raises(grpc.aio.AioRpcError, match="list and watch again"):
+        await watch.read()
 
 
 async def test_the_last_events_of_each_kind_are_remembered_however_many_another_has(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from threading import Barrier, Event
+from typing import Any
 
+import click
 import pytest
 
 from swarmlite.cli.stack import deploy
 from swarmlite.cli.stack.actions import Action
 from swarmlite.cli.stack.deployment import Touched
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import AlreadyExists, InvalidSpec, Unavailable
+from swarmlite.stack.problems import Several
 
 WAIT_S = 60.0
 
@@ -67,3 +72,57 @@ def test_once_one_fails_no_other_begins_and_those_that_began_end() -> None:
     with pytest.raises(InvalidSpec):
         list(deploy._carried_out([first, *others]))
     assert sorted(ended) == sorted(map(str, range(deploy.AT_ONCE - 1)))
+
+
+def test_each_that_is_refused_is_told_with_its_name() -> None:
+    both = Barrier(2)  # neither has failed before the other has begun
+
+    def refused(error: Exception) -> Callable[[], object]:
+        def fail() -> None:
+            both.wait(WAIT_S)
+            raise error
+
+        return fail
+
+    taken = AlreadyExists("port '8080' is already in use by service other")
+    actions = [new("a", refused(taken)), new("b"), new("c", refused(Unavailable("no quorum")))]
+    with pytest.raises(Several) as raised:
+        list(deploy._carried_out(actions))
+    assert raised.value.lines == [
+        "service a: port '8080' is already in use by service other",
+        "service c: no quorum",
+    ]
+
+
+def test_who_interrupts_is_told_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, interrupted, told, said = Event(), Event(), Event(), list[str]()
+
+    def interrupt(*_: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    def echo(line: str, err: bool = False) -> None:
+        said.append(line)
+        if err:
+            told.set()
+
+    def slow() -> None:
+        begun.wait(WAIT_S)
+        while not interrupted.wait(0.1):  # one that comes just before it blocks does not wake it
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        told.wait(WAIT_S)
+
+    def actions() -> Iterator[Action]:
+        yield new("quick")
+        yield new("slow", slow)
+        begun.set()
+
+    monkeypatch.setattr(click, "echo", echo)
+    before: Any = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(deploy._carried_out(actions()))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said[-1] == "interrupted; waiting for what has begun: service slow"

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
 from swarmlite.docker.swarmevent import KINDS, WITH_TASKS, kinds_of, passes, told
+from swarmlite.gateway.request import Call
+from swarmlite.gateway.routes import events
 from swarmlite.model import task_states
-from swarmlite.proto.control_pb2 import UPDATE, Filter, WatchResponse
+from swarmlite.proto.control_pb2 import UPDATE, Filter, WatchRequest, WatchResponse
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 
 
@@ -53,3 +62,18 @@ def test_dockers_clients_hear_of_tasks_only_when_they_ask() -> None:
     assert kinds_of([Filter(key="type", values=["task"])], KINDS) == ("task",)
     assert kinds_of([Filter(key="type", values=["container"])], KINDS) == ()
     assert kinds_of([Filter(key="scope", values=["local"])], KINDS) == ()
+
+
+async def test_the_past_has_been_told_however_the_watch_ends() -> None:
+    """The stream's end waits for it: here of managers that tell what this release does not know."""
+
+    async def watch(_: WatchRequest) -> AsyncIterator[WatchResponse]:
+        response = WatchResponse()
+        response.events.add(action=cast(Any, 99), service=Service(id="s1"))
+        yield response
+
+    backends = SimpleNamespace(manager=SimpleNamespace(Watch=watch))
+    call, past_told = cast(Call, SimpleNamespace(backends=backends)), asyncio.Event()
+    with pytest.raises(KeyError):
+        await events._of_swarm(call, WatchRequest(), (), asyncio.Queue(), past_told)
+    assert past_told.is_set()

@@ -152,7 +152,6 @@ configs: {site: {external: true, name: other}}
     assert [network.target for network in service.task.networks] == ["proxy"]
     assert not made.networks and not made.secrets and not made.configs
     assert made.warnings == [
-        "networks.proxy (c.yml:3:12) is external, and ignored is what else is said of it:"
-        " driver, attachable",
-        "secrets.key (c.yml:4:11) is external, and ignored is what else is said of it: file",
+        "networks.proxy (c.yml:3:12) is external: its other keys are ignored: driver, attachable",
+        "secrets.key (c.yml:4:11) is external: its other keys are ignored: file",
     ]

@@ -66,6 +66,21 @@ def test_credentials_stay_where_none_are_sent_and_are_never_shown() -> None:
         assert "registry_auth" in line and "b2xk" not in line and "bmV3" not in line
 
 
+def test_credentials_go_to_no_other_registry_than_theirs() -> None:
+    def kept(image: str, before: str) -> str:
+        current = stored(wanted(TEXT.replace("nginx:1", before)))
+        current.spec.task.container.pull_options.registry_auth = "b2xk"
+        moved = plan.carried(wanted(TEXT.replace("nginx:1", image)), current)
+        return moved.task.container.pull_options.registry_auth
+
+    digest = f"@sha256:{'0' * 64}"
+    assert kept("r.example:5000/web:2", f"r.example:5000/nginx:1{digest}") == "b2xk"
+    assert kept("docker.io/library/nginx:2", "nginx:1") == "b2xk"
+    assert kept("other.example/nginx:1", "r.example:5000/nginx:1") == ""
+    assert kept("r.example/nginx:1", "r.example:5000/nginx:1") == ""
+    assert kept("r.example/nginx:1", "nginx:1") == ""
+
+
 def test_modes_sizes_and_cpus_are_shown_as_people_write_them() -> None:
     text = TEXT.replace(
         "}}", ", tmpfs: [], deploy: {resources: {limits: {cpus: '0.5', memory: 64m}}}}}"

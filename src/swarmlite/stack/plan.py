@@ -7,6 +7,7 @@ from typing import Any
 
 from swarmlite.model import defaults
 from swarmlite.model.dirty import restarts
+from swarmlite.model.references import Reference
 from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.stack.difference import Difference, differences
@@ -38,15 +39,20 @@ def kept(wanted: ServiceSpec, current: Service) -> ServiceSpec:
 
 def carried(wanted: ServiceSpec, current: Service) -> ServiceSpec:
     """`wanted` with what the service has and no file says: the count of forced updates, and the
-    credentials of its registry where none are sent.
+    credentials of its registry where none are sent and the image is of that registry still.
     """
     result = ServiceSpec()
     result.CopyFrom(wanted)
     result.task.force_update = current.spec.task.force_update
     auth = current.spec.task.container.pull_options.registry_auth
-    if auth and not result.task.container.pull_options.registry_auth:
+    sent = result.task.container.pull_options.registry_auth
+    if auth and not sent and _registry(wanted) == _registry(current.spec):
         result.task.container.pull_options.registry_auth = auth
     return result
+
+
+def _registry(spec: ServiceSpec) -> str:
+    return Reference.parse(spec.task.container.image).domain
 
 
 @dataclass(frozen=True)

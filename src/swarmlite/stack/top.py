@@ -25,7 +25,7 @@ def definitions(node: Node | None, world: World) -> dict[str, Definition]:
             result[key] = Definition(item, name, "external" in keys)
             more = [k for k in keys if k not in ("name", "external") and not k.startswith("x-")]
             if more and "external" in keys:
-                said = f"is external, and ignored is what else is said of it: {', '.join(more)}"
+                said = f"is external: its other keys are ignored: {', '.join(more)}"
                 world.warnings.append(f"{item.path} ({item.place}) {said}")
     return result
 

@@ -15,10 +15,14 @@ from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.stack import files
 from swarmlite.cli.stack.actions import Action
 from swarmlite.cli.stack.deployment import Deployment, Touched
+from swarmlite.errors import SwarmliteError
+from swarmlite.stack.problems import Several
 
 NEW = ("service", "Creating")
 AT_ONCE = 8
 """New services that are asked for together: the managers' loops then write for several at once."""
+
+Running = deque[tuple[Action, Future[Touched]]]
 
 RESOLVE_IMAGE = click.option(
     "--resolve-image",
@@ -92,17 +96,43 @@ def _carried_out(actions: Iterable[Action]) -> Iterator[Touched]:
 
 
 def _together(actions: Iterable[Action]) -> Iterator[Touched]:
-    """Once one fails no other begins, and those that have begun end first."""
-    running: deque[Future[Touched]] = deque()
+    """Once one fails no other begins, and those that have begun end first.
+
+    Raises Several, with a line for each that failed.
+    """
+    running: Running = deque()
+    failed: list[str] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for action in actions:
-            if len(running) == AT_ONCE:
-                yield running.popleft().result()
-            assert action.do is not None
-            click.echo(str(action))
-            running.append(pool.submit(action.do))
-        while running:
-            yield running.popleft().result()
+        try:
+            for action in actions:
+                if len(running) == AT_ONCE:
+                    yield from _ended(running, failed)
+                if failed:
+                    break
+                assert action.do is not None
+                click.echo(str(action))
+                running.append((action, pool.submit(action.do)))
+            while running:
+                yield from _ended(running, failed)
+        except KeyboardInterrupt:
+            # They have been asked for: the managers go on with them, whoever waits here.
+            if left := [action.name for action, future in running if not future.done()]:
+                said = f"interrupted; waiting for what has begun: service {', '.join(left)}"
+                click.echo(said, err=True)
+            raise
+    if failed:
+        raise Several(failed)
+
+
+def _ended(running: Running, failed: list[str]) -> Iterator[Touched]:
+    """What the first of them touched, once it has ended; a line to `failed` if it was refused."""
+    action, future = running[0]
+    error = future.exception()
+    running.popleft()
+    if isinstance(error, SwarmliteError):
+        failed.append(f"{action.kind} {action.name}: {error}")
+    else:
+        yield future.result()
 
 
 def _done(action: Action) -> Touched | None:

@@ -105,19 +105,21 @@ async def _of_swarm(
     past_told: asyncio.Event,
 ) -> None:
     """The managers', for as long as this node is one; watched again when they come back."""
-    while (manager := call.backends.manager) is not None:
-        with contextlib.suppress(grpc.RpcError):
-            async for response in manager.Watch(request):
-                if not response.events:
-                    past_told.set()
-                for each in response.events:
-                    body = told(each)
-                    if body is not None and passes(body, each, filters):
-                        await queue.put(body)
-        past_told.set()
-        request.ClearField("since")
-        await asyncio.sleep(AGAIN_S)
-    past_told.set()
+    try:
+        while (manager := call.backends.manager) is not None:
+            with contextlib.suppress(grpc.RpcError):
+                async for response in manager.Watch(request):
+                    if not response.events:
+                        past_told.set()
+                    for each in response.events:
+                        body = told(each)
+                        if body is not None and passes(body, each, filters):
+                            await queue.put(body)
+            past_told.set()
+            request.ClearField("since")
+            await asyncio.sleep(AGAIN_S)
+    finally:
+        past_told.set()  # however it ends: the stream's own end waits for it
 
 
 def _content_type(call: Call) -> str:

@@ -19,6 +19,9 @@ from .tasks import task_filter
 
 KINDS = ("node", "service", "task", "network", "secret", "config", "cluster")
 MAX_EVENTS = 500
+MAX_BEHIND = 10_000
+"""Events that are kept for one client, which may have stopped reading for good."""
+
 _ACTIONS = {
     Action.CREATE: control_pb2.CREATE,
     Action.UPDATE: control_pb2.UPDATE,
@@ -39,7 +42,7 @@ async def watch(api: Api, request: WatchRequest) -> AsyncIterator[WatchResponse]
             )
     wanted = _wanted(api, request)
     kinds = request.kinds or KINDS
-    async with api.store.subscribe(*kinds) as subscription:
+    async with api.store.subscribe(*kinds, backlog=MAX_BEHIND) as subscription:
         # No await since: what is remembered ends where the subscription begins.
         if request.HasField("since"):
             since_ns = request.since.ToNanoseconds()

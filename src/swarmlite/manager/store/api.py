@@ -46,6 +46,10 @@ MAX_OPERATIONS = 120
 """Changes in one transaction: etcd's limit is 128, and the fence and the compares need room."""
 
 
+MAX_BACKLOG = 200_000
+"""Events that a subscriber may be behind before it has to start over."""
+
+
 MAX_OBJECT_BYTES = 1_400_000
 """One object, serialized: etcd takes 1.5 MiB, with the keys and what is compared."""
 
@@ -206,8 +210,16 @@ class Store(Protocol):
         been written.
         """
 
-    def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:
-        """Events of these kinds (none: of all) from entering on; the view is not older."""
+    def subscribe(
+        self, *kinds: str, backlog: int = MAX_BACKLOG
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """Events of these kinds (none: of all) from entering on; the view is not older.
+
+        More than `backlog` that are not read yet are dropped, and Resync is raised.
+        """
 
     def past(self, *kinds: str) -> list[Event]:
-        """The last events of each of these kinds, in order; of secrets and configs without data."""
+        """The last events of each of these kinds, in order.
+
+        Without the data of secrets and configs, credentials of registries and earlier specs.
+        """

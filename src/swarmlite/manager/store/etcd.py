@@ -28,6 +28,7 @@ from swarmlite.errors import (
 from swarmlite.proto.types_pb2 import Meta
 
 from .api import (
+    MAX_BACKLOG,
     MAX_OPERATIONS,
     Change,
     Event,
@@ -187,9 +188,11 @@ class EtcdStore:
         """Whether the view follows etcd now; else it may be old."""
         return self._mirror.connected
 
-    def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:
+    def subscribe(
+        self, *kinds: str, backlog: int = MAX_BACKLOG
+    ) -> AbstractAsyncContextManager[Subscription]:
         """As api.Store.subscribe."""
-        return self._mirror.feed.subscribe(*kinds)
+        return self._mirror.feed.subscribe(*kinds, backlog=backlog)
 
     def past(self, *kinds: str) -> list[Event]:
         """As api.Store.past."""

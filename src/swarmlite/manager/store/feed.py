@@ -9,25 +9,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from swarmlite.proto.objects_pb2 import Config, Secret
+from swarmlite.proto.objects_pb2 import Config, Secret, Service, Task
 
-from .api import Event, Resync
-
-MAX_BACKLOG = 200_000
-"""Events that a subscriber may be behind before it has to start over."""
+from .api import MAX_BACKLOG, Event, Object, Resync
 
 REMEMBERED = 256
 """Events of each kind, as Docker has it of all."""
 
-_WITH_DATA = ("secret", "config")
-REMEMBERED_KINDS = ("node", "service", "task", "network", *_WITH_DATA)
+REMEMBERED_KINDS = ("node", "service", "task", "network", "secret", "config")
 
 
 class FeedSubscription:
     """One subscriber's queue; implements api.Subscription."""
 
-    def __init__(self, kinds: frozenset[str]) -> None:
-        self._kinds = kinds
+    def __init__(self, kinds: frozenset[str], backlog: int = MAX_BACKLOG) -> None:
+        self._kinds, self._backlog = kinds, backlog
         self._events: list[Event] = []
         self._ready = asyncio.Event()
         self._lost = False
@@ -37,7 +33,7 @@ class FeedSubscription:
         mine = [e for e in events if e.kind in self._kinds] if self._kinds else events
         if not mine:
             return
-        if len(self._events) + len(mine) > MAX_BACKLOG:
+        if len(self._events) + len(mine) > self._backlog:
             self.lose()
         else:
             self._events.extend(mine)
@@ -75,9 +71,11 @@ class Feed:
         self._last_ns = 0
 
     @asynccontextmanager
-    async def subscribe(self, *kinds: str) -> AsyncIterator[FeedSubscription]:
+    async def subscribe(
+        self, *kinds: str, backlog: int = MAX_BACKLOG
+    ) -> AsyncIterator[FeedSubscription]:
         """As api.Store.subscribe."""
-        subscription = FeedSubscription(frozenset(kinds))
+        subscription = FeedSubscription(frozenset(kinds), backlog)
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -91,7 +89,7 @@ class Feed:
             # No two at one time, nor back with the clock: `past` puts them in order by it.
             event.time_ns = self._last_ns = max(now, self._last_ns + 1)
             if (past := self._past.get(event.kind)) is not None:
-                past.append(event if event.kind not in _WITH_DATA else _without_data(event))
+                past.append(_remembered(event))
         for subscription in self._subscriptions:
             subscription.push(events)
 
@@ -106,9 +104,31 @@ class Feed:
         return sorted(found, key=lambda event: event.time_ns)
 
 
-def _without_data(event: Event) -> Event:
+def _remembered(event: Event) -> Event:
     """What is remembered is not to keep megabytes, nor a secret that is gone."""
-    assert isinstance(event.obj, Secret | Config)
-    obj = type(event.obj)(id=event.obj.id, meta=event.obj.meta)
-    obj.spec.annotations.CopyFrom(event.obj.spec.annotations)
-    return replace(event, obj=obj, old=None)
+    if isinstance(event.obj, Secret | Config):
+        obj = type(event.obj)(id=event.obj.id, meta=event.obj.meta)
+        obj.spec.annotations.CopyFrom(event.obj.spec.annotations)
+        return replace(event, obj=obj, old=None)
+    if isinstance(event.obj, Service | Task):
+        old = None if event.old is None else _without_credentials(event.old)
+        return replace(event, obj=_without_credentials(event.obj), old=old)
+    return event
+
+
+def _without_credentials(obj: Object) -> Object:
+    """Of a service without its earlier specs, which have them too."""
+    if isinstance(obj, Service):
+        service = Service()
+        service.CopyFrom(obj)
+        service.ClearField("previous_spec")
+        service.ClearField("history")
+        if service.spec.task.container.pull_options.registry_auth:
+            service.spec.task.container.pull_options.ClearField("registry_auth")
+        return service
+    if isinstance(obj, Task) and obj.spec.container.pull_options.registry_auth:
+        task = Task()
+        task.CopyFrom(obj)
+        task.spec.container.pull_options.ClearField("registry_auth")
+        return task
+    return obj

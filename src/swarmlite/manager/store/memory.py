@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from swarmlite.errors import AlreadyExists, Conflict, InvalidSpec
 
 from .api import (
+    MAX_BACKLOG,
     MAX_OPERATIONS,
     Action,
     Change,
@@ -48,9 +49,11 @@ class MemoryStore:
         """As api.Store.view."""
         return self._view
 
-    def subscribe(self, *kinds: str) -> AbstractAsyncContextManager[Subscription]:
+    def subscribe(
+        self, *kinds: str, backlog: int = MAX_BACKLOG
+    ) -> AbstractAsyncContextManager[Subscription]:
         """As api.Store.subscribe."""
-        return self._feed.subscribe(*kinds)
+        return self._feed.subscribe(*kinds, backlog=backlog)
 
     def past(self, *kinds: str) -> list[Event]:
         """As api.Store.past."""
