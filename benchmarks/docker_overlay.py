@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from swarmlite.testing.namespaces import Machine, ip_batch
 
-from . import network_load
 from .docker_peer import DockerPeer
+from .network_hosts import PROGRAM, serving
 from .start_latency import rootfs
 
-PROGRAM = (sys.executable, "-I", "-S", network_load.__file__)
 ADDRESSES = ("192.168.98.1", "192.168.98.2")
 NETWORK = "bench-overlay"
 
@@ -41,17 +40,10 @@ class DockerPlace:
         done = subprocess.run(command, capture_output=True, check=True, text=True)
         return float(done.stdout)
 
-    @contextlib.contextmanager
-    def server(self, port: int) -> Iterator[None]:
+    def server(self, port: int) -> AbstractContextManager[None]:
         """The other end of all loads."""
         command = [*self._enter, *PROGRAM, "server", str(port)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None and process.stdout.readline().strip() == "ready"
-            yield
-        finally:
-            process.kill()
-            process.communicate()
+        return serving(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
 
 
 @contextlib.contextmanager

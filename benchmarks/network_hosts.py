@@ -7,9 +7,11 @@ namespaces: nothing of a container but its wiring takes part.
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from swarmlite.testing import Cluster, Host
 from swarmlite.testing import images as debian_images
@@ -34,16 +36,20 @@ class Place:
         command = (*self.enter, *PROGRAM, what, *map(str, arguments), str(SECONDS))
         return float(self.host.run(*command).stdout)
 
-    @contextlib.contextmanager
-    def server(self) -> Iterator[None]:
+    def server(self) -> AbstractContextManager[None]:
         """The other end of all loads."""
-        process = self.host.popen(*self.enter, *PROGRAM, "server", str(PORT))
-        try:
-            assert process.stdout is not None and process.stdout.readline().strip() == "ready"
-            yield
-        finally:
-            process.kill()
-            process.communicate()
+        return serving(self.host.popen(*self.enter, *PROGRAM, "server", str(PORT)))
+
+
+@contextlib.contextmanager
+def serving(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A server of network_load, from its word that it is ready to the end of the block."""
+    try:
+        assert process.stdout is not None and process.stdout.readline().strip() == "ready"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def until(done: Callable[[], bool], what: str) -> None:

@@ -113,35 +113,6 @@ async def test_of_secrets_and_configs_only_the_names_are_remembered(
     assert [e.secret.spec.annotations.labels["a"] for e in told if e.secret.id] == ["b", "b"]
 
 
-async def test_credentials_of_registries_are_not_remembered(
-    control: ControlStub, manager: Manager
-) -> None:
-    """Nor those of earlier specs, which a service has with it."""
-    spec = service_spec()
-    spec.task.container.pull_options.registry_auth = "aHVzaA"
-    made = await create(control, spec)
-    spec.replicated.replicas = 7
-    request = pb.UpdateServiceRequest(service_id=made.id, version=made.meta.version, spec=spec)
-    await ask(control.UpdateService(request))
-    stored = manager.store.view.services.get(made.id)
-    assert stored is not None and b"aHVzaA" in stored.previous_spec.SerializeToString()
-    assert stored.spec.task.container.pull_options.registry_auth == "aHVzaA"
-    manager.put(node("n1"))
-    assigned = task("n1", made.id)
-    assigned.spec.container.pull_options.registry_auth = "aHVzaA"
-    manager.put(assigned)
-    manager.put(copy_of(manager.store.view.tasks.get(assigned.id)))
-    remembered = manager.store.past("service", "task")
-    assert [(e.kind, e.action.value) for e in remembered] == [
-        ("service", "create"), ("service", "update"), ("task", "create"), ("task", "update"),
-    ]  # fmt: skip
-    objects = [obj for e in remembered for obj in (e.obj, e.old) if obj is not None]
-    assert len(objects) == 6
-    assert all(b"aHVzaA" not in obj.SerializeToString() for obj in objects)
-    told = await past(control, "service")
-    assert told[1].changes["replicas.new"] == "7"
-
-
 async def test_a_watch_that_is_not_read_ends_instead_of_holding_ever_more(
     control: ControlStub, manager: Manager
 ) -> None:

@@ -81,8 +81,9 @@ class LooksAgain(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has 
 def _server(
     register: Sequence[Register],
     view: Callable[[], Tables],
-    local: bool,
     look_up: LookUp | None,
+    *,
+    local: bool,
 ) -> Any:
     interceptors = [rpc.TranslateErrors(), Authorize(view, local=local)]
     if look_up is not None:
@@ -114,7 +115,7 @@ async def serving(
     port = 0
     try:
         if listen_addr is not None:
-            server = _server(register, view, False, look_up)
+            server = _server(register, view, look_up, local=False)
             try:
                 port = server.add_secure_port(listen_addr, server_credentials(certificates_dir))
             except RuntimeError as error:
@@ -122,7 +123,7 @@ async def serving(
             await server.start()
             servers.append(server)
         if socket_path is not None:  # last: whoever waits for it finds the port as well
-            server = _server(register, view, True, look_up)
+            server = _server(register, view, look_up, local=True)
             socket_path.unlink(missing_ok=True)
             mask = os.umask(0o177)
             try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from swarmlite.proto.objects_pb2 import Node, Service, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec, TaskSpec
 
@@ -22,13 +20,13 @@ def is_task_dirty(service: Service, task: Task, node: Node | None = None) -> boo
         return True
     if task.spec == service.spec.task:
         return False
-    left_out = ["pull_options"] if has_image(task) else []
-    if left_out and _without(task.spec, left_out) == _without(service.spec.task, left_out):
+    pulled = has_image(task)
+    if pulled and _without(task.spec, pulled=True) == _without(service.spec.task, pulled=True):
         return False
-    left_out.append("placement")
     return not (
         node is not None
-        and _without(task.spec, left_out) == _without(service.spec.task, left_out)
+        and _without(task.spec, pulled=pulled, placed=True)
+        == _without(service.spec.task, pulled=pulled, placed=True)
         and fits(service.spec.task, node)
     )
 
@@ -42,17 +40,18 @@ def restarts(before: ServiceSpec, after: ServiceSpec) -> bool:
     """Whether a change of a service replaces its tasks; one of placement only where it must."""
     if before.endpoint != after.endpoint:
         return True
-    left_out = ["placement", "pull_options"]
-    return _without(before.task, left_out) != _without(after.task, left_out)
+    first, second = (_without(spec.task, pulled=True, placed=True) for spec in (before, after))
+    return first != second
 
 
-def _without(spec: TaskSpec, fields: Sequence[str]) -> TaskSpec:
-    """A copy without these fields, of a task and of its container."""
+def _without(spec: TaskSpec, *, pulled: bool, placed: bool = False) -> TaskSpec:
+    """A copy without what is nothing to a task that has `pulled` its image, or has a place."""
     copy = TaskSpec()
     copy.CopyFrom(spec)
-    for field in fields:
-        part = copy if field in copy.DESCRIPTOR.fields_by_name else copy.container
-        part.ClearField(field)  # type: ignore[arg-type]  # of the two that there are
+    if pulled:
+        copy.container.ClearField("pull_options")
+    if placed:
+        copy.ClearField("placement")
     return copy
 
 

@@ -219,7 +219,4 @@ class Store(Protocol):
         """
 
     def past(self, *kinds: str) -> list[Event]:
-        """The last events of each of these kinds, in order.
-
-        Without the data of secrets and configs, credentials of registries and earlier specs.
-        """
+        """The last events of each of these kinds, in order; of secrets and configs without data."""

@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from swarmlite.proto.objects_pb2 import Config, Secret, Service, Task
+from swarmlite.proto.objects_pb2 import Config, Secret
 
-from .api import MAX_BACKLOG, Event, Object, Resync
+from .api import MAX_BACKLOG, Event, Resync
 
 REMEMBERED = 256
 """Events of each kind, as Docker has it of all."""
 
-REMEMBERED_KINDS = ("node", "service", "task", "network", "secret", "config")
+_WITH_DATA = ("secret", "config")
+REMEMBERED_KINDS = ("node", "service", "task", "network", *_WITH_DATA)
 
 
 class FeedSubscription:
@@ -89,7 +90,7 @@ class Feed:
             # No two at one time, nor back with the clock: `past` puts them in order by it.
             event.time_ns = self._last_ns = max(now, self._last_ns + 1)
             if (past := self._past.get(event.kind)) is not None:
-                past.append(_remembered(event))
+                past.append(event if event.kind not in _WITH_DATA else _without_data(event))
         for subscription in self._subscriptions:
             subscription.push(events)
 
@@ -104,31 +105,9 @@ class Feed:
         return sorted(found, key=lambda event: event.time_ns)
 
 
-def _remembered(event: Event) -> Event:
+def _without_data(event: Event) -> Event:
     """What is remembered is not to keep megabytes, nor a secret that is gone."""
-    if isinstance(event.obj, Secret | Config):
-        obj = type(event.obj)(id=event.obj.id, meta=event.obj.meta)
-        obj.spec.annotations.CopyFrom(event.obj.spec.annotations)
-        return replace(event, obj=obj, old=None)
-    if isinstance(event.obj, Service | Task):
-        old = None if event.old is None else _without_credentials(event.old)
-        return replace(event, obj=_without_credentials(event.obj), old=old)
-    return event
-
-
-def _without_credentials(obj: Object) -> Object:
-    """Of a service without its earlier specs, which have them too."""
-    if isinstance(obj, Service):
-        service = Service()
-        service.CopyFrom(obj)
-        service.ClearField("previous_spec")
-        service.ClearField("history")
-        if service.spec.task.container.pull_options.registry_auth:
-            service.spec.task.container.pull_options.ClearField("registry_auth")
-        return service
-    if isinstance(obj, Task) and obj.spec.container.pull_options.registry_auth:
-        task = Task()
-        task.CopyFrom(obj)
-        task.spec.container.pull_options.ClearField("registry_auth")
-        return task
-    return obj
+    assert isinstance(event.obj, Secret | Config)
+    obj = type(event.obj)(id=event.obj.id, meta=event.obj.meta)
+    obj.spec.annotations.CopyFrom(event.obj.spec.annotations)
+    return replace(event, obj=obj, old=None)
