@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 TTL_S, LONGEST_TTL_S = 3, 24
 STEADY_S = 60.0
-"""A manager that loses terms shorter than this is on a slow host, and leads by longer leases until
-the shortest would have sufficed for as long.
+"""A manager whose process stands still leads by longer leases, until the shortest would have
+sufficed for so long.
 """
 RETRY_S = 0.5
 _DELETE = 1
