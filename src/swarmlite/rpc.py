@@ -46,6 +46,9 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 ]
 """Of every channel, to etcd and to managers."""
 
+UNTIL_ITS_DEADLINE: list[tuple[str, Any]] = [("grpc.keepalive_time_ms", 2**31 - 1)]
+"""More, of a channel for a call that has a deadline: who is slow to answer pings is waited for."""
+
 LOCAL_SERVER_OPTIONS: list[tuple[str, Any]] = [
     # A port that is taken must be an error; gRPC would share it.
     ("grpc.so_reuseport", 0),
@@ -203,8 +206,8 @@ def channel_with(
 ) -> grpc.aio.Channel:
     """As secure_channel, with credentials that the caller made."""
     options = [
+        *more,  # the first counts of those of one name
         *CHANNEL_OPTIONS,
-        *more,
         ("grpc.ssl_target_name_override", role_name),
         ("grpc.lb_policy_name", "round_robin"),
         # Channels of one process must not share a connection made with an older certificate.

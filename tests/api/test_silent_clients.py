@@ -1,4 +1,4 @@
-"""Clients that are there and say nothing, as one that is suspended: in front of gRPC's servers."""
+"""Who is there and says nothing, as if suspended: in front of gRPC's servers and clients."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from swarmlite import rpc
 
@@ -53,3 +54,25 @@ async def test_who_is_suspended_on_this_host_keeps_its_connection(tmp_path: Path
             writer.close()
         for server in servers:
             await server.stop(None)
+
+
+async def outcome(path: Path, more: list[tuple[str, Any]]) -> grpc.StatusCode:
+    """What a call ends with whose server answers nothing."""
+    options = faster([*more, *rpc.CHANNEL_OPTIONS])
+    async with grpc.aio.insecure_channel(f"unix:{path}", options=options) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await channel.unary_unary("/a.Service/Method")(b"", timeout=3)
+    return error.value.code()
+
+
+async def test_who_answers_no_ping_is_waited_for_by_a_call_with_a_deadline(tmp_path: Path) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\0\4\0\0\0\0\0")
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    async with await asyncio.start_unix_server(silent, tmp_path / "silent"):
+        assert await outcome(tmp_path / "silent", []) == grpc.StatusCode.UNAVAILABLE
+        deadline = await outcome(tmp_path / "silent", rpc.UNTIL_ITS_DEADLINE)
+    assert deadline == grpc.StatusCode.DEADLINE_EXCEEDED

@@ -15,6 +15,9 @@ NETWORK = "10.88.0"
 ACCELERATOR = os.environ.get("SWARMLITE_VM_ACCELERATOR", "tcg")
 """Emulation works wherever this runs; a /dev/kvm that is there may still start nothing."""
 
+PROCESSOR = "Nehalem" if ACCELERATOR == "tcg" else "max"
+"""What newer processors add is emulated more slowly than what it replaces."""
+
 BOOT_TIMEOUT_S = 900.0
 """An emulated processor takes minutes for what a real one does in seconds."""
 
@@ -60,12 +63,12 @@ class VirtualMachine:
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, disk], check=True)
         network = f"tap,id=port,ifname={port},script=no,downscript=no"
         words = (
-            f"root=/dev/vda rw console=ttyS0 swarmlite.name={self.name} "
+            f"root=/dev/vda rw console=ttyS0 mitigations=off swarmlite.name={self.name} "
             f"swarmlite.address={self.address}/24"
         )
         command = [
             "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64",
-            "-machine", "q35", "-accel", ACCELERATOR, "-cpu", "max",
+            "-machine", "q35", "-accel", ACCELERATOR, "-cpu", PROCESSOR,
             "-m", str(memory_mb), "-display", "none", "-no-reboot",
             "-serial", f"file:{self.console}",
             "-kernel", image / "vmlinuz", "-initrd", image / "initrd.img", "-append", words,

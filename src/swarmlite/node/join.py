@@ -132,7 +132,7 @@ async def _issued(
 async def ask(remote: str, trusted: bytes, method: str, message: Any) -> Any:
     """A call of ca.proto's, by who has no certificate yet. Raises swarmlite's errors."""
     credentials = grpc.ssl_channel_credentials(trusted, anyone.key(), anyone.CERT)
-    channel = rpc.channel_with([remote], credentials)
+    channel = rpc.channel_with([remote], credentials, more=rpc.UNTIL_ITS_DEADLINE)
     try:
         with rpc.translated(f"manager {remote}"):
             return await getattr(CAStub(channel), method)(message, timeout=CALL_TIMEOUT_S)
@@ -166,7 +166,7 @@ async def _become_manager(
     remote: str, scratch: Paths, node: NodeIdentity, etcd_missing: str | None
 ) -> NodeIdentity:
     """Take over what opens the store. What fails is reported to the cluster."""
-    channel = rpc.secure_channel([remote], scratch.certificates_dir)
+    channel = rpc.secure_channel([remote], scratch.certificates_dir, more=rpc.UNTIL_ITS_DEADLINE)
     try:
         init.check_free(node.listen_addr)
         return dataclasses.replace(node, **await opened(remote, scratch, node, etcd_missing))
@@ -194,7 +194,7 @@ async def opened(
     if etcd_missing:
         raise FailedPrecondition(etcd_missing)
     client, peer = init.member_urls(node.advertise_addr)
-    channel = rpc.secure_channel([remote], paths.certificates_dir)
+    channel = rpc.secure_channel([remote], paths.certificates_dir, more=rpc.UNTIL_ITS_DEADLINE)
     try:
         request = pb.AddMemberRequest(name=node.node_id, peer_url=peer)
         with rpc.translated(f"manager {remote}"):
