@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPSConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from remote_host import PORT, WAIT_S, Remote, remote
@@ -89,6 +93,26 @@ def test_a_stream_ends_with_its_reader(far: Remote, way: str) -> None:
         following.wait(WAIT_S)
     far.cli("-c", way, "rm", "-f", name)
     assert name not in far.cli("-c", way, "ps", "-a", "--format", "{{.Names}}")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_page_is_enabled_and_opened_from_afar(far: Remote, way: str) -> None:
+    """The link is of the node's own address, and signs in once."""
+    port = 2390
+    far.cli("-c", way, "ui", "enable", "--addr", f"0.0.0.0:{port}")
+    try:
+        link = urlsplit(far.cli("-c", way, "ui", "open", "--role", "reader").strip())
+        assert (link.netloc, link.path) == (f"{far.node.addr}:{port}", "/ui/signin")
+        roots = far.node.paths.certificates_dir / "ca.crt"
+        context = ssl.create_default_context(cafile=str(roots))
+        for status in (303, 403):
+            with closing(
+                HTTPSConnection(far.node.addr, port, context=context, timeout=WAIT_S)
+            ) as page:
+                page.request("GET", f"{link.path}?{link.query}")
+                assert page.getresponse().status == status
+    finally:
+        far.cli("-c", way, "ui", "disable")
 
 
 def test_a_client_without_the_right_certificate_is_refused(far: Remote) -> None:

@@ -16,7 +16,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """swarmlite.toml, empty."""
     path = tmp_path / "swarmlite.toml"
     path.write_text("")
-    monkeypatch.setenv("SWARMLITE_CONFIG", str(path))
+    monkeypatch.setenv("SWARMLITE_SETTINGS", str(path))
     return path
 
 

@@ -192,7 +192,7 @@ def test_limits_that_are_wrong_are_said(
 def test_limits_of_swarmlite_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the environment says stands over them."""
     file = tmp_path / "swarmlite.toml"
-    monkeypatch.setenv("SWARMLITE_CONFIG", str(file))
+    monkeypatch.setenv("SWARMLITE_SETTINGS", str(file))
     file.write_text('[images.limits]\nlayers = 7\nbytes = "20g"\nentries = 5\n')
     monkeypatch.setenv("SWARMLITE_IMAGE_LIMITS", "entries=6")
     assert Limits.from_environment() == Limits(layers=7, bytes=20 << 30, entries=6)

@@ -442,7 +442,7 @@ def test_what_is_excepted_from_proxies(url: str, exceptions: str, through: bool)
 
 def test_the_registries_of_swarmlite_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "swarmlite.toml"
-    monkeypatch.setenv("SWARMLITE_CONFIG", str(file))
+    monkeypatch.setenv("SWARMLITE_SETTINGS", str(file))
     with pytest.raises(InvalidSpec, match="which is not there"):
         RegistrySettings.from_environment()
     file.write_text(

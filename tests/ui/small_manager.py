@@ -85,16 +85,20 @@ class SmallPage:
 
 
 @asynccontextmanager
-async def small_page(folder: Path, tunnels: Any = None) -> AsyncIterator[SmallPage]:
-    """With a manager that has one node, itself; `tunnels` serves those that are asked for."""
+async def small_page(
+    folder: Path, tunnels: Any = None, health: Any = None, logs: Any = None
+) -> AsyncIterator[SmallPage]:
+    """With a manager that has one node, itself; `tunnels` serves those that are asked for, `health`
+    is the store's, `logs` has the tasks'.
+    """
     paths = Paths(folder / "state", folder / "run")
     paths.run_dir.mkdir()
     store, node = MemoryStore(), Node(id=new_id(), role=MANAGER)
-    node.description.hostname = "manager1"
+    node.description.hostname, node.spec.desired_role = "manager1", MANAGER
     cluster = Cluster(id="cluster")
     cluster.spec.annotations.name = "default"
     store.commit_now([Put(node), Put(cluster)])
-    control = ControlService(store, node.id, _NoLogs(), tunnels=tunnels)
+    control = ControlService(store, node.id, logs or _NoLogs(), tunnels=tunnels, health=health)
     sessions = Sessions(folder)
     asked = AskedCluster(paths)
     server = Server(paths, asked, sessions)

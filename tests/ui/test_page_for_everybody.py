@@ -19,6 +19,9 @@ CONTROLS = frozenset({
     "DisclosureTriangle", "image", "table", "columnheader", "navigation", "region",
 })  # fmt: skip
 
+# What is read out when it changes, or when it comes.
+LIVE = {"/service/web": {"status", "log"}, "/deploy": {"status"}, "/task/none": {"alert"}}
+
 LUMINANCE = """
 const numbers = (color) => color.match(/[0-9.]+/g).map(Number);
 const linear = (c) => c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4;
@@ -111,6 +114,24 @@ def emulated(browser: Any, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
+LOADED = """
+return performance.getEntriesByType("resource").map(e => e.name)
+    .filter(name => new URL(name).origin !== location.origin)
+"""
+
+BORDERS = """
+const found = {};
+for (const classes of arguments[0]) {
+    const column = document.createElement("section");
+    column.className = "column " + classes;
+    document.body.append(column);
+    found[classes] = getComputedStyle(column).borderTopColor;
+    column.remove();
+}
+return found;
+"""
+
+
 @pytest.fixture
 def pages(cluster: Cluster, admin: Any, shop: str) -> Iterator[Callable[[], Iterator[str]]]:
     """Opens every kind of page, one after the other, and says which."""
@@ -175,6 +196,7 @@ def test_a_screen_reader_is_told_what_everything_is(
         told = [node for node in tree if not node["ignored"]]
         roles = [node["role"]["value"] for node in told]
         assert {"main", "banner", "navigation", "heading"} <= set(roles), path
+        assert LIVE.get(path, set()) <= set(roles), (path, roles)
         tables = admin.execute_script(
             "return [...document.querySelectorAll('table')].filter(e => e.checkVisibility()).length"
         )
@@ -189,6 +211,36 @@ def test_a_screen_reader_is_told_what_everything_is(
         assert admin.execute_script("return document.documentElement.lang") == "en"
         titles[path] = admin.title
     assert len(set(titles.values())) == len(titles), titles
+
+
+def test_nothing_is_loaded_from_elsewhere_and_the_policy_refuses_nothing_of_ours(
+    cluster: Cluster, admin: Any, pages: Callable[[], Iterator[str]]
+) -> None:
+    """A script that is added all the same does not run."""
+    admin.get_log("browser")
+    for path in pages():
+        assert admin.execute_script(LOADED) == [], path
+        said = [each["message"] for each in admin.get_log("browser")]
+        assert not [text for text in said if "Content Security Policy" in text], (path, said)
+    script = "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran=1\">')"
+    admin.execute_script(script)
+    refused: list[str] = []
+
+    def told() -> bool:
+        refused.extend(each["message"] for each in admin.get_log("browser"))
+        return any("Content Security Policy" in text for text in refused)
+
+    cluster.wait(told, WAIT_S, "the browser to say that it was refused")
+    assert admin.execute_script("return window.ran === undefined")
+
+
+def test_of_what_is_wrong_with_a_node_the_worst_is_its_columns_colour(admin: Any) -> None:
+    """One that was drained and then went down is down."""
+    classes = ["ready", "ready drain", "down", "down drain", "ready warned", "ready drain warned"]
+    colours = admin.execute_script(BORDERS, classes)
+    well, wait, bad = (colours[name] for name in classes[:3])
+    assert len({well, wait, bad}) == 3
+    assert [colours[name] for name in classes[3:]] == [bad] * 3
 
 
 def _is_control(node: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -55,7 +56,7 @@ class Large:
             task.desired_state = task_states.RUNNING
             self.tasks.append(task)
         self.services = ListServicesResponse(services=[service])
-        self.asked = LogsRequest()
+        self.asked, self.log = LogsRequest(), Endless()
         self.changes: asyncio.Queue[WatchResponse] = asyncio.Queue()
         self.looks = 0
 
@@ -80,7 +81,7 @@ class Large:
 
     def logs(self, session: Session, request: LogsRequest) -> Any:
         self.asked = request
-        return Endless()
+        return self.log
 
 
 class Watching:
@@ -99,12 +100,17 @@ class Watching:
 
 
 class Endless:
-    """A log that never ends, of lines that are long."""
+    """A log that never ends, or a gigabyte of one, of lines that are long."""
+
+    def __init__(self, lines: int | None = None, line_bytes: int = 1_000_000) -> None:
+        self.lines, self.taken = lines, 0
+        self.data = b"x" * line_bytes + b"\n"
 
     async def __aiter__(self) -> AsyncIterator[LogsResponse]:
-        while True:
+        while self.lines is None or self.taken < self.lines:
             await asyncio.sleep(0)
-            yield LogsResponse(messages=[LogMessage(data=b"x" * 1_000_000 + b"\n")])
+            self.taken += 1
+            yield LogsResponse(messages=[LogMessage(data=self.data)])
 
     def cancel(self) -> None:
         pass
@@ -152,6 +158,47 @@ async def test_of_a_log_without_end_the_last_lines_are_read_as_fast_as_they_are_
         found = await client.get("/ui/logs/service/s?search=y")
         assert cluster.asked.options.tail == lines.SEARCHED
         found.close()
+
+
+async def test_a_gigabyte_of_log_passes_in_a_few_megabytes_of_memory(
+    user: None, tmp_path: Path
+) -> None:
+    cluster = Large(1)
+    cluster.log = Endless(250, 4_000_000)
+    async with TestClient(TestServer(server_of(cluster, tmp_path).app())) as client:
+        tracemalloc.start()
+        try:
+            answer = await client.get("/ui/logs/service/s?follow=0")
+            size = 0
+            async for part in answer.content.iter_any():
+                size += len(part)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert cluster.log.taken == 250
+    assert 250 * lines.MAX_LINE < size < 300 * lines.MAX_LINE
+    assert most < 50_000_000
+
+
+@pytest.mark.parametrize("way", ["", "&as=text"])
+async def test_who_does_not_read_a_log_has_no_more_of_it_read(
+    user: None, tmp_path: Path, way: str
+) -> None:
+    """Once the connection takes no more, the node is not asked for more either."""
+    cluster = Large(1)
+    cluster.log = Endless(line_bytes=lines.MAX_LINE)
+    async with TestClient(TestServer(server_of(cluster, tmp_path).app())) as client:
+        answer = await client.get(f"/ui/logs/service/s?follow=0{way}")
+        protocol = answer.connection.protocol if answer.connection else None
+        assert protocol is not None and protocol.transport is not None
+        cast(asyncio.ReadTransport, protocol.transport).pause_reading()
+        before = -1
+        while before != cluster.log.taken:  # what systems keep of it on the way
+            before = cluster.log.taken
+            assert before < 10_000
+            for _ in range(500):
+                await asyncio.sleep(0)
+        answer.close()
 
 
 async def test_a_picture_is_drawn_only_while_somebody_looks_and_the_first_one_is_fresh(

@@ -8,25 +8,28 @@ import contextlib
 import re
 import socket
 import ssl
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from small_manager import small_page
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.identity.certificates import CERTIFICATE, KEY, ROOTS
 from swarmlite.identity.subjects import OPERATOR
 from swarmlite.kernel import durable
 from swarmlite.manager.ca.root import MANAGER, RootCA, Subject, new_request
+from swarmlite.manager.store.api import Put
 from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2 import ListNodesResponse
-from swarmlite.proto.objects_pb2 import Service
+from swarmlite.proto.objects_pb2 import Cluster, Service
+from swarmlite.proto.options_pb2 import ROLE_OPERATOR
 from swarmlite.ui import __main__ as process
 from swarmlite.ui import server as server_room
-from swarmlite.ui.cluster import Cluster
+from swarmlite.ui.cluster import Cluster as AskedCluster
 from swarmlite.ui.live import Live
 from swarmlite.ui.server import Server
 from swarmlite.ui.signing import COOKIE, Session, Sessions
@@ -64,7 +67,7 @@ def user(monkeypatch: pytest.MonkeyPatch) -> None:
 def server_of(cluster: OneService, tmp_path: Path) -> tuple[Server, Sessions]:
     sessions = Sessions(tmp_path)
     paths = Paths(tmp_path / "state", tmp_path / "run")
-    return Server(paths, cast(Cluster, cluster), sessions), sessions
+    return Server(paths, cast(AskedCluster, cluster), sessions), sessions
 
 
 def certify(folder: Path, root: RootCA, roots: bytes) -> None:
@@ -142,6 +145,34 @@ async def test_a_stream_is_one_session_however_long_and_a_removed_users_is_none(
         refused = await client.get("/ui/service/s")
         assert (refused.status, "Set-Cookie" in refused.headers) == (403, False)
     assert not sessions._sessions
+
+
+@pytest.mark.parametrize("left", [None, timedelta(seconds=-1)], ids=["removed", "ended"])
+async def test_a_user_whom_the_managers_know_no_more_is_signed_out_and_a_link_is_not(
+    tmp_path: Path, left: timedelta | None
+) -> None:
+    """At the next page, whatever the cookie says; until then the role is the managers' word."""
+    async with small_page(tmp_path) as page:
+
+        def known(expires: timedelta | None) -> None:
+            cluster = Cluster()
+            cluster.CopyFrom(page.store.view.cluster)
+            cluster.users.pop("u", None)
+            if expires is not None:
+                cluster.users["u"].role = ROLE_OPERATOR
+                cluster.users["u"].expires_at.FromDatetime(datetime.now(UTC) + expires)
+            page.store.commit_now([Put(cluster)])
+
+        known(timedelta(days=1))
+        page.session("admin").user_id = "u"
+        status, text = await page.get("admin", "/")
+        assert (status, "(operator)" in text) == (200, True)
+        known(left)
+        status, text = await page.get("admin", "/")
+        assert (status, "was removed from the cluster, or the certificate" in text) == (403, True)
+        status, text = await page.get("admin", "/")
+        assert (status, "Not signed in" in text) == (403, True)
+        assert (await page.get("reader", "/"))[0] == 200
 
 
 async def test_a_certificate_that_has_ended_or_is_of_elsewhere_does_not_connect(

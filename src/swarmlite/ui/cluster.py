@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Any
 from swarmlite import rpc
 from swarmlite.errors import SwarmliteError
 from swarmlite.model import enums, task_states
+from swarmlite.model.dirty import is_task_dirty
 from swarmlite.paths import Paths
 from swarmlite.proto.control_pb2 import (
     FiguresRequest,
@@ -33,6 +34,11 @@ from swarmlite.ui.signing import ROLES, Session
 CALL_S = 10.0
 ACT_AS = "act-as"
 MAX_FIGURES = 1000
+CHANGING = frozenset({
+    UpdateStatus.UPDATING, UpdateStatus.PAUSED,
+    UpdateStatus.ROLLBACK_STARTED, UpdateStatus.ROLLBACK_PAUSED,
+})  # fmt: skip
+PAUSED = {"drain": "drained", "pause": "paused"}
 
 
 @dataclass
@@ -54,7 +60,8 @@ class Column:
     state: str
     role: str
     availability: str
-    notes: list[str] = field(default_factory=list)
+    leader: bool = False
+    warnings: list[str] = field(default_factory=list)
     tiles: list[Tile] = field(default_factory=list)
 
 
@@ -72,6 +79,14 @@ class Row:
     update: str
 
 
+@dataclass(frozen=True)
+class Count:
+    """So many of a kind, and whether that is how it should be."""
+
+    text: str
+    well: bool = True
+
+
 @dataclass
 class Overview:
     """The cluster as a picture."""
@@ -80,6 +95,7 @@ class Overview:
     rows: list[Row]
     stale: bool
     warnings: list[str] = field(default_factory=list)
+    counts: list[Count] = field(default_factory=list)
 
 
 class Cluster:
@@ -166,17 +182,40 @@ def role_word(user: User | None, now: datetime) -> str:
 
 def _picture(nodes: Any, tasks: Any, services: Any) -> Overview:
     of_node: defaultdict[str, list[Tile]] = defaultdict(list)
+    of_service: defaultdict[str, list[Task]] = defaultdict(list)
+    changing = {each.id for each in services.services if each.update_status.state in CHANGING}
     for task in tasks:
+        if task.service_id in changing:
+            of_service[task.service_id].append(task)
         if task_states.is_live(task):
             of_node[task.node_id].append(tile(task))
     columns = [_column(node, of_node.pop(node.id, [])) for node in nodes.nodes]
     columns.sort(key=lambda column: (column.role != "manager", column.name))
+    rows = [_row(service, services.status[service.id], of_service[service.id])
+            for service in services.services]  # fmt: skip
+    rows.sort(key=lambda row: row.name)
+    counts = _counts(columns, rows)
     if waiting := of_node.pop("", []):
-        columns.append(Column("", "not placed yet", "pending", "", "", [], waiting))
-    rows = [_row(service, services.status[service.id]) for service in services.services]
-    return Overview(
-        columns, sorted(rows, key=lambda row: row.name), nodes.stale, list(nodes.warnings)
-    )
+        columns.append(Column("", "not placed yet", "pending", "", "", tiles=waiting))
+    return Overview(columns, rows, nodes.stale, list(nodes.warnings), counts)
+
+
+def _counts(columns: list[Column], rows: list[Row]) -> list[Count]:
+    """What a thousand columns do not say at a glance."""
+    states = Counter(column.state for column in columns)
+    kept = Counter(column.availability for column in columns)
+    warned = sum(bool(column.warnings) for column in columns)
+    running, desired = sum(row.running for row in rows), sum(row.desired for row in rows)
+    return [
+        *(Count(_nodes(states[state], state), state == "ready") for state in sorted(states)),
+        *(Count(_nodes(kept[word], said)) for word, said in PAUSED.items() if kept[word]),
+        *([Count(_nodes(warned, "with warnings"), False)] if warned else []),
+        Count(f"{running} of {desired} tasks run", running >= desired),
+    ]
+
+
+def _nodes(number: int, what: str) -> str:
+    return f"{number} {'node' if number == 1 else 'nodes'} {what}"
 
 
 def task_name(task: Task) -> str:
@@ -195,24 +234,37 @@ def tile(task: Task) -> Tile:
 
 
 def _column(node: Node, tiles: list[Tile]) -> Column:
-    notes = list(node.description.warnings)
-    if node.manager_status.leader:
-        notes.insert(0, "leader")
     return Column(
         node.id,
         node.description.hostname or node.id,
         enums.word(NodeStatus.State, node.status.state),
         enums.word(NodeRole, node.role),
         enums.word(NodeSpec.Availability, node.spec.availability),
-        notes,
+        node.manager_status.leader,
+        list(node.description.warnings),
         sorted(tiles, key=lambda each: each.name),
     )
 
 
-def _row(service: Service, status: Any) -> Row:
+def update_said(service: Service, tasks: Iterable[Task]) -> str:
+    """How its last update goes, or went; nothing without one."""
+    state = service.update_status.state
+    if not state:
+        return ""
+    said = enums.word(UpdateStatus.State, state).replace("_", " ")
+    if state not in CHANGING:
+        return said
+    places: dict[object, bool] = {}
+    for task in tasks:
+        if task.desired_state <= task_states.RUNNING:
+            new = task.status.state == task_states.RUNNING and not is_task_dirty(service, task)
+            place = task.slot or task.node_id
+            places[place] = places.get(place, False) or new
+    return f"{said}, {sum(places.values())} of {len(places)}"
+
+
+def _row(service: Service, status: Any, tasks: Iterable[Task]) -> Row:
     spec = service.spec
-    update = service.update_status
-    said = enums.word(UpdateStatus.State, update.state).replace("_", " ") if update.state else ""
     ports = ", ".join(
         f"{port.published_port}→{port.target_port}" for port in service.endpoint.ports
     )
@@ -224,5 +276,5 @@ def _row(service: Service, status: Any) -> Row:
         status.desired_tasks,
         spec.task.container.image.partition("@")[0],
         ports,
-        said,
+        update_said(service, tasks),
     )

@@ -1,4 +1,5 @@
-"""Logs of a service or a task, merged: the last lines, and those that come, as server-sent events.
+"""Logs of a service or a task, merged: the last lines, and those that come, as server-sent events;
+or the last lines as text, for a browser that runs no scripts.
 
 A log may be a gigabyte: only so many of the last lines of each task are read, to search too, and
 whoever reads slowly slows down the nodes and fills no memory.
@@ -54,6 +55,8 @@ class LogPages:
         asked, names = await self._asked(session, request)
         search = request.query.get("search", "")[:MAX_SEARCH].casefold()
         asked.options.tail = SEARCHED if search else TAIL
+        if request.query.get("as") == "text":
+            return await self._text(session, asked, names, search, request)
         answer = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await answer.prepare(request)
         sending = asyncio.ensure_future(self._send(session, asked, names, search, answer))
@@ -69,6 +72,24 @@ class LogPages:
                 each.cancel()
             await asyncio.gather(sending, watching, return_exceptions=True)
         await answer.write(_event("end", "the log ended"))
+        return answer
+
+    async def _text(
+        self, session: Session, asked: LogsRequest, names: dict[str, str], search: str,
+        request: web.Request,
+    ) -> web.StreamResponse:  # fmt: skip
+        """What there is, to its end."""
+        asked.options.follow = False
+        answer = web.StreamResponse(
+            headers={**HEADERS, "Content-Type": "text/plain; charset=utf-8"}
+        )
+        await answer.prepare(request)
+        try:
+            async for lines in self._lines(session, asked, names, search):
+                said = (f"{line['at']} {line['task']} | {line['text']}\n" for line in lines)
+                await answer.write("".join(said).encode())
+        except SwarmliteError as error:
+            await answer.write(f"The log ends here: {error}\n".encode())
         return answer
 
     async def _asked(
@@ -95,12 +116,19 @@ class LogPages:
         self, session: Session, asked: LogsRequest, names: dict[str, str], search: str,
         answer: web.StreamResponse,
     ) -> None:  # fmt: skip
+        async for lines in self._lines(session, asked, names, search):
+            await answer.write(_event("lines", lines))
+
+    async def _lines(
+        self, session: Session, asked: LogsRequest, names: dict[str, str], search: str
+    ) -> AsyncIterator[list[dict[str, str]]]:
+        """Those that have what is searched for, some at a time."""
         async for messages in self._messages(session, asked):
             lines = [_line(message, names) for message in messages]
             if search:
                 lines = [line for line in lines if search in line["text"].casefold()]
             if lines:
-                await answer.write(_event("lines", lines))
+                yield lines
 
     async def _messages(self, session: Session, asked: LogsRequest) -> AsyncIterator[Any]:
         call = self._cluster.logs(session, asked)

@@ -83,7 +83,8 @@ class NodePages:
             address=node.status.addr,
             role=enums.word(NodeRole, node.role),
             availability=availability,
-            notes=list(node.description.warnings),
+            leader=node.manager_status.leader,
+            warnings=list(node.description.warnings),
             actions=[do for do, (value, _) in AVAILABILITY.items()
                      if value != node.spec.availability]
             + ["demote" if manager else "promote", "remove"],

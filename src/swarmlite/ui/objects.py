@@ -9,21 +9,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 
 from swarmlite.errors import NotFound
 from swarmlite.model import task_states
 from swarmlite.proto.control_pb2 import GetRequest, ListRequest, ListTasksRequest
-from swarmlite.proto.objects_pb2 import Network, Service, Task
+from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.types_pb2 import Annotations, Mount
 from swarmlite.stack.world import NAMESPACE_LABEL
-from swarmlite.ui import cluster, moments
+from swarmlite.ui import cluster, drawing, moments
 from swarmlite.ui.server import Server
 from swarmlite.ui.signing import Session
 
 MAX_ROWS = 1000
-LINE_HEIGHT = 26
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ObjectPages:
                 if name := _stack_of(each.spec.annotations):
                     counts[name][kind] += 1
         rows = [
-            [Cell(name, f"/ui/stack/{name}"),
+            [Cell(name, stack_path(name)),
              *(Cell(str(count[kind])) for kind in ("Services", "Networks", "Secrets", "Configs"))]
             for name, count in sorted(counts.items())
         ]  # fmt: skip
@@ -106,7 +106,7 @@ class ObjectPages:
                 rows.append([Cell(kind.lower().removesuffix("s")), _link(kind, each), Cell(said)])
         if not rows:
             raise NotFound(f"there is no stack {name}")
-        return self._table(session, name, ["Kind", "Name", "Runs"], rows, stack=name)
+        return self._table(session, name, ["Kind", "Name", "Runs"], rows, stack=stack_path(name))
 
     async def networks(self, request: web.Request) -> web.Response:
         """All, with a picture of which services are on them."""
@@ -121,7 +121,7 @@ class ObjectPages:
             for network in networks
         ]  # fmt: skip
         columns = ["Network", "Driver", "Subnets", "Tasks", "Stack"]
-        picture = drawn(networks, services)
+        picture = drawing.of_networks(networks, services)
         return self._table(session, "Networks", columns, rows, picture=picture)
 
     async def network(self, request: web.Request) -> web.Response:
@@ -129,8 +129,8 @@ class ObjectPages:
         session: Session = request["session"]
         ref = GetRequest(ref=request.match_info["id"])
         network = await self._cluster.call(session, "GetNetwork", ref)
-        rows = []
-        for task in sorted(await self._tasks(session), key=cluster.task_name):
+        rows, tasks = [], await self._tasks(session)
+        for task in sorted(tasks, key=cluster.task_name):
             for place in task.networks:
                 if place.network_id == network.id:
                     rows.append([
@@ -142,7 +142,7 @@ class ObjectPages:
         return self._table(
             session, network.spec.annotations.name, ["Task", "Addresses", "Aliases"], rows,
             note=f"{network.spec.driver.name or 'overlay'} network, {subnets or 'no subnet'}",
-            picture=drawn([network], await self._services(session)),
+            picture=drawing.of_network(network, await self._services(session), tasks),
         )  # fmt: skip
 
     async def volumes(self, request: web.Request) -> web.Response:
@@ -190,6 +190,11 @@ class ObjectPages:
         )  # fmt: skip
 
 
+def stack_path(name: str) -> str:
+    """Of a stack's page: a label that names it may have any letters."""
+    return f"/ui/stack/{quote(name, safe='')}"
+
+
 def _stack_of(annotations: Annotations) -> str:
     return annotations.labels.get(NAMESPACE_LABEL, "")
 
@@ -197,39 +202,3 @@ def _stack_of(annotations: Annotations) -> str:
 def _link(kind: str, each: Any) -> Cell:
     place = {"Services": "service", "Networks": "network"}.get(kind)
     return Cell(each.spec.annotations.name, f"/ui/{place}/{each.id}" if place else "")
-
-
-def drawn(networks: list[Network], services: list[Service]) -> dict[str, Any]:
-    """Services at the left, networks at the right, and a line from each to those that it is on."""
-    by_name = {network.spec.annotations.name: network.id for network in networks}
-    rows = {network.id: row for row, network in enumerate(networks)}
-    on: dict[str, list[int]] = {}
-    for service in services:
-        targets = [each.target for each in service.spec.task.networks]
-        ids = {by_name.get(target, target) for target in targets}
-        if service.endpoint.ports and (ingress := _ingress(networks)):
-            ids.add(ingress)
-        if places := sorted(rows[each] for each in ids if each in rows):
-            on[service.id] = places
-    shown = [service for service in services if service.id in on]
-    links = [
-        (_middle(row), _middle(place)) for row, each in enumerate(shown) for place in on[each.id]
-    ]
-
-    def place(row: int, cell: Cell) -> dict[str, Any]:
-        return {"y": _middle(row), "text": cell.text, "href": cell.href}
-
-    return {
-        "height": max(len(shown), len(networks), 1) * LINE_HEIGHT,
-        "services": [place(row, _link("Services", each)) for row, each in enumerate(shown)],
-        "networks": [place(row, _link("Networks", each)) for row, each in enumerate(networks)],
-        "links": links,
-    }
-
-
-def _middle(row: int) -> int:
-    return row * LINE_HEIGHT + LINE_HEIGHT // 2
-
-
-def _ingress(networks: list[Network]) -> str:
-    return next((network.id for network in networks if network.spec.ingress), "")

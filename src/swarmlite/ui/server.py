@@ -154,7 +154,9 @@ class Server:
             if not session.role:
                 self._sessions.end(value)
                 request.pop("cookie", None)
-                raise PermissionDenied("this user was removed from the cluster")
+                raise PermissionDenied(
+                    "this user was removed from the cluster, or the certificate has ended"
+                )
         return session
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:

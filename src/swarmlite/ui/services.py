@@ -11,11 +11,10 @@ from aiohttp import web
 
 from swarmlite.docker.services import service as service_body
 from swarmlite.errors import Conflict, InvalidSpec
-from swarmlite.model import enums, task_states
+from swarmlite.model import task_states
 from swarmlite.proto.control_pb2 import ListRequest, UpdateServiceRequest
 from swarmlite.proto.objects_pb2 import Service, Task
 from swarmlite.proto.specs_pb2 import ServiceSpec
-from swarmlite.proto.types_pb2 import UpdateStatus
 from swarmlite.stack.difference import differences
 from swarmlite.ui import cluster, moments
 from swarmlite.ui.server import Server
@@ -53,7 +52,9 @@ class ServicePages:
             name=found.spec.annotations.name,
             image=found.spec.task.container.image,
             replicas=found.spec.replicated.replicas if replicated else None,
-            update=_update(found),
+            update=": ".join(filter(None, (
+                cluster.update_said(found, tasks), found.update_status.message
+            ))),
             spec=json.dumps(service_body(found)["Spec"], indent=2),
             revisions=list(_revisions(found)),
             tasks=[task_row(task, names) for task in tasks[:MAX_TASKS]],
@@ -115,15 +116,6 @@ def task_row(task: Task, names: dict[str, str]) -> dict[str, str]:
         "at": moments.shown(task.status.timestamp),
         "message": task.status.err or task.status.message,
     }
-
-
-def _update(found: Service) -> str:
-    """How its last update goes, or went."""
-    status = found.update_status
-    if not status.state:
-        return ""
-    state = enums.word(UpdateStatus.State, status.state).replace("_", " ")
-    return f"{state}: {status.message}" if status.message else state
 
 
 def _revisions(found: Service) -> list[dict[str, Any]]:

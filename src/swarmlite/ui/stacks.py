@@ -16,6 +16,7 @@ from swarmlite.proto.control_pb2 import Filter, ListRequest
 from swarmlite.stack.tree import MAX_BYTES
 from swarmlite.stack.world import NAMESPACE_LABEL
 from swarmlite.ui.commands import Commands, Ran
+from swarmlite.ui.objects import stack_path
 from swarmlite.ui.server import Server
 from swarmlite.ui.signing import Session
 
@@ -71,7 +72,7 @@ class StackPages:
         done = await self._commands.run(session, words, file)
         if done.status:
             return self._shown(session, name, file, done, "Not all of it was done.", 409)
-        return web.Response(status=303, headers={"Location": f"/ui/stack/{name}"})
+        return web.Response(status=303, headers={"Location": stack_path(name)})
 
     async def _diff(self, session: Session, name: str, file: bytes) -> Ran:
         words = ["stack", "diff", *OPTIONS, "--", name]
@@ -106,7 +107,7 @@ class StackPages:
         return self._server.page(
             "plan.html", session, name=name, what="remove",
             lines=[*lines, "volumes stay"], fields={"stamp": _digest("\n".join(lines).encode())},
-            action=f"/ui/stack/{name}/do", back=f"/ui/stack/{name}",
+            action=f"{stack_path(name)}/do", back=stack_path(name),
         )  # fmt: skip
 
     async def remove(self, request: web.Request) -> web.StreamResponse:

@@ -13,8 +13,8 @@ USUAL = Path("/etc/swarmlite/swarmlite.toml")
 
 
 def path() -> Path:
-    """What SWARMLITE_CONFIG names, or the usual one."""
-    named = os.environ.get("SWARMLITE_CONFIG", "")
+    """What SWARMLITE_SETTINGS names, or the usual one."""
+    named = os.environ.get("SWARMLITE_SETTINGS", "")
     return Path(named) if named else USUAL
 
 
@@ -26,7 +26,7 @@ def section(name: str) -> dict[str, Any]:
             document = tomllib.load(opened)
     except FileNotFoundError:
         if file != USUAL:
-            raise InvalidSpec(f"SWARMLITE_CONFIG names {file}, which is not there") from None
+            raise InvalidSpec(f"SWARMLITE_SETTINGS names {file}, which is not there") from None
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InvalidSpec(f"{file} cannot be read: {error}") from error

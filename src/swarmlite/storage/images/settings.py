@@ -62,7 +62,7 @@ class RegistrySettings:
     @classmethod
     def from_environment(cls) -> RegistrySettings:
         """SWARMLITE_INSECURE_REGISTRIES (comma separated), SWARMLITE_CERTS_DIR, and the file that
-        SWARMLITE_CONFIG names, or /etc/swarmlite/swarmlite.toml where it is there.
+        SWARMLITE_SETTINGS names, or /etc/swarmlite/swarmlite.toml where it is there.
 
         Raises InvalidSpec that names the file and the key.
         """
