@@ -15,14 +15,18 @@ from test_store import a_service, changed
 
 from swarmlite.errors import AlreadyExists, FailedPrecondition
 from swarmlite.manager.controlapi import ControlService
+from swarmlite.manager.dispatcher.sessions import Sessions
+from swarmlite.manager.logbroker import LogBroker
 from swarmlite.manager.server import serving
 from swarmlite.manager.store import etcd as etcd_store
 from swarmlite.manager.store.api import Guard, GuardMoved, Put
 from swarmlite.manager.store.etcd import EtcdStore, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
+from swarmlite.manager.tunnels import Tunnels
+from swarmlite.model import task_states
 from swarmlite.proto import control_pb2 as pb
 from swarmlite.proto.control_pb2_grpc import ControlStub, add_ControlServicer_to_server
-from swarmlite.proto.objects_pb2 import Network, Service
+from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
 
 T = TypeVar("T")
 
@@ -44,7 +48,13 @@ class Late(EtcdClient):
 @asynccontextmanager
 async def manager(store: EtcdStore, folder: Path) -> AsyncIterator[ControlStub]:
     """What clients call, by the store."""
-    control = ControlService(store, "node1", None)  # type: ignore[arg-type]
+    sessions = Sessions()
+    control = ControlService(
+        store,
+        "node1",
+        LogBroker(store, sessions, "node1"),
+        tunnels=Tunnels(store, sessions, "node1", None),
+    )
     async with (
         serving(
             [lambda server: add_ControlServicer_to_server(control, server)],
@@ -129,6 +139,59 @@ async def test_what_another_manager_acknowledged_is_found_changed_and_removed(
             late.gate.clear()
             with pytest.raises(grpc.aio.AioRpcError, match="not found"):
                 await stub.GetService(pb.GetRequest(ref=ref))
+
+
+async def test_streams_of_what_another_manager_acknowledged_begin_here(
+    late: Late, client: EtcdClient, tmp_path: Path
+) -> None:
+    """Logs, a tunnel to a task or a node, a network's check: each by what it names."""
+    async with (
+        open_store(client, KEYS) as other,
+        open_store(late, KEYS) as store,
+        manager(store, tmp_path) as stub,
+    ):
+        service, task, node = a_service("web"), Task(id="task1", node_id="n1"), Node(id="n1")
+        node.description.hostname = "first"
+        task.status.state = task_states.RUNNING
+        network = Network(id="net1")
+        network.spec.annotations.name = "backend"
+
+        async def logs(**named: Any) -> int:
+            request = pb.LogsRequest()
+            request.selector.MergeFrom(pb.LogSelector(**named))
+            return sum([len(answer.messages) async for answer in stub.ServiceLogs(request)])
+
+        async def tunnel(**named: Any) -> str:
+            call: Any = stub.TaskTunnel()
+            await call.write(pb.TunnelData(to=pb.TunnelTo(**named)))
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call.read()
+            return str(refused.value.details())
+
+        async def check(ref: str) -> str:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await anext(aiter(stub.CheckNetwork(pb.CheckNetworkRequest(ref=ref))))
+            return str(refused.value.details())
+
+        async def written(obj: Any) -> None:
+            await late_until(store, other)
+            late.gate.clear()
+            await other.commit([Put(obj)])
+
+        await written(service)
+        assert await opened_after(late, logs(service_ids=[service.id])) == 0
+        await written(node)
+        assert "node first is not connected" in await opened_after(late, tunnel(node="n1"))
+        await written(task)
+        said = await opened_after(late, tunnel(task="task1", access=pb.TunnelTo.READ))
+        assert "node first of task task1 is not connected" in said
+        await written(network)
+        assert "checks no networks" in await opened_after(late, check("backend"))
+        late.gate.clear()
+        with pytest.raises(grpc.aio.AioRpcError, match="service nothing not found"):
+            await logs(service_ids=["nothing"])
+        assert await tunnel(task="nothing") == "task nothing not found"
+        assert await check("nothing") == "network nothing not found"
 
 
 async def test_without_an_etcd_that_answers_the_view_is_all_that_there_is(

@@ -257,6 +257,24 @@ async def test_the_store_lives_through_a_restart_of_etcd(client: EtcdClient, etc
         assert store.view.services.named("after")
 
 
+async def test_a_renewed_certificate_costs_the_view_no_break(
+    client: EtcdClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection to etcd is another one then; what follows it moves over and misses nothing."""
+    async with open_store(client, KEYS) as store, store.subscribe("service") as subscription:
+        heard = aiter(subscription)
+        async with asyncio.timeout(60):
+            while not store.connected:
+                await asyncio.sleep(0.01)
+            for name in ("first", "second"):
+                await store.reconnect()
+                await store.commit([Put(a_service(name))])
+                (event,) = await anext(heard)
+                assert event.obj.spec.annotations.name == name
+        assert store.connected
+    assert "no longer follows" not in caplog.text
+
+
 async def test_the_fence_is_the_election_keys_create_revision(client: EtcdClient) -> None:
     from aetcd import rpc
 

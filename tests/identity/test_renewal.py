@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc.aio
@@ -18,18 +19,22 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from swarmlite import rpc
 from swarmlite.identity.files import Identity, make_certificates
 from swarmlite.identity.node import parse
-from swarmlite.identity.renewal import Renewal
+from swarmlite.identity.renewal import SPREAD_S, Renewal, renewal_at
 from swarmlite.manager.ca.root import RootCA, Subject, new_request
 from swarmlite.manager.ca.service import CAService, new_node
+from swarmlite.manager.controlapi import ControlService
 from swarmlite.manager.server import serving
 from swarmlite.manager.store.api import Put
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.manager.storekeys import KeptKeys
+from swarmlite.node.join import presented
 from swarmlite.paths import Paths
 from swarmlite.proto import ca_pb2 as pb
 from swarmlite.proto.ca_pb2_grpc import add_CAServicer_to_server
+from swarmlite.proto.control_pb2 import WatchRequest
+from swarmlite.proto.control_pb2_grpc import ControlStub, add_ControlServicer_to_server
 from swarmlite.proto.dispatcher_pb2 import SessionInfo
-from swarmlite.proto.objects_pb2 import Cluster, Node
+from swarmlite.proto.objects_pb2 import Cluster, Node, Service
 from swarmlite.proto.types_pb2 import NodeRole
 
 MEMBER = {"name": "n1", "client_url": "https://127.0.0.1:2381"}
@@ -71,11 +76,16 @@ class World:
         }))  # fmt: skip
 
     def renewal(self) -> Renewal:
-        return Renewal(self.identity, self._next, self._channel, self._done, retry_s=0.01)
+        return Renewal(
+            self.identity, self._next, self._channel, self._done, retry_s=0.01, spread_s=0.01
+        )
 
     def _next(self) -> str:
         self.asked += 1
         return self.address
+
+    def channel(self) -> grpc.aio.Channel:
+        return self._channel(self.address)
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         return rpc.secure_channel([address], self.identity.certificates.folder)
@@ -104,8 +114,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     kept = KeptKeys(tmp_path / "store.keys")
     certify(tmp_path / "manager", made.root, "swarm-manager")
     kept = KeptKeys(tmp_path / "store.keys")
+    ca = CAService(made.store, NoMembers(), kept)
+    control = ControlService(made.store, "m1", None)  # type: ignore[arg-type]  # asked for no logs
     async with serving(
-        [lambda server: add_CAServicer_to_server(CAService(made.store, NoMembers(), kept), server)],
+        [
+            lambda server: add_CAServicer_to_server(ca, server),
+            lambda server: add_ControlServicer_to_server(control, server),
+        ],
         lambda: made.store.view,
         socket_path=None,
         listen_addr="127.0.0.1:0",
@@ -155,6 +170,28 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def test_renewals_are_spread_over_a_part_of_the_certificates_life() -> None:
+    """All of them in time, and in no part of the window more than chance brings there."""
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    end = begin + timedelta(days=90)
+    shares = [
+        (renewal_at(begin, end, begin, SPREAD_S) - begin) / (end - begin) for _ in range(3000)
+    ]
+    assert all(0.5 <= share <= 0.8 for share in shares)
+    parts = Counter(int((share - 0.5) / 0.1) for share in shares)
+    assert all(parts[part] > 700 for part in range(3)), parts  # a thousand each, on average
+
+
+@pytest.mark.parametrize("share", [0.8, 0.95, 1.5])
+def test_what_is_overdue_is_renewed_at_once_and_not_by_all_in_the_same_moment(share: float) -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    end = begin + timedelta(days=90)
+    now = begin + (end - begin) * share
+    waits = [(renewal_at(begin, end, now, SPREAD_S) - now).total_seconds() for _ in range(300)]
+    assert all(0 <= wait_s <= SPREAD_S for wait_s in waits)
+    assert max(waits) - min(waits) > SPREAD_S / 2
+
+
 async def test_an_old_certificate_is_replaced_with_its_key(old: None, world: World) -> None:
     await world.begin("worker")
     before = world.identity.certificates.certificate
@@ -165,6 +202,31 @@ async def test_an_old_certificate_is_replaced_with_its_key(old: None, world: Wor
     files = {path.name: path.stat().st_mode & 0o777 for path in
              world.identity.certificates.folder.iterdir()}  # fmt: skip
     assert files == {"ca.crt": 0o600, "node.crt": 0o600, "node.key": 0o600}
+
+
+async def test_a_watch_stands_through_the_renewals_of_both_ends(
+    world: World, tmp_path: Path
+) -> None:
+    """Who comes anew is shown the new one."""
+    await world.begin("manager")
+    async with world.channel() as channel:
+        watch = aiter(ControlStub(channel).Watch(WatchRequest(kinds=["service"])))
+        assert not (await anext(watch)).events  # it is in place
+        before, own = world.identity.certificates.certificate, tmp_path / "manager"
+        for name in ("first", "second"):
+            await world.renewal().renew()
+            key, csr = new_request()
+            (own / "node.key").write_bytes(key)
+            (own / "node.crt").write_bytes(
+                world.root.issue(csr, Subject("m1", "swarm-manager", "cluster"))
+            )
+            shown, _ = await asyncio.to_thread(presented, world.address)
+            assert shown.strip() == (own / "node.crt").read_bytes().strip()
+            await world.store.commit([Put(Service(id=name))])
+            (event,) = (await anext(watch)).events
+            assert event.service.id == name
+    assert world.identity.certificates.certificate != before
+    assert world.renewals == 0, "no session ends for it"
 
 
 async def test_a_manager_that_was_demoted_becomes_a_worker(world: World) -> None:

@@ -46,7 +46,9 @@ def test_nodes_that_may_not_come_or_not_any_more(
 
     assert "the join token is not valid: it may have been rotated" in refused(guest, *join(old))
     assert guest.status()["swarm"] == "inactive" and not nodes(swarm, "guest")
-    guest.cli(*join(new))
+    # The token decides the role: a worker's makes no manager of whoever has it.
+    assert "This node joined a swarm as a worker." in guest.cli(*join(new))
+    assert "no such option: --manager" in refused(guest, *join(new), "--manager").lower()
     assert "already part of a swarm" in refused(guest, *join(new))
     (node,) = nodes(swarm, "guest")
     there = ("--constraint", "node.hostname==guest")

@@ -33,7 +33,9 @@ RETRY_S = 60.0
 ROLE_RETRY_S = 1.0
 CHECK_S = 3600.0
 SPREAD_S = 3.0
-"""Over which the nodes renew when the cluster's root is rotated."""
+"""Over which nodes renew that learn of it at the same moment: their root is rotated, or all of them
+were off while it became due.
+"""
 CALL_TIMEOUT_S = 15.0
 
 
@@ -166,10 +168,24 @@ class Renewal:
         return MANAGER if any(unit.value == "swarm-manager" for unit in units) else WORKER
 
     def due(self) -> datetime.datetime:
-        """When to renew the certificate that is in place, by chance. Raises OSError, ValueError."""
+        """When to renew the certificate that is in place: see `renewal_at`. Raises OSError,
+        ValueError.
+        """
         certificate = x509.load_pem_x509_certificate(self._identity.certificates.certificate)
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        return begin + (end - begin) * random.uniform(0.5, 0.8)
+        return renewal_at(begin, end, datetime.datetime.now(datetime.UTC), self._spread_s)
+
+
+def renewal_at(
+    begin: datetime.datetime, end: datetime.datetime, now: datetime.datetime, spread_s: float
+) -> datetime.datetime:
+    """By chance between 50 and 80% of a certificate's life; where that is over, within `spread_s`
+    seconds from now.
+    """
+    planned = begin + (end - begin) * random.uniform(0.5, 0.8)
+    return (
+        planned if planned > now else now + datetime.timedelta(seconds=random.uniform(0, spread_s))
+    )
 
 
 def role_of(role: NodeRole.ValueType) -> str:

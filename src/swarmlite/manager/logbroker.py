@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 from swarmlite.errors import (
     InvalidSpec,
-    NotFound,
     ResourceExhausted,
     SwarmliteError,
     Unavailable,
 )
 from swarmlite.ids import new_id
 from swarmlite.manager.dispatcher.sessions import Sessions
-from swarmlite.manager.store.api import Event, Resync, Store, Subscription
+from swarmlite.manager.store.api import Event, Missing, Resync, Store, Subscription
 from swarmlite.manager.store.tables import Tables
 from swarmlite.model.validate.reports import bound_line
 from swarmlite.proto.control_pb2 import (
@@ -138,7 +137,7 @@ class LogBroker:
 
         Ends when every node has sent what it has. Raises Unavailable after the last line when some
         nodes' lines are missing, which it names; a following call hears of it by a line of stream
-        LOG_UNKNOWN instead. Raises InvalidSpec, NotFound, and ResourceExhausted for a client that
+        LOG_UNKNOWN instead. Raises InvalidSpec, Missing, and ResourceExhausted for a client that
         reads too slowly.
         """
         _check(self._store.view, request.selector)
@@ -383,7 +382,7 @@ def _check(view: Tables, selector: LogSelector) -> None:
     ):
         for object_id in wanted:
             if object_id not in table:
-                raise NotFound(f"{kind} {object_id} not found")
+                raise Missing(kind, object_id)
 
 
 def _selects(selector: LogSelector, task: Task) -> bool:

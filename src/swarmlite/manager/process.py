@@ -216,10 +216,10 @@ async def _serve_and_lead(
             log.info("serving at %s and %s", config.listen_addr, paths.manager_socket)
             leading_on = partial(run_leader, store, election, leader_loops, duties, tallies=tallies)
             group.create_task(kept_up("leader", leading_on), name="leader")
-            await kept_up("certificate", partial(_follow_certificate, client, config))
+            await kept_up("certificate", partial(_follow_certificate, store, config))
 
 
-async def _follow_certificate(client: EtcdClient, config: ManagerConfig) -> None:
+async def _follow_certificate(store: EtcdStore, config: ManagerConfig) -> None:
     """A new connection to etcd whenever the certificate for it was renewed; never returns."""
     stamp = partial(place.stamp, config.node, config.paths)
     seen = stamp()
@@ -232,7 +232,7 @@ async def _follow_certificate(client: EtcdClient, config: ManagerConfig) -> None
         if found != seen:
             seen = found
             log.info("the certificate was renewed: connecting to etcd again")
-            await client.reconnect()
+            await store.reconnect()
 
 
 async def run_until_signalled(config: ManagerConfig) -> None:

@@ -7,7 +7,7 @@ again at each handshake when its file has changed, so that a renewal needs no re
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,11 @@ from swarmlite.identity.serving import server_credentials as serving_credentials
 
 from .auth import Authorize
 from .ca import anyone
-from .store.api import Missing
+from .lookagain import LooksAgain, LookUp
 from .store.tables import Tables
 
 Register = Callable[[Any], None]
 """Adds one service to a server: `lambda s: add_ControlServicer_to_server(service, s)`."""
-LookUp = Callable[[str, str], Awaitable[bool]]
-"""Whether the store has an object of this kind and id or name; then the view has it too."""
 
 STOP_GRACE_S = 2.0
 AGENTS_OPTIONS: list[tuple[str, Any]] = [
@@ -43,39 +41,6 @@ AGENTS_OPTIONS: list[tuple[str, Any]] = [
 def server_credentials(certificates_dir: Path) -> grpc.ServerCredentials:
     """mTLS, demanded of everyone; those without a certificate show the well-known one."""
     return serving_credentials(Certificates(certificates_dir), also=anyone.CERT)
-
-
-class LooksAgain(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Serves once more who asked for what this manager's view lacked and the store has: another
-    manager has acknowledged it, and the watch brings it a moment later. Calls of one answer only.
-    """
-
-    def __init__(self, look_up: LookUp) -> None:
-        self._look_up = look_up
-
-    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """See grpc.aio.ServerInterceptor."""
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler.unary_unary:
-            return handler
-
-        async def call(request: Any, context: Any) -> Any:
-            looked = set()
-            while True:
-                try:
-                    return await handler.unary_unary(request, context)
-                # Raised before anything is written, or by what is safe to repeat.
-                except Missing as missing:
-                    at = missing.kind, missing.ref
-                    if at in looked or not await self._look_up(*at):
-                        raise
-                    looked.add(at)
-
-        return grpc.unary_unary_rpc_method_handler(
-            call,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
 
 
 def _server(

@@ -27,6 +27,7 @@ from swarmlite.ids import new_id
 from swarmlite.manager import auth
 from swarmlite.manager.controlapi.api import resolve, resolve_task
 from swarmlite.manager.dispatcher.sessions import Sessions
+from swarmlite.manager.lookagain import found
 from swarmlite.manager.store.api import Store
 from swarmlite.model import task_states
 from swarmlite.proto.control_pb2 import TunnelData, TunnelTo
@@ -85,15 +86,7 @@ class Tunnels:
             raise PermissionDenied(
                 "a reader sees a task's logs, processes and usage: the rest takes an operator"
             )
-        to = TunnelTo()
-        to.CopyFrom(first.to)
-        if to.node:
-            node_id = to.node = resolve("node", self._store.view.nodes, to.node).id
-            to.task = ""  # nothing of a task's: readers are let through
-            to.ClearField("place")
-        else:
-            task = self._task(to.task)
-            node_id, to.task = task.node_id, task.id
+        node_id, to = await found(self._store.look_up, lambda: self._way(first.to))
         if self._open >= MAX_TUNNELS:
             raise ResourceExhausted(f"{MAX_TUNNELS} tunnels are open at this manager; close some")
         self._open += 1
@@ -118,6 +111,19 @@ class Tunnels:
             return
         awaited.end.set_result(node)
         await awaited.over.wait()
+
+    def _way(self, asked: TunnelTo) -> tuple[str, TunnelTo]:
+        """The node that is to be asked, and what of it, by ids."""
+        to = TunnelTo()
+        to.CopyFrom(asked)
+        if to.node:
+            node_id = to.node = resolve("node", self._store.view.nodes, to.node).id
+            to.task = ""  # nothing of a task's: readers are let through
+            to.ClearField("place")
+        else:
+            task = self._task(to.task)
+            node_id, to.task = task.node_id, task.id
+        return node_id, to
 
     def _task(self, ref: str) -> Task:
         task = resolve_task(self._store.view.tasks, ref)

@@ -103,7 +103,13 @@ def presented(remote: str) -> tuple[bytes, str]:
 async def root_certificate(remote: str, leaf: bytes, token: tokens.JoinToken) -> bytes:
     """The cluster's root, once its digest is the token's. Raises PermissionDenied else."""
     # The certificate that was shown is the whole trust of this one call.
-    answer = await ask(remote, leaf, "GetRootCertificate", pb.GetRootCertificateRequest())
+    try:
+        question = pb.GetRootCertificateRequest()
+        answer = await ask(remote, leaf, "GetRootCertificate", question, peer="it")
+    except SwarmliteError as error:
+        raise Unavailable(
+            f"{remote} does not answer as a manager of a swarm does: {error}"
+        ) from error
     root: bytes = answer.ca_cert
     if tokens.digest(root) != token.ca_digest:
         raise PermissionDenied(
@@ -129,12 +135,14 @@ async def _issued(
     return await ask(remote, root, "IssueNodeCertificate", message)
 
 
-async def ask(remote: str, trusted: bytes, method: str, message: Any) -> Any:
-    """A call of ca.proto's, by who has no certificate yet. Raises swarmlite's errors."""
+async def ask(remote: str, trusted: bytes, method: str, message: Any, peer: str = "") -> Any:
+    """A call of ca.proto's, by who has no certificate yet. Raises swarmlite's errors, in which
+    `peer` is what the other end is called.
+    """
     credentials = grpc.ssl_channel_credentials(trusted, anyone.key(), anyone.CERT)
     channel = rpc.channel_with([remote], credentials, more=rpc.UNTIL_ITS_DEADLINE)
     try:
-        with rpc.translated(f"manager {remote}"):
+        with rpc.translated(peer or f"manager {remote}"):
             return await getattr(CAStub(channel), method)(message, timeout=CALL_TIMEOUT_S)
     finally:
         await channel.close()

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from swarmlite.errors import (
     Conflict,
     InvalidSpec,
-    NotFound,
     PermissionDenied,
     ResourceExhausted,
     Unavailable,
@@ -20,7 +19,7 @@ from swarmlite.model.timestamps import set_now
 from swarmlite.proto.objects_pb2 import Cluster
 from swarmlite.proto.options_pb2 import ROLE_NONE
 
-from ..store.api import Put, Store
+from ..store.api import Missing, Put, Store
 from . import logins
 from .root import life_of
 
@@ -50,13 +49,14 @@ async def add(
 
 
 async def remove(store: Store, ref: str) -> None:
-    """By id, or by a name that one of them has. Raises NotFound, InvalidSpec."""
+    """By id, or by a name that one of them has. Raises Missing, InvalidSpec."""
 
     def change(cluster: Cluster) -> None:
         known = {key: user for key, user in cluster.users.items() if user.role != ROLE_NONE}
         found = [ref] if ref in known else [key for key in known if known[key].name == ref]
         if not found:
-            raise NotFound(f"user {ref} not found")
+            # The cluster may have been written by another manager just now.
+            raise Missing("cluster", cluster.id, f"user {ref} not found")
         if len(found) > 1:
             raise InvalidSpec(f"user {ref} is ambiguous ({len(found)} have this name): give the id")
         cluster.users[found[0]].role = ROLE_NONE

@@ -210,6 +210,13 @@ class Store(Protocol):
         been written.
         """
 
+    async def look_up(self, kind: str, ref: str) -> bool:
+        """Whether the store has an object of this id, of an id that begins so, or of this name (of
+        NAMED_KINDS), that the view may lack; if so the view has it once this returns, else
+        Unavailable is raised. False also where the store does not answer: then the view is all
+        that there is, as for lists.
+        """
+
     def subscribe(
         self, *kinds: str, backlog: int = MAX_BACKLOG
     ) -> AbstractAsyncContextManager[Subscription]:

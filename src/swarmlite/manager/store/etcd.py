@@ -217,13 +217,12 @@ class EtcdStore:
         await self._mirror.reached(revision, REACH_TIMEOUT_S)
         return revision
 
-    async def look_up(self, kind: str, ref: str) -> bool:
-        """Whether etcd has an object of this id, of an id that begins so, or of this name (of
-        NAMED_KINDS); if so the view has it once this returns, else Unavailable is raised.
+    async def reconnect(self) -> None:
+        """To etcd by the certificate that is there now; the view follows it without a break."""
+        await self.client.reconnect(switched=self._mirror.watch_again)
 
-        False where etcd does not answer, or errors: then the view is all that there is, as for
-        lists.
-        """
+    async def look_up(self, kind: str, ref: str) -> bool:
+        """As api.Store.look_up."""
         if len(ref) > LONGEST_REF or not self.connected:
             return False
         request = etcd.TxnRequest()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,12 +133,21 @@ class EtcdClient:
         """The members' client addresses, as last known."""
         return list(self._endpoints)
 
-    async def reconnect(self, endpoints: Sequence[str] | None = None) -> None:
-        """A new channel: with new endpoints, or after the node's certificate was renewed."""
+    async def reconnect(
+        self,
+        endpoints: Sequence[str] | None = None,
+        switched: Callable[[], object] = lambda: None,
+    ) -> None:
+        """A new channel: with new endpoints, or after the node's certificate was renewed.
+
+        `switched` is called once new calls take it, and streams are to move; calls on the old one
+        have CALL_TIMEOUT_S to end.
+        """
         old = self._channel
         if endpoints:
             self._endpoints = list(endpoints)
         self._connect()
+        switched()
         await old.close(CALL_TIMEOUT_S)
 
     async def close(self) -> None:
