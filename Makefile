@@ -13,6 +13,7 @@ FLAKES ?= 0
 TRIES ?= 2
 LONGEST := tests/integration/ tests/cluster/ tests/testing/
 CHAOS := $(addprefix tests/chaos/test_chaos_,$(addsuffix .py,managers nodes checkers processes leaders))
+CHAOS_ALL = $(CHAOS) $(filter-out $(CHAOS),$(wildcard tests/chaos/test_*.py) $(shell grep -l mark.chaos tests/cluster/*.py))
 
 .PHONY: help root venv demo test debian13 lint bench chaos soak engines clients deb packages vm-test stubs reference lock clean
 
@@ -70,19 +71,20 @@ test: root
 debian13: root
 	deploy/debian13.sh make test
 
-# Until something fails or somebody ends it; the seed that is said replays what was found.
+# Faults until an invariant is violated or somebody ends it, and 5,000 short containers: each round has a seed
+# of its own, and SEED=N is the first one's.
 soak: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
-	seed=100; while SWARMLITE_CHAOS_SEEDS=$$seed $(BIN)/python -m pytest -q -m chaos tests/chaos tests/cluster; do seed=$$((seed + 1)); \
-		echo "seed $$seed"; done; echo "failed with SWARMLITE_CHAOS_SEEDS=$$seed"; exit 1
+	$(BIN)/python -m swarmlite.testing.soak $(if $(SEED),--seed $(SEED)) --at-once 3 -m "chaos or soak" \
+		$(CHAOS_ALL) tests/runtime/test_soak.py
 
 chaos: root
 	@deploy/packages.sh run test
 	@$(MAKE) --no-print-directory venv
 	@# Each file has clusters of its own, which mostly wait: three at once, the longest first.
 	$(BIN)/python -m swarmlite.testing.retry --tries 1 --at-once 3 -m chaos --durations=12 --durations-min=1 \
-		$(CHAOS) $(filter-out $(CHAOS),$(wildcard tests/chaos/test_*.py) $(shell grep -l mark.chaos tests/cluster/*.py))
+		$(CHAOS_ALL)
 
 # Minutes an engine: the same tests as on namespaces, with every command through its API.
 engines: root

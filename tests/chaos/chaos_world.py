@@ -8,10 +8,10 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from steady_load import Load
 
@@ -247,6 +247,17 @@ def seeds(*usual: int) -> tuple[int, ...]:
     """The schedules to play; SWARMLITE_CHAOS_SEEDS names others, to play one again or go on."""
     named = os.environ.get("SWARMLITE_CHAOS_SEEDS", "")
     return tuple(int(word) for word in named.split(",")) if named else usual
+
+
+USUAL = 1
+"""The seed of `make chaos`."""
+
+T = TypeVar("T")
+
+
+def ordered(seed: int, faults: Sequence[T]) -> list[T]:
+    """As they are listed for the usual seed, and in an order of its own for each other one."""
+    return list(faults) if seed == USUAL else random.Random(seed).sample(faults, len(faults))
 
 
 def moments(seed: int, count: int, longest_s: float) -> list[float]:

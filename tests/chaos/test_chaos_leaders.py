@@ -4,12 +4,13 @@ never from zero, and who has no quorum says so.
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from collections.abc import Callable
 
 import pytest
-from chaos_world import Prober, answers, converged, web
+from chaos_world import USUAL, Prober, answers, converged, seeds, web
 from steady_load import standing
 
 from swarmlite.testing import Cluster, Host, checkers, sampler
@@ -35,15 +36,16 @@ def another(cluster: Cluster, than: Host) -> Host:
     return found
 
 
+@pytest.mark.parametrize("seed", seeds(USUAL))
 def test_the_leader_dies_and_freezes_in_mid_update_and_updates_go_on(
-    world: Callable[..., World],
+    world: Callable[..., World], seed: int
 ) -> None:
     cluster, image = world(3, 1)
     web(cluster, image, 6, "--update-delay", "500ms", "--update-monitor", "1s")
     leader = leader_of(cluster, cluster.manager)
     first_update = standing(cluster.hosts)
     leader.cli("service", "update", "-d", "--env-add", "V=1", "web")
-    time.sleep(4)
+    time.sleep(random.Random(seed).uniform(3, 7))  # a part of it is done
     other = another(cluster, leader)
     with sampler.Sampler([h for h in cluster.hosts if h is not leader]) as watched:
         updated = {s for s in standing(cluster.hosts) if s.task.startswith("web.")}

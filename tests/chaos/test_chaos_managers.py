@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from chaos_world import converged, forget, leads, no_leaks, served, web
+from chaos_world import USUAL, converged, forget, leads, no_leaks, ordered, seeds, served, web
 from steady_load import Load
 
 from swarmlite.proto.control_pb2 import ListRequest
@@ -147,8 +147,9 @@ def three(worlds: Callable[..., World]) -> World:
     return cluster, image
 
 
+@pytest.mark.parametrize("seed", seeds(USUAL))
 def test_writes_go_on_and_no_container_notices_whoever_of_the_managers_dies(
-    three: World, capsys: pytest.CaptureFixture[str]
+    three: World, capsys: pytest.CaptureFixture[str], seed: int
 ) -> None:
     """Nor is a request or a name lost to anybody's clients."""
     cluster, image = three
@@ -169,7 +170,8 @@ def test_writes_go_on_and_no_container_notices_whoever_of_the_managers_dies(
         checkers.none(checkers.untouched(before, _web_on(*cluster.workers)), what)
 
     with Load(cluster, image) as load:
-        for what, (fault, lasts_s) in FAULTS.items():
+        for what in ordered(seed, list(FAULTS)):
+            fault, lasts_s = FAULTS[what]
             if fault is not slow_disk or shutil.which("strace"):
                 survived(what, fault, lasts_s)
     load.check()

@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from chaos_world import PORT, Whole, answers, ask, converged, served
+from chaos_world import PORT, USUAL, Whole, answers, ask, converged, seeds, served
 from steady_load import standing
 
 from swarmlite.testing import Cluster, checkers, sampler
@@ -112,12 +112,13 @@ def test_a_drain_and_what_follows_it_cost_no_request(whole: Whole) -> None:
     whole.no_leaks(40)
 
 
-def test_a_flapping_link_and_loss_are_ridden_out(whole: Whole) -> None:
+@pytest.mark.parametrize("seed", seeds(USUAL))
+def test_a_flapping_link_and_loss_are_ridden_out(whole: Whole, seed: int) -> None:
     cluster = whole.cluster
     worker, manager = cluster.workers[0], cluster.manager
     before = standing(cluster.hosts)
     with whole.load.excused():
-        chance = random.Random(3)
+        chance = random.Random(seed)
         for _ in range(6):  # shorter than three heartbeats: no reason to move anything
             cluster.cut(worker, manager)
             time.sleep(chance.uniform(0.2, 1.5))

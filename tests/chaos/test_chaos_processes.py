@@ -7,14 +7,14 @@ import signal
 import time
 
 import pytest
-from chaos_world import Prober, Whole, ask, converged, moments, seeds, served, vip
+from chaos_world import USUAL, Prober, Whole, ask, converged, moments, seeds, served, vip
 from steady_load import standing
 
 from swarmlite.testing import checkers, sampler
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.usefixtures("patient")]
 
-SEEDS = seeds(1)
+SEEDS = seeds(USUAL)
 
 
 @pytest.fixture

@@ -88,11 +88,7 @@ def run(
 ) -> int:
     """Run, try again, judge; the exit code."""
     options = _options(arguments)
-    places = [word for word in arguments if word not in options]
-    parts = [[*options, place] for place in places] if places and at_once > 1 else [list(arguments)]
-    codes, failed = _run(parts, at_once)
-    # A folder whose tests run only when asked for has none here.
-    codes = codes - {pytest.ExitCode.NO_TESTS_COLLECTED} or codes
+    codes, failed = once(arguments, at_once)
     for code in codes - {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
         return code
     if not failed:
@@ -116,11 +112,36 @@ def run(
     return int(pytest.ExitCode.TESTS_FAILED) if still or len(unknown) > allowed else 0
 
 
-def _run(parts: Sequence[Sequence[str]], at_once: int = 1) -> tuple[set[int], list[str]]:
+def once(
+    arguments: Sequence[str], at_once: int = 1, *, first_failure: bool = False
+) -> tuple[set[int], list[str]]:
+    """Run everything once: the exit codes, and the ids of what failed.
+
+    With `first_failure` the rest is ended when something failed.
+    """
+    options = _options(arguments)
+    places = [word for word in arguments if word not in options]
+    parts = [[*options, place] for place in places] if places and at_once > 1 else [list(arguments)]
+    codes, failed = _run(parts, at_once, first_failure)
+    # A folder whose tests run only when asked for has none here.
+    return codes - {pytest.ExitCode.NO_TESTS_COLLECTED} or codes, failed
+
+
+def _run(
+    parts: Sequence[Sequence[str]], at_once: int = 1, first_failure: bool = False
+) -> tuple[set[int], list[str]]:
     """A pytest for each list of arguments: their exit codes, and the ids of what failed."""
     runs = [Run(arguments, aside=len(parts) > 1) for arguments in parts]
+
+    def wait(run: Run) -> int:
+        code = run.wait()
+        if first_failure and run.failed:
+            for each in runs:
+                each.end()
+        return code
+
     with ending_together(runs), ThreadPoolExecutor(at_once) as pool:
-        codes = set(pool.map(Run.wait, runs))
+        codes = set(pool.map(wait, runs))
     return codes, [test for each in runs for test in each.failed]
 
 
@@ -161,9 +182,15 @@ class Run:
 
     def end(self) -> None:
         """Let it take down what it made; if it has not begun, it never does."""
-        self._ended.set()
+        if self._ended.is_set():
+            return  # a second signal would interrupt the clearing up
+        self.begin_no_more()
         if self._process is not None:
             self._process.terminate()
+
+    def begin_no_more(self) -> None:
+        """If it has not begun, it never does."""
+        self._ended.set()
 
 
 @contextlib.contextmanager
@@ -175,8 +202,13 @@ def ending_together(runs: Sequence[Run]) -> Iterator[None]:
             each.end()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    # A terminal sends its own to all of them; to send it again would interrupt the clearing up.
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+
+    def interrupted(_number: int, _frame: object) -> None:
+        # A terminal sends its own to all of them; to send it again would interrupt the clearing up.
+        for each in runs:
+            each.begin_no_more()
+
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupted)
     try:
         yield
     finally:
