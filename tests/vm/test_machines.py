@@ -25,7 +25,7 @@ from swarmlite.testing.oci import docker_archive
 from swarmlite.testing.wiretap import SECRET, counts, watching
 
 ROOT = Path(__file__).parents[2]
-REGISTRY = "127.0.0.1:5000"
+REGISTRY = "127.0.0.1:5555"
 """Nothing listens there: the nodes get images from the one that loaded them."""
 
 WIREGUARD_TESTS = "tests/network/test_real_wireguard.py"
@@ -229,7 +229,7 @@ def test_a_bundle_is_held_by_its_apparmor_profile(
         f"mkdir -p /root/bundle/rootfs && swarmlite create --name rooted {busybox}"
         " && swarmlite export rooted | tar -x -C /root/bundle/rootfs && swarmlite rm rooted"
     )
-    script = f"{look}; echo x >/tmp/free && echo free; echo x >/tmp/kept || echo kept"
+    script = f"exec 2>&1; {look}; echo x >/tmp/free && echo free; echo x >/tmp/kept || echo kept"
     spec = {
         "ociVersion": "1.0.2",
         "process": {
