@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
+
+import pytest
 
 from swarmlite.cli.output.display import Display
 from swarmlite.cli.service import progress
@@ -140,14 +143,86 @@ def test_a_view_asks_again_only_once_the_watch_has_told_of_something() -> None:
     """Without a watch it asks each second: here, at once."""
     control = Control()
     session = cast("Session", SimpleNamespace(control=control))
-    follower = progress._Follower(session, "s", Display(quiet=True), UpdateStatus(), False)
-    for _ in range(3):
-        assert not follower._look()
-    assert control.asked == ["service", "tasks", "nodes"]
-    follower._events.put(None)
-    follower._wait()
-    assert not follower._look()
+    news = progress._News(session, ["s"])
+    assert [news.look().fresh for _ in range(3)] == [True, False, False]
+    assert control.asked == ["service", "nodes", "tasks"]
+    news._events.put(None)
+    news.wait(soon=False)
+    assert news.look().fresh
     assert len(control.asked) == 6
-    follower._watches, follower._look_at = False, 0.0
-    assert not follower._look()
-    assert follower._look_at < time.monotonic() + progress.LOOK_AGAIN_S
+    news._watches = False
+    news.ask_again()
+    assert news.look().fresh
+    assert news._look_at < time.monotonic() + progress.LOOK_AGAIN_S
+
+
+def seen(*services: Service, tasks: Sequence[Task] = ()) -> progress._Seen:
+    found = progress._Seen({each.id: each for each in services}, set())
+    for each in tasks:
+        found.tasks[each.service_id].append(each)
+    return found
+
+
+class Told:
+    """News that are these, one after the other."""
+
+    def __init__(self, *seen: progress._Seen) -> None:
+        self._seen = list(seen)
+
+    def look(self) -> progress._Seen:
+        return self._seen.pop(0) if len(self._seen) > 1 else self._seen[0]
+
+    def ask_again(self) -> None:
+        pass
+
+    def wait(self, *, soon: bool) -> None:
+        pass
+
+
+def named(name: str, replicas: int = 1) -> Service:
+    made = Service(id=f"id-{name}")
+    made.spec.annotations.name = name
+    made.spec.replicated.replicas = replicas
+    made.spec.update.monitor.FromNanoseconds(1)
+    return made
+
+
+def running(of: Service) -> Task:
+    made = task(1, task_states.RUNNING)
+    made.service_id = of.id
+    return made
+
+
+def test_several_services_are_waited_for_together_and_shown_in_their_order(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The second has converged long before it is its turn: nothing of it is waited for again."""
+    slow, quick = named("slow"), named("quick")
+    first = seen(slow, quick, tasks=[running(quick)])
+    last = seen(slow, quick, tasks=[running(slow), running(quick)])
+    followers = [progress._Follower(each.id, UpdateStatus(), False) for each in (slow, quick)]
+    news = cast("progress._News", Told(*[first] * 3, *[last] * 3))
+    progress._follow(news, followers, quiet=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["slow", "overall progress: 0 out of 1 tasks"]
+    assert lines.index("quick") > lines.index("verify: Service id-slow converged")
+    assert lines[-2:] == [
+        "overall progress: 1 out of 1 tasks", "verify: Service id-quick converged",
+    ]  # fmt: skip
+    assert not any(follower.error for follower in followers)
+
+
+def test_who_fails_or_goes_does_not_keep_the_others_from_being_waited_for() -> None:
+    bad, gone, good = named("bad"), named("gone"), named("good")
+    bad.update_status.state = UpdateStatus.PAUSED
+    bad.update_status.message = "a task failed"
+    followers = [progress._Follower(each.id, UpdateStatus(), False) for each in (bad, gone, good)]
+    there = seen(bad, gone, good)
+    after = seen(bad, good, tasks=[running(good)])
+    progress._follow(cast("progress._News", Told(there, after, after)), followers, quiet=True)
+    errors = [(follower.name, str(follower.error)) for follower in followers]
+    assert errors == [
+        ("bad", "service update paused: a task failed"),
+        ("gone", "service gone not found"),
+        ("good", "None"),
+    ]

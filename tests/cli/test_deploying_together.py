@@ -11,9 +11,9 @@ from typing import Any
 import click
 import pytest
 
+from swarmlite.cli.service.changing import Touched
 from swarmlite.cli.stack import deploy
 from swarmlite.cli.stack.actions import Action
-from swarmlite.cli.stack.deployment import Touched
 from swarmlite.errors import AlreadyExists, InvalidSpec, Unavailable
 from swarmlite.stack.problems import Several
 

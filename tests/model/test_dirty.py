@@ -72,6 +72,15 @@ def test_other_credentials_replace_only_what_has_still_to_pull() -> None:
     assert dirty.is_task_dirty(service, task)
 
 
+def test_states_rise_in_swarm_s_order() -> None:
+    going = ["new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"]
+    ended = ["complete", "shutdown", "failed", "rejected", "remove", "orphaned"]
+    states = [task_states.parse(name) for name in going + ended]
+    assert states == sorted(states)
+    assert [task_states.name(state) for state in states] == going + ended
+    assert [state for state in states if task_states.is_terminal(state)] == states[len(going) :]
+
+
 def test_states_have_the_names_that_users_read() -> None:
     assert task_states.title(task_states.RUNNING) == "Running"
     assert task_states.parse("Shutdown") == task_states.SHUTDOWN

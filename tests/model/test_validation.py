@@ -11,7 +11,14 @@ from google.protobuf.descriptor import Descriptor
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import defaults, validate
 from swarmlite.model.validate import checks, mounts, unsupported, validate_config, validate_secret
-from swarmlite.proto.specs_pb2 import ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec, ServiceSpec
+from swarmlite.proto.specs_pb2 import (
+    Autoscale,
+    ClusterSpec,
+    ConfigSpec,
+    NetworkSpec,
+    SecretSpec,
+    ServiceSpec,
+)
 from swarmlite.proto.types_pb2 import EndpointSpec, Mount, PortConfig, UpdateConfig
 
 Change = Callable[[ServiceSpec], object]
@@ -61,6 +68,18 @@ def fixed(addresses: list[str]) -> Change:
     def change(made: ServiceSpec) -> None:
         made.replicated.replicas = 2
         made.task.networks.add(target="n", addresses=addresses)
+
+    return change
+
+
+DIGITS = "0001" + "0" * 5000
+"""More than Python's int() takes."""
+
+
+def log_option(driver: str, name: str, before: str = "") -> Change:
+    def change(made: ServiceSpec) -> None:
+        made.task.log_driver.name = driver
+        made.task.log_driver.options[name] = before + DIGITS
 
     return change
 
@@ -138,6 +157,12 @@ BAD: list[tuple[Change, str]] = [
     (lambda s: setattr(s.rollback, "failure_action", UpdateConfig.ROLLBACK), "--rollback-failure"),
     (lambda s: s.task.placement.constraints.append("node.id=1"), "constraint"),
     (lambda s: s.task.placement.preferences.add(), "--placement-pref"),
+    (lambda s: s.task.container.secrets.add(secret_name="a", file={"uid": DIGITS}), "uid"),
+    (lambda s: s.task.container.configs.add(config_name="a", file={"gid": DIGITS}), "gid"),
+    (log_option("json-file", "max-file"), "--log-opt max-file: '00010000"),
+    (log_option("syslog", "syslog-facility"), "--log-opt syslog-facility: '0001"),
+    (log_option("syslog", "syslog-address", "udp://a:"), "the port from 1 to 65535"),
+    (lambda s: s.autoscale.CopyFrom(Autoscale(min=1, cpu_percent=9)), "need --replicas-max"),
     (both(lambda s: getattr(s, "global").SetInParent(),
           lambda s: setattr(s.task.placement, "max_replicas", 1)), "--replicas-max-per-node"),
     (lambda s: s.task.networks.add(target=""), "--network"),
@@ -307,6 +332,8 @@ def ipam(**fields: object) -> NetworkSpec:
          "-o parnet: not an option of macvlan; known: .*parent, macvlan_mode"),
         (network(driver={"options": {"mtu": "1400"}}),
          "-o mtu: not an option of overlay; known: com.docker.network.driver.mtu, encrypted"),
+        (network(driver={"options": {"com.docker.network.driver.mtu": DIGITS}}),
+         "is not a number from"),
         (network(driver={"name": "bridge"}, ingress=True), "--ingress: published ports need"),
         (network(driver={"name": "macvlan", "options": {"parent": "eth0"}}, config_from="base"),
          "leave them out"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.kernel import mounting
 from swarmlite.model import templates
+from swarmlite.model.numerals import decimal
 from swarmlite.proto.objects_pb2 import Config, Node, Secret, Task
 from swarmlite.proto.types_pb2 import FileTarget, Mount
 from swarmlite.storage import trees
@@ -122,9 +123,9 @@ def _write(path: Path, file: FileTarget, content: bytes, root: Path) -> None:
 def _id(text: str) -> int:
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise InvalidSpec(f"the owner of a secret or config is a number, not {text!r}")
-    return int(text)
+    if (number := decimal(text, 0, 2**31 - 1)) is None:
+        raise InvalidSpec(f"the owner of a secret or config is a number, not {text[:40]!r}")
+    return number
 
 
 def _expanded(data: bytes, templated: bool, context: templates.Context) -> bytes:

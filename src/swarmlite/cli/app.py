@@ -15,9 +15,11 @@ import click
 from swarmlite.cli.lazy import BadFlag, Failed, Misplaced
 from swarmlite.cli.root import root
 from swarmlite.errors import SwarmliteError
+from swarmlite.model.wording import one_line
 from swarmlite.stack.problems import Several
 
 FAILED, MISUSED, INTERRUPTED = 1, 125, 130
+LONGEST_WORD = 300
 
 
 def run(args: Sequence[str]) -> int:
@@ -126,5 +128,7 @@ def _wanted(ctx: click.Context | None) -> str:
 
 
 def _fail(line: str, status: int) -> int:
-    click.echo(" ".join(line.split()), err=True)
+    """One line: whatever a user or a file said is in it as text, and no longer than can be read."""
+    words = (w if len(w) <= LONGEST_WORD else f"{w[:100]}...{w[-100:]}" for w in line.split())
+    click.echo(one_line(" ".join(words)), err=True)
     return status

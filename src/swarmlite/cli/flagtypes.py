@@ -5,6 +5,7 @@ from __future__ import annotations
 from swarmlite.cli.lazy import parsed
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
+from swarmlite.model.numerals import decimal
 from swarmlite.model.signals import signal_number
 
 
@@ -20,9 +21,9 @@ def _swap(text: str) -> int:
 
 
 def _swappiness(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 100):
+    if (percent := decimal(text, 0, 100)) is None:
         raise InvalidSpec("expected a whole number from 0 to 100")
-    return int(text)
+    return percent
 
 
 FOREVER_S = 10 * 365 * 24 * 3600

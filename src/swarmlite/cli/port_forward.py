@@ -15,6 +15,7 @@ from swarmlite.cli.lazy import Command
 from swarmlite.cli.reaching import CHUNK_BYTES, connector
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import AlreadyExists, InvalidSpec, SwarmliteError
+from swarmlite.model.numerals import decimal
 from swarmlite.proto.control_pb2 import GetRequest, TunnelTo
 
 
@@ -69,9 +70,9 @@ def parse(text: str) -> Forward:
 
 
 def _port(word: str, text: str) -> int:
-    if not (word.isascii() and word.isdigit() and 0 < int(word) <= 65535):
-        raise InvalidSpec(f"{text!r}: expected [LOCAL_PORT:]PORT, each from 1 to 65535")
-    return int(word)
+    if (port := decimal(word, 1, 65535)) is None:
+        raise InvalidSpec(f"{text[:60]!r}: expected [LOCAL_PORT:]PORT, each from 1 to 65535")
+    return port
 
 
 def _listen(address: str, port: int) -> socket.socket:

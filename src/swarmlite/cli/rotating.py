@@ -11,7 +11,7 @@ import click
 
 from swarmlite.cli import client
 from swarmlite.cli.service import changing
-from swarmlite.cli.service.progress import converge
+from swarmlite.cli.service.progress import converge_all
 from swarmlite.cli.session import Session
 from swarmlite.errors import NotFound
 from swarmlite.proto.control_pb2 import ListRequest
@@ -41,8 +41,8 @@ def rotate(
     for service in client.call(session.control.ListServices, ListRequest()).services:
         if any(getattr(ref, f"{kind}_id") in old for ref in _references(service.spec, kind)):
             changed.append(_lead(session, service, kind, old, made))
-    for before in changed if wait else []:
-        converge(session, before.id, before=before)
+    if wait:
+        converge_all(session, [(before.id, before) for before in changed])
 
 
 def _all(session: Session, kind: Kind) -> Sequence[Any]:

@@ -17,6 +17,7 @@ from swarmlite import rpc
 from swarmlite.errors import Conflict, FailedPrecondition, InvalidSpec
 from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.request import Call
+from swarmlite.model.numerals import decimal
 from swarmlite.proto.control_pb2 import Filter
 from swarmlite.proto.types_pb2 import Version
 
@@ -81,11 +82,11 @@ def taken(found: list[Filter], key: str) -> tuple[list[str], list[Filter]]:
 def version(call: Call, what: str) -> Version:
     """`?version=N`, which an update must name. Raises InvalidSpec."""
     text = call.text("version")
-    if not (text.isascii() and text.isdigit() and int(text) < 2**64):
+    if (index := decimal(text, 0, 2**64 - 1)) is None:
         raise InvalidSpec(
             f"invalid {what} version '{text[:40]}': expected the number that was read"
         )
-    return Version(index=int(text))
+    return Version(index=index)
 
 
 def registry_auth(call: Call) -> str:

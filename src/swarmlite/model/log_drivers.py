@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import units
+from swarmlite.model.numerals import decimal
 
 MIB = 1 << 20
 _FACILITIES = (
@@ -135,9 +136,9 @@ def _file(options: Mapping[str, str], default: File, prefix: str = "") -> File:
             raise InvalidSpec(f"--log-opt {size}: must be positive")
     if count in options:
         text = options[count]
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= 1000):
+        if (files := decimal(text, 1, 1000)) is None:
             raise InvalidSpec(f"--log-opt {count}: {text[:20]!r} is not a number from 1 to 1000")
-        file = replace(file, max_files=int(text))
+        file = replace(file, max_files=files)
     key = f"{prefix}compress"
     compress = _flag(options, key, file.compress)
     if compress and file.max_files < 2:
@@ -196,11 +197,8 @@ def _syslog(options: Mapping[str, str]) -> Syslog:
     if any(key in options for key in _TLS):
         raise InvalidSpec("--log-opt syslog-tls-...: syslog over TLS is not supported")
     facility = options.get("syslog-facility", "daemon")
-    if facility in FACILITIES:
-        number = FACILITIES[facility]
-    elif facility.isascii() and facility.isdecimal() and int(facility[:3]) <= 23:
-        number = int(facility)
-    else:
+    number = FACILITIES.get(facility, decimal(facility, 0, 23))
+    if number is None:
         raise InvalidSpec(
             f"--log-opt syslog-facility: {facility[:20]!r}: expected a number from 0 to 23 or one "
             f"of {', '.join(FACILITIES)}"
@@ -228,9 +226,9 @@ def _address(text: str) -> Syslog:
             raise InvalidSpec(f"{where}: not an absolute path of at most 107 bytes")
         return Syslog(kind, path=rest)
     host, port = _host_port(rest.removesuffix("/"))
-    if not host or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 2**16):
+    if not host or (number := decimal(port, 1, 2**16 - 1)) is None:
         raise InvalidSpec(f"{where}: expected HOST:PORT, the port from 1 to 65535")
-    return Syslog(kind, host=host, port=int(port))
+    return Syslog(kind, host=host, port=number)
 
 
 def _host_port(text: str) -> tuple[str, str]:

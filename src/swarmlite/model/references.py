@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.numerals import decimal
 
 if TYPE_CHECKING:
     from swarmlite.proto.specs_pb2 import TaskSpec
@@ -166,7 +167,7 @@ def _split_domain(name: str) -> tuple[str, str]:
 
 def _valid_port(domain: str) -> bool:
     port = re.search(r":([0-9]+)$", domain)
-    return port is None or domain.endswith("]") or 0 < int(port.group(1)) < 65536
+    return port is None or domain.endswith("]") or decimal(port[1], 1, 65535) is not None
 
 
 def _why_bad_path(path: str) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.numerals import decimal
 
 MAX_WORD = 128
+MAX_COUNT = 2**53 - 1
 MAX_WORDS = 256
 MAX_LABELS = 128
 
@@ -53,4 +55,6 @@ def _one(text: str) -> tuple[str, str]:
     long = len(text) > MAX_WORD
     if not kind or not value or long or "," in value or not text.isprintable():
         raise InvalidSpec(f"{text[:60]!r}: expected KIND=COUNT or KIND=NAME, for example gpu=2")
+    if is_count(value) and decimal(value, 0, MAX_COUNT) is None:
+        raise InvalidSpec(f"{text[:60]!r}: a count is {MAX_COUNT} at most")
     return kind, value

@@ -10,7 +10,11 @@ import time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from swarmlite.model.numerals import decimal
 from swarmlite.model.units import parse_duration
+
+MAX_S = 253_402_300_799
+"""The last second of the year 9999: protobuf's last."""
 
 
 def set_now(stamp: Timestamp) -> None:
@@ -24,8 +28,9 @@ def until_ns(text: str) -> int:
     A UNIX time, an RFC 3339 time, or a duration before now. Raises InvalidSpec.
     """
     whole, dot, fraction = text.partition(".")
-    if whole.isdigit() and (not dot or fraction.isdigit()):
-        return int(whole) * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
+    exact = not dot or (fraction.isascii() and fraction.isdecimal())
+    if exact and (seconds := decimal(whole, 0, MAX_S)) is not None:
+        return seconds * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
     stamp = Timestamp()
     try:
         stamp.FromJsonString(text if text.endswith("Z") or "+" in text else f"{text}Z")

@@ -38,9 +38,7 @@ def parse_duration(text: str) -> int:
     if rest == "0":
         return 0
     total, position = Decimal(0), 0
-    for term in _TERM.finditer(rest):
-        if term.start() != position:
-            break
+    while term := _TERM.match(rest, position):  # a search would try each digit as a beginning
         total += Decimal(term[1]) * _NANOSECONDS[term[2]]
         position = term.end()
     if not rest or position != len(rest) or not rest.isprintable():

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.numerals import decimal
 
 PREFIX = "com.docker.network."
 NAME = f"{PREFIX}bridge.name"
@@ -86,6 +87,6 @@ def _mtu(options: Mapping[str, str]) -> int:
     value = options.get(MTU, "")
     if not value:
         return 0
-    if not (value.isascii() and value.isdecimal() and 68 <= int(value) <= 65535):
+    if (mtu := decimal(value, 68, 65535)) is None:
         raise InvalidSpec(f"-o {MTU}: {value[:20]!r} is not a number from 68 to 65535")
-    return int(value)
+    return mtu

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.numerals import decimal
 
 PORT = 2377
 _SIOCGIFADDR = 0x8915
@@ -50,9 +51,12 @@ def split(text: str, flag: str, default_port: int = PORT) -> tuple[str, int]:
         port = rest.removeprefix(":") or port
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidSpec(f"{flag}: {text!r} is not an address: expected IP[:PORT] or INTERFACE")
-    return host, int(port)
+    number = decimal(port, 1, 65535)
+    if not host or number is None:
+        raise InvalidSpec(
+            f"{flag}: {text[:60]!r} is not an address: expected IP[:PORT] or INTERFACE"
+        )
+    return host, number
 
 
 def join(host: str, port: int) -> str:

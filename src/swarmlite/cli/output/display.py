@@ -14,7 +14,7 @@ class Display:
 
     def __init__(self, out: TextIO | None = None, *, quiet: bool = False) -> None:
         self._out = out or sys.stdout
-        self._quiet = quiet
+        self.speaks = not quiet
         self.terminal = self._out.isatty()
         self._lines: dict[str, str] = {}
         self._drawn = 0
@@ -23,7 +23,7 @@ class Display:
         """These lines now say this; others stay as they are."""
         fresh = [(name, text) for name, text in lines if self._lines.get(name) != text]
         self._lines.update(lines)
-        if self._quiet or not fresh:
+        if not self.speaks or not fresh:
             return
         if self.terminal:
             self._redraw()
@@ -31,6 +31,11 @@ class Display:
             for name, text in fresh:
                 self._out.write(f"{name}: {text}\n".rstrip(" "))
         self._out.flush()
+
+    def speak(self) -> None:
+        """What was shown while it was quiet is seen from now on, and what follows."""
+        self.speaks, lines, self._lines = True, self._lines, {}
+        self.show(list(lines.items()))
 
     def forget(self, names: set[str]) -> None:
         """Take lines away, as when a service has fewer tasks now."""

@@ -12,6 +12,9 @@ from swarmlite.proto.objects_pb2 import Service
 from swarmlite.proto.specs_pb2 import ServiceSpec
 
 Change = Callable[[ServiceSpec], ServiceSpec]
+Touched = tuple[str, Service | None]
+"""The id of a service that was made or changed, and what it was before."""
+
 ATTEMPTS = 2
 
 

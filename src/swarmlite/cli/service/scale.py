@@ -8,7 +8,7 @@ import click
 
 from swarmlite.cli.lazy import Command, count, flag, parsed
 from swarmlite.cli.service import changing
-from swarmlite.cli.service.progress import converge
+from swarmlite.cli.service.progress import converge_all
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.proto.specs_pb2 import ServiceSpec
@@ -41,10 +41,8 @@ def command(session: Session, scales: tuple[tuple[str, int], ...], detach: bool)
             status = 1
         else:
             click.echo(f"{name} scaled to {replicas}")
-    for before in [] if detach else scaled:
-        if len(scaled) > 1:
-            click.echo(before.spec.annotations.name)
-        converge(session, before.id, before=before)
+    if not detach:
+        converge_all(session, [(before.id, before) for before in scaled])
     return status
 
 

@@ -109,4 +109,6 @@ def _variables_of_files(paths: tuple[str, ...]) -> list[str]:
             lines += small.read_env_file(Path(path))
         except InvalidSpec as error:
             raise InvalidSpec(f"--env-file {path}: {error}") from error
+        except OSError as error:
+            raise InvalidSpec(f"--env-file {path}: {error.strerror}") from error
     return small.environment(lines, dict(os.environ))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from swarmlite.cli.service import changing
-from swarmlite.cli.service.progress import converge
+from swarmlite.cli.service.progress import converge_all
 from swarmlite.cli.session import Session
 from swarmlite.errors import SwarmliteError
 from swarmlite.proto.specs_pb2 import ServiceSpec
@@ -31,6 +31,6 @@ def set_stopped(session: Session, names: Sequence[str], stopped: bool, *, wait: 
             status = 1
         else:
             click.echo(name)
-    for before in changed if wait else []:
-        converge(session, before.id, before=before)
+    if wait:
+        converge_all(session, [(before.id, before) for before in changed])
     return status

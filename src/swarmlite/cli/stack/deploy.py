@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from swarmlite.cli.lazy import Command, flag, one_of
+from swarmlite.cli.service.changing import Touched
 from swarmlite.cli.session import Session, pass_session
 from swarmlite.cli.stack import files
 from swarmlite.cli.stack.actions import Action
-from swarmlite.cli.stack.deployment import Deployment, Touched
+from swarmlite.cli.stack.deployment import Deployment
 from swarmlite.errors import SwarmliteError
 from swarmlite.stack.problems import Several
 
@@ -80,10 +81,9 @@ def command(session: Session, /, stack: str, paths: tuple[str, ...], **values: A
     touched = list(_carried_out(actions))
     if values["detach"]:
         return
-    from swarmlite.cli.service.progress import converge
+    from swarmlite.cli.service.progress import converge_all
 
-    for service_id, before in touched:
-        converge(session, service_id, quiet=values["quiet"], before=before)
+    converge_all(session, touched, quiet=values["quiet"])
 
 
 def _carried_out(actions: Iterable[Action]) -> Iterator[Touched]:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from swarmlite.cli import client
 from swarmlite.cli.image.pinning import pin
 from swarmlite.cli.service import changing
+from swarmlite.cli.service.changing import Touched
 from swarmlite.cli.session import Session
 from swarmlite.cli.stack import members
 from swarmlite.cli.stack.actions import Action
@@ -29,9 +30,6 @@ from swarmlite.proto.specs_pb2 import ServiceSpec
 from swarmlite.stack import plan
 from swarmlite.stack.load import Stack
 from swarmlite.stack.problems import Problems
-
-Touched = tuple[str, Service | None]
-"""The id of a service that was made or changed, and what it was before."""
 
 
 class Deployment:

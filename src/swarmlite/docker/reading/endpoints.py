@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swarmlite.docker.fields import Fields
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.numerals import decimal
 from swarmlite.proto.containers_pb2 import EndpointConfig
 from swarmlite.proto.types_pb2 import PortConfig
 
@@ -72,9 +73,9 @@ def port(name: str) -> tuple[int, PortConfig.Protocol.ValueType]:
 
 
 def _number(text: str, whole: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= MAX_PORT):
+    if (number := decimal(text, 0, MAX_PORT)) is None:
         raise InvalidSpec(f'invalid port specification: "{whole[:40]}"')
-    return int(text)
+    return number
 
 
 def exposed(config: Fields) -> list[str]:

@@ -12,6 +12,7 @@ from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call
 from swarmlite.gateway.streams.frames import content_type, frames
 from swarmlite.model.moments import moment
+from swarmlite.model.numerals import decimal
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.control_pb2 import LogOptions
 
@@ -35,7 +36,8 @@ def options(call: Call) -> LogOptions:
 
 def _tail(text: str) -> int:
     """A number of lines; all of them for anything else, as in Docker."""
-    return min(int(text), 2**31) if text.isascii() and text.isdecimal() else -1
+    lines = decimal(text, 0, 2**31)
+    return -1 if lines is None else lines
 
 
 async def logs(call: Call) -> web.StreamResponse:

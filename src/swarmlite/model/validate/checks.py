@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import templates
+from swarmlite.model.numerals import decimal
 from swarmlite.model.wording import one_line
 from swarmlite.proto.types_pb2 import Annotations
 
@@ -178,14 +179,14 @@ def host_port(where: str, value: str) -> str:
     Raises InvalidSpec for anything that is not IP:PORT, and for addresses that are not a host's.
     """
     host, _, port = value[:80].rpartition(":")
-    valid = port.isascii() and port.isdecimal() and 0 < int(port) < 65536
+    number = decimal(port, 1, 65535)
     try:
         parsed = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        valid = False
-    if not valid or parsed.is_unspecified or parsed.is_multicast or "%" in host:
+        number = None
+    if number is None or parsed.is_unspecified or parsed.is_multicast or "%" in host:
         raise InvalidSpec(f"{where}: {value[:60]!r}: expected IP:PORT of one host")
-    return f"[{parsed}]:{int(port)}" if parsed.version == 6 else f"{parsed}:{int(port)}"
+    return f"[{parsed}]:{number}" if parsed.version == 6 else f"{parsed}:{number}"
 
 
 def unique(where: str, values: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.image_sources import check_sources
+from swarmlite.model.numerals import decimal
 from swarmlite.model.references import HOST_GATEWAY, Reference
 from swarmlite.model.signals import signal_number
 from swarmlite.proto.specs_pb2 import ContainerSpec
@@ -138,11 +139,13 @@ def _name_resolution(spec: ContainerSpec) -> None:
             checks.host_name("--host", name)
     for address in spec.dns_config.nameservers:
         checks.address("--dns", address)
-    for where, values in (("--dns-search", spec.dns_config.search),
-                          ("--dns-option", spec.dns_config.options)):  # fmt: skip
+    for where, values, like in (
+        ("--dns-search", spec.dns_config.search, "a domain, such as example.com"),
+        ("--dns-option", spec.dns_config.options, "an option of resolv.conf, such as ndots:2"),
+    ):
         for value in values:
             if not re.fullmatch(r"[A-Za-z0-9_.:\-]{1,255}", value):
-                raise InvalidSpec(f"{where} {value[:60]!r}: blanks and odd characters are refused")
+                raise InvalidSpec(f"{where} {value[:60]!r}: expected {like}")
 
 
 def _health(spec: ContainerSpec) -> None:
@@ -185,7 +188,7 @@ def _file(kind: str, source: str, file: FileTarget, base: str) -> str:
     if mounts.normal(target) in ("/", "/run/secrets"):
         raise InvalidSpec(f"{where}: target: names no file")
     for what, value in (("uid", file.uid), ("gid", file.gid)):
-        if value and not (value.isascii() and value.isdecimal() and int(value) < 2**31):
+        if value and decimal(value, 0, 2**31 - 1) is None:
             raise InvalidSpec(f"{where}: {what} {value[:40]!r} is not a number")
     checks.between(f"{where}: mode", file.mode, 0, 0o7777)
     return mounts.normal(target)

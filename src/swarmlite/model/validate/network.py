@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import encryption, subnets
+from swarmlite.model.numerals import decimal
 from swarmlite.model.references import INGRESS_NETWORK, PREDEFINED_NETWORKS
 from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import IPAMConfig
@@ -82,7 +83,7 @@ def _encryption(spec: NetworkSpec) -> None:
 def _mtu(spec: NetworkSpec, least: int) -> None:
     for key in ("com.docker.network.driver.mtu",):
         value = spec.driver.options.get(key, "1450")
-        if not (value.isascii() and value.isdecimal() and least <= int(value) <= 65535):
+        if decimal(value, least, 65535) is None:
             raise InvalidSpec(f"-o {key}: {value[:20]!r} is not a number from {least} to 65535")
 
 

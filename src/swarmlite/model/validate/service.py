@@ -98,6 +98,10 @@ def _modes(spec: ServiceSpec) -> None:
 
 def _autoscale(spec: ServiceSpec) -> None:
     scale, resources = spec.autoscale, spec.task.resources
+    if not scale.max:
+        raise InvalidSpec(
+            "--replicas-min, --scale-cpu and --scale-memory need --replicas-max: how many at most"
+        )
     if spec.WhichOneof("mode") not in (None, "replicated"):
         raise InvalidSpec("--replicas-max: only a replicated service is scaled")
     checks.between("--replicas-min", scale.min, 1, MAX_REPLICAS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.model.encryption import is_encrypted
+from swarmlite.model.numerals import decimal
 from swarmlite.network import netns
 from swarmlite.network.drivers.overlay import Overlay, Peers
 from swarmlite.network.encryption import plan
@@ -200,6 +201,8 @@ def _mtu(network: Network, underlay: int) -> int:
         if is_encrypted(network):
             return underlay - plan.OVERHEAD - plan.VXLAN_OVERHEAD
         return underlay - VXLAN_OVERHEAD
-    if not asked.isdigit() or not 68 <= int(asked) <= 65485:
-        raise InvalidSpec(f"{MTU_OPTION}: {asked!r} is not an MTU; a number from 68 to 65485 is")
-    return int(asked)
+    if (mtu := decimal(asked, 68, 65485)) is None:
+        raise InvalidSpec(
+            f"{MTU_OPTION}: {asked[:20]!r} is not an MTU; a number from 68 to 65485 is"
+        )
+    return mtu

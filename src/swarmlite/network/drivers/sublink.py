@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarmlite.errors import FailedPrecondition
+from swarmlite.model.numerals import decimal
 from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import mac_text
 
@@ -94,10 +95,11 @@ class Sublink:
             return
         base, _, tag = name.rpartition(".")
         below = route.link_lookup(ifname=base) if base else []
-        if not below or not tag.isdecimal() or not 0 < int(tag) < 4095:
+        vlan = decimal(tag, 1, 4094)
+        if not below or vlan is None:
             raise FailedPrecondition(f"-o parent: this host has no interface {name}")
         with _needs(f"parent {name} needs VLAN interfaces, which this host's kernel lacks"):
-            route.link("add", ifname=name, kind="vlan", link=below[0], vlan_id=int(tag))
+            route.link("add", ifname=name, kind="vlan", link=below[0], vlan_id=vlan)
 
     def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
         """See Driver."""

@@ -9,6 +9,7 @@ from typing import Any
 from swarmlite.cli.flagtypes import BYTES, DURATION
 from swarmlite.cli.lazy import COUNT, parsed
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.numerals import decimal
 from swarmlite.model.units import duration
 from swarmlite.proto.containers_pb2 import ContainerConfig, ContainerRestartPolicy
 from swarmlite.proto.types_pb2 import HealthConfig, Platform
@@ -33,9 +34,10 @@ def restart_policy(value: str) -> ContainerRestartPolicy:
         raise InvalidSpec("expected no, on-failure[:MAX-RETRIES], always or unless-stopped")
     if colon and name != "on-failure":
         raise InvalidSpec("a number of retries can only be used with on-failure")
-    if colon and not (retries.isascii() and retries.isdigit() and int(retries) < 2**31):
+    counted = decimal(retries, 0, 2**31 - 1) if colon else 0
+    if counted is None:
         raise InvalidSpec("expected a whole number of retries, as on-failure:5")
-    return ContainerRestartPolicy(condition=condition, max_retries=int(retries or 0))
+    return ContainerRestartPolicy(condition=condition, max_retries=counted)
 
 
 def platform(value: str) -> Platform:

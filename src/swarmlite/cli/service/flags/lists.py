@@ -106,9 +106,11 @@ def _add_ports(spec: ServiceSpec, values: Sequence[list[Any]]) -> None:
 
 
 def _remove_ports(spec: ServiceSpec, texts: Sequence[str]) -> None:
-    gone = [port for text in texts for port in ports.parse(text)]
-    bad = [port for port in gone if port.published_port]
-    if bad:
+    try:
+        gone = [port for text in texts for port in ports.parse(text)]
+    except InvalidSpec as error:
+        raise InvalidSpec(f"--publish-rm: {error}") from error
+    if any(port.published_port for port in gone):
         raise InvalidSpec("--publish-rm names the target port: TARGET[/PROTOCOL]")
     keys = {(port.target_port, port.protocol) for port in gone}
     left = [p for p in spec.endpoint.ports if (p.target_port, p.protocol) not in keys]

@@ -91,8 +91,6 @@ def _autoscale(field: str) -> Callable[[ServiceSpec, int], None]:
         if field == "max" and not value:
             spec.ClearField("autoscale")
             return
-        if value >= 2**32:
-            raise InvalidSpec(f"--{field.replace('_', '-')}: {value} is too much")
         if not spec.HasField("autoscale"):
             spec.autoscale.min = 1
         setattr(spec.autoscale, field, value)
@@ -133,10 +131,14 @@ def _isolation(spec: ServiceSpec, value: str) -> None:
     spec.task.container.isolation = "" if value == "default" else value
 
 
-def _image_source(spec: ServiceSpec, value: str) -> None:
-    sources = [word.strip() for word in value.split(",")] if value else []
+def _sources(text: str) -> list[str]:
+    sources = [word.strip() for word in text.split(",")] if text else []
     check_sources(sources)
-    spec.task.container.pull_options.sources[:] = sources
+    return sources
+
+
+def _image_source(spec: ServiceSpec, value: list[str]) -> None:
+    spec.task.container.pull_options.sources[:] = value
 
 
 _CONTAINER = ContainerSpec.DESCRIPTOR.fields_by_name
@@ -189,6 +191,7 @@ SCALARS = [
     Scalar(
         ("--image-source",),
         _image_source,
+        parsed(_sources),
         help="Whom nodes ask for the image, in this order: peer, registry (peer,registry)",
     ),
     Scalar(("--isolation",), _isolation, help="Isolation mode; only default on Linux"),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from swarmlite.cli.lazy import flag
+from swarmlite.errors import InvalidSpec
 from swarmlite.proto.specs_pb2 import ServiceSpec
 
 
@@ -86,7 +87,11 @@ def apply_scalars(spec: ServiceSpec, rows: Sequence[Scalar], values: Mapping[str
     """Write what was given into `spec`; whether anything was. Raises InvalidSpec."""
     given = [row for row in rows if values.get(row.key) is not None]
     for row in given:
-        row.apply(spec, values[row.key])
+        try:
+            row.apply(spec, values[row.key])
+        except ValueError as error:  # more than a field of the spec holds
+            long = max(row.names, key=len)
+            raise InvalidSpec(f"{long}: {values[row.key]} is out of range") from error
     return bool(given)
 
 
