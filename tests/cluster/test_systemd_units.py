@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmlite.node.daemon import parse
+from swarmlite.node.flags import parse
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

@@ -182,8 +182,8 @@ def test_a_socket_of_another_node_is_linked_and_nothing_else_replaced(node: Node
 
 def test_tcp_without_tls_is_refused_unless_it_is_asked_for_by_its_name(tmp_path: Path) -> None:
     from swarmlite.errors import InvalidSpec
-    from swarmlite.node.daemon import parse
     from swarmlite.node.dockersocket import DockerSocket, options_of
+    from swarmlite.node.flags import parse
     from swarmlite.paths import Paths
 
     paths = Paths(tmp_path, tmp_path)
