@@ -12,6 +12,7 @@ from swarmlite.docker.networkfilters import matcher, prune_matcher
 from swarmlite.docker.reading import network as reading
 from swarmlite.docker.reading.volume import volume as wanted_volume
 from swarmlite.errors import InvalidSpec
+from swarmlite.model.names import endpoint_id
 from swarmlite.proto.control_pb2 import Filter
 from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
 from swarmlite.proto.types_pb2 import PortConfig, TaskState
@@ -180,6 +181,7 @@ def test_peers_and_services_say_who_is_on_a_network_of_the_swarm() -> None:
     web.endpoint.ports.add(target_port=80, published_port=8080, protocol=PortConfig.TCP)
     task = Task(id="t1", service_id="s1", node_id=nodes[0].id, slot=1)
     task.status.state = TaskState.TASK_STATE_RUNNING
+    task.status.container.container_id = "c1"
     task.networks.add(network_id="n1", addresses=["10.1.0.5/24"])
     ended = Task(id="t0", service_id="s1", node_id=nodes[1].id, slot=1)
     ended.networks.add(network_id="n1", addresses=["10.1.0.4/24"])
@@ -192,7 +194,7 @@ def test_peers_and_services_say_who_is_on_a_network_of_the_swarm() -> None:
     assert found["web"]["Tasks"] == [
         {
             "Name": "web.1.t1",
-            "EndpointID": "",
+            "EndpointID": endpoint_id("c1", "n1"),
             "EndpointIP": "10.1.0.5",
             "Info": {"Host IP": "10.0.0.1"},
         }

@@ -114,7 +114,7 @@ async def test_no_request_meets_a_task_that_left_and_nothing_is_left_of_it(world
     assert not late, "asked after they had left"
     for host in (one, two):
         await host.network.settled()
-        assert not await host.network._overlays.reconcile()
+        assert not await host.network._overlays.reconcile(host.network._sandboxes.ports)
 
     def more() -> dict[str, tuple[list[int], list[int]]]:
         """What there is more or less of than before, on each host."""

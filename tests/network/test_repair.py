@@ -7,16 +7,17 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from network_world import Host, World, resolve
 
 from swarmlite.network import nft
-from swarmlite.network.api import Sandbox, SandboxRequest
+from swarmlite.network.api import EndpointRequest, Sandbox, SandboxRequest
 from swarmlite.network.records import Records
 from swarmlite.paths import Paths
+from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import NetworkAttachment, PortConfig
 
 
@@ -210,39 +211,84 @@ async def test_the_sandboxes_of_a_killed_agent_are_adopted(world: World) -> None
     assert not client.netns.exists()
 
 
-async def test_the_way_out_of_a_container_that_is_gone_goes_before_its_last_connection(
+async def test_ports_of_a_container_that_is_gone_go_before_its_last_connection(
     world: World,
 ) -> None:
-    """Its peer is away, so the kernel would keep its namespace, and the veth, for two minutes."""
+    """On an overlay and on the way out. Its peer is away, so the kernel would keep its namespace,
+    and the veths, for two minutes.
+    """
     one, two = await world.add_host(), await world.add_host()
     net = world.network("front", 4097, "10.1.0.0/24")
     await world.task(one, "web0", (net, "10.1.0.10/24"), serve=80)
     stays = await world.task(two, "stays", (net, "10.1.0.11/24"))
     goes = await world.task(two, "goes", (net, "10.1.0.12/24"))
-    ports = {
-        name: two.network._sandboxes.record(name).egress_port for name in world.sandboxes
-        if name != "web0"
-    }  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *("nsenter", f"--net={goes.netns}", sys.executable, "-I", "-S", "-c", HOLDING),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"web0 10.1.0.12\n"
-    await two.arun("ip", "link", "set", "eth0", "down")
-    process.kill()
-    await process.wait()
-    await two.network.delete_sandbox("goes")
-    for _ in range(2):
-        await two.network.reconcile()
-    links = await two.arun("ip", "-o", "link")
-    assert (ports["stays"] in links, ports["goes"] in links) == (True, False)
+    records = [two.network._sandboxes.record(name) for name in ("stays", "goes")]
+    out, inner = zip(*((r.egress_port, r.attachments[0].port) for r in records), strict=True)
+    overlay = two.paths.netns_dir / f"net-{net.id}"
+
+    async def left() -> list[bool]:
+        shown = await two.arun("ip", "-o", "link")
+        shown_inside = await two.arun("ip", "-o", "link", netns=overlay)
+        return [*(name in shown for name in out), *(name in shown_inside for name in inner)]
+
+    async with hanging(two, "goes", goes, "10.1.0.10"):
+        assert await left() == [True, True, True, True]
+    await two.network.reconcile()
+    assert await left() == [True, True, True, True]
+    await two.network.reconcile()
+    assert await left() == [True, False, True, False]
     assert "eth1" in await two.arun("ip", "-o", "link", netns=stays.netns)
 
 
+async def test_an_address_on_a_bridge_is_free_before_its_last_connection(world: World) -> None:
+    """Nobody answers for it until another gets it, though its namespace lasts; its port goes."""
+    one, two = await world.add_host(), await world.add_host()
+    one.serve("tcp", 80, "far")
+    spec = NetworkSpec()
+    spec.annotations.name = "own"
+    spec.ipam.configs.add(subnet="10.9.0.0/24")
+    await two.network.networks.create(spec)
+    client = await world.container(two, "client", "own")
+    place = EndpointRequest("own", address="10.9.0.7")
+    goes = await world.container(two, "goes", place)
+    port = two.network._sandboxes.record("goes").attachments[0].port
+
+    async def answer() -> str:
+        await two.arun("ip", "neigh", "flush", "dev", "eth0", netns=client.netns)
+        return (await two.ask("tcp", "10.9.0.7", 80, netns=client.netns))[0]
+
+    async with hanging(two, "goes", goes, one.address):
+        assert await answer() == "error ConnectionRefusedError"
+    assert port in await two.arun("ip", "-o", "link")
+    assert await answer() == "error TimeoutError"
+    await world.container(two, "comes", place, serve=80)
+    assert await answer() == "comes 10.9.0.2"
+    for _ in range(2):
+        await two.network.reconcile()
+    assert port not in await two.arun("ip", "-o", "link")
+
+
+@contextlib.asynccontextmanager
+async def hanging(host: Host, name: str, sandbox: Sandbox, server: str) -> AsyncIterator[None]:
+    """Have a sandbox that holds a connection at first, and is let go of at the end while its host
+    is off the network.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *("nsenter", f"--net={sandbox.netns}", sys.executable, "-I", "-S", "-c", HOLDING, server),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline()
+    yield
+    await host.arun("ip", "link", "set", "eth0", "down")
+    process.kill()
+    await process.wait()
+    await host.network.delete_sandbox(name)
+
+
 HOLDING = """
-import socket, time
-held = socket.create_connection(("10.1.0.10", 80))
+import socket, sys, time
+held = socket.create_connection((sys.argv[1], 80))
 print(held.recv(100).decode().strip(), flush=True)
 time.sleep(600)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from swarmlite.docker.values import Json, word
+from swarmlite.model.names import endpoint_id, task_name
 from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
 from swarmlite.proto.types_pb2 import PortConfig, TaskState
 
@@ -47,8 +48,8 @@ def _service(
         "LocalLBIndex": 0,
         "Tasks": [
             {
-                "Name": f"{service.spec.annotations.name}.{task.slot or task.node_id}.{task.id}",
-                "EndpointID": "",
+                "Name": task_name(service.spec.annotations.name, task.slot, task.node_id, task.id),
+                "EndpointID": endpoint_id(task.status.container.container_id, network.id),
                 "EndpointIP": _place(task, network).partition("/")[0],
                 "Info": {"Host IP": hosts.get(task.node_id, "")},
             }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
 from swarmlite.engine.records import SHORT, Record
 from swarmlite.errors import FailedPrecondition, InvalidSpec, Unavailable
+from swarmlite.model.names import endpoint_id
 from swarmlite.network.api import (
     BRIDGE,
     CONTAINER,
@@ -148,7 +148,7 @@ def endpoint_state(
 ) -> EndpointState:
     """What `inspect` shows of a container's place on a network."""
     return EndpointState(
-        endpoint_id=hashlib.sha256(f"{container_id}/{info.network_id}".encode()).hexdigest(),
+        endpoint_id=endpoint_id(container_id, info.network_id),
         network_id=info.network_id,
         network_name=info.network_name,
         ipv4_address=info.address,

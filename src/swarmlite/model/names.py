@@ -1,6 +1,8 @@
-"""The names of tasks and containers, and the labels that tie a container to its task."""
+"""The names of tasks, containers and endpoints, and the labels that tie a container to its task."""
 
 from __future__ import annotations
+
+import hashlib
 
 from swarmlite.proto.objects_pb2 import Task
 
@@ -27,6 +29,11 @@ def full_task_name(task: Task) -> str:
 def container_name(task: Task) -> str:
     """The name of a task's container."""
     return full_task_name(task)
+
+
+def endpoint_id(container_id: str, network_id: str) -> str:
+    """The id of a container's place on a network, the same whoever is asked."""
+    return hashlib.sha256(f"{container_id}/{network_id}".encode()).hexdigest()
 
 
 def container_labels(task: Task) -> dict[str, str]:

@@ -10,17 +10,16 @@ import errno
 import ipaddress
 import random
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from swarmlite.errors import ResourceExhausted
 from swarmlite.network import ipam, ipv6, netlink, netns
+from swarmlite.network.claims import Claims, Unclaimed
 from swarmlite.network.netlink import PortFlags, mac_of
 
 BRIDGE = "swarmlite0"
-PORT_PREFIX = "sl"
-"""Of the names of its ports."""
 PORT = PortFlags(isolated=True, locked=True)
 _POOLS = [pool for pool in ipam.POOLS if not pool.startswith("172.17.")]
 """172.17.0.0/16 is for the network `bridge`."""
@@ -62,7 +61,7 @@ class Egress:
         self._lock = threading.RLock()
         self._netlink = netlink.Socket()
         self._ports: dict[str, EgressPort] = {}
-        self._lingering: set[str] = set()
+        self._unclaimed = Unclaimed()
         self._lack: ResourceExhausted | None = None
         found = self._find_subnet()
         self.subnet = found or self._choose(reserved)
@@ -236,8 +235,11 @@ class Egress:
         """The addresses, beside their own, that containers here are reached at."""
         return frozenset(extra for port in list(self._ports.values()) for extra in port.extra)
 
-    def reconcile(self) -> list[str]:
-        """Repair what differs; one line for each repair. Raises OSError."""
+    def reconcile(self, claims: Claims) -> list[str]:
+        """Repair what differs; one line for each repair; ports that nobody claims go.
+
+        Raises OSError.
+        """
         with self._lock:
             if not self._built:
                 return []
@@ -260,23 +262,8 @@ class Egress:
                     repairs.append(f"port {port.name} joined again")
                 messages += self._entries(port, link.index)
             self._netlink.send(messages)
-            self._let_go(links)
+            self._unclaimed.let_go(self._netlink, self.index, claims)
             return repairs
-
-    def _let_go(self, links: Mapping[str, netlink.Link]) -> None:
-        """Delete ports without a container, of which there were some at the last look already.
-
-        The kernel lets a namespace go once its last connection has ended: of a container that was
-        killed while its peer was away, two minutes later.
-        """
-        lingering = {
-            name
-            for name, link in links.items()
-            if link.master == self.index and name.startswith(PORT_PREFIX)
-        } - self._ports.keys()
-        gone = [netlink.delete_link(links[n].index) for n in lingering & self._lingering]
-        self._netlink.send(gone, ignore=[errno.ENODEV])
-        self._lingering = lingering
 
     def close(self) -> None:
         """Let go of the socket; the kernel's objects stay."""

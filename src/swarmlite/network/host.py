@@ -24,6 +24,7 @@ from swarmlite.network import (
     nft,
     users_rules,
 )
+from swarmlite.network.claims import Claims
 from swarmlite.network.drivers.overlay import Overlay
 from swarmlite.network.egress import BRIDGE, Egress, EgressPort
 from swarmlite.network.host_table import INGRESS, SANDBOX, SERVICE, BridgeRule, HostState
@@ -256,7 +257,7 @@ class HostWiring:
         return bool(self._stale)
 
     # repairs
-    async def reconcile(self, overlay: Overlay | None) -> list[str]:
+    async def reconcile(self, overlay: Overlay | None, claims: Claims) -> list[str]:
         """Repair what differs; one line for each repair. Raises OSError, FailedPrecondition."""
         if not self._prepared:
             return []
@@ -265,7 +266,7 @@ class HostWiring:
 
         def work() -> list[str]:
             netns.write_sysctl("ipv4/ip_forward", "1")
-            repairs = self.egress.reconcile()
+            repairs = self.egress.reconcile(claims)
             if overlay is not None:
                 self.ingress.reconcile(overlay, rules_changed=changed)
             return repairs

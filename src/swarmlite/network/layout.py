@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,8 @@ from swarmlite.network.api import (
     EndpointRequest,
     SandboxRequest,
 )
+from swarmlite.network.claims import port_name
 from swarmlite.network.dns.forward import host_search
-from swarmlite.network.egress import PORT_PREFIX
 from swarmlite.network.netlink import mac_bytes, mac_of, mac_text
 from swarmlite.network.networks import HostNetworks, predefined_id
 from swarmlite.network.state import AttachmentRecord, SandboxRecord, encode
@@ -129,9 +128,7 @@ def _own_stack(sandbox_id: str, request: SandboxRequest, known: Known) -> Sandbo
     return SandboxRecord(
         id=sandbox_id,
         attachments=tuple(places),
-        egress_port=""
-        if needs.host or not needs.egress
-        else f"{PORT_PREFIX}{secrets.token_hex(5)}",
+        egress_port="" if needs.host or not needs.egress else port_name(),
         ingress_addresses=tuple(ingress),
         internal=not needs.external,
         host=needs.host,
@@ -250,7 +247,7 @@ def _managed(attachment: NetworkAttachment, network: Network, number: int) -> At
     if network.spec.ingress:
         port = interface = ""
     else:
-        port, interface = f"p{secrets.token_hex(6)}", f"eth{number}"
+        port, interface = port_name(), f"eth{number}"
     own = ipaddress.ip_address(address)
     return AttachmentRecord(
         network_id=attachment.network_id,
@@ -308,7 +305,7 @@ def local_place(
         address=four[0],
         prefix=four[1],
         mac=_mac(endpoint.mac, four[0]),
-        port=f"{PORT_PREFIX}{secrets.token_hex(5)}",
+        port=port_name(),
         interface=f"eth{_free(places)}",
         local=True,
         internal=network.spec.internal,

@@ -457,21 +457,22 @@ class NodeNetwork:
             self._resizing = True
             self._local.mtu, self._overlays.mtu = min(self._host.mtu, 9000), self._host.mtu
         self._exhaustion = await self._threads.run(self._connections.look)
-        for line in await self._local.reconcile():
+        claims = self._sandboxes.ports
+        for line in await self._local.reconcile(claims):
             log.warning("network repaired: %s", line)
         if not self._informed or self._doubts():
             patient = self._informed or time.monotonic() < self._silent_until
             # Loaded by us, for plain containers; or ports of what is gone have been open for long.
             if not self._host.rules.lost or (self._host.stale and not patient):
-                for line in await self._host.reconcile(None):
+                for line in await self._host.reconcile(None, claims):
                     log.warning("network repaired: %s", line)
             return
-        for line in await self._overlays.reconcile():
+        for line in await self._overlays.reconcile(claims):
             log.warning("network repaired: %s", line)
         await self._ingress()
         network = self._view.ingress()
         overlay = self._overlays.held(network.id) if network else None
-        for line in await self._host.reconcile(overlay):
+        for line in await self._host.reconcile(overlay, claims):
             log.warning("network repaired: %s", line)
         if self._resizing:
             await self._sandboxes.resize()

@@ -120,6 +120,11 @@ class Sandboxes:
             if held.record.ingress_addresses or any(not p.local for p in held.record.attachments)
         ]
 
+    def ports(self) -> set[str]:
+        """See claims.Claims; from any thread."""
+        records = [held.record for held in list(self._held.values())]
+        return {port for r in records for port in (r.egress_port, *(a.port for a in r.attachments))}
+
     def record(self, sandbox_id: str) -> SandboxRecord:
         """What is known of one. Raises NotFound."""
         held = self._held.get(sandbox_id)

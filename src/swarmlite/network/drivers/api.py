@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from swarmlite.network.claims import Claims
+
 NEXT_HOP6 = "fe80::1"
 NEXT_HOP_MAC = bytes.fromhex("02534c000001")
 """Who leads IPv6 on, on every overlay: its own bridge."""
@@ -44,8 +46,11 @@ class Driver(Protocol):
     def detach(self, port: str) -> None:
         """Forget a place; its interface goes with the sandbox's namespace. Safe to repeat."""
 
-    def reconcile(self) -> list[str]:
-        """Repair what differs from what was made; one line for each repair. Raises OSError."""
+    def reconcile(self, claims: Claims) -> list[str]:
+        """Repair what differs from what was made; one line for each repair. Raises OSError.
+
+        Ports that nobody claims go.
+        """
 
     def close(self) -> None:
         """Let go of descriptors; what is in the kernel stays."""

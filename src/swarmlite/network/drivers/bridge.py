@@ -7,6 +7,7 @@ speak to each other as on a switch. What may be forwarded and what is masquerade
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import random
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from swarmlite.errors import FailedPrecondition, ResourceExhausted
 from swarmlite.network import ipv6, netlink, netns
+from swarmlite.network.claims import Claims, Unclaimed
 from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import PortFlags
 
@@ -48,6 +50,7 @@ class Bridge:
         self.shape = shape
         self._lock = threading.RLock()
         self._plugs: dict[str, Plug] = {}
+        self._unclaimed = Unclaimed()
         # Where bridges call netfilter (br_netfilter), the way to one's own published port by
         # IPv6 is one frame that is turned round in the bridge; by IPv4 the host routes it.
         six = bool(shape.gateway6)
@@ -127,9 +130,12 @@ class Bridge:
     def detach(self, port: str) -> None:
         """See Driver."""
         with self._lock:
-            self._plugs.pop(port, None)
+            if self._plugs.pop(port, None) is not None:
+                # While its namespace lasts it would answer for an address that another gets.
+                with contextlib.suppress(OSError):
+                    self._netlink.send([netlink.close_port(self._netlink.index(port))])
 
-    def reconcile(self) -> list[str]:
+    def reconcile(self, claims: Claims) -> list[str]:
         """See Driver."""
         with self._lock:
             links = self._netlink.links()
@@ -146,6 +152,7 @@ class Bridge:
                     messages.append(netlink.set_port(link.index, self._flags))
                     repairs.append(f"port {name} joined again")
             self._netlink.send(messages)
+            self._unclaimed.let_go(self._netlink, self.index, claims)
             return repairs
 
     def close(self) -> None:

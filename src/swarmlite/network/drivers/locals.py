@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network import ipam, options
+from swarmlite.network.claims import Claims
 from swarmlite.network.drivers import bridge, sublink
 from swarmlite.network.drivers.api import Driver
 from swarmlite.network.drivers.bridge import Bridge, BridgeShape
@@ -78,12 +79,12 @@ class LocalDrivers:
             shape = shape_of(network, self.mtu)
             await self._threads.run(lambda: remove(shape))
 
-    async def reconcile(self) -> list[str]:
+    async def reconcile(self, claims: Claims) -> list[str]:
         """Repair all; one line for each repair. Raises OSError, FailedPrecondition."""
         repairs = []
         for network_id, driver in list(self._drivers.items()):
             name = self._get(network_id).spec.annotations.name
-            for line in await self._threads.run(driver.reconcile):
+            for line in await self._threads.run(lambda d=driver: d.reconcile(claims)):  # type: ignore[misc]
                 repairs.append(f"network {name}: {line}")
         return repairs
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network import netlink, netns, nft
+from swarmlite.network.claims import Claims, Unclaimed
 from swarmlite.network.drivers.api import NEXT_HOP_MAC, Plug
 from swarmlite.network.netlink import PortFlags
 
@@ -90,6 +91,7 @@ class Overlay:
         self._ports: dict[str, Port] = {}
         self._peers = Peers()
         self._generation = -1
+        self._unclaimed = Unclaimed()
         self._lock = threading.RLock()
         self._adopted = netns.is_pinned(pin)
         if self._adopted:
@@ -318,10 +320,11 @@ class Overlay:
         ]
         return messages
 
-    def reconcile(self) -> list[str]:
-        """Repair what differs from what was set; one line for each repair. Raises OSError."""
+    def reconcile(self, claims: Claims) -> list[str]:
+        """See Driver."""
         with self._lock:
             repairs = self._reconcile_links()
+            self._unclaimed.let_go(self._netlink, self.bridge, claims)
             changes = self._reconcile_peers()
             if changes:
                 repairs.append(f"{changes} forwarding or neighbour entries set again")

@@ -12,6 +12,7 @@ from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.model.encryption import is_encrypted
 from swarmlite.model.numerals import decimal
 from swarmlite.network import netns
+from swarmlite.network.claims import Claims
 from swarmlite.network.drivers.overlay import Overlay, Peers
 from swarmlite.network.encryption import plan
 from swarmlite.network.encryption.wiring import Encrypting
@@ -160,7 +161,7 @@ class Overlays:
         overlay = self._overlays.get(network_id)
         return overlay.mtu if overlay is not None else None
 
-    async def reconcile(self) -> list[str]:
+    async def reconcile(self, claims: Claims) -> list[str]:
         """Repair all; one line for each repair. Raises OSError, FailedPrecondition."""
         repairs = []
         if changed := await self._encrypt(needed=bool(self._encrypted)):
@@ -168,7 +169,7 @@ class Overlays:
         for network_id, overlay in list(self._overlays.items()):
             if (network := self._view.networks.get(network_id)) is not None:
                 overlay.mtu = _mtu(network, self.mtu)
-            for line in await self._threads.run(overlay.reconcile):
+            for line in await self._threads.run(lambda o=overlay: o.reconcile(claims)):  # type: ignore[misc]
                 repairs.append(f"network {network_id}: {line}")
         return repairs
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.model.numerals import decimal
+from swarmlite.network.claims import Claims
 from swarmlite.network.drivers.api import Plug
 from swarmlite.network.netlink import mac_text
 
@@ -127,7 +128,7 @@ class Sublink:
     def detach(self, port: str) -> None:
         """See Driver."""
 
-    def reconcile(self) -> list[str]:
+    def reconcile(self, claims: Claims) -> list[str]:
         """See Driver. What hung on a parent that was deleted is gone with it."""
         return [f"{self.shape.interface} made again"] if self._build() else []
 

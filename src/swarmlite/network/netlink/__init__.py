@@ -29,6 +29,7 @@ from swarmlite.network.netlink.constants import (
 )
 from swarmlite.network.netlink.links import (
     PortFlags,
+    close_port,
     delete_link,
     make_bridge,
     make_link,
@@ -66,6 +67,7 @@ __all__ = [
     "address_bytes",
     "attribute",
     "attributes",
+    "close_port",
     "delete_address",
     "delete_link",
     "delete_route",

@@ -11,6 +11,8 @@ from swarmlite.network.netlink.attributes import Message, address_bytes, attribu
 from swarmlite.network.netlink.attributes import u8, u32  # isort: skip
 from swarmlite.network.netlink.constants import (
     ADDR_GEN_MODE_NONE,
+    AF_BRIDGE,
+    BR_STATE_DISABLED,
     CREATE,
     DELLINK,
     EXCLUSIVE,
@@ -26,6 +28,7 @@ from swarmlite.network.netlink.constants import (
     IFLA_BRPORT_MODE,
     IFLA_BRPORT_NEIGH_SUPPRESS,
     IFLA_BRPORT_PROXYARP,
+    IFLA_BRPORT_STATE,
     IFLA_BRPORT_UNICAST_FLOOD,
     IFLA_IFNAME,
     IFLA_INET6_ADDR_GEN_MODE,
@@ -37,6 +40,7 @@ from swarmlite.network.netlink.constants import (
     IFLA_MASTER,
     IFLA_MTU,
     IFLA_NET_NS_FD,
+    IFLA_PROTINFO,
     IFLA_VXLAN_ID,
     IFLA_VXLAN_LEARNING,
     IFLA_VXLAN_LOCAL,
@@ -45,6 +49,7 @@ from swarmlite.network.netlink.constants import (
     IFLA_VXLAN_TTL,
     NESTED,
     NEWLINK,
+    SETLINK,
     VETH_INFO_PEER,
 )
 
@@ -156,6 +161,15 @@ def set_port(link: str | int, flags: PortFlags) -> Message:
     )
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_SLAVE_KIND, "bridge"), data)
     return NEWLINK, 0, link_head(index) + name + info
+
+
+def close_port(index: int) -> Message:
+    """Have a bridge take and give no frame by one of its ports any more.
+
+    Said by the bridge's own message: after a link's the kernel opens a port with a carrier again.
+    """
+    state = nested(IFLA_PROTINFO, u8(IFLA_BRPORT_STATE, BR_STATE_DISABLED))
+    return SETLINK, 0, struct.pack("=BxHiII", AF_BRIDGE, 0, index, 0, 0) + state
 
 
 def set_link(
