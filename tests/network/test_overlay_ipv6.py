@@ -150,8 +150,8 @@ def test_rules_need_no_names_that_only_a_file_of_the_host_has(rules: str) -> Non
         pytest.skip("needs root: a mount namespace")
     subnet = ipaddress.IPv4Network("172.18.0.0/16")
     text = {
-        "overlay": overlay._GUARD % {"elements": "", "elements6": ""},
-        "host": host_table.table(subnet, 4789, (2377, 2378)).load(Members()),
+        "overlay": overlay._GUARD % {"vxlan": 1, "elements": "", "elements6": ""},
+        "host": host_table.table(subnet, 4789, (2377, 2378), "192.0.2.1").load(Members()),
         "host6": host_table.table6(ipv6.egress_subnet(subnet), 4789, (2377, 2378)).load(Members()),
     }[rules]
     hide = "mount --bind /dev/null /etc/protocols && mount --bind /dev/null /etc/services"

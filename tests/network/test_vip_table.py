@@ -45,7 +45,7 @@ table ip swarmlite-sandbox {
   }
   chain unbalanced {
     type filter hook output priority 0; policy accept;
-    ip daddr @vips goto refuse
+    ct state != established ip daddr @vips goto refuse
   }
 }
 """

@@ -87,7 +87,9 @@ class HostWiring:
                 )
                 self.egress.expect(port)
             self.ports.hold(record.id, record.outer_addresses, record.ports())
-        self._table = host_table.table(self.egress.subnet, self._vxlan_port, self._control_ports)
+        self._table = host_table.table(
+            self.egress.subnet, self._vxlan_port, self._control_ports, self._addr
+        )
         self._table6 = host_table.table6(self.egress.subnet6, self._vxlan_port, self._control_ports)
         if any(not record.host for record in adopted):
             await self.prepare()

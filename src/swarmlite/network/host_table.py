@@ -31,12 +31,15 @@ METADATA6 = ("fd00:ec2::254", "fd20:ce::254")
 those of Azure and Alibaba; by IPv6 Amazon's and Google's. Names are asked for there too."""
 PROTOCOLS = {PortConfig.TCP: "tcp", PortConfig.UDP: "udp", PortConfig.SCTP: "sctp"}
 
+# Each packet between nodes meets the sets that have a size: with one, the kernel takes a table for
+# them that costs half as much as the one that grows.
 _SKELETON = """
-  set peers { type ipv4_addr; }
+  set peers { type ipv4_addr; size 16384; }
   set nodes { type ipv4_addr; }
   set sources { type ether_addr . ipv4_addr; }
   set local_tasks { type ipv4_addr; }
   set containers { type ifname; }
+  set inside { type ifname; size 1024; }
   set published { type inet_proto . inet_service; }
   map balance { type inet_proto . inet_service : verdict; }
   map balance_at { type ipv4_addr . inet_proto . inet_service : verdict; }
@@ -46,17 +49,25 @@ _SKELETON = """
 
   chain early {
     type filter hook prerouting priority -300; policy accept;
-    udp dport %(vxlan)d fib daddr type local ip saddr != @peers drop
-    iifname { "%(egress)s", "%(ingress)s" } ip daddr 127.0.0.0/8 drop
-    iifname @containers ip daddr 127.0.0.0/8 drop
+    udp dport %(vxlan)d ip daddr %(data_path)s notrack accept
+    iifname @inside goto early_inside
+  }
+  chain early_inside {
+    ip daddr 127.0.0.0/8 drop
     iifname "%(egress)s" ether saddr . ip saddr != @sources drop
+  }
+  chain tunnelling {
+    type filter hook output priority -300; policy accept;
+    udp dport %(vxlan)d ip saddr %(data_path)s notrack
   }
   chain marking {
     type filter hook prerouting priority -150; policy accept;
-    iifname "%(ingress)s" ct state new ct mark set ether saddr map @peer_marks
-    ct mark & %(mask)#x != %(mark)#x return
-    iifname "%(ingress)s" ct direction original meta mark set ct mark
-    iifname "%(egress)s" ct direction reply meta mark set ct mark
+    iifname "%(ingress)s" goto entering
+    iifname "%(egress)s" ct mark & %(mask)#x == %(mark)#x ct direction reply meta mark set ct mark
+  }
+  chain entering {
+    ct state new ct mark set ether saddr map @peer_marks
+    ct mark & %(mask)#x == %(mark)#x ct direction original meta mark set ct mark
   }
   chain arriving {
     type nat hook prerouting priority -100; policy accept;
@@ -93,16 +104,23 @@ _SKELETON = """
   }
   chain input {
     type filter hook input priority 0; policy accept;
-    iifname "%(ingress)s" icmp type echo-request limit rate 50/second accept
-    iifname "%(ingress)s" ct state != { established, related } drop
-    iifname "%(egress)s" goto from_container
-    iifname @containers goto from_container
+    udp dport %(vxlan)d goto tunnel
+    iifname @inside goto from_inside
     meta mark %(forwarder)#x accept
     %(foreign_loopback)s accept
     meta l4proto . th dport @published ct state new ct status & dnat != dnat goto refuse
   }
+  chain tunnel {
+    iifname @inside drop
+    ip saddr @peers accept
+    drop
+  }
+  chain from_inside {
+    iifname != "%(ingress)s" goto from_container
+    icmp type echo-request limit rate 50/second accept
+    ct state != { established, related } drop
+  }
   chain from_container {
-    udp dport %(vxlan)d drop
     tcp dport { %(control)s } reject with tcp reset
     meta l4proto . th dport @published ct state new ct status & dnat != dnat goto refuse
   }
@@ -137,6 +155,7 @@ _SKELETON6 = """
   set sources { type ether_addr . ipv6_addr; }
   set local_tasks { type ipv6_addr; }
   set containers { type ifname; }
+  set inside { type ifname; size 1024; }
   set published { type inet_proto . inet_service; }
   map balance { type inet_proto . inet_service : verdict; }
   map balance_at { type ipv6_addr . inet_proto . inet_service : verdict; }
@@ -146,16 +165,20 @@ _SKELETON6 = """
 
   chain early {
     type filter hook prerouting priority -300; policy accept;
-    iifname { "%(egress)s", "%(ingress)s" } ip6 daddr ::1 drop
-    iifname @containers ip6 daddr ::1 drop
+    iifname @inside goto early_inside
+  }
+  chain early_inside {
+    ip6 daddr ::1 drop
     iifname "%(egress)s" ether saddr . ip6 saddr != @sources drop
   }
   chain marking {
     type filter hook prerouting priority -150; policy accept;
-    iifname "%(ingress)s" ct state new ct mark set ether saddr map @peer_marks
-    ct mark & %(mask)#x != %(mark)#x return
-    iifname "%(ingress)s" ct direction original meta mark set ct mark
-    iifname "%(egress)s" ct direction reply meta mark set ct mark
+    iifname "%(ingress)s" goto entering
+    iifname "%(egress)s" ct mark & %(mask)#x == %(mark)#x ct direction reply meta mark set ct mark
+  }
+  chain entering {
+    ct state new ct mark set ether saddr map @peer_marks
+    ct mark & %(mask)#x == %(mark)#x ct direction original meta mark set ct mark
   }
   chain arriving {
     type nat hook prerouting priority -100; policy accept;
@@ -190,11 +213,13 @@ _SKELETON6 = """
   }
   chain input {
     type filter hook input priority 0; policy accept;
-    iifname "%(ingress)s" ct state != { established, related } drop
-    iifname "%(egress)s" goto from_container
-    iifname @containers goto from_container
+    iifname @inside goto from_inside
     meta mark %(forwarder)#x accept
     meta l4proto . th dport @published ct state new ct status & dnat != dnat goto refuse
+  }
+  chain from_inside {
+    iifname != "%(ingress)s" goto from_container
+    ct state != { established, related } drop
   }
   chain from_container {
     udp dport %(vxlan)d drop
@@ -227,9 +252,18 @@ _SKELETON6 = """
 """
 
 
-def table(subnet: ipaddress.IPv4Network, vxlan_port: int, control_ports: Sequence[int]) -> Table:
-    """The host's table for an egress subnet."""
-    values = _values(subnet, vxlan_port, control_ports)
+def table(
+    subnet: ipaddress.IPv4Network,
+    vxlan_port: int,
+    control_ports: Sequence[int],
+    data_path_addr: str,
+) -> Table:
+    """The host's table for an egress subnet.
+
+    What goes between nodes in tunnels is not tracked: each of their streams would have an entry,
+    and each packet be looked up, for nothing.
+    """
+    values = _values(subnet, vxlan_port, control_ports) | {"data_path": data_path_addr}
     # The mesh leaves alone what listens on a loopback address of its own, as a host's resolver.
     values["foreign_loopback"] = "ip daddr != 127.0.0.1 ip daddr 127.0.0.0/8"
     return Table("ip swarmlite", _SKELETON % values)
@@ -342,7 +376,8 @@ def members(
             "nodes": state.peers | {a for a in state.nodes if ":" not in a},
             "sources": state.sources,
             "local_tasks": state.local_tasks,
-            "containers": frozenset(f'"{bridge.interface}"' for bridge in state.bridges),
+            "containers": (containers := _names(b.interface for b in state.bridges)),
+            "inside": containers | _INSIDE,
         },
         maps={
             "balance": {},
@@ -356,7 +391,8 @@ def members(
             "nodes": frozenset(a for a in state.nodes if ":" in a),
             "sources": state.sources6,
             "local_tasks": frozenset(map(ipv6.ingress_address, state.local_tasks)),
-            "containers": frozenset(f'"{b.interface}"' for b in state.bridges if b.subnet6),
+            "containers": (containers := _names(b.interface for b in state.bridges if b.subnet6)),
+            "inside": containers | _INSIDE,
         },
         maps={"balance": {}, "balance_at": {}, "peer_marks": found.maps["peer_marks"]},
         chains=_bridge_chains([b for b in state.bridges if b.subnet6], "ip6"),
@@ -389,6 +425,14 @@ def members(
     found.sets["published"] = frozenset(published)
     found6.sets["published"] = frozenset(published6)
     return found, found6, targets
+
+
+def _names(interfaces: Iterable[str]) -> frozenset[str]:
+    return frozenset(f'"{name}"' for name in interfaces)
+
+
+_INSIDE = _names((EGRESS, INGRESS))
+"""With the bridges, all that containers' packets arrive by."""
 
 
 def _merged(ports: Sequence[HostPort]) -> list[tuple[str, int, str]]:

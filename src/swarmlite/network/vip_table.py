@@ -12,7 +12,8 @@ it:
         ip daddr 127.0.0.11 goto resolver
         ip saddr 127.0.0.11 goto resolver }
       chain output { type nat hook output priority -100; ip daddr vmap @balance }
-      chain unbalanced { type filter hook output priority 0; ip daddr @vips goto refuse }
+      chain unbalanced { type filter hook output priority 0;
+        ct state != established ip daddr @vips goto refuse }
       chain refuse { ip protocol tcp reject with tcp reset; reject with icmp port-unreachable }
     }
 """
@@ -153,7 +154,7 @@ def _skeleton() -> tuple[Message, ...]:
         # drains would no longer be tracked: they would be refused.
         table.rule(
             "unbalanced",
-            netfilter.tracked(),
+            netfilter.not_established(),
             to,
             netfilter.in_set("vips", _VIPS),
             netfilter.goto("refuse"),
@@ -179,7 +180,7 @@ def _skeleton6() -> tuple[Message, ...]:
         table.rule("output", to, netfilter.verdict_of("balance", _BALANCE6)),
         table.rule(
             "unbalanced",
-            netfilter.tracked(),
+            netfilter.not_established(),
             to,
             netfilter.in_set("vips", _VIPS6),
             netfilter.goto("refuse"),

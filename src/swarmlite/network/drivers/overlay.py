@@ -31,11 +31,11 @@ VXLAN_PORT = PortFlags(neigh_suppress=True)
 _GUARD = """table bridge swarmlite
 delete table bridge swarmlite
 table bridge swarmlite {
-  set local { type ether_addr . ipv4_addr; %(elements)s }
-  set local6 { type ether_addr . ipv6_addr; %(elements6)s }
+  set local { type ether_addr . ipv4_addr; size 2048; %(elements)s }
+  set local6 { type ether_addr . ipv6_addr; size 2048; %(elements6)s }
   chain containers {
     type filter hook prerouting priority -300; policy drop;
-    iifname "vx0" accept
+    iif %(vxlan)d accept
     ether type ip ether saddr . ip saddr @local accept
     ether type ip6 meta l4proto icmpv6 icmpv6 type 133-137 drop
     ether type ip6 ether saddr . ip6 saddr @local6 accept
@@ -122,6 +122,7 @@ class Overlay:
             self._netlink.send([netlink.make_bridge(BRIDGE, self.mtu, NEXT_HOP_MAC)])
         if VXLAN not in links:
             self._make_vxlan()
+            self._generation = -1  # the guard is to know it by its number
         links = self._netlink.links()
         self.bridge, self.vxlan = links[BRIDGE].index, links[VXLAN].index
         # The namespace is ours only, so are the indexes in it.
@@ -260,6 +261,7 @@ class Overlay:
         """Load the whole guard again. The host's own port is trusted."""
         locked = [port for port in self._ports.values() if port.flags.locked]
         text = _GUARD % {
+            "vxlan": self.vxlan,
             "elements": _elements((port.mac, port.address) for port in locked),
             "elements6": _elements((p.mac, p.address6) for p in locked if p.address6),
         }

@@ -41,6 +41,7 @@ _CHECKSUMS = {socket.IPPROTO_UDP: 6, socket.IPPROTO_TCP: 16}
 _REGISTER = 1
 _VERDICT = 0
 _GOTO, _L4PROTO = -4, 16
+_ESTABLISHED = 2
 _INTEGER_TYPE, _VERDICT_TYPE = 4, 0xFFFFFF00
 _ADDRESS_TYPES = {socket.AF_INET: (7, 4), socket.AF_INET6: (8, 16)}
 """By family: the type of a set's addresses, and their length."""
@@ -180,12 +181,16 @@ def write_port(place: tuple[int, int], kind: int, port: int) -> bytes:
     return _expression("immediate", value) + _expression("payload", values + _number(8, 0))
 
 
-def tracked() -> bytes:
-    """Load the connection's state: as long as a rule does, connections are tracked.
+def not_established() -> bytes:
+    """Go on with the rule only for what is part of no connection that stands.
 
-    The kernel stops it with the last rule that needs it, also for connections that stand.
+    As long as a rule asks, connections are tracked: the kernel stops it with the last rule that
+    needs it, also for connections that stand.
     """
-    return _expression("ct", _number(2, 0) + _number(1, _REGISTER))
+    state = _expression("ct", _number(2, 0) + _number(1, _REGISTER))
+    return state + _expression(
+        "cmp", _number(1, _REGISTER) + _number(2, 1) + _value(3, struct.pack("=I", _ESTABLISHED))
+    )
 
 
 def untracked() -> bytes:
