@@ -123,7 +123,13 @@ class NodeNetwork:
             self._resolvers,
             self._spares,
         )
-        self.checks = Checks(self._threads, self._view, self._overlays, vxlan_port=vxlan_port)
+        self.checks = Checks(
+            self._threads,
+            self._view,
+            self._overlays,
+            self._sandboxes.ports,
+            vxlan_port=vxlan_port,
+        )
         """Of networks, between this node and others."""
         self._known = layout.Known(
             self._view, self.networks, self._sandboxes.record, self._sandboxes.used
@@ -241,6 +247,7 @@ class NodeNetwork:
         if self._doubt_until:
             self._end_of_doubt()
             touched.networks |= self._view.networks.keys()
+            touched.peers |= self._view.networks.keys()
             touched.ingress = True
         self._take(touched)
 
@@ -258,6 +265,7 @@ class NodeNetwork:
             self._informed = True
             self._sandboxes.inform()
             touched.networks |= self._view.networks.keys()
+            touched.peers |= self._view.networks.keys()
             touched.ingress = True
         if touched:
             self._resolvers.zones.forget(touched.networks)
@@ -269,8 +277,8 @@ class NodeNetwork:
     def preshare(self, key: bytes) -> None:
         """Take the managers' key for encrypted networks; the kernel has it soon."""
         if self.encrypting.preshare(key) and self._informed:  # the first word touches all anyway
-            networks = self._view.networks.values()
-            self._take(Touched(networks={n.id for n in networks if is_encrypted(n)}))
+            concerned = {n.id for n in self._view.networks.values() if is_encrypted(n)}
+            self._take(Touched(networks=concerned, peers=set(concerned)))
 
     async def settled(self) -> None:
         """Until the kernel has what is known so far."""

@@ -43,7 +43,9 @@ class Touched:
     """What a batch of changes makes stale."""
 
     networks: set[str] = field(default_factory=set)
-    """Peers, neighbours, names or backends on these changed."""
+    """Names or backends on these changed, or what follows."""
+    peers: set[str] = field(default_factory=set)
+    """On these, which addresses there are, or where they are."""
     services: set[str] = field(default_factory=set)
     """Services whose VIPs, ports or backends changed."""
     gone: set[tuple[str, str]] = field(default_factory=set)
@@ -57,6 +59,7 @@ class Touched:
     def merge(self, other: Touched) -> None:
         """Add what `other` names."""
         self.networks |= other.networks
+        self.peers |= other.peers
         self.services |= other.services
         self.gone |= other.gone
         self.ingress |= other.ingress
@@ -69,8 +72,9 @@ class View:
         self.node_id = node_id
         self.version = 0
         """Another one whenever anything may have changed."""
-        self._nodes_version = -1
-        self._nodes_known: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        self._peers: dict[str, int] = {}
+        self._node_addresses: dict[str, int] = {}
+        self._nodes_known: tuple[frozenset[str], frozenset[str]] | None = None
         self.networks: dict[str, Network] = {}
         self.services: dict[str, VirtualService] = {}
         self._endpoints: dict[str, Endpoint] = {}
@@ -129,6 +133,7 @@ class View:
         else:
             self.networks[network.id] = network
         touched.networks.add(network.id)
+        touched.peers.add(network.id)
         touched.ingress |= network.spec.ingress or (old is not None and old.spec.ingress)
 
     def _endpoint(self, endpoint: Endpoint, remove: bool, touched: Touched) -> None:
@@ -138,6 +143,8 @@ class View:
         for known in (old, endpoint):
             if known is not None:
                 self._backends.pop((known.network_id, known.service_id), None)
+        if old is None or remove or _place(old) != _place(endpoint):
+            touched.peers |= {known.network_id for known in (old, endpoint) if known is not None}
         if old is not None:
             self._forget(old)
             self._touch(old, touched)
@@ -147,6 +154,7 @@ class View:
         if remove:
             return
         self._endpoints[endpoint.id] = endpoint
+        self._count(endpoint, 1)
         self._by_network.setdefault(endpoint.network_id, {})[endpoint.id] = endpoint
         if endpoint.service_id:
             key = (endpoint.network_id, endpoint.service_id)
@@ -156,12 +164,23 @@ class View:
 
     def _forget(self, old: Endpoint) -> None:
         del self._endpoints[old.id]
+        self._count(old, -1)
         del self._by_network[old.network_id][old.id]
         if old.service_id:
             key = (old.network_id, old.service_id)
             self._by_service[key].pop(old.id, None)
             if not self._by_service[key]:
                 del self._by_service[key]
+
+    def _count(self, endpoint: Endpoint, by: int) -> None:
+        """Of the endpoints that name each address of a node: none is looked for among all."""
+        own = [endpoint.node_addr] if endpoint.node_addr else []
+        for counts, addresses in ((self._peers, own), (self._node_addresses, endpoint.node_addrs)):
+            for address in addresses:
+                counts[address] = counts.get(address, 0) + by
+                if not counts[address]:
+                    del counts[address]
+        self._nodes_known = None
 
     def _touch(self, endpoint: Endpoint, touched: Touched) -> None:
         touched.networks.add(endpoint.network_id)
@@ -241,19 +260,27 @@ class View:
         return self._of_nodes()[1]
 
     def _of_nodes(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Looked for among all endpoints once a version, and not at each start of a container."""
-        if self._nodes_version != self.version:
-            endpoints = self._endpoints.values()
-            self._nodes_known = (
-                frozenset(e.node_addr for e in endpoints if e.node_addr),
-                frozenset(address for e in endpoints for address in e.node_addrs),
-            )
-            self._nodes_version = self.version
+        if self._nodes_known is None:
+            self._nodes_known = frozenset(self._peers), frozenset(self._node_addresses)
         return self._nodes_known
 
     def own_endpoint(self, network_id: str) -> Endpoint | None:
         """This node's own place on a network."""
         return self._by_network.get(network_id, {}).get(f"{network_id}/node/{self.node_id}")
+
+
+def _place(endpoint: Endpoint) -> tuple[object, ...]:
+    """What other hosts' kernels are told of an endpoint."""
+    return (
+        endpoint.network_id,
+        endpoint.addr,
+        endpoint.addr6,
+        endpoint.mac,
+        endpoint.node_id,
+        endpoint.node_addr,
+        endpoint.node_key,
+        endpoint.node_key_port,
+    )
 
 
 def _networks_of(service: VirtualService) -> set[str]:

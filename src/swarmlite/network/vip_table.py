@@ -23,6 +23,7 @@ from __future__ import annotations
 import functools
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from swarmlite.network import netns
 from swarmlite.network.load_balancer import chain_name
@@ -64,13 +65,12 @@ def change(old: Vips, wanted: Vips, *, start: int) -> list[Message]:
 
     IPv6 has a table of its own, which is there as long as there are VIPs of it.
     """
-    old4, old6 = _apart(old)
-    wanted4, wanted6 = _apart(wanted)
-    messages = _change(_TABLE, old4, wanted4, start, _FIRST)
-    if not wanted6:
-        return [*messages, *([_TABLE6.delete_table()] if old6 else [])]
-    made = [] if old6 else _skeleton6()
-    return [*messages, *made, *_change(_TABLE6, old6, wanted6, start, _FIRST6)]
+    steps = _steps(old, wanted)
+    messages = _change(_TABLE, steps.four, start, _FIRST)
+    if not steps.has6:
+        return [*messages, *([_TABLE6.delete_table()] if steps.had6 else [])]
+    made = [] if steps.had6 else _skeleton6()
+    return [*messages, *made, *_change(_TABLE6, steps.six, start, _FIRST6)]
 
 
 def older() -> tuple[list[Message], list[Message]]:
@@ -85,6 +85,51 @@ def older() -> tuple[list[Message], list[Message]]:
     )
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What differs between the VIPs of one family."""
+
+    gone: Sequence[str]
+    new: Sequence[str]
+    changed: Sequence[tuple[str, Sequence[str]]]
+    """With the new ones."""
+
+    @classmethod
+    def between(cls, old: Vips, wanted: Vips) -> _Step:
+        changed = [item for item in wanted.items() if old.get(item[0]) != item[1]]
+        return cls(
+            [vip for vip in old if vip not in wanted],
+            [vip for vip, _ in changed if vip not in old],
+            changed,
+        )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """From one state of all VIPs, which nobody changes, to another."""
+
+    old: Vips
+    wanted: Vips
+    four: _Step
+    six: _Step
+    had6: bool
+    has6: bool
+
+
+_last: _Steps | None = None
+
+
+def _steps(old: Vips, wanted: Vips) -> _Steps:
+    """All sandboxes on the same networks take the same step: it is looked for once."""
+    global _last
+    known = _last
+    if known is None or known.old is not old or known.wanted is not wanted:
+        (old4, old6), (wanted4, wanted6) = _apart(old), _apart(wanted)
+        four, six = _Step.between(old4, wanted4), _Step.between(old6, wanted6)
+        _last = known = _Steps(old, wanted, four, six, bool(old6), bool(wanted6))
+    return known
+
+
 def _apart(vips: Vips) -> tuple[Vips, Vips]:
     """The VIPs of IPv4, and those of IPv6."""
     six = {vip: backends for vip, backends in vips.items() if ":" in vip}
@@ -93,24 +138,19 @@ def _apart(vips: Vips) -> tuple[Vips, Vips]:
     return {vip: backends for vip, backends in vips.items() if vip not in six}, six
 
 
-def _change(
-    table: netfilter.Packer, old: Vips, wanted: Vips, start: int, number: int
-) -> list[Message]:
-    gone = [vip for vip in old if vip not in wanted]
-    new = [vip for vip in wanted if vip not in old]
+def _change(table: netfilter.Packer, step: _Step, start: int, number: int) -> list[Message]:
+    gone, new = step.gone, set(step.new)
     messages = [*table.remove("balance", gone), *table.remove("vips", gone)]
-    for vip, backends in wanted.items():
-        if vip in old and old[vip] == backends:
-            continue
+    for vip, backends in step.changed:
         chain = chain_name(vip)
-        messages.append(table.flush(chain) if vip in old else table.chain(chain))
+        messages.append(table.chain(chain) if vip in new else table.flush(chain))
         messages += _in_turn(table, chain, backends, start, number)
         number += 1
     for vip in gone:
         chain = chain_name(vip)
         messages += [table.flush(chain), table.delete_chain(chain)]
-    messages += table.add_gotos("balance", ((vip, chain_name(vip)) for vip in new))
-    return [*messages, *table.add_addresses("vips", new)]
+    messages += table.add_gotos("balance", ((vip, chain_name(vip)) for vip in step.new))
+    return [*messages, *table.add_addresses("vips", step.new)]
 
 
 def _in_turn(

@@ -10,6 +10,7 @@ from typing import Any
 from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.model.encryption import is_encrypted
 from swarmlite.network.checking.check import Order, check
+from swarmlite.network.claims import Claims
 from swarmlite.network.drivers.overlays import Overlays
 from swarmlite.network.encryption.plan import inner_address
 from swarmlite.network.netns import Threads
@@ -21,10 +22,10 @@ class Checks:
     """Any number of them side by side; one event loop's."""
 
     def __init__(
-        self, threads: Threads, view: View, overlays: Overlays, *, vxlan_port: int
+        self, threads: Threads, view: View, overlays: Overlays, claims: Claims, *, vxlan_port: int
     ) -> None:
         self._threads, self._view, self._overlays = threads, view, overlays
-        self._vxlan_port = vxlan_port
+        self._claims, self._vxlan_port = claims, vxlan_port
         self._tasks: set[asyncio.Task[Any]] = set()
         """In which somebody checks a network: `close` ends them."""
 
@@ -48,7 +49,7 @@ class Checks:
             inside = ((node.node_id, _inner(node.addr)) for node in nodes)
             nodes = [NetworkPeer(node_id=node_id, addr=addr) for node_id, addr in inside if addr]
         overlay = await self._overlays.get(network_id)
-        repairs = await self._threads.run(overlay.reconcile)
+        repairs = await self._threads.run(lambda: overlay.reconcile(self._claims))
         order = Order(check_id, self._view.node_id, nodes, self._vxlan_port)
         task = asyncio.current_task()
         assert task is not None

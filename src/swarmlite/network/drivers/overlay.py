@@ -300,27 +300,23 @@ class Overlay:
     ) -> list[netlink.Message]:
         local = {address for port in self._ports.values() for address in port.addresses}
         local_macs = {port.mac for port in self._ports.values()}
-        messages = [
-            netlink.forward(self.vxlan, mac, to=to, delete=True)
-            for mac, to in forwards.items()
-            if mac not in wanted.forwards and mac not in local_macs
+        # The kernel of a host with thousands of them: what differs is found without a look at each.
+        gone_macs = forwards.keys() - wanted.forwards.keys() - local_macs
+        gone = neighbours.keys() - wanted.neighbours.keys() - local
+        return [
+            *(netlink.forward(self.vxlan, m, to=forwards[m], delete=True) for m in gone_macs),
+            *(netlink.neighbour(self.bridge, a, neighbours[a], delete=True) for a in gone),
+            *(
+                netlink.forward(self.vxlan, mac, to=to)
+                for mac, to in wanted.forwards.items() - forwards.items()
+                if mac not in local_macs
+            ),
+            *(
+                netlink.neighbour(self.bridge, address, mac)
+                for address, mac in wanted.neighbours.items() - neighbours.items()
+                if address not in local
+            ),
         ]
-        messages += [
-            netlink.neighbour(self.bridge, address, mac, delete=True)
-            for address, mac in neighbours.items()
-            if address not in wanted.neighbours and address not in local
-        ]
-        messages += [
-            netlink.forward(self.vxlan, mac, to=to)
-            for mac, to in wanted.forwards.items()
-            if forwards.get(mac) != to and mac not in local_macs
-        ]
-        messages += [
-            netlink.neighbour(self.bridge, address, mac)
-            for address, mac in wanted.neighbours.items()
-            if neighbours.get(address) != mac and address not in local
-        ]
-        return messages
 
     def reconcile(self, claims: Claims) -> list[str]:
         """See Driver."""

@@ -44,6 +44,8 @@ class Overlays:
         self._overlays: dict[str, Overlay] = {}
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._swept = False
+        self._stale: set[str] = set()
+        """Networks whose peers are not yet what the view says."""
         self._encrypted: set[str] = set()
         """Networks that are held and encrypted: their tunnels must not outlive the device."""
         self._failure: Exception | None = None
@@ -129,18 +131,26 @@ class Overlays:
 
     async def flush(self, touched: Touched, in_use: Collection[str]) -> None:
         """Tell the kernel of endpoints elsewhere; take away what nobody knows or uses."""
-        if any(is_encrypted(self._view.networks.get(n)) for n in touched.networks):
+        if any(is_encrypted(self._view.networks.get(n)) for n in touched.peers):
             await self._encrypt()
-        for network_id in touched.networks:
-            overlay = self._overlays.get(network_id)
-            if overlay is None or self._view.is_ingress(network_id):
-                continue
-            if network_id in self._view.networks:
-                peers = self._peers(network_id)
-                await self._threads.run(lambda o=overlay, p=peers: o.set_peers(p))  # type: ignore[misc]
+        self._stale |= touched.peers
+        while self._stale:
+            await self._tell_peers(self._stale.pop())
         for network_id in {*self._overlays, *self._left_behind()}:
             if network_id not in self._view.networks and network_id not in in_use:
                 await self._drop(network_id)
+
+    async def _tell_peers(self, network_id: str) -> None:
+        overlay = self._overlays.get(network_id)
+        unknown = network_id not in self._view.networks
+        if overlay is None or unknown or self._view.is_ingress(network_id):
+            return
+        peers = self._peers(network_id)
+        try:
+            await self._threads.run(lambda: overlay.set_peers(peers))
+        except BaseException:
+            self._stale.add(network_id)
+            raise
 
     def _left_behind(self) -> list[str]:
         """Networks that an earlier process pinned, once: nothing else pins any behind our back."""
