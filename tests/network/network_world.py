@@ -547,3 +547,29 @@ async def first_sctp_packet(
             sending.kill()
         await sending.wait()
     return heard.split()
+
+
+@contextlib.asynccontextmanager
+async def hanging(host: Host, name: str, sandbox: Sandbox, server: str) -> AsyncIterator[None]:
+    """Have a sandbox that holds a connection at first, and is let go of at the end while its host
+    is off the network.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *("nsenter", f"--net={sandbox.netns}", sys.executable, "-I", "-S", "-c", HOLDING, server),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline()
+    yield
+    await host.arun("ip", "link", "set", "eth0", "down")
+    process.kill()
+    await process.wait()
+    await host.network.delete_sandbox(name)
+
+
+HOLDING = """
+import socket, sys, time
+held = socket.create_connection((sys.argv[1], 80))
+print(held.recv(100).decode().strip(), flush=True)
+time.sleep(600)
+"""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from network_world import Host, World, resolve
+from network_world import Host, World, hanging, resolve
 
 from swarmlite.network import nft
 from swarmlite.network.api import EndpointRequest, Sandbox, SandboxRequest
@@ -266,32 +265,6 @@ async def test_an_address_on_a_bridge_is_free_before_its_last_connection(world: 
     for _ in range(2):
         await two.network.reconcile()
     assert port not in await two.arun("ip", "-o", "link")
-
-
-@contextlib.asynccontextmanager
-async def hanging(host: Host, name: str, sandbox: Sandbox, server: str) -> AsyncIterator[None]:
-    """Have a sandbox that holds a connection at first, and is let go of at the end while its host
-    is off the network.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *("nsenter", f"--net={sandbox.netns}", sys.executable, "-I", "-S", "-c", HOLDING, server),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline()
-    yield
-    await host.arun("ip", "link", "set", "eth0", "down")
-    process.kill()
-    await process.wait()
-    await host.network.delete_sandbox(name)
-
-
-HOLDING = """
-import socket, sys, time
-held = socket.create_connection((sys.argv[1], 80))
-print(held.recv(100).decode().strip(), flush=True)
-time.sleep(600)
-"""
 
 
 async def test_teardown_leaves_nothing(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from network_world import Host, World, resolve
+from network_world import Host, World, hanging, resolve
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network.api import EndpointRequest
@@ -61,6 +61,21 @@ async def test_containers_are_hosts_of_the_lan(world: World, driver: str) -> Non
     await one.network.delete_sandbox("web")
     await one.network.networks.remove("lan")
     assert "eth0" in await one.arun("ip", "link")
+
+
+async def test_an_address_of_the_lan_is_free_before_its_last_connection(world: World) -> None:
+    """Its namespace lasts; the interface does not, or no second could have the same MAC."""
+    if reason := await lacking(world, "macvlan"):
+        pytest.skip(reason)
+    one, two = world.hosts[0], await world.add_host()
+    two.serve("tcp", 80, "far")
+    place = EndpointRequest("lan", address="192.168.77.200")
+    goes = await world.container(one, "goes", place)
+    async with hanging(one, "goes", goes, two.address):
+        pass
+    await one.arun("ip", "link", "set", "eth0", "up")
+    await world.container(one, "comes", place, serve=80)
+    assert await two.ask("tcp", "192.168.77.200", 80) == ["comes 192.168.77.2"]
 
 
 async def test_a_vlan_is_made_as_parent_and_goes_with_its_network(world: World) -> None:

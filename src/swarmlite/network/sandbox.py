@@ -129,6 +129,15 @@ class SandboxWiring:
         finally:
             channel.close()
 
+    def take_away(self, interfaces: Sequence[str]) -> None:
+        """Delete interfaces; safe where they are not there. Raises OSError."""
+        with netns.inside(self.namespace, self._host):
+            channel = netlink.Socket()
+        try:
+            channel.send([netlink.delete_link(i) for i in interfaces], ignore=[errno.ENODEV])
+        finally:
+            channel.close()
+
     def resize(self, sizes: Mapping[str, int]) -> None:
         """Give interfaces (by name) other sizes. Raises OSError."""
         with netns.inside(self.namespace, self._host):

@@ -499,11 +499,14 @@ class Sandboxes:
             await self._resolvers.drop(record.id)
         except SwarmliteError as error:
             log.error("sandbox %s: its DNS sockets stay held: %s", record.id, error)
-        drivers = {a.port: driver for a in record.attachments if (driver := self._held_driver(a))}
+        places = [(a, driver) for a in record.attachments if (driver := self._held_driver(a))]
+        own = [place.interface for place, driver in places if driver.inside]
 
         def work() -> None:
-            for port, driver in drivers.items():
-                driver.detach(port)
+            for place, driver in places:
+                driver.detach(place.port)
+            if own and held.wiring is not None:
+                held.wiring.take_away(own)
             self._host.egress.detach(record.egress_port)
             netns.unpin(self._directory / record.id)
             if held.wiring is not None:

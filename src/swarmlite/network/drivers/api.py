@@ -33,6 +33,12 @@ class Driver(Protocol):
     Making one makes its kernel objects or takes up those that are there.
     """
 
+    @property
+    def inside(self) -> bool:
+        """Whether a place is its sandbox's interface only, which is to be taken away there: what
+        others may have next would else be in use for as long as the namespace lasts.
+        """
+
     def attach(self, plug: Plug, *, namespace: int, index: int) -> None:
         """Put an interface, down and without addresses, into `namespace`.
 

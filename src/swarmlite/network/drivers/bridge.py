@@ -45,6 +45,8 @@ class BridgeShape:
 class Bridge:
     """See Driver."""
 
+    inside = False
+
     def __init__(self, shape: BridgeShape) -> None:
         """Make or take up the bridge. Raises OSError, FailedPrecondition."""
         self.shape = shape

@@ -74,6 +74,8 @@ class Peers:
 class Overlay:
     """The kernel objects of one network. Synchronous; on threads of `netns.Threads` only."""
 
+    inside = False
+
     def __init__(
         self,
         pin: Path,

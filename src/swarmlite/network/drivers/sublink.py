@@ -67,6 +67,8 @@ def _needs(what: str) -> Iterator[None]:
 class Sublink:
     """See Driver."""
 
+    inside = True
+
     def __init__(self, shape: SublinkShape) -> None:
         """Find or make the parent. Raises FailedPrecondition, OSError."""
         self.shape = shape
