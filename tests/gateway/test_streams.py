@@ -449,3 +449,14 @@ def test_no_descriptors_of_execs_are_left(host: RawHost) -> None:
             go("/nothing/there")
         # A channel of gRPC or a parked child may come or go; thirty execs held ninety.
         until(lambda: all(now <= was + 8 for now, was in zip(held(), before, strict=True)))
+
+
+def test_an_exec_s_terminal_has_the_size_that_its_start_says(host: RawHost) -> None:
+    with container(host) as identity:
+        config = {"Cmd": ["stty", "size"], "Tty": True, "AttachStdout": True}
+        for version, expected in (("1.42", b"17 91"), ("1.41", b"0 0")):
+            made = host.api("POST", f"/containers/{identity}/exec", config, version=version).json
+            body = {"Tty": True, "ConsoleSize": [17, 91]}
+            path = f"/v{version}/exec/{made['Id']}/start"
+            with host.hijack(path, body) as stream:
+                assert stream.raw().strip() == expected

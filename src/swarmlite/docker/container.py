@@ -49,6 +49,15 @@ def inspect(value: Container, *, size: bool = False) -> Json:
     return result
 
 
+def asked_mac(value: Container) -> str:
+    """The MAC address that was asked for on the network of its mode."""
+    mode = value.config.network_mode
+    bridge = ("", "default", "bridge")
+    names = bridge if mode in bridge else (mode,)
+    asked = (place.mac_address for place in value.config.networks if place.network in names)
+    return next(asked, "")
+
+
 def state(value: ContainerState) -> Json:
     """State, with Health where there is a check."""
     status = value.status

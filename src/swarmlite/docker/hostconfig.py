@@ -114,7 +114,7 @@ def resources(value: ContainerResources) -> Json:
         if value.HasField("memory_swappiness")
         else None,
         "OomKillDisable": value.oom_kill_disable,
-        "PidsLimit": value.pids_limit or None,
+        "PidsLimit": value.pids_limit if value.pids_limit > 0 else None,
         "CpuCount": 0,
         "CpuPercent": 0,
         "IOMaximumIOps": 0,

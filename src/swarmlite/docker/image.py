@@ -70,6 +70,18 @@ def inspect(value: ImageDetails) -> Json:
     }
 
 
+def without_empty(shown: Json) -> Json:
+    """As versions since 1.52 leave out what is empty. Changes it in place."""
+    for key in ("Parent", "Comment", "DockerVersion", "Author"):
+        if not shown[key]:
+            del shown[key]
+    config = shown["Config"]
+    for key in ("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "User", "Volumes", "WorkingDir"):
+        if not config.get(key):
+            config.pop(key, None)
+    return shown
+
+
 def _configuration(text: bytes) -> Json:
     try:
         return _mapping(json.loads(text or b"{}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarmlite.docker import container, ports
 from swarmlite.docker.statuses import status
 from swarmlite.docker.values import Json
-from swarmlite.proto.containers_pb2 import Container, ContainerState
+from swarmlite.proto.containers_pb2 import Container, ContainerState, Health
 from swarmlite.proto.types_pb2 import PortConfig
 
 _ALIVE = (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING)
@@ -29,6 +29,7 @@ def lasting(value: Container, *, size: bool = False) -> Json:
         "Ports": _ports(value) if value.state.status in _ALIVE else [],
         "Labels": dict(sorted(value.labels.items())),
         "State": container.state_word(value.state),
+        "Health": _health(value.state.health),
         "HostConfig": {
             "NetworkMode": config.network_mode or "default",
             **({"Annotations": dict(config.annotations)} if config.annotations else {}),
@@ -45,6 +46,13 @@ def lasting(value: Container, *, size: bool = False) -> Json:
         result["SizeRw"] = value.size_rw_bytes
         result["SizeRootFs"] = value.size_root_fs_bytes
     return result
+
+
+def _health(value: Health) -> Json:
+    return {
+        "Status": Health.Status.Name(value.status).lower(),
+        "FailingStreak": value.failing_streak,
+    }
 
 
 def _ports(value: Container) -> list[Json]:

@@ -120,6 +120,8 @@ class Gateway:
 
     async def _handled(self, request: web.BaseRequest) -> web.StreamResponse:
         version, path = self._version(request.rel_url.raw_path)
+        if request.method == "OPTIONS":
+            return web.Response()
         for method, pattern, handler in routes(path.lstrip("/").partition("/")[0]):
             if method == request.method and (found := pattern.fullmatch(path)):
                 params = {name: unquote(text) for name, text in found.groupdict().items()}

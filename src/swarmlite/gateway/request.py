@@ -27,6 +27,10 @@ MAX_HEAD_BYTES = 1 << 20
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of a JSON body; archives are streams, and are not counted."""
 _FALSE = ("", "0", "no", "false", "none")
+_STRICT = {
+    **dict.fromkeys(("", "0", "f", "F", "false", "False", "FALSE"), False),
+    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
+}
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
@@ -62,6 +66,13 @@ class Call:
         """A boolean, as Go's server reads it."""
         value = self.http.query.get(name)
         return default if value is None else value.strip().lower() not in _FALSE
+
+    def strict_flag(self, name: str) -> bool:
+        """One that says true or false, as the swarm's endpoints read it. Raises InvalidSpec."""
+        value = self.http.query.get(name, "")
+        if value not in _STRICT:
+            raise InvalidSpec(f"invalid value for {name}: {value[:40]}")
+        return _STRICT[value]
 
     def number(self, name: str, default: int | None = None) -> int | None:
         """A whole number; the default when it is absent or empty. Raises InvalidSpec."""
@@ -102,7 +113,7 @@ class Call:
         if not data.strip():
             return None
         sent_as = self.http.headers.get("Content-Type", "")
-        if sent_as and self.http.content_type not in ("application/json", "text/json"):
+        if self.http.content_type not in ("application/json", "text/json"):
             raise InvalidSpec(
                 f"unsupported Content-Type header ({sent_as}): must be 'application/json'"
             )

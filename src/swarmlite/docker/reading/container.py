@@ -85,8 +85,12 @@ def _networks(body: Fields, made: ContainerConfig) -> None:
     if links or mac:
         first = _first(made)
         first.links.extend(links)
-        if mac and not first.mac_address:
-            first.mac_address = mac
+        if mac and first.mac_address not in ("", mac):
+            raise InvalidSpec(
+                "the container-wide MAC address must match the endpoint-specific MAC address for"
+                " the main network, or be left empty"
+            )
+        first.mac_address = mac or first.mac_address
 
 
 def _first(made: ContainerConfig) -> EndpointConfig:
@@ -115,8 +119,15 @@ def exec_config(container: str, body: Fields) -> ExecConfig:
     )
     detach_keys.parse(made.detach_keys or detach_keys.DEFAULT)
     if not made.command:
-        raise InvalidSpec("no exec command specified")
-    size = body.items("ConsoleSize")
-    if len(size) == 2 and all(isinstance(n, int) and 0 <= n < 2**16 for n in size):
+        raise InvalidSpec("No exec command specified")
+    if size := console_size(body):
         made.console_height, made.console_width = size
     return made
+
+
+def console_size(body: Fields) -> tuple[int, int] | None:
+    """ConsoleSize of an exec, [height, width]; None for none and for what is no size."""
+    size = body.items("ConsoleSize")
+    if len(size) == 2 and all(isinstance(n, int) and 0 <= n < 2**16 for n in size):
+        return size[0], size[1]
+    return None

@@ -15,6 +15,10 @@ MAX_PORT = 65535
 def endpoint(network: str, fields: Fields) -> EndpointConfig:
     """One of NetworkingConfig.EndpointsConfig, or a connect's EndpointConfig."""
     addresses = fields.object("IPAMConfig")
+    if fields.number("GwPriority"):
+        raise fields.wrong(
+            "GwPriority", "is not supported: the first network of a container is its way out"
+        )
     return EndpointConfig(
         network=network,
         aliases=fields.texts("Aliases"),

@@ -62,6 +62,19 @@ def resources(fields: Fields) -> ContainerResources:
     return made
 
 
+def changes(fields: Fields, minor: int) -> ContainerResources:
+    """The limits of an update, of a client of 1.`minor`. Raises InvalidSpec."""
+    made = resources(fields)
+    if minor < 40:
+        made.ClearField("pids_limit")
+    elif fields.has("PidsLimit") and made.pids_limit <= 0:
+        made.pids_limit = -1  # zero says here what it does not say in a creation: no limit
+    if minor < 55:
+        for name, _ in _THROTTLES.values():
+            made.ClearField(name)  # type: ignore[arg-type]
+    return made
+
+
 def _set(message: Any, name: str, value: int, fields: Fields, key: str) -> None:
     try:
         setattr(message, name, value)

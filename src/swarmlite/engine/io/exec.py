@@ -176,6 +176,14 @@ class Execs:
         """The id of the container that it is for. Raises NotFound."""
         return self._get(exec_id).container_id
 
+    def sized(self, exec_id: str, size: Any) -> None:
+        """The terminal's [height, width] when it begins. Raises NotFound, InvalidSpec."""
+        config = self._get(exec_id).config
+        try:
+            config.console_height, config.console_width = size
+        except (TypeError, ValueError) as error:
+            raise InvalidSpec(f"exec: {str(size)[:40]} is not a size of a terminal") from error
+
     def resize(self, exec_id: str, height: int, width: int) -> None:
         """Its terminal's size. Raises NotFound, FailedPrecondition without a terminal."""
         running = self._get(exec_id).running

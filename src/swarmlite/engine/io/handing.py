@@ -109,7 +109,10 @@ class Handing:
         if "attached" in said:
             await self._told(client, said)
         elif "exec" in said:
-            await self._run(client, *self._exec(said["exec"]))
+            exec_id, container = self._exec(said["exec"])
+            if "console" in said:
+                self._streams.execs.sized(exec_id, said["console"])
+            await self._run(client, exec_id, container)
         else:
             await self._attach(client, _start(said))
 

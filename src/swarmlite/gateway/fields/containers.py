@@ -47,6 +47,7 @@ INSPECT = table(
 )
 SUMMARY = table(
     "container.summary",
+    Field("*.Health", since=52),
     Field("*.HostConfig.Annotations", since=46),
     *(Field(f"*.{place.path}", place.since, place.until) for place in _PLACES),
 )

@@ -10,8 +10,15 @@ _ROWS = (
     Field("Attachable", since=25),
     Field("Created", since=25),
 )
-NETWORK = table("network", *_ROWS, Field("Peers", since=28), Field("Services", since=28))
+NETWORK = table(
+    "network",
+    *_ROWS,
+    Field("Peers", since=28),
+    Field("Services", since=28),
+    Field("Status", since=52),
+)
 SUMMARY = table(
     "network.summary",
     *(Field(f"*.{row.path}", row.since, row.until) for row in _ROWS),
+    Field("*.Containers", until=51),
 )

@@ -19,6 +19,7 @@ INFO = table(
     Field("BridgeNfIptables", until=49),
     Field("CDISpecDirs", since=44),
     Field("CgroupVersion", since=41),
+    *(Field(f"{each}Commit.Expected", until=48) for each in ("Containerd", "Init", "Runc")),
     Field("DefaultAddressPools", since=41),
     Field("DiscoveredDevices", since=50),
     Field("FirewallBackend", since=49),

@@ -11,6 +11,7 @@ from aiohttp import web
 from swarmlite.docker import container as shapes
 from swarmlite.docker.reading import container as reading
 from swarmlite.docker.reading import resources
+from swarmlite.docker.reading.containerversions import as_meant
 from swarmlite.docker.statuses import status
 from swarmlite.docker.summary import lasting
 from swarmlite.errors import InvalidSpec
@@ -29,6 +30,8 @@ ALIVE = (
     pb.ContainerState.PAUSED,
     pb.ContainerState.RESTARTING,
 )
+EMPTY_OBJECT_BYTES = 7
+"""What a body of a start may have: clients send "{}" or "null", which say nothing."""
 _rendered = Rendered()
 
 
@@ -78,9 +81,12 @@ def short_id_among_aliases(call: Call, container: pb.Container, settings: dict[s
 
 async def create(call: Call) -> web.Response:
     """One that has not been started."""
-    config = reading.create(await call.body(), call.text("name"), _platform(call.text("platform")))
+    sent = await call.body()
+    platform = _platform(call.text("platform")) if call.at_least(41) else ""
+    config = reading.create(sent, call.text("name"), platform)
+    warnings = as_meant(config, sent, call.version.minor)
     made = await call.backends.containers.Create(pb.CreateContainerRequest(config=config))
-    return call.reply({"Id": made.id, "Warnings": list(made.warnings)}, 201)
+    return call.reply({"Id": made.id, "Warnings": [*made.warnings, *warnings]}, 201)
 
 
 def _platform(text: str) -> str:
@@ -103,6 +109,8 @@ async def inspect(call: Call) -> web.Response:
     short_id_among_aliases(call, found, answer["NetworkSettings"])
     if not call.at_least(42):
         answer["HostConfig"] |= {"KernelMemory": 0, "KernelMemoryTCP": 0}
+    if not call.at_least(52) and (mac := shapes.asked_mac(found)):
+        answer["Config"]["MacAddress"] = mac
     return call.reply(answer, fields=fields.INSPECT)
 
 
@@ -119,6 +127,12 @@ async def _state(call: Call) -> pb.ContainerState:
 
 async def start(call: Call) -> web.Response:
     """204, or 304 when it runs already."""
+    length = call.http.content_length
+    if call.http.body_exists and (length is None or length > EMPTY_OBJECT_BYTES):
+        raise InvalidSpec(
+            "starting container with non-empty request body was deprecated since API v1.22 and"
+            " removed in v1.24"
+        )
     state = await _state(call)
     if state.status == pb.ContainerState.RUNNING:
         return call.empty(304)
@@ -141,9 +155,8 @@ async def restart(call: Call) -> web.Response:
 
 
 def _stopping(call: Call) -> pb.StopContainerRequest:
-    return pb.StopContainerRequest(
-        ref=name(call), signal=call.text("signal"), timeout_s=call.number("t")
-    )
+    signal = call.text("signal") if call.at_least(42) else ""
+    return pb.StopContainerRequest(ref=name(call), signal=signal, timeout_s=call.number("t"))
 
 
 async def kill(call: Call) -> web.Response:
@@ -175,7 +188,8 @@ async def rename(call: Call) -> web.Response:
 async def update(call: Call) -> web.Response:
     """Its limits and its restart policy."""
     body = await call.body()
-    request = pb.UpdateContainerRequest(ref=name(call), resources=resources.resources(body))
+    asked = resources.changes(body, call.version.minor)
+    request = pb.UpdateContainerRequest(ref=name(call), resources=asked)
     if body.object("RestartPolicy").text("Name"):
         request.restart.CopyFrom(resources.restart_policy(body.object("RestartPolicy")))
     done = await call.backends.containers.Update(request)

@@ -16,6 +16,7 @@ from swarmlite import rpc
 from swarmlite.docker import event as shapes
 from swarmlite.docker.swarmevent import KINDS, kinds_of, passes, told
 from swarmlite.docker.values import Json
+from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.fields import system as fields
 from swarmlite.gateway.request import Call, encoded
@@ -37,6 +38,12 @@ async def events(call: Call) -> web.StreamResponse:
     for name in ("since", "until"):
         if call.text(name):
             getattr(request, name).CopyFrom(moment(call.text(name)))
+    both = request.HasField("since") and request.HasField("until")
+    if both and request.until.ToNanoseconds() < request.since.ToNanoseconds():
+        raise InvalidSpec(
+            f"`since` time ({call.text('since')}) cannot be after `until` time"
+            f" ({call.text('until')})"
+        )
     heard = call.backends.host.Events(request)
     queue: asyncio.Queue[Json | None] = asyncio.Queue(QUEUE)
     past_told = asyncio.Event()
@@ -123,13 +130,11 @@ async def _of_swarm(
 
 
 def _content_type(call: Call) -> str:
-    """Plain JSON unless a newer client asks for another form."""
+    """Up to 1.51 it is called plain JSON; later what it is, in the form that a client asks for."""
+    if not call.at_least(52):
+        return "application/json"
     accepted = call.http.headers.get("Accept", "")
-    if call.at_least(52):
-        for form, since in ((SEQUENCE, 52), (LINES, 52), (JSONL, 53)):
-            if form in accepted and call.at_least(since):
-                return form
-    return "application/json"
+    return next((form for form in (SEQUENCE, LINES) if form in accepted), JSONL)
 
 
 ROUTES: list[Route] = [("GET", "/events", events)]

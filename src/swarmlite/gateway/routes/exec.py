@@ -40,7 +40,8 @@ async def start(call: Call) -> web.StreamResponse:
     identity, tty = call.params["id"], body.flag("Tty")
     if not body.flag("Detach"):
         try:
-            handed = await Handed.run(call.backends.paths.attach_socket, identity)
+            size = reading.console_size(body) if tty and call.at_least(42) else None
+            handed = await Handed.run(call.backends.paths.attach_socket, identity, size)
         except Conflict as error:
             raise Refused(409, f"exec command {identity} has already run") from error
         except NotFound:
@@ -112,7 +113,11 @@ async def _attached(
 async def create(call: Call) -> web.Response:
     """Nothing runs yet."""
     name = call.params["name"].removeprefix("/")
-    made = await call.backends.containers.CreateExec(reading.exec_config(name, await call.body()))
+    config = reading.exec_config(name, await call.body())
+    if not call.at_least(42):
+        config.ClearField("console_height")
+        config.ClearField("console_width")
+    made = await call.backends.containers.CreateExec(config)
     return call.reply({"Id": made.id}, 201)
 
 

@@ -61,6 +61,19 @@ def platform(text: str) -> Platform | None:
     return Platform(os=os, architecture=architecture, variant=variant)
 
 
+def one_platform(call: Call) -> Platform | None:
+    """The platform of an archive, which came with 1.48. Raises InvalidSpec, Refused."""
+    texts = call.texts("platform") if call.at_least(48) else []
+    if len(texts) > 1 and not call.at_least(52):
+        raise InvalidSpec(
+            "multiple platform parameters are not supported in this API version; use API version"
+            " 1.52 or later"
+        )
+    if len(texts) > 1:
+        raise Refused(501, "platform: swarmlite takes one at a time")
+    return platform(texts[0]) if texts else None
+
+
 def _of_json(text: str) -> Platform:
     try:
         found = json.loads(text)
@@ -175,7 +188,7 @@ async def import_(call: Call) -> web.StreamResponse:
 # archives
 async def load(call: Call) -> web.StreamResponse:
     """The images of an archive."""
-    quiet, wanted = call.flag("quiet"), platform(call.text("platform"))
+    quiet, wanted = call.flag("quiet"), one_platform(call)
 
     async def requests() -> AsyncIterator[LoadImageRequest]:
         yield LoadImageRequest(platform=wanted)
@@ -205,7 +218,7 @@ async def save(call: Call) -> web.StreamResponse:
 
 
 async def _save(call: Call, refs: list[str]) -> web.StreamResponse:
-    request = SaveImagesRequest(refs=refs, platform=platform(call.text("platform")))
+    request = SaveImagesRequest(refs=refs, platform=one_platform(call))
     chunks = aiter(call.backends.images.Save(request))
     first = await anext(chunks, None)  # what cannot be saved still has a status of its own
     response = await call.stream(TAR)
@@ -224,7 +237,7 @@ async def push(call: Call) -> web.StreamResponse:
     request = PushImageRequest(
         ref=str(reference) if tag else name,
         registry_auth=credentials(call),
-        platform=platform(call.text("platform")),
+        platform=platform(call.text("platform")) if call.at_least(46) else None,
         all_tags=not tag and ":" not in name.rpartition("/")[2],
     )
 

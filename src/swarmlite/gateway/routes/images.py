@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import grpc
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from swarmlite.docker import image as shapes
 from swarmlite.docker.values import Json
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused
 from swarmlite.gateway.fields import images as fields
@@ -25,10 +26,15 @@ NAMELESS = 42
 async def every(call: Call) -> web.Response:
     """All that pass."""
     filters = call.filters()
+    if call.at_least(54) and call.flag("identity") and not call.flag("manifests"):
+        raise InvalidSpec("conflicting options: identity requires manifests=1")
     if name := call.text("filter"):  # up to 1.40
         filters.append(Filter(key="reference", values=[name]))
     found = await call.backends.images.List(ListRequest(filters=filters))
-    shown = [_listed(call, shapes.summary(each)) for each in found.images]
+    shown = [
+        _listed(call, shapes.summary(each, containers=each.containers if call.at_least(51) else -1))
+        for each in found.images
+    ]
     if call.flag("manifests") and call.at_least(47):
         for each in shown:
             each |= await _manifests(call, each["Id"])
@@ -46,17 +52,52 @@ async def _manifests(call: Call, ref: str) -> Json:
 
 async def inspect(call: Call) -> web.Response:
     """One, with its configuration."""
+    manifests = call.flag("manifests") and call.at_least(48)
+    wanted = call.text("platform") if call.at_least(49) else ""
+    if manifests and wanted:
+        raise InvalidSpec("conflicting options: manifests and platform options cannot both be set")
     details: ImageDetails = await call.backends.images.Inspect(GetRequest(ref=call.params["name"]))
+    of_platform(call.params["name"], details, wanted)
     shown = {**shapes.inspect(details), **shapes.older(details)}
+    if call.at_least(52):
+        shown = shapes.without_empty(shown)
     if found := shapes.descriptor(details):
         shown["Descriptor"] = found
-    if call.flag("manifests"):
+    if manifests:
         shown["Manifests"] = shapes.manifests(details)
     return call.reply(_listed(call, shown), fields=fields.IMAGE)
 
 
+def of_platform(name: str, details: ImageDetails, wanted: str) -> None:
+    """Raise NotFound unless the image here is of this platform, JSON of the OCI or empty."""
+    if not wanted:
+        return
+    asked, shown = platform_object(wanted), shapes.inspect(details)
+    here = {"os": shown["Os"], "architecture": shown["Architecture"]}
+    if here != {key: asked[key] for key in here}:
+        raise NotFound(
+            f"image with reference {name} was found but does not provide the specified platform"
+            f" ({asked['os']}/{asked['architecture']})"
+        )
+
+
+def platform_object(text: str) -> dict[str, str]:
+    """`{"os": "linux", "architecture": "amd64"}`. Raises InvalidSpec."""
+    try:
+        found = json.loads(text)
+        asked = {key: str(found.get(key) or "") for key in ("os", "architecture", "variant")}
+    except (ValueError, AttributeError) as error:
+        raise InvalidSpec(f"failed to parse platform: {text[:60]!r}: {error}") from error
+    if not asked["os"] or not asked["architecture"]:
+        raise InvalidSpec("both OS and Architecture must be provided")
+    return asked
+
+
 async def history(call: Call) -> web.Response:
     """How it was made."""
+    if wanted := call.text("platform") if call.at_least(48) else "":
+        details = await call.backends.images.Inspect(GetRequest(ref=call.params["name"]))
+        of_platform(call.params["name"], details, wanted)
     found = await call.backends.images.History(GetRequest(ref=call.params["name"]))
     return call.reply(shapes.history(found))
 
@@ -65,6 +106,8 @@ async def tag(call: Call) -> web.Response:
     """One more name."""
     if not call.text("repo"):
         raise InvalidSpec("repo: say which name the image gets")
+    if call.text("repo") == "sha256":
+        raise InvalidSpec("refusing to create an ambiguous tag using digest algorithm as name")
     target = named(call.text("repo"), call.text("tag"))
     await call.backends.images.Tag(TagImageRequest(ref=call.params["name"], target=target))
     return call.empty(201)
@@ -77,9 +120,11 @@ def named(repository: str, tag: str) -> str:
 
 async def remove(call: Call) -> web.Response:
     """A name, and the image with its last one."""
-    request = RemoveImageRequest(
-        ref=call.params["name"], force=call.flag("force"), no_prune=call.flag("noprune")
-    )
+    name = call.params["name"]
+    for wanted in call.texts("platforms") if call.at_least(50) else ():
+        details = await call.backends.images.Inspect(GetRequest(ref=name))
+        of_platform(name, details, wanted)
+    request = RemoveImageRequest(ref=name, force=call.flag("force"), no_prune=call.flag("noprune"))
     try:
         done = await call.backends.images.Remove(request)
     except grpc.aio.AioRpcError as error:

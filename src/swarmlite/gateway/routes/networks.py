@@ -8,7 +8,7 @@ import grpc
 from aiohttp import web
 
 from swarmlite.docker import network as shapes
-from swarmlite.docker import networkservices
+from swarmlite.docker import networkservices, networkstatus
 from swarmlite.docker.networkfilters import matcher, prune_matcher
 from swarmlite.docker.reading import network as reading
 from swarmlite.docker.values import Json
@@ -36,24 +36,28 @@ REMOVAL_S = 60.0
 
 
 async def every(call: Call) -> web.Response:
-    """All that pass, without their containers."""
-    filters = call.filters()
+    """All that pass; since 1.28 without their containers."""
+    filters, whole = call.filters(), not call.at_least(28)
     known = await Known.of(call.backends)
     used = await known.used() if any(f.key == "dangling" for f in filters) else frozenset()
     passes = matcher(filters, lambda shown: shown["Id"] in used)
     shown = [found.shown() for found in known.all]
-    return call.reply(
-        [shapes.listed(each) for each in shown if passes(each)], fields=fields.SUMMARY
-    )
+    listed = [each if whole else shapes.listed(each) for each in shown if passes(each)]
+    return call.reply(listed, fields=fields.SUMMARY)
 
 
 async def inspect(call: Call) -> web.Response:
     """One, with the containers of this host on it."""
+    verbose = call.strict_flag("verbose")
     found = await _find(call)
     shown = found.shown()
     if found.swarm is not None:
         shown["Containers"] = await _containers(call, found.swarm)
-        await _swarm_side(call, found.swarm, shown)
+        await _swarm_side(call, found.swarm, shown, verbose=verbose)
+    elif found.host is not None:
+        places = found.host.containers.values()
+        held = [text for place in places for text in (place.ipv4_address, place.ipv6_address)]
+        shown["Status"] = networkstatus.status(shown, held)
     return call.reply(shown, fields=fields.NETWORK)
 
 
@@ -69,16 +73,19 @@ async def _containers(call: Call, network: Network) -> Json:
     return shapes.endpoints_of(network.id, found.containers)
 
 
-async def _swarm_side(call: Call, network: Network, shown: Json) -> None:
+async def _swarm_side(call: Call, network: Network, shown: Json, *, verbose: bool) -> None:
     """Who of the swarm is on the network; its services only when asked for (`verbose`)."""
     manager = call.backends.control
     running = [Filter(key="desired-state", values=["running"])]
     tasks = (await manager.ListTasks(ListTasksRequest(filters=running))).tasks
     nodes = (await manager.ListNodes(ListRequest())).nodes
     shown["Peers"] = networkservices.peers(network, nodes, tasks)
-    if call.flag("verbose"):
-        found = (await manager.ListServices(ListRequest())).services
+    found = (await manager.ListServices(ListRequest())).services
+    if verbose:
         shown["Services"] = networkservices.services(network, found, tasks, nodes)
+    shown["Status"] = networkstatus.status(
+        shown, networkstatus.held_in_swarm(network, found, tasks)
+    )
 
 
 async def create(call: Call) -> web.Response:

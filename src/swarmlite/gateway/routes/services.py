@@ -46,7 +46,7 @@ async def services(call: Call) -> web.Response:
     runtimes, rest = taken(filters(call, *FILTERS), "runtime")
     if not one_of_these(runtimes, "container"):
         return call.reply([])
-    counted = call.flag("status") and call.at_least(41)
+    counted = call.at_least(41) and call.strict_flag("status")
     seen, text = _last.seen((counted, call.at_least(25)))
     request = ListRequest(filters=rest, seen=seen)
     listed, behind = entries(await ask(call.backends.unread("ListServices"), request))
@@ -94,8 +94,9 @@ def _shown(call: Call, service: Service, *, defaults: bool = False) -> dict[str,
 
 async def inspect(call: Call) -> web.Response:
     """One service; with what nobody asked for, if `insertDefaults` wants it."""
+    defaults = call.strict_flag("insertDefaults")
     found = await ask(call.backends.control.GetService, GetRequest(ref=call.params["ref"]))
-    return call.reply(_shown(call, found, defaults=call.flag("insertDefaults")))
+    return call.reply(_shown(call, found, defaults=defaults))
 
 
 async def create(call: Call) -> web.Response:

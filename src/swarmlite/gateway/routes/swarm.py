@@ -105,9 +105,9 @@ async def update(call: Call) -> web.Response:
     request = UpdateClusterRequest(
         version=version(call, "swarm"),
         spec=reading.cluster_spec(await call.body()),
-        rotate_worker_token=call.flag("rotateWorkerToken"),
-        rotate_manager_token=call.flag("rotateManagerToken"),
-        rotate_unlock_key=call.flag("rotateManagerUnlockKey"),
+        rotate_worker_token=call.strict_flag("rotateWorkerToken"),
+        rotate_manager_token=call.strict_flag("rotateManagerToken"),
+        rotate_unlock_key=call.strict_flag("rotateManagerUnlockKey"),
     )
     await ask(call.backends.control.UpdateCluster, request)
     return call.empty(200)

@@ -21,7 +21,7 @@ KINDS = {
 async def stats(call: Call) -> web.StreamResponse:
     """A reading a second, or one: of two readings unless `one-shot`."""
     stream = call.flag("stream", default=True)
-    one_shot = call.flag("one-shot") and not stream
+    one_shot = call.flag("one-shot") and not stream and call.at_least(41)
     request = pb.StatsRequest(
         refs=[call.params["name"].removeprefix("/")], stream=not one_shot, all=True
     )

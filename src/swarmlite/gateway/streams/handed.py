@@ -51,13 +51,18 @@ class Handed:
         return await cls._made(path, wanted, of_exec=False)
 
     @classmethod
-    async def run(cls, path: Path, exec_id: str) -> Handed | None:
+    async def run(
+        cls, path: Path, exec_id: str, console: tuple[int, int] | None = None
+    ) -> Handed | None:
         """An exec that was created, and runs now. None where no engine answers.
+
+        `console` is its terminal's height and width, where its creation did not say them.
 
         Raises swarmlite's errors: NotFound, Conflict where it was started before, and others for
         what cannot be run.
         """
-        return await cls._made(path, {"exec": exec_id}, of_exec=True)
+        wanted = {"exec": exec_id, **({"console": console} if console else {})}
+        return await cls._made(path, wanted, of_exec=True)
 
     @classmethod
     async def _made(cls, path: Path, wanted: dict[str, Any], *, of_exec: bool) -> Handed | None:
