@@ -287,6 +287,9 @@ def test_label_filters_of_networks_and_volumes_hold_with_any_characters(
         ("containers", {"Env": ["=x"]}, "Env '=x': expected NAME=value"),
         ("containers", {"WorkingDir": "here"}, "WorkingDir"),
         ("containers", {"HostConfig": {"IpcMode": "odd"}}, "HostConfig.IpcMode: invalid IPC mode"),
+        ("containers", {"HostConfig": {"PidMode": "odd"}}, "HostConfig.PidMode: invalid PID mode"),
+        ("containers", {"HostConfig": {"UTSMode": "odd"}}, "HostConfig.UTSMode: invalid UTS mode"),
+        ("containers", {"MacAddress": "odd"}, "invalid MAC address: 'odd'"),
         ("containers", {"HostConfig": {"Sysctls": {"kernel.odd": "1"}}}, "HostConfig.Sysctls"),
         ("containers", {"HostConfig": {"Dns": ["odd"]}}, "HostConfig.Dns"),
         ("networks", {"IPAM": {"Config": [{"Subnet": "odd"}]}}, "IPAM.Config.Subnet: 'odd' is not"),
@@ -298,6 +301,24 @@ def test_a_bad_value_is_400_with_its_field_and_not_with_a_flag(
     refused = host.api("POST", f"/v1.44/{path}/create", {"Image": host.image, "Name": "x", **body})
     assert refused.status == 400
     assert refused.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("network", "place", "message"),
+    [
+        ("bridge", {"Aliases": ["a"]}, "network-scoped aliases are only supported"),
+        ("bridge", {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}, "user specified IP address"),
+        ("mine", {"IPAMConfig": {"IPv4Address": "odd"}}, "invalid IPv4 address: 'odd'"),
+        ("mine", {"IPAMConfig": {"IPv6Address": "10.0.0.1"}}, "invalid IPv6 address: '10.0.0.1'"),
+        ("mine", {"MacAddress": "02:42"}, "invalid MAC address: '02:42'"),
+    ],
+)
+def test_a_place_on_a_network_that_cannot_be_is_refused_before_a_container_is_made(
+    host: RawHost, network: str, place: dict[str, Any], message: str
+) -> None:
+    body = {"Image": host.image, "NetworkingConfig": {"EndpointsConfig": {network: place}}}
+    refused = host.api("POST", "/containers/create", body)
+    assert refused.status == 400 and refused.message.startswith(message), refused.message
 
 
 def test_flags_are_told_apart_from_what_only_begins_like_one() -> None:

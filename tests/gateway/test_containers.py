@@ -153,6 +153,21 @@ def test_what_was_asked_comes_back_in_inspect(host: RawHost) -> None:
     host.api("DELETE", "/volumes/named")
 
 
+def test_a_container_that_is_never_killed_says_so(host: RawHost) -> None:
+    with container(host, start=False, StopTimeout=-1) as identity:
+        shown = host.ok_api("GET", f"/containers/{identity}/json")
+        assert shown["Config"]["StopTimeout"] == -1
+
+
+def test_a_label_s_name_may_have_blanks(host: RawHost) -> None:
+    label = {"two words": "of=value, and more"}
+    with container(host, start=False, Labels=label) as identity, container(host, start=False):
+        for wanted in ("two words", "two words=of=value, and more"):
+            query = {"filters": {"label": [wanted]}, "all": "1"}
+            (found,) = host.ok_api("GET", "/containers/json", **query)
+            assert found["Id"] == identity and found["Labels"] == label
+
+
 def test_a_health_check_comes_back_without_what_nobody_asked_for(host: RawHost) -> None:
     """Clients compare it with what they sent; a default that was asked for is shown."""
     for asked in (

@@ -70,6 +70,27 @@ def test_a_stream_ends_with_its_container_though_that_runs_again_before_it_is_re
         assert host.ok_api("GET", f"/containers/{identity}/json")["State"]["Running"]
 
 
+@pytest.mark.parametrize("characters", [64, 12])
+def test_a_stream_has_the_first_run_only_of_what_its_policy_starts_again(
+    host: RawHost, characters: int
+) -> None:
+    """As with Docker, by `restart` and by policy."""
+    command = ["sh", "-c", "echo a run; exit 5"]
+    policy = {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}}
+    with container(host, start=False, Cmd=command, HostConfig=policy) as identity:
+        path = f"/containers/{identity}"
+        with host.hijack(f"/containers/{identity[:characters]}/attach", **BOTH) as stream:
+            host.ok_api("POST", f"{path}/start")
+            assert list(stream.frames()) == [(1, b"a run\n")]
+
+        def over() -> bool:
+            shown = host.ok_api("GET", f"{path}/json")
+            return shown["RestartCount"] == 1 and shown["State"]["Status"] == "exited"
+
+        until(over)
+        assert host.api("GET", f"{path}/logs", stdout="1").body.count(b"a run\n") == 2
+
+
 def test_a_terminal_whose_input_was_not_asked_for_takes_none(host: RawHost) -> None:
     """Its console would: whoever attaches to the output must not type at it."""
     command = ["sh", "-c", "echo begun; while ! [ -e /go ]; do sleep 0.1; done; echo end"]

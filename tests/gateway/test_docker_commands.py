@@ -46,6 +46,17 @@ def test_run_prints_the_output_and_ends_with_the_code(docker: Any, host: RawHost
     assert docker("run", "--rm", host.image, "echo", "hello") == "hello\n"
     docker("run", "--rm", host.image, "sh", "-c", "exit 7", status=7)
     docker("run", "--rm", host.image, "/nothing", status=127)
+    words = (
+        "--rm=false",
+        "--restart",
+        "on-failure:1",
+        host.image,
+        "sh",
+        "-c",
+        "echo a run; exit 5",
+    )
+    assert docker("run", "--name", "again", *words, status=5) == "a run\n"  # of its first one
+    docker("rm", "-f", "again")
     assert docker("run", "--rm", "-i", host.image, "wc", "-c", stdin=b"x" * 100_000) == "100000\n"
     assert docker("ps", "-aq") == ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarmlite.docker import hostconfig, ports
-from swarmlite.docker.values import Json, compact, nanoseconds, time, word
+from swarmlite.docker.values import FOREVER_S, Json, compact, nanoseconds, time, word
 from swarmlite.engine.process_spec import NANOSECONDS, HealthCheck
 from swarmlite.proto.containers_pb2 import (
     Container,
@@ -135,7 +135,8 @@ def config(value: Container) -> Json:
     if value.stop_signal or spec.stop_signal:
         result["StopSignal"] = value.stop_signal or spec.stop_signal
     if spec.HasField("stop_grace_period"):
-        result["StopTimeout"] = spec.stop_grace_period.seconds
+        seconds = spec.stop_grace_period.seconds
+        result["StopTimeout"] = -1 if seconds == FOREVER_S else seconds
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +13,7 @@ from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.model import devices as device_words
 from swarmlite.model import log_drivers
 from swarmlite.model.validate.container import validate_container
+from swarmlite.network.api import BRIDGE
 from swarmlite.proto.containers_pb2 import Container, ContainerConfig, ContainerRestartPolicy
 from swarmlite.proto.types_pb2 import HealthConfig
 from swarmlite.storage.images.types import Image
@@ -46,6 +47,20 @@ def check(config: ContainerConfig) -> list[str]:
     if config.HasField("log_driver"):
         log_drivers.parse(config.log_driver.name, config.log_driver.options)
     return [*warnings, *security.check_options(config.spec)]
+
+
+def others(config: ContainerConfig) -> Iterator[tuple[str, str]]:
+    """The containers that it names, but its network's, each behind how an error begins."""
+    for mode in (config.spec.pid_mode, config.spec.ipc_mode):
+        if mode.startswith(network_plan.JOINED):
+            yield "", mode.removeprefix(network_plan.JOINED)
+    for text in config.volumes_from:
+        yield "", text.partition(":")[0]
+    if network_plan.mode_of(config) == BRIDGE:
+        for place in config.networks:
+            for text in place.links:
+                name, _ = network_plan.link_of(text)
+                yield f"could not get container for {name}: ", name
 
 
 def left_out(config: ContainerConfig, cgroup: str) -> list[str]:
@@ -88,6 +103,8 @@ def check_restart(policy: ContainerRestartPolicy, *, auto_remove: bool) -> None:
 
 def _network(config: ContainerConfig) -> list[str]:
     """Warnings. Raises InvalidSpec for what a mode without a stack of its own cannot have."""
+    for place in config.networks:
+        network_plan.check_place(place)
     mode = network_plan.mode_of(config)
     stackless = mode in network_plan.STACKLESS or mode.startswith(network_plan.JOINED)
     if not stackless:

@@ -98,6 +98,7 @@ class Lifecycle:
         """
         if image is None:
             warnings = [*configuration.check(config), *configuration.left_out(config, self.cgroup)]
+            self._check_others(config)
             image = self._image(config.spec.image)
             configuration.check_platform(config, image)
             message = Container(config=config)
@@ -127,6 +128,17 @@ class Lifecycle:
                 raise
         self._events.tell(record, "create")
         return record, job.warnings
+
+    def _check_others(self, config: ContainerConfig) -> None:
+        """Raise InvalidSpec where it names a container that is not there.
+
+        NotFound is the image's: clients pull that one, and ask again.
+        """
+        for text, name in configuration.others(config):
+            try:
+                self.records.find(name)
+            except NotFound as error:
+                raise InvalidSpec(f"{text}{error}") from error
 
     def _image(self, reference: str) -> Image:
         try:

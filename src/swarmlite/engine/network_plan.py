@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -29,6 +30,7 @@ JOINED = f"{CONTAINER}:"
 STACKLESS = (HOST, NONE)
 PROTOCOLS = {"tcp": PortConfig.TCP, "udp": PortConfig.UDP, "sctp": PortConfig.SCTP}
 MAX_EXPOSED = 20_000
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _ALIAS = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -59,6 +61,32 @@ def wanted(config: ContainerConfig) -> list[EndpointConfig]:
         else:
             others.append(endpoint)
     return [first, *others]
+
+
+def check_place(wanted: EndpointConfig) -> None:
+    """Raise InvalidSpec for what no network could give, before a container is made."""
+    addresses = (wanted.ipv4_address, 4), (wanted.ipv6_address, 6)
+    for text, version in addresses:
+        if text and not _is_address(text, version):
+            raise InvalidSpec(f"invalid IPv{version} address: {text[:60]!r}")
+    if wanted.mac_address and not _MAC.fullmatch(wanted.mac_address):
+        raise InvalidSpec(f"invalid MAC address: {wanted.mac_address[:60]!r}")
+    if wanted.network not in ("", "default", BRIDGE):
+        return
+    if wanted.ipv4_address or wanted.ipv6_address:
+        raise InvalidSpec(
+            "user specified IP address is supported on user-defined networks only:"
+            " use `network create`"
+        )
+    if wanted.aliases:
+        raise InvalidSpec("network-scoped aliases are only supported for user-defined networks")
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 def request(

@@ -41,6 +41,7 @@ _CONTAINER = {
     "network": "HostConfig.NetworkMode",
     "network-alias": "NetworkingConfig.EndpointsConfig",
     "oom-score-adj": "HostConfig.OomScoreAdj",
+    "pid": "HostConfig.PidMode",
     "pids-limit": "HostConfig.PidsLimit",
     "publish": "HostConfig.PortBindings",
     "security-opt": "HostConfig.SecurityOpt",
@@ -49,6 +50,7 @@ _CONTAINER = {
     "sysctl": "HostConfig.Sysctls",
     "ulimit": "HostConfig.Ulimits",
     "user": "User",
+    "uts": "HostConfig.UTSMode",
     "userns": "HostConfig.UsernsMode",
     "workdir": "WorkingDir",
 }

@@ -37,8 +37,12 @@ def bind(text: str, volume_driver: str = "") -> Mount:
         made.volume_options.driver_config.name = volume_driver
     if len(parts) == 3:
         made.bind_text = parts[2]
-    for option in made.bind_text.split(","):
+    options = made.bind_text.split(",")
+    for option in options:
         _option(made, option, text)
+    for kind in (("ro", "rw"), ("z", "Z"), ("nocopy",), _PROPAGATIONS, _CONSISTENCIES):
+        if sum(bool(option) and option in kind for option in options) > 1:
+            raise InvalidSpec(f"invalid mode: {made.bind_text[:80]}")
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from swarmlite.docker.fields import Fields
 from swarmlite.docker.reading import binds, endpoints, hostconfig
 from swarmlite.docker.reading.containerspec import health
+from swarmlite.docker.values import FOREVER_S
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import detach_keys
 from swarmlite.model.units import duration
@@ -12,7 +13,6 @@ from swarmlite.proto.containers_pb2 import ContainerConfig, EndpointConfig, Exec
 from swarmlite.proto.types_pb2 import Platform
 
 SECOND = 1_000_000_000
-FOREVER_S = 100 * 365 * 24 * 3600
 _BRIDGE = ("", "default", "bridge")
 
 

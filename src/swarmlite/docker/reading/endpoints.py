@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from swarmlite.docker.fields import Fields
 from swarmlite.errors import InvalidSpec
 from swarmlite.model.numerals import decimal
@@ -52,20 +54,30 @@ def published(host: Fields) -> list[PortConfig]:
 
 
 def _binding(target: int, protocol: PortConfig.Protocol.ValueType, binding: Fields) -> PortConfig:
-    text = binding.text("HostPort")
+    text, host = binding.text("HostPort"), binding.text("HostIp")
+    if host and not _is_address(host):
+        raise binding.wrong("HostIp", f"{host[:60]!r} is not an IP address")
     first, dash, last = text.partition("-")
     made = PortConfig(
         protocol=protocol,
         target_port=target,
         published_port=_number(first or "0", text),
         publish_mode=PortConfig.HOST,
-        host_ip=binding.text("HostIp"),
+        host_ip=host,
     )
     if dash:
         made.published_port_end = _number(last, text)
         if made.published_port_end < made.published_port:
             raise InvalidSpec(f'invalid port specification: "{text[:40]}"')
     return made
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def port(name: str) -> tuple[int, PortConfig.Protocol.ValueType]:

@@ -46,6 +46,8 @@ def resources(fields: Fields) -> ContainerResources:
     made = ContainerResources()
     for key, name in _NUMBERS.items():
         _set(made, name, fields.number(key), fields, key)
+    # Whatever is negative has always been taken for no limit.
+    made.pids_limit = max(made.pids_limit, -1)
     for key, name in _TEXTS.items():
         setattr(made, name, fields.text(key))
     if fields.number("MemorySwap"):

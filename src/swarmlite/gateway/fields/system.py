@@ -23,4 +23,6 @@ INFO = table(
     Field("DefaultAddressPools", since=41),
     Field("DiscoveredDevices", since=50),
     Field("FirewallBackend", since=49),
+    Field("KernelMemory", until=41),
+    Field("KernelMemoryTCP", until=51),
 )

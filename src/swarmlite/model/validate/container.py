@@ -86,9 +86,11 @@ def _identity(spec: ContainerSpec) -> None:
 
 def _terminal(spec: ContainerSpec) -> None:
     if spec.cgroupns_mode not in ("", "private", "host"):
-        raise InvalidSpec(f"cgroupns_mode {spec.cgroupns_mode[:40]!r}: expected private or host")
+        raise InvalidSpec(
+            f"invalid cgroup namespace mode {spec.cgroupns_mode[:40]!r}: expected private or host"
+        )
     if spec.shm_size_bytes < 0:
-        raise InvalidSpec("shm_size: must not be negative")
+        raise InvalidSpec("SHM size can not be less than 0")
     if spec.domainname:
         checks.host_name("domainname", spec.domainname, MAX_HOSTNAME)
 
