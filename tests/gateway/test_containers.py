@@ -216,6 +216,14 @@ def test_the_list_knows_docker_s_filters(host: RawHost) -> None:
         assert refused.status == 400 and "nothing" in refused.message
 
 
+def test_a_filter_without_values_asks_for_nothing(host: RawHost) -> None:
+    with container(host, start=False, name="unasked"):
+        for filters in ({"name": []}, {"id": {}}, {"isolation": ["default"]}):
+            (found,) = host.ok_api("GET", "/containers/json", filters=filters, all="1")
+            assert found["Names"] == ["/unasked"]
+        assert host.api("GET", "/containers/json", filters={"odd": []}).status == 400
+
+
 def test_top_stats_changes_and_update(host: RawHost) -> None:
     with container(host, Cmd=["sh", "-c", "echo x >/new; exec sleep 60"]) as identity:
         base = f"/containers/{identity}"
@@ -227,6 +235,7 @@ def test_top_stats_changes_and_update(host: RawHost) -> None:
         once = host.ok_api("GET", f"{base}/stats", stream="false")
         assert once["read"] > once["preread"] > "2020"
         assert once["memory_stats"]["usage"] > 0 and once["networks"]["eth0"]
+        assert once["memory_stats"]["stats"]["pgfault"] > 0  # each line of memory.stat is there
         assert once["cpu_stats"]["system_cpu_usage"] > once["precpu_stats"]["system_cpu_usage"]
         shot = host.ok_api("GET", f"{base}/stats", stream="0", **{"one-shot": "1"})
         assert shot["preread"].startswith("0001")

@@ -66,7 +66,12 @@ def _memory(value: ContainerStats) -> Json:
     return {
         "usage": value.memory_usage_bytes,
         # Both names: clients take the first off on cgroup v2, the second on v1.
-        "stats": {"inactive_file": idle, "total_inactive_file": idle},
+        "stats": {
+            **dict(sorted(value.memory_detail.items())),
+            "inactive_file": idle,
+            "total_inactive_file": idle,
+        },
+        **({"max_usage": value.memory_max_usage_bytes} if value.memory_max_usage_bytes else {}),
         "limit": value.memory_limit_bytes,
     }
 

@@ -28,11 +28,12 @@ def matcher(filters: Iterable[Filter], records: Records) -> Callable[[Record], b
         if entry.key not in TESTS and entry.key not in ("before", "since"):
             known = ", ".join(sorted([*TESTS, "before", "since"]))
             raise InvalidSpec(f"invalid filter {entry.key!r}: expected one of {known}")
-        wanted.append((entry.key, [_checked(entry.key, value) for value in entry.values]))
+        if entry.values:  # a key without any asks for nothing
+            wanted.append((entry.key, [_checked(entry.key, value) for value in entry.values]))
     bounds = {
         key: nanoseconds(records.find(values[0]).message.created)
         for key, values in wanted
-        if key in ("before", "since") and values
+        if key in ("before", "since")
     }
 
     def passes(record: Record) -> bool:
@@ -160,6 +161,7 @@ TESTS: dict[str, Test] = {
     "exited": _exited,
     "health": _health,
     "id": lambda record, value: record.id.startswith(value),
+    "isolation": lambda record, value: True,  # there is one here, whatever it is called
     "is-task": lambda record, value: record.of_task == (value.lower() in ("true", "1")),
     "label": _label,
     "name": _name,

@@ -15,6 +15,8 @@ from swarmlite.proto.containers_pb2 import ContainerState, ContainerStats, Inter
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 HUGE = 1 << 60
 """A limit above this is none: the kernel's word for it is the largest number of pages."""
+DETAIL = "memory."
+"""What the lines of memory.stat have before their names among a cgroup's counters."""
 FIELDS = {
     "cpu_usage_ns": "cpu_usage_ns",
     "cpu_user_ns": "cpu_user_ns",
@@ -23,6 +25,7 @@ FIELDS = {
     "throttled_periods": "throttled_periods",
     "memory_bytes": "memory_usage_bytes",
     "memory_inactive_file_bytes": "memory_inactive_file_bytes",
+    "memory_max_usage_bytes": "memory_max_usage_bytes",
     "pids": "pids_current",
     "block_read_bytes": "block_read_bytes",
     "block_write_bytes": "block_write_bytes",
@@ -50,6 +53,9 @@ class Stats:
         for key, field in FIELDS.items():
             if (value := int(counters.get(key, 0))) > 0:
                 setattr(reading, field, value)
+        for key, count in counters.items():
+            if key.startswith(DETAIL):
+                reading.memory_detail[key.removeprefix(DETAIL)] = max(0, int(count))
         limit, host = int(counters.get("memory_limit_bytes", 0)), _host_memory_bytes()
         reading.memory_limit_bytes = limit if 0 < limit < min(host, HUGE) else host
         if (pids := int(counters.get("pids_limit", 0))) > 0:

@@ -1211,6 +1211,22 @@ Global___StatsRequest: typing_extensions.TypeAlias = StatsRequest
 class ContainerStats(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class MemoryDetailEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     ID_FIELD_NUMBER: builtins.int
     NAME_FIELD_NUMBER: builtins.int
     READ_FIELD_NUMBER: builtins.int
@@ -1230,6 +1246,8 @@ class ContainerStats(google.protobuf.message.Message):
     THROTTLED_PERIODS_FIELD_NUMBER: builtins.int
     THROTTLED_NS_FIELD_NUMBER: builtins.int
     RUNNING_FIELD_NUMBER: builtins.int
+    MEMORY_MAX_USAGE_BYTES_FIELD_NUMBER: builtins.int
+    MEMORY_DETAIL_FIELD_NUMBER: builtins.int
     id: builtins.str
     name: builtins.str
     cpu_usage_ns: builtins.int
@@ -1249,10 +1267,16 @@ class ContainerStats(google.protobuf.message.Message):
     throttled_periods: builtins.int
     throttled_ns: builtins.int
     running: builtins.bool
+    memory_max_usage_bytes: builtins.int
+    """cgroup v1 only"""
     @property
     def read(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
     def interfaces(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___InterfaceStats]: ...
+    @property
+    def memory_detail(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """the lines of memory.stat"""
+
     def __init__(
         self,
         *,
@@ -1275,9 +1299,11 @@ class ContainerStats(google.protobuf.message.Message):
         throttled_periods: builtins.int = ...,
         throttled_ns: builtins.int = ...,
         running: builtins.bool = ...,
+        memory_max_usage_bytes: builtins.int = ...,
+        memory_detail: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["read", b"read"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["block_read_bytes", b"block_read_bytes", "block_write_bytes", b"block_write_bytes", "cpu_system_ns", b"cpu_system_ns", "cpu_usage_ns", b"cpu_usage_ns", "cpu_user_ns", b"cpu_user_ns", "host_cpu_usage_ns", b"host_cpu_usage_ns", "id", b"id", "interfaces", b"interfaces", "memory_inactive_file_bytes", b"memory_inactive_file_bytes", "memory_limit_bytes", b"memory_limit_bytes", "memory_usage_bytes", b"memory_usage_bytes", "name", b"name", "online_cpus", b"online_cpus", "pids_current", b"pids_current", "pids_limit", b"pids_limit", "read", b"read", "running", b"running", "throttled_ns", b"throttled_ns", "throttled_periods", b"throttled_periods"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["block_read_bytes", b"block_read_bytes", "block_write_bytes", b"block_write_bytes", "cpu_system_ns", b"cpu_system_ns", "cpu_usage_ns", b"cpu_usage_ns", "cpu_user_ns", b"cpu_user_ns", "host_cpu_usage_ns", b"host_cpu_usage_ns", "id", b"id", "interfaces", b"interfaces", "memory_detail", b"memory_detail", "memory_inactive_file_bytes", b"memory_inactive_file_bytes", "memory_limit_bytes", b"memory_limit_bytes", "memory_max_usage_bytes", b"memory_max_usage_bytes", "memory_usage_bytes", b"memory_usage_bytes", "name", b"name", "online_cpus", b"online_cpus", "pids_current", b"pids_current", "pids_limit", b"pids_limit", "read", b"read", "running", b"running", "throttled_ns", b"throttled_ns", "throttled_periods", b"throttled_periods"]) -> None: ...
 
 Global___ContainerStats: typing_extensions.TypeAlias = ContainerStats
 

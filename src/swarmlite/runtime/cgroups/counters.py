@@ -3,7 +3,8 @@
 cpu_usage_ns, cpu_user_ns, cpu_system_ns, throttled_periods, cpu_throttled_ns; memory_bytes,
 memory_limit_bytes (v1's largest number, or -1, without one), memory_inactive_file_bytes; pids,
 pids_limit (-1 without one); block_read_bytes, block_write_bytes (0 on v1 where the container is in
-no blkio group: it is when a limit on block devices was asked for); oom_kills.
+no blkio group: it is when a limit on block devices was asked for); oom_kills. Each line of
+memory.stat is there by its name behind `memory.`, and on v1 memory_max_usage_bytes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def of_v1(at: dict[str, str]) -> dict[str, int]:
         "block_read_bytes": read,
         "block_write_bytes": written,
         "oom_kills": base.read_table(f"{memory}/memory.oom_control").get("oom_kill", 0),
+        "memory_max_usage_bytes": base.read_int(f"{memory}/memory.max_usage_in_bytes"),
+        **{f"memory.{name}": value for name, value in detail.items()},
     }
 
 
@@ -66,6 +69,7 @@ def of_v2(directory: str) -> dict[str, int]:
         "block_read_bytes": read,
         "block_write_bytes": written,
         "oom_kills": base.read_table(f"{directory}/memory.events").get("oom_kill", 0),
+        **{f"memory.{name}": value for name, value in detail.items()},
     }
 
 
