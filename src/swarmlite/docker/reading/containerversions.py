@@ -6,12 +6,15 @@ are refused, since the container would not be what the client thinks.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from swarmlite.docker.fields import Fields
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.containers_pb2 import ContainerConfig
 from swarmlite.proto.types_pb2 import Mount
 
-OPTIONS = {
+Kind = Literal["bind_options", "volume_options", "tmpfs_options"]
+OPTIONS: dict[Kind, tuple[Mount.Type.ValueType, str]] = {
     "bind_options": (Mount.BIND, "BindOptions"),
     "volume_options": (Mount.VOLUME, "VolumeOptions"),
     "tmpfs_options": (Mount.TMPFS, "TmpfsOptions"),
