@@ -126,7 +126,7 @@ def exec_config(container: str, body: Fields) -> ExecConfig:
 
 
 def console_size(body: Fields) -> tuple[int, int] | None:
-    """ConsoleSize of an exec, [height, width]; None for none and for what is no size."""
+    """ConsoleSize of an exec, [height, width]; None for anything else."""
     size = body.items("ConsoleSize")
     if len(size) == 2 and all(isinstance(n, int) and 0 <= n < 2**16 for n in size):
         return size[0], size[1]
