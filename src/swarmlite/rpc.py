@@ -45,6 +45,7 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_http_proxy", 0),
 ]
 """Of every channel, to etcd and to managers."""
+_IMPATIENT = ("grpc.keepalive", "grpc.http2.", "grpc.min_reconnect")
 
 UNTIL_ITS_DEADLINE: list[tuple[str, Any]] = [("grpc.keepalive_time_ms", 2**31 - 1)]
 """More, of a channel for a call that has a deadline: who is slow to answer pings is waited for."""
@@ -116,10 +117,16 @@ async def begun(call: Any) -> None:
 
 
 # Channels
-def unix_channel(path: Path | str) -> grpc.aio.Channel:
-    """A channel to a unix socket of this host; nothing is connected before the first call."""
+def unix_channel(path: Path | str, patient: bool = False) -> grpc.aio.Channel:
+    """A channel to a unix socket of this host; nothing is connected before the first call.
+
+    A `patient` one takes nobody for gone who has no processor for a while, as the servers of such
+    sockets do not: the kernel tells who is, and each call has a deadline of its own.
+    """
     # The authority would be the path's percent-encoding, which some servers refuse.
     options = [*CHANNEL_OPTIONS, ("grpc.default_authority", "localhost")]
+    if patient:
+        options = [each for each in options if not each[0].startswith(_IMPATIENT)]
     return grpc.aio.insecure_channel(f"unix:{path}", options=options)
 
 

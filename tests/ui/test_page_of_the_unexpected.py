@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from swarmlite.errors import Unavailable
 from swarmlite.ids import new_id
 from swarmlite.manager.store.api import Put
 from swarmlite.model import enums, task_states
+from swarmlite.paths import Paths
 from swarmlite.proto.containers_pb2 import Health
 from swarmlite.proto.containers_pb2_grpc import (
     ContainersServicer,
@@ -134,6 +137,58 @@ async def test_a_node_that_falls_silent_as_a_shell_begins_is_not_waited_for_with
         await server.stop(0)
     assert asked.is_set()
     assert said == {"error": "the task's node did not answer in time"}
+
+
+MANAGER = """
+import asyncio, sys
+import grpc.aio
+from swarmlite.proto.control_pb2 import ListNodesResponse, ListServicesResponse, ListTasksResponse
+from swarmlite.proto.control_pb2_grpc import ControlServicer, add_ControlServicer_to_server
+
+class Manager(ControlServicer):
+    async def ListNodes(self, *_):
+        return ListNodesResponse(stale=True)
+    async def ListTasks(self, *_):
+        return ListTasksResponse()
+    async def ListServices(self, *_):
+        return ListServicesResponse()
+
+async def main():
+    server = grpc.aio.server()
+    add_ControlServicer_to_server(Manager(), server)
+    server.add_insecure_port(f"unix:{sys.argv[1]}")
+    await server.start()
+    print("serves", flush=True)
+    await server.wait_for_termination()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_manager_without_a_processor_for_seconds_is_asked_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """Before it was ever connected to, too: a host that is busy is shown late, and not as gone."""
+    paths = Paths(tmp_path / "state", tmp_path / "run")
+    paths.run_dir.mkdir()
+    manager = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MANAGER, paths.manager_socket, stdout=asyncio.subprocess.PIPE
+    )
+    assert manager.stdout is not None
+    cluster = Cluster(paths)
+    try:
+        assert await manager.stdout.readline() == b"serves\n"
+        manager.send_signal(signal.SIGSTOP)
+        asked = asyncio.ensure_future(cluster.overview(Session("reader", "r")))
+        # As long as a channel of the usual kind goes on trying to connect, and more.
+        ended, _ = await asyncio.wait((asked,), timeout=2.5)
+        manager.send_signal(signal.SIGCONT)
+        assert not ended
+        assert (await asked).stale
+    finally:
+        manager.kill()
+        await manager.communicate()
+        await cluster.close()
 
 
 async def test_a_tunnel_that_does_not_come_is_not_waited_for_without_end(

@@ -62,7 +62,7 @@ async def test_no_page_that_a_link_leads_to_shows_what_secrets_hold(
             if path in seen or path.startswith("/static/"):
                 continue
             status, seen[path] = await page.get(role, path)
-            assert status == 200, path
+            assert status == 200, (path, seen[path])
             ahead += re.findall(r'(?:href|data-from|action)="/ui(/[^"#]*)"', "".join(
                 re.findall(r"<a [^>]*>|<form role=[^>]*>", seen[path])))  # fmt: skip
         _, seen["plan"] = await page.post(role, "/service/web/plan", {"do": "rollback"})

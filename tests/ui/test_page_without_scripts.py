@@ -62,7 +62,7 @@ async def test_logs_are_read_and_searched_by_the_form_alone(page: SmallPage, log
     path, fields = found[1], re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', found[2])
     query = "&".join(f"{name}={value}" for name, value in fields)
     status, text = await page.get("reader", f"{path}?{query}&search=&follow=on")
-    assert status == 200
+    assert status == 200, text
     assert [line.partition(" | ")[2] for line in text.splitlines()] == [
         "<b>first</b>", "second", "third",
     ]  # fmt: skip
