@@ -26,6 +26,8 @@ help:
 	@echo "make deb       dist/swarmlite_VERSION_amd64.deb and _arm64.deb, for Debian 12 and 13"
 	@echo "make packages  these, installed and upgraded in bare trees of both (root, debootstrap)"
 	@echo "make vm-test   the package on three virtual machines with Debian's kernel (root, qemu)"
+	@echo "make chaos     faults on real clusters, minutes (root)"
+	@echo "make soak      the same, without end and with new seeds; SEED=N plays a round again (root)"
 	@echo "make bench     against Docker's engine, in the same run (root)"
 	@echo "make stubs     the protobuf stubs"
 	@echo "make reference docs/reference, from the commands' own help"

@@ -35,6 +35,7 @@ from swarmlite.manager.store.api import (
 )
 from swarmlite.manager.store.etcd import ELECTION_KEY, open_store
 from swarmlite.manager.store.etcd_client import EtcdClient
+from swarmlite.manager.store.tables import name_of
 from swarmlite.proto.control_pb2 import CreateServiceRequest
 from swarmlite.proto.objects_pb2 import Config, Network, Node, Service, Task
 
@@ -470,6 +471,36 @@ async def test_of_many_that_publish_one_port_at_the_same_moment_one_has_it(
         assert len(stores[0].view.services) == 1
     for other in clients[1:]:
         await other.close()
+
+
+async def test_what_hindered_a_write_and_is_gone_by_now_hinders_it_no_more(
+    etcd: Any, client: EtcdClient
+) -> None:
+    """A name that was given back, and an object that was removed, after the write was refused."""
+
+    class Overtaken(EtcdClient):
+        """Another store removes the service once a write of this one was refused."""
+
+        async def txn(self, request: Any, timeout_s: float = 5.0) -> Any:
+            answer = await super().txn(request, timeout_s)
+            if not answer.succeeded and (known := next(iter(other.view.services), None)):
+                await other.commit([Delete(known)])
+            return answer
+
+    overtaken = Overtaken([etcd.endpoint], etcd.certificates_dir)
+    async with open_store(client, KEYS) as other, open_store(overtaken, KEYS) as store:
+        await other.commit([Put(a_service("web"))])
+        named = a_service("web")
+        await store.commit([Put(named)])
+        assert [service.id for service in store.view.services] == [named.id]
+        async with asyncio.timeout(60):
+            while named.id not in other.view.services:
+                await asyncio.sleep(0.01)
+        same = a_service("another")
+        same.id = named.id
+        await store.commit([Put(same)])
+        assert [name_of(service) for service in store.view.services] == ["another"]
+    await overtaken.close()
 
 
 async def test_a_name_that_nothing_has_is_taken_over(client: EtcdClient) -> None:

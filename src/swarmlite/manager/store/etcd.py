@@ -2,7 +2,7 @@
 
 A change compares the mod revision of its object (0: does not exist); a leader's change also
 compares the create revision of the election key, which is the fence. When a transaction fails,
-its else branch tells which keys differ, so that the others of a batch are tried again.
+what it compared is read, so that the others of a batch are tried again.
 """
 
 from __future__ import annotations
@@ -314,8 +314,11 @@ class EtcdStore:
         while True:
             left_s = deadline - time.monotonic()
             try:
-                request = _request(items, fence, guard, values=repeated)
-                answer = await self.client.txn(request, min(ATTEMPT_S, max(left_s, 0.1)))
+                timeout_s = min(ATTEMPT_S, max(left_s, 0.1))
+                answer = await self.client.txn(_request(items, fence, guard), timeout_s)
+                if answer.succeeded:
+                    return answer.header.revision, []
+                found = await self._found(_reads(items, fence, guard, values=repeated), timeout_s)
                 break
             except Unavailable:
                 if time.monotonic() + RETRY_S > deadline:
@@ -326,12 +329,6 @@ class EtcdStore:
                 if not (revision := await self._written(items)):
                     raise
                 return revision, []
-        if answer.succeeded:
-            return answer.header.revision, []
-        found = [
-            response.response_range.kvs[0] if response.response_range.kvs else None
-            for response in answer.responses
-        ]
         leader = found.pop() if fence is not None else None
         guarded: etcd.KeyValue | None = found.pop() if guard is not None else None
         found, names = found[: len(items)], found[len(items) :]
@@ -362,14 +359,17 @@ class EtcdStore:
         A store that fills up may write what it answers with an error
         (findings/etcd-full-store-writes-what-it-refuses.sh); it can still be read.
         """
-        request = etcd.TxnRequest()
-        for item in items:
-            request.success.add().request_range.key = item.key
-        answer = await self.client.txn(request)
-        found = [next(iter(each.response_range.kvs), None) for each in answer.responses]
+        found = await self._found(_reads(items, None, None, values=True))
+        found = found[: len(items)]
         if not all(_is_own(item, kv) for item, kv in zip(items, found, strict=True)):
             return 0
         return max((kv.mod_revision for kv in found if kv is not None), default=0)
+
+    async def _found(
+        self, reads: etcd.TxnRequest, timeout_s: float = ATTEMPT_S
+    ) -> list[etcd.KeyValue | None]:
+        answer = await self.client.txn(reads, timeout_s)
+        return [next(iter(each.response_range.kvs), None) for each in answer.responses]
 
     def _check_name(self, item: _Item, kv: etcd.KeyValue | None) -> None:
         """Raise AlreadyExists for a name that an object has; expect the key as it was found."""
@@ -400,9 +400,7 @@ def _is_own(item: _Item, kv: etcd.KeyValue | None) -> bool:
     return bool(kv.value == item.value)
 
 
-def _request(
-    items: Sequence[_Item], fence: Fence | None, guard: Guard | None, values: bool
-) -> etcd.TxnRequest:
+def _request(items: Sequence[_Item], fence: Fence | None, guard: Guard | None) -> etcd.TxnRequest:
     request = etcd.TxnRequest()
     for item in items:
         # EQUAL and MOD; for a key that does not exist etcd compares with 0.
@@ -414,23 +412,40 @@ def _request(
         else:
             put = request.success.add().request_put
             put.key, put.value = item.key, item.value
-        found = request.failure.add().request_range
-        found.key, found.keys_only = item.key, not values
     for item in filter(_claims, items):
         request.compare.add(result=0, target=2, key=item.name_key, mod_revision=item.name_revision)
         put = request.success.add().request_put
         put.key, put.value = item.name_key, item.change.obj.id.encode()
-        request.failure.add().request_range.key = item.name_key
     if guard is not None:
         key = GUARDS + guard.name.encode()
         request.compare.add(result=0, target=2, key=key, mod_revision=guard.version)
         request.success.add().request_put.key = key
-        request.failure.add().request_range.key = key
     if fence is not None:
         request.compare.add(result=0, target=1, key=ELECTION_KEY, create_revision=fence.epoch)
-        request.failure.add().request_range.MergeFrom(
-            etcd.RangeRequest(key=ELECTION_KEY, keys_only=True)
-        )
+    return request
+
+
+def _reads(
+    items: Sequence[_Item], fence: Fence | None, guard: Guard | None, values: bool
+) -> etcd.TxnRequest:
+    """What a request that was refused compared, in this order: the items, the names that they take,
+    the guard, the election.
+
+    Not the request's own else branch, which each member would read, log and send on with every
+    write that succeeds. What differed then may be as expected by now, a name that was given back
+    say: the request is made again.
+    """
+    request = etcd.TxnRequest()
+    for item in items:
+        read = request.success.add().request_range
+        read.key, read.keys_only = item.key, not values
+    for item in filter(_claims, items):
+        request.success.add().request_range.key = item.name_key
+    if guard is not None:
+        request.success.add().request_range.key = GUARDS + guard.name.encode()
+    if fence is not None:
+        read = request.success.add().request_range
+        read.key, read.keys_only = ELECTION_KEY, True
     return request
 
 

@@ -52,26 +52,22 @@ def objects_prefixes() -> list[bytes]:
     return [*(key_of(kind, "") for kind in type_of_kind), PREFIX + b"names/"]
 
 
-def decode(kv: etcd.KeyValue, keys: StoreKeys) -> tuple[str, Object] | None:
-    """A key's kind and object with its version; None for keys that are not objects, and for what
-    cannot be read, which is logged. Raises UnknownKey.
+def decode(kv: etcd.KeyValue, message: type[Object], keys: StoreKeys) -> Object | None:
+    """The object at a key of its kind, with its version; None for what cannot be read, which is
+    logged. Raises UnknownKey.
     """
-    kind = kv.key[len(PREFIX) :].partition(b"/")[0].decode()
-    message = type_of_kind.get(kind)
-    if message is None:
-        return None
     try:
-        value = keys.open(kv.key, kv.value)
-        obj: Object = message.FromString(value)  # type: ignore[attr-defined]
+        obj: Object = message.FromString(keys.open(kv.key, kv.value))
     except DecodeError:
-        log.error("passed over key=%r: it is not a %s", kv.key, kind)
+        log.error("passed over key=%r: it is not a %s", kv.key, message.__name__.lower())
         return None
     except Unreadable as error:
         log.error("passed over key=%r: %s", kv.key, error)
         return None
-    obj.meta.version.index = kv.mod_revision
-    obj.meta.created_version.index = kv.create_revision
-    return kind, obj
+    meta = obj.meta
+    meta.version.index = kv.mod_revision
+    meta.created_version.index = kv.create_revision
+    return obj
 
 
 class Mirror:
@@ -298,10 +294,12 @@ class Mirror:
     def _apply(self, changes: Sequence[etcd.Event]) -> None:
         events = []
         for change in changes:
-            if change.kv.key == self.mark_key:
-                self.marked = change.kv.mod_revision, self._counts()
-            if change.type != _DELETE and change.kv.mod_revision > self._newest[1]:
-                self._newest = change.kv.key, change.kv.mod_revision
+            kv = change.kv
+            key, revision = kv.key, kv.mod_revision
+            if key == self.mark_key:
+                self.marked = revision, self._counts()
+            if revision > self._newest[1] and change.type != _DELETE:
+                self._newest = key, revision
             event = self._taken(change)
             if event is not None:
                 events.append(event)
@@ -313,43 +311,43 @@ class Mirror:
     def _taken(self, change: etcd.Event) -> Event | None:
         """The change in the view, and what to publish of it; nothing of what is known or older."""
         kv = change.kv
-        if kv.mod_revision <= self.checked:
+        key, revision = kv.key, kv.mod_revision
+        if revision <= self.checked:
+            return None
+        kind, object_id = _place(key)
+        message = type_of_kind.get(kind)
+        if message is None:
+            if key.startswith(GUARDS) and change.type != _DELETE:
+                self._guarded(self.view, kv)
             return None
         if change.type == _DELETE:
-            return self._removed(kv)
-        if kv.key.startswith(GUARDS):
-            self._guarded(self.view, kv)
-            return None
-        kind, object_id = _place(kv.key)
-        if kind not in type_of_kind:
-            return None
-        known = self.view.table(kind).get(object_id)
-        if known is not None and known.meta.version.index >= kv.mod_revision:
-            return None
-        if self._removed_at.get(kv.key, 0) > kv.mod_revision:
-            return None
-        decoded = self._decoded(kv, self._passed_over)
-        if decoded is None:
-            return None
-        kind, obj = decoded
-        old = self.view.table(kind).put(obj)
-        return Event(Action.UPDATE if old else Action.CREATE, kind, obj, old)
-
-    def _removed(self, kv: etcd.KeyValue) -> Event | None:
-        kind, object_id = _place(kv.key)
-        if kind not in type_of_kind:
-            return None
-        self._passed_over.discard(kv.key)
-        self._removed_at[kv.key] = max(kv.mod_revision, self._removed_at.get(kv.key, 0))
+            return self._removed(kind, object_id, key, revision)
         table = self.view.table(kind)
         known = table.get(object_id)
-        if known is None or known.meta.version.index > kv.mod_revision:
+        if known is not None and known.meta.version.index >= revision:
+            return None
+        if self._removed_at.get(key, 0) > revision:
+            return None
+        obj = self._decoded(kv, message, self._passed_over)
+        if obj is None:
+            return None
+        table.put(obj)
+        return Event(Action.CREATE if known is None else Action.UPDATE, kind, obj, known)
+
+    def _removed(self, kind: str, object_id: str, key: bytes, revision: int) -> Event | None:
+        self._passed_over.discard(key)
+        self._removed_at[key] = max(revision, self._removed_at.get(key, 0))
+        table = self.view.table(kind)
+        known = table.get(object_id)
+        if known is None or known.meta.version.index > revision:
             return None
         table.pop(object_id)
         return Event(Action.REMOVE, kind, known)
 
-    def _decoded(self, kv: etcd.KeyValue, passed_over: set[bytes]) -> tuple[str, Object] | None:
-        decoded = decode(kv, self._keys)
+    def _decoded(
+        self, kv: etcd.KeyValue, message: type[Object], passed_over: set[bytes]
+    ) -> Object | None:
+        decoded = decode(kv, message, self._keys)
         if decoded is None:
             passed_over.add(kv.key)
         else:
@@ -380,12 +378,13 @@ class Mirror:
             tables.revision = revision
             for kv in kvs:
                 newest = max(newest, (kv.mod_revision, kv.key))
-                if kv.key.startswith(GUARDS):
+                kind = _place(kv.key)[0]
+                message = type_of_kind.get(kind)
+                if message is not None:
+                    if (obj := self._decoded(kv, message, passed_over)) is not None:
+                        tables.table(kind).put(obj)
+                elif kv.key.startswith(GUARDS):
                     self._guarded(tables, kv)
-                elif _place(kv.key)[0] not in type_of_kind:
-                    continue
-                elif (decoded := self._decoded(kv, passed_over)) is not None:
-                    tables.table(decoded[0]).put(decoded[1])
             await asyncio.sleep(0)
         events = _difference(self.view, tables) if self.listed.is_set() and not resync else []
         # In place: whoever holds the view goes on with the same one.

@@ -156,39 +156,52 @@ class TaskTable(Table[Task]):
 
     def put(self, obj: Task) -> Task | None:
         """As Table.put."""
-        # A task's name, service and slot never change: the common update is two assignments.
-        old = self._objects.get(obj.id)
-        if old is not None and old.node_id == obj.node_id:
-            self._objects[obj.id] = obj
-            self._count(old, -1)
-        else:
+        object_id = obj.id
+        old = self._objects.get(object_id)
+        if old is None:
             super().put(obj)
-        self._count(obj, 1)
-        if obj.service_id:
-            self._by_service[obj.service_id][obj.id] = obj
-            self._by_place[place_of(obj)][obj.id] = obj
-        if obj.node_id:
-            self._by_node[obj.node_id][obj.id] = obj
+        else:  # its name, service and slot never change
+            self._objects[object_id] = obj
+            if old.node_id != obj.node_id:
+                self._moved(old)
+        self._count(old, obj)
+        if service_id := obj.service_id:
+            self._by_service[service_id][object_id] = obj
+            self._by_place[place_of(obj)][object_id] = obj
+        if node_id := obj.node_id:
+            self._by_node[node_id][object_id] = obj
         return old
 
     def pop(self, object_id: str) -> Task | None:
         """As Table.pop."""
         old = super().pop(object_id)
         if old is not None:
-            self._count(old, -1)
+            self._count(old, None)
             _forget(self._by_service, old.service_id, object_id)
-            _forget(self._by_node, old.node_id, object_id)
-            _forget(self._by_place, place_of(old), object_id)
+            self._moved(old)
         return old
 
-    def _count(self, task: Task, sign: int) -> None:
-        service_id, tally = task.service_id, tally_of(task)
-        counts = self._tallies[service_id]
-        counts[tally] += sign
-        if not counts[tally]:
-            del counts[tally]
-            if not counts:
-                del self._tallies[service_id]
+    def _moved(self, old: Task) -> None:
+        """It is no more where it was: a global service's place is the node."""
+        _forget(self._by_node, old.node_id, old.id)
+        _forget(self._by_place, place_of(old), old.id)
+
+    def _count(self, old: Task | None, new: Task | None) -> None:
+        """In the place of `old` there is `new`, of the same service."""
+        before = None if old is None else tally_of(old)
+        after = None if new is None else tally_of(new)
+        task = new or old
+        if before == after or task is None:
+            return
+        counts = self._tallies[task.service_id]
+        if after is not None:
+            counts[after] += 1
+        if before is not None:
+            counts[before] -= 1
+            if not counts[before]:
+                del counts[before]
+                if not counts:
+                    del self._tallies[task.service_id]
 
 
 def tally_of(task: Task) -> Tally:
