@@ -8,7 +8,7 @@ import pytest
 
 from swarmlite.errors import InvalidSpec
 from swarmlite.node import metrics
-from swarmlite.node.daemon import parse
+from swarmlite.node.flags import parse
 
 
 @pytest.fixture

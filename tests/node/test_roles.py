@@ -14,7 +14,7 @@ from swarmlite.identity.files import Identity, make_certificates
 from swarmlite.identity.node import parse
 from swarmlite.node.children import Child
 from swarmlite.node.daemon import Daemon
-from swarmlite.node.daemon import parse as parse_options
+from swarmlite.node.flags import parse as parse_options
 from swarmlite.paths import Paths
 
 MANAGER = {
