@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+import pytest
 from api_world import node
 
+from swarmlite.manager.dispatcher import assignments
 from swarmlite.manager.dispatcher.assignments import AssignmentSet
+from swarmlite.manager.dispatcher.ingress_nodes import IngressChanges
 from swarmlite.manager.store.api import Action, Event, Put, kind_of
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.model import task_states
@@ -70,3 +74,23 @@ def test_what_joining_nodes_are_told_grows_with_their_number_and_not_with_its_sq
     assert world.bytes.total() < 2.2 * small
     assert world.bytes["n150"] == quiet
     assert world.bytes["n350"] < 1.1 * quiet
+
+
+def test_what_a_join_makes_a_manager_look_at_does_not_grow_with_the_nodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that lead connections to the tasks are looked at, and not each node that there is."""
+    asked: list[str] = []
+    difference = assignments.difference
+
+    def counted(changes: IngressChanges, node_id: str, *rest: Any) -> Any:
+        asked.append(node_id)
+        return difference(changes, node_id, *rest)
+
+    monkeypatch.setattr(assignments, "difference", counted)
+    world = Joining()
+    world.join(200)
+    for _ in range(2):
+        asked.clear()
+        world.join(50)
+        assert len(asked) == 50 * HOSTS

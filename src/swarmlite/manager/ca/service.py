@@ -292,6 +292,6 @@ def managers_of(view: Tables) -> list[ManagerPeer]:
     """Every manager's API address."""
     return [
         ManagerPeer(node_id=node.id, addr=node.manager_status.addr)
-        for node in view.nodes
-        if node.role == NodeRole.MANAGER and node.manager_status.addr
+        for node in view.nodes.managers()
+        if node.manager_status.addr
     ]

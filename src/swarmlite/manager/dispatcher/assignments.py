@@ -9,7 +9,7 @@ An event that is seen twice, or a view that is ahead of the events, changes noth
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from swarmlite.manager.isolation import apart
 from swarmlite.manager.store.api import Event
@@ -20,7 +20,7 @@ from swarmlite.proto.dispatcher_pb2 import AssignmentChange, Endpoint
 from swarmlite.proto.objects_pb2 import Config, Network, Secret, Service, Task
 
 from . import items
-from .ingress_nodes import IngressChanges, Standing, all_of, difference, node_of
+from .ingress_nodes import IngressChanges, Standing, all_of, difference, node_of, place_id
 from .places import Places
 
 KINDS = ("task", "node", "network", "service", "secret", "config")
@@ -53,6 +53,7 @@ class AssignmentSet:
         self._nodes: set[str] = set()
         self._objects: dict[Topic, Single] = {}
         self._endpoints: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)
+        self._task_endpoints: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)
         self._endpoints_of: dict[str, dict[str, Endpoint]] = {}  # by task or node
         self._services: dict[str, tuple[Service, frozenset[str]]] = {}
         self._services_of: defaultdict[str, set[str]] = defaultdict(set)
@@ -233,10 +234,13 @@ class AssignmentSet:
         for endpoint_id, endpoint in old.items():
             if endpoint_id not in new:
                 self._endpoints[endpoint.network_id].pop(endpoint_id, None)
+                self._task_endpoints[endpoint.network_id].pop(endpoint_id, None)
                 batch.endpoints[endpoint.network_id].add(endpoint_id)
         for endpoint_id, endpoint in new.items():
             if old.get(endpoint_id) != endpoint:
                 self._endpoints[endpoint.network_id][endpoint_id] = endpoint
+                if endpoint.task_id:
+                    self._task_endpoints[endpoint.network_id][endpoint_id] = endpoint
                 batch.endpoints[endpoint.network_id].add(endpoint_id)
         if new:
             self._endpoints_of[owner] = new
@@ -283,9 +287,12 @@ class AssignmentSet:
         if self._ingress_id and batch.ingress.regrouped():
             topics.add(("network", self._ingress_id))
         for topic in topics:
-            stayed = [
-                n for n in self._followers[topic] & nodes if batch.before.get((n, topic), True)
-            ]
+            followers: Set[str] = self._followers[topic] & nodes
+            if self.is_ingress(topic) and topic not in batch.objects:
+                fresh = batch.endpoints.get(topic[1], ())
+                if all(map(node_of, fresh)):
+                    followers = batch.ingress.concerned(followers, fresh)
+            stayed = [n for n in followers if batch.before.get((n, topic), True)]
             if stayed:
                 out.changed(stayed, topic)
         for service_id, networks_before in batch.services.items():
@@ -311,6 +318,12 @@ class AssignmentSet:
         single = self._objects.get(topic)
         endpoints = self._endpoints[topic[1]].values() if topic[0] == "network" else ()
         return [*([single] if single is not None else []), *endpoints]
+
+    def places_for(self, node_id: str) -> list[Endpoint]:
+        """What a node that knows nothing yet is to know of the ingress network's endpoints."""
+        ingress_id = self._ingress_id
+        endpoints, tasks = self._endpoints[ingress_id], self._task_endpoints[ingress_id]
+        return all_of(self._standing, node_id, endpoints, tasks)
 
     def endpoint(self, network_id: str, endpoint_id: str) -> Endpoint | None:
         """One endpoint."""
@@ -360,9 +373,8 @@ class _Outbox:
             self.services[node_id] |= self._known.services_of(topic[1])
 
     def _joined_ingress(self, node_id: str, topic: Topic) -> list[AssignmentChange]:
-        network, endpoints = self._known.object(topic), self._known.endpoints_on(topic[1])
-        needs = all_of(self._batch.ingress, node_id, endpoints.values())
-        found = [self._update(endpoint) for endpoint in needs]
+        network = self._known.object(topic)
+        found = [self._update(endpoint) for endpoint in self._known.places_for(node_id)]
         return [*([items.update(network)] if network is not None else []), *found]
 
     def _update(self, endpoint: Endpoint) -> AssignmentChange:
@@ -402,7 +414,7 @@ class _Outbox:
                 else:
                     # Before the object's own removal, which stands first.
                     removals.insert(0, items.remove("endpoint", endpoint_id))
-        for node_id in node_ids:
+        for node_id in node_ids if needs or removals else ():
             self._needs[node_id] += needs
             self._removals[node_id] += removals
         if self._known.is_ingress(topic):
@@ -411,12 +423,13 @@ class _Outbox:
     def _changed_places(self, node_ids: Sequence[str], network_id: str) -> None:
         changes, endpoints = self._batch.ingress, self._known.endpoints_on(network_id)
         fresh = {i for i in self._batch.endpoints.get(network_id, ()) if node_of(i)}
-        regrouped = {f"{network_id}/node/{node}" for node in changes.regrouped()}
+        regrouped = {place_id(network_id, node) for node in changes.regrouped()}
         for node_id in node_ids:
             updates, gone = difference(changes, node_id, endpoints, fresh, regrouped)
-            self._needs[node_id] += [self._update(endpoint) for endpoint in updates]
-            # Before the network's own removal.
-            self._removals[node_id][:0] = [items.remove("endpoint", i) for i in gone]
+            if updates:
+                self._needs[node_id] += [self._update(endpoint) for endpoint in updates]
+            if gone:  # before the network's own removal
+                self._removals[node_id][:0] = [items.remove("endpoint", i) for i in gone]
 
     def changes(self) -> dict[str, list[AssignmentChange]]:
         """Every node's changes, in the order to apply them."""

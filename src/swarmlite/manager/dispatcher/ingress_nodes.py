@@ -9,7 +9,7 @@ number of nodes, and not with its square. Pure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 
 from swarmlite.proto.dispatcher_pb2 import Endpoint
 from swarmlite.proto.objects_pb2 import Node
@@ -21,6 +21,11 @@ def node_of(endpoint_id: str) -> str:
     _, _, rest = endpoint_id.partition("/")
     kind, _, node_id = rest.partition("/")
     return node_id if kind == "node" else ""
+
+
+def place_id(network_id: str, node_id: str) -> str:
+    """The id of a node's own endpoint on a network."""
+    return f"{network_id}/node/{node_id}"
 
 
 class Standing:
@@ -38,6 +43,14 @@ class Standing:
     def known_to_all(self, node_id: str) -> bool:
         """Whether every node has to know its place."""
         return self.knows_all(node_id) or node_id in self._managers
+
+    def knowing_all(self) -> set[str]:
+        """The nodes that have to know every node's place."""
+        return {node_id for network_id, node_id in self._tasks if network_id == self.ingress_id}
+
+    def places_for_all(self) -> set[str]:
+        """The nodes whose places every node has to know."""
+        return self.knowing_all() | self._managers
 
     def take_node(self, node_id: str, node: Node | None) -> None:
         """A node came, changed or (None) went."""
@@ -84,14 +97,32 @@ class IngressChanges:
             i for i, (_, was) in self._before.items() if was != self._now.known_to_all(i)
         )
 
+    def concerned(self, nodes: Set[str], fresh: Iterable[str]) -> Set[str]:
+        """Those of `nodes` that may have to hear of places whose content changed, or forget some.
+
+        Of nearly every node's place only the few that know all: no look at each of the others.
+        """
+        others = set(map(node_of, fresh))
+        if self.regrouped() or any(self._stood(i)[1] or self._now.known_to_all(i) for i in others):
+            return nodes
+        return nodes & (others | self._before.keys() | self._now.knowing_all())
+
     def learns(self, node_id: str) -> bool:
         """Whether it has to know all now, or no longer."""
         return self._stood(node_id)[0] != self._now.knows_all(node_id)
 
 
-def all_of(changes: IngressChanges, node_id: str, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """What a node that knows nothing yet is to know."""
-    return [e for e in endpoints if e.task_id or changes.knows(node_id, e.node_id)]
+def all_of(
+    standing: Standing,
+    node_id: str,
+    endpoints: Mapping[str, Endpoint],
+    tasks: Mapping[str, Endpoint],
+) -> list[Endpoint]:
+    """What a node that knows nothing yet is to know. `tasks`: those of `endpoints` that are."""
+    if standing.knows_all(node_id):
+        return list(endpoints.values())
+    places = (place_id(standing.ingress_id, i) for i in {node_id} | standing.places_for_all())
+    return [*tasks.values(), *(endpoints[i] for i in sorted(places) if i in endpoints)]
 
 
 def difference(
