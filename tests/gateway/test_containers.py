@@ -224,6 +224,45 @@ def test_a_filter_without_values_asks_for_nothing(host: RawHost) -> None:
         assert host.api("GET", "/containers/json", filters={"odd": []}).status == 400
 
 
+def test_what_has_no_terminal_is_not_resized_and_what_does_not_run_is_409(host: RawHost) -> None:
+    with container(host) as identity:
+        path = f"/containers/{identity}"
+        assert host.api("POST", f"{path}/resize", h="5", w="6").status == 200
+        host.api("POST", f"{path}/kill")
+        refused = host.api("POST", f"{path}/resize", h="5", w="6")
+        assert (refused.status, refused.message) == (409, f"Container {identity} is not running")
+
+
+def test_limits_of_cpu_in_two_ways_are_a_conflict_of_an_update(host: RawHost) -> None:
+    with container(host, HostConfig={"NanoCpus": 500_000_000}) as identity:
+        path = f"/containers/{identity}/update"
+        refused = host.api("POST", path, {"CpuQuota": 50_000})
+        assert refused.status == 409 and "NanoCPUs has already been set" in refused.message
+        assert host.api("POST", path, {"NanoCpus": 600_000_000}).status == 200
+
+
+def test_an_archive_of_nothing_is_taken_where_a_directory_is(host: RawHost) -> None:
+    with container(host) as identity:
+        path = f"/containers/{identity}/archive"
+        for where, status in (("/tmp", 200), ("/nowhere", 404), ("/etc/hostname", 400)):
+            assert host.api("PUT", path, b"", path=where).status == status
+
+
+def test_a_commit_s_configuration_is_checked_and_its_words_may_be_one(host: RawHost) -> None:
+    with container(host, start=False) as identity:
+        refused = host.api("POST", "/commit", {"Cmd": 5}, container=identity)
+        assert refused.status == 400 and refused.message.startswith("Cmd: expected a list")
+        made = host.api("POST", "/commit", {"Cmd": "true"}, container=identity, repo="one-word")
+        assert made.status == 201
+        try:
+            shown = host.ok_api("GET", "/images/one-word/json")
+            assert shown["Config"]["Cmd"] == ["true"]
+        finally:
+            assert host.api("DELETE", "/images/one-word").status == 200
+    gone = host.api("GET", "/images/one-word/json")
+    assert (gone.status, gone.message) == (404, "No such image: one-word")
+
+
 def test_top_stats_changes_and_update(host: RawHost) -> None:
     with container(host, Cmd=["sh", "-c", "echo x >/new; exec sleep 60"]) as identity:
         base = f"/containers/{identity}"

@@ -60,7 +60,18 @@ class Updates:
 
 
 def merge(current: ContainerResources, changes: ContainerResources) -> ContainerResources:
-    """Raises InvalidSpec for what would contradict itself."""
+    """Raises InvalidSpec for what would contradict itself, FailedPrecondition what there is."""
+    quota = current.cpu_quota_us or current.cpu_period_us
+    if changes.nano_cpus and quota:
+        raise FailedPrecondition(
+            "Conflicting options: NanoCPUs cannot be updated as CPU Quota/Period has already been"
+            " set"
+        )
+    if current.nano_cpus and (changes.cpu_quota_us or changes.cpu_period_us):
+        raise FailedPrecondition(
+            "Conflicting options: CPU Quota/Period cannot be updated as NanoCPUs has already been"
+            " set"
+        )
     merged = resources.merge(current, changes)
     limit, swap = changes.memory_bytes, current.memory_swap_bytes
     if limit > swap > 0 and not changes.HasField("memory_swap_bytes"):
@@ -68,10 +79,6 @@ def merge(current: ContainerResources, changes: ContainerResources) -> Container
             "Memory limit should be smaller than already set memoryswap limit, update the "
             "memoryswap at the same time"
         )
-    if changes.nano_cpus:
-        merged.cpu_quota_us = merged.cpu_period_us = 0
-    elif changes.cpu_quota_us or changes.cpu_period_us:
-        merged.nano_cpus = 0
     resources.check(merged)
     return merged
 

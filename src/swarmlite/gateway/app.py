@@ -116,6 +116,8 @@ class Gateway:
 
             path = _VERSION.sub(r"\2", request.rel_url.raw_path)
             message = by_field(path.lstrip("/").partition("/")[0], message)
+        if message.startswith("no such image"):
+            message = f"N{message[1:]}"  # clients look for Docker's words
         return answer(status_of(error), message)
 
     async def _handled(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from swarmlite.docker.fields import Fields
 from swarmlite.docker.reading import binds, endpoints, hostconfig
 from swarmlite.docker.reading.containerspec import health
@@ -58,6 +60,17 @@ def _config(body: Fields, made: ContainerConfig) -> None:
         spec.stop_grace_period.CopyFrom(duration((FOREVER_S if seconds < 0 else seconds) * SECOND))
     if body.has("Healthcheck"):
         health(body.object("Healthcheck"), spec.healthcheck)
+
+
+def committed(sent: Any) -> dict[str, Any]:
+    """A body of /commit, what a new image's configuration has over its container's.
+
+    Raises InvalidSpec.
+    """
+    body = Fields.of(sent)
+    _config(body, ContainerConfig())  # which knows the types of everything
+    words = {key: body.words(key) for key in ("Cmd", "Entrypoint") if body.has(key)}
+    return {**(sent or {}), **words}
 
 
 def platform_of(text: str) -> Platform:

@@ -14,7 +14,7 @@ from swarmlite.engine.io.attach import Attachments
 from swarmlite.engine.io.exec import Execs
 from swarmlite.engine.io.exec_events import Tell
 from swarmlite.engine.records import Record
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import FailedPrecondition, InvalidSpec
 from swarmlite.proto import containers_pb2 as pb
 from swarmlite.proto.control_pb2 import Empty, LogsResponse
 
@@ -76,7 +76,12 @@ class StreamsService:
     async def Resize(self, request: pb.ResizeRequest, context: Context) -> Empty:
         """The container's terminal."""
         console.check_size(request.height, request.width)
-        container = (await self._find(request.ref)).message
+        record = await self._find(request.ref)
+        container = record.message
+        if not record.active:
+            raise FailedPrecondition(f"Container {container.id} is not running")
+        if not container.config.spec.tty:
+            return Empty()  # as with Docker: there is nothing whose size could change
         client = self._streams.supervisor.client
         await client.resize(container.id, request.width, request.height)
         return Empty()

@@ -17,6 +17,8 @@ from swarmlite.proto import containers_pb2 as pb
 
 TAR = "application/x-tar"
 STAT = "X-Docker-Container-Path-Stat"
+END_BYTES = 1024
+"""What an archive ends with: two blocks of zeros."""
 CHUNK_BYTES = 256 * 1024
 
 
@@ -59,6 +61,9 @@ async def put(call: Call) -> web.Response:
 
     async def chunks() -> AsyncIterator[pb.CopyToRequest]:
         yield pb.CopyToRequest(to=to)
+        if not call.http.body_exists:  # Docker takes it for an archive of nothing
+            yield pb.CopyToRequest(data=bytes(END_BYTES))
+            return
         async for data in plain(call.http.content.iter_chunked(CHUNK_BYTES)):
             yield pb.CopyToRequest(data=data)
 

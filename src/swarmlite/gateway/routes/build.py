@@ -18,6 +18,7 @@ from swarmlite.build.context.remote import is_git, is_http
 from swarmlite.build.context.sources import DOCKERFILE, Sources
 from swarmlite.docker import buildprogress
 from swarmlite.docker.reading import build as reading
+from swarmlite.docker.reading import container as container_reading
 from swarmlite.errors import InvalidSpec, SwarmliteError
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.request import Call, encoded
@@ -169,7 +170,7 @@ async def commit(call: Call) -> web.Response:
     if not container:
         raise InvalidSpec("container: say which container to commit")
     reference = str(reference_of(repository, call.text("tag"))) if repository else ""
-    config = await call.json()
+    config = container_reading.committed(await call.json())
     made = await call.backends.images.Commit(
         CommitRequest(
             container=container,
