@@ -327,3 +327,26 @@ def test_flags_are_told_apart_from_what_only_begins_like_one() -> None:
     for message in ("--env-file x: odd", "--nothing: odd", "what --env says: odd", "--"):
         assert by_field("services", message) == message
     assert by_field("volumes", "--env 'x': odd") == "--env 'x': odd"
+
+
+def test_networks_that_others_are_made_of_and_pools_that_overlap_are_403(host: RawHost) -> None:
+    pool = {"IPAM": {"Config": [{"Subnet": "10.87.7.0/24"}]}}
+    made = [{"Name": "pattern", "ConfigOnly": True, **pool}]
+    made.append({"Name": "of-it", "ConfigFrom": {"Network": "pattern"}})
+    try:
+        for body in made:
+            host.ok_api("POST", "/networks/create", body)
+        refused = host.api("POST", "/networks/create", {"Name": "third", **pool})
+        assert refused.status == 403 and refused.message.startswith("Pool overlaps with other one")
+        refused = host.api("DELETE", "/networks/pattern")
+        assert refused.status == 403 and "configuration network" in refused.message
+    finally:
+        for name in ("of-it", "pattern"):
+            assert host.api("DELETE", f"/networks/{name}").status == 204
+
+
+def test_a_tag_of_the_name_gives_way_to_the_parameter_s(host: RawHost) -> None:
+    query = {"repo": "retagged:one", "tag": "two"}
+    assert host.api("POST", f"/images/{host.image}/tag", **query).status == 201
+    assert host.api("DELETE", "/images/retagged:two").status == 200
+    assert host.api("GET", "/images/retagged:one/json").status == 404

@@ -108,14 +108,9 @@ async def tag(call: Call) -> web.Response:
         raise InvalidSpec("repo: say which name the image gets")
     if call.text("repo") == "sha256":
         raise InvalidSpec("refusing to create an ambiguous tag using digest algorithm as name")
-    target = named(call.text("repo"), call.text("tag"))
+    target = str(image_streams.reference_of(call.text("repo"), call.text("tag")))
     await call.backends.images.Tag(TagImageRequest(ref=call.params["name"], target=target))
     return call.empty(201)
-
-
-def named(repository: str, tag: str) -> str:
-    """NAME:TAG of the two parameters that Docker's API splits it into."""
-    return f"{repository}:{tag}" if tag else repository
 
 
 async def remove(call: Call) -> web.Response:

@@ -98,15 +98,28 @@ async def create(call: Call) -> web.Response:
     if spec.scope == "swarm":
         made = await backends.control.CreateNetwork(CreateNetworkRequest(spec=spec))
         return call.reply({"Id": made.id, "Warning": ""}, 201)
-    reply = await backends.host_networks.Create(CreateHostNetworkRequest(spec=spec))
+    try:
+        reply = await backends.host_networks.Create(CreateHostNetworkRequest(spec=spec))
+    except grpc.aio.AioRpcError as error:
+        if " overlaps " not in str(error.details()):
+            raise
+        # Clients look for these words, and 403.
+        why = f"Pool overlaps with other one on this address space: {error.details()}"
+        raise Refused(403, why) from error
     return call.reply({"Id": reply.network.id, "Warning": "\n".join(reply.warnings)}, 201)
 
 
 async def remove(call: Call) -> web.Response:
     """One that nothing is on."""
-    found = await _find(call)
+    known = await Known.of(call.backends)
+    found = known.find(call.params["id"], call.text("scope"))
     if found.name in PREDEFINED_NETWORKS and found.swarm is None:
         raise Refused(403, f"{found.name} is a pre-defined network and cannot be removed")
+    if any(other.shown()["ConfigFrom"]["Network"] == found.name for other in known.all):
+        raise Refused(
+            403,
+            f'error while removing network: configuration network "{found.name}" is in use',
+        )
     request = RemoveRequest(ref=found.id)
     try:
         if found.swarm is not None:
@@ -116,7 +129,9 @@ async def remove(call: Call) -> web.Response:
     except grpc.aio.AioRpcError as error:
         if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
             raise
-        raise Refused(403, f"error while removing network: {error.details()}") from error
+        status = 403 if found.swarm is None else 400
+        why = f"error while removing network: {error.details()}"
+        raise Refused(status, why) from error
     return call.empty()
 
 

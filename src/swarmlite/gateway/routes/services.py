@@ -108,7 +108,10 @@ async def create(call: Call) -> web.Response:
     if auth := registry_auth(call):
         spec.task.container.pull_options.registry_auth = auth
     warnings = await pinned(call, spec.task)
-    made = await ask(control.CreateService, CreateServiceRequest(spec=spec))
+    try:
+        made = await ask(control.CreateService, CreateServiceRequest(spec=spec))
+    except NotFound as error:  # a secret's or a config's, of which the body speaks
+        raise InvalidSpec(str(error)) from error
     return call.reply({"ID": made.id, **({"Warnings": warnings} if warnings else {})}, 201)
 
 
