@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from swarm_world import Deploy, put
+from swarm_world import Deploy, in_container, put
 
 from swarmlite.testing import Cluster, Host, demo
 
@@ -100,15 +100,27 @@ def _second(host: Host) -> str:
 
 MIGRATED = """
 services:
+  front:
+    image: {image}
+    command: ["sh", "-c", "sleep 3600"]
+    stop_grace_period: 0s
+    deploy: {{placement: {{constraints: ["node.role == manager"]}}}}
+    depends_on:
+      web: {{condition: service_started}}
   web:
     image: {image}
-    command: ["sh", "-c", "echo web started; sleep 3600"]
+    command: ["sh", "-c", "sleep 3600"]
+    environment: {{RELEASE: "{release}"}}
     stop_grace_period: 0s
+    deploy:
+      placement: {{constraints: ["node.hostname == worker2"]}}
+      update_config: {{monitor: 0s}}
     depends_on:
       migrate: {{condition: service_completed_successfully}}
   migrate:
     image: {image}
-    command: ["sh", "-c", "until [ -e /run/gate/open ]; do sleep 0.2; done; echo migrated"]
+    command: ["sh", "-c", "until [ -e /run/gate/{release} ]; do sleep 0.2; done; echo migrated"]
+    stop_grace_period: 0s
     volumes: ["gate:/run/gate"]
     deploy: {{placement: {{constraints: ["node.hostname == worker1"]}}}}
     depends_on:
@@ -117,7 +129,9 @@ services:
     image: {image}
     command: ["sh", "-c", "sleep 3600"]
     stop_grace_period: 0s
-    healthcheck: {{test: ["CMD", "true"], interval: 1s, timeout: 30s}}
+    deploy: {{placement: {{constraints: ["node.hostname == worker2"]}}}}
+    healthcheck: {{test: ["CMD", "test", "-e", "/tmp/up"], interval: 500ms, timeout: 30s,
+                   retries: 1000}}
 volumes:
   gate: {{name: gate}}
 """
@@ -126,24 +140,50 @@ volumes:
 def test_a_stack_waits_for_its_migration_on_another_host(
     swarm: Cluster, busybox: str, tmp_path: Path
 ) -> None:
+    """Each link of the chain on another node, and the next release waits as the first one did."""
+    manager, worker = swarm.manager, swarm.host("worker1")
     file = tmp_path / "compose.yml"
-    file.write_text(MIGRATED.format(image=busybox))
-    put(swarm.manager, file)
-    worker = swarm.host("worker1")
-    swarm.manager.cli("stack", "deploy", "-c", str(file), "shop")
-    try:
+
+    def deploy(release: str) -> str:
+        file.write_text(MIGRATED.format(image=busybox, release=release))
+        put(manager, file)
+        return manager.cli("stack", "deploy", "-c", str(file), "shop")
+
+    def says(*reasons: str) -> None:
         why = ("stack", "ps", "--no-trunc", "--format", "{{.Name}} {{.Error}}", "shop")
-        swarm.wait(
-            lambda: "waiting for shop_migrate to complete" in swarm.manager.cli(*why),
-            60,
-            "a reason",
-        )
-        swarm.wait_running("shop_migrate", 1)
+        for reason in reasons:
+            swarm.wait(lambda reason=reason: reason in manager.cli(*why), 60, reason)
+
+    def open_gate(release: str) -> None:
         gate = worker.cli("volume", "inspect", "-f", "{{.Mountpoint}}", "gate").strip()
-        worker.run("touch", f"{gate}/open")
+        worker.run("touch", f"{gate}/{release}")
+
+    deploy("first")
+    try:
+        says(
+            "waiting for shop_web to start",
+            "waiting for shop_migrate to complete",
+            "waiting for shop_db to be healthy",
+        )
+        in_container(swarm.host("worker2"), "shop_db", "touch", "/tmp/up")
+        assert swarm.wait_running("shop_migrate", 1) == ["worker1"]
+        assert not swarm.running("shop_web") and not swarm.running("shop_front")
+        open_gate("first")
+        assert swarm.wait_running("shop_web", 1) == ["worker2"]
+        assert swarm.wait_running("shop_front", 1) == ["manager1"]
+        assert deploy("first").count("Unchanged") == 4
+        said = deploy("second")
+        assert said.count("Updating") == said.count("Unchanged") == 2
+        status = ("service", "inspect", "-f", "{{.UpdateStatus.Message}}", "shop_web")
+        swarm.wait(
+            lambda: "waiting for shop_migrate to complete" in manager.cli(*status), 60, "a reason"
+        )
+        release = ("sh", "-c", "echo $RELEASE")
+        assert in_container(swarm.host("worker2"), "shop_web", *release) == "first\n"
+        open_gate("second")
+        swarm.wait(lambda: manager.cli(*status).startswith("update completed"), 60, "the update")
         swarm.wait_running("shop_web", 1)
-        again = swarm.manager.cli("stack", "deploy", "-c", str(file), "shop")
-        assert again.count("Unchanged") == 3
+        assert in_container(swarm.host("worker2"), "shop_web", *release) == "second\n"
     finally:
-        swarm.manager.cli("stack", "rm", "shop")
+        manager.cli("stack", "rm", "shop")
         worker.try_cli("volume", "rm", "-f", "gate")
