@@ -34,7 +34,6 @@ mount -t tmpfs none root/run
 mkdir -p root/var/lib/swarmlite && mount --bind state root/var/lib/swarmlite
 cat /etc/resolv.conf >root/etc/resolv.conf || true
 cp "$3" root/swarmlite.deb
-echo force-unsafe-io >root/etc/dpkg/dpkg.cfg.d/tree # nobody's power is cut here
 cp image.tar life.sh node.sh root/
 exec chroot root sh -eu /life.sh
 """
