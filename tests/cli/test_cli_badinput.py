@@ -175,6 +175,19 @@ def test_init_prints_the_command_that_joins(run: Any, tmp_path: Path, monkeypatc
     assert requests == [{"op": "init", "advertise_addr": "192.0.2.1", "cert_expiry_s": 7200.0}]
 
 
+@pytest.mark.parametrize("managers", [1, 2, 3])
+def test_who_makes_a_swarm_one_of_two_managers_is_warned(
+    run: Any, tmp_path: Path, monkeypatch: Any, managers: int
+) -> None:
+    reply = {"node_id": "n2", "role": "manager", "managers": managers}
+    with _daemon(tmp_path, {"ok": reply}):
+        monkeypatch.setenv("SWARMLITE_RUN_DIR", str(tmp_path))
+        result = run("swarm", "join", "--token", "SWMTKN-1-a-b", "192.0.2.1")
+    assert result.out == "This node joined a swarm as a manager.\n"
+    warning = "this swarm has 2 managers, and stops being managed when either is lost"
+    assert (warning in result.err) == (managers == 2)
+
+
 def test_a_refusal_of_the_daemon_is_the_line(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
     with _daemon(tmp_path, {"error": "This node is already part of a swarm."}):
         monkeypatch.setenv("SWARMLITE_RUN_DIR", str(tmp_path))

@@ -194,6 +194,28 @@ async def test_streams_of_what_another_manager_acknowledged_begin_here(
         assert await check("nothing") == "network nothing not found"
 
 
+async def test_a_plan_that_was_refused_is_answered_once_the_view_shows_why(
+    late: Late, client: EtcdClient
+) -> None:
+    """Who decides again at once would be refused again, and again."""
+    async with open_store(client, KEYS) as other, open_store(late, KEYS) as store:
+        service = a_service("web")
+        await other.commit([Put(service)])
+        await late_until(store, other)
+        late.gate.clear()
+        stale = changed(store.view.services.get(service.id))
+        newer = await other.commit([Put(changed(other.view.services.get(service.id)))])
+        asked = late.calls["txn"].ended["done"]
+        planned = asyncio.ensure_future(store.commit_many([Put(stale)]))
+        async with asyncio.timeout(60):
+            while late.calls["txn"].ended["done"] < asked + 2 and not planned.done():
+                await asyncio.sleep(0.01)
+            late.gate.set()
+            assert [change.obj.id for change in await planned] == [service.id]
+        seen = store.view.services.get(service.id)
+        assert seen is not None and seen.meta.version.index == newer
+
+
 async def test_without_an_etcd_that_answers_the_view_is_all_that_there_is(
     etcd: Any, client: EtcdClient, tmp_path: Path
 ) -> None:

@@ -257,8 +257,8 @@ class EtcdStore:
             while items:
                 async with slots:
                     revision, differing = await self._transact(items, fence)
+                last = max(last, revision)
                 if not differing:
-                    last = max(last, revision)
                     return
                 refused.extend(item.change for item in differing)
                 keys = {item.key for item in differing}
@@ -290,8 +290,8 @@ class EtcdStore:
     async def _transact(
         self, items: Sequence[_Item], fence: Fence | None, guard: Guard | None = None
     ) -> tuple[int, list[_Item]]:
-        """The revision and the items that differ, when there are any. Raises AlreadyExists for a
-        name that is taken, GuardMoved, Fenced, Unavailable.
+        """The revision; where it was refused, the items that differ and the last revision of these.
+        Raises AlreadyExists for a name that is taken, GuardMoved, Fenced, Unavailable.
         """
         self._mirror.refuse_if_gone_back()
         for _ in range(NAME_ATTEMPTS):
@@ -337,13 +337,13 @@ class EtcdStore:
             return max(written, default=self.view.revision), []
         if fence is not None and (leader is None or leader.create_revision != fence.epoch):
             raise Fenced
-        differing = [
-            item
+        differing = {
+            item: kv.mod_revision if kv else 0
             for item, kv in zip(items, found, strict=True)
             if (kv.mod_revision if kv else 0) != item.version
-        ]
+        }
         if differing:
-            return 0, differing
+            return max(differing.values()), list(differing)
         # Not the whole etcd's revision: in one that others use too the view may never reach that.
         others = [kv.mod_revision for kv in (guarded, *names) if kv is not None]
         await self._mirror.reached(max(others, default=0), REACH_TIMEOUT_S)
