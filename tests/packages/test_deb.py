@@ -114,9 +114,19 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-def test_a_host_s_life_with_the_package(tree: Path, package: Path, folder: Path) -> None:
+@pytest.fixture
+def parent() -> Iterator[str]:
+    """Of the cgroups of its containers: what prerm removes is the usual one."""
+    name = f"/swarmlite-deb{os.getpid()}"
+    yield name
+    groups = ["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*{name}*"]
+    subprocess.run([*groups, "-exec", "rmdir", "{}", "+"], check=True)
+
+
+def test_a_host_s_life_with_the_package(
+    tree: Path, package: Path, folder: Path, parent: str
+) -> None:
     """Installed by apt, upgraded under a running task, refused while it runs, purged."""
-    parent = f"/swarmlite-deb{os.getpid()}"
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh"]
     done = subprocess.run(
         [*command, folder, tree, package],
@@ -135,9 +145,6 @@ def test_a_host_s_life_with_the_package(tree: Path, package: Path, folder: Path)
     ]
     assert said["REMOVE"] == ["good"]
     assert said["PURGE"] == ["good", "nobody"]
-    # What prerm removes is the usual parent; this one is the test's, and empty.
-    groups = ["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*{parent}*"]
-    subprocess.run([*groups, "-exec", "rmdir", "{}", "+"], check=True)
 
 
 def parts(text: str) -> dict[str, list[str]]:
