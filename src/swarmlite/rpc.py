@@ -45,10 +45,11 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_http_proxy", 0),
 ]
 """Of every channel, to etcd and to managers."""
-_IMPATIENT = ("grpc.keepalive", "grpc.http2.", "grpc.min_reconnect")
+_CONNECT = ("grpc.min_reconnect_backoff_ms", 20_000)
+"""How long a connection is waited for, whatever its name says."""
 
-UNTIL_ITS_DEADLINE: list[tuple[str, Any]] = [("grpc.keepalive_time_ms", 2**31 - 1)]
-"""More, of a channel for a call that has a deadline: who is slow to answer pings is waited for."""
+PATIENT: list[tuple[str, Any]] = [_CONNECT, ("grpc.keepalive_time_ms", 2**31 - 1)]
+"""More, for calls with a deadline of their own: who has no processor for seconds is waited for."""
 
 LOCAL_SERVER_OPTIONS: list[tuple[str, Any]] = [
     # A port that is taken must be an error; gRPC would share it.
@@ -117,16 +118,18 @@ async def begun(call: Any) -> None:
 
 
 # Channels
-def unix_channel(path: Path | str, patient: bool = False) -> grpc.aio.Channel:
+def unix_channel(path: Path | str, more: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
     """A channel to a unix socket of this host; nothing is connected before the first call.
 
-    A `patient` one takes nobody for gone who has no processor for a while, as the servers of such
-    sockets do not: the kernel tells who is, and each call has a deadline of its own.
+    `more` options are gRPC's.
     """
-    # The authority would be the path's percent-encoding, which some servers refuse.
-    options = [*CHANNEL_OPTIONS, ("grpc.default_authority", "localhost")]
-    if patient:
-        options = [each for each in options if not each[0].startswith(_IMPATIENT)]
+    options = [
+        *more,  # the first counts of those of one name
+        _CONNECT,  # who is not there refuses at once
+        *CHANNEL_OPTIONS,
+        # The authority would be the path's percent-encoding, which some servers refuse.
+        ("grpc.default_authority", "localhost"),
+    ]
     return grpc.aio.insecure_channel(f"unix:{path}", options=options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,21 @@ async def outcome(path: Path, more: list[tuple[str, Any]]) -> grpc.StatusCode:
 
 
 async def test_who_answers_no_ping_is_waited_for_by_a_call_with_a_deadline(tmp_path: Path) -> None:
+    writers = []
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         writer.write(b"\0\0\0\4\0\0\0\0\0")
         while await reader.read(65536):
             pass
-        writer.close()
 
     async with await asyncio.start_unix_server(silent, tmp_path / "silent"):
-        assert await outcome(tmp_path / "silent", []) == grpc.StatusCode.UNAVAILABLE
-        deadline = await outcome(tmp_path / "silent", rpc.UNTIL_ITS_DEADLINE)
+        try:
+            assert await outcome(tmp_path / "silent", []) == grpc.StatusCode.UNAVAILABLE
+            deadline = await outcome(tmp_path / "silent", rpc.PATIENT)
+        finally:
+            for writer in writers:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     assert deadline == grpc.StatusCode.DEADLINE_EXCEEDED

@@ -125,7 +125,7 @@ async def asked(address: str, certificates_dir: Path) -> pb.GetStoreKeysResponse
 
 @asynccontextmanager
 async def _ca(address: str, certificates_dir: Path) -> AsyncIterator[CAStub]:
-    channel = rpc.secure_channel([address], certificates_dir, more=rpc.UNTIL_ITS_DEADLINE)
+    channel = rpc.secure_channel([address], certificates_dir, more=rpc.PATIENT)
     try:
         with rpc.translated(f"manager {address}"):
             yield CAStub(channel)

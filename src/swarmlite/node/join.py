@@ -140,7 +140,7 @@ async def ask(remote: str, trusted: bytes, method: str, message: Any, peer: str 
     `peer` is what the other end is called.
     """
     credentials = grpc.ssl_channel_credentials(trusted, anyone.key(), anyone.CERT)
-    channel = rpc.channel_with([remote], credentials, more=rpc.UNTIL_ITS_DEADLINE)
+    channel = rpc.channel_with([remote], credentials, more=rpc.PATIENT)
     try:
         with rpc.translated(peer or f"manager {remote}"):
             return await getattr(CAStub(channel), method)(message, timeout=CALL_TIMEOUT_S)
@@ -174,7 +174,7 @@ async def _become_manager(
     remote: str, scratch: Paths, node: NodeIdentity, etcd_missing: str | None
 ) -> NodeIdentity:
     """Take over what opens the store. What fails is reported to the cluster."""
-    channel = rpc.secure_channel([remote], scratch.certificates_dir, more=rpc.UNTIL_ITS_DEADLINE)
+    channel = rpc.secure_channel([remote], scratch.certificates_dir, more=rpc.PATIENT)
     try:
         init.check_free(node.listen_addr)
         return dataclasses.replace(node, **await opened(remote, scratch, node, etcd_missing))
@@ -202,7 +202,7 @@ async def opened(
     if etcd_missing:
         raise FailedPrecondition(etcd_missing)
     client, peer = init.member_urls(node.advertise_addr)
-    channel = rpc.secure_channel([remote], paths.certificates_dir, more=rpc.UNTIL_ITS_DEADLINE)
+    channel = rpc.secure_channel([remote], paths.certificates_dir, more=rpc.PATIENT)
     try:
         request = pb.AddMemberRequest(name=node.node_id, peer_url=peer)
         with rpc.translated(f"manager {remote}"):

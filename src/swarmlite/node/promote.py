@@ -68,7 +68,7 @@ async def _through(
 
 
 async def _call(address: str, certificates_dir: Path, method: str, message: Any) -> Any:
-    channel = rpc.secure_channel([address], certificates_dir, more=rpc.UNTIL_ITS_DEADLINE)
+    channel = rpc.secure_channel([address], certificates_dir, more=rpc.PATIENT)
     try:
         with rpc.translated(f"manager {address}"):
             return await getattr(CAStub(channel), method)(message, timeout=CALL_TIMEOUT_S)

@@ -103,7 +103,7 @@ class Cluster:
 
     def __init__(self, paths: Paths) -> None:
         """Connects when it is asked."""
-        self._channel = rpc.unix_channel(paths.manager_socket, patient=True)
+        self._channel = rpc.unix_channel(paths.manager_socket, more=rpc.PATIENT)
         self._control = ControlStub(self._channel)
 
     async def close(self) -> None:
