@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from swarmlite.proto.objects_pb2 import Task
 
 
@@ -33,6 +31,8 @@ def container_name(task: Task) -> str:
 
 def endpoint_id(container_id: str, network_id: str) -> str:
     """The id of a container's place on a network, the same whoever is asked."""
+    import hashlib  # here: commands load this module, and do not need that
+
     return hashlib.sha256(f"{container_id}/{network_id}".encode()).hexdigest()
 
 
