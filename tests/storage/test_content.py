@@ -16,6 +16,7 @@ from image_world import FAST, SMALL, image_of, needs_root, one_file
 from swarmlite.errors import InvalidSpec, NotFound, ResourceExhausted
 from swarmlite.storage import trees
 from swarmlite.storage.content import Content
+from swarmlite.storage.images import configfile
 from swarmlite.storage.images.store import ImageStore
 from swarmlite.storage.images.types import Limits
 from swarmlite.storage.leases import Leases
@@ -187,6 +188,20 @@ def test_limits_that_are_wrong_are_said(
     monkeypatch.setenv("SWARMLITE_IMAGE_LIMITS", text)
     with pytest.raises(InvalidSpec, match=message):
         Limits.from_environment()
+
+
+def test_the_name_that_earlier_releases_had_for_the_file_counts_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of that name is a user's, and no file of a node's."""
+    file = tmp_path / "swarmlite.toml"
+    file.write_text("[images.limits]\nlayers = 7\n")
+    monkeypatch.delenv("SWARMLITE_SETTINGS", raising=False)
+    monkeypatch.setenv("SWARMLITE_CONFIG", str(file))
+    assert configfile.path() == file
+    assert Limits.from_environment().layers == 7
+    monkeypatch.setenv("SWARMLITE_CONFIG", str(tmp_path))
+    assert configfile.path() == configfile.USUAL
 
 
 def test_limits_of_swarmlite_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from swarmlite import rpc
 from swarmlite.errors import FailedPrecondition, InvalidSpec, SwarmliteError
@@ -116,7 +117,7 @@ async def fetched(address: str, certificates_dir: Path) -> list[StoreKey]:
 
 async def asked(address: str, certificates_dir: Path) -> pb.GetStoreKeysResponse:
     """What the manager at `address` opens the store with. Raises swarmlite's errors."""
-    async with _ca(address, certificates_dir) as ca:
+    async with _ca(address, certificates_dir, rpc.PATIENT) as ca:
         answer: pb.GetStoreKeysResponse = await ca.GetStoreKeys(
             pb.GetStoreKeysRequest(), timeout=CALL_TIMEOUT_S
         )
@@ -124,8 +125,10 @@ async def asked(address: str, certificates_dir: Path) -> pb.GetStoreKeysResponse
 
 
 @asynccontextmanager
-async def _ca(address: str, certificates_dir: Path) -> AsyncIterator[CAStub]:
-    channel = rpc.secure_channel([address], certificates_dir, more=rpc.PATIENT)
+async def _ca(
+    address: str, certificates_dir: Path, more: Sequence[tuple[str, Any]] = ()
+) -> AsyncIterator[CAStub]:
+    channel = rpc.secure_channel([address], certificates_dir, more=more)
     try:
         with rpc.translated(f"manager {address}"):
             yield CAStub(channel)

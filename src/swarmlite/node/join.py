@@ -21,7 +21,13 @@ from typing import Any
 import grpc
 
 from swarmlite import rpc
-from swarmlite.errors import FailedPrecondition, PermissionDenied, SwarmliteError, Unavailable
+from swarmlite.errors import (
+    FailedPrecondition,
+    PermissionDenied,
+    ResourceExhausted,
+    SwarmliteError,
+    Unavailable,
+)
 from swarmlite.identity.files import Identity, make_certificates
 from swarmlite.identity.node import MANAGER, WORKER, NodeIdentity
 from swarmlite.manager import storekeys
@@ -106,6 +112,8 @@ async def root_certificate(remote: str, leaf: bytes, token: tokens.JoinToken) ->
     try:
         question = pb.GetRootCertificateRequest()
         answer = await ask(remote, leaf, "GetRootCertificate", question, peer="it")
+    except (PermissionDenied, ResourceExhausted):
+        raise  # a manager's own word
     except SwarmliteError as error:
         raise Unavailable(
             f"{remote} does not answer as a manager of a swarm does: {error}"

@@ -64,7 +64,7 @@ async def leave(
         progress("no manager was notified: this one is locked")
         return {}
     for address in others:
-        channel = rpc.secure_channel([address], paths.certificates_dir, more=rpc.PATIENT)
+        channel = rpc.secure_channel([address], paths.certificates_dir)
         try:
             with rpc.translated(f"manager {address}"):
                 await CAStub(channel).LeaveCluster(

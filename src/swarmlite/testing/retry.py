@@ -156,6 +156,7 @@ class Run:
         self._aside = aside
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
+        self._told = False
         self.failed: list[str] = []
 
     def wait(self) -> int:
@@ -182,8 +183,9 @@ class Run:
 
     def end(self) -> None:
         """Let it take down what it made; if it has not begun, it never does."""
-        if self._ended.is_set():
+        if self._told:
             return  # a second signal would interrupt the clearing up
+        self._told = True
         self.begin_no_more()
         if self._process is not None:
             self._process.terminate()

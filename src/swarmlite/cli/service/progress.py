@@ -227,6 +227,7 @@ class _Follower:
         """Show what is now, and whether that is the end."""
         if self.ended:
             return
+        self.unsure = False
         try:
             self.ended = self._look(seen)
         except (FailedPrecondition, NotFound) as error:

@@ -206,8 +206,9 @@ class Store(Protocol):
         For loops, whose passes are safe to repeat: what conflicted is decided again. Changes
         of one object keep their order; an object above MAX_OBJECT_BYTES is left out, and said in
         the log: it could never be written, and must not keep the others from it. Returns once the
-        own view has reached the last revision, also of what others wrote in between: who decides
-        again sees it. Raises Fenced and Unavailable, when a part may have been written.
+        own view has reached the last revision, also of what others wrote in between (not of what
+        they removed): who decides again sees it. Raises Fenced and Unavailable, when a part may
+        have been written.
         """
 
     async def look_up(self, kind: str, ref: str) -> bool:

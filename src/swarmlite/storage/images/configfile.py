@@ -13,8 +13,13 @@ USUAL = Path("/etc/swarmlite/swarmlite.toml")
 
 
 def path() -> Path:
-    """What SWARMLITE_SETTINGS names, or the usual one."""
-    named = os.environ.get("SWARMLITE_SETTINGS", "")
+    """What SWARMLITE_SETTINGS names, or the usual one.
+
+    A file that SWARMLITE_CONFIG names counts too, as units of earlier releases have it; today that
+    is the folder of a user's own settings.
+    """
+    earlier = os.environ.get("SWARMLITE_CONFIG", "")
+    named = os.environ.get("SWARMLITE_SETTINGS", "") or (earlier if Path(earlier).is_file() else "")
     return Path(named) if named else USUAL
 
 
