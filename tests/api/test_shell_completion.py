@@ -117,10 +117,13 @@ def typed(command: list[str], setup: str, folder: Path) -> None:
         "SWARMLITE_STATE_DIR": str(folder / "state"),
     }
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env=environment, cwd=folder,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )  # fmt: skip
+        ["setsid", "--ctty", *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        cwd=folder,
+    )
     os.close(theirs)
     shown = b""
 

@@ -140,10 +140,10 @@ class Terminal:
     def __init__(self, argv: list[str], env: dict[str, str], rows: int, columns: int) -> None:
         self._ours, theirs = pty.openpty()
         self.resize(rows, columns)
+        # By another program, since Python would fork for it, with what gRPC has under way here.
         self._process = subprocess.Popen(
-            argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )  # fmt: skip
+            ["setsid", "--ctty", *argv], stdin=theirs, stdout=theirs, stderr=theirs, env=env
+        )
         os.close(theirs)
         self.shown = b""
 

@@ -24,10 +24,12 @@ class Typist:
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
         self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("swarmlite"), *words],
-            stdin=slave, stdout=slave, stderr=slave, env=environment(host), start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )  # fmt: skip
+            ["setsid", "--ctty", Path(sys.executable).with_name("swarmlite"), *words],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment(host),
+        )
         os.close(slave)
         os.set_blocking(self.master, False)
         self.seen = b""

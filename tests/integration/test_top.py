@@ -68,11 +68,12 @@ def test_a_key_leads_to_a_shell_in_a_task_and_back(there: Cluster) -> None:
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 40, 160, 0, 0))
     where = ("--run-dir", str(paths.run_dir), "--state-dir", str(paths.state_dir))
     process = subprocess.Popen(
-        [sys.executable, "-m", "swarmlite.cli", *where, "top"],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        ["setsid", "--ctty", sys.executable, "-m", "swarmlite.cli", *where, "top"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
         env={**os.environ, "TERM": "xterm-256color"},
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )  # fmt: skip
+    )
     os.close(theirs)
     shown = b""
 
