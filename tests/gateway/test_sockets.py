@@ -226,7 +226,7 @@ def test_exec_over_tls_is_half_closed_and_gives_all_of_its_output(node: Node) ->
     body = b'{"Detach": false}'
     client.sendall(
         f"POST /exec/{run}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
     stream = Stream(client)
@@ -252,9 +252,11 @@ import aiohttp
 print(aiohttp.ClientSession.__name__, aiohttp.web is sys.modules["aiohttp.web"])
 from aiohttp import web, web_response
 print(web.Application.__name__, web.Response is web_response.Response)
-import attr.validators, ssl, typing_extensions
+import attr.validators, ssl, typing_extensions, urllib.request
+print(urllib.request.HTTPSHandler.__name__)
 print(bool(attr.validators.instance_of(int)), bool(ssl.SSLContext), typing_extensions.TypeAliasType)
 """
     words = [sys.executable, "-c", script]
     done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=True)
     assert done.stdout.splitlines()[:3] == ["[]", "ClientSession True", "Application True"]
+    assert done.stdout.splitlines()[3] == "HTTPSHandler"

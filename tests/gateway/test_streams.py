@@ -95,7 +95,7 @@ def test_input_that_comes_with_the_request_is_not_lost(host: RawHost) -> None:
         body = json.dumps({"Detach": False}).encode()
         connection.sendall(
             f"POST /exec/{run}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
             + b"early\n"
         )

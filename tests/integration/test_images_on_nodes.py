@@ -218,7 +218,7 @@ def test_image_source_says_who_is_asked(clean: Cluster, tmp_path: Path) -> None:
     clean.manager.cli("service", "update", "--detach", "--image-source", "peer", "sourced")
     clean.wait_running("sourced", 1)
     wrong = clean.manager.try_cli("service", "update", "--image-source", "disk", "sourced")
-    assert wrong.returncode == 1 and "unknown image source 'disk'" in wrong.stderr
+    assert wrong.returncode == 125 and "unknown image source 'disk'" in wrong.stderr
 
 
 def test_a_full_disk_of_the_receiver_is_named_and_leaves_nothing(

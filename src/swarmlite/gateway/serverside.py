@@ -25,6 +25,9 @@ WEB = {
 WHEN_ASKED = ("attr.converters", "attr.filters", "attr.validators")
 """Modules that others import with themselves and do not look into."""
 
+OF_SSL = ("http.client", "urllib.request")
+"""Modules that have no https for good if they were loaded without ssl."""
+
 
 def prepare(*, tls: bool = False) -> None:
     """Before anything imports asyncio, aiohttp or gRPC in this process; without effect after.
@@ -48,6 +51,8 @@ def loaded() -> None:
     modules: dict[str, ModuleType | None] = dict(sys.modules)
     if modules.get("ssl", sys) is None:
         del sys.modules["ssl"]
+        for name in OF_SSL:
+            sys.modules.pop(name, None)
 
 
 def _place(package: str, names: Mapping[str, str] = MappingProxyType({})) -> None:
