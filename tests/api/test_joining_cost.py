@@ -10,10 +10,11 @@ from api_world import node
 
 from swarmlite.manager.dispatcher import assignments
 from swarmlite.manager.dispatcher.assignments import AssignmentSet
-from swarmlite.manager.dispatcher.ingress_nodes import IngressChanges
+from swarmlite.manager.dispatcher.ingress_nodes import IngressChanges, Standing
 from swarmlite.manager.store.api import Action, Event, Put, kind_of
 from swarmlite.manager.store.memory import MemoryStore
 from swarmlite.model import task_states
+from swarmlite.proto.dispatcher_pb2 import Endpoint
 from swarmlite.proto.objects_pb2 import Network, Node, Service, Task
 from swarmlite.proto.types_pb2 import NodeRole
 
@@ -94,3 +95,34 @@ def test_what_a_join_makes_a_manager_look_at_does_not_grow_with_the_nodes(
         asked.clear()
         world.join(50)
         assert len(asked) == 50 * HOSTS
+
+
+class Compared(str):
+    """An id that counts what it is compared with."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_who_joins_is_told_of_the_ingress_without_a_look_at_other_networks() -> None:
+    """The nodes that have to know all are at hand, whichever network is the ingress by then."""
+    standing = Standing()
+    for number in range(1000):
+        for network_id in ("ing", f"net{number}"):
+            endpoint = Endpoint(task_id=f"t{number}", node_id=f"n{number % 20}")
+            endpoint.network_id = network_id
+            standing.count(endpoint, 1)
+    standing.ingress_id = Compared("ing")
+    assert standing.knowing_all() == {f"n{number}" for number in range(20)}
+    assert standing.knows_all("n7") and not standing.knows_all("n20")
+    assert Compared.times < 20
+    standing.ingress_id = "net7"
+    endpoint = Endpoint(task_id="t7", node_id="n7", network_id="net7")
+    assert standing.knowing_all() == {"n7"}
+    standing.count(endpoint, -1)
+    assert not standing.knowing_all() and not standing.knows_all("n7")

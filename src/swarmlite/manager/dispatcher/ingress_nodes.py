@@ -8,7 +8,7 @@ number of nodes, and not with its square. Pure.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Set
 
 from swarmlite.proto.dispatcher_pb2 import Endpoint
@@ -32,25 +32,26 @@ class Standing:
     """Which nodes have tasks on the ingress network, and which are managers."""
 
     def __init__(self) -> None:
-        self._tasks: Counter[tuple[str, str]] = Counter()
+        self._tasks: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """By network and node; who joins asks for the nodes of one network."""
         self._managers: set[str] = set()
         self.ingress_id = ""
 
     def knows_all(self, node_id: str) -> bool:
         """Whether the node has to know every node's place."""
-        return self._tasks[self.ingress_id, node_id] > 0
+        return node_id in self.knowing_all()
 
     def known_to_all(self, node_id: str) -> bool:
         """Whether every node has to know its place."""
         return self.knows_all(node_id) or node_id in self._managers
 
-    def knowing_all(self) -> set[str]:
+    def knowing_all(self) -> Set[str]:
         """The nodes that have to know every node's place."""
-        return {node_id for network_id, node_id in self._tasks if network_id == self.ingress_id}
+        return self._tasks[self.ingress_id].keys()
 
     def places_for_all(self) -> set[str]:
         """The nodes whose places every node has to know."""
-        return self.knowing_all() | self._managers
+        return self._managers | self.knowing_all()
 
     def take_node(self, node_id: str, node: Node | None) -> None:
         """A node came, changed or (None) went."""
@@ -60,10 +61,12 @@ class Standing:
     def count(self, endpoint: Endpoint, step: int) -> None:
         """A task's endpoint came (1) or went (-1)."""
         if endpoint.task_id:
-            key = endpoint.network_id, endpoint.node_id
-            self._tasks[key] += step
-            if not self._tasks[key]:
-                del self._tasks[key]
+            nodes = self._tasks[endpoint.network_id]
+            nodes[endpoint.node_id] += step
+            if not nodes[endpoint.node_id]:
+                del nodes[endpoint.node_id]
+            if not nodes:
+                del self._tasks[endpoint.network_id]
 
 
 class IngressChanges:
