@@ -26,10 +26,10 @@ s.sendto(struct.pack(">II", 0x08000000, vni << 8) + frame, (target, 4789))
 """
 
 RECEIVE = """
-import socket
+import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("0.0.0.0", 9999))
-s.settimeout(1.5)
+s.bind(("0.0.0.0", int(sys.argv[1])))
+s.settimeout(float(sys.argv[2]))
 print("ready", flush=True)
 try:
     print(s.recv(100).decode())
@@ -44,6 +44,7 @@ async def received(world: World, sender: str) -> str:
     _, sandbox = world.sandboxes["t1"]
     process = await asyncio.create_subprocess_exec(
         *("nsenter", f"--net={sandbox.netns}", sys.executable, "-I", "-S", "-c", RECEIVE),
+        *("9999", "1.5"),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -65,6 +66,38 @@ async def test_forged_vxlan_from_no_member_is_dropped(world: World) -> None:
     await asyncio.to_thread(world.plug, "evil", "192.168.77.66")
     assert await received(world, "evil.ns") == "nothing"
     assert await received(world, "n2.ns") == "evil"
+
+
+SEND = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+for said, target in zip(sys.argv[1::2], sys.argv[2::2]):
+    s.sendto(said.encode(), (target, 4789))
+"""
+
+
+async def test_tunnels_of_other_software_pass_where_no_address_of_the_host_is_meant(
+    world: World,
+) -> None:
+    """A broadcast as it does without us; what a stranger sends to the host itself does not."""
+    one = await world.add_host()
+    await world.container(one, "any", "bridge")
+    await asyncio.to_thread(world.plug, "evil", "192.168.77.66")
+    process = await asyncio.create_subprocess_exec(
+        *("nsenter", f"--net={one.namespace}", sys.executable, "-I", "-S", "-c", RECEIVE),
+        *("4789", "30"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    words = ("to the host", one.address, "to all", "192.168.77.255")
+    evil = world.directory / "evil.ns"
+    # Once it knows the host's MAC address, they arrive in this order.
+    assert await one.ask("tcp", one.address, 9, netns=evil) == ["error ConnectionRefusedError"]
+    await one.arun(sys.executable, "-I", "-S", "-c", SEND, *words, netns=evil)
+    assert await process.stdout.readline() == b"to all\n"
+    await process.wait()
 
 
 async def test_containers_reach_the_world_but_no_control_port_and_no_other_container(

@@ -32,14 +32,14 @@ those of Azure and Alibaba; by IPv6 Amazon's and Google's. Names are asked for t
 PROTOCOLS = {PortConfig.TCP: "tcp", PortConfig.UDP: "udp", PortConfig.SCTP: "sctp"}
 
 # Each packet between nodes meets the sets that have a size: with one, the kernel takes a table for
-# them that costs half as much as the one that grows.
+# them that costs half as much as the one that grows. One more than it holds fails the whole load.
 _SKELETON = """
   set peers { type ipv4_addr; size 16384; }
   set nodes { type ipv4_addr; }
   set sources { type ether_addr . ipv4_addr; }
   set local_tasks { type ipv4_addr; }
   set containers { type ifname; }
-  set inside { type ifname; size 1024; }
+  set inside { type ifname; size 65536; }
   set published { type inet_proto . inet_service; }
   map balance { type inet_proto . inet_service : verdict; }
   map balance_at { type ipv4_addr . inet_proto . inet_service : verdict; }
@@ -113,7 +113,7 @@ _SKELETON = """
   chain tunnel {
     iifname @inside drop
     ip saddr @peers accept
-    drop
+    fib daddr type local drop
   }
   chain from_inside {
     iifname != "%(ingress)s" goto from_container
@@ -155,7 +155,7 @@ _SKELETON6 = """
   set sources { type ether_addr . ipv6_addr; }
   set local_tasks { type ipv6_addr; }
   set containers { type ifname; }
-  set inside { type ifname; size 1024; }
+  set inside { type ifname; size 65536; }
   set published { type inet_proto . inet_service; }
   map balance { type inet_proto . inet_service : verdict; }
   map balance_at { type ipv6_addr . inet_proto . inet_service : verdict; }
