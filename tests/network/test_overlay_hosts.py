@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
+import threading
 from pathlib import Path
 
+import pytest
 from network_world import Host, World
+
+from swarmlite.network.api import SandboxRequest
+from swarmlite.network.drivers.overlay import Overlay, Peers
+from swarmlite.proto.types_pb2 import NetworkAttachment
 
 
 async def test_containers_reach_each_other_across_hosts_by_address(world: World) -> None:
@@ -73,3 +80,38 @@ async def test_nothing_floods_and_a_host_answers_for_addresses_elsewhere_itself(
     await one.arun("nft", "delete table inet shut")
     assert not await refused("10.1.0.12")
     assert await came(two) > 0 and await came(three) == 0
+
+
+async def test_endpoints_that_change_while_their_network_is_made_are_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that it was to begin with come to the kernel last, and were what it kept."""
+    one, two = await world.add_host(), await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    goes = world._endpoint(net, "goes", "10.1.0.12/24", two)
+    await world.tell()
+    adopt, tell = Overlay.adopt_peers, Overlay.set_peers
+    began, told = threading.Event(), threading.Event()
+
+    def late(self: Overlay, peers: Peers, *, keep: bool = False) -> None:
+        began.set()
+        assert told.wait(60)
+        adopt(self, peers, keep=keep)
+
+    def noted(self: Overlay, peers: Peers) -> None:
+        tell(self, peers)
+        told.set()
+
+    monkeypatch.setattr(Overlay, "adopt_peers", late)
+    monkeypatch.setattr(Overlay, "set_peers", noted)
+    place = NetworkAttachment(network_id=net.id, addresses=["10.1.0.11/24"])
+    request = SandboxRequest(attachments=[place])
+    making = asyncio.create_task(one.network.create_sandbox("t1", request))
+    assert await asyncio.to_thread(began.wait, 60)
+    del world.endpoints[goes.id]
+    world._endpoint(net, "comes", "10.1.0.13/24", two)
+    await world.tell(settle=False)
+    await making
+    overlay = one.paths.netns_dir / f"net-{net.id}"
+    known = await one.arun("ip", "neigh", "show", "nud", "all", netns=overlay)
+    assert "10.1.0.13" in known and "10.1.0.12" not in known

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
+import logging
 import os
 import resource
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from swarmlite.errors import FailedPrecondition
-from swarmlite.network import netlink, netns, nft
+from swarmlite.network import host_table, netlink, netns, nft
+from swarmlite.network.claims import Unclaimed, port_name
 from swarmlite.network.rules import Rules, Wanted
 from swarmlite.network.ruleset import Members, Table
 
@@ -141,3 +145,61 @@ async def test_a_batch_tells_its_first_failure_and_does_all_the_rest(inside: net
             channel.close()
 
     await inside.run(work)
+
+
+async def test_a_host_has_as_many_bridges_as_its_users_make(inside: netns.Threads) -> None:
+    """Past a thousand of them the rules were refused as a whole: no container started."""
+    names = frozenset(f'"br-{number:012x}"' for number in range(5000))
+    members = Members(sets={"containers": names, "inside": names})
+    four, six = ipaddress.IPv4Network("172.18.0.0/16"), ipaddress.IPv6Network("fd53:4c00::/96")
+    for table in (
+        host_table.table(four, 4789, [2377], "192.0.2.1"),
+        host_table.table6(six, 4789, [2377]),
+    ):
+        text = table.load(members)
+        await inside.run(lambda text=text: nft.run(text))  # type: ignore[misc]
+
+
+class Enslaved(netlink.Socket):
+    """One to whom the loopback, which nobody can delete, is a port of the bridge."""
+
+    name, bridge = "", 0
+
+    def links(self) -> dict[str, netlink.Link]:
+        found = super().links()
+        return found | {self.name: replace(found["lo"], name=self.name, master=self.bridge)}
+
+
+async def test_only_ports_of_ours_go_and_one_that_the_kernel_keeps_stops_no_other(
+    inside: netns.Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others' on a bridge that an operator made stay, whatever they are called."""
+    others = ["sl0", "slirp0", "slave1", "sl0123456789a", "sl012345678X"]
+    claimed, unclaimed = port_name(), [port_name() for _ in range(3)]
+
+    def work() -> None:
+        channel = Enslaved()
+        try:
+            channel.send([netlink.make_bridge("br0", 1500)])
+            channel.bridge, channel.name = channel.index("br0"), port_name()
+            for number, name in enumerate([*others, claimed, *unclaimed]):
+                make = netlink.make_veth(
+                    name,
+                    peer=f"peer{number}",
+                    peer_namespace=inside.host,
+                    mtu=1500,
+                    peer_mac=bytes([2, 0, 0, 0, 0, number]),
+                    bridge=channel.bridge,
+                )
+                channel.send([make])
+            ports = Unclaimed()
+            for _ in range(4):
+                ports.let_go(channel, channel.bridge, lambda: [claimed])
+            left = {n for n, link in channel.links().items() if link.master == channel.bridge}
+            assert left == {*others, claimed, channel.name}
+        finally:
+            channel.close()
+
+    await inside.run(work)
+    (line,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert "Operation not supported" in line

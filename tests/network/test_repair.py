@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,10 @@ from network_world import Host, World, hanging, resolve
 
 from swarmlite.network import nft
 from swarmlite.network.api import EndpointRequest, Sandbox, SandboxRequest
+from swarmlite.network.drivers.overlay import Overlay
+from swarmlite.network.egress import Egress
 from swarmlite.network.records import Records
+from swarmlite.network.sandbox import SandboxWiring
 from swarmlite.paths import Paths
 from swarmlite.proto.specs_pb2 import NetworkSpec
 from swarmlite.proto.types_pb2 import NetworkAttachment, PortConfig
@@ -265,6 +269,35 @@ async def test_an_address_on_a_bridge_is_free_before_its_last_connection(world: 
     for _ in range(2):
         await two.network.reconcile()
     assert port not in await two.arun("ip", "-o", "link")
+
+
+@pytest.mark.parametrize(
+    ("part", "step"),
+    [(SandboxWiring, "take_away"), (Overlay, "detach"), (Egress, "detach")],
+)
+async def test_what_the_kernel_keeps_of_a_sandbox_stops_nothing_of_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, part: type, step: str
+) -> None:
+    """Neither the way out, nor the pin, nor the record; the same name starts again."""
+    one = await world.add_host()
+    net = world.network("front", 4097, "10.1.0.0/24")
+    await world.task(one, "goes", (net, "10.1.0.10/24"))
+    pin = one.paths.netns_dir / "goes"
+    assert pin.exists()
+    asked: list[object] = []
+
+    def refused(_: object, what: object) -> None:
+        asked.append(what)
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Overlay, "inside", True)
+        patch.setattr(part, step, refused)
+        await one.network.delete_sandbox("goes")
+    assert asked
+    assert one.network.sandboxes() == [] and not pin.exists()
+    assert not Records(one.paths.run_dir / "network").load()
+    await world.task(one, "goes", (net, "10.1.0.10/24"))
 
 
 async def test_teardown_leaves_nothing(world: World) -> None:

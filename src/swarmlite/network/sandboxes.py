@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -504,10 +504,13 @@ class Sandboxes:
 
         def work() -> None:
             for place, driver in places:
-                driver.detach(place.port)
+                with _logged(record.id):
+                    driver.detach(place.port)
             if own and held.wiring is not None:
-                held.wiring.take_away(own)
-            self._host.egress.detach(record.egress_port)
+                with _logged(record.id):
+                    held.wiring.take_away(own)
+            with _logged(record.id):
+                self._host.egress.detach(record.egress_port)
             netns.unpin(self._directory / record.id)
             if held.wiring is not None:
                 held.wiring.close()
@@ -530,6 +533,15 @@ class Sandboxes:
                 for channel in held.sockets or ():
                     channel.close()
         self._held.clear()
+
+
+@contextlib.contextmanager
+def _logged(sandbox_id: str) -> Iterator[None]:
+    """What the kernel keeps of a sandbox goes with its namespace: the rest is let go of first."""
+    try:
+        yield
+    except OSError as error:
+        log.error("sandbox %s: the kernel keeps a part of it for now: %s", sandbox_id, error)
 
 
 def _carry_out(changes: Mapping[str, _Change]) -> list[tuple[str, Exception]]:

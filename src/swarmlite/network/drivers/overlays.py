@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from swarmlite.errors import FailedPrecondition, InvalidSpec
@@ -92,6 +93,10 @@ class Overlays:
         if not network.spec.ingress:
             peers = self._peers(network_id)
             await self._threads.run(lambda: overlay.adopt_peers(peers, keep=self.doubt))
+            # A flush may have told the kernel of newer ones meanwhile, before or after these.
+            while (now := self._peers(network_id)) != peers:
+                peers = now
+                await self._threads.run(partial(overlay.set_peers, peers))
 
     def _peers(self, network_id: str) -> Peers:
         neighbours, forwards = {}, {}
