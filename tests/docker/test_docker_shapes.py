@@ -65,6 +65,13 @@ def test_inspect_has_docker_s_keys_and_values() -> None:
     assert shown["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
 
 
+def test_a_container_that_is_never_killed_is_shown_so_whichever_release_made_it() -> None:
+    value = Container(id="a" * 64)
+    for years, shown in ((1, 365 * 24 * 3600), (10, -1), (100, -1)):
+        value.config.spec.stop_grace_period.seconds = years * 365 * 24 * 3600
+        assert container.config(value)["StopTimeout"] == shown
+
+
 def test_health_is_shown_with_its_last_outputs() -> None:
     found = made()
     found.state.health.status = Health.UNHEALTHY

@@ -26,16 +26,12 @@ def _swappiness(text: str) -> int:
     return percent
 
 
-FOREVER_S = 10 * 365 * 24 * 3600
-"""What a stop timeout of -1 is sent as in a spec: the longest that one may say."""
-
-
 def _timeout(text: str) -> int:
     try:
         value = int(text)
     except ValueError:
         value = -2
-    if not -1 <= value <= FOREVER_S:
+    if not -1 <= value <= units.FOREVER_S:
         raise InvalidSpec("expected a whole number of seconds, or -1 to wait forever")
     return value
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from swarmlite.docker import hostconfig, ports
-from swarmlite.docker.values import FOREVER_S, Json, compact, nanoseconds, time, word
+from swarmlite.docker.values import Json, compact, nanoseconds, time, word
 from swarmlite.engine.process_spec import NANOSECONDS, HealthCheck
+from swarmlite.model.units import FOREVER_S
 from swarmlite.proto.containers_pb2 import (
     Container,
     ContainerState,
@@ -136,7 +137,8 @@ def config(value: Container) -> Json:
         result["StopSignal"] = value.stop_signal or spec.stop_signal
     if spec.HasField("stop_grace_period"):
         seconds = spec.stop_grace_period.seconds
-        result["StopTimeout"] = -1 if seconds == FOREVER_S else seconds
+        # Earlier releases stored 100 years.
+        result["StopTimeout"] = -1 if seconds >= FOREVER_S else seconds
     return result
 
 

@@ -13,8 +13,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from swarmlite.proto.types_pb2 import Annotations, Driver, EndpointSpec, Meta, PortConfig
 
 Json = dict[str, Any]
-FOREVER_S = 10 * 365 * 24 * 3600
-"""How long a container is waited for that is never to be killed: -1 in Docker's JSON."""
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
 SECOND = 1_000_000_000
+FOREVER_S = 10 * 365 * 24 * 3600
+"""The longest that a container's stop may take, in a spec: it is never killed, -1 for clients."""
 _NANOSECONDS = {
     "ns": 1,
     "us": 1_000,

@@ -15,7 +15,6 @@ import click
 from swarmlite.cli import client
 from swarmlite.cli.container import archives, copyrules
 from swarmlite.cli.container.copyrules import STREAM, Place
-from swarmlite.cli.flagtypes import FOREVER_S
 from swarmlite.cli.lazy import Command, flag
 from swarmlite.cli.output.archive import written_or_printed
 from swarmlite.cli.reaching import WRITE, on_task
@@ -170,7 +169,7 @@ def _send(
             yield CopyToRequest(data=chunk)
 
     failed: list[BaseException] = []
-    client.call_stream(session.containers.CopyTo, _watched(requests(), failed), FOREVER_S, failed)
+    client.call_stream(session.containers.CopyTo, _watched(requests(), failed), units.FOREVER_S, failed)
     return sent
 
 

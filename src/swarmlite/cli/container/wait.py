@@ -6,9 +6,9 @@ import click
 
 from swarmlite.cli import client
 from swarmlite.cli.container.each import for_each
-from swarmlite.cli.flagtypes import FOREVER_S
 from swarmlite.cli.lazy import Command
 from swarmlite.cli.session import Session, pass_session
+from swarmlite.model.units import FOREVER_S
 from swarmlite.proto.containers_pb2 import WaitContainerRequest, WaitContainerResponse
 
 

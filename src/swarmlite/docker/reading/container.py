@@ -7,10 +7,9 @@ from typing import Any
 from swarmlite.docker.fields import Fields
 from swarmlite.docker.reading import binds, endpoints, hostconfig
 from swarmlite.docker.reading.containerspec import health
-from swarmlite.docker.values import FOREVER_S
 from swarmlite.errors import InvalidSpec
 from swarmlite.model import detach_keys
-from swarmlite.model.units import duration
+from swarmlite.model.units import FOREVER_S, duration
 from swarmlite.proto.containers_pb2 import ContainerConfig, EndpointConfig, ExecConfig
 from swarmlite.proto.types_pb2 import Platform
 

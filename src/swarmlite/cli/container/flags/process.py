@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from swarmlite.cli.flagtypes import FOREVER_S, SIGNAL, TIMEOUT
+from swarmlite.cli.flagtypes import SIGNAL, TIMEOUT
 from swarmlite.cli.lazy import parsed
 from swarmlite.errors import InvalidSpec
-from swarmlite.model.units import SECOND, duration
+from swarmlite.model.units import FOREVER_S, SECOND, duration
 from swarmlite.proto.containers_pb2 import ContainerConfig
 from swarmlite.stack.syntax import fields, limits, small
 
