@@ -251,6 +251,7 @@ def test_policies_and_files(tmp_path: Path) -> None:
         ("-p 8000-7000:80-81", "ends before it begins"),
         ("-p x:80:90:100", "expected [PUBLISHED:]TARGET"),
         ("-p 300.1.1.1:80:80", "'300.1.1.1' is not an IP address"),
+        ("-p [fe80::1%eth0]:80:80", "'fe80::1%eth0' has a zone"),
         ("-p target=80", "expected [[IP:]PUBLISHED:]TARGET"),
         ("--expose 0", "from 1 to 65535"),
         ("-v a:b:c:d", "expected [SOURCE:]TARGET[:ro]"),

@@ -9,6 +9,7 @@ import pytest
 from swarmlite.docker.fields import Fields
 from swarmlite.docker.reading import container as reading
 from swarmlite.docker.reading.containerversions import as_meant
+from swarmlite.docker.reading.endpoints import published
 from swarmlite.docker.reading.resources import changes
 from swarmlite.errors import InvalidSpec
 from swarmlite.proto.containers_pb2 import ContainerConfig
@@ -123,6 +124,20 @@ def test_warnings_come_with_the_version_that_gives_them() -> None:
 def test_a_way_out_by_priority_is_refused_and_never_passed_over() -> None:
     with pytest.raises(InvalidSpec, match=r"EndpointsConfig\.front\.GwPriority: is not supported"):
         read(48, NetworkingConfig={"EndpointsConfig": {"front": {"GwPriority": 1}}})
+
+
+def bound(address: str) -> str:
+    (port,) = published(Fields({"PortBindings": {"80/tcp": [{"HostIp": address}]}}))
+    return port.host_ip
+
+
+def test_a_port_is_published_on_an_address_however_it_is_written() -> None:
+    for text in ("::2", "[::2]", "0:0::0002"):
+        assert bound(text) == "::2"
+    assert (bound("127.0.0.1"), bound("")) == ("127.0.0.1", "")
+    for text in ("]1.2.3.4[", "[::2", "fe80::1%eth0", "fe80::1%anything", "host"):
+        with pytest.raises(InvalidSpec, match="HostIp: .* is not an IP address"):
+            bound(text)
 
 
 def test_an_update_hears_what_its_version_has() -> None:

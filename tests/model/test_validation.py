@@ -209,6 +209,7 @@ BAD: list[tuple[Change, str]] = [
           lambda s: s.update.SetInParent()), "a job has no update config"),
     (mount(target="/a", type=Mount.VOLUME, volume_options={"subpath": "../x"}), "subpath"),
     (port(target_port=80, host_ip="1.2.3"), "host_ip"),
+    (port_at("fe80::1%eth0", target_port=80), "has a zone"),
     (lambda s: setattr(s.task.container.privileges.credential_spec, "file", "x"),
      "--credential-spec"),
     (lambda s: setattr(s.task.container.privileges.seccomp, "mode", 2), "seccomp"),

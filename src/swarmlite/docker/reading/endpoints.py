@@ -54,16 +54,14 @@ def published(host: Fields) -> list[PortConfig]:
 
 
 def _binding(target: int, protocol: PortConfig.Protocol.ValueType, binding: Fields) -> PortConfig:
-    text, host = binding.text("HostPort"), binding.text("HostIp")
-    if host and not _is_address(host):
-        raise binding.wrong("HostIp", f"{host[:60]!r} is not an IP address")
+    text = binding.text("HostPort")
     first, dash, last = text.partition("-")
     made = PortConfig(
         protocol=protocol,
         target_port=target,
         published_port=_number(first or "0", text),
         publish_mode=PortConfig.HOST,
-        host_ip=host,
+        host_ip=_address(binding),
     )
     if dash:
         made.published_port_end = _number(last, text)
@@ -72,12 +70,16 @@ def _binding(target: int, protocol: PortConfig.Protocol.ValueType, binding: Fiel
     return made
 
 
-def _is_address(text: str) -> bool:
+def _address(binding: Fields) -> str:
+    """HostIp in its shortest form; empty for all."""
+    text = binding.text("HostIp")
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return False
-    return True
+        if "%" in bare:  # a zone: ports are published on addresses, whatever their interface
+            raise ValueError
+        return str(ipaddress.ip_address(bare)) if text else ""
+    except ValueError as error:
+        raise binding.wrong("HostIp", f"{text[:60]!r} is not an IP address") from error
 
 
 def port(name: str) -> tuple[int, PortConfig.Protocol.ValueType]:

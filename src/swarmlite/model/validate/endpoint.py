@@ -80,6 +80,11 @@ def _port(port: PortConfig) -> None:
     checks.text("--publish: name", port.name)
     checks.between("--publish: target port", port.target_port, 1, 65535)
     checks.between("--publish: published port", port.published_port, 0, 65535)
+    if "%" in port.host_ip:
+        raise InvalidSpec(
+            f"--publish: host_ip: {port.host_ip[:60]!r} has a zone: ports are published on"
+            " addresses without one"
+        )
     if port.host_ip and checks.address("--publish: host_ip", port.host_ip) == LOOPBACK6:
         # The kernel cannot lead a packet from ::1 out of the host, as it can one of 127.0.0.1.
         raise InvalidSpec(

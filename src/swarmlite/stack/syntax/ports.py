@@ -129,6 +129,8 @@ def _range(key: str, text: str) -> list[int]:
 
 
 def _address(text: str) -> str:
+    if "%" in text:
+        raise InvalidSpec(f"{text!r} has a zone: ports are published on addresses without one")
     try:
         return str(ipaddress.ip_address(text))
     except ValueError as error:
