@@ -265,6 +265,22 @@ async def test_an_exec_with_a_terminal_knows_its_size_and_kind_and_follows_resiz
     assert await seen.end() == 130
 
 
+def test_a_size_that_no_terminal_has_changes_nothing() -> None:
+    def nobody() -> Any:
+        raise errors.Unavailable("nothing is run here")
+
+    execs = Execs(nobody, lambda *_, **__: None)
+    message = Container(id="a" * 64)
+    message.state.status = ContainerState.RUNNING
+    exec_id = execs.create(message, Path(), ExecConfig(command=["sh"], tty=True))
+    execs.sized(exec_id, [31, 97])
+    for size in ([70_000, 5], [5, -1], [5, 1.5], [5], 5, "55", None):
+        with pytest.raises(errors.InvalidSpec, match="terminal"):
+            execs.sized(exec_id, size)
+    config = execs.inspect(exec_id).config
+    assert (config.console_height, config.console_width) == (31, 97)
+
+
 async def test_what_an_exec_runs_outlives_its_client(engine: Engine) -> None:
     message, bundle = engine.new("sleep", "100")
     await engine.run(message, bundle)

@@ -179,10 +179,12 @@ class Execs:
     def sized(self, exec_id: str, size: Any) -> None:
         """The terminal's [height, width] when it begins. Raises NotFound, InvalidSpec."""
         config = self._get(exec_id).config
-        try:
-            config.console_height, config.console_width = size
-        except (TypeError, ValueError) as error:
-            raise InvalidSpec(f"exec: {str(size)[:40]} is not a size of a terminal") from error
+        match size:
+            case [int(height), int(width)]:
+                console.check_size(height, width)
+                config.console_height, config.console_width = height, width
+            case _:
+                raise InvalidSpec(f"exec: {str(size)[:40]} is not a size of a terminal")
 
     def resize(self, exec_id: str, height: int, width: int) -> None:
         """Its terminal's size. Raises NotFound, FailedPrecondition without a terminal."""

@@ -56,7 +56,7 @@ class Handed:
     ) -> Handed | None:
         """An exec that was created, and runs now. None where no engine answers.
 
-        `console` is its terminal's height and width, where its creation did not say them.
+        `console` is its terminal's height and width, in place of what its creation said.
 
         Raises swarmlite's errors: NotFound, Conflict where it was started before, and others for
         what cannot be run.
