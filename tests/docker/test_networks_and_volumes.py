@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swarmlite.docker import network, networkservices, volume
+from swarmlite.docker import network, networkservices, networkstatus, volume
 from swarmlite.docker.fields import Fields
 from swarmlite.docker.networkfilters import matcher, prune_matcher
 from swarmlite.docker.reading import network as reading
@@ -199,6 +199,25 @@ def test_peers_and_services_say_who_is_on_a_network_of_the_swarm() -> None:
             "Info": {"Host IP": "10.0.0.1"},
         }
     ]
+
+
+def test_addresses_of_a_network_of_the_swarm_are_held_until_their_tasks_have_ended() -> None:
+    front = Network(id="n1")
+    web = Service(id="s1")
+    web.endpoint.virtual_ips.add(network_id="n1", addr="10.1.0.2/24")
+    tasks = []
+    for last, desired, state in (
+        (5, TaskState.TASK_STATE_RUNNING, TaskState.TASK_STATE_RUNNING),
+        (6, TaskState.TASK_STATE_SHUTDOWN, TaskState.TASK_STATE_RUNNING),
+        (7, TaskState.TASK_STATE_SHUTDOWN, TaskState.TASK_STATE_SHUTDOWN),
+        (8, TaskState.TASK_STATE_RUNNING, TaskState.TASK_STATE_FAILED),
+    ):
+        task = Task(desired_state=desired)
+        task.status.state = state
+        task.networks.add(network_id="n1", addresses=[f"10.1.0.{last}/24"])
+        tasks.append(task)
+    held = networkstatus.held_in_swarm(front, [web], tasks)
+    assert sorted(held) == ["10.1.0.2/24", "10.1.0.5/24", "10.1.0.6/24"]
 
 
 def test_a_volume_is_asked_for_and_shown() -> None:

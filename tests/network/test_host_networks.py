@@ -54,6 +54,23 @@ async def test_networks_outlive_the_agent_and_are_found_by_name_id_and_prefix(
     assert not (one.paths.networks_dir / f"{gone.id}.json").exists()
 
 
+async def test_a_configuration_stays_while_a_network_is_made_of_it(world: World) -> None:
+    """Whether that named it or said its id."""
+    one = await world.add_host()
+    networks = one.network.networks
+    base = spec("base", "10.61.0.0/24")
+    base.config_only = True
+    made = await networks.create(base)
+    for source in ("base", made.id[:12]):
+        wanted = spec("site")
+        wanted.config_from = source
+        await networks.create(wanted)
+        with pytest.raises(FailedPrecondition, match='network "base" is in use by network site'):
+            await networks.remove("base")
+        await networks.remove("site")
+    await networks.remove("base")
+
+
 async def test_subnets_are_chosen_apart_from_the_hosts_routes_and_each_other(world: World) -> None:
     """The next pool; a subnet that overlaps is refused with both names."""
     one = await world.add_host()

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from swarmlite.docker.values import Json
+from swarmlite.model import task_states
 from swarmlite.proto.objects_pb2 import Network, Service, Task
 
 MOST = 2**64 - 1
@@ -44,8 +45,10 @@ def _subnet(config: Json, held: set[ipaddress.IPv4Address | ipaddress.IPv6Addres
 def held_in_swarm(
     network: Network, services: Iterable[Service], tasks: Iterable[Task]
 ) -> Iterable[str]:
-    """Addresses of a network of the swarm: of tasks, and of services' VIPs."""
+    """Addresses of a network of the swarm: of tasks that have not ended, and of services' VIPs."""
     for task in tasks:
+        if task_states.is_terminal(task.status.state):
+            continue
         for place in task.networks:
             if place.network_id == network.id:
                 yield from place.addresses

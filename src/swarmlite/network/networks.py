@@ -215,6 +215,7 @@ class HostNetworks:
         origin = self.get(source)
         if not origin.spec.config_only:
             raise InvalidSpec(f"--config-from {source}: is not a configuration-only network")
+        network.spec.config_from = origin.spec.annotations.name  # `source` may be an id
         network.spec.driver.options.update(origin.spec.driver.options)
         network.spec.ipam.CopyFrom(origin.spec.ipam)
         network.spec.ipv6_enabled |= origin.spec.ipv6_enabled
@@ -268,6 +269,12 @@ class HostNetworks:
                     f"network {name} is in use by {len(users)} container"
                     f"{'s' if len(users) > 1 else ''}: remove or disconnect them first"
                 )
+            for other in self._networks.values():
+                if other.spec.config_from == name:
+                    raise FailedPrecondition(
+                        f'configuration network "{name}" is in use by network'
+                        f" {other.spec.annotations.name}: remove that first"
+                    )
             await self._drop(network.id)
             self._networks.pop(network.id, None)
             await asyncio.to_thread(self._unlink, network.id)

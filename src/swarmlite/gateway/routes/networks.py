@@ -31,6 +31,8 @@ from swarmlite.proto.hostnetworks_pb2 import ConnectRequest, CreateHostNetworkRe
 from swarmlite.proto.objects_pb2 import Network
 
 log = logging.getLogger(__name__)
+COUNTED = 52
+"""Since which version a network says how many of its addresses are taken."""
 REMOVAL_S = 60.0
 """How long a removal may take: managers wait for tasks of services that are gone."""
 
@@ -54,7 +56,7 @@ async def inspect(call: Call) -> web.Response:
     if found.swarm is not None:
         shown["Containers"] = await _containers(call, found.swarm)
         await _swarm_side(call, found.swarm, shown, verbose=verbose)
-    elif found.host is not None:
+    elif found.host is not None and call.at_least(COUNTED):
         places = found.host.containers.values()
         held = [text for place in places for text in (place.ipv4_address, place.ipv6_address)]
         shown["Status"] = networkstatus.status(shown, held)
@@ -75,17 +77,20 @@ async def _containers(call: Call, network: Network) -> Json:
 
 async def _swarm_side(call: Call, network: Network, shown: Json, *, verbose: bool) -> None:
     """Who of the swarm is on the network; its services only when asked for (`verbose`)."""
-    manager = call.backends.control
-    running = [Filter(key="desired-state", values=["running"])]
-    tasks = (await manager.ListTasks(ListTasksRequest(filters=running))).tasks
+    manager, counted = call.backends.control, call.at_least(COUNTED)
+    # Who is to end holds its address until it has.
+    wanted = [] if counted else [Filter(key="desired-state", values=["running"])]
+    tasks = (await manager.ListTasks(ListTasksRequest(filters=wanted))).tasks
     nodes = (await manager.ListNodes(ListRequest())).nodes
     shown["Peers"] = networkservices.peers(network, nodes, tasks)
+    if not verbose and not counted:
+        return
     found = (await manager.ListServices(ListRequest())).services
     if verbose:
         shown["Services"] = networkservices.services(network, found, tasks, nodes)
-    shown["Status"] = networkstatus.status(
-        shown, networkstatus.held_in_swarm(network, found, tasks)
-    )
+    if counted:
+        held = networkstatus.held_in_swarm(network, found, tasks)
+        shown["Status"] = networkstatus.status(shown, held)
 
 
 async def create(call: Call) -> web.Response:
@@ -111,15 +116,9 @@ async def create(call: Call) -> web.Response:
 
 async def remove(call: Call) -> web.Response:
     """One that nothing is on."""
-    known = await Known.of(call.backends)
-    found = known.find(call.params["id"], call.text("scope"))
+    found = await _find(call)
     if found.name in PREDEFINED_NETWORKS and found.swarm is None:
         raise Refused(403, f"{found.name} is a pre-defined network and cannot be removed")
-    if any(other.shown()["ConfigFrom"]["Network"] == found.name for other in known.all):
-        raise Refused(
-            403,
-            f'error while removing network: configuration network "{found.name}" is in use',
-        )
     request = RemoveRequest(ref=found.id)
     try:
         if found.swarm is not None:
