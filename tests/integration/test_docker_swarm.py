@@ -250,6 +250,14 @@ def test_two_updates_of_one_version_are_out_of_sequence(api: Api, busybox: str) 
     assert api("POST", f"/services/{ref}/update?version=x", spec).status == 400
     assert api("POST", "/services/absent/update?version=1", spec).status == 404
     version = api.get(f"/services/{ref}")["Version"]["Index"]
+    for kind in ("Secret", "Config"):
+        absent = {f"{kind}ID": "absent", f"{kind}Name": "absent", "File": {"Name": "absent"}}
+        container = {**spec["TaskTemplate"]["ContainerSpec"], f"{kind}s": [absent]}  # type: ignore[index]
+        missing = {**spec, "TaskTemplate": {"ContainerSpec": container}}
+        refused = api("POST", f"/services/{ref}/update?version={version}", missing)
+        assert (refused.status, f"{kind.lower()} not found" in refused.message) == (400, True)
+        missing["Name"] = "another"
+        assert api("POST", "/services/create", missing).status == 400
     back = api("POST", f"/services/{ref}/update?version={version}&rollback=previous", spec)
     assert back.status == 200
     assert api.get(f"/services/{ref}")["Spec"]["Labels"] == {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
+from google.protobuf.message import Message
 
 from swarmlite import rpc
 from swarmlite.docker import services as docker
@@ -108,11 +109,18 @@ async def create(call: Call) -> web.Response:
     if auth := registry_auth(call):
         spec.task.container.pull_options.registry_auth = auth
     warnings = await pinned(call, spec.task)
-    try:
-        made = await ask(control.CreateService, CreateServiceRequest(spec=spec))
-    except NotFound as error:  # a secret's or a config's, of which the body speaks
-        raise InvalidSpec(str(error)) from error
+    made = await _given(control.CreateService, CreateServiceRequest(spec=spec))
     return call.reply({"ID": made.id, **({"Warnings": warnings} if warnings else {})}, 201)
+
+
+async def _given(method: Callable[..., Awaitable[Service]], request: Message) -> Service:
+    """A spec for the managers: a secret or config that it names and nobody has makes it wrong."""
+    try:
+        return await ask(method, request)
+    except NotFound as error:
+        if str(error).startswith(("secret ", "config ")):
+            raise InvalidSpec(str(error)) from error
+        raise
 
 
 async def update(call: Call) -> web.Response:
@@ -131,7 +139,7 @@ async def update(call: Call) -> web.Response:
     else:
         request.spec.CopyFrom(await _changed(call, sent, stored))
         warnings = await pinned(call, request.spec.task)
-    await ask(control.UpdateService, request)
+    await _given(control.UpdateService, request)
     return call.reply({"Warnings": warnings or None})
 
 
