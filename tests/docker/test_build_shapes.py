@@ -78,6 +78,7 @@ def test_what_docker_s_command_sends_is_read() -> None:
         ({"squash": "1"}, "squash: not supported"),
         ({"session": "abc"}, "DOCKER_BUILDKIT=0"),
         ({"buildargs": "{"}, "buildargs: not JSON"),
+        pytest.param({"labels": "[" * 9999}, "labels: not JSON", id="nested"),
         ({"labels": '{"a":1}'}, "labels.a: expected a string, not a number"),
         ({"networkmode": "container:x"}, "networkmode: another container's network"),
         ({"ulimits": "[1]"}, "ulimits[0]: expected an object, not a number"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from swarmlite.docker import image, imageprogress
-from swarmlite.errors import InvalidSpec
+from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.fields.images import IMAGE, SUMMARY
 from swarmlite.gateway.routes.image_streams import platform, reference_of
+from swarmlite.gateway.routes.images import of_platform
 from swarmlite.gateway.versions import Version, shaped
 from swarmlite.model.references import Reference
 from swarmlite.proto.images_pb2 import (
@@ -125,10 +126,32 @@ def test_a_platform_is_read(text: str, expected: Platform | None) -> None:
     assert platform(text) == expected
 
 
-@pytest.mark.parametrize("text", ["foobar", "plan9/amd64", "linux/vax", "a/b/c/d", "{", "{}x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("foobar", "plan9/amd64", "linux/vax", "a/b/c/d", "{", "{}x"),
+        pytest.param('{"os":' * 9999, id="nested"),
+    ],
+)
 def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(InvalidSpec, match="platform"):
         platform(text)
+
+
+def test_an_image_s_variant_is_compared_where_both_sides_say_one() -> None:
+    def provides(has: str, wanted: str) -> bool:
+        variant = f',"variant":"{has}"' if has else ""
+        config = f'{{"os":"linux","architecture":"arm"{variant}}}'
+        asked = f'{{"os":"linux","architecture":"arm","variant":"{wanted}"}}'
+        try:
+            of_platform("one", ImageDetails(config_json=config.encode()), asked)
+        except NotFound as error:
+            assert f"(linux/arm/{wanted})" in str(error)
+            return False
+        return True
+
+    assert provides("v7", "v7") and provides("", "v7") and provides("v7", "")
+    assert not provides("v7", "v6")
 
 
 def test_a_layer_s_step_has_a_bar_while_it_moves() -> None:

@@ -43,7 +43,13 @@ def test_filters_come_in_two_forms(value: Any) -> None:
     assert [(f.key, list(f.values)) for f in found] == [("label", ["a=b", "c"])]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"label": 1.5}', '{"label": [1]}', '"x"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", '{"label": 1.5}', '{"label": [1]}', '"x"'),
+        pytest.param("[" * 9999, id="nested"),
+    ],
+)
 def test_a_broken_filter_is_refused_and_never_ignored(text: str) -> None:
     """Ignored, it would make `stack rm` delete everything."""
     with pytest.raises(errors.InvalidSpec, match="invalid filter"):
@@ -54,8 +60,9 @@ def test_credentials_come_in_both_alphabets_of_base64_with_and_without_padding()
     for text in ("eyJ1c2VybmFtZSI6ICI_Pz4-In0=", "eyJ1c2VybmFtZSI6ICI/Pz4+In0"):
         assert call(headers={"x-registry-auth": text}).auth_header() == {"username": "??>>"}
     assert call().auth_header() == {}
-    with pytest.raises(errors.InvalidSpec):
-        call(headers={"X-Registry-Auth": "e"}).auth_header()
+    for text in ("e", "W1tb" * 3333):
+        with pytest.raises(errors.InvalidSpec):
+            call(headers={"X-Registry-Auth": text}).auth_header()
 
 
 def test_keys_of_a_body_are_read_in_whatever_case() -> None:

@@ -85,7 +85,7 @@ def without_empty(shown: Json) -> Json:
 def _configuration(text: bytes) -> Json:
     try:
         return _mapping(json.loads(text or b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

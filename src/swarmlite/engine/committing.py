@@ -86,7 +86,7 @@ def _given(config_json: bytes) -> dict[str, Any]:
     """What a client says over it; what it leaves empty stays."""
     try:
         given = json.loads(config_json or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidSpec(f"the configuration is not JSON: {error}") from error
     if not isinstance(given, dict):
         raise InvalidSpec("the configuration is not an object")

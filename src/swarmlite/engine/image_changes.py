@@ -43,7 +43,7 @@ def _command(config: Config, rest: str) -> list[str]:
     if rest.startswith("["):
         try:
             words = json.loads(rest)
-        except ValueError:
+        except (ValueError, RecursionError):
             words = None
         if isinstance(words, list) and all(isinstance(word, str) for word in words):
             return words

@@ -7,7 +7,6 @@ whatever case, and true otherwise; filters come in two forms.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -91,7 +90,7 @@ class Call:
             return []
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidSpec(f"invalid filter: {name} is not JSON: {error}") from error
         if found is None:
             return []
@@ -132,7 +131,7 @@ class Call:
             # Both alphabets, with and without padding, as clients send them.
             plain = text.strip().rstrip("=").replace("+", "-").replace("/", "_")
             found = json.loads(base64.urlsafe_b64decode(plain + "=" * (-len(plain) % 4)) or b"{}")
-        except (ValueError, binascii.Error) as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidSpec(f"invalid {name} header: {error}") from error
         if found is not None and not isinstance(found, dict):
             raise InvalidSpec(f"invalid {name} header: expected an object, not {kind(found)}")

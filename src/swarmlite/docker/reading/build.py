@@ -104,7 +104,7 @@ def _json(query: Mapping[str, str], name: str) -> Any:
     text = query.get(name, "")
     try:
         return json.loads(text) if text else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidSpec(f"{name}: not JSON: {error}") from error
 
 

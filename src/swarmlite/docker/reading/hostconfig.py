@@ -165,7 +165,7 @@ def _seccomp(word: str, seccomp: Privileges.SeccompOpts) -> None:
     elif word not in ("builtin", "default"):
         try:
             is_object = isinstance(json.loads(word), dict)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidSpec(f"decoding seccomp profile failed: {error}") from error
         if not is_object:
             raise InvalidSpec("decoding seccomp profile failed: expected a JSON object")

@@ -196,7 +196,7 @@ def _names(streams: Mapping[int, LogStream.ValueType]) -> list[str]:
 
 
 def _said(data: bytes) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         said = json.loads(data)
         if isinstance(said, dict):
             return said

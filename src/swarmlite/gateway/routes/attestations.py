@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from aiohttp import web
 
 from swarmlite.docker import image as shapes
+from swarmlite.docker.reading.platform import platform_object
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.app import Route
 from swarmlite.gateway.errors import Refused
@@ -57,11 +56,8 @@ def _platform(call: Call) -> dict[str, str]:
         return {}
     if len(texts) > 1:
         raise InvalidSpec("platform: only one may be given")
-    try:
-        found = json.loads(texts[0])
-        return {key: str(found[key]) for key in ("os", "architecture") if found.get(key)}
-    except (ValueError, AttributeError) as error:
-        raise InvalidSpec(f"platform: {texts[0][:80]!r} is not an object of JSON") from error
+    found = platform_object(texts[0])
+    return {key: found[key] for key in ("os", "architecture") if found[key]}
 
 
 ROUTES: list[Route] = [("GET", "/images/{name:path}/attestations", attestations)]

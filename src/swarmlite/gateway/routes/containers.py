@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ from swarmlite.docker import container as shapes
 from swarmlite.docker.reading import container as reading
 from swarmlite.docker.reading import resources
 from swarmlite.docker.reading.containerversions import as_meant
+from swarmlite.docker.reading.platform import platform_object
 from swarmlite.docker.statuses import status
 from swarmlite.docker.summary import lasting
 from swarmlite.errors import InvalidSpec
@@ -93,11 +93,8 @@ def _platform(text: str) -> str:
     """os/arch/variant; newer clients send the object of the OCI."""
     if not text.startswith("{"):
         return text
-    try:
-        found = json.loads(text)
-        return "/".join(str(found[key]) for key in ("os", "architecture") if found.get(key))
-    except (ValueError, AttributeError) as error:
-        raise InvalidSpec(f"platform: not JSON: {error}") from error
+    found = platform_object(text)
+    return "/".join(filter(None, (found["os"], found["architecture"])))
 
 
 async def inspect(call: Call) -> web.Response:

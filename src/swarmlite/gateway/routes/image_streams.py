@@ -16,6 +16,7 @@ from aiohttp import web
 
 from swarmlite import rpc
 from swarmlite.docker import imageprogress as lines
+from swarmlite.docker.reading.platform import platform_object
 from swarmlite.docker.values import Json
 from swarmlite.errors import InvalidSpec
 from swarmlite.gateway.app import Route
@@ -49,7 +50,7 @@ def platform(text: str) -> Platform | None:
     if not text:
         return None
     if text.startswith("{"):
-        return _of_json(text)
+        return Platform(**platform_object(text))
     words = text.lower().split("/")
     if len(words) == 1:
         words = [words[0], ""] if words[0] in ("linux", "windows") else ["linux", words[0]]
@@ -72,15 +73,6 @@ def one_platform(call: Call) -> Platform | None:
     if len(texts) > 1:
         raise Refused(501, "platform: swarmlite takes one at a time")
     return platform(texts[0]) if texts else None
-
-
-def _of_json(text: str) -> Platform:
-    try:
-        found = json.loads(text)
-        words = [str(found.get(key) or "") for key in ("os", "architecture", "variant")]
-    except (ValueError, AttributeError) as error:
-        raise InvalidSpec(f"platform: {text[:60]!r} is not JSON of a platform") from error
-    return Platform(os=words[0], architecture=words[1], variant=words[2])
 
 
 def _bad_platform(text: str) -> InvalidSpec:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import grpc
 from aiohttp import web
 
 from swarmlite.docker import image as shapes
+from swarmlite.docker.reading.platform import platform_object
 from swarmlite.docker.values import Json
 from swarmlite.errors import InvalidSpec, NotFound
 from swarmlite.gateway.app import Route
@@ -73,24 +73,16 @@ def of_platform(name: str, details: ImageDetails, wanted: str) -> None:
     if not wanted:
         return
     asked, shown = platform_object(wanted), shapes.inspect(details)
+    if not asked["os"] or not asked["architecture"]:
+        raise InvalidSpec("both OS and Architecture must be provided")
     here = {"os": shown["Os"], "architecture": shown["Architecture"]}
+    if asked["variant"] and "Variant" in shown:  # many images do not say theirs
+        here["variant"] = shown["Variant"]
     if here != {key: asked[key] for key in here}:
         raise NotFound(
             f"image with reference {name} was found but does not provide the specified platform"
-            f" ({asked['os']}/{asked['architecture']})"
+            f" ({'/'.join(filter(None, asked.values()))})"
         )
-
-
-def platform_object(text: str) -> dict[str, str]:
-    """`{"os": "linux", "architecture": "amd64"}`. Raises InvalidSpec."""
-    try:
-        found = json.loads(text)
-        asked = {key: str(found.get(key) or "") for key in ("os", "architecture", "variant")}
-    except (ValueError, AttributeError) as error:
-        raise InvalidSpec(f"failed to parse platform: {text[:60]!r}: {error}") from error
-    if not asked["os"] or not asked["architecture"]:
-        raise InvalidSpec("both OS and Architecture must be provided")
-    return asked
 
 
 async def history(call: Call) -> web.Response:
