@@ -136,7 +136,7 @@ def test_a_port_is_published_on_an_address_however_it_is_written() -> None:
         assert bound(text) == "::2"
     assert (bound("127.0.0.1"), bound("")) == ("127.0.0.1", "")
     for text in ("]1.2.3.4[", "[::2", "fe80::1%eth0", "fe80::1%anything", "host"):
-        with pytest.raises(InvalidSpec, match="HostIp: .* is not an IP address"):
+        with pytest.raises(InvalidSpec, match=r"HostIp: .* is not an IP address"):
             bound(text)
 
 

@@ -169,7 +169,9 @@ def _send(
             yield CopyToRequest(data=chunk)
 
     failed: list[BaseException] = []
-    client.call_stream(session.containers.CopyTo, _watched(requests(), failed), units.FOREVER_S, failed)
+    client.call_stream(
+        session.containers.CopyTo, _watched(requests(), failed), units.FOREVER_S, failed
+    )
     return sent
 
 
