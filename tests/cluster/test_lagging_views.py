@@ -69,6 +69,19 @@ async def manager(store: EtcdStore, folder: Path) -> AsyncIterator[ControlStub]:
         yield ControlStub(channel)
 
 
+@asynccontextmanager
+async def beside(
+    late: Late, client: EtcdClient, folder: Path
+) -> AsyncIterator[tuple[EtcdStore, EtcdStore, ControlStub]]:
+    """Another manager's store, and the one that is late with what clients call by it."""
+    async with (
+        open_store(client, KEYS) as other,
+        open_store(late, KEYS) as store,
+        manager(store, folder) as stub,
+    ):
+        yield other, store, stub
+
+
 @pytest.fixture
 async def late(etcd: Any, client: EtcdClient) -> AsyncIterator[Late]:
     """On a clean key space."""
@@ -93,11 +106,7 @@ async def test_what_another_manager_acknowledged_is_found_changed_and_removed(
     late: Late, client: EtcdClient, tmp_path: Path
 ) -> None:
     """By its id, the beginning of its id, and its name; and what is nowhere is not waited for."""
-    async with (
-        open_store(client, KEYS) as other,
-        open_store(late, KEYS) as store,
-        manager(store, tmp_path) as stub,
-    ):
+    async with beside(late, client, tmp_path) as (other, store, stub):
 
         def complete(name: str) -> Service:
             service = a_service(name)
@@ -145,11 +154,7 @@ async def test_streams_of_what_another_manager_acknowledged_begin_here(
     late: Late, client: EtcdClient, tmp_path: Path
 ) -> None:
     """Logs, a tunnel to a task or a node, a network's check: each by what it names."""
-    async with (
-        open_store(client, KEYS) as other,
-        open_store(late, KEYS) as store,
-        manager(store, tmp_path) as stub,
-    ):
+    async with beside(late, client, tmp_path) as (other, store, stub):
         service, task, node = a_service("web"), Task(id="task1", node_id="n1"), Node(id="n1")
         node.description.hostname = "first"
         task.status.state = task_states.RUNNING
@@ -253,11 +258,7 @@ async def test_what_a_view_does_not_see_in_time_is_with_another_manager(
     async def refused(*arguments: Any) -> Any:
         raise FailedPrecondition("not now")
 
-    async with (
-        open_store(client, KEYS) as other,
-        open_store(late, KEYS) as store,
-        manager(store, tmp_path) as stub,
-    ):
+    async with beside(late, client, tmp_path) as (other, store, stub):
         await late_until(store, other)
         late.gate.clear()
         await other.commit([Put(a_service("web"))])

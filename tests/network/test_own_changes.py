@@ -194,7 +194,7 @@ async def test_only_ports_of_ours_go_and_one_that_the_kernel_keeps_stops_no_othe
                 channel.send([make])
             ports = Unclaimed()
             for _ in range(4):
-                ports.let_go(channel, channel.bridge, lambda: [claimed])
+                ports.let_go(channel, channel.links(), channel.bridge, lambda: [claimed])
             left = {n for n, link in channel.links().items() if link.master == channel.bridge}
             assert left == {*others, claimed, channel.name}
         finally:

@@ -6,7 +6,7 @@ import errno
 import logging
 import re
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from swarmlite.errors import reason
 from swarmlite.network import netlink
@@ -35,13 +35,18 @@ class Unclaimed:
         self._kept = frozenset[str]()
         """What the kernel would not delete at the last look: told once."""
 
-    def let_go(self, channel: netlink.Socket, bridge: int, claims: Claims) -> None:
-        """Delete those that nobody had at two looks in a row. Raises OSError when it cannot look.
+    def let_go(
+        self,
+        channel: netlink.Socket,
+        links: Mapping[str, netlink.Link],
+        bridge: int,
+        claims: Claims,
+    ) -> None:
+        """Delete those that nobody had at two looks in a row. `links`: what there is now.
 
         Two: nearly all go with their namespaces in a moment, many at once, which costs less. One
         that the kernel keeps stops neither the others nor what its caller repairs next.
         """
-        links = channel.links()
         claimed = claims()  # after the look: whatever is there by then was claimed before it
         found = frozenset(
             name

@@ -262,7 +262,7 @@ class Egress:
                     repairs.append(f"port {port.name} joined again")
                 messages += self._entries(port, link.index)
             self._netlink.send(messages)
-            self._unclaimed.let_go(self._netlink, self.index, claims)
+            self._unclaimed.let_go(self._netlink, links, self.index, claims)
             return repairs
 
     def close(self) -> None:

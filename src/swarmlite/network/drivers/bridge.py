@@ -154,7 +154,7 @@ class Bridge:
                     messages.append(netlink.set_port(link.index, self._flags))
                     repairs.append(f"port {name} joined again")
             self._netlink.send(messages)
-            self._unclaimed.let_go(self._netlink, self.index, claims)
+            self._unclaimed.let_go(self._netlink, links, self.index, claims)
             return repairs
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from swarmlite.errors import FailedPrecondition
 from swarmlite.network import ipam, options
@@ -84,7 +85,7 @@ class LocalDrivers:
         repairs = []
         for network_id, driver in list(self._drivers.items()):
             name = self._get(network_id).spec.annotations.name
-            for line in await self._threads.run(lambda d=driver: d.reconcile(claims)):  # type: ignore[misc]
+            for line in await self._threads.run(partial(driver.reconcile, claims)):
                 repairs.append(f"network {name}: {line}")
         return repairs
 

@@ -324,7 +324,7 @@ class Overlay:
         """See Driver."""
         with self._lock:
             repairs = self._reconcile_links()
-            self._unclaimed.let_go(self._netlink, self.bridge, claims)
+            self._unclaimed.let_go(self._netlink, self._netlink.links(), self.bridge, claims)
             changes = self._reconcile_peers()
             if changes:
                 repairs.append(f"{changes} forwarding or neighbour entries set again")

@@ -184,7 +184,7 @@ class Overlays:
         for network_id, overlay in list(self._overlays.items()):
             if (network := self._view.networks.get(network_id)) is not None:
                 overlay.mtu = _mtu(network, self.mtu)
-            for line in await self._threads.run(lambda o=overlay: o.reconcile(claims)):  # type: ignore[misc]
+            for line in await self._threads.run(partial(overlay.reconcile, claims)):
                 repairs.append(f"network {network_id}: {line}")
         return repairs
 
