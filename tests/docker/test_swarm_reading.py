@@ -9,7 +9,7 @@ import pytest
 
 from swarmlite.docker import cluster, services
 from swarmlite.docker.fields import Fields
-from swarmlite.docker.reading import payloads, swarm, versions
+from swarmlite.docker.reading import payloads, serviceversions, swarm
 from swarmlite.docker.reading.node import node_spec
 from swarmlite.docker.reading.service import service_spec
 from swarmlite.errors import InvalidSpec
@@ -142,7 +142,7 @@ def test_secrets_and_configs_come_in_base64_and_secrets_do_not_go_out() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("path", "since"), versions.SINCE.items())
+@pytest.mark.parametrize(("path", "since"), serviceversions.SINCE.items())
 def test_what_an_older_client_cannot_mean_is_not_heard_from_it(path: str, since: int) -> None:
     from test_service_reading import WHOLE
 

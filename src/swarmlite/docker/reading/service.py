@@ -6,7 +6,7 @@ from swarmlite.docker.fields import Fields
 from swarmlite.proto.specs_pb2 import Dependency, ServiceSpec
 from swarmlite.proto.types_pb2 import EndpointSpec, PortConfig, UpdateConfig
 
-from . import task, versions
+from . import serviceversions, task
 from .values import MAX_UINT32, count, duration, word
 
 MODES = ("Replicated", "Global", "ReplicatedJob", "GlobalJob")
@@ -21,7 +21,7 @@ def service_spec(sent: Fields, minor: int = 999) -> ServiceSpec:
     spec.annotations.name = sent.text("Name")
     spec.annotations.labels.update(sent.mapping("Labels"))
     task.task_spec(sent.object("TaskTemplate"), spec.task)
-    if minor <= versions.LEGACY_NETWORKS_UNTIL and not spec.task.networks:
+    if minor <= serviceversions.LEGACY_NETWORKS_UNTIL and not spec.task.networks:
         task.networks(sent, spec.task)
     _mode(sent.object("Mode"), spec)
     for key, config in (("UpdateConfig", spec.update), ("RollbackConfig", spec.rollback)):
@@ -37,7 +37,7 @@ def service_spec(sent: Fields, minor: int = 999) -> ServiceSpec:
         condition = word(each, "Condition", Dependency.Condition)
         service, optional = each.text("Service"), each.flag("Optional")
         spec.depends_on.add(service=service, condition=condition, optional=optional)
-    return versions.as_meant(spec, minor)
+    return serviceversions.as_meant(spec, minor)
 
 
 def _mode(sent: Fields, spec: ServiceSpec) -> None:
