@@ -39,6 +39,15 @@ def test_no_address_is_given_twice_and_all_of_a_subnet_are_given(steps, length):
             held.append(address)
 
 
+def test_a_network_of_a_16_gives_each_of_its_addresses_once():
+    """As large as an overlay is to be: 65,534 hosts."""
+    pool = AddressPool(network("10.7.0.0/16"))
+    given = {pool.allocate() for _ in range(2**16 - 2)}
+    assert given == set(map(int, network("10.7.0.0/16").hosts()))
+    with pytest.raises(ResourceExhausted, match=r"no address left in 10\.7\.0\.0/16"):
+        pool.allocate()
+
+
 def test_an_address_that_was_freed_is_the_last_to_be_given_again():
     pool = AddressPool(network("10.1.2.0/29"))
     first = pool.allocate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -176,6 +177,36 @@ async def test_a_link_that_flaps_leaves_all_as_it_was(world: World) -> None:
             break
     assert said[0].startswith("web0")
     assert (await one.ask("tcp", one.address, 8080))[0].startswith("web0")
+
+
+async def test_a_link_that_delays_each_packet_makes_answers_late_only(world: World) -> None:
+    """By a line of 16 kbit/s, on which a small packet takes some 60 ms: VIP and mesh."""
+    one, two = await world.add_host(), await world.add_host()
+    line = ("tbf", "rate", "16kbit", "burst", "1600", "latency", "4s")
+    await one.arun("tc", "qdisc", "add", "dev", "lo", "root", *line, check=False)
+    if "tbf" not in await one.arun("tc", "qdisc", "show", "dev", "lo"):
+        pytest.skip("this host's kernel has no tbf to delay packets with")
+    ingress = world.network("ingress", 4096, "10.0.0.0/24", ingress=True)
+    front = world.network("front", 4097, "10.1.0.0/24")
+    web = world.service("web", (front, "10.1.0.100/24"))
+    web.ingress_ports.add(protocol=PortConfig.TCP, target_port=80, published_port=8080)
+    places = [(front, "10.1.0.10/24"), (ingress, "10.0.0.10/24")]
+    await world.task(two, "web0", *places, service=web, serve=80)
+    client = await world.task(one, "client", (front, "10.1.0.20/24"))
+
+    async def answers() -> list[str]:
+        by_vip = await one.ask("tcp", "10.1.0.100", 80, 2, client.netns)
+        return [*by_vip, *await one.ask("tcp", one.address, 8080, 2)]
+
+    for host in (one, two):
+        await host.arun("tc", "qdisc", "add", "dev", "eth0", "root", *line)
+    begun = time.monotonic()
+    assert all(said.startswith("web0") for said in await answers())
+    assert time.monotonic() - begun > 0.2  # else nothing was late
+    await one.network.reconcile()
+    for host in (one, two):
+        await host.arun("tc", "qdisc", "del", "dev", "eth0", "root")
+    assert all(said.startswith("web0") for said in await answers())
 
 
 async def test_the_hosts_resolvers_are_followed(
